@@ -1,0 +1,1 @@
+"""Every face of Paretune: command line, REST, web pages."""

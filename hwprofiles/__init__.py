@@ -1,0 +1,8 @@
+"""What a device is: profiles, precisions, and the errors and digests that everything shares."""
+
+from hwprofiles.digest import digest_of, digest_of_file
+from hwprofiles.precision import Precision
+from hwprofiles.profile import Profile
+from hwprofiles.registry import DEVICES, find_device
+
+__all__ = ["DEVICES", "Precision", "Profile", "digest_of", "digest_of_file", "find_device"]

@@ -1,0 +1,93 @@
+"""Decisions, spaces and candidates: plain frozen data, never a live module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+from hwprofiles import digest_of
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One choice of a search space: ``name``, its possible ``choices`` (the first leaves the model as it is), and the
+    ``technique`` that carries it out."""
+
+    name: str
+    choices: tuple[str, ...]
+    technique: str
+
+
+@dataclass(frozen=True)
+class Space:
+    """All decisions of a job, in a fixed order, and the ``context``: a digest of all else that a candidate's meaning
+    depends on (model, data, techniques' configuration).
+
+    >>> space = Space((Decision("stem", ("fp32", "int8"), "precision"),), context="")
+    >>> space.candidate({"stem": "int8"}).decisions
+    {'stem': 'int8'}
+    """
+
+    decisions: tuple[Decision, ...]
+    context: str
+
+    @property
+    def size(self) -> int:
+        """Number of different candidates."""
+        return prod(len(decision.choices) for decision in self.decisions)
+
+    def candidate(self, values: Mapping[str, str]) -> Candidate:
+        """The candidate with these values; raises ``ValueError`` unless there is one allowed value a decision."""
+        if set(values) != {decision.name for decision in self.decisions}:
+            raise ValueError(f"values for {sorted(values)}, not for the decisions of this space")
+        for decision in self.decisions:
+            if values[decision.name] not in decision.choices:
+                raise ValueError(f"{decision.name}: {values[decision.name]!r} is not among {decision.choices}")
+        return Candidate(tuple((d.name, values[d.name]) for d in self.decisions), self.context)
+
+    def baseline(self) -> Candidate:
+        """The candidate that changes nothing: every decision's first choice."""
+        return self.candidate({decision.name: decision.choices[0] for decision in self.decisions})
+
+    def uniform(self) -> list[Candidate]:
+        """The assignments a person would try first: one value everywhere that it is possible, the first choice
+        elsewhere, for each technique's values in turn, crossed between techniques. Starts with the baseline."""
+        rows: list[dict[str, str]] = [{}]
+        for technique in dict.fromkeys(decision.technique for decision in self.decisions):
+            own = [decision for decision in self.decisions if decision.technique == technique]
+            values = dict.fromkeys(value for decision in own for value in decision.choices)
+            assignments = [{d.name: value if value in d.choices else d.choices[0] for d in own} for value in values]
+            rows = [row | assignment for row in rows for assignment in assignments]
+        unique = {candidate.digest: candidate for candidate in map(self.candidate, rows)}
+        return list(unique.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        return {"decisions": [asdict(d) | {"choices": list(d.choices)} for d in self.decisions], "context": self.context}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Space:
+        """The inverse of :meth:`to_dict`."""
+        decisions = (Decision(d["name"], tuple(d["choices"]), d["technique"]) for d in data["decisions"])
+        return cls(tuple(decisions), data["context"])
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One value for each decision of a space, in the space's order, and the space's context."""
+
+    values: tuple[tuple[str, str], ...]
+    context: str
+
+    @property
+    def decisions(self) -> dict[str, str]:
+        """Decision name to value."""
+        return dict(self.values)
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the candidate by content: equal decisions in an equal context, equal digest."""
+        return digest_of([self.values, self.context])
