@@ -1,110 +1,385 @@
-"""The store: SQL is the queue and the truth of everything that was found."""
+"""The store's one class."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+import hashlib
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any, Self
+
+from sqlalchemy import Connection, func, insert, select, update
 
 from hwprofiles import Profile
+from hwprofiles.errors import NotFound, ParetuneError
 from search.candidate import Candidate
 from search.states import JobState, TrialState
+from search.store import lookup, models, statements
+from search.store.columns import utc_now
+from search.store.engine import WRITES, open_engine, place_of
+from search.store.errors import JobBusy, StaleLease, storage_errors
+from search.store.models import Device, Export, Front, Job, Measurement, Trial
+from search.store.owner import has_died
+from search.store.rows import JobRow, Json, Lease, TrialRow
+from search.store.upgrade import prepare
 
-Json = dict[str, Any]
+_ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
+_UNFINISHED = [state for state in TrialState if not state.finished]
 
-
-@dataclass(frozen=True)
-class JobRow:
-    """A job as stored. ``spec`` is the resolved job file; ``space`` and ``baseline`` are None until prepared.
-    ``baseline`` is ``{"metrics": {...}, "facts": {...}}``. ``strategy_state`` is what the strategy's ``state_dict``
-    returned after the last block told."""
-
-    job_id: str
-    name: str
-    state: JobState
-    spec: Json
-    spec_folder: str
-    device: str
-    profile_digest: str
-    space: Json | None
-    baseline: Json | None
-    strategy_state: Json | None
-    error: str | None
-    hint: str | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    wall_s: float
-
-
-@dataclass(frozen=True)
-class TrialRow:
-    """A candidate as stored. ``metrics`` is empty until measured; ``artifact_sha256`` names the exported file."""
-
-    candidate_id: str
-    job_id: str
-    number: int
-    block: int
-    digest: str
-    decisions: dict[str, str]
-    strategy: str
-    simulated: bool
-    state: TrialState
-    reason: str | None
-    metrics: Json
-    artifact_sha256: str | None
-    wall_s: float
-
-
-@dataclass(frozen=True)
-class Lease:
-    """The right to write a job: whoever holds the highest epoch. A writer with an older one writes nothing."""
-
-    job_id: str
-    epoch: int
+# Rows and tables name their columns alike.
+_JOB_COLUMNS = [getattr(Job, field.name) for field in fields(JobRow)]
 
 
 class Store:
     """Jobs, candidates, measurements with raw samples, devices and profiles, versions of fronts, exports.
 
-    Methods are transactions: each happens whole or not at all, and is durable when it returns. Safe for several
-    processes at once, and for several threads. Writers of a job pass their :class:`Lease`; a stale one raises
-    :class:`StaleLease` and nothing is written. Any database that cannot be reached, read or written raises
-    :class:`hwprofiles.errors.StorageError`; a job or candidate that does not exist raises
-    :class:`hwprofiles.errors.NotFound`.
+    Methods are transactions: each happens whole or not at all, and outlives the process when it returns. Safe for
+    several processes at once (each opens its own from the URL), and for several threads. Writers of a job pass their
+    :class:`Lease`; a stale one raises :class:`StaleLease` and nothing is written. Any database that cannot be reached,
+    read or written raises :class:`hwprofiles.errors.StorageError`; a job or candidate that does not exist raises
+    :class:`hwprofiles.errors.NotFound`. Listings have a fixed order, and values of JSON come back with their keys in
+    the order in which they were given; NaN and infinities are refused.
+
+    Ids are whole, except where a parameter is called ``id_or_prefix``.
     """
 
-    def __init__(self, url: str) -> None: ...
-    def close(self) -> None: ...
+    def __init__(self, url: str) -> None:
+        """Opens the database at an SQLAlchemy ``url``; an SQLite file that is missing or empty is made and prepared.
+
+        Raises :class:`InvalidInput` for a URL that cannot be used, :class:`StorageError` for a database that cannot be
+        read or whose schema is not that of this version (``paretune db upgrade`` mends an older one).
+        """
+        self._engine = open_engine(url)
+        self._writer = self._engine.execution_options(**WRITES)
+        self._place = place_of(self._engine)
+        try:
+            prepare(self._engine)
+        except ParetuneError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # jobs
-    def create_job(self, *, name: str, spec: Json, spec_folder: str, profile: Profile) -> str: ...
-    def lease_job(self, job_id: str, owner: Json, lease_s: float = 30.0) -> Lease: ...
-    def renew(self, lease: Lease, lease_s: float = 30.0) -> None: ...
-    def release(self, lease: Lease) -> None: ...
-    def set_job_state(self, lease: Lease, state: JobState, *, error: str | None = None, hint: str | None = None) -> None: ...
-    def set_prepared(self, lease: Lease, *, space: Json, baseline: Json) -> None: ...
-    def add_wall_time(self, lease: Lease, seconds: float) -> None: ...
-    def job(self, id_or_prefix: str) -> JobRow: ...
-    def jobs(self) -> list[JobRow]: ...
+
+    def create_job(self, *, name: str, spec: Json, spec_folder: str, profile: Profile) -> str:
+        """Queues a job and returns its new id; the device's current profile becomes ``profile``.
+
+        ``spec`` is the resolved job file, ``spec_folder`` the folder that its relative paths start from.
+        """
+        with self._writing() as connection:
+            statements.register(connection, profile)
+            job_id = secrets.token_hex(4)
+            while connection.execute(select(Job.job_id).where(Job.job_id == job_id)).first():
+                job_id = secrets.token_hex(4)
+            connection.execute(
+                insert(Job).values(
+                    job_id=job_id,
+                    name=name,
+                    state=JobState.QUEUED,
+                    spec=spec,
+                    spec_folder=spec_folder,
+                    device=profile.device,
+                    profile_digest=profile.digest,
+                    created_at=utc_now(),
+                    wall_s=0.0,
+                    epoch=0,
+                )
+            )
+        return job_id
+
+    def lease_job(self, job_id: str, owner: Json, lease_s: float = 30.0) -> Lease:
+        """Takes the right to write a job for ``lease_s`` seconds, and ends that of every earlier lease.
+
+        ``owner`` is ``{"host", "pid", "started"}``, as :func:`this_process` gives it. A lease is there to take when
+        nobody holds it, when it has expired, or when its owner was a process of this host that has died; otherwise
+        raises :class:`JobBusy`. Hosts that share a database need clocks that agree well within ``lease_s``.
+        """
+        with self._writing() as connection:
+            held = select(Job.epoch, Job.lease_owner, Job.lease_until).where(Job.job_id == job_id).with_for_update()
+            job = connection.execute(held).one_or_none()
+            if job is None:
+                raise lookup.no_job(job_id)
+            now = utc_now()
+            if job.lease_until is not None and job.lease_until > now and not has_died(job.lease_owner):
+                raise JobBusy(
+                    f"job {job_id} is run by process {job.lease_owner['pid']}@{job.lease_owner['host']}",
+                    f"wait for it, or end it with: paretune cancel {job_id}",
+                )
+            lease = Lease(job_id, job.epoch + 1)
+            until = now + timedelta(seconds=lease_s)
+            statements.change_job(connection, job_id, epoch=lease.epoch, lease_owner=owner, lease_until=until)
+        return lease
+
+    def renew(self, lease: Lease, lease_s: float = 30.0) -> None:
+        """Keeps a lease for ``lease_s`` seconds from now; one that expired, but that nobody took, lives on."""
+        with self._holding(lease) as connection:
+            statements.change_job(connection, lease.job_id, lease_until=utc_now() + timedelta(seconds=lease_s))
+
+    def release(self, lease: Lease) -> None:
+        """Gives a lease back; nothing can be written with it afterwards."""
+        with self._holding(lease) as connection:
+            statements.change_job(connection, lease.job_id, lease_owner=None, lease_until=None)
+
+    def set_job_state(
+        self, lease: Lease, state: JobState, *, error: str | None = None, hint: str | None = None
+    ) -> None:
+        """Sets a job's state, and with it ``error`` and ``hint``.
+
+        ``started_at`` is when it first ran, ``finished_at`` when it was last done, failed, cancelled or interrupted
+        (None again while it runs).
+        """
+        with self._holding(lease) as connection:
+            values: Json = {"state": state, "error": error, "hint": hint}
+            if state is JobState.RUNNING:
+                values |= {"started_at": func.coalesce(Job.started_at, utc_now()), "finished_at": None}
+            elif state in _ENDED:
+                values |= {"finished_at": utc_now()}
+            statements.change_job(connection, lease.job_id, **values)
+
+    def set_prepared(self, lease: Lease, *, space: Json, baseline: Json) -> None:
+        """Stores a job's search space and the baseline that its candidates are compared with."""
+        with self._holding(lease) as connection:
+            statements.change_job(connection, lease.job_id, space=space, baseline=baseline)
+
+    def add_wall_time(self, lease: Lease, seconds: float) -> None:
+        """Adds to the time that a job has run, over all of its controllers."""
+        with self._holding(lease) as connection:
+            statements.change_job(connection, lease.job_id, wall_s=Job.wall_s + seconds)
+
+    def job(self, id_or_prefix: str) -> JobRow:
+        """The job whose id begins so, else the newest job of that name."""
+        with self._reading() as connection:
+            job_id = lookup.find_job(connection, id_or_prefix)
+            return JobRow(*connection.execute(select(*_JOB_COLUMNS).where(Job.job_id == job_id)).one())
+
+    def jobs(self) -> list[JobRow]:
+        """All jobs, the newest first."""
+        with self._reading() as connection:
+            query = select(*_JOB_COLUMNS).order_by(Job.created_at.desc(), Job.job_id)
+            return [JobRow(*row) for row in connection.execute(query)]
 
     # trials
-    def add_trials(self, lease: Lease, block: int, strategy: str, simulated: bool, candidates: Sequence[tuple[int, Candidate]]) -> list[TrialRow]: ...
-    def set_trial_state(self, lease: Lease, candidate_id: str, state: TrialState) -> None: ...
-    def finish_trial(self, lease: Lease, candidate_id: str, state: TrialState, *, reason: str | None = None,
-                     metrics: Mapping[str, Any] | None = None, artifact_sha256: str | None = None,
-                     measurement: Json | None = None, wall_s: float = 0.0) -> None: ...
-    def replace_measurement(self, lease: Lease, candidate_id: str, *, state: TrialState, metrics: Mapping[str, Any], measurement: Json, phase: str) -> None: ...
-    def finish_block(self, lease: Lease, strategy_state: Json) -> None: ...
-    def trials(self, job_id: str) -> list[TrialRow]: ...
-    def trial(self, id_or_prefix: str) -> TrialRow: ...
-    def measurements(self, candidate_id: str) -> list[Json]: ...
+
+    def add_trials(
+        self, lease: Lease, block: int, strategy: str, simulated: bool, candidates: Sequence[tuple[int, Candidate]]
+    ) -> list[TrialRow]:
+        """Adds the candidates of a block, each with its trial number, as pending; returns them in the order given.
+
+        Raises :class:`StorageError`, and adds none, if a number or a candidate is in the job already.
+        """
+        trials = [
+            TrialRow(
+                candidate_id=_candidate_id(lease.job_id, candidate),
+                job_id=lease.job_id,
+                number=number,
+                block=block,
+                digest=candidate.digest,
+                decisions=candidate.decisions,
+                strategy=strategy,
+                simulated=simulated,
+                state=TrialState.PENDING,
+                reason=None,
+                metrics={},
+                artifact_sha256=None,
+                wall_s=0.0,
+            )
+            for number, candidate in candidates
+        ]
+        with self._holding(lease) as connection:
+            if trials:
+                connection.execute(insert(Trial), [vars(trial) for trial in trials])
+        return trials
+
+    def set_trial_state(self, lease: Lease, candidate_id: str, state: TrialState) -> None:
+        """Says where a candidate of the lease's job stands."""
+        with self._holding(lease) as connection:
+            statements.change_trial(connection, lease, candidate_id, state=state)
+
+    def finish_trial(
+        self,
+        lease: Lease,
+        candidate_id: str,
+        state: TrialState,
+        *,
+        reason: str | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        artifact_sha256: str | None = None,
+        measurement: Json | None = None,
+        wall_s: float = 0.0,
+    ) -> None:
+        """Stores how a candidate ended, and its ``measurement``, if any, as one of phase ``search``.
+
+        ``reason`` says why it failed or is infeasible, ``wall_s`` is the time that it took.
+        """
+        with self._holding(lease) as connection:
+            statements.change_trial(
+                connection,
+                lease,
+                candidate_id,
+                state=state,
+                reason=reason,
+                metrics=dict(metrics or {}),
+                artifact_sha256=artifact_sha256,
+                wall_s=wall_s,
+            )
+            if measurement is not None:
+                statements.add_measurement(connection, candidate_id, "search", measurement)
+
+    def replace_measurement(
+        self,
+        lease: Lease,
+        candidate_id: str,
+        *,
+        state: TrialState,
+        metrics: Mapping[str, Any],
+        measurement: Json,
+        phase: str,
+        reason: str | None = None,
+    ) -> None:
+        """Adds a later measurement of a candidate, which decides its state, ``reason`` and metrics from now on."""
+        with self._holding(lease) as connection:
+            statements.change_trial(connection, lease, candidate_id, state=state, reason=reason, metrics=dict(metrics))
+            statements.add_measurement(connection, candidate_id, phase, measurement)
+
+    def reset_unfinished(self, lease: Lease) -> list[TrialRow]:
+        """Makes a job's unfinished candidates pending again, for a controller that resumes it; returns them by trial
+        number."""
+        with self._holding(lease) as connection:
+            unfinished = Trial.job_id == lease.job_id, Trial.state.in_(_UNFINISHED)
+            connection.execute(update(Trial).where(*unfinished).values(state=TrialState.PENDING))
+            return statements.read_trials(connection, *unfinished)
+
+    def finish_block(self, lease: Lease, strategy_state: Json) -> None:
+        """Stores what the strategy knows after a block was told."""
+        with self._holding(lease) as connection:
+            statements.change_job(connection, lease.job_id, strategy_state=strategy_state)
+
+    def trials(self, job_id: str) -> list[TrialRow]:
+        """A job's candidates by trial number."""
+        with self._reading() as connection:
+            found = statements.read_trials(connection, Trial.job_id == job_id)
+            if not found:
+                lookup.require_job(connection, job_id)
+        return found
+
+    def trial(self, id_or_prefix: str) -> TrialRow:
+        """The candidate whose id begins so."""
+        with self._reading() as connection:
+            candidate_id = lookup.find_trial(connection, id_or_prefix)
+            return statements.read_trials(connection, Trial.candidate_id == candidate_id)[0]
+
+    def measurements(self, candidate_id: str) -> list[Json]:
+        """A candidate's measurements as ``{"phase", "created_at", "record"}``, the oldest first."""
+        with self._reading() as connection:
+            query = select(Measurement).where(Measurement.candidate_id == candidate_id).order_by(Measurement.id)
+            found = [
+                {"phase": row.phase, "created_at": row.created_at.isoformat(), "record": row.record}
+                for row in connection.execute(query)
+            ]
+            if not found:
+                lookup.require_candidate(connection, candidate_id)
+        return found
 
     # devices, fronts, exports
-    def devices(self) -> list[tuple[str, Profile]]: ...
-    def profile(self, digest: str) -> Profile: ...
-    def add_front(self, lease: Lease, front: Json) -> int: ...
-    def front(self, job_id: str, version: int | None = None) -> Json | None: ...
-    def add_export(self, candidate_id: str, folder: str, verdict: str, receipt: Json) -> None: ...
-    def exports(self, candidate_id: str) -> list[Json]: ...
+
+    def devices(self) -> list[tuple[str, Profile]]:
+        """Every device that had a job, with its current profile, by name."""
+        with self._reading() as connection:
+            query = select(Device.name, models.Profile.data).join(models.Profile).order_by(Device.name)
+            return [(name, Profile.from_dict(data)) for name, data in connection.execute(query)]
+
+    def profile(self, digest: str) -> Profile:
+        """The profile with a digest, which a device may have left behind."""
+        with self._reading() as connection:
+            query = select(models.Profile.data).where(models.Profile.digest == digest)
+            data = connection.execute(query).scalar_one_or_none()
+        if data is None:
+            raise NotFound(f"there is no profile {digest!r}", "list the devices with: paretune devices list")
+        return Profile.from_dict(data)
+
+    def add_front(self, lease: Lease, front: Json) -> int:
+        """Stores a job's newest front; returns its version, counted from 1."""
+        with self._holding(lease) as connection:
+            last = select(func.coalesce(func.max(Front.version), 0)).where(Front.job_id == lease.job_id)
+            version = int(connection.execute(last).scalar_one()) + 1
+            connection.execute(
+                insert(Front).values(job_id=lease.job_id, version=version, front=front, created_at=utc_now())
+            )
+        return version
+
+    def front(self, job_id: str, version: int | None = None) -> Json | None:
+        """A job's front as stored, the newest unless a ``version`` is asked for; None if there is none."""
+        with self._reading() as connection:
+            query = select(Front.front).where(Front.job_id == job_id).order_by(Front.version.desc()).limit(1)
+            if version is not None:
+                query = query.where(Front.version == version)
+            front = connection.execute(query).scalar_one_or_none()
+            if front is None:
+                lookup.require_job(connection, job_id)
+        return front
+
+    def add_export(self, candidate_id: str, folder: str, verdict: str, receipt: Json) -> None:
+        """Records that a candidate was exported to ``folder``, with the receipt's verdict and the receipt."""
+        with self._writing() as connection:
+            lookup.require_candidate(connection, candidate_id)
+            connection.execute(
+                insert(Export).values(
+                    candidate_id=candidate_id, folder=folder, verdict=verdict, receipt=receipt, created_at=utc_now()
+                )
+            )
+
+    def exports(self, candidate_id: str) -> list[Json]:
+        """A candidate's exports as ``{"folder", "verdict", "created_at", "receipt"}``, the oldest first."""
+        with self._reading() as connection:
+            query = select(Export).where(Export.candidate_id == candidate_id).order_by(Export.id)
+            found = [
+                {
+                    "folder": row.folder,
+                    "verdict": row.verdict,
+                    "created_at": row.created_at.isoformat(),
+                    "receipt": row.receipt,
+                }
+                for row in connection.execute(query)
+            ]
+            if not found:
+                lookup.require_candidate(connection, candidate_id)
+        return found
+
+    # transactions
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with storage_errors(self._place), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with storage_errors(self._place), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _holding(self, lease: Lease) -> Iterator[Connection]:
+        """A transaction that writes a job while nobody else can take it; raises :class:`StaleLease` before it does."""
+        with self._writing() as connection:
+            held = select(Job.epoch).where(Job.job_id == lease.job_id, Job.lease_until.is_not(None)).with_for_update()
+            if connection.execute(held).scalar_one_or_none() != lease.epoch:
+                raise StaleLease(
+                    f"the lease of job {lease.job_id} (epoch {lease.epoch}) is not valid any more",
+                    f"another controller took the job over: follow it with: paretune status {lease.job_id}",
+                )
+            yield connection
+
+
+def _candidate_id(job_id: str, candidate: Candidate) -> str:
+    return hashlib.sha256((job_id + candidate.digest).encode()).hexdigest()[:12]

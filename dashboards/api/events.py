@@ -1,0 +1,87 @@
+"""What changes while a job runs, as server-sent events.
+
+Four kinds of event, each with one JSON document:
+
+``job``     the status document, whenever it changed
+``front``   the front document, whenever it changed
+``trials``  the trials document with only the rows that are new or changed since the last one (at first: all)
+``end``     ``{"state": …}``: the job is final and nothing more will come; close the stream
+
+A store that cannot be read ends the stream with a ``problem`` event; the browser then connects again by itself. The
+first three come right after connecting, so a reader that connects again has missed nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from dashboards.api.problems import problem, problem_status
+from dashboards.documents import JobReport, ended
+from hwprofiles.errors import ParetuneError
+from search.store import Store
+
+POLL_S = 0.5
+HEARTBEAT_S = 15.0
+_RETRY_MS = 2000
+_READING_SHARE = 0.2  # a long job is polled less often, so that reading it takes at most this much of the time
+
+
+async def job_events(store: Store, job_id: str, stopping: threading.Event) -> AsyncIterator[str]:
+    """The event stream of a job, until the job is final or ``stopping`` is set; the store is read in a thread."""
+    changes = Changes()
+    spoken = time.monotonic()
+    yield f"retry: {_RETRY_MS}\n\n"
+    while not stopping.is_set():
+        started = time.monotonic()
+        try:
+            report = await run_in_threadpool(JobReport.read, store, job_id)
+        except ParetuneError as error:
+            yield event("problem", problem(problem_status(error), error.message, error.hint))
+            return
+        for name, document in changes.since_last(report):
+            yield event(name, document)
+            spoken = time.monotonic()
+        if ended(report.job.state):
+            yield event("end", {"state": str(report.job.state)})
+            return
+        if time.monotonic() - spoken >= HEARTBEAT_S:
+            yield ": still here\n\n"
+            spoken = time.monotonic()
+        await asyncio.sleep(max(POLL_S, (time.monotonic() - started) / _READING_SHARE))
+
+
+def event(name: str, document: dict[str, Any]) -> str:
+    """One server-sent event."""
+    return f"event: {name}\ndata: {json.dumps(document, separators=(',', ':'))}\n\n"
+
+
+@dataclass
+class Changes:
+    """Remembers what one reader has been sent."""
+
+    _documents: dict[str, Any] = field(default_factory=dict)
+    _rows: dict[int, Any] = field(default_factory=dict)
+
+    def since_last(self, report: JobReport) -> list[tuple[str, dict[str, Any]]]:
+        """The events that bring the reader up to this report."""
+        changed = []
+        for name, document in (("job", report.job_document()), ("front", report.front_document())):
+            if self._documents.get(name) != document:
+                self._documents[name] = document
+                changed.append((name, document))
+        trials = report.trials_document()
+        rows = [row for row in trials["trials"] if self._rows.get(row["trial"]) != row]
+        head = {key: value for key, value in trials.items() if key != "trials"}
+        if rows or self._documents.get("trials") != head:
+            self._documents["trials"] = head
+            self._rows.update({row["trial"]: row for row in rows})
+            changed.append(("trials", head | {"trials": rows}))
+        return changed

@@ -1,0 +1,44 @@
+"""One shape for every HTTP error: ``application/problem+json`` (RFC 9457) with our hint as an extension."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotFound, ParetuneError, StorageError
+
+_STATUS: dict[type[ParetuneError], int] = {InvalidInput: 400, NotFound: 404, DeviceUnavailable: 409, StorageError: 503}
+_TITLES = {
+    400: "Invalid input",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Device unavailable",
+    422: "Invalid input",
+    503: "Storage unavailable",
+}
+
+
+def problem_status(error: ParetuneError) -> int:
+    """The HTTP status of one of our errors: 500 unless its kind has one of its own."""
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+
+
+def problem(status: int, detail: str, hint: str = "", instance: str | None = None) -> dict[str, Any]:
+    """The problem document; ``detail`` is what is wrong, ``hint`` how to mend it."""
+    title = _TITLES.get(status, "Error")
+    name = title.lower().replace(" ", "-")
+    document: dict[str, Any] = {"type": f"urn:paretune:problem:{name}", "title": title, "status": status}
+    document["detail"] = detail
+    if instance is not None:
+        document["instance"] = instance
+    if hint:
+        document["hint"] = hint
+    return document
+
+
+def problem_response(status: int, detail: str, hint: str = "", instance: str | None = None) -> JSONResponse:
+    """:func:`problem` as a response."""
+    return JSONResponse(
+        problem(status, detail, hint, instance), status_code=status, media_type="application/problem+json"
+    )

@@ -1,0 +1,50 @@
+"""The routes of ``/api/v1``: each answers with one document of :mod:`dashboards.documents`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from dashboards import documents
+from dashboards.api.events import job_events
+from search.store import Store
+
+Json = dict[str, Any]
+_STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def api_router(store: Store) -> APIRouter:
+    """All of ``/api/v1`` over one store. ``{job}`` is an id, an unambiguous prefix, or a name (the newest such job)."""
+    router = APIRouter(prefix="/api/v1", tags=["v1"])
+
+    @router.get("/jobs", summary="All jobs, the newest first")
+    def jobs() -> Json:
+        return documents.jobs_document(store)
+
+    @router.get("/jobs/{job}", summary="State, progress and budget of a job")
+    def job_status(job: str) -> Json:
+        return documents.job_document(store, job)
+
+    @router.get("/jobs/{job}/front", summary="A job's Pareto front")
+    def front(job: str, device: str | None = None) -> Json:
+        return documents.front_document(store, job, device)
+
+    @router.get("/jobs/{job}/trials", summary="Every candidate of a job with its objectives")
+    def trials(job: str) -> Json:
+        return documents.trials_document(store, job)
+
+    @router.get("/candidates/{candidate}", summary="All that is known of one candidate")
+    def candidate(candidate: str) -> Json:
+        return documents.candidate_document(store, candidate)
+
+    @router.get("/jobs/{job}/events", summary="Server-sent events while a job runs", response_class=StreamingResponse)
+    async def events(job: str, request: Request) -> StreamingResponse:
+        # Read once before the answer starts, so that an unknown job is a problem and not an empty stream.
+        row = await run_in_threadpool(store.job, job)
+        stream = job_events(store, row.job_id, request.app.state.stopping)
+        return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
+
+    return router

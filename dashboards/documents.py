@@ -1,0 +1,320 @@
+"""The JSON documents of the product: what the command line prints, REST answers and the pages show.
+
+Pure views of the store. Units are in the keys; a figure that is not known is ``null``, never a sentinel number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from hwprofiles import Profile
+from hwprofiles.errors import NotFound
+from search.objectives import metric_interval, metric_value
+from search.states import JobState, TrialState
+from search.store import JobRow, Store, TrialRow
+
+Json = dict[str, Any]
+
+_BASELINE_BY_DEFINITION = {"speedup": 1.0, "cosine": 1.0, "top1_agreement": 1.0}
+_ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
+_MOST_NUMBERS = 16  # a longer list of numbers in a measurement is raw samples, not a summary
+
+
+def ended(state: str) -> bool:
+    """Whether a job of this state does nothing more by itself."""
+    return state in _ENDED
+
+
+def front_document(store: Store, job_id_or_prefix: str, device: str | None = None) -> Json:
+    """The newest version of a job's front, with all that its members are and measured.
+
+    ``contenders`` are shaped as the members; their ``tied_with`` names the members that they may equal. Raises
+    :class:`NotFound` for an unknown job, or one that did not run on ``device``.
+    """
+    report = JobReport.read(store, job_id_or_prefix)
+    if device is not None and device != report.job.device:
+        raise NotFound(f"job {report.job.job_id} did not run on device {device!r}", f"it ran on {report.job.device!r}")
+    return report.front_document()
+
+
+def trials_document(store: Store, job_id_or_prefix: str) -> Json:
+    """Every candidate of a job in trial order with its objectives' values: the points of a scatter plot."""
+    return JobReport.read(store, job_id_or_prefix).trials_document()
+
+
+def job_document(store: Store, job_id_or_prefix: str) -> Json:
+    """Where a job stands: state, progress, budget, error and hint."""
+    return JobReport.read(store, job_id_or_prefix).job_document()
+
+
+def jobs_document(store: Store) -> Json:
+    """All jobs, the newest first."""
+    rows = sorted(store.jobs(), key=lambda row: (_aware(row.created_at), row.job_id), reverse=True)
+    return {"jobs": [JobReport.of(store, row).job_document() for row in rows]}
+
+
+def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
+    """All that is known of one candidate; its measurements without their raw samples."""
+    trial = store.trial(candidate_id_or_prefix)
+    report = JobReport.read(store, trial.job_id)
+    return report.candidate(trial) | {
+        "job_id": trial.job_id,
+        "job": report.job.name,
+        "device": report.job.device,
+        "profile_digest": report.job.profile_digest,
+        "objectives": report.objectives,
+        "baseline": report.baseline,
+        "measurements": [without_samples(record) for record in store.measurements(trial.candidate_id)],
+        "exports": store.exports(trial.candidate_id),
+    }
+
+
+def decisions_summary(decisions: Mapping[str, str], space: Mapping[str, Any] | None) -> str:
+    """What a candidate changes, in a few words.
+
+    >>> space = {"decisions": [{"name": n, "choices": ["fp32", "int8"], "technique": "precision"} for n in "abc"]}
+    >>> decisions_summary({"a": "int8", "b": "fp32", "c": "int8"}, space)
+    '2 of 3 layers int8'
+    """
+    known = {} if space is None else {decision["name"]: decision for decision in space["decisions"]}
+    groups: dict[str, list[str]] = {}
+    for name in decisions:
+        groups.setdefault(known[name]["technique"] if name in known else "", []).append(name)
+    parts = [part for names in groups.values() for part in _group_summary(names, decisions, known)]
+    return ", ".join(parts) or "unchanged"
+
+
+def _group_summary(names: Sequence[str], decisions: Mapping[str, str], known: Mapping[str, Any]) -> list[str]:
+    changed = [name for name in names if name not in known or decisions[name] != known[name]["choices"][0]]
+    if len(names) == 1:
+        return [f"{name} {decisions[name]}" for name in changed]
+    counts = Counter(decisions[name] for name in changed)
+    total = len(names)
+    return [
+        f"all {total} layers {value}" if count == total else f"{count} of {total} layers {value}"
+        for value, count in counts.most_common()
+    ]
+
+
+def baseline_value(metrics: Mapping[str, Any], name: str) -> float | None:
+    """A metric of the baseline; what compares with the uncompressed model is known for that model itself."""
+    value = metric_value(metrics, name)
+    return _BASELINE_BY_DEFINITION.get(name) if value is None else value
+
+
+def without_samples(value: Any) -> Any:
+    """A measurement with each list of raw samples replaced by how many there were."""
+    if isinstance(value, Mapping):
+        return {key: without_samples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        if len(value) > _MOST_NUMBERS and all(isinstance(item, int | float | list) for item in value):
+            return {"samples": len(value)}
+        return [without_samples(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True)
+class JobReport:
+    """Everything stored about one job, read once; its documents are views of that."""
+
+    job: JobRow
+    profile: Profile
+    stored_front: Json | None
+    trials: tuple[TrialRow, ...]
+
+    @classmethod
+    def read(cls, store: Store, job_id_or_prefix: str) -> JobReport:
+        """Read a job; raises :class:`NotFound` for an unknown one."""
+        return cls.of(store, store.job(job_id_or_prefix))
+
+    @classmethod
+    def of(cls, store: Store, job: JobRow) -> JobReport:
+        """Read the rest of a job whose row is known.
+
+        In this order, so that what one part names is in the next, and a job seen as done is seen whole.
+        """
+        front = store.front(job.job_id)
+        trials = sorted(store.trials(job.job_id), key=lambda trial: trial.number)
+        return cls(job, store.profile(job.profile_digest), front, tuple(trials))
+
+    @property
+    def objectives(self) -> list[Json]:
+        """``{"metric", "direction"}`` for each, as the front was made with, else as the job file says."""
+        source = self.stored_front if self.stored_front is not None else self.job.spec
+        return [{"metric": o["metric"], "direction": o.get("direction", "max")} for o in source.get("objectives", [])]
+
+    @property
+    def baseline(self) -> Json:
+        """``{"metrics": {...}, "facts": {...}}``, empty until the job is prepared."""
+        return self.job.baseline or {"metrics": {}, "facts": {}}
+
+    @cached_property
+    def members(self) -> dict[str, None]:
+        """Ids of the front's members, in its order."""
+        return {} if self.stored_front is None else dict.fromkeys(self.stored_front["members"])
+
+    @cached_property
+    def ties(self) -> dict[str, list[str]]:
+        """Who cannot be told from whom, both ways: a contender's members and a member's contenders."""
+        pairs: dict[str, list[str]] = {}
+        stored = {} if self.stored_front is None else self.stored_front.get("tied_with") or {}
+        for one, others in stored.items():
+            for other in others:
+                pairs.setdefault(one, []).append(other)
+                pairs.setdefault(other, []).append(one)
+        return {one: list(dict.fromkeys(others)) for one, others in pairs.items()}
+
+    def front_document(self) -> Json:
+        """See :func:`front_document`."""
+        stored = self.stored_front or {}
+        by_id = {trial.candidate_id: trial for trial in self.trials}
+        members = [by_id[one] for one in self.members if one in by_id]
+        contenders = [by_id[one] for one in self.ties if one in by_id and one not in self.members]
+        miss = stored.get("nearest_miss")
+        if miss is not None and miss["candidate_id"] in by_id:
+            miss = self.candidate(by_id[miss["candidate_id"]]) | {"reason": miss["reason"]}
+        return {
+            "job_id": self.job.job_id,
+            "name": self.job.name,
+            "state": str(self.job.state),
+            "device": self.job.device,
+            "profile_digest": self.job.profile_digest,
+            "simulated": self.profile.simulated,
+            "trials": self.counts(),
+            "objectives": self.objectives,
+            "constraints": list(self.job.spec.get("constraints") or []),
+            "hypervolume": stored.get("hypervolume") or {"value": 0.0, "reference": {}},
+            "wall_s": self.job.wall_s,
+            "final": bool(stored.get("final", False)),
+            "baseline": self.baseline,
+            "front": [self.candidate(trial) for trial in members],
+            "contenders": [self.candidate(trial) for trial in contenders],
+            "nearest_miss": miss,
+        }
+
+    def trials_document(self) -> Json:
+        """See :func:`trials_document`."""
+        names = [objective["metric"] for objective in self.objectives]
+        metrics = self.baseline["metrics"]
+        point = {name: baseline_value(metrics, name) for name in names}
+        return {
+            "job_id": self.job.job_id,
+            "name": self.job.name,
+            "state": str(self.job.state),
+            "device": self.job.device,
+            "simulated": self.profile.simulated,
+            "objectives": self.objectives,
+            "baseline": {"values": point, "intervals": _intervals(metrics, names)} if metrics else None,
+            "trials": [self._row(trial, names) for trial in self.trials],
+        }
+
+    def job_document(self) -> Json:
+        """See :func:`job_document`."""
+        job = self.job
+        budget = dict(job.spec.get("budget") or {})
+        return {
+            "job_id": job.job_id,
+            "name": job.name,
+            "state": str(job.state),
+            "device": job.device,
+            "profile_digest": job.profile_digest,
+            "simulated": self.profile.simulated,
+            "strategy": (job.spec.get("strategy") or {}).get("name"),
+            "task": (job.spec.get("task") or {}).get("name"),
+            "created_at": _iso(job.created_at),
+            "started_at": _iso(job.started_at),
+            "finished_at": _iso(job.finished_at),
+            "wall_s": job.wall_s,
+            "trials": self.counts(),
+            "front_size": len(self.members),
+            "best_speedup": self.best_speedup(),
+            "budget": budget,
+            "progress": self.progress(budget),
+            "error": job.error,
+            "hint": job.hint,
+        }
+
+    def candidate(self, trial: TrialRow) -> Json:
+        """One candidate with its decisions and metrics, as a front lists it."""
+        return {
+            "candidate_id": trial.candidate_id,
+            "digest": trial.digest,
+            "trial": trial.number,
+            "block": trial.block,
+            "state": str(trial.state),
+            "reason": trial.reason,
+            "strategy": trial.strategy,
+            "simulated": trial.simulated,
+            "on_front": trial.candidate_id in self.members,
+            "tied_with": self.ties.get(trial.candidate_id, []),
+            "summary": decisions_summary(trial.decisions, self.job.space),
+            "decisions": trial.decisions,
+            "metrics": trial.metrics,
+            "artifact_sha256": trial.artifact_sha256,
+            "wall_s": trial.wall_s,
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Candidates by outcome: ``done`` have met every constraint, ``infeasible`` are measured but have not."""
+        states = [trial.state for trial in self.trials]
+        done, infeasible = states.count(TrialState.DONE), states.count(TrialState.INFEASIBLE)
+        running = sum(not state.finished for state in states)
+        failed = len(states) - done - infeasible - running
+        return {"done": done, "failed": failed, "infeasible": infeasible, "running": running}
+
+    def best_speedup(self) -> float | None:
+        """The greatest speed-up on the front."""
+        found = [metric_value(t.metrics, "speedup") for t in self.trials if t.candidate_id in self.members]
+        return max((value for value in found if value is not None), default=None)
+
+    def progress(self, budget: Mapping[str, Any]) -> Json:
+        """How much of the budget is used; ``time_left_s`` is estimated from the pace so far, while the job runs."""
+        finished = sum(trial.state.finished for trial in self.trials)
+        planned, minutes = budget.get("trials"), budget.get("minutes")
+        shares = [] if not planned else [finished / planned]
+        left = [] if not (planned and finished) else [self.job.wall_s / finished * max(0, planned - finished)]
+        if minutes:
+            shares.append(self.job.wall_s / (60.0 * minutes))
+            left.append(max(0.0, 60.0 * minutes - self.job.wall_s))
+        running = self.job.state == JobState.RUNNING and self.job.wall_s > 0
+        complete = self.job.state == JobState.DONE
+        return {
+            "finished": finished,
+            "planned": planned,
+            "fraction": 1.0 if complete else min(1.0, max(shares)) if shares else None,
+            "time_left_s": min(left) if running and left else None,
+        }
+
+    def _row(self, trial: TrialRow, names: Sequence[str]) -> Json:
+        return {
+            "trial": trial.number,
+            "candidate_id": trial.candidate_id,
+            "state": str(trial.state),
+            "reason": trial.reason,
+            "strategy": trial.strategy,
+            "simulated": trial.simulated,
+            "on_front": trial.candidate_id in self.members,
+            "tied_with": self.ties.get(trial.candidate_id, []),
+            "summary": decisions_summary(trial.decisions, self.job.space),
+            "values": {name: metric_value(trial.metrics, name) for name in names},
+            "intervals": _intervals(trial.metrics, names),
+        }
+
+
+def _intervals(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, list[float]]:
+    """The 95 % intervals of the metrics that have one."""
+    found = {name: metric_interval(metrics, name) for name in names}
+    return {name: list(interval) for name, interval in found.items() if interval is not None}
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else _aware(moment).isoformat()

@@ -1,0 +1,153 @@
+"""The server: REST, events and pages over one store. It keeps no state of its own."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from dashboards.api import api_router, problem_response, problem_status
+from dashboards.web import SecurityHeaders, mount_pages, problem_page
+from hwprofiles.errors import InvalidInput, ParetuneError
+from search.store import Store
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8700
+_GRACE_S = 2  # what is still being answered then is cut off
+_MACHINE_PATHS = ("/api/", "/healthz", "/openapi.json")
+
+
+def create_app(store: Store) -> FastAPI:
+    """The application: ``/api/v1``, ``/healthz``, ``/openapi.json`` and the pages.
+
+    ``app.state.stopping`` is an event that ends the open event streams once set. The store stays the caller's to close.
+    """
+    # The built-in documentation pages load from elsewhere, so there are none; /openapi.json describes the routes.
+    app = FastAPI(title="Paretune", version="1", docs_url=None, redoc_url=None)
+    app.state.stopping = threading.Event()
+    app.add_middleware(SecurityHeaders)
+
+    @app.get("/healthz", summary="Whether the server and its store answer")
+    def healthz() -> dict[str, str]:
+        store.devices()
+        return {"status": "ok"}
+
+    app.include_router(api_router(store))
+    mount_pages(app, store)
+    _handle_errors(app)
+    return app
+
+
+def serve(store: Store, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> None:
+    """Serve until interrupted; prints the address to stderr. ``port`` 0 takes a free one.
+
+    Raises :class:`InvalidInput` for an address that cannot be served on, and ``KeyboardInterrupt`` after Ctrl-C, once
+    the open answers are finished.
+    """
+    listener = _listen(host, port)
+    print(f"Paretune is at {_url(listener)} (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    _Server(_config(create_app(store))).run(sockets=[listener])
+
+
+@contextmanager
+def background(store: Store, host: str = DEFAULT_HOST, port: int = 0) -> Iterator[str]:
+    """Serve in a thread while the block runs; gives the address, such as ``http://127.0.0.1:8700``."""
+    listener = _listen(host, port)
+    server = _Server(_config(create_app(store)))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="paretune-server", daemon=True)
+    thread.start()
+    try:
+        # The socket listens already: whoever connects before the loop runs only waits a moment.
+        yield _url(listener)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the event streams first: they would hold the shutdown until it is forced."""
+        self.config.app.state.stopping.set()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
+
+
+def _config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    _check_loopback(host)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OverflowError:
+        raise InvalidInput(f"port {port} is not between 0 and 65535", "--port 0 takes a free one") from None
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot serve on {host} port {port}: {error.strerror or error}", "--port 0 takes a free one"
+        ) from None
+
+
+def _check_loopback(host: str) -> None:
+    """Nothing guards the server yet, so it is for this machine only."""
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise InvalidInput(
+            f"host {host!r} is not this machine's loopback, and the server asks nobody who they are",
+            "serve on 127.0.0.1, and reach it from elsewhere through: ssh -L 8700:127.0.0.1:8700 HOST",
+        )
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _handle_errors(app: FastAPI) -> None:
+    @app.exception_handler(ParetuneError)
+    def ours(request: Request, error: ParetuneError) -> Response:
+        return _answer(request, problem_status(error), error.message, error.hint)
+
+    @app.exception_handler(HTTPException)
+    def http(request: Request, error: HTTPException) -> Response:
+        detail = f"there is nothing at {request.url.path}" if error.status_code == 404 else str(error.detail)
+        return _answer(request, error.status_code, detail, "/openapi.json lists what there is")
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return _answer(request, 422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "")
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, error: Exception) -> Response:
+        return _answer(request, 500, f"the server failed: {type(error).__name__}", "its log has the details")
+
+
+def _answer(request: Request, status: int, detail: str, hint: str) -> Response:
+    path = request.url.path
+    if path.startswith(_MACHINE_PATHS):
+        return problem_response(status, detail, hint, instance=path)
+    return problem_page(status, detail, hint)

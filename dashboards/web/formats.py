@@ -1,0 +1,104 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+_TITLES = {
+    "cosine": "Cosine similarity to fp32",
+    "accuracy": "Accuracy",
+    "top1_agreement": "Top-1 agreement with fp32",
+    "speedup": "Speed-up over fp32",
+    "latency_ms": "Latency",
+    "size_bytes": "Size",
+    "peak_memory_bytes": "Peak memory",
+}
+_SHORT_TITLES = {"cosine": "Cosine", "top1_agreement": "Top-1 agreement", "speedup": "Speed-up"}
+
+
+def metric_title(name: str) -> str:
+    """A metric in words, for an axis.
+
+    >>> metric_title("speedup@local-cpu"), metric_title("latency_ms.p90"), metric_title("word_error")
+    ('Speed-up over fp32, local-cpu', 'Latency, p90', 'Word error')
+    """
+    return _titled(name, _TITLES)
+
+
+def short_title(name: str) -> str:
+    """A metric in a word or two, for the head of a column."""
+    return _titled(name, _TITLES | _SHORT_TITLES)
+
+
+def _titled(name: str, titles: dict[str, str]) -> str:
+    metric, _, device = name.partition("@")
+    base, _, field = metric.partition(".")
+    title = titles.get(base) or base.replace("_", " ").capitalize()
+    return ", ".join(part for part in (title, field, device) if part)
+
+
+def figure(value: float | None, metric: str) -> str:
+    """A metric's value with its unit.
+
+    >>> figure(3.4182, "speedup"), figure(2.0, "latency_ms"), figure(1234567, "size_bytes"), figure(None, "cosine")
+    ('3.42×', '2.00 ms', '1.23 MB', '–')
+    """
+    if value is None:
+        return "–"
+    base = metric.partition("@")[0].partition(".")[0]
+    if base == "speedup":
+        return f"{value:.2f}×"
+    if base.endswith("_ms"):
+        return f"{_three_digits(value)} ms"
+    if base.endswith("_bytes"):
+        return byte_size(value)
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.6g}"
+
+
+def interval(bounds: Sequence[float] | None, metric: str) -> str:
+    """A 95 % interval in the metric's unit, empty where there is none.
+
+    >>> interval([3.31, 3.5], "speedup"), interval([900, 1100], "size_bytes"), interval(None, "speedup")
+    ('3.31–3.50×', '900 B–1.10 kB', '')
+    """
+    if bounds is None:
+        return ""
+    low, high = (figure(bound, metric) for bound in bounds)
+    unit = high.lstrip("-0123456789.,")
+    return f"{low.removesuffix(unit)}–{high}"
+
+
+def byte_size(value: float) -> str:
+    """Bytes in decimal units."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(value) < 999.5 or unit == "GB":
+            return f"{value:.0f} B" if unit == "B" else f"{_three_digits(value)} {unit}"
+        value /= 1000
+    return ""
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in words.
+
+    >>> duration(8.24), duration(200), duration(7500), duration(None)
+    ('8 s', '3 min 20 s', '2 h 05 min', '–')
+    """
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def moment(iso: str | None) -> str:
+    """An ISO 8601 time in UTC to the minute."""
+    return "–" if iso is None else f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"
+
+
+def _three_digits(value: float) -> str:
+    size = abs(value)
+    return f"{value:.2f}" if size < 9.995 else f"{value:.1f}" if size < 99.95 else f"{value:.0f}"

@@ -1,0 +1,97 @@
+"""A job's front as one file: a page that opens without a network, or a picture."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dashboards.web.plot import INK, PAGE, draw, one_line
+from dashboards.web.rendering import ECHARTS, chart_context, render, tables_context, vendored
+from hwprofiles.errors import StorageError
+
+Json = Mapping[str, Any]
+
+_STATIC = Path(__file__).parent / "static"
+_SCRIPTS = (ECHARTS, _STATIC / "chart.js", _STATIC / "saved.js")
+# What could end or confuse the element that embeds it, as JSON escapes.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+def save_html(document: Json, trials: Json, path: Path) -> None:
+    """Write one HTML file with the chart and its tables, that needs nothing else and connects to nothing.
+
+    ``document`` is a front document and ``trials`` the same job's trials document. Without the chart library the page
+    holds the tables alone. Replaces ``path`` whole; raises :class:`StorageError` where it cannot be written.
+    """
+    style = (_STATIC / "style.css").read_text(encoding="utf-8")
+    with_chart = vendored()
+    scripts = [_script(path) for path in _SCRIPTS] if with_chart else []
+    page = render(
+        "saved.html",
+        **chart_context(dict(trials)),
+        **tables_context(dict(document), dict(trials)),
+        linked=False,
+        vendored=with_chart,
+        policy=_policy(style, scripts),
+        style=style,
+        scripts=scripts,
+        data=_embedded(trials),
+    )
+    _write(path, page.encode("utf-8"))
+
+
+def save_png(document: Json, trials: Json, path: Path) -> None:
+    """Write the chart as a picture of 1600 by 1000 pixels; the arguments are those of :func:`save_html`.
+
+    Raises :class:`StorageError` where ``path`` cannot be written.
+    """
+    from matplotlib.figure import Figure  # it takes a second to import, which only this function is worth
+
+    drawing = Figure(figsize=(8.0, 5.0), dpi=200, facecolor=PAGE, layout="constrained")
+    axes = drawing.subplots()
+    draw(axes, trials)
+    where = f"{document['name']} on {document['device']}" + (" (simulated)" if document["simulated"] else "")
+    axes.set_title(one_line(where), loc="left", color=INK, fontsize=10, fontweight="bold", pad=26, parse_math=False)
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        # A name may hold characters that the font lacks; they become boxes.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        drawing.savefig(content, format="png")
+    _write(path, content.getvalue())
+
+
+def _script(path: Path) -> str:
+    """A script as it may stand inside a script element."""
+    return path.read_text(encoding="utf-8").replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _embedded(trials: Json) -> str:
+    return json.dumps(trials, separators=(",", ":")).translate(_ESCAPES)
+
+
+def _policy(style: str, scripts: Sequence[str]) -> str:
+    """A content security policy that allows what the page embeds, by hash, and nothing else."""
+    allowed = " ".join(map(_hash_source, scripts)) or "'none'"
+    return f"default-src 'none'; script-src {allowed}; style-src {_hash_source(style)}; img-src data:"
+
+
+def _hash_source(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file whole: a reader sees the old one or the new one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StorageError(f"{path} cannot be written: {error.strerror}", "choose a folder that can be") from None

@@ -1,0 +1,81 @@
+"""Templates, and what they are given: the documents arranged as tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from dashboards.documents import baseline_value
+from dashboards.web import formats
+from search.objectives import metric_interval, metric_value
+from search.states import TrialState
+
+Json = dict[str, Any]
+
+_FOLDER = Path(__file__).parent
+ECHARTS = _FOLDER / "static" / "vendor" / "echarts.min.js"
+
+_FAILURES = {str(state) for state in TrialState if state.finished and not state.measured}
+
+# Shown beside the objectives where they were measured.
+_USUAL_METRICS = ("accuracy", "latency_ms", "size_bytes")
+
+_environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters |= {
+    "figure": formats.figure,
+    "interval": formats.interval,
+    "duration": formats.duration,
+    "moment": formats.moment,
+    "metric_title": formats.metric_title,
+    "short_title": formats.short_title,
+}
+_environment.globals |= {
+    "baseline_value": baseline_value,
+    "metric_value": metric_value,
+    "metric_interval": metric_interval,
+}
+
+
+def render(template: str, **context: Any) -> str:
+    """A template as HTML; every value is escaped."""
+    return _environment.get_template(template).render(**context)
+
+
+def vendored() -> bool:
+    """Whether the chart library was fetched."""
+    return ECHARTS.is_file()
+
+
+def chart_context(trials: Json) -> Json:
+    """What the chart's figure needs from a trials document: its axes' titles."""
+    return {
+        "objectives": trials["objectives"],
+        "titles": {o["metric"]: formats.metric_title(o["metric"]) for o in trials["objectives"]},
+    }
+
+
+def tables_context(front: Json, trials: Json) -> Json:
+    """The tables beside a chart, with the same points, from a front document and its trials document."""
+    names = [objective["metric"] for objective in front["objectives"]]
+    shown = front["front"] + front["contenders"]
+    also = [
+        m for m in _USUAL_METRICS if m not in names and any(metric_value(r["metrics"], m) is not None for r in shown)
+    ]
+    chosen = {row["candidate_id"] for row in shown}
+    rest = [row for row in trials["trials"] if row["candidate_id"] not in chosen]
+    return {
+        "front": front,
+        "columns": names + also,
+        "baseline": trials["baseline"],
+        "others": [row for row in rest if row["state"] in ("done", "infeasible")],
+        "failed": [row for row in rest if row["state"] in _FAILURES],
+        "trial_of": {row["candidate_id"]: row["trial"] for row in trials["trials"]},
+    }

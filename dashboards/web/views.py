@@ -1,0 +1,61 @@
+"""The pages' routes: every page is whole without scripts; the scripts draw the chart and keep the page current."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+
+from dashboards import documents
+from dashboards.web.rendering import chart_context, render, tables_context, vendored
+from search.store import Store
+
+STATIC = Path(__file__).parent / "static"
+
+
+def mount_pages(app: FastAPI, store: Store) -> None:
+    """Add the pages and their static files. ``/live/…`` gives the changing part of a page alone."""
+    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+    @router.get("/")
+    def jobs() -> str:
+        return render("jobs.html", **documents.jobs_document(store))
+
+    @router.get("/live/jobs")
+    def live_jobs() -> str:
+        return render("_jobs.html", **documents.jobs_document(store))
+
+    @router.get("/jobs/{job}")
+    def job(job: str) -> str:
+        return render("job.html", vendored=vendored(), **_job_context(store, job))
+
+    @router.get("/live/jobs/{job}")
+    def live_job(job: str) -> str:
+        return render("_job.html", **_job_context(store, job))
+
+    @router.get("/candidates/{candidate}")
+    def candidate(candidate: str) -> str:
+        return render("candidate.html", candidate=documents.candidate_document(store, candidate))
+
+    app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+
+def problem_page(status: int, detail: str, hint: str) -> HTMLResponse:
+    """An error as a page: what is wrong, and how to mend it."""
+    return HTMLResponse(render("problem.html", status=status, detail=detail, hint=hint), status_code=status)
+
+
+def _job_context(store: Store, job: str) -> dict[str, Any]:
+    report = documents.JobReport.read(store, job)
+    front, trials = report.front_document(), report.trials_document()
+    return {
+        "job": report.job_document(),
+        "ended": documents.ended(report.job.state),
+        "linked": True,
+        **chart_context(trials),
+        **tables_context(front, trials),
+    }

@@ -1,0 +1,63 @@
+"""The child's side of a sandbox: ``python -m evaluators.child FD`` answers calls until its owner is gone."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from hwprofiles.errors import BuildFailed, OutOfMemory, ParetuneError
+
+Progress = Callable[[str], None]
+_report: Progress = lambda text: None  # noqa: E731
+
+
+def report(text: str) -> None:
+    """Tells the owner of this process, in one line, what is going on; harmless outside a sandbox."""
+    _report(text)
+
+
+def serve(connection: Connection) -> None:
+    """Runs ``(function, args)`` one after another; answers ``("value" | "error" | "progress", payload)``."""
+    global _report
+    _report = lambda text: connection.send(("progress", text))  # noqa: E731
+    while True:
+        try:
+            function, args = connection.recv()
+        except EOFError:
+            return
+        connection.send(_answer(function, args))
+
+
+def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
+    try:
+        return "value", function(*args)
+    except ParetuneError as error:
+        return "error", error
+    except MemoryError:
+        return "error", OutOfMemory("no more memory could be had")
+    # Whatever a model, a technique or a user's task raises is that candidate's failure, never this process's end.
+    except Exception as error:  # noqa: BLE001
+        traceback.print_exc()
+        first = (str(error).strip().splitlines() or [""])[0][:400]
+        return "error", BuildFailed(f"{type(error).__name__}: {first}")
+
+
+def _end_with(owner: int) -> None:
+    """Ends this process when its owner died: a blocked computation would not notice the closed pipe."""
+    while os.getppid() == owner:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
+    # As an import, not as __main__: functions of this module must be the same objects for everyone.
+    from evaluators import child
+
+    child.serve(Connection(int(sys.argv[1])))

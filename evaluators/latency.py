@@ -1,0 +1,141 @@
+"""Paired latency: the candidate against the baseline in alternating blocks, in fresh sessions, until the interval is narrow.
+
+A number measured alone is useless on a shared machine: one model was seen at 9 to 29 ms within a minute. Two models
+timed in turn share the machine's mood, and their ratio keeps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluators.measurement import Measurement
+from evaluators.runtimes.base import Arrays, Session
+from evaluators.statistics import median_interval
+from hwprofiles.errors import UnhealthyMeasurement
+
+Open = Callable[[], Session]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How long and how often.
+
+    A *block* is ``runs`` timed inferences of one model after one untimed; a *session pair* is both models opened anew,
+    warmed up, and timed for ``blocks`` blocks each in turn. Pairs follow one another until there are at least
+    ``min_pairs`` of them and ``min_s`` seconds have passed and the ratio's interval is within ``half_width`` of it, or
+    until ``max_s``.
+    """
+
+    runs: int = 5
+    blocks: int = 5
+    min_pairs: int = 8
+    min_s: float = 1.0
+    max_s: float = 40.0
+    half_width: float = 0.02
+    warm_up_runs: int = 3
+    warm_up_max_runs: int = 30
+
+    def quick(self) -> Protocol:
+        """For questions about single layers: fewer pairs, a wider interval, an answer in any case."""
+        return Protocol(min_pairs=4, min_s=0.1, max_s=2.0, half_width=0.05)
+
+
+def measure_pair(
+    open_baseline: Open,
+    open_candidate: Open,
+    feed: Arrays,
+    *,
+    profile_digest: str,
+    runtime_version: str,
+    protocol: Protocol = Protocol(),  # noqa: B008 - frozen
+    marks: tuple[str, ...] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> Measurement:
+    """Times a candidate against the baseline on one feed.
+
+    Raises :class:`UnhealthyMeasurement` when the interval is still wider than twice ``half_width`` at the time limit;
+    between once and twice it is ``unstable`` but usable. Warm-up is never averaged in.
+    """
+    start = clock()
+    baseline_ms: list[tuple[float, ...]] = []
+    candidate_ms: list[tuple[float, ...]] = []
+    sessions: list[int] = []
+    pair = 0
+    while True:
+        for ours, theirs in _pair_blocks(open_baseline, open_candidate, feed, protocol, swap=bool(pair % 2)):
+            baseline_ms.append(ours)
+            candidate_ms.append(theirs)
+            sessions.append(pair)
+        pair += 1
+        elapsed = clock() - start
+        if pair < protocol.min_pairs or (elapsed < protocol.min_s and elapsed < protocol.max_s):
+            continue
+        ratio, interval = paired_ratio(baseline_ms, candidate_ms, sessions)
+        half_width = (interval[1] - interval[0]) / 2 / ratio
+        if half_width <= protocol.half_width or elapsed >= protocol.max_s:
+            break
+    if half_width > 2 * protocol.half_width:
+        raise UnhealthyMeasurement(
+            f"the speed-up's interval is still ±{half_width:.1%} wide after {elapsed:.0f} s",
+            "quieten the machine and measure again",
+        )
+    return Measurement(
+        profile_digest=profile_digest,
+        runtime_version=runtime_version,
+        baseline_ms=tuple(baseline_ms),
+        candidate_ms=tuple(candidate_ms),
+        sessions=tuple(sessions),
+        ratio=ratio,
+        ratio_ci95=interval,
+        verdict="stable" if half_width <= protocol.half_width else "unstable",
+        marks=marks,
+    )
+
+
+def paired_ratio(
+    baseline_ms: list[tuple[float, ...]], candidate_ms: list[tuple[float, ...]], sessions: list[int]
+) -> tuple[float, tuple[float, float]]:
+    """Median over blocks of (baseline median / candidate median), with its 95 % interval over session pairs."""
+    ratios = np.median(np.array(baseline_ms), axis=1) / np.median(np.array(candidate_ms), axis=1)
+    return float(np.median(ratios)), median_interval(ratios, np.array(sessions))
+
+
+def _pair_blocks(
+    open_baseline: Open, open_candidate: Open, feed: Arrays, protocol: Protocol, *, swap: bool
+) -> Iterator[tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Blocks of one session pair; ``swap`` turns round who is opened and timed first, so that order favours neither."""
+    openers = (open_candidate, open_baseline) if swap else (open_baseline, open_candidate)
+    first = openers[0]()
+    try:
+        second = openers[1]()
+        try:
+            for session in (first, second):
+                _warm_up(session, feed, protocol)
+            for block in range(protocol.blocks):
+                order = (first, second) if block % 2 == 0 else (second, first)
+                timed = {id(session): _block(session, feed, protocol.runs) for session in order}
+                ours, theirs = timed[id(first)], timed[id(second)]
+                yield (theirs, ours) if swap else (ours, theirs)
+        finally:
+            second.close()
+    finally:
+        first.close()
+
+
+def _block(session: Session, feed: Arrays, runs: int) -> tuple[float, ...]:
+    session.time_ms(feed)
+    return tuple(session.time_ms(feed) for _ in range(runs))
+
+
+def _warm_up(session: Session, feed: Arrays, protocol: Protocol) -> None:
+    """At least ``warm_up_runs``; then until a run is no faster than the fastest before it by more than 2 %."""
+    fastest = min(session.time_ms(feed) for _ in range(protocol.warm_up_runs))
+    for _ in range(protocol.warm_up_max_runs - protocol.warm_up_runs):
+        now = session.time_ms(feed)
+        if now >= 0.98 * fastest:
+            return
+        fastest = now

@@ -1,0 +1,68 @@
+"""A measurement: a record, never a bare number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from evaluators.statistics import PERCENTILE_SAMPLES, Floats, median_interval
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A candidate timed against the baseline in alternating blocks, with every raw sample.
+
+    ``baseline_ms`` and ``candidate_ms`` are ``blocks x runs`` milliseconds, ``sessions`` the number of the session pair
+    that each block ran in, ``ratio`` the paired speed-up (median over blocks of baseline median / candidate median)
+    with its 95 % interval. ``verdict`` is ``stable`` when the interval became narrow enough in time, else
+    ``unstable``; ``marks`` lists what a reader should know (``unpinned``).
+    """
+
+    profile_digest: str
+    runtime_version: str
+    baseline_ms: tuple[tuple[float, ...], ...]
+    candidate_ms: tuple[tuple[float, ...], ...]
+    sessions: tuple[int, ...]
+    ratio: float
+    ratio_ci95: tuple[float, float]
+    verdict: str
+    marks: tuple[str, ...] = ()
+
+    def metrics(self) -> dict[str, Any]:
+        """``latency_ms`` and ``speedup`` as a candidate's metrics hold them."""
+        return {
+            "latency_ms": latency_figures(np.array(self.candidate_ms), np.array(self.sessions)),
+            "speedup": {"ratio": self.ratio, "ci95": list(self.ratio_ci95)},
+        }
+
+    def baseline_metrics(self) -> dict[str, Any]:
+        """The baseline's ``latency_ms`` in the same measurement."""
+        return {"latency_ms": latency_figures(np.array(self.baseline_ms), np.array(self.sessions))}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Measurement:
+        """The inverse of :meth:`to_dict`, also after a trip through JSON."""
+        rows = {key: tuple(tuple(row) for row in data[key]) for key in ("baseline_ms", "candidate_ms")}
+        flat = {key: tuple(data[key]) for key in ("sessions", "ratio_ci95", "marks")}
+        return cls(**{**data, **rows, **flat})
+
+
+def latency_figures(samples_ms: Floats, sessions: Floats) -> dict[str, Any]:
+    """Median with its interval, n, and the percentiles that n supports, from ``blocks x runs`` milliseconds."""
+    flat = samples_ms.ravel()
+    figures: dict[str, Any] = {
+        "p50": float(np.median(flat)),
+        "ci95": list(median_interval(np.median(samples_ms, axis=1), sessions)),
+        "n": int(flat.size),
+    }
+    for percent, needed in PERCENTILE_SAMPLES.items():
+        if flat.size >= needed:
+            figures[f"p{percent}"] = float(np.percentile(flat, percent))
+    return figures

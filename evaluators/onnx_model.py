@@ -1,0 +1,251 @@
+"""ONNX files: untrusted input that becomes a model in memory, and back."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError, EncodeError
+from onnx import checker, inliner, shape_inference, version_converter
+from onnx.external_data_helper import uses_external_data
+
+from evaluators.runtimes.base import TensorSpec
+from hwprofiles.errors import InvalidInput, StorageError
+
+MAX_MODEL_BYTES = 2**31 - 1
+"""A serialized model with its weights may not be larger: the limit of protobuf itself."""
+
+LOWEST_OPSET, HIGHEST_OPSET = 13, 26
+"""Opsets that are worked on: per-channel Q/DQ begins at 13, ONNX Runtime 1.31 ends at 26."""
+
+LOWEST_IR, HIGHEST_IR = 8, 10
+"""IR versions that are written; ONNX Runtime 1.31 refuses newer ones."""
+
+DEFAULT_DOMAINS = ("", "ai.onnx")
+_KNOWN_DOMAINS = (*DEFAULT_DOMAINS, "com.microsoft", "ai.onnx.ml")
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Reads an ONNX file that nobody vouches for, external weights included.
+
+    The result holds all of its weights, has its functions inlined, an opset of ``LOWEST_OPSET`` to ``HIGHEST_OPSET``
+    and an IR version that the runtime loads. External weights may only lie in the model's own folder or below it.
+
+    Raises:
+        InvalidInput: for a file that is missing, not ONNX, corrupt, too large, or that uses what no runtime here knows.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"there is no model file {str(path)!r}", "give the path of an .onnx file")
+    size_bytes = path.stat().st_size
+    _check_size(size_bytes, path)
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError:
+        raise _not_onnx(path) from None
+    if not model.graph.node and not model.graph.output or not model.opset_import:
+        raise _not_onnx(path)
+    _load_external_data(model, path)
+    return supported(model, path.name)
+
+
+def save_model(model: onnx.ModelProto, path: Path) -> None:
+    """Writes a model as one file; a reader sees the old content or the new, never a part.
+
+    Raises:
+        InvalidInput: the model is larger than ``MAX_MODEL_BYTES``.
+        StorageError: the folder cannot be written.
+    """
+    data = serialized(model, path.name)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write into {str(path.parent)!r}: {error.strerror}", "choose another folder") from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {str(path)!r}: {error.strerror}", "free some space there") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def serialized(model: onnx.ModelProto, name: str = "the model") -> bytes:
+    """The model as bytes, equal for equal models; raises :class:`InvalidInput` past ``MAX_MODEL_BYTES``."""
+    try:
+        data: bytes = model.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError):
+        _check_size(MAX_MODEL_BYTES + 1, Path(name))
+        raise
+    _check_size(len(data), Path(name))
+    return data
+
+
+def input_specs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
+    """The inputs that a caller feeds: initializers that are listed as inputs too are not among them."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return tuple(_spec(value) for value in model.graph.input if value.name not in weights)
+
+
+def output_specs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
+    """The outputs, in the model's order."""
+    return tuple(_spec(value) for value in model.graph.output)
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the default operator set; 0 where the model imports none."""
+    return max((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), default=0)
+
+
+def supported(model: onnx.ModelProto, name: str = "the model") -> onnx.ModelProto:
+    """The same computation as the runtime loads it: functions inlined, opset and IR converted, weights no inputs.
+
+    Raises:
+        InvalidInput: unknown operator domains, an opset that cannot be converted, or a graph that is not valid ONNX.
+    """
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    strangers = sorted({node.domain for node in all_nodes(model.graph)} - set(_KNOWN_DOMAINS))
+    if strangers:
+        raise InvalidInput(
+            f"{name} uses operators of the unknown domain {strangers[0]!r}",
+            "export the model with standard ONNX operators only",
+        )
+    model = _converted(model, name)
+    model.ir_version = min(max(model.ir_version, LOWEST_IR), HIGHEST_IR)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    fed = [value for value in model.graph.input if value.name not in weights]
+    if len(fed) < len(model.graph.input):  # else they could be overridden and would not count as constants
+        del model.graph.input[:]
+        model.graph.input.extend(fed)
+    try:
+        checker.check_model(model)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        raise InvalidInput(f"{name} is not valid ONNX: {_first_line(error)}", "export the model again") from None
+    return model
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs inside a node (If, Loop, Scan), not those inside of them."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == onnx.AttributeProto.GRAPHS:
+            yield from attribute.graphs
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node of a graph and of the graphs inside its nodes."""
+    for node in graph.node:
+        yield node
+        for inner in subgraphs(node):
+            yield from all_nodes(inner)
+
+
+def _converted(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    opset = opset_of(model)
+    if not opset and not any(node.domain in DEFAULT_DOMAINS for node in all_nodes(model.graph)):
+        model.opset_import.append(onnx.helper.make_opsetid("", LOWEST_OPSET))
+        return model
+    wanted = min(max(opset, LOWEST_OPSET), HIGHEST_OPSET)
+    if opset == wanted:
+        return model
+    try:
+        return version_converter.convert_version(model, wanted)
+    except (RuntimeError, ValueError, checker.ValidationError, shape_inference.InferenceError) as error:
+        raise InvalidInput(
+            f"{name} has opset {opset}, which cannot be converted to {wanted}: {_first_line(error)}",
+            f"export the model with an opset of {LOWEST_OPSET} to {HIGHEST_OPSET}",
+        ) from None
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    if not tensor.elem_type:
+        raise InvalidInput(
+            f"{value.name!r} is not a tensor", "sequences, maps and optional values are not supported as inputs or outputs"
+        )
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in tensor.shape.dim)
+    return TensorSpec(value.name, dtype, shape)
+
+
+def _all_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        yield from _tensors_of(node)
+
+
+def _tensors_of(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
+    for attribute in node.attribute:
+        yield attribute.t
+        yield from attribute.tensors
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+    for inner in subgraphs(node):
+        yield from _all_tensors(inner)
+
+
+def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
+    tensors = list(_all_tensors(model.graph))
+    for function in model.functions:
+        tensors += [tensor for node in function.node for tensor in _tensors_of(node)]
+    total = 0
+    for tensor in tensors:
+        if not uses_external_data(tensor):
+            continue
+        fields = {entry.key: entry.value for entry in tensor.external_data}
+        file = _external_file(fields.get("location", ""), path)
+        try:
+            offset, length = int(fields.get("offset", 0)), int(fields.get("length", -1))
+        except ValueError:
+            raise InvalidInput(f"{path.name} gives no valid place for the weights {tensor.name!r}", "export it again") from None
+        available = file.stat().st_size - offset
+        length = available if length < 0 else length
+        if offset < 0 or available < length:
+            raise InvalidInput(f"{file.name} ends before the weights {tensor.name!r}", "copy the file again")
+        total += length
+        _check_size(total, path)
+        with file.open("rb") as data:
+            data.seek(offset)
+            tensor.raw_data = data.read(length)
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _external_file(location: str, path: Path) -> Path:
+    """The file of external weights; in the model's own folder once every link is followed."""
+    hint = "keep external weights in the model's folder, or save the model as one file"
+    parts = (PurePosixPath(location), PureWindowsPath(location))
+    folder = path.parent.resolve()
+    if not location or any(p.is_absolute() or p.drive or ".." in p.parts for p in parts) or "\0" in location:
+        raise InvalidInput(f"{path.name} refers to weights outside of its folder: {location!r}", hint)
+    file = (folder / location).resolve()
+    if not file.is_relative_to(folder):
+        raise InvalidInput(f"{path.name} refers to weights outside of its folder: {location!r}", hint)
+    if not file.is_file():
+        raise InvalidInput(f"{path.name} needs the weights file {location!r}, which is missing", hint)
+    return file
+
+
+def _check_size(size_bytes: int, path: Path) -> None:
+    if size_bytes > MAX_MODEL_BYTES:
+        raise InvalidInput(f"{path.name} is larger than {MAX_MODEL_BYTES} bytes", "use a smaller model or fp16 weights")
+
+
+def _not_onnx(path: Path) -> InvalidInput:
+    return InvalidInput(f"{path.name} is not an ONNX model, or it is damaged", "export or copy the model again")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]

@@ -1,0 +1,94 @@
+"""Quality: what an exported file answers through its runtime, against the labels and against the fp32 model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluators.quiet import working
+from evaluators.runtimes.base import Array, Arrays, Session
+from evaluators.statistics import mean_interval
+from hwprofiles.errors import BuildFailed
+
+Scores = dict[str, NDArray[np.float64]]
+"""Metric name to one figure a sample, ``(samples,)``; the metric is their mean."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Metrics by name, and the 95 % intervals of those that are means over samples."""
+
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+
+
+def run_all(session: Session, samples: Arrays, *, batch: int, workers: int) -> dict[str, Array]:
+    """All outputs for all samples, pausing between chunks while a measurement runs on this machine.
+
+    Raises :class:`BuildFailed` for an output that is not finite.
+    """
+    count = min(len(values) for values in samples.values())
+    chunk = batch * workers * 16
+    parts = []
+    for start in range(0, count, chunk):
+        with working():
+            rows = {name: values[start : start + chunk] for name, values in samples.items()}
+            parts.append(session.predict(rows, batch=batch, workers=workers))
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    check_finite(outputs.items())
+    return outputs
+
+
+def check_finite(tensors: Iterable[tuple[str, Array]]) -> None:
+    """Raises :class:`BuildFailed` for a tensor that holds NaN or infinity."""
+    for name, values in tensors:
+        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+            raise BuildFailed(f"output {name!r} holds NaN or infinity")
+
+
+def fidelity(outputs: Arrays, reference: Arrays) -> Scores:
+    """How near the outputs are to the fp32 model's: ``cosine`` of each sample's floating-point outputs (flattened, the
+    mean over outputs), and ``top1_agreement`` of the first output that has classes along its last axis."""
+    cosines = [
+        _cosine(values, reference[name]) for name, values in outputs.items() if np.issubdtype(values.dtype, np.floating)
+    ]
+    scores: Scores = {}
+    if cosines:
+        scores["cosine"] = np.mean(cosines, axis=0)
+    for name, values in outputs.items():
+        if np.issubdtype(values.dtype, np.floating) and values.ndim >= 2 and values.shape[-1] >= 2:
+            same = values.argmax(-1) == reference[name].argmax(-1)
+            scores["top1_agreement"] = same.reshape(len(same), -1).mean(axis=1)
+            break
+    return scores
+
+
+def _cosine(values: Array, reference: Array) -> NDArray[np.float64]:
+    a = values.reshape(len(values), -1).astype(np.float64)
+    b = reference.reshape(len(reference), -1).astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    dots = np.einsum("ij,ij->i", a, b)
+    # Two zero vectors agree; a zero vector and another do not.
+    same_zero = (np.linalg.norm(a, axis=1) == 0) & (np.linalg.norm(b, axis=1) == 0)
+    result: NDArray[np.float64] = np.where(norms > 0, dots / np.where(norms > 0, norms, 1.0), same_zero.astype(np.float64))
+    return np.minimum(result, 1.0)
+
+
+def classification(logits: Array, labels: Array) -> Scores:
+    """``accuracy`` and ``nll`` (natural logarithm) a sample, from logits ``(samples, classes)`` and labels ``(samples,)``."""
+    values = logits.astype(np.float64)
+    shifted = values - values.max(axis=-1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    picked = np.take_along_axis(log_probabilities, labels.astype(np.int64)[:, None], axis=-1)[:, 0]
+    return {"accuracy": (values.argmax(-1) == labels).astype(np.float64), "nll": -picked}
+
+
+def summarised(scores: Mapping[str, NDArray[np.float64]], clusters: NDArray[np.int64] | None) -> Quality:
+    """Means with their intervals, resampled by cluster."""
+    return Quality(
+        {name: float(values.mean()) for name, values in scores.items()},
+        {name: mean_interval(values, clusters) for name, values in scores.items()},
+    )

@@ -1,0 +1,150 @@
+"""Weights as integers: computed once for a model, used by every candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from evaluators.onnx_graph import Graph
+from evaluators.quantize.scheme import Scheme
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class IntegerWeight:
+    """int8 weights with their scales: ``value ~ scale * integers``, the scale a scalar or ``(channels,)``."""
+
+    integers: onnx.TensorProto
+    scale: onnx.TensorProto
+    zero: onnx.TensorProto
+    scales: Floats
+
+
+@dataclass(frozen=True)
+class BlockWeight:
+    """Weights of a matrix ``(inputs, outputs)`` in blocks along the inputs, packed as MatMulNBits reads them."""
+
+    packed: onnx.TensorProto
+    scales: onnx.TensorProto
+    zeros: onnx.TensorProto | None
+    inputs: int
+    outputs: int
+
+
+class Weights:
+    """The integer forms of a graph's initializers. Results are shared: do not change them."""
+
+    def __init__(self, graph: Graph, scheme: Scheme, mark: str) -> None:
+        self._graph, self._scheme, self._mark = graph, scheme, mark
+        self._floats: dict[tuple[str, bool], Floats] = {}
+        self._integers: dict[tuple[str, int | None, bool], IntegerWeight] = {}
+        self._blocks: dict[tuple[str, int, bool], BlockWeight] = {}
+
+    def floats(self, name: str, *, transposed: bool = False) -> Floats:
+        """The trained values; ``transposed`` swaps the last two axes."""
+        key = (name, transposed)
+        if key not in self._floats:
+            value = np.asarray(self._graph.constant(name), np.float32)
+            self._floats[key] = np.ascontiguousarray(np.swapaxes(value, -1, -2)) if transposed else value
+        return self._floats[key]
+
+    def int8(self, name: str, axis: int, *, transposed: bool = False) -> IntegerWeight:
+        """Symmetric int8 with a scale for each index of ``axis``, or one for all where the scheme says so."""
+        along = axis if self._scheme.per_channel_weights else None
+        key = (name, along, transposed)
+        if key not in self._integers:
+            value = self.floats(name, transposed=transposed)
+            scales = channel_scales(value, along, self.highest)
+            role = "int8_t" if transposed else "int8"
+            self._integers[key] = self.scaled(value, scales, along, f"{name}{self._mark}{role}")
+        return self._integers[key]
+
+    def scaled(self, value: Floats, scales: Floats, axis: int | None, name: str) -> IntegerWeight:
+        """int8 weights for given scales, not kept."""
+        shape = [-1 if i == axis else 1 for i in range(value.ndim)]
+        integers = np.rint(value / scales.reshape(shape) if axis is not None else value / scales)
+        integers = np.clip(integers, -self.highest - int(self._scheme.reduce_range), self.highest).astype(np.int8)
+        return IntegerWeight(
+            numpy_helper.from_array(integers, name),
+            numpy_helper.from_array(scales, f"{name}_scale"),
+            numpy_helper.from_array(np.zeros(scales.shape, np.int8), f"{name}_zero"),
+            scales,
+        )
+
+    @property
+    def highest(self) -> int:
+        """The largest integer weight."""
+        return 63 if self._scheme.reduce_range else 127
+
+    def blocks(self, name: str, bits: int, *, transposed: bool = False) -> BlockWeight:
+        """A matrix ``(inputs, outputs)`` in blocks of the scheme's size, 4 or 8 bits a weight."""
+        key = (name, bits, transposed)
+        if key not in self._blocks:
+            matrix = self.floats(name, transposed=transposed)
+            base = f"{name}{self._mark}{bits}bit"
+            asymmetric = self._scheme.asymmetric_blocks
+            packed, scales, zeros = packed_blocks(matrix, bits, self._scheme.block_size, asymmetric=asymmetric)
+            self._blocks[key] = BlockWeight(
+                numpy_helper.from_array(packed, base),
+                numpy_helper.from_array(scales, f"{base}_scale"),
+                None if zeros is None else numpy_helper.from_array(zeros, f"{base}_zero"),
+                *matrix.shape,
+            )
+        return self._blocks[key]
+
+
+def channel_scales(value: Floats, axis: int | None, highest: int) -> Floats:
+    """The scales that map the largest magnitude of each channel to ``highest``: ``(channels,)`` or a scalar.
+
+    A channel of zeros gets the largest scale of the others: scales also decide how finely biases are stored.
+    """
+    others = None if axis is None else tuple(i for i in range(value.ndim) if i != axis)
+    scales = np.asarray(np.abs(value).max(axis=others) / np.float32(highest), np.float32)
+    fallback = np.float32(scales.max() if scales.max() > 1e-30 else 1 / highest)
+    return np.asarray(np.where(scales > 1e-30, scales, fallback), np.float32)
+
+
+def packed_blocks(
+    matrix: Floats, bits: int, block_size: int, *, asymmetric: bool
+) -> tuple[NDArray[np.uint8], Floats, NDArray[np.uint8] | None]:
+    """Quantises a matrix ``(inputs, outputs)`` by blocks along its inputs, in the layout of MatMulNBits.
+
+    Returns the integers ``(outputs, blocks, bytes of a block)``, the scales ``(outputs * blocks,)`` and the zero points
+    ``(outputs * bytes,)``, None where they are all at the middle of the range. Two 4-bit values share a byte, the first
+    in its low half. See the operator's specification in ONNX Runtime's ContribOperators.md.
+    """
+    inputs, outputs = matrix.shape
+    blocks = -(-inputs // block_size)
+    padded = np.zeros((outputs, blocks * block_size), np.float32)
+    padded[:, :inputs] = matrix.T
+    split = padded.reshape(outputs, blocks, block_size)
+    top, middle = 2**bits - 1, 2 ** (bits - 1)
+    if asymmetric:
+        low, high = np.minimum(split.min(-1), 0), np.maximum(split.max(-1), 0)
+        scales = (high - low) / np.float32(top)
+        scales[scales <= 1e-30] = 1
+        zeros = np.clip(np.rint(-low / scales), 0, top)
+    else:
+        # The value of largest magnitude is mapped to the end of the range that has one step more.
+        peak = np.take_along_axis(split, np.abs(split).argmax(-1)[..., None], -1)[..., 0]
+        scales = peak / np.float32(-middle)
+        scales[np.abs(scales) <= 1e-30] = 1
+        zeros = np.full(scales.shape, middle, np.float32)
+    integers = np.clip(np.rint(split / scales[..., None] + zeros[..., None]), 0, top).astype(np.uint8)
+    if bits == 4:
+        integers = integers[..., 0::2] | (integers[..., 1::2] << 4)
+    packed_zeros = _packed_rows(zeros.astype(np.uint8), bits).ravel() if asymmetric else None
+    return integers, scales.astype(np.float32).ravel(), packed_zeros
+
+
+def _packed_rows(zeros: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    if bits == 8:
+        return zeros
+    if zeros.shape[1] % 2:
+        zeros = np.pad(zeros, ((0, 0), (0, 1)))
+    return np.asarray(zeros[:, 0::2] | (zeros[:, 1::2] << 4), np.uint8)

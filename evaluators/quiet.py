@@ -1,0 +1,71 @@
+"""Locks between processes: one measurement a device at a time, and quiet while it runs.
+
+All are advisory ``flock`` locks on files of this machine, freed by the system when a process ends in whatever way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hwprofiles import Profile
+
+
+def lock_folder() -> Path:
+    """A folder that all processes of this user on this machine share, whatever database their jobs use."""
+    folder = Path(tempfile.gettempdir()) / f"paretune-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def _locked(name: str, operation: int) -> Iterator[None]:
+    with (lock_folder() / name).open("w") as file:
+        fcntl.flock(file, operation)
+        yield
+
+
+@contextmanager
+def exclusive_device(profile: Profile) -> Iterator[None]:
+    """Holds the device: one file a core set, taken in order, so that overlapping sets exclude one another too."""
+    if not profile.cores:
+        with _locked(f"{profile.device}.lock", fcntl.LOCK_EX):
+            yield
+        return
+    files = [(lock_folder() / f"core-{core}.lock").open("w") for core in sorted(profile.cores)]
+    try:
+        for file in files:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        for file in files:
+            file.close()
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """The quiet token: waits for work on this machine to pause, and keeps it paused.
+
+    The turnstile keeps workers from coming back in while the measurement waits.
+    """
+    with _locked("turnstile.lock", fcntl.LOCK_EX), _locked("quiet.lock", fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Held by our own work on this machine, for one batch at a time; waits while a measurement runs."""
+    with _locked("turnstile.lock", fcntl.LOCK_SH):
+        pass
+    with _locked("quiet.lock", fcntl.LOCK_SH):
+        yield
+
+
+def pause_point() -> None:
+    """Between batches: waits while a measurement runs."""
+    with working():
+        pass

@@ -1,0 +1,116 @@
+"""What a runtime promises: it opens an exported file and runs or times it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwprofiles.errors import BuildFailed
+
+Array = NDArray[np.generic]
+Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, NumPy type name, and shape of a model's input or output; None stands for a dimension that varies."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    def rows(self, samples: Array, start: int, stop: int) -> Array:
+        """Samples ``start`` to ``stop`` as the model takes them.
+
+        ``samples`` has the samples along its first axis. A model input of the same rank takes them as a batch; one of a
+        rank less has no batch axis and takes a single sample.
+        """
+        return samples[start:stop] if samples.ndim == len(self.shape) else samples[start]
+
+
+class Session(ABC):
+    """One opened model. Owned by whoever opened it, who also closes it; not to be shared between processes.
+
+    ``run`` may be called from several threads at once; ``time_ms`` may not.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @abstractmethod
+    def run(self, feed: Arrays) -> dict[str, Array]:
+        """Outputs by name for inputs by name. Raises :class:`BuildFailed` when the runtime refuses."""
+
+    @abstractmethod
+    def time_ms(self, feed: Arrays) -> float:
+        """Wall time of one inference in milliseconds."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees the model. Harmless when called again."""
+
+    def batches(self, samples: Arrays, batch: int) -> list[dict[str, Array]]:
+        """Splits samples (first axis of every array) into feeds of ``batch`` samples.
+
+        A model with a fixed batch decides the size itself; its last feed is filled up with the last sample.
+        """
+        missing = [spec.name for spec in self.inputs if spec.name not in samples]
+        if missing:
+            raise BuildFailed(f"the model's input {missing[0]!r} is not among the samples {sorted(samples)}")
+        count = min(len(samples[spec.name]) for spec in self.inputs)
+        for spec in self.inputs:
+            if samples[spec.name].ndim == len(spec.shape) and spec.shape and spec.shape[0] is not None:
+                batch = spec.shape[0]
+            elif samples[spec.name].ndim == len(spec.shape) + 1:
+                return [
+                    {s.name: s.rows(samples[s.name], i, i + 1) for s in self.inputs} for i in range(count)
+                ]
+        feeds = []
+        for start in range(0, count, batch):
+            feed = {spec.name: spec.rows(samples[spec.name], start, start + batch) for spec in self.inputs}
+            feeds.append({name: self._filled(name, rows, batch) for name, rows in feed.items()})
+        return feeds
+
+    def _filled(self, name: str, rows: Array, batch: int) -> Array:
+        fixed = next(spec.shape[0] for spec in self.inputs if spec.name == name) is not None
+        if not fixed or len(rows) == batch:
+            return rows
+        return np.concatenate([rows, np.repeat(rows[-1:], batch - len(rows), axis=0)])
+
+    def predict(self, samples: Arrays, *, batch: int = 1, workers: int = 1) -> dict[str, Array]:
+        """Outputs for all samples, computed ``batch`` at a time as the device will, ``workers`` at once.
+
+        The batch matters to quality: dynamic quantisation takes its ranges from what is in one batch.
+        """
+        feeds = self.batches(samples, batch)
+        count = min(len(samples[spec.name]) for spec in self.inputs)
+        if workers == 1:
+            parts = [self.run(feed) for feed in feeds]
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                parts = list(pool.map(self.run, feeds))
+        whole = all(samples[spec.name].ndim == len(spec.shape) for spec in self.inputs)
+        join = np.concatenate if whole else np.stack
+        return {spec.name: join([part[spec.name] for part in parts])[:count] for spec in self.outputs}
+
+
+class Runtime(ABC):
+    """Opens exported files. Holds no state between calls, safe in several threads and processes."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def version(self) -> str:
+        """The version that executes; raises :class:`DeviceUnavailable` where the runtime is not installed."""
+
+    @abstractmethod
+    def open(self, model: Path, *, threads: int = 1) -> Session:
+        """Opens a file. Raises :class:`UnsupportedOp` for an operator that is not executed here, :class:`BuildFailed`
+        for a file that cannot be loaded."""

@@ -1,0 +1,67 @@
+"""The null runtime: opens files but executes nothing; its times are modelled and the same everywhere.
+
+For tests, and for dry runs through :mod:`evaluators.modelled`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec
+from hwprofiles.errors import BuildFailed, InvalidInput
+
+_MS_PER_MEGABYTE = 1.0
+
+
+class NullRuntime(Runtime):
+    """Models a latency from the file's size; answers with outputs of the right shapes, made from the file's digest."""
+
+    name = "null"
+
+    def version(self) -> str:
+        """The model's own version."""
+        return "1"
+
+    def open(self, model: Path, *, threads: int = 1) -> Session:
+        """See :meth:`Runtime.open`."""
+        from evaluators.onnx_model import input_specs, load_model, output_specs
+
+        try:
+            loaded = load_model(model)
+        except InvalidInput as error:
+            raise BuildFailed(error.message, error.hint) from None
+        content = model.read_bytes()
+        seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
+        return _NullSession(input_specs(loaded), output_specs(loaded), len(content), threads, seed)
+
+
+class _NullSession(Session):
+    def __init__(
+        self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], size_bytes: int, threads: int, seed: int
+    ) -> None:
+        self.inputs, self.outputs = inputs, outputs
+        self._ms = 0.01 + size_bytes / 1e6 * _MS_PER_MEGABYTE / threads
+        self._seed = seed
+        self._rng = np.random.default_rng(seed)
+
+    def run(self, feed: Arrays) -> dict[str, Array]:
+        for spec in self.inputs:
+            if spec.name not in feed:
+                raise BuildFailed(f"the model's input {spec.name!r} is missing")
+        batch = len(next(iter(feed.values()))) if feed else 1
+        rng = np.random.default_rng(self._seed)
+        return {
+            spec.name: rng.standard_normal([batch if i == 0 else dim or 1 for i, dim in enumerate(spec.shape)]).astype(
+                np.float32
+            )
+            for spec in self.outputs
+        }
+
+    def time_ms(self, feed: Arrays) -> float:
+        return float(self._ms * np.exp(0.01 * self._rng.standard_normal()))
+
+    def close(self) -> None:
+        return

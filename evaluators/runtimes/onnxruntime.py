@@ -1,0 +1,107 @@
+"""ONNX Runtime's CPU provider."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec
+from hwprofiles.errors import BuildFailed, DeviceUnavailable, UnsupportedOp
+
+_PROVIDER = "CPUExecutionProvider"
+
+
+class OnnxRuntime(Runtime):
+    """Every graph optimisation on, threads as asked, nothing but the CPU provider."""
+
+    name = "onnxruntime"
+
+    def version(self) -> str:
+        """The installed package's version."""
+        return str(_module().__version__)
+
+    def open(self, model: Path, *, threads: int = 1) -> Session:
+        """See :meth:`Runtime.open`."""
+        ort = _module()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        # Two sessions are measured in turn: the idle one's workers must not spin on the measured cores.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        try:
+            session = ort.InferenceSession(str(model), options, providers=[_PROVIDER])
+        except _errors() as error:
+            raise _explained(error, model) from None
+        if session.get_providers() != [_PROVIDER]:
+            raise UnsupportedOp(f"{model.name} runs on {session.get_providers()}, not on {_PROVIDER} alone")
+        return _OrtSession(session)
+
+
+class _OrtSession(Session):
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.inputs = tuple(_spec(value) for value in session.get_inputs())
+        self.outputs = tuple(_spec(value) for value in session.get_outputs())
+        self._names = [spec.name for spec in self.outputs]
+
+    def run(self, feed: Arrays) -> dict[str, Array]:
+        try:
+            values = self._session.run(self._names, dict(feed))
+        except (*_errors(), ValueError, TypeError) as error:
+            raise BuildFailed(f"the runtime refused an input: {_first_line(error)}") from None
+        return {name: np.asarray(value) for name, value in zip(self._names, values, strict=True)}
+
+    def time_ms(self, feed: Arrays) -> float:
+        start = time.perf_counter_ns()
+        self._session.run(self._names, feed)
+        return (time.perf_counter_ns() - start) / 1e6
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _module() -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise DeviceUnavailable(
+            "ONNX Runtime is not installed", "install it with: pip install 'paretune[ort]'"
+        ) from None
+    return onnxruntime
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (
+        state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
+        state.NoSuchFile, state.RuntimeException, state.EPFail, state.NoModel,
+    )  # fmt: skip
+
+
+def _explained(error: Exception, model: Path) -> BuildFailed | UnsupportedOp:
+    text = _first_line(error)
+    unsupported = type(error).__name__ == "NotImplemented" or "is not a registered function/op" in text
+    kind = UnsupportedOp if unsupported else BuildFailed
+    return kind(f"ONNX Runtime does not load {model.name}: {text}")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:400]
+
+
+_TYPES = {
+    "float": "float32", "double": "float64", "float16": "float16", "bool": "bool", "string": "object",
+    "bfloat16": "bfloat16",
+}  # fmt: skip
+
+
+def _spec(value: Any) -> TensorSpec:
+    kind = value.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(dim if isinstance(dim, int) and dim >= 0 else None for dim in value.shape)
+    return TensorSpec(value.name, _TYPES.get(kind, kind), shape)

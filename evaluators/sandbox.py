@@ -1,0 +1,117 @@
+"""A child process that may hang, leak, or die without hurting its owner."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from evaluators.child import Progress, report
+from hwprofiles.errors import OutOfMemory, ProcessCrashed, StageTimeout
+
+T = TypeVar("T")
+
+DEATHS_UNTIL_CRASHED = 3
+"""A stage's process may be the victim of something else once or twice; after this many deaths the candidate is at fault."""
+
+
+class Sandbox:
+    """Runs importable functions in one child process, started on first use and again after each death.
+
+    Keeps the child between calls, so that what it has loaded stays loaded. One call at a time, from one thread; the
+    owner closes it. The child ends itself when the owner dies. ``memory_bytes`` bounds the resident memory of the child
+    and its own children. What the child prints goes to ``log``, or nowhere.
+    """
+
+    def __init__(self, *, memory_bytes: int | None = None, log: Path | None = None, progress: Progress = report) -> None:
+        self._memory_bytes = memory_bytes
+        self._log = log
+        self._progress = progress
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+
+    def call(self, function: Callable[..., T], *args: Any, stage: str, limit_s: float) -> T:
+        """``function(*args)`` in the child.
+
+        Raises what it raises (anything but our own errors as :class:`BuildFailed`), :class:`StageTimeout` after
+        ``limit_s``, :class:`OutOfMemory` past the memory bound, :class:`ProcessCrashed` when the process died three
+        times; in these three cases the child is gone and the next call starts a fresh one.
+        """
+        for _ in range(DEATHS_UNTIL_CRASHED):
+            try:
+                return self._call_once(function, args, stage, limit_s)
+            except (EOFError, ConnectionResetError, BrokenPipeError):
+                code = self._process.wait() if self._process else None
+                self.close()
+        raise ProcessCrashed(f"{stage}: its process died {DEATHS_UNTIL_CRASHED} times, last with {_death(code)}")
+
+    def _call_once(self, function: Callable[..., T], args: tuple[Any, ...], stage: str, limit_s: float) -> T:
+        connection = self._started()
+        connection.send((function, args))
+        deadline = time.monotonic() + limit_s
+        while True:
+            if connection.poll(0.05):
+                kind, payload = connection.recv()
+                if kind == "progress":
+                    self._progress(payload)
+                    continue
+                if kind == "error":
+                    raise payload
+                return payload  # type: ignore[no-any-return]
+            if time.monotonic() > deadline:
+                self.close()
+                raise StageTimeout(f"{stage}: took longer than {limit_s:g} s", f"raise limits.{stage}_s")
+            if self._memory_bytes is not None and (used := self._resident_bytes()) > self._memory_bytes:
+                self.close()
+                raise OutOfMemory(
+                    f"{stage}: used {used / 1e6:.0f} MB of {self._memory_bytes / 1e6:.0f} MB", "raise limits.memory_bytes"
+                )
+
+    def close(self) -> None:
+        """Ends the child at once. Harmless when called again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _started(self) -> Connection:
+        if self._connection is None:
+            ours, theirs = Pipe()
+            command = [sys.executable, "-m", "evaluators.child", str(theirs.fileno()), str(os.getpid())]
+            output = self._log.open("ab") if self._log else subprocess.DEVNULL
+            try:
+                self._process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                )
+            finally:
+                if not isinstance(output, int):
+                    output.close()
+                theirs.close()
+            self._connection = ours
+        return self._connection
+
+    def _resident_bytes(self) -> int:
+        if self._process is None:
+            return 0
+        try:
+            process = psutil.Process(self._process.pid)
+            return sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
+        except psutil.NoSuchProcess:
+            return 0
+
+
+def _death(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    return f"signal {-code}"

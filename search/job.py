@@ -1,0 +1,235 @@
+"""The job file: what a user asks for, validated, with every mistake named.
+
+The schema is published for editors by ``paretune schema``. Flags override the file, and the *resolved* job is what is
+stored with the result.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hwprofiles import Profile, find_device
+from hwprofiles.errors import InvalidInput
+from search.objectives import Constraint, Objective
+
+
+_Options = TypeVar("_Options", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskSpec(_Strict):
+    """Which task, by registry name, ``./file.py:function`` or ``package.module:function``, with its options."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class DeviceSpec(_Strict):
+    """A registered device, the cores it may use, and the samples in one inference."""
+
+    name: str
+    threads: int = Field(1, ge=1)
+    batch: int = Field(1, ge=1)
+
+
+class ObjectiveSpec(_Strict):
+    """A metric, and whether larger (``max``) or smaller (``min``) is better."""
+
+    metric: str
+    direction: Literal["max", "min"]
+
+
+class StrategySpec(_Strict):
+    """What proposes candidates, by registry name, with its options."""
+
+    name: str = "nsga2"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Budget(_Strict):
+    """When to stop. ``batch`` candidates are asked at once (default: the strategy's); ``parallel`` are worked on side by
+    side, which changes no result."""
+
+    trials: int = Field(60, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    batch: int | None = Field(None, ge=1)
+    parallel: int = Field(1, ge=1)
+
+
+class Limits(_Strict):
+    """After how many seconds a stage is ended, and the memory that a stage's process may take."""
+
+    training_s: float = Field(3600, gt=0)
+    exporting_s: float = Field(600, gt=0)
+    building_s: float = Field(300, gt=0)
+    measuring_s: float = Field(300, gt=0)
+    memory_bytes: int | None = Field(None, gt=0)
+
+
+class Job(_Strict):
+    """A search job."""
+
+    version: Literal[1] = 1
+    name: str = "job"
+    task: TaskSpec
+    devices: tuple[DeviceSpec, ...] = (DeviceSpec(name="local-cpu"),)
+    objectives: tuple[ObjectiveSpec, ...] = (
+        ObjectiveSpec(metric="cosine", direction="max"),
+        ObjectiveSpec(metric="speedup", direction="max"),
+    )
+    constraints: tuple[str, ...] = ()
+    space: dict[str, dict[str, Any]] | None = None
+    strategy: StrategySpec = StrategySpec()
+    budget: Budget = Budget()
+    limits: Limits = Limits()
+    seed: int = Field(0, ge=0)
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _named_devices(cls, value: Any) -> Any:
+        return [{"name": item} if isinstance(item, str) else item for item in value] if _is_list(value) else value
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _empty_sections(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: {} if section is None else section for key, section in value.items()}
+        return value
+
+    @property
+    def profile(self) -> Profile:
+        """The device that the job measures on."""
+        device = self.devices[0]
+        return find_device(device.name, device.threads, device.batch)
+
+    @property
+    def parsed_objectives(self) -> tuple[Objective, ...]:
+        """The objectives as the search uses them."""
+        return tuple(Objective(spec.metric, spec.direction) for spec in self.objectives)
+
+    @property
+    def parsed_constraints(self) -> tuple[Constraint, ...]:
+        """The constraints as the search uses them."""
+        return tuple(Constraint.parse(text) for text in self.constraints)
+
+    def wants(self, metric: str) -> bool:
+        """Whether an objective or a constraint names the metric."""
+        names = [o.metric for o in self.objectives] + [c.metric for c in self.parsed_constraints]
+        return any(name.split(".")[0] == metric for name in names)
+
+
+def parse_job(data: Any, *, folder: Path) -> Job:
+    """A job from plain data; relative task files are found from ``folder``.
+
+    Raises :class:`InvalidInput` that names the field, and for an unknown key or name the nearest known one.
+    """
+    if not isinstance(data, Mapping):
+        raise InvalidInput("the job file does not hold a mapping of fields", "start from examples/digits.yaml")
+    try:
+        job = Job.model_validate(data)
+    except ValidationError as error:
+        raise _explained(error) from None
+    _check_names(job, folder)
+    return job
+
+
+def load_job(path: Path) -> Job:
+    """A job from a YAML file; raises :class:`InvalidInput` as :func:`parse_job` does, also for a missing file."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InvalidInput(f"job file {path} does not exist", "check the path; examples/ holds jobs to start from") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"job file {path} cannot be read: {error}", "give a readable YAML text file") from None
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        place = "" if line is None else f" at line {line + 1}"
+        raise InvalidInput(f"job file {path} is not YAML{place}", "check indentation, brackets and quotes there") from None
+    return parse_job(data, folder=path.parent)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the job file, for editors."""
+    return Job.model_json_schema()
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The hint for an unknown name."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _check_names(job: Job, folder: Path) -> None:
+    from search.strategies import STRATEGIES
+    from search.tasks import check_task
+    from search.techniques import TECHNIQUES
+
+    if not job.devices:
+        raise InvalidInput("devices: at least one device is needed", "write: devices: [local-cpu]")
+    if len(job.devices) > 1:
+        raise InvalidInput(
+            f"devices: {len(job.devices)} devices, but a job searches for one device",
+            "write one job file a device, or name one here",
+        )
+    if not job.objectives:
+        raise InvalidInput("objectives: at least one objective is needed", "write: [{metric: speedup, direction: max}]")
+    profile = job.profile
+    check_task(job.task.name, folder)
+    if job.strategy.name not in STRATEGIES:
+        raise InvalidInput(f"strategy.name: unknown strategy {job.strategy.name!r}", nearest(job.strategy.name, list(STRATEGIES)))
+    validate_options(STRATEGIES[job.strategy.name].Options, job.strategy.options, "strategy.options")
+    for name, options in (job.space or {}).items():
+        if name not in TECHNIQUES:
+            raise InvalidInput(f"space: unknown technique {name!r}", nearest(name, list(TECHNIQUES)))
+        validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
+    for constraint in job.parsed_constraints:
+        if constraint.device not in (None, profile.device):
+            raise InvalidInput(
+                f"constraints: {constraint.text!r} names device {constraint.device!r}, which the job does not use",
+                f"use @{profile.device}, or no device",
+            )
+
+
+def validate_options(model: type[_Options], options: Mapping[str, Any], where: str) -> _Options:
+    """Options checked against their model; raises :class:`InvalidInput` that names the field below ``where``."""
+    try:
+        return model.model_validate(options)
+    except ValidationError as error:
+        raise _explained(error, model, where) from None
+
+
+def _explained(error: ValidationError, model: type[BaseModel] = Job, where: str = "") -> InvalidInput:
+    problem = error.errors()[0]
+    path = [part for part in problem["loc"] if not isinstance(part, str) or part not in ("function-after",)]
+    place = ".".join(str(part) for part in ([where] if where else []) + list(path))
+    if problem["type"] == "extra_forbidden":
+        return InvalidInput(f"{place}: unknown key {str(path[-1])!r}", nearest(str(path[-1]), _known_keys(model, path[:-1])))
+    if problem["type"] == "missing":
+        return InvalidInput(f"{place}: missing", f"add the field {str(path[-1])!r}")
+    value = problem.get("input")
+    shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ""
+    return InvalidInput(f"{place}: {problem['msg'].lower().removeprefix('value error, ')}{shown}", "see docs/job-file.md")
+
+
+def _known_keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
+    """The fields allowed at a path of the model."""
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(str(part))
+        candidates = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    return list(model.model_fields)

@@ -1,0 +1,117 @@
+"""Pareto dominance, the front, its contenders, and the hypervolume.
+
+Plain dominance on point estimates. A missing metric never enters; identical points keep the lowest trial number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search.objectives import Objective, gains, metric_value
+
+Point = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One feasible candidate as the front sees it."""
+
+    candidate_id: str
+    trial: int
+    metrics: Mapping[str, Any]
+
+
+def dominates(a: Point, b: Point) -> bool:
+    """Whether ``a`` is at least as good everywhere and better somewhere; larger is better."""
+    return all(x >= y for x, y in zip(a, b, strict=True)) and a != b
+
+
+def pareto_front(entries: Sequence[Entry], objectives: Sequence[Objective]) -> list[Entry]:
+    """The entries that none dominates, best last objective first, then by trial number."""
+    points = {e.candidate_id: p for e in entries if (p := gains(objectives, e.metrics)) is not None}
+    chosen: dict[Point, Entry] = {}
+    for entry in sorted(entries, key=lambda e: e.trial):
+        point = points.get(entry.candidate_id)
+        if point is None or point in chosen or any(dominates(other, point) for other in points.values()):
+            continue
+        chosen[point] = entry
+    return sorted(chosen.values(), key=lambda e: (*(-x for x in reversed(points[e.candidate_id])), e.trial))
+
+
+def tied_members(entry: Entry, front: Sequence[Entry], objectives: Sequence[Objective]) -> list[str]:
+    """Ids of the members that dominate a dominated ``entry``, if its intervals separate it from none of them.
+
+    Empty where some dominating member is clearly better: then the entry is no contender. A metric without an interval
+    is exact.
+    """
+    point = gains(objectives, entry.metrics)
+    if point is None:
+        return []
+    tied: list[str] = []
+    for member in front:
+        other = gains(objectives, member.metrics)
+        if other is None or not dominates(other, point):
+            continue
+        if _separated(member, entry, objectives):
+            return []
+        tied.append(member.candidate_id)
+    return tied
+
+
+def _separated(better: Entry, worse: Entry, objectives: Sequence[Objective]) -> bool:
+    for objective in objectives:
+        high, low = objective.gain_interval(better.metrics), objective.gain_interval(worse.metrics)
+        if high is None or low is None:
+            better_gain, worse_gain = objective.gain(better.metrics), objective.gain(worse.metrics)
+            if better_gain is not None and worse_gain is not None and better_gain > worse_gain:
+                return True
+        elif high[0] > low[1]:
+            return True
+    return False
+
+
+def reference_point(objectives: Sequence[Objective], baseline: Mapping[str, Any]) -> dict[str, float]:
+    """What the hypervolume is measured from: 0.9 for a cosine or accuracy that grows, else the baseline's figure."""
+    reference = {}
+    for objective in objectives:
+        value = metric_value(baseline, objective.metric)
+        if objective.metric == "speedup":
+            value = 1.0
+        elif objective.direction == "max" and value is not None:
+            value *= 0.9
+        reference[objective.metric] = 0.0 if value is None else round(value, 6)
+    return reference
+
+
+def hypervolume(points: Sequence[Point], reference: Point) -> float:
+    """Volume dominated by ``points`` above ``reference``; larger is better in each coordinate (Zitzler, 1999).
+
+    Slices along the last coordinate, exact for any number of objectives and quick enough for fronts of hundreds.
+    """
+    inside = [p for p in points if all(x > r for x, r in zip(p, reference, strict=True))]
+    if not inside:
+        return 0.0
+    if len(reference) == 1:
+        return max(p[0] for p in inside) - reference[0]
+    volume, floor = 0.0, reference[-1]
+    for height in sorted({p[-1] for p in inside}):
+        slab = [p[:-1] for p in inside if p[-1] >= height]
+        volume += (height - floor) * hypervolume(slab, reference[:-1])
+        floor = height
+    return volume
+
+
+def knee(front: Sequence[Entry], objectives: Sequence[Objective]) -> Entry | None:
+    """The best compromise: the member farthest above the line between the front's ends, each objective scaled to 0..1.
+
+    With one or two members, the first: the one best in the last objective.
+    """
+    points = [gains(objectives, entry.metrics) or () for entry in front]
+    if len(front) < 3:
+        return front[0] if front else None
+    lows = [min(column) for column in zip(*points, strict=True)]
+    spans = [max(column) - low or 1.0 for column, low in zip(zip(*points, strict=True), lows, strict=True)]
+    scaled = [sum((x - low) / span for x, low, span in zip(p, lows, spans, strict=True)) for p in points]
+    return front[max(range(len(front)), key=lambda i: scaled[i])]

@@ -1,0 +1,35 @@
+"""Registries: a literal mapping for what ships, one entry-point group for a user's own package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, type[T]], Generic[T]):
+    """Names to classes. A package adds its own by an entry point in ``group``; it cannot replace what ships.
+
+    >>> Registry("example.group", {"one": int})["one"]
+    <class 'int'>
+    """
+
+    def __init__(self, group: str, shipped: Mapping[str, type[T]]) -> None:
+        self.group = group
+        self._shipped = dict(shipped)
+
+    def __getitem__(self, name: str) -> type[T]:
+        if name in self._shipped:
+            return self._shipped[name]
+        for point in entry_points(group=self.group, name=name):
+            loaded: type[T] = point.load()
+            return loaded
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._shipped, *(point.name for point in entry_points(group=self.group))]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))

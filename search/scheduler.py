@@ -1,0 +1,167 @@
+"""Blocks of candidates: asked at once, told together in the order asked, replayed from the store on resume."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hwprofiles.errors import ParetuneError
+from search.candidate import Candidate
+from search.objectives import Constraint, Objective, gains, violations
+from search.states import TrialState
+from search.store import Lease, Store, TrialRow
+from search.strategies import Result, Strategy
+
+REPEATS_UNTIL_EXHAUSTED = 100
+"""After so many known candidates in a row the space is called exhausted."""
+
+
+class Scheduler:
+    """Hands out trials and learns from them, a block of ``batch`` new candidates at a time.
+
+    A known candidate is answered from what is recorded and costs no trial. The next block opens when the last trial of
+    this one is finished, so that results are told in the order asked, whoever finished first. After a restart the same
+    asks give the same trials: those that the store has finished are answered from it, the others are handed out again.
+    Called from one thread; the only writer of the job's trials.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        strategy: Strategy,
+        *,
+        strategy_name: str,
+        batch: int,
+        trials: int,
+        objectives: Sequence[Objective],
+        constraints: Sequence[Constraint],
+        baseline: Mapping[str, Any],
+        simulated: bool,
+    ) -> None:
+        self._store, self._lease, self._strategy = store, lease, strategy
+        self._strategy_name, self._batch, self._budget = strategy_name, batch, trials
+        self._objectives, self._constraints, self._baseline = objectives, constraints, baseline
+        self._simulated = simulated
+        self._recorded = {row.number: row for row in store.trials(lease.job_id)}
+        self._finished: dict[str, TrialRow] = {}
+        self._asked: list[Candidate] = []
+        self._open: dict[str, TrialRow] = {}
+        self._queue: deque[TrialRow] = deque()
+        self._numbers: dict[str, int] = {}
+        self._block = 0
+        self._stopped = False
+
+    @property
+    def finished(self) -> list[TrialRow]:
+        """All finished trials, by number."""
+        return sorted(self._finished.values(), key=lambda row: row.number)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there is nothing more to hand out, now or later."""
+        return self._stopped and not self._queue and not self._open
+
+    def stop(self) -> None:
+        """Opens no more blocks and hands out no more trials."""
+        self._stopped = True
+        for row in self._queue:
+            self._open.pop(row.digest)
+        self._queue.clear()
+
+    def next(self) -> TrialRow | None:
+        """A trial to work on; None when there is none until another finishes, or none at all (``exhausted``)."""
+        while not self._queue and not self._open and not self._stopped:
+            self._open_block()
+        return self._queue.popleft() if self._queue else None
+
+    def finish(
+        self,
+        row: TrialRow,
+        state: TrialState,
+        *,
+        reason: str | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        artifact_sha256: str | None = None,
+        measurement: dict[str, Any] | None = None,
+        wall_s: float = 0.0,
+    ) -> TrialRow:
+        """Records what became of a trial, and tells the strategy when it was the block's last.
+
+        A measured trial that breaks a constraint becomes ``infeasible``, with the constraint as its reason.
+        """
+        metrics = dict(metrics or {})
+        if state is TrialState.DONE:
+            state, reason = self.judged(metrics)
+        done = self._store.finish_trial(
+            self._lease, row.candidate_id, state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256,
+            measurement=measurement, wall_s=wall_s,
+        )  # fmt: skip
+        self._finished[row.digest] = done
+        del self._open[row.digest]
+        if not self._open and not self._queue:
+            self._close_block()
+        return done
+
+    def judged(self, metrics: Mapping[str, Any]) -> tuple[TrialState, str | None]:
+        """``done``, or ``infeasible`` with the constraints that are broken or the metric that is missing."""
+        if gains(self._objectives, metrics) is None:
+            missing = [o.metric for o in self._objectives if o.gain(metrics) is None]
+            return TrialState.BUILD_FAILED, f"no value for {', '.join(missing)}"
+        amounts = violations(self._constraints, metrics, self._baseline)
+        broken = [c.text for c, amount in zip(self._constraints, amounts, strict=True) if amount]
+        return (TrialState.INFEASIBLE, "; ".join(broken)) if broken else (TrialState.DONE, None)
+
+    def _open_block(self) -> None:
+        new: list[tuple[int, Candidate]] = []
+        repeats = 0
+        while len(new) < self._batch and len(self._numbers) < self._budget and repeats < REPEATS_UNTIL_EXHAUSTED:
+            candidate = self._strategy.ask()
+            self._asked.append(candidate)
+            if candidate.digest in self._numbers:
+                repeats += 1
+                continue
+            repeats = 0
+            self._numbers[candidate.digest] = len(self._numbers)
+            new.append((self._numbers[candidate.digest], candidate))
+        if not new:
+            self._stopped = True
+            return
+        for row in self._rows(new):
+            if row.state.finished:
+                self._finished[row.digest] = row
+            else:
+                self._open[row.digest] = row
+                self._queue.append(row)
+        if not self._open:
+            self._close_block()
+
+    def _rows(self, new: Sequence[tuple[int, Candidate]]) -> list[TrialRow]:
+        known = [self._recorded[number] for number, _ in new if number in self._recorded]
+        for row, (_, candidate) in zip(known, new, strict=False):
+            if row.digest != candidate.digest:
+                raise ParetuneError(
+                    f"trial {row.number} is recorded as another candidate than the strategy proposes on resume",
+                    "the job was started by another version; start it anew with: paretune run",
+                )
+        fresh = [(number, candidate) for number, candidate in new if number not in self._recorded]
+        if fresh:
+            added = self._store.add_trials(self._lease, self._block, self._strategy_name, self._simulated, fresh)
+            known.extend(added)
+        return known
+
+    def _close_block(self) -> None:
+        self._strategy.tell([self._result(candidate) for candidate in self._asked])
+        self._asked.clear()
+        self._block += 1
+        self._store.finish_block(self._lease, self._strategy.state_dict())
+        if len(self._numbers) >= self._budget:
+            self._stopped = True
+
+    def _result(self, candidate: Candidate) -> Result:
+        row = self._finished[candidate.digest]
+        if not row.state.measured:
+            return Result(candidate, None, tuple(1.0 for _ in self._constraints))
+        amounts = violations(self._constraints, row.metrics, self._baseline)
+        return Result(candidate, gains(self._objectives, row.metrics), amounts)

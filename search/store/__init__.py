@@ -1,0 +1,14 @@
+"""The store: SQL is the queue, and the truth of everything that was found.
+
+:class:`Store` is all that the rest of Paretune sees; SQLAlchemy stays in this package. The rows that it returns are
+frozen data. Databases are SQLite files (made and upgraded on first use) or PostgreSQL (prepared by
+``paretune db upgrade``); :func:`upgrade` brings either to the schema of this version.
+"""
+
+from search.store.errors import JobBusy, StaleLease
+from search.store.owner import this_process
+from search.store.repository import Store
+from search.store.rows import JobRow, Json, Lease, TrialRow
+from search.store.upgrade import upgrade
+
+__all__ = ["JobBusy", "JobRow", "Json", "Lease", "StaleLease", "Store", "TrialRow", "this_process", "upgrade"]

@@ -1,0 +1,92 @@
+"""Engines: how a URL becomes connections that behave alike on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
+
+from hwprofiles.errors import InvalidInput
+from search.store.errors import REPORT, Unstorable, storage_errors
+
+# Marks an engine whose transactions write: on SQLite they take the write lock at once.
+WRITES = {"paretune_writes": True}
+
+_BUSY_TIMEOUT_MS = 30_000
+_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_URL_HINT = "write it like sqlite:////home/me/jobs.db or postgresql://me@host/jobs"
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for an SQLAlchemy ``url``; nothing is connected yet, but an SQLite file's folder is made.
+
+    Raises :class:`InvalidInput` for a URL that cannot be used, :class:`StorageError` if the folder cannot be made.
+    """
+    try:
+        parsed = make_url(url)
+        _refuse_memory(parsed)
+        engine = create_engine(parsed, json_serializer=_to_json, hide_parameters=True)
+    except ImportError as error:
+        raise InvalidInput(
+            f"database URL: the driver {error.name!r} is not installed",
+            "install it, for PostgreSQL with: pip install 'paretune[postgres]'",
+        ) from None
+    except (ArgumentError, ValueError) as error:
+        raise InvalidInput(f"database URL: {str(error).splitlines()[0]}", _URL_HINT) from None
+    if engine.dialect.is_async:
+        raise InvalidInput(f"database URL: {parsed.drivername!r} is an asynchronous driver", _URL_HINT)
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+    return engine
+
+
+def place_of(engine: Engine) -> str:
+    """The database as its user may see it: an SQLite file's path, else the URL without its password."""
+    file = engine.dialect.name == "sqlite" and engine.url.database
+    return file or engine.url.render_as_string(hide_password=True)
+
+
+def _to_json(value: Any) -> str:
+    """Compact JSON, keys in their order; NaN and infinities raise: they are no JSON, and no result either."""
+    try:
+        return _JSON.encode(value)
+    except (TypeError, ValueError) as error:
+        raise Unstorable(f"a value cannot be stored as JSON: {error}", REPORT) from None
+
+
+def _refuse_memory(url: URL) -> None:
+    file = url.database or ":memory:"
+    in_memory = file == ":memory:" or "mode=memory" in file or url.query.get("mode") == "memory"
+    if url.get_backend_name() == "sqlite" and in_memory:
+        raise InvalidInput("database URL: a database in memory is lost at the end and cannot be shared", _URL_HINT)
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    file = engine.url.database or ""
+    if not file.startswith("file:"):
+        with storage_errors(file):
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+
+
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    # We say BEGIN ourselves: Python's driver would begin a writer as a reader, and SQLite refuses to promote a reader
+    # once another process has written.
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    # Readers go on while one writes. With WAL, NORMAL loses nothing when a process dies; a power cut may take the last
+    # few transactions, never the database, and a resumed job repeats what they held. FULL costs a disk flush each.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("paretune_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

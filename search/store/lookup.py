@@ -1,0 +1,68 @@
+"""Finds an id by its beginning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from hwprofiles.errors import NotFound
+from search.store.models import Job, Trial
+
+_NAMED = 5
+
+
+def find_job(connection: Connection, text: str) -> str:
+    """The job whose id begins with ``text``, else the newest job of that name; raises :class:`NotFound`."""
+    found = _by_prefix(connection, Job.job_id, "job", text)
+    if found is None:
+        named = select(Job.job_id).where(Job.name == text).order_by(Job.created_at.desc(), Job.job_id).limit(1)
+        found = connection.execute(named).scalar_one_or_none()
+    if found is None:
+        raise no_job(text)
+    return found
+
+
+def find_trial(connection: Connection, text: str) -> str:
+    """The candidate whose id begins with ``text``; raises :class:`NotFound`."""
+    found = _by_prefix(connection, Trial.candidate_id, "candidate", text)
+    if found is None:
+        raise no_candidate(text)
+    return found
+
+
+def require_job(connection: Connection, job_id: str) -> None:
+    """Raises :class:`NotFound` unless there is a job of this whole id."""
+    if connection.execute(select(Job.job_id).where(Job.job_id == job_id)).first() is None:
+        raise no_job(job_id)
+
+
+def require_candidate(connection: Connection, candidate_id: str) -> None:
+    """Raises :class:`NotFound` unless there is a candidate of this whole id."""
+    if connection.execute(select(Trial.job_id).where(Trial.candidate_id == candidate_id)).first() is None:
+        raise no_candidate(candidate_id)
+
+
+def no_job(text: str) -> NotFound:
+    """The error that names a job which is not there."""
+    return NotFound(f"there is no job {text!r}", "list them with: paretune jobs")
+
+
+def no_candidate(text: str) -> NotFound:
+    """The error that names a candidate which is not there."""
+    return NotFound(f"there is no candidate {text!r}", "list a job's with: paretune front JOB")
+
+
+def _by_prefix(connection: Connection, column: InstrumentedAttribute[str], noun: str, text: str) -> str | None:
+    """The one id that begins with ``text``, None if there is none; raises :class:`NotFound` if there are several."""
+    prefix = text.lower()
+    if not prefix or not set(prefix) <= set("0123456789abcdef"):
+        return None
+    # A range, since LIKE ignores case on SQLite and therefore its index: "g" sorts after every hex digit.
+    query: Any = select(column).where(column >= prefix, column < prefix + "g").order_by(column).limit(_NAMED + 1)
+    ids = connection.execute(query).scalars().all()
+    if len(ids) > 1:
+        names = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
+        raise NotFound(f"{noun} {text!r} is ambiguous: {names}", "give more digits of the id")
+    return ids[0] if ids else None

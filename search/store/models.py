@@ -1,0 +1,131 @@
+"""The tables. ``migrations/`` makes them; a test holds the two equal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Float, ForeignKey, Integer, MetaData, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from search.states import JobState, TrialState
+from search.store.columns import FreeText, UtcDateTime, json_column, state_column
+
+_Json = dict[str, Any]
+
+
+class Base(DeclarativeBase):
+    """Every constraint has a name, so that a later migration can change it in any database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime(), _Json: json_column(), float: Float()}  # noqa: RUF012
+
+
+class Profile(Base):
+    """A hardware profile, for ever: records point at it by digest."""
+
+    __tablename__ = "profiles"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    data: Mapped[_Json]
+    created_at: Mapped[datetime]
+
+
+class Device(Base):
+    """A device by name, and the profile that it had when it was last seen."""
+
+    __tablename__ = "devices"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    profile_digest: Mapped[str] = mapped_column(ForeignKey("profiles.digest"))
+    seen_at: Mapped[datetime]
+
+
+class Job(Base):
+    """A job, and who may write it: ``epoch`` counts its leases, ``lease_until`` is None while nobody holds one."""
+
+    __tablename__ = "jobs"
+
+    job_id: Mapped[str] = mapped_column(String(8), primary_key=True)
+    name: Mapped[str] = mapped_column(FreeText, index=True)
+    state: Mapped[JobState] = mapped_column(state_column(JobState))
+    spec: Mapped[_Json]
+    spec_folder: Mapped[str] = mapped_column(FreeText)
+    device: Mapped[str] = mapped_column(String(255))
+    profile_digest: Mapped[str] = mapped_column(ForeignKey("profiles.digest"))
+    space: Mapped[_Json | None]
+    baseline: Mapped[_Json | None]
+    strategy_state: Mapped[_Json | None]
+    error: Mapped[str | None] = mapped_column(FreeText)
+    hint: Mapped[str | None] = mapped_column(FreeText)
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    wall_s: Mapped[float]
+    epoch: Mapped[int]
+    lease_owner: Mapped[_Json | None]
+    lease_until: Mapped[datetime | None]
+
+
+class Trial(Base):
+    """A candidate of a job; the index of (job_id, number) also serves every listing."""
+
+    __tablename__ = "trials"
+    __table_args__ = (UniqueConstraint("job_id", "number"), UniqueConstraint("job_id", "digest"))
+
+    candidate_id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"))
+    number: Mapped[int]
+    block: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(64))
+    decisions: Mapped[_Json]
+    strategy: Mapped[str] = mapped_column(String(255))
+    simulated: Mapped[bool]
+    state: Mapped[TrialState] = mapped_column(state_column(TrialState))
+    reason: Mapped[str | None] = mapped_column(FreeText)
+    metrics: Mapped[_Json]
+    artifact_sha256: Mapped[str | None] = mapped_column(String(64))
+    wall_s: Mapped[float]
+
+
+class Measurement(Base):
+    """One measurement record of a candidate, raw samples and all; never changed, only followed by another."""
+
+    __tablename__ = "measurements"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("trials.candidate_id"), index=True)
+    phase: Mapped[str] = mapped_column(String(32))
+    record: Mapped[_Json]
+    created_at: Mapped[datetime]
+
+
+class Front(Base):
+    """A version of a job's front; versions count from 1."""
+
+    __tablename__ = "fronts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    front: Mapped[_Json]
+    created_at: Mapped[datetime]
+
+
+class Export(Base):
+    """A bundle that was written, and what its receipt said."""
+
+    __tablename__ = "exports"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("trials.candidate_id"), index=True)
+    folder: Mapped[str] = mapped_column(FreeText)
+    verdict: Mapped[str] = mapped_column(FreeText)
+    receipt: Mapped[_Json]
+    created_at: Mapped[datetime]

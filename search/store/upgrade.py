@@ -1,0 +1,71 @@
+"""Brings a database to the schema of this version.
+
+A schema change is a new file in ``migrations/versions`` with the next number, the same change in ``models.py``, and
+``HEAD`` in ``revision.py``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from hwprofiles.errors import StorageError
+from search.store.engine import WRITES, open_engine, place_of
+from search.store.errors import storage_errors
+from search.store.revision import HEAD, revision_of
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(url: str) -> tuple[str | None, str]:
+    """Upgrades the database at ``url`` in one transaction; returns the revision before (None: empty) and after.
+
+    Raises :class:`InvalidInput` for a URL that cannot be used, :class:`StorageError` for a database that cannot be
+    upgraded: unreachable, unwritable, another program's, or newer than this version of Paretune.
+    """
+    engine = open_engine(url)
+    try:
+        return upgrade_engine(engine)
+    finally:
+        engine.dispose()
+
+
+def prepare(engine: Engine) -> None:
+    """Makes sure that a database has the schema of this version: an empty SQLite file gets it.
+
+    A server's database, or an older one, is upgraded on request only: others may be using it. Raises
+    :class:`StorageError` for these, and for what cannot be upgraded.
+    """
+    place = place_of(engine)
+    with storage_errors(place), engine.begin() as connection:
+        revision = revision_of(connection, place)
+    if revision is None and engine.dialect.name == "sqlite":
+        upgrade_engine(engine)
+    elif revision != HEAD:
+        raise StorageError(
+            f"database {place} has {'schema ' + revision if revision else 'no schema'}, Paretune needs {HEAD}",
+            "run: paretune db upgrade",
+        )
+
+
+def upgrade_engine(engine: Engine) -> tuple[str | None, str]:
+    """:func:`upgrade` for an engine that is open."""
+    # Here, not above: Alembic takes a noticeable part of a second to import, and is rarely needed.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    place = place_of(engine)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    try:
+        with storage_errors(place), engine.execution_options(**WRITES).begin() as connection:
+            before = revision_of(connection, place)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise StorageError(
+            f"database {place}: {error}", "put a backup in its place, or name another with --db"
+        ) from None
+    return before, HEAD

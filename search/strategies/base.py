@@ -1,0 +1,74 @@
+"""What a strategy promises: it proposes candidates and learns from results."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from search.candidate import Candidate, Space
+
+
+class StrategyOptions(BaseModel):
+    """Options of a strategy; unknown keys are rejected."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a candidate: its ``gains`` (one an objective, larger is better; None when it failed) and its
+    ``violations`` (one a constraint, 0 where it holds)."""
+
+    candidate: Candidate
+    gains: tuple[float, ...] | None
+    violations: tuple[float, ...] = ()
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it has all metrics and keeps all constraints."""
+        return self.gains is not None and not any(self.violations)
+
+
+class Strategy(ABC):
+    """Proposes candidates of one space for one job.
+
+    Called from one thread. Everything is a function of the space, the seed and the results told, in the order told:
+    asking again and telling again in the same order gives the same candidates, whatever the clock, the process or the
+    number of workers. ``ask`` may return a candidate that it returned before; each ``ask`` is answered by exactly one
+    ``tell``, in the order asked, before the next block. A failed candidate is told with ``gains=None`` and must not
+    stop the strategy. The object owns its random state and shares it with nothing.
+    """
+
+    Options: ClassVar[type[StrategyOptions]] = StrategyOptions
+
+    def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
+        self.space = space
+        self.objectives = objectives
+        self.constraints = constraints
+        self.options = options
+        self.rng = np.random.default_rng(seed)
+
+    @property
+    @abstractmethod
+    def batch(self) -> int:
+        """Candidates that it likes to be asked for at once."""
+
+    @abstractmethod
+    def ask(self) -> Candidate:
+        """The next candidate to try."""
+
+    @abstractmethod
+    def tell(self, results: Sequence[Result]) -> None:
+        """What became of all candidates asked since the last ``tell``, in the order asked."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Learned state as JSON-able data, saved after each block; empty where re-asking restores everything."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 - nothing to restore is a valid default
+        """Restores what :meth:`state_dict` gave."""

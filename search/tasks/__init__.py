@@ -1,0 +1,102 @@
+"""Tasks: a trained model with its data. A new one is one file here, one line below, and one test class.
+
+A user's own is a function that returns a :class:`Task`: ``./my_task.py:make_task``, found from the job file's folder, or
+``package.module:make_task``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hwprofiles import digest_of
+from hwprofiles.errors import InvalidInput
+from search.tasks.base import Predict, Split, Task
+from search.tasks.digits import Digits
+from search.tasks.onnx import OnnxTask
+from search.tasks.torch_task import TorchTask
+
+TASKS: dict[str, type[Digits] | type[OnnxTask]] = {"digits": Digits, "onnx": OnnxTask}
+
+__all__ = ["TASKS", "Digits", "OnnxTask", "Predict", "Split", "Task", "TorchTask", "check_task", "open_task"]
+
+
+def check_task(name: str, folder: Path) -> None:
+    """Raises :class:`InvalidInput` unless the name is registered or names a function that can be found; runs nothing."""
+    if ":" not in name:
+        if name not in TASKS:
+            near = difflib.get_close_matches(name, TASKS, n=1)
+            raise InvalidInput(
+                f"task.name: unknown task {name!r}",
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"known: {', '.join(TASKS)}; your own: ./my_task.py:make_task or package.module:make_task",
+            )
+        return
+    place = name.rpartition(":")[0]
+    if place.endswith(".py") and not (folder / place).is_file():
+        raise InvalidInput(f"task.name: file {folder / place} does not exist", "give its path from the job file's folder")
+
+
+def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
+    """The task of a job; raises :class:`InvalidInput` for options that do not fit or a function that gives no task."""
+    check_task(name, folder)
+    if name in TASKS:
+        kind = TASKS[name]
+        try:
+            checked = kind.Options.model_validate(dict(options))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            place = ".".join(str(part) for part in ("task.options", *problem["loc"]))
+            known = difflib.get_close_matches(str(problem["loc"][-1]), kind.Options.model_fields, n=1)
+            raise InvalidInput(
+                f"{place}: {problem['msg'].lower()}",
+                f"did you mean {known[0]!r}?" if known and problem["type"] == "extra_forbidden"
+                else f"options of {name}: {', '.join(kind.Options.model_fields)}",
+            ) from None
+        return kind(checked, folder) if issubclass(kind, OnnxTask) else kind(checked)
+    task = _function(name, folder)(**options)
+    if not isinstance(task, Task):
+        raise InvalidInput(f"task.name: {name} returned {type(task).__name__}, not a Task", "return search.tasks.TorchTask(…)")
+    return task
+
+
+def _function(name: str, folder: Path) -> Callable[..., Any]:
+    place, _, attribute = name.rpartition(":")
+    try:
+        module = _module_of_file(folder / place) if place.endswith(".py") else importlib.import_module(place)
+    except ImportError as error:
+        raise InvalidInput(f"task.name: {place} cannot be imported: {error}", "install what it needs here") from None
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise InvalidInput(f"task.name: {place} has no function {attribute!r}", "name the function that returns the task")
+    found: Callable[..., Any] = function
+    return found
+
+
+def _module_of_file(path: Path) -> Any:
+    """The module of a user's file; its folder is importable while it loads, so that it may have neighbours."""
+    name = f"paretune_user_task_{digest_of(str(path.resolve()))[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InvalidInput(f"task.name: {path} is not a Python file", "name a .py file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    return module

@@ -1,0 +1,55 @@
+"""What a task promises: a trained model with its data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluators.quality import Scores
+from evaluators.runtimes.base import Array, Arrays
+
+Split = Literal["calibration", "validation", "test"]
+Predict = Callable[[Arrays], dict[str, Array]]
+"""Maps named inputs, first axis samples, to named outputs; a torch module's or a runtime session's."""
+
+
+class Task(ABC):
+    """A trained model (the teacher) with its data.
+
+    Made anew in each process that needs it, from the name and options in the job; used from one thread. Three splits:
+    ``calibration`` (training batches), ``validation`` (the search sees this), ``test`` (only the receipt does).
+    Everything is a function of the task's options; ``digest`` names all that the model and its data depend on.
+
+    A task gives ``score`` (figures a sample, which have intervals) or ``evaluate`` (finished metrics), or neither: how
+    near the outputs are to the fp32 model (``cosine``, ``top1_agreement``) is measured for every task.
+    """
+
+    digest: str
+    shared_split: bool = False
+    """Whether there were too few samples to split, so that all three splits are the same."""
+
+    @abstractmethod
+    def export(self, path: Path, *, trained: bool = True) -> None:
+        """Writes the fp32 model as ONNX; trains it on first use. ``trained=False`` asks only for the structure."""
+
+    @abstractmethod
+    def inputs(self, split: Split) -> dict[str, Array]:
+        """One array for each model input, first axis samples."""
+
+    def score(self, outputs: Arrays, split: Split) -> Scores:
+        """Figures a sample ``(samples,)`` for the split's outputs; by default none."""
+        return {}
+
+    def clusters(self, split: Split) -> NDArray[np.int64] | None:
+        """The source that each sample was made from, ``(samples,)``; None where all are independent."""
+        return None
+
+    def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
+        """Metrics of a predictor on a split; accuracies are fractions."""
+        scores = self.score(predict(self.inputs(split)), split)
+        return {name: float(values.mean()) for name, values in scores.items()}

@@ -1,0 +1,149 @@
+"""scikit-learn's handwritten digits and a small residual network.
+
+Plain digits is saturated (int8 loses nothing at all), so validation and test are eight fixed, seeded distortions of
+each held-out image, and the teacher is trained on distorted images too.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from evaluators.child import report
+from evaluators.onnx_export import export_module
+from evaluators.quality import Scores, classification
+from evaluators.runtimes.base import Array, Arrays
+from hwprofiles import digest_of
+from search.folders import cache_folder
+from search.tasks.base import Split, Task
+
+VERSION = 1
+"""Part of every digest; raised when data or training change."""
+
+COPIES = 8
+Floats = NDArray[np.float32]
+
+
+class DigitsOptions(BaseModel):
+    """``preset: bench`` is a narrow network at 16x16 for studies over many seeds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    preset: Literal["default", "bench"] = "default"
+    width: int = Field(64, ge=4, le=512)
+    depth: int = Field(8, ge=8, description="layers: 8, 14, 20, … (6 more for each further block a stage)")
+    size: int = Field(32, ge=8, le=64)
+    strength: float = Field(1.0, ge=0, le=3, description="of the distortions")
+    epochs: int = Field(8, ge=1)
+    seed: int = Field(0, ge=0)
+
+    def resolved(self) -> DigitsOptions:
+        """With the preset's values filled in where none were given."""
+        if self.preset == "default":
+            return self
+        given = {name: getattr(self, name) for name in self.model_fields_set if name != "preset"}
+        return DigitsOptions(**{"width": 16, "size": 16, "epochs": 12, **given})
+
+
+class Digits(Task):
+    """Handwritten digits, split by image into 70 % training, 10 % validation, 20 % test."""
+
+    Options = DigitsOptions
+
+    def __init__(self, options: DigitsOptions) -> None:
+        self.options = options.resolved()
+        self.digest = digest_of(["digits", VERSION, self.options.model_dump(exclude={"preset"})])
+
+    def export(self, path: Path, *, trained: bool = True) -> None:
+        """See :meth:`Task.export`; the trained teacher is cached by the task's digest."""
+        import torch
+
+        from search.tasks.resnet import ResNet
+        from search.tasks.training import train_classifier
+
+        torch.manual_seed(self.options.seed)
+        model = ResNet(width=self.options.width, depth=self.options.depth, classes=10)
+        weights = cache_folder() / "teachers" / f"{self.digest}.pt"
+        if trained and weights.exists():
+            model.load_state_dict(torch.load(weights, weights_only=True))
+        elif trained:
+            images, labels = self._split("calibration")
+            report(f"training the digits teacher ({self.options.epochs} epochs, once)")
+            train_classifier(
+                model,
+                lambda rng: (self._distorted(images, rng), labels),
+                epochs=self.options.epochs,
+                seed=self.options.seed,
+                progress=lambda epoch, loss: report(f"training the digits teacher: epoch {epoch}, loss {loss:.3f}"),
+            )
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            partial = weights.with_suffix(".partial")
+            torch.save(model.state_dict(), partial)
+            partial.replace(weights)
+        export_module(model, {"image": self.inputs("calibration")["image"][:1]}, path, outputs=("logits",))
+
+    def inputs(self, split: Split) -> dict[str, Array]:
+        """``image`` ``(samples, 1, size, size)``, float32 of about zero mean and unit variance."""
+        return {"image": self._images[split]}
+
+    def score(self, outputs: Arrays, split: Split) -> Scores:
+        """``accuracy`` and ``nll``."""
+        labels = self._split(split)[1]
+        return classification(outputs["logits"], labels if split == "calibration" else np.repeat(labels, COPIES))
+
+    def clusters(self, split: Split) -> NDArray[np.int64] | None:
+        """The eight copies of an image share its number."""
+        count = len(self._split(split)[1])
+        return np.arange(count) if split == "calibration" else np.repeat(np.arange(count), COPIES)
+
+    @cached_property
+    def _images(self) -> dict[str, Floats]:
+        images = {}
+        for number, split in enumerate(("calibration", "validation", "test")):
+            rng = np.random.default_rng([self.options.seed, number])
+            plain = self._split(split)[0]  # type: ignore[arg-type]
+            copies = plain if split == "calibration" else np.repeat(plain, COPIES, axis=0)
+            images[split] = self._distorted(copies, rng)
+        return images
+
+    @cached_property
+    def _digits(self) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+        from scipy.ndimage import zoom
+        from sklearn.datasets import load_digits
+
+        data = load_digits()
+        factor = self.options.size / 8
+        images = zoom(data.images.astype(np.float32) / 16.0, (1, factor, factor), order=1, grid_mode=True, mode="nearest")
+        order = np.random.default_rng(self.options.seed).permutation(len(images))
+        return images, data.target.astype(np.int64), order
+
+    def _split(self, split: Split) -> tuple[Floats, NDArray[np.int64]]:
+        images, labels, order = self._digits
+        tenth = len(order) // 10
+        rows = {"validation": order[:tenth], "test": order[tenth : 3 * tenth], "calibration": order[3 * tenth :]}[split]
+        return images[rows], labels[rows]
+
+    def _distorted(self, images: Floats, rng: np.random.Generator) -> Floats:
+        """Rotation, scale, shift and noise, each drawn for each image; ``(n, size, size)`` to ``(n, 1, size, size)``."""
+        from scipy.ndimage import map_coordinates
+
+        n, size = len(images), images.shape[-1]
+        strength = self.options.strength
+        angle = rng.normal(0, 0.17 * strength, n)
+        scale = np.exp(rng.normal(0, 0.08 * strength, n))
+        shift = rng.normal(0, 0.045 * strength * size, (n, 2))
+        axis = np.arange(size) - (size - 1) / 2
+        y, x = np.meshgrid(axis, axis, indexing="ij")
+        cos, sin = (np.cos(angle) / scale)[:, None, None], (np.sin(angle) / scale)[:, None, None]
+        middle = (size - 1) / 2
+        rows = cos * y - sin * x + middle + shift[:, 0, None, None]
+        columns = sin * y + cos * x + middle + shift[:, 1, None, None]
+        which = np.broadcast_to(np.arange(n)[:, None, None], rows.shape)
+        warped = map_coordinates(images, [which, rows, columns], order=1, mode="constant")
+        noisy = warped + rng.normal(0, 0.18 * strength, warped.shape)
+        return ((noisy - 0.3) / 0.37).astype(np.float32)[:, None]

@@ -1,0 +1,154 @@
+"""Any ONNX model plus an ``.npz`` of sample inputs: no code."""
+
+from __future__ import annotations
+
+import zipfile
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from evaluators.onnx_model import input_specs, load_model, save_model
+from evaluators.quality import Scores, classification
+from evaluators.runtimes.base import Array, Arrays, TensorSpec
+from hwprofiles import digest_of, digest_of_file
+from hwprofiles.errors import InvalidInput
+from search.tasks.arrays import arrays_digest
+from search.tasks.base import Split, Task
+
+ENOUGH_TO_SPLIT = 40
+LABELS = "labels"
+
+
+class OnnxOptions(BaseModel):
+    """Paths, relative to the job file's folder, and the seed of the split."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Path
+    data: Path
+    seed: int = Field(0, ge=0)
+
+
+class OnnxTask(Task):
+    """A model file and its samples, split 50/25/25 by seed; fewer than 40 samples are one shared split.
+
+    Raises :class:`InvalidInput` for files that are missing, corrupt, unsafe, or do not fit one another.
+    """
+
+    Options = OnnxOptions
+
+    def __init__(self, options: OnnxOptions, folder: Path = Path()) -> None:
+        self._path = folder / options.model
+        self._data_path = folder / options.data
+        self._seed = options.seed
+        self._model = load_model(self._path)
+        self._inputs_specs = input_specs(self._model)
+        self._samples = _load_samples(self._data_path)
+        self._labels = self._samples.pop(LABELS, None) if LABELS not in {s.name for s in self._inputs_specs} else None
+        self._samples = {spec.name: _checked(spec, self._samples, self._data_path) for spec in self._inputs_specs}
+        _same_count(self._samples, self._labels, self._data_path)
+        self.shared_split = self._count < ENOUGH_TO_SPLIT
+        self.digest = digest_of(
+            ["onnx", digest_of_file(self._path), arrays_digest(self._samples), self._seed]
+            + ([] if self._labels is None else [arrays_digest({LABELS: self._labels})])
+        )
+
+    def export(self, path: Path, *, trained: bool = True) -> None:
+        """Writes the model as loaded: external data inside, opset and IR as the runtime takes them."""
+        save_model(self._model, path)
+
+    def inputs(self, split: Split) -> dict[str, Array]:
+        """See :meth:`Task.inputs`."""
+        return {name: values[self._rows(split)] for name, values in self._samples.items()}
+
+    def score(self, outputs: Arrays, split: Split) -> Scores:
+        """``accuracy`` and ``nll`` of the first output with classes, where there are labels."""
+        if self._labels is None:
+            return {}
+        logits = next((v for v in outputs.values() if v.ndim == 2 and v.shape[-1] >= 2), None)
+        if logits is None:
+            raise InvalidInput(
+                f"{self._data_path.name} holds labels, but no output of the model is (samples, classes)",
+                f"leave {LABELS!r} out of the data file",
+            )
+        return classification(logits, self._labels[self._rows(split)])
+
+    @property
+    def _count(self) -> int:
+        return min(len(values) for values in self._samples.values())
+
+    def _rows(self, split: Split) -> NDArray[np.int64]:
+        return self._split_rows[split]
+
+    @cached_property
+    def _split_rows(self) -> dict[str, NDArray[np.int64]]:
+        order = np.random.default_rng(self._seed).permutation(self._count)
+        if self.shared_split:
+            return dict.fromkeys(("calibration", "validation", "test"), order)
+        half, quarter = self._count // 2, self._count // 4
+        return {
+            "calibration": order[:half],
+            "validation": order[half : half + quarter],
+            "test": order[half + quarter :],
+        }
+
+
+def _load_samples(path: Path) -> dict[str, Array]:
+    hint = "write it with: numpy.savez(path, input_name=array, …), plain numbers only"
+    if not path.is_file():
+        raise InvalidInput(f"data file {path} does not exist", "check task.options.data; it is found from the job file's folder")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InvalidInput(f"data file {path} is a single array, not an .npz archive", hint)
+            return {name: archive[name] for name in archive.files}
+    except ValueError as error:
+        pickled = "pickle" in str(error).lower()
+        what = "holds pickled objects, which are never loaded" if pickled else "cannot be read as an .npz archive"
+        raise InvalidInput(f"data file {path} {what}", hint) from None
+    except (OSError, EOFError, zipfile.BadZipFile, AttributeError):
+        raise InvalidInput(f"data file {path} cannot be read as an .npz archive", hint) from None
+
+
+def _checked(spec: TensorSpec, samples: dict[str, Array], path: Path) -> Array:
+    """The samples of one input, of its type; raises :class:`InvalidInput` unless they fit."""
+    if spec.name not in samples:
+        raise InvalidInput(
+            f"data file {path.name} has no array for the model's input {spec.name!r}",
+            f"it holds {sorted(samples)}; name the arrays as the model names its inputs",
+        )
+    values = samples[spec.name]
+    expected = "×".join("?" if dim is None else str(dim) for dim in spec.shape) or "scalar"
+    rank = len(spec.shape)
+    batched = values.ndim == rank and rank > 0
+    dims = values.shape[1:]
+    wanted = spec.shape[1:] if batched else spec.shape
+    fits = values.ndim in (rank, rank + 1) and all(w is None or w == d for w, d in zip(wanted, dims, strict=False))
+    if not fits:
+        raise InvalidInput(
+            f"array {spec.name!r} of {path.name} has shape {'×'.join(map(str, values.shape))}, the model takes {expected}",
+            "give one sample a row along the first axis",
+        )
+    if len(values) == 0:
+        raise InvalidInput(f"array {spec.name!r} of {path.name} is empty", "give at least one sample, better 100")
+    if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
+        raise InvalidInput(f"array {spec.name!r} of {path.name} holds NaN or infinity", "remove those samples")
+    target = np.dtype(spec.dtype)
+    if values.dtype != target and not np.can_cast(values.dtype, target, "same_kind"):
+        raise InvalidInput(
+            f"array {spec.name!r} of {path.name} is {values.dtype}, the model takes {target}",
+            f"convert it with .astype({str(target)!r})",
+        )
+    return np.ascontiguousarray(values.astype(target, copy=False))
+
+
+def _same_count(samples: dict[str, Array], labels: Array | None, path: Path) -> None:
+    counts = {name: len(values) for name, values in samples.items()} | ({} if labels is None else {LABELS: len(labels)})
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise InvalidInput(f"the arrays of {path.name} differ in their number of samples: {shown}", "give one row a sample in each")
+    if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):
+        raise InvalidInput(f"array {LABELS!r} of {path.name} is not one class number a sample", "give integers, one axis")
