@@ -98,10 +98,10 @@ def _config(app: FastAPI) -> uvicorn.Config:
 def _listen(host: str, port: int) -> socket.socket:
     _check_loopback(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not 0 <= port <= 65535:
+        raise InvalidInput(f"port {port} is not between 0 and 65535", "--port 0 takes a free one")
     try:
         return socket.create_server((host, port), family=family)
-    except OverflowError:
-        raise InvalidInput(f"port {port} is not between 0 and 65535", "--port 0 takes a free one") from None
     except OSError as error:
         raise InvalidInput(
             f"cannot serve on {host} port {port}: {error.strerror or error}", "--port 0 takes a free one"

@@ -170,7 +170,7 @@ def fold_gemm_factors(graph: onnx.GraphProto) -> None:
             weight = index.constant(input_of(gemm, position))
             if value == 1.0 or weight is None or weight.dtype != np.float32:
                 continue
-            _set_weight(graph, index, gemm, position, (weight * np.float32(value)).astype(np.float32))
+            _set_weight(graph, index, gemm, position, weight.astype(np.float32) * np.float32(value))
             gemm.attribute.remove(next(a for a in gemm.attribute if a.name == factor))
             index = Graph(graph)
 

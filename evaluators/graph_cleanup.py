@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -20,7 +18,7 @@ Array = NDArray[np.generic]
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     """A model that computes the same (within 1e-5) in the form that layers, calibration and quantisation expect.
 
-    Every node has a name, constants are initializers, Identity and inference-mode Dropout are gone; batch normalisation,
+    Every node has a name, constants are initializers, Identity and inference Dropout are gone; batch normalisation,
     constant scales and shifts and zero padding are folded into the convolution before or after them; means over all
     spatial axes are GlobalAveragePool; Gemm has alpha and beta 1; shapes are inferred. The source stays as it is, and
     preparing twice changes nothing more.
@@ -174,13 +172,16 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
     """Drops weights that nothing reads and nodes that lead nowhere."""
     while True:
         index = Graph(graph)
-        alive: Callable[[str], bool] = lambda name: bool(index.readers(name)) or name in index.outputs  # noqa: E731
-        nodes = [node for node in graph.node if any(name and alive(name) for name in node.output)]
+        nodes = [node for node in graph.node if any(_is_read(name, index) for name in node.output)]
         if len(nodes) == len(graph.node):
             break
         _replace_nodes(graph, nodes)
-    weights = [tensor for tensor in graph.initializer if alive(tensor.name)]
+    weights = [tensor for tensor in graph.initializer if _is_read(tensor.name, index)]
     if len(weights) < len(graph.initializer):
         kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in weights]
         del graph.initializer[:]
         graph.initializer.extend(kept)
+
+
+def _is_read(tensor: str, index: Graph) -> bool:
+    return tensor != "" and (tensor in index.outputs or bool(index.readers(tensor)))

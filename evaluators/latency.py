@@ -10,11 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from evaluators.measurement import Measurement
+from evaluators.measurement import Measurement, paired_ratio
 from evaluators.runtimes.base import Arrays, Session
-from evaluators.statistics import median_interval
 from hwprofiles.errors import UnhealthyMeasurement
 
 Open = Callable[[], Session]
@@ -94,14 +91,6 @@ def measure_pair(
         verdict="stable" if half_width <= protocol.half_width else "unstable",
         marks=marks,
     )
-
-
-def paired_ratio(
-    baseline_ms: list[tuple[float, ...]], candidate_ms: list[tuple[float, ...]], sessions: list[int]
-) -> tuple[float, tuple[float, float]]:
-    """Median over blocks of (baseline median / candidate median), with its 95 % interval over session pairs."""
-    ratios = np.median(np.array(baseline_ms), axis=1) / np.median(np.array(candidate_ms), axis=1)
-    return float(np.median(ratios)), median_interval(ratios, np.array(sessions))
 
 
 def _pair_blocks(

@@ -11,6 +11,7 @@ import onnx
 
 from evaluators.graph_cleanup import named
 from evaluators.onnx_graph import Graph, attributes, input_of, int_attribute, is_op
+from evaluators.onnx_model import MICROSOFT
 from evaluators.shapes import Shape, tensor_shapes
 from hwprofiles.precision import Precision
 
@@ -111,7 +112,7 @@ def possible_precisions(node: onnx.NodeProto, graph: Graph) -> tuple[Precision, 
     if is_op(node, "LSTM"):
         able = _has_weights(node, graph, (1, 2), ()) and not int_attribute(node, "layout", 0) and not input_of(node, 7)
         return (*only, Precision.INT8_DYNAMIC) if able else only
-    if is_op(node, "Attention", domain="com.microsoft"):
+    if is_op(node, "Attention", domain=MICROSOFT):
         able = _has_weights(node, graph, (1,), (2,)) and _is_integer_attention(node)
         return (*only, Precision.INT8_DYNAMIC) if able else only
     if is_op(node, "Gather") and not int_attribute(node, "axis", 0):
@@ -207,7 +208,7 @@ def node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
     if is_op(node, "LSTM"):
         rows = _size(shapes.get(node.input[0], (None,))[:2])
         return rows * sum(_size(shapes.get(name, (None,))) for name in weight_names(node))
-    if is_op(node, "Attention", domain="com.microsoft"):
+    if is_op(node, "Attention", domain=MICROSOFT):
         return _size(shapes.get(node.input[0], (None,))[:-1]) * _size(weight)
     if is_op(node, "Conv"):
         return _size(shapes.get(node.output[0], (None,))) * _size(weight[1:])

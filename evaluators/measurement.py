@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,31 @@ class Measurement:
         rows = {key: tuple(tuple(row) for row in data[key]) for key in ("baseline_ms", "candidate_ms")}
         flat = {key: tuple(data[key]) for key in ("sessions", "ratio_ci95", "marks")}
         return cls(**{**data, **rows, **flat})
+
+
+def paired_ratio(
+    baseline_ms: Sequence[Sequence[float]], candidate_ms: Sequence[Sequence[float]], sessions: Sequence[int]
+) -> tuple[float, tuple[float, float]]:
+    """Median over blocks of (baseline median / candidate median), with its 95 % interval over session pairs."""
+    ratios = np.median(np.array(baseline_ms), axis=1) / np.median(np.array(candidate_ms), axis=1)
+    return float(np.median(ratios)), median_interval(ratios, np.array(sessions))
+
+
+def pooled(first: Measurement, second: Measurement) -> Measurement:
+    """Two measurements of the same pair on the same device as one; the second's sessions are numbered after the first's.
+
+    Raises ``ValueError`` for two profiles: results of two devices are never mixed.
+    """
+    if first.profile_digest != second.profile_digest:
+        raise ValueError("measurements of two profiles cannot be pooled")
+    offset = max(first.sessions) + 1
+    baseline_ms = first.baseline_ms + second.baseline_ms
+    candidate_ms = first.candidate_ms + second.candidate_ms
+    sessions = first.sessions + tuple(number + offset for number in second.sessions)
+    ratio, interval = paired_ratio(baseline_ms, candidate_ms, sessions)
+    return replace(
+        second, baseline_ms=baseline_ms, candidate_ms=candidate_ms, sessions=sessions, ratio=ratio, ratio_ci95=interval
+    )
 
 
 def latency_figures(samples_ms: Floats, sessions: Floats) -> dict[str, Any]:

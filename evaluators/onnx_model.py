@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 from onnx import checker, inliner, shape_inference, version_converter
 from onnx.external_data_helper import uses_external_data
 
@@ -26,7 +26,10 @@ LOWEST_IR, HIGHEST_IR = 8, 10
 """IR versions that are written; ONNX Runtime 1.31 refuses newer ones."""
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
-_KNOWN_DOMAINS = (*DEFAULT_DOMAINS, "com.microsoft", "ai.onnx.ml")
+MICROSOFT = "com.microsoft"
+"""The domain of ONNX Runtime's own operators."""
+
+_KNOWN_DOMAINS = (*DEFAULT_DOMAINS, MICROSOFT, "ai.onnx.ml")
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -47,7 +50,7 @@ def load_model(path: Path) -> onnx.ModelProto:
         model.ParseFromString(path.read_bytes())
     except DecodeError:
         raise _not_onnx(path) from None
-    if not model.graph.node and not model.graph.output or not model.opset_import:
+    if not (model.graph.node or model.graph.output) or not model.opset_import:
         raise _not_onnx(path)
     _load_external_data(model, path)
     return supported(model, path.name)
@@ -64,7 +67,7 @@ def save_model(model: onnx.ModelProto, path: Path) -> None:
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise StorageError(f"cannot write into {str(path.parent)!r}: {error.strerror}", "choose another folder") from None
+        raise StorageError(f"cannot write into {str(path.parent)!r}: {error.strerror}", "use another folder") from None
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -112,12 +115,15 @@ def supported(model: onnx.ModelProto, name: str = "the model") -> onnx.ModelProt
     """
     if model.functions:
         model = inliner.inline_local_functions(model)
-    strangers = sorted({node.domain for node in all_nodes(model.graph)} - set(_KNOWN_DOMAINS))
+    domains = {node.domain for node in all_nodes(model.graph)}
+    strangers = sorted(domains - set(_KNOWN_DOMAINS))
     if strangers:
         raise InvalidInput(
             f"{name} uses operators of the unknown domain {strangers[0]!r}",
             "export the model with standard ONNX operators only",
         )
+    if MICROSOFT in domains and all(entry.domain != MICROSOFT for entry in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid(MICROSOFT, 1))  # ONNX Runtime's own tools forget it
     model = _converted(model, name)
     model.ir_version = min(max(model.ir_version, LOWEST_IR), HIGHEST_IR)
     weights = {tensor.name for tensor in model.graph.initializer}
@@ -170,11 +176,14 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     tensor = value.type.tensor_type
     if not tensor.elem_type:
         raise InvalidInput(
-            f"{value.name!r} is not a tensor", "sequences, maps and optional values are not supported as inputs or outputs"
+            f"{value.name!r} is not a tensor", "inputs and outputs cannot be sequences, maps or optional values"
         )
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
-    shape = tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in tensor.shape.dim)
-    return TensorSpec(value.name, dtype, shape)
+    return TensorSpec(value.name, dtype, tuple(_size(dim) for dim in tensor.shape.dim))
+
+
+def _size(dim: onnx.TensorShapeProto.Dimension) -> int | None:
+    return int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value >= 0 else None
 
 
 def _all_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -208,7 +217,7 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
         try:
             offset, length = int(fields.get("offset", 0)), int(fields.get("length", -1))
         except ValueError:
-            raise InvalidInput(f"{path.name} gives no valid place for the weights {tensor.name!r}", "export it again") from None
+            raise InvalidInput(f"{path.name} misplaces the weights {tensor.name!r}", "export it again") from None
         available = file.stat().st_size - offset
         length = available if length < 0 else length
         if offset < 0 or available < length:

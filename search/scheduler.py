@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hwprofiles.errors import ParetuneError
@@ -93,25 +94,19 @@ class Scheduler:
         """
         metrics = dict(metrics or {})
         if state is TrialState.DONE:
-            state, reason = self.judged(metrics)
-        done = self._store.finish_trial(
+            state, reason = judged(self._objectives, self._constraints, metrics, self._baseline)
+        self._store.finish_trial(
             self._lease, row.candidate_id, state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256,
             measurement=measurement, wall_s=wall_s,
         )  # fmt: skip
+        done = replace(
+            row, state=state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256, wall_s=wall_s
+        )
         self._finished[row.digest] = done
         del self._open[row.digest]
         if not self._open and not self._queue:
             self._close_block()
         return done
-
-    def judged(self, metrics: Mapping[str, Any]) -> tuple[TrialState, str | None]:
-        """``done``, or ``infeasible`` with the constraints that are broken or the metric that is missing."""
-        if gains(self._objectives, metrics) is None:
-            missing = [o.metric for o in self._objectives if o.gain(metrics) is None]
-            return TrialState.BUILD_FAILED, f"no value for {', '.join(missing)}"
-        amounts = violations(self._constraints, metrics, self._baseline)
-        broken = [c.text for c, amount in zip(self._constraints, amounts, strict=True) if amount]
-        return (TrialState.INFEASIBLE, "; ".join(broken)) if broken else (TrialState.DONE, None)
 
     def _open_block(self) -> None:
         new: list[tuple[int, Candidate]] = []
@@ -165,3 +160,21 @@ class Scheduler:
             return Result(candidate, None, tuple(1.0 for _ in self._constraints))
         amounts = violations(self._constraints, row.metrics, self._baseline)
         return Result(candidate, gains(self._objectives, row.metrics), amounts)
+
+
+def judged(
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    metrics: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+) -> tuple[TrialState, str | None]:
+    """What a measured candidate is: ``done``, or ``infeasible`` with the constraints that it breaks as the reason.
+
+    A missing metric is never feasible.
+    """
+    missing = [o.metric for o in objectives if o.gain(metrics) is None]
+    if missing:
+        return TrialState.INFEASIBLE, f"no value for {', '.join(missing)}"
+    amounts = violations(constraints, metrics, baseline)
+    broken = [c.text for c, amount in zip(constraints, amounts, strict=True) if amount]
+    return (TrialState.INFEASIBLE, "; ".join(broken)) if broken else (TrialState.DONE, None)

@@ -38,17 +38,12 @@ def draw(axes: Any, trials: Json) -> None:
         axes.plot(*zip(*line, strict=True), color=_FRONT, linewidth=1.4, zorder=3)
     _marked(axes, groups["contenders"], across, up, color=_CONTENDER, marker="D", fill="none", label="contender")
     _marked(axes, groups["front"], across, up, color=_FRONT, marker="o", fill=_FRONT, label="Pareto front")
-    if trials["baseline"] is not None:
-        point = _points([trials["baseline"] | {"trial": 0}], across, up)
-        if point:
-            axes.plot(
-                *point[0], "P", color=INK, markersize=8, mec=PAGE, mew=0.6, zorder=6, ls="", label="fp32 baseline"
-            )
+    baseline = [] if trials["baseline"] is None else _points([trials["baseline"] | {"trial": 0}], across, up)
+    for x, y in baseline:
+        axes.plot(x, y, "P", color=INK, markersize=8, mec=PAGE, mew=0.6, zorder=6, ls="", label="fp32 baseline")
     _dress(axes, across, up)
-    near = [*groups["front"], *groups["contenders"]] + (
-        [trials["baseline"] | {"trial": 0}] if trials["baseline"] else []
-    )
-    _focus(axes, _points(near, across, up), _points(groups["others"] + groups["infeasible"], across, up))
+    near = baseline + front + _points(groups["contenders"], across, up)
+    _focus(axes, near, _points(groups["others"] + groups["infeasible"], across, up))
 
 
 def _marked(
@@ -166,4 +161,5 @@ def _titled(objective: Json, up: str, down: str) -> str:
 
 
 def one_line(text: str) -> str:
+    """A text without line breaks or other characters that do not print."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

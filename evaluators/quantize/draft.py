@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from evaluators.onnx_graph import Graph, outer_names
+from evaluators.onnx_model import MICROSOFT
 from evaluators.quantize.weights import IntegerWeight, Weights
-
-MICROSOFT = "com.microsoft"
 
 
 class Source:
     """What all candidates of one model share: its index and its integer weights. Never changed.
 
-    Names of new tensors are an old name, ``mark`` and a role, so that they depend on nothing but the candidate. The mark
+    Names of new tensors are an old name, ``mark`` and a role, so that they depend on the candidate alone. The mark
     occurs in no old name.
     """
 
@@ -42,6 +41,7 @@ class Draft:
     def __init__(self, source: Source) -> None:
         self.source = source
         self._replaced: dict[str, list[onnx.NodeProto]] = {}
+        self._before: defaultdict[str, list[onnx.NodeProto]] = defaultdict(list)
         self._after: defaultdict[str, list[onnx.NodeProto]] = defaultdict(list)
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._shared: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -63,6 +63,10 @@ class Draft:
         (copy,) = self._replaced[node.name]
         return copy
 
+    def precede(self, node: onnx.NodeProto, nodes: Iterable[onnx.NodeProto]) -> None:
+        """Puts nodes right before a source node."""
+        self._before[node.name].extend(nodes)
+
     def follow(self, tensor: str, nodes: Iterable[onnx.NodeProto]) -> None:
         """Puts nodes behind the one that makes a source tensor, or first where the tensor is an input."""
         self._after[tensor].extend(nodes)
@@ -70,7 +74,7 @@ class Draft:
     def add(self, tensor: onnx.TensorProto) -> str:
         """Adds an initializer (once) and returns its name."""
         self._initializers.setdefault(tensor.name, tensor)
-        return tensor.name
+        return str(tensor.name)
 
     def add_array(self, name: str, value: NDArray[np.generic]) -> str:
         """Adds an initializer and returns its name."""
@@ -111,6 +115,7 @@ class Draft:
         for value in source.graph.input:
             nodes += self._after.get(value.name, ())
         for node in source.graph.node:
+            nodes += self._before.get(node.name, ())
             nodes += self._replaced.get(node.name, (node,))
             for tensor in node.output:
                 nodes += self._after.get(tensor, ())

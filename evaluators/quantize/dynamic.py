@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 
 from evaluators.onnx_graph import attributes, input_of, int_attribute, is_op
-from evaluators.quantize.draft import MICROSOFT, Draft
+from evaluators.onnx_model import MICROSOFT
+from evaluators.quantize.draft import Draft
 
 
 def make_dynamic(draft: Draft, node: onnx.NodeProto) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import onnx
 
 from evaluators.onnx_graph import input_of, int_attribute, is_op
-from evaluators.quantize.draft import MICROSOFT, Draft
+from evaluators.onnx_model import MICROSOFT
+from evaluators.quantize.draft import Draft
 from evaluators.quantize.dynamic import float_product_input
 from hwprofiles.precision import Precision
 
@@ -26,12 +27,9 @@ def make_weight_only(
     product = draft.name(node.output[0], "product") if bias else node.output[0]
     while not inputs[-1]:
         inputs.pop()
-    nodes.append(
-        draft.node(
-            "MatMulNBits", inputs, [product], name=node.name, domain=MICROSOFT, K=weight.inputs, N=weight.outputs,
-            bits=precision.weight_bits, block_size=block_size, accuracy_level=4 if integer_compute else 0,
-        )  # fmt: skip
-    )
+    options = {"K": weight.inputs, "N": weight.outputs, "bits": precision.weight_bits, "block_size": block_size}
+    options["accuracy_level"] = 4 if integer_compute else 0
+    nodes.append(draft.node("MatMulNBits", inputs, [product], name=node.name, domain=MICROSOFT, **options))
     if bias:
         nodes.append(draft.node("Add", [product, bias], [node.output[0]]))
     draft.replace(node, nodes)

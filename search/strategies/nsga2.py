@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import optuna
@@ -35,16 +34,12 @@ class Nsga2(Strategy):
 
     def __init__(self, space, objectives, constraints, seed, options) -> None:  # type: ignore[no-untyped-def]
         super().__init__(space, objectives, constraints, seed, options)
-        with warnings.catch_warnings():
-            # constraints_func is marked experimental in every release since Optuna 3.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.NSGAIISampler(
-                population_size=options.population,
-                mutation_prob=options.mutation,
-                crossover_prob=options.crossover,
-                seed=seed,
-                constraints_func=_violations if constraints else None,
-            )
+        sampler = optuna.samplers.NSGAIISampler(
+            population_size=options.population,
+            mutation_prob=options.mutation,
+            crossover_prob=options.crossover,
+            seed=seed,
+        )
         self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
         self._distributions = {
             d.name: optuna.distributions.CategoricalDistribution(d.choices) for d in space.decisions
@@ -68,12 +63,9 @@ class Nsga2(Strategy):
         """See :meth:`Strategy.tell`."""
         asked, self._asked = self._asked, []
         for trial, result in zip(asked, results, strict=True):
-            trial.set_user_attr("violations", list(result.violations))
+            for number, violation in enumerate(result.violations):
+                trial.set_constraint(str(number), violation)
             if result.gains is None:
                 self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
             else:
                 self._study.tell(trial, list(result.gains))
-
-
-def _violations(trial: optuna.trial.FrozenTrial) -> Sequence[float]:
-    return [float(value) for value in trial.user_attrs.get("violations", ())]

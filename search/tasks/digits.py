@@ -39,7 +39,7 @@ class DigitsOptions(BaseModel):
     depth: int = Field(8, ge=8, description="layers: 8, 14, 20, … (6 more for each further block a stage)")
     size: int = Field(32, ge=8, le=64)
     strength: float = Field(1.0, ge=0, le=3, description="of the distortions")
-    epochs: int = Field(8, ge=1)
+    epochs: int = Field(7, ge=1)
     seed: int = Field(0, ge=0)
 
     def resolved(self) -> DigitsOptions:
@@ -145,5 +145,5 @@ class Digits(Task):
         columns = sin * y + cos * x + middle + shift[:, 1, None, None]
         which = np.broadcast_to(np.arange(n)[:, None, None], rows.shape)
         warped = map_coordinates(images, [which, rows, columns], order=1, mode="constant")
-        noisy = warped + rng.normal(0, 0.18 * strength, warped.shape)
+        noisy = warped + rng.normal(0, 0.19 * strength, warped.shape)
         return ((noisy - 0.3) / 0.37).astype(np.float32)[:, None]

@@ -24,7 +24,10 @@
         this.draw();
       });
       this.open();
-      new ResizeObserver(() => this.chart.resize()).observe(this.canvas);
+      new ResizeObserver(() => {
+        this.chart.resize();
+        this.draw();
+      }).observe(this.canvas);
       // A changed theme needs a new instance: setTheme would drop the series.
       matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
         this.chart.dispose();
@@ -90,7 +93,7 @@
       this.button.hidden = !squeezed;
       this.button.textContent = this.everything ? "Show the front" : `Show all (${outside} outside)`;
       const chosen = squeezed && !this.everything ? overlap(focus, all) : all;
-      return { x: ticks(chosen.x), y: ticks(chosen.y) };
+      return { x: ticks(chosen.x, this.canvas.clientWidth / 110), y: ticks(chosen.y, this.canvas.clientHeight / 60) };
     }
   }
 
@@ -133,10 +136,9 @@
       axisLine: { show: true, lineStyle: { color: colour.line } },
       axisTick: { show: false },
       axisLabel: {
-        color: colour.quiet, fontSize: 12, formatter: (value) => figure(value, metric, scale.interval),
-        showMinLabel: isRound(scale.min, scale.interval), showMaxLabel: isRound(scale.max, scale.interval),
+        color: colour.quiet, fontSize: 12, hideOverlap: true, formatter: (value) => figure(value, metric, scale.interval),
       },
-      splitLine: { lineStyle: { color: colour.line, opacity: 0.6 }, showMinLine: false, showMaxLine: isRound(scale.max, scale.interval) },
+      splitLine: { lineStyle: { color: colour.line, opacity: 0.6 } },
     });
     const scatter = (id, points, symbol, symbolSize, itemStyle, z) => ({
       id, type: "scatter", data: points, symbol, symbolSize, itemStyle, z, progressive: 0, clip: true,
@@ -293,17 +295,16 @@
     return { x: common("x"), y: common("y") };
   };
 
-  // A range with some room around it and a round step; what never exceeds 1 has 1 as its end.
-  function ticks([low, high]) {
+  // Round ends and steps around a range, about `count` of them; what never exceeds 1 keeps 1 as its end.
+  function ticks([low, high], count) {
     const span = high - low || Math.abs(high) * 0.1 || 1;
-    const raw = (span * 1.1) / 6;
+    const raw = (span * 1.1) / count;
     const power = 10 ** Math.floor(Math.log10(raw));
     const interval = [1, 2, 5, 10].find((factor) => factor * power >= raw * (1 - 1e-9)) * power;
-    const room = span * 0.05;
-    return { min: low >= 0 ? Math.max(0, low - room) : low - room, max: high <= 1 ? Math.min(1, high + room) : high + room, interval };
+    const min = Math.floor((low - span * 0.05) / interval) * interval;
+    const max = Math.ceil((high + span * 0.05) / interval) * interval;
+    return { min: low >= 0 && min < 0 ? 0 : min, max: high <= 1 && max > 1 ? 1 : max, interval };
   }
-
-  const isRound = (value, interval) => Math.abs(value / interval - Math.round(value / interval)) < 1e-6;
 
   function palette() {
     const style = getComputedStyle(document.documentElement);

@@ -1,0 +1,137 @@
+"""What a person sees in the terminal: progress on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from dashboards.documents import Json, decisions_summary
+from dashboards.web.formats import duration, figure, interval, metric_title
+from search.objectives import metric_interval, metric_value
+from search.progress import Status, Watcher
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+_ALWAYS_SHOWN = ("latency_ms", "size_bytes")
+
+
+class ProgressBar(Watcher):
+    """A live line on a terminal; where stderr is no terminal, a plain line now and then."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=err,
+            transient=True,
+        )
+        self._task = self._progress.add_task("preparing", total=None, figures="")
+        self._said = ""
+
+    def __enter__(self) -> ProgressBar:
+        if err.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, status: Status) -> None:
+        """See :meth:`Watcher.update`."""
+        figures = _figures(status)
+        if err.is_terminal:
+            total = status.trials if status.phase in ("searching", "confirming") else None
+            self._progress.update(
+                self._task, description=status.phase, completed=status.finished, total=total, figures=figures
+            )
+            return
+        milestone = f"{status.finished * 10 // max(1, status.trials)}" if status.finished else status.message
+        if (line := f"{status.phase} {milestone}") != self._said:
+            self._said = line
+            done = f"{status.finished}/{status.trials} " if status.finished else ""
+            err.print(f"{status.phase}: {done}{figures}", soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """One line of what is going on."""
+        self.update(Status(text))
+
+
+def _figures(status: Status) -> str:
+    parts = [status.message] if status.message else []
+    if status.finished:
+        parts.append(f"front {status.front}")
+        if status.best_speedup is not None:
+            parts.append(f"best {status.best_speedup:.2f}x")
+        if status.failed:
+            parts.append(f"{status.failed} failed")
+    if status.seconds_left is not None:
+        parts.append(f"{duration(status.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def print_front(document: Json, space: Mapping[str, Any] | None) -> None:
+    """A job's front as a table: baseline first, then members, then who is tied with them."""
+    simulated = " (modelled, not measured)" if document["simulated"] else ""
+    state = document["state"] if document["final"] or document["state"] != "done" else "done"
+    out.print(f"[bold]{document['name']}[/bold] {document['job_id']} on {document['device']}{simulated}: {state}")
+    metrics = [objective["metric"] for objective in document["objectives"]]
+    baseline = document["baseline"]["metrics"]
+    shown = [*dict.fromkeys([*metrics, *(m for m in ("accuracy", *_ALWAYS_SHOWN) if metric_value(baseline, m) is not None)])]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("candidate", no_wrap=True)
+    table.add_column("trial", justify="right")
+    for metric in shown:
+        table.add_column(metric_title(metric), justify="right", no_wrap=True)
+    table.add_column("what it changes", overflow="fold")
+    if baseline:
+        table.add_row("baseline", "", *(_cell(baseline, m) for m in shown), "nothing: fp32", style="dim")
+    for member in document["front"]:
+        ties = f" (tied with {', '.join(member['tied_with'])})" if member["tied_with"] else ""
+        table.add_row(
+            member["candidate_id"], str(member["trial"]), *(_cell(member["metrics"], m) for m in shown),
+            Text(decisions_summary(member["decisions"], space) + ties),
+        )  # fmt: skip
+    out.print(table)
+    miss = document["nearest_miss"]
+    if miss:
+        out.print(f"nothing feasible; nearest: {miss['candidate_id']}, which {miss['reason']}")
+    counts = ", ".join(f"{count} {state}" for state, count in document["trials"].items() if count)
+    out.print(f"trials: {counts or 'none'} · {duration(document['wall_s'])}")
+
+
+def _cell(metrics: Mapping[str, Any], name: str) -> str:
+    text = figure(metric_value(metrics, name), name)
+    bounds = metric_interval(metrics, name)
+    if bounds is None or name != "speedup" or bounds[0] == bounds[1]:
+        return text
+    return f"{text} {interval(bounds, name)}".strip()
+
+
+def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: str) -> None:
+    """Plain rows as a table, ``columns`` being key to heading; ``empty`` says what to do when there are none."""
+    if not rows:
+        out.print(empty)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title or None)
+    for heading in columns.values():
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if row.get(key) is None else str(row[key])) for key in columns))
+    out.print(table)
+
+
+def print_error(message: str, hint: str) -> None:
+    """One line of what is wrong, one of how to mend it."""
+    err.print(Text(f"error: {message}", style="bold red"), soft_wrap=True)
+    if hint:
+        err.print(Text(f"  hint: {hint}"), soft_wrap=True)

@@ -1,0 +1,22 @@
+"""The console script: looks at the command before anything large is imported."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Runs ``paretune``; says what to install where only the base package is."""
+    try:
+        from dashboards.cli import run_app
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("dashboards", "search", "evaluators", "hwprofiles"):
+            raise
+        print(f"error: this command needs the package {error.name!r}", file=sys.stderr)
+        print("  hint: pip install 'paretune[full]'", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(run_app(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""A bundle: the folder that export writes, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwprofiles.errors import InvalidInput, StorageError
+
+MODEL, MANIFEST, RECEIPT = "model.onnx", "manifest.json", "receipt.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """``model.onnx``, ``manifest.json`` (what it is) and ``receipt.json`` (what was measured from that very file)."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.folder / MODEL
+
+    @classmethod
+    def write(cls, folder: Path, model: Path, manifest: dict[str, Any], receipt: dict[str, Any]) -> Bundle:
+        """Writes beside ``folder`` first and renames, so that it is never half there.
+
+        An earlier bundle in its place is replaced; any other folder that holds something raises :class:`InvalidInput`.
+        """
+        check_target(folder)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            try:
+                shutil.copyfile(model, partial / MODEL)
+                for name, data in ((MANIFEST, manifest), (RECEIPT, receipt)):
+                    (partial / name).write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
+                partial.chmod(0o755)
+                if folder.exists():
+                    shutil.rmtree(folder)
+                partial.rename(folder)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+        except OSError as error:
+            raise StorageError(f"bundle {folder} cannot be written: {error.strerror}", "name another folder with -o") from None
+        return cls(folder)
+
+
+def check_target(folder: Path) -> None:
+    """Raises :class:`InvalidInput` unless the folder is absent, empty, or an earlier bundle."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} is a file", "name a folder with -o")
+    names = {path.name for path in folder.iterdir()}
+    if names and not (names <= {MODEL, MANIFEST, RECEIPT}):
+        raise InvalidInput(f"folder {folder} holds other files", "name a new folder with -o")

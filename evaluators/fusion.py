@@ -1,0 +1,2 @@
+def fuse_transformer(model, sample): return None
+def regroup(groups, fused): return groups

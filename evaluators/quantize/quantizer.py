@@ -1,0 +1,81 @@
+"""Turns a candidate's precisions into a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import onnx
+
+from evaluators.calibration import Ranges
+from evaluators.layers import LayerGroup
+from evaluators.onnx_graph import Graph
+from evaluators.quantize.draft import Draft, Source, unused_mark
+from evaluators.quantize.dynamic import make_dynamic
+from evaluators.quantize.scheme import Scheme
+from evaluators.quantize.static import make_static, needed_ranges
+from evaluators.quantize.weight_only import make_weight_only
+from evaluators.quantize.weights import Weights
+from hwprofiles.errors import BuildFailed
+from hwprofiles.precision import Precision
+
+_WEIGHT_ONLY = (Precision.INT8_WEIGHT, Precision.INT4_WEIGHT)
+
+
+class Quantizer:
+    """Builds candidates of one model; keeps the integer forms of its weights between them.
+
+    ``model`` is a prepared model (:func:`evaluators.graph_cleanup.prepared`) and is never changed, nor may its owner
+    change it afterwards. ``ranges`` may be None where no layer will be static int8. Not safe in several threads.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, groups: Iterable[LayerGroup], ranges: Ranges | None, scheme: Scheme | None = None
+    ) -> None:
+        self._groups = {group.name: group for group in groups}
+        self._ranges = ranges
+        self._scheme = scheme or Scheme()
+        graph = Graph(model.graph)
+        mark = unused_mark(graph)
+        self._source = Source(model, graph, Weights(graph, self._scheme, mark), mark)
+
+    def apply(self, assignment: Mapping[str, Precision]) -> onnx.ModelProto:
+        """A new model in which each named group has its precision and every other layer is as it was.
+
+        The same assignment gives the same bytes, whatever was built before.
+
+        Raises:
+            BuildFailed: an unknown group, a precision that the group does not have, or a missing range.
+        """
+        wanted = self._by_node(assignment)
+        draft = Draft(self._source)
+        static = frozenset(name for name, precision in wanted.items() if precision is Precision.INT8)
+        for node in self._source.graph.proto.node:
+            precision = wanted.get(node.name, Precision.FP32)
+            if precision is Precision.INT8_DYNAMIC:
+                make_dynamic(draft, node)
+            elif precision in _WEIGHT_ONLY:
+                scheme = self._scheme
+                make_weight_only(
+                    draft, node, precision, block_size=scheme.block_size, integer_compute=scheme.integer_compute
+                )
+        if static:
+            make_static(draft, static, self._ranges, self._scheme)
+        return draft.build()
+
+    def _by_node(self, assignment: Mapping[str, Precision]) -> dict[str, Precision]:
+        wanted: dict[str, Precision] = {}
+        for name, value in assignment.items():
+            if name not in self._groups:
+                raise BuildFailed(f"the model has no layer {name!r}", f"its layers are {', '.join(self._groups)}")
+            group = self._groups[name]
+            if value not in group.precisions:
+                raise BuildFailed(f"the layer {name!r} cannot be {value}", f"it can be {', '.join(group.precisions)}")
+            wanted.update(dict.fromkeys(group.nodes, Precision(value)))
+        return wanted
+
+
+def activation_tensors(model: onnx.ModelProto, groups: Iterable[LayerGroup]) -> tuple[str, ...]:
+    """The tensors to calibrate so that any assignment of these groups can be built."""
+    graph = Graph(model.graph)
+    names = {name for group in groups if Precision.INT8 in group.precisions for name in group.nodes}
+    return needed_ranges(graph, {node.name: node for node in model.graph.node if node.name in names})

@@ -1,0 +1,246 @@
+"""Static int8: calibrated ranges, written as QuantizeLinear/DequantizeLinear pairs.
+
+Where the pairs stand decides what a runtime computes on integers. A tensor is *resident* when every reader gets its
+quantised value: the output of an int8 convolution (it has no form with float output) and of the followers behind it. A
+resident tensor's pair stands right behind its producer and the dequantised value keeps the tensor's name. Other tensors
+get a pair for their int8 readers alone. The products MatMul and Gemm give floats unless all their readers are int8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from evaluators.calibration import Ranges
+from evaluators.onnx_graph import Graph, input_of, int_attribute, is_op
+from evaluators.quantize.draft import Draft
+from evaluators.quantize.followers import CALCULATORS, MOVERS, clipping, data_inputs, is_absorbed, is_follower
+from evaluators.quantize.scheme import Scheme
+from evaluators.quantize.weights import IntegerWeight, channel_scales
+from hwprofiles.errors import BuildFailed
+
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
+class StaticPlan:
+    """Which tensors are quantised when these nodes are.
+
+    ``resident`` and ``wanted`` (the other tensors with int8 readers) name tensors; ``followers`` nodes; ``origin`` the
+    tensor whose range a moved tensor shares.
+    """
+
+    def __init__(self, graph: Graph, layers: frozenset[str]) -> None:
+        self.graph = graph
+        self.layers = layers
+        self.followers: dict[str, onnx.NodeProto] = {}
+        self.resident: dict[str, None] = {}
+        self.origin: dict[str, str] = {}
+        self._find_residents()
+        self._prune()
+        self.wanted: dict[str, None] = {}
+        for node in graph.proto.node:
+            for tensor in self.quantized_inputs(node):
+                if tensor not in self.resident:
+                    self.wanted[tensor] = None
+
+    def quantized_inputs(self, node: onnx.NodeProto) -> tuple[str, ...]:
+        """The activations that a node reads as integers."""
+        if node.name in self.layers:
+            return (node.input[0],)
+        return data_inputs(node) if node.name in self.followers else ()
+
+    def only_integer_readers(self, tensor: str) -> bool:
+        """Whether nobody needs the float value."""
+        readers = self.graph.consumers.get(tensor, [])
+        seen = tensor in self.graph.outputs or tensor in self.graph.inner_readers
+        return bool(readers) and not seen and all(tensor in self.quantized_inputs(node) for node in readers)
+
+    def end(self, tensor: str) -> str:
+        """The tensor behind a clipping that alone reads this one; else the tensor itself."""
+        reader = self.graph.only_reader(tensor)
+        return reader.output[0] if reader is not None and clipping(reader, self.graph) else tensor
+
+    def range_tensors(self) -> list[str]:
+        """The tensors whose ranges are needed, in graph order."""
+        return list(dict.fromkeys(self.origin.get(t, t) for t in (*self.wanted, *self.resident)))
+
+    def _find_residents(self) -> None:
+        for node in self.graph.proto.node:
+            if node.name in self.layers and is_op(node, *_CONVOLUTIONS):
+                self.resident[self.end(node.output[0])] = None
+            elif is_follower(node) and all(t in self.resident for t in data_inputs(node)):
+                self.followers[node.name] = node
+                if node.op_type in MOVERS:
+                    source = data_inputs(node)[0]
+                    self.origin[node.output[0]] = self.origin.get(source, source)
+                    self.resident[node.output[0]] = None
+                else:
+                    self.resident[self.end(node.output[0])] = None
+
+    def _prune(self) -> None:
+        """Drops calculations whose results nothing reads as integers: they would only be rounded."""
+        for node in reversed(self.graph.proto.node):
+            if node.name not in self.followers or not is_op(node, *CALCULATORS, *MOVERS):
+                continue
+            end = node.output[0] if node.op_type in MOVERS else self.end(node.output[0])
+            readers = self.graph.consumers.get(end, [])
+            if is_op(node, *MOVERS) and (readers or end in self.graph.outputs) and node.op_type == "MaxPool":
+                continue
+            if not any(end in self.quantized_inputs(reader) for reader in readers):
+                del self.followers[node.name]
+                del self.resident[end]
+                self.origin.pop(end, None)
+
+
+def make_static(draft: Draft, layers: frozenset[str], ranges: Ranges | None, scheme: Scheme) -> None:
+    """Puts the pairs of a set of layers, by node name, into a draft.
+
+    Raises:
+        BuildFailed: the range of a tensor is missing.
+    """
+    if ranges is None:
+        raise BuildFailed("static int8 needs calibrated ranges", "calibrate the model before it is quantised")
+    _Writer(draft, StaticPlan(draft.source.graph, layers), ranges, scheme).write()
+
+
+class _Writer:
+    def __init__(self, draft: Draft, plan: StaticPlan, ranges: Ranges, scheme: Scheme) -> None:
+        self.draft, self.plan, self.ranges, self.scheme = draft, plan, ranges, scheme
+        self.graph = plan.graph
+        self.parameters: dict[str, tuple[np.float32, int]] = {}
+
+    def write(self) -> None:
+        for tensor in self.plan.resident:
+            self._resident(tensor)
+        for tensor in self.plan.wanted:
+            self._wanted(tensor)
+        for node in self.graph.proto.node:
+            if node.name in self.plan.layers:
+                self._weights(node)
+
+    def _scale_and_zero(self, tensor: str) -> tuple[np.float32, int]:
+        origin = self.plan.origin.get(tensor, tensor)
+        if origin not in self.parameters:
+            self.parameters[origin] = self.scheme.parameters(*self.ranges.of(origin))
+        return self.parameters[origin]
+
+    def _pair(self, source: str, tensor: str, target: str) -> list[onnx.NodeProto]:
+        """QuantizeLinear of ``source`` and DequantizeLinear to ``target``, with the parameters of ``tensor``."""
+        scale, zero = self._scale_and_zero(tensor)
+        origin = self.plan.origin.get(tensor, tensor)
+        kind = np.uint8 if self.scheme.activation_type == "uint8" else np.int8
+        factors = [
+            self.draft.add_array(self.draft.name(origin, "scale"), np.asarray(scale, np.float32)),
+            self.draft.add_array(self.draft.name(origin, "zero"), np.asarray(zero, kind)),
+        ]
+        integers = self.draft.name(tensor, "quantized")
+        return [
+            self.draft.node("QuantizeLinear", [source, *factors], [integers]),
+            self.draft.node("DequantizeLinear", [integers, *factors], [target]),
+        ]
+
+    def _absorbed(self, tensor: str) -> onnx.NodeProto | None:
+        """The clipping that makes a tensor, where quantising does its work; only this may remove it."""
+        producer = self.graph.producers.get(tensor)
+        bounds = None if producer is None else clipping(producer, self.graph)
+        if producer is None or bounds is None or tensor in self.plan.origin:
+            return None
+        scale, zero = self._scale_and_zero(tensor)
+        return producer if is_absorbed(bounds, float(scale), zero, self.scheme) else None
+
+    def _resident(self, tensor: str) -> None:
+        clip = self._absorbed(tensor)
+        if clip is not None:
+            self.draft.replace(clip, self._pair(clip.input[0], tensor, tensor))
+            return
+        producer = self.draft.editable(self.graph.producers[tensor])
+        raw = self.draft.name(tensor, "float")
+        producer.output[list(producer.output).index(tensor)] = raw
+        self.draft.follow(tensor, self._pair(raw, tensor, tensor))
+        # `follow` looks at source tensors, and `tensor` is one: the pair stands behind its producer.
+
+    def _wanted(self, tensor: str) -> None:
+        if self.plan.only_integer_readers(tensor):
+            clip = self._absorbed(tensor)
+            if clip is not None:
+                self.draft.replace(clip, self._pair(clip.input[0], tensor, tensor))
+                return
+        rounded = self.draft.name(tensor, "rounded")
+        self.draft.follow(tensor, self._pair(tensor, tensor, rounded))
+        for node in self.graph.consumers[tensor]:
+            if tensor in self.plan.quantized_inputs(node):
+                copy = self.draft.editable(node)
+                for position in range(len(self.plan.quantized_inputs(node))):
+                    if copy.input[position] == tensor:
+                        copy.input[position] = rounded
+
+    def _weights(self, node: onnx.NodeProto) -> None:
+        copy = self.draft.editable(node)
+        axis = 0 if is_op(node, "Conv") or (is_op(node, "Gemm") and int_attribute(node, "transB", 0)) else 1
+        weight = self.draft.source.weights.int8(node.input[1], axis)
+        bias = self._integer_bias(node)
+        if bias is not None:
+            input_scale = np.float64(self._scale_and_zero(node.input[0])[0])
+            weight = self._fitting(node, weight, axis, bias, input_scale)
+        integers, scale, zero = self.draft.add_weight(weight)
+        target = self.draft.name(integers, "float")
+        pairs = []
+        if self.draft.shared(integers, "float") is None:
+            self.draft.share(integers, "float", (target,))
+            options = {"axis": axis} if weight.scales.ndim else {}
+            pairs.append(self.draft.node("DequantizeLinear", [integers, scale, zero], [target], **options))
+        copy.input[1] = target
+        if bias is not None:
+            pairs.append(self._bias_pair(copy, bias, weight, input_scale))
+        self.draft.precede(node, pairs)
+
+    def _integer_bias(self, node: onnx.NodeProto) -> NDArray[np.float64] | None:
+        name = input_of(node, 2)
+        if not name or not self.scheme.integer_bias or is_op(node, "ConvTranspose"):
+            return None
+        return self.draft.source.weights.floats(name).astype(np.float64).ravel()
+
+    def _fitting(
+        self, node: onnx.NodeProto, weight: IntegerWeight, axis: int, bias: NDArray[np.float64], input_scale: np.float64
+    ) -> IntegerWeight:
+        """The same weight, or one with larger scales where the bias in units of both scales would exceed 32 bits."""
+        needed = np.abs(bias) / (input_scale * (2.0**30))
+        if not np.any(needed > weight.scales):
+            return weight
+        along = axis if weight.scales.ndim else None
+        needed = needed if weight.scales.ndim else needed.max(keepdims=False)
+        value = self.draft.source.weights.floats(node.input[1])
+        usual = channel_scales(value, along, self.draft.source.weights.highest)
+        scales = np.asarray(np.maximum(usual, needed), np.float32)
+        return self.draft.source.weights.scaled(value, scales, along, self.draft.name(node.name, "wide_int8"))
+
+    def _bias_pair(
+        self, copy: onnx.NodeProto, bias: NDArray[np.float64], weight: IntegerWeight, input_scale: np.float64
+    ) -> onnx.NodeProto:
+        scales = np.asarray(input_scale * weight.scales.astype(np.float64), np.float32)
+        if scales.ndim and bias.size != scales.size:
+            bias = np.broadcast_to(bias, scales.shape)
+        base = self.draft.name(copy.name, "bias")
+        units = np.rint(bias / scales.astype(np.float64))
+        inputs = [
+            self.draft.add_array(f"{base}_int32", np.clip(units, -(2.0**31) + 1, 2.0**31 - 1).astype(np.int32)),
+            self.draft.add_array(f"{base}_scale", scales),
+            self.draft.add_array(f"{base}_zero", np.zeros(scales.shape, np.int32)),
+        ]
+        copy.input[2] = base
+        return self.draft.node("DequantizeLinear", inputs, [base], **({"axis": 0} if scales.ndim else {}))
+
+
+def needed_ranges(graph: Graph, layers: Mapping[str, onnx.NodeProto]) -> tuple[str, ...]:
+    """Every tensor that can need a range when any of these layers are static int8."""
+    found: dict[str, None] = {}
+    plan = StaticPlan(graph, frozenset(layers))
+    found.update(dict.fromkeys(plan.range_tensors()))
+    for node in layers.values():
+        found[node.input[0]] = None
+        if is_op(node, *_CONVOLUTIONS):
+            found[plan.end(node.output[0])] = None
+    return tuple(found)

@@ -1,0 +1,58 @@
+"""Ray on this machine, for the time of one search."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Read when Ray is imported: no usage reports, no hint about its newer output, and Ctrl-C is ours.
+os.environ.update(
+    RAY_USAGE_STATS_ENABLED="0", RAY_AIR_NEW_OUTPUT="0", TUNE_DISABLE_SIGINT_HANDLER="1",
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_WARN_THRESHOLD_S="60", RAY_TRAIN_V2_ENABLED="0",
+    RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0", TUNE_MAX_PENDING_TRIALS_PG="1",
+)  # fmt: skip
+
+import ray
+from ray import tune
+
+OBJECT_STORE_BYTES = 100_000_000
+
+
+@contextmanager
+def local_cluster(parallel: int) -> Iterator[None]:
+    """A Ray of our own, which ends with this process, however that ends."""
+    ray.init(
+        address="local",
+        num_cpus=parallel,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=OBJECT_STORE_BYTES,
+        configure_logging=True,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def run_trials(trainable: type[tune.Trainable], parameters: dict[str, Any], searcher: Any, parallel: int) -> None:
+    """Runs Tune until the searcher is finished. Actors are reused: without the checkpoint setting they are not."""
+    with tempfile.TemporaryDirectory(prefix="paretune-tune-") as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(trainable, **parameters), {"cpu": 1}),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, num_samples=-1, max_concurrent_trials=parallel, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=2),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        tuner.fit()

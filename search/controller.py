@@ -1,0 +1,304 @@
+"""The controller: takes one job from the store to its front."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from evaluators.sandbox import Sandbox
+from hwprofiles.errors import CandidateError, ParetuneError
+from search import workspace
+from search.candidate import Space
+from search.folders import job_folder
+from search.fronts import Front, best_speedup, front_of
+from search.job import Job, validate_options
+from search.progress import Status, Watcher
+from search.scheduler import Scheduler, judged
+from search.states import JobState, TrialState
+from search.store import JobRow, Lease, StaleLease, Store, TrialRow, this_process
+from search.strategies import STRATEGIES, Strategy
+from search.trial import TrialRunner
+from search.workspace import Prepared, WorkOrder
+
+LEASE_S = 30.0
+FRONT_EVERY_S = 0.5
+FINAL_ROUNDS = 2
+"""Rounds in which contenders are measured again with the members."""
+
+
+class Controller:
+    """Runs one job in this process, with a Ray of its own for the trials. The only writer of the job while it holds the
+    lease; a controller that lost it writes nothing more and raises :class:`StaleLease`.
+
+    May be killed at any moment: what is finished is in the store, and another controller goes on from there.
+    """
+
+    def __init__(self, store: Store, job_id: str, watcher: Watcher | None = None) -> None:
+        self._store = store
+        self._row: JobRow = store.job(job_id)
+        self._job = Job.model_validate(self._row.spec)
+        self._watcher = watcher or Watcher()
+        self._folder = job_folder(self._row.job_id)
+        self._order = WorkOrder(json.dumps(self._row.spec), self._row.spec_folder, store.profile(self._row.profile_digest))
+        self._objectives, self._constraints = self._job.parsed_objectives, self._job.parsed_constraints
+        self._started = time.monotonic()
+        self._searching_since = self._started
+        self._lost_lease = threading.Event()
+        self._front_at = 0.0
+        self._front_document: dict[str, Any] = {}
+        self._lease: Lease
+
+    def run(self) -> JobState:
+        """Runs the job to its end, and returns its state.
+
+        Ctrl-C leaves the job ``interrupted``, to be resumed, and is raised on. An error of ours leaves it ``failed``
+        with its message, and is raised on.
+        """
+        self._lease = self._store.lease_job(self._row.job_id, this_process(), LEASE_S)
+        stop = threading.Event()
+        renewing = threading.Thread(target=self._renew, args=(stop,), daemon=True)
+        renewing.start()
+        try:
+            self._store.set_job_state(self._lease, JobState.RUNNING)
+            self._check_profile()
+            prepared = self._prepared()
+            self._search(prepared)
+            self._finalise(prepared)
+            self._end(JobState.DONE)
+        except KeyboardInterrupt:
+            self._end(JobState.INTERRUPTED)
+            raise
+        except StaleLease:
+            raise
+        except ParetuneError as error:
+            self._end(JobState.FAILED, error)
+            raise
+        finally:
+            stop.set()
+            renewing.join()
+        return JobState.DONE
+
+    def _end(self, state: JobState, error: ParetuneError | None = None) -> None:
+        self._store.add_wall_time(self._lease, time.monotonic() - self._started)
+        self._store.set_job_state(
+            self._lease, state, error=error.message if error else None, hint=error.hint if error else None
+        )
+        self._store.release(self._lease)
+
+    def _renew(self, stop: threading.Event) -> None:
+        while not stop.wait(LEASE_S / 3):
+            try:
+                self._store.renew(self._lease, LEASE_S)
+            except StaleLease:
+                self._lost_lease.set()
+                return
+
+    def _check_profile(self) -> None:
+        """A job goes on only on the device that it began on."""
+        now = self._job.profile
+        if now.digest != self._row.profile_digest:
+            raise ParetuneError(
+                f"device {now.device!r} is no longer what this job measured on",
+                "results of two profiles are never mixed: start the job anew with paretune run",
+            )
+
+    # Preparing
+
+    def _prepared(self) -> Prepared:
+        if self._row.space is not None and self._row.baseline is not None:
+            baseline = self._row.baseline
+            return Prepared(Space.from_dict(self._row.space), baseline["metrics"], baseline["facts"])
+        self._tell("preparing", "opening the task")
+        sandbox = Sandbox(log=self._folder / "prepare.log", progress=lambda text: self._tell("preparing", text))
+        limits = self._job.limits
+        try:
+            found = sandbox.call(
+                workspace.prepare, self._order, stage="training", limit_s=limits.training_s + limits.exporting_s
+            )
+        except CandidateError as error:
+            raise ParetuneError(
+                f"the job cannot be prepared: {error.message}", error.hint or f"see {self._folder / 'prepare.log'}"
+            ) from None
+        finally:
+            sandbox.close()
+        self._store.set_prepared(self._lease, space=found.space.to_dict(), baseline=found.baseline)
+        return found
+
+    # Searching
+
+    def _search(self, prepared: Prepared) -> None:
+        from search.cluster import local_cluster, run_trials
+        from search.workers import BlockSearcher, CandidateTrainable
+
+        scheduler = self._scheduler(prepared)
+        self._store.reset_unfinished(self._lease)
+        self._searching_since = time.monotonic()
+        self._tell("searching", "starting workers")
+        parameters = {"order": self._order, "facts": prepared.facts, "folder": str(self._folder)}
+        parallel = self._job.budget.parallel
+
+        def finished(row: TrialRow) -> None:
+            self._after_trial(scheduler, prepared)
+
+        with local_cluster(parallel):
+            searcher = BlockSearcher(scheduler, finished, self._out_of_time)
+            run_trials(CandidateTrainable, parameters, searcher, parallel)
+        if self._lost_lease.is_set():
+            raise StaleLease("another controller took the job over", "watch it with: paretune jobs")
+
+    def _scheduler(self, prepared: Prepared) -> Scheduler:
+        strategy = self._strategy(prepared)
+        return Scheduler(
+            self._store,
+            self._lease,
+            strategy,
+            strategy_name=self._job.strategy.name,
+            batch=self._job.budget.batch or strategy.batch,
+            trials=min(self._job.budget.trials, prepared.space.size),
+            objectives=self._objectives,
+            constraints=self._constraints,
+            baseline=prepared.metrics,
+            simulated=self._order.profile.simulated,
+        )
+
+    def _strategy(self, prepared: Prepared) -> Strategy:
+        kind = STRATEGIES[self._job.strategy.name]
+        options = validate_options(kind.Options, self._job.strategy.options, "strategy.options")
+        return kind(prepared.space, len(self._objectives), len(self._constraints), self._job.seed, options)
+
+    def _out_of_time(self) -> bool:
+        minutes = self._job.budget.minutes
+        spent = self._row.wall_s + time.monotonic() - self._started
+        return self._lost_lease.is_set() or (minutes is not None and spent > minutes * 60)
+
+    def _after_trial(self, scheduler: Scheduler, prepared: Prepared) -> None:
+        """Brings the stored front up to date, at most so often: thousands of modelled trials pass in seconds."""
+        if time.monotonic() - self._front_at < FRONT_EVERY_S and not scheduler.exhausted:
+            return
+        rows = scheduler.finished
+        front = self._front(rows, prepared)
+        if front.document != self._front_document:
+            self._store.add_front(self._lease, front.document)
+            self._front_document = front.document
+        self._keep_files(rows, front)
+        self._tell_rows("searching", rows, front)
+        self._front_at = time.monotonic()
+
+    def _keep_files(self, rows: list[TrialRow], front: Front) -> None:
+        """Files of clearly dominated candidates go; they can be built again, byte for byte."""
+        kept = {entry.candidate_id for entry in front.members} | set(front.contenders)
+        for row in rows:
+            if row.candidate_id not in kept:
+                (self._folder / f"{row.digest}.onnx").unlink(missing_ok=True)
+
+    # The final measurements
+
+    def _finalise(self, prepared: Prepared) -> None:
+        """Measures members and contenders again, so that the front rests on figures that nobody selected for luck."""
+        rows = self._store.trials(self._row.job_id)
+        if self._order.profile.simulated:
+            self._store.add_front(self._lease, self._front(rows, prepared, final=True).document)
+            return
+        runner = TrialRunner(self._order, prepared.facts, self._folder)
+        confirmed = self._already_final(rows)
+        try:
+            for number in range(len(rows) + FINAL_ROUNDS):
+                front = self._front(rows, prepared)
+                wanted = {entry.candidate_id for entry in front.members}
+                if number < FINAL_ROUNDS:
+                    wanted |= set(front.contenders)
+                pending = [row for row in rows if row.candidate_id in wanted - confirmed]
+                if not pending:
+                    break
+                for count, row in enumerate(pending, 1):
+                    self._tell_rows("confirming", rows, front, f"measuring again, {count} of {len(pending)}")
+                    self._measure_again(runner, row, prepared)
+                    confirmed.add(row.candidate_id)
+                rows = self._store.trials(self._row.job_id)
+        finally:
+            runner.close()
+        front = self._front(rows, prepared, eligible=frozenset(confirmed), final=True)
+        self._store.add_front(self._lease, front.document)
+        self._keep_files(rows, front)
+        self._tell_rows("done", rows, front)
+
+    def _already_final(self, rows: list[TrialRow]) -> set[str]:
+        measured = [row for row in rows if row.state.measured]
+        return {
+            row.candidate_id
+            for row in measured
+            if any(m["phase"] == "final" for m in self._store.measurements(row.candidate_id))
+        }
+
+    def _measure_again(self, runner: TrialRunner, row: TrialRow, prepared: Prepared) -> None:
+        try:
+            path = runner.path(row.digest)
+            if not path.exists():
+                runner.build(row.decisions, row.digest)
+            measured = runner.measure(path)
+            metrics: dict[str, Any] = {**row.metrics, **measured.metrics()}
+            metrics["peak_memory_bytes"] = runner.peak_memory_bytes(path)
+        except CandidateError as error:
+            self._store.finish_trial(
+                self._lease, row.candidate_id, TrialState(error.state), reason=error.message, metrics={},
+                artifact_sha256=row.artifact_sha256, wall_s=row.wall_s,
+            )  # fmt: skip
+            return
+        state, reason = judged(self._objectives, self._constraints, metrics, prepared.metrics)
+        self._store.replace_measurement(
+            self._lease, row.candidate_id, state=state, reason=reason, metrics=metrics, measurement=measured.to_dict(),
+            phase="final",
+        )  # fmt: skip
+
+    # Telling
+
+    def _front(
+        self, rows: list[TrialRow], prepared: Prepared, *, eligible: frozenset[str] | None = None, final: bool = False
+    ) -> Front:
+        return front_of(
+            rows, self._objectives, self._constraints, prepared.metrics, eligible=eligible, final=final
+        )
+
+    def _tell(self, phase: str, message: str) -> None:
+        self._watcher.update(Status(phase, message, trials=self._job.budget.trials))
+
+    def _tell_rows(self, phase: str, rows: list[TrialRow], front: Front, message: str = "") -> None:
+        states = Counter(row.state.value for row in rows if row.state.finished)
+        finished = sum(states.values())
+        self._watcher.update(
+            Status(
+                phase,
+                message,
+                trials=self._job.budget.trials,
+                finished=finished,
+                failed=sum(n for state, n in states.items() if not TrialState(state).measured),
+                front=len(front.members),
+                best_speedup=best_speedup(front.members),
+                seconds_left=self._seconds_left(finished) if phase == "searching" else None,
+                states=dict(states),
+            )
+        )
+
+    def _seconds_left(self, finished: int) -> float | None:
+        elapsed = time.monotonic() - self._searching_since
+        left = None
+        if finished:
+            left = elapsed / finished * (self._job.budget.trials - finished)
+        if self._job.budget.minutes is not None:
+            limit = self._job.budget.minutes * 60 - (self._row.wall_s + time.monotonic() - self._started)
+            left = limit if left is None else min(left, limit)
+        return None if left is None else max(0.0, left)
+
+
+def submit(store: Store, job: Job, folder: Path) -> str:
+    """Queues a job and returns its id."""
+    return store.create_job(
+        name=job.name,
+        spec=job.model_dump(mode="json"),
+        spec_folder=str(folder.resolve()),
+        profile=job.profile,
+    )

@@ -1,0 +1,197 @@
+"""Export: a candidate's file with a receipt that proves that it does what the front said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from evaluators.bundle import Bundle, check_target
+from evaluators.child import Progress
+from evaluators.measurement import Measurement, pooled
+from evaluators.sandbox import Sandbox
+from hwprofiles import Profile
+from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError
+from search import workspace
+from search.folders import job_folder
+from search.job import Job
+from search.objectives import metric_interval
+from search.store import JobRow, Store, TrialRow
+from search.trial import TrialRunner
+from search.workspace import Loss, WorkOrder
+
+MEASUREMENTS = 3
+"""A receipt whose interval misses the front's is measured again, so often in all, before it disagrees: the verdict rests
+on all of them together."""
+
+_PACKAGES = ("paretune", "onnx", "onnxruntime", "numpy", "torch")
+
+
+def export_candidate(
+    store: Store, candidate: str, folder: Path, *, device: Profile | None = None, progress: Progress = lambda text: None
+) -> dict[str, Any]:
+    """Writes a bundle and returns its receipt.
+
+    The file is built anew and must be the one that was measured, byte for byte. Quality is taken again on the
+    validation split (must be equal) and on the *test* split, which the search never saw; latency in a fresh process.
+    Everything is read from the exported file itself.
+
+    Raises :class:`InvalidInput` for a candidate that has no file to export, :class:`ParetuneError` when it can no longer
+    be built. The receipt's ``verdict`` is ``confirmed``, ``disagrees``, or ``unclaimed`` where the front was modelled.
+    """
+    row = store.trial(candidate)
+    job_row = store.job(row.job_id)
+    check_target(folder)
+    if job_row.baseline is None or not row.state.measured:
+        raise InvalidInput(
+            f"candidate {row.candidate_id} is {row.state} and cannot be exported", "pick one from: paretune front"
+        )
+    profile = _device(store, job_row, row, device)
+    job = Job.model_validate(job_row.spec)
+    order = WorkOrder(json.dumps(job_row.spec), job_row.spec_folder, profile)
+    facts = job_row.baseline["facts"]
+    if row.simulated:
+        progress("preparing the model for the device")
+        facts = _real_facts(order, job)
+    runner = TrialRunner(order, facts, job_folder(row.job_id))
+    fresh = Sandbox(log=job_folder(row.job_id) / "export.log", progress=progress)
+    try:
+        progress("building the file")
+        built = runner.build(row.decisions, row.digest)
+        limit_s = job.limits.measuring_s
+        progress("quality on the validation split")
+        validation = fresh.call(workspace.losses, order, built.path, "validation", stage="measuring", limit_s=limit_s)
+        progress("quality on the test split")
+        test = fresh.call(workspace.losses, order, built.path, "test", stage="measuring", limit_s=limit_s)
+        calibration = fresh.call(workspace.calibration_digest, order, stage="measuring", limit_s=limit_s)
+        progress("latency in a fresh process")
+        measured, times = _latency(runner, built.path, row)
+        memory = runner.peak_memory_bytes(built.path)
+        manifest = _manifest(job_row, row, profile, built, facts)
+        receipt = _receipt(row, built, validation, test, measured, times)
+        receipt |= {"peak_memory_bytes": memory, "calibration_sha256": calibration, "profile": profile.to_dict()}
+        receipt |= {"shared_split": bool(facts["shared_split"]), "versions": _versions()}
+        bundle = Bundle.write(folder, built.path, manifest, receipt)
+    except CandidateError as error:
+        raise ParetuneError(f"candidate {row.candidate_id} cannot be exported: {error.message}", error.hint) from None
+    finally:
+        runner.close()
+        fresh.close()
+    store.add_export(row.candidate_id, str(bundle.folder.resolve()), receipt["verdict"], receipt)
+    return receipt
+
+
+def _device(store: Store, job_row: JobRow, row: TrialRow, device: Profile | None) -> Profile:
+    profile = device or store.profile(job_row.profile_digest)
+    if profile.simulated:
+        raise InvalidInput(
+            f"candidate {row.candidate_id} was modelled on {profile.device!r}, which has nothing to measure",
+            "name a real device: --device local-cpu",
+        )
+    if not row.simulated and profile.digest != job_row.profile_digest:
+        raise InvalidInput(
+            f"candidate {row.candidate_id} was measured on another device than {profile.device!r} as it is now",
+            "run the job on this device first: results of two profiles are never mixed",
+        )
+    return profile
+
+
+def _real_facts(order: WorkOrder, job: Job) -> dict[str, Any]:
+    """The facts of the trained model, which a modelled job never made."""
+    limits = job.limits
+    sandbox = Sandbox()
+    try:
+        found = sandbox.call(
+            workspace.prepare, order, stage="training", limit_s=limits.training_s + limits.exporting_s
+        )
+    finally:
+        sandbox.close()
+    return found.facts
+
+
+def _latency(runner: TrialRunner, path: Path, row: TrialRow) -> tuple[Measurement, int]:
+    claimed = metric_interval(row.metrics, "speedup")
+    measured = runner.measure(path)
+    times = 1
+    while not row.simulated and times < MEASUREMENTS and _disjoint(claimed, measured.ratio_ci95):
+        measured = pooled(measured, runner.measure(path))
+        times += 1
+    return measured, times
+
+
+def _receipt(
+    row: TrialRow,
+    built: workspace.Built,
+    validation: Mapping[str, Loss],
+    test: Mapping[str, Loss],
+    measured: Measurement,
+    times: int,
+) -> dict[str, Any]:
+    findings = []
+    if not row.simulated:
+        if row.artifact_sha256 != built.sha256:
+            findings.append("the file built now differs from the one that was measured")
+        for name, loss in validation.items():
+            if name in row.metrics and row.metrics[name] != loss.value:
+                findings.append(f"{name} on the validation split is {loss.value!r}, the front said {row.metrics[name]!r}")
+        if _disjoint(metric_interval(row.metrics, "speedup"), measured.ratio_ci95):
+            findings.append(f"speed-up {measured.ratio:.2f} is outside the front's interval")
+    for name, loss in test.items():
+        if _disjoint(validation[name].difference_ci95, loss.difference_ci95):
+            findings.append(f"{name} loses another amount on the test split than on the validation split")
+    verdict = "disagrees" if findings else "unclaimed" if row.simulated else "confirmed"
+    return {
+        "verdict": verdict,
+        "findings": findings,
+        "candidate_id": row.candidate_id,
+        "digest": row.digest,
+        "model_sha256": built.sha256,
+        "size_bytes": built.size_bytes,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "claimed": {} if row.simulated else row.metrics,
+        "quality": {
+            "validation": {name: asdict(loss) for name, loss in validation.items()},
+            "test": {name: asdict(loss) for name, loss in test.items()},
+        },
+        "latency": {**measured.metrics(), "baseline": measured.baseline_metrics()["latency_ms"], "measurements": times},
+        "measurement": measured.to_dict(),
+    }
+
+
+def _manifest(
+    job_row: JobRow, row: TrialRow, profile: Profile, built: workspace.Built, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "target": "onnx",
+        "model": "model.onnx",
+        "model_sha256": built.sha256,
+        "job_id": job_row.job_id,
+        "job": job_row.name,
+        "task": job_row.spec["task"],
+        "candidate_id": row.candidate_id,
+        "digest": row.digest,
+        "decisions": row.decisions,
+        "baseline_sha256": facts["model_sha256"],
+        "device": profile.device,
+        "profile_digest": profile.digest,
+        "runtime": {"name": profile.runtime, "version": profile.runtime_version},
+    }
+
+
+def _disjoint(a: tuple[float, float] | None, b: tuple[float, float]) -> bool:
+    return a is not None and (a[0] > b[1] or b[0] > a[1])
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

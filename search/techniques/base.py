@@ -1,0 +1,77 @@
+"""What a technique promises: decisions for a model on a device, and a smaller model for a candidate's values."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import onnx
+from pydantic import BaseModel, ConfigDict
+
+from evaluators.device import Device
+from evaluators.layers import LayerGroup
+from evaluators.runtimes.base import Array
+from hwprofiles import Profile
+from search.candidate import Decision
+
+
+class TechniqueOptions(BaseModel):
+    """Options of a technique, its section in the job's ``space``; unknown keys are rejected."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be made smaller: the fp32 model as every candidate starts from it, its layers, and its data.
+
+    ``digest`` names the model and its data; ``calibration`` holds named arrays, first axis samples; ``wanted`` are the
+    metrics that the job's objectives and constraints name.
+    """
+
+    model: onnx.ModelProto
+    groups: tuple[LayerGroup, ...]
+    digest: str
+    calibration: Mapping[str, Array]
+    cache: Path
+    profile: Profile
+    wanted: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A model on its way through the techniques: the graph so far, and its layers under their first names."""
+
+    model: onnx.ModelProto
+    groups: tuple[LayerGroup, ...]
+
+
+class Technique(ABC):
+    """One way to make a model smaller or faster.
+
+    Made once a process and subject, used from one thread. May keep what it computed between calls, and store in
+    ``subject.cache`` what others can reuse, under a name that holds a digest of all it depends on. ``apply`` leaves the
+    draft that it is given untouched; the same values give the same bytes. What cannot be done for a part of a model
+    leaves that part as it is; a model that cannot be built at all raises a :class:`CandidateError`.
+    """
+
+    Options: ClassVar[type[TechniqueOptions]] = TechniqueOptions
+
+    def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
+        self.subject = subject
+        self.options = options
+
+    @abstractmethod
+    def decisions(self, device: Device | None) -> list[Decision]:
+        """What there is to decide, the first choice of each leaving the model as it is.
+
+        Values that the device cannot run, or that gain nothing on it, are left out by asking it; with no device (a
+        modelled one) nothing is left out.
+        """
+
+    @abstractmethod
+    def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
+        """The draft with this technique's values, one for each of its decisions."""

@@ -1,0 +1,84 @@
+"""Ray's side of a search: a reused actor that works on trials, and a searcher that hands them out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from search.scheduler import Scheduler
+from search.states import TrialState
+from search.store import TrialRow
+from search.trial import Outcome, TrialRunner
+from search.workspace import WorkOrder
+
+
+class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
+    """One actor that works on one candidate after another, keeping its sandboxes between them."""
+
+    def setup(self, config: dict[str, Any], order: WorkOrder, facts: dict[str, Any], folder: str) -> None:
+        """Called once an actor."""
+        self._runner = TrialRunner(order, facts, Path(folder))
+        self._candidate = config
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The same actor takes the next candidate."""
+        self._candidate = new_config
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Works on the candidate; the outcome travels as text, since Tune flattens mappings key by key."""
+        outcome = self._runner.run(json.loads(self._candidate["decisions"]), self._candidate["digest"])
+        return {"outcome": json.dumps(outcome.to_dict()), "done": True}
+
+    def cleanup(self) -> None:
+        """Called when the actor ends."""
+        self._runner.close()
+
+
+class BlockSearcher(Searcher):  # type: ignore[misc]
+    """Tune's view of our scheduler. ``finished`` is told each trial's row; ``stopping`` asks whether to hand out no more."""
+
+    def __init__(
+        self, scheduler: Scheduler, finished: Callable[[TrialRow], None], stopping: Callable[[], bool]
+    ) -> None:
+        super().__init__(metric="outcome", mode="max")
+        self._scheduler, self._finished, self._stopping = scheduler, finished, stopping
+        self._running: dict[str, TrialRow] = {}
+
+    def __reduce__(self) -> tuple[type[Searcher], tuple[()]]:
+        """Tune pickles its configuration for its own restore, which we never use: the store is the truth."""
+        return (Searcher, ())
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next candidate, None while a block is open, or the end."""
+        if self._stopping():
+            self._scheduler.stop()
+        row = self._scheduler.next()
+        if row is None:
+            return Searcher.FINISHED if self._scheduler.exhausted else None
+        self._running[trial_id] = row
+        return {"decisions": json.dumps(row.decisions), "digest": row.digest, "number": row.number}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Records the outcome; an actor that Ray lost for good leaves its candidate ``crashed``."""
+        row = self._running.pop(trial_id)
+        if error or result is None or "outcome" not in result:
+            outcome = Outcome(TrialState.CRASHED, "the worker process was lost", {}, None, None, 0.0)
+        else:
+            outcome = Outcome.from_dict(json.loads(result["outcome"]))
+        done = self._scheduler.finish(
+            row, outcome.state, reason=outcome.reason, metrics=outcome.metrics,
+            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement, wall_s=outcome.wall_s,
+        )  # fmt: skip
+        self._finished(done)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the store is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the store is the truth."""

@@ -1,0 +1,325 @@
+"""What turns a candidate into a file and a file into quality: the part of a job that runs in sandboxes.
+
+A workspace is opened once a process from a :class:`WorkOrder`, which is all that another process needs to know.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from evaluators.child import report
+from evaluators.device import Device, open_device
+from evaluators.graph_cleanup import prepared
+from evaluators.latency import Protocol
+from evaluators.layers import LayerGroup, layer_groups
+from evaluators.modelled import modelled_metrics
+from evaluators.onnx_model import load_model, save_model
+from evaluators.quality import Quality, Scores, check_finite, fidelity, run_all, summarised
+from evaluators.quiet import working
+from evaluators.runtimes import RUNTIMES, Array, Arrays
+from evaluators.statistics import mean_interval
+from hwprofiles import Profile, digest_of, digest_of_file
+from hwprofiles.errors import BuildFailed, InvalidInput
+from hwprofiles.probe import usable_cores
+from search.candidate import Decision, Space
+from search.folders import cache_folder
+from search.job import Job, validate_options
+from search.tasks import Split, Task, open_task
+from search.techniques import TECHNIQUES, Draft, Subject, Technique
+
+FORMAT = 1
+"""Part of every digest of built files; raised when building changes what a candidate means."""
+
+
+@dataclass(frozen=True)
+class WorkOrder:
+    """A job as its processes need it: the resolved job, the folder that its paths start from, and the device."""
+
+    spec_json: str
+    folder: str
+    profile: Profile
+
+    @property
+    def job(self) -> Job:
+        """The job itself."""
+        return Job.model_validate_json(self.spec_json)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known before the first candidate: the space, the baseline's metrics, and facts about model and device."""
+
+    space: Space
+    metrics: dict[str, Any]
+    facts: dict[str, Any]
+
+    @property
+    def baseline(self) -> dict[str, Any]:
+        """As the store keeps it."""
+        return {"metrics": self.metrics, "facts": self.facts}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A candidate's file."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A metric of a candidate and of the fp32 model on the same samples, and the 95 % interval of their difference."""
+
+    value: float
+    baseline: float
+    difference_ci95: tuple[float, float]
+
+
+class Workspace:
+    """Task, fp32 model, techniques and data of one job in one process. Used from one thread."""
+
+    def __init__(self, order: WorkOrder) -> None:
+        self.job, self.profile = order.job, order.profile
+        self.cache = cache_folder()
+        self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(order.folder))
+        self.digest = digest_of(["model", FORMAT, onnx.__version__, self.task.digest, not self.profile.simulated])
+
+    @property
+    def baseline_path(self) -> Path:
+        """The fp32 model that every candidate starts from."""
+        return self.cache / "models" / f"{self.digest}.onnx"
+
+    @cached_property
+    def model(self) -> onnx.ModelProto:
+        """The fp32 model, exported and cleaned once for all jobs that share it."""
+        if not self.baseline_path.exists():
+            self.baseline_path.parent.mkdir(parents=True, exist_ok=True)
+            source = self.baseline_path.with_name(f"{self.digest}.{os.getpid()}.source.onnx")
+            try:
+                report("exporting the model to ONNX")
+                self.task.export(source, trained=not self.profile.simulated)
+                save_model(prepared(load_model(source)), self.baseline_path)
+            finally:
+                source.unlink(missing_ok=True)
+        return load_model(self.baseline_path)
+
+    @cached_property
+    def sample(self) -> dict[str, Array]:
+        """One inference's input: the first validation samples, as many as the device's batch."""
+        session = RUNTIMES[self.profile.runtime]().open(self.baseline_path)
+        try:
+            rows = {name: values[: self.profile.batch] for name, values in self.task.inputs("validation").items()}
+            return session.batches(rows, self.profile.batch)[0]
+        finally:
+            session.close()
+
+    @cached_property
+    def groups(self) -> tuple[LayerGroup, ...]:
+        """The layers that share a decision."""
+        self.model  # noqa: B018 - exported on first use
+        return layer_groups(self.model, {name: list(values.shape) for name, values in self.sample.items()})
+
+    @cached_property
+    def techniques(self) -> dict[str, Technique]:
+        """The techniques of the job's space, in the order in which they apply; all of them where the job names none."""
+        sections = self.job.space if self.job.space is not None else {name: {} for name in TECHNIQUES}
+        subject = Subject(
+            model=self.model,
+            groups=self.groups,
+            digest=self.digest,
+            calibration=self.task.inputs("calibration"),
+            cache=self.cache,
+            profile=self.profile,
+            wanted=frozenset(name for name in ("size_bytes", "peak_memory_bytes") if self.job.wants(name)),
+        )
+        return {
+            name: TECHNIQUES[name](subject, validate_options(TECHNIQUES[name].Options, sections[name], f"space.{name}"))
+            for name in TECHNIQUES
+            if name in sections
+        }
+
+    def space(self, device: Device | None) -> Space:
+        """All decisions of the job, asked of the device."""
+        decisions: list[Decision] = []
+        for technique in self.techniques.values():
+            decisions.extend(technique.decisions(device))
+        options = {name: technique.options.model_dump(mode="json") for name, technique in self.techniques.items()}
+        return Space(tuple(decisions), digest_of([self.digest, options, self.profile.digest]))
+
+    def build(self, decisions: Mapping[str, str], path: Path) -> Built:
+        """Writes a candidate's file; the same decisions give the same bytes."""
+        draft = Draft(self.model, self.groups)
+        with working():
+            for technique in self.techniques.values():
+                draft = technique.apply(draft, decisions)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_model(draft.model, path)
+        return Built(path, digest_of_file(path), path.stat().st_size)
+
+    def quality(self, path: Path, split: Split) -> Quality:
+        """Quality of an exported file through the runtime, in the batches that the device will use."""
+        inputs = self.task.inputs(split)
+        session = RUNTIMES[self.profile.runtime]().open(path)
+        workers = max(1, len(usable_cores()))
+
+        def predict(samples: Arrays) -> dict[str, Array]:
+            if samples is inputs:
+                return outputs
+            return run_all(session, samples, batch=self.profile.batch, workers=workers)
+
+        try:
+            outputs = run_all(session, inputs, batch=self.profile.batch, workers=workers)
+            scores = fidelity(outputs, self._reference(split, outputs if path == self.baseline_path else None))
+            summary = summarised({**scores, **self.task.score(outputs, split)}, self.task.clusters(split))
+            own = {name: float(value) for name, value in self.task.evaluate(predict, split).items()}
+        finally:
+            session.close()
+        check_finite((name, np.array(value)) for name, value in own.items())
+        return Quality({**own, **summary.metrics}, summary.intervals)
+
+    def losses(self, path: Path, split: Split) -> dict[str, Loss]:
+        """What each metric loses against the fp32 model on the same samples, with paired intervals.
+
+        Metrics that the task gives only as finished figures have no interval.
+        """
+        ours, theirs = self._scores(path, split), self._scores(self.baseline_path, split)
+        clusters = self.task.clusters(split)
+        return {
+            name: Loss(float(values.mean()), float(theirs[name].mean()), mean_interval(values - theirs[name], clusters))
+            for name, values in ours.items()
+        }
+
+    def _scores(self, path: Path, split: Split) -> Scores:
+        session = RUNTIMES[self.profile.runtime]().open(path)
+        try:
+            outputs = run_all(
+                session, self.task.inputs(split), batch=self.profile.batch, workers=max(1, len(usable_cores()))
+            )
+        finally:
+            session.close()
+        reference = self._reference(split, outputs if path == self.baseline_path else None)
+        return {**fidelity(outputs, reference), **self.task.score(outputs, split)}
+
+    def _reference(self, split: Split, known: dict[str, Array] | None) -> dict[str, Array]:
+        """The fp32 model's outputs on a split, kept for all candidates."""
+        key = digest_of([self.digest, split, self.task.digest, self.profile.runtime_version, self.profile.batch])
+        path = self.cache / "references" / f"{key}.npz"
+        if path.exists():
+            with np.load(path, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        if known is None:
+            session = RUNTIMES[self.profile.runtime]().open(self.baseline_path)
+            try:
+                known = run_all(
+                    session, self.task.inputs(split), batch=self.profile.batch, workers=max(1, len(usable_cores()))
+                )
+            finally:
+                session.close()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{key}.{os.getpid()}.partial.npz")
+        np.savez(partial, allow_pickle=False, **known)
+        partial.replace(path)
+        return known
+
+    def prepare(self) -> Prepared:
+        """The space and the baseline's own figures; the longest step of a job's start."""
+        if self.profile.simulated:
+            return self._prepare_simulated()
+        self.model  # noqa: B018 - exported on first use
+        report("evaluating the fp32 model")
+        quality = self.quality(self.baseline_path, "validation")
+        device = open_device(self.profile)
+        try:
+            space = self.space(device)
+            report("measuring the fp32 model against itself")
+            measured = device.measure(
+                self.baseline_path, self.baseline_path, self.sample, protocol=Protocol(), limit_s=self.job.limits.measuring_s
+            )
+            memory = device.peak_memory_bytes(self.baseline_path, self.sample, limit_s=self.job.limits.measuring_s)
+        finally:
+            device.close()
+        metrics = {
+            **quality.metrics,
+            **measured.metrics(),
+            "size_bytes": self.baseline_path.stat().st_size,
+            "peak_memory_bytes": memory,
+            "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
+        }
+        answers = [answer for technique in self.techniques.values() for answer in getattr(technique, "answers", [])]
+        return Prepared(space, metrics, self._facts() | {"device_answers": answers})
+
+    def _prepare_simulated(self) -> Prepared:
+        space = self.space(None)
+        metrics = modelled_metrics(self.groups, space.baseline().decisions, space.baseline().digest)
+        metrics["speedup"] = {"ratio": 1.0, "ci95": [1.0, 1.0]}
+        return Prepared(space, metrics, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "model_path": str(self.baseline_path),
+            "model_sha256": digest_of_file(self.baseline_path),
+            "groups": [asdict(group) for group in self.groups],
+            "shared_split": self.task.shared_split,
+        }
+
+
+@lru_cache(maxsize=1)
+def _workspace(order: WorkOrder) -> Workspace:
+    return Workspace(order)
+
+
+# The verbs that a sandbox is asked for, as importable functions.
+
+
+def prepare(order: WorkOrder) -> Prepared:
+    """See :meth:`Workspace.prepare`. Raises :class:`InvalidInput` for a metric that the job wants but nothing gives."""
+    found = _workspace(order).prepare()
+    for objective in order.job.parsed_objectives:
+        if objective.gain(found.metrics) is None:
+            known = ", ".join(name for name in found.metrics if name != "intervals")
+            raise InvalidInput(f"objectives: the task has no metric {objective.metric!r}", f"known: {known}")
+    for constraint in order.job.parsed_constraints:
+        if constraint.violation(found.metrics, found.metrics) == float("inf"):
+            known = ", ".join(name for name in found.metrics if name != "intervals")
+            raise InvalidInput(f"constraints: the task has no metric {constraint.metric!r}", f"known: {known}")
+    return found
+
+
+def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
+    """See :meth:`Workspace.build`."""
+    return _workspace(order).build(decisions, path)
+
+
+def quality(order: WorkOrder, path: Path, split: Split) -> Quality:
+    """See :meth:`Workspace.quality`; a metric that is not a number is a failure of the candidate."""
+    found = _workspace(order).quality(path, split)
+    if not found.metrics:
+        raise BuildFailed("the task gives no metric for this model")
+    return found
+
+
+def losses(order: WorkOrder, path: Path, split: Split) -> dict[str, Loss]:
+    """See :meth:`Workspace.losses`."""
+    return _workspace(order).losses(path, split)
+
+
+def sample(order: WorkOrder) -> dict[str, Array]:
+    """See :attr:`Workspace.sample`."""
+    return _workspace(order).sample
+
+
+def calibration_digest(order: WorkOrder) -> str:
+    """Names the calibration data."""
+    from search.tasks.arrays import arrays_digest
+
+    return arrays_digest(_workspace(order).task.inputs("calibration"))

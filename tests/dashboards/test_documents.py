@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dashboards.documents import (
+    candidate_document,
+    decisions_summary,
+    front_document,
+    job_document,
+    jobs_document,
+    trials_document,
+    without_samples,
+)
+from hwprofiles.errors import NotFound
+from search.states import JobState
+from search.store import Store
+
+
+def test_a_front_joins_its_members_with_their_figures(store: Store, search: Any) -> None:
+    front = front_document(store, search.job_id)
+    assert [member["trial"] for member in front["front"]] == [0, 4, 8]
+    member = front["front"][2]
+    assert member["candidate_id"] == search.ids[8]
+    assert member["decisions"]["block2.conv1"] == "int8"
+    assert member["summary"] == "1 of 7 layers int8"
+    assert member["metrics"]["speedup"]["ratio"] > 1
+    assert (member["state"], member["strategy"], member["simulated"]) == ("done", "nsga2", True)
+    assert front["baseline"]["metrics"]["latency_ms"]["p50"] == 7.1
+    assert front["hypervolume"] == {"value": 0.21, "reference": {"cosine": 0.9, "speedup": 1.0}}
+    assert front["trials"] == {"done": 12, "failed": 1, "infeasible": 0, "running": 0}
+    assert (front["device"], front["simulated"], front["wall_s"]) == ("dry-run", True, 26.0)
+    assert front["constraints"] == ["cosine >= 0.9"]
+
+
+def test_contenders_are_listed_beside_the_front_and_tied_both_ways(store: Store, search: Any) -> None:
+    front = front_document(store, search.job_id)
+    assert [row["trial"] for row in front["contenders"]] == [9]
+    assert front["contenders"][0]["tied_with"] == [search.ids[8]]
+    assert front["front"][2]["tied_with"] == [search.ids[9]]
+    assert front["front"][0]["tied_with"] == []
+
+
+def test_the_newest_version_of_a_front_counts(store: Store, search: Any) -> None:
+    search.store_front([0], final=True)
+    front = front_document(store, search.job_id)
+    assert [member["trial"] for member in front["front"]] == [0]
+    assert front["contenders"] == []
+    assert front["final"]
+
+
+def test_a_job_that_just_began_has_an_empty_front_and_its_objectives(
+    store: Store, make_search: Callable[..., Any]
+) -> None:
+    front = front_document(store, make_search().job_id)
+    assert front["front"] == []
+    assert front["nearest_miss"] is None
+    assert [objective["metric"] for objective in front["objectives"]] == ["cosine", "speedup"]
+    assert front["hypervolume"] == {"value": 0.0, "reference": {}}
+
+
+def test_a_queued_job_has_documents_too(store: Store, search: Any) -> None:
+    row = store.job(search.job_id)
+    job_id = store.create_job(name="next", spec=row.spec, spec_folder=".", profile=store.profile(row.profile_digest))
+    assert front_document(store, job_id)["baseline"] == {"metrics": {}, "facts": {}}
+    assert trials_document(store, job_id)["baseline"] is None
+    assert job_document(store, job_id)["state"] == "queued"
+
+
+def test_the_nearest_miss_is_described(store: Store, search: Any) -> None:
+    front = {
+        "objectives": [{"metric": "cosine", "direction": "max"}],
+        "hypervolume": {"value": 0.0, "reference": {"cosine": 0.9}},
+        "members": [],
+        "tied_with": {},
+        "nearest_miss": {"candidate_id": search.ids[3], "reason": "cosine >= 0.999"},
+        "final": True,
+    }
+    store.add_front(search.lease, front)
+    miss = front_document(store, search.job_id)["nearest_miss"]
+    assert (miss["trial"], miss["reason"], miss["decisions"]["head"]) == (3, "cosine >= 0.999", "int8")
+
+
+def test_another_device_is_not_found(store: Store, search: Any) -> None:
+    assert front_document(store, search.job_id, "dry-run")["device"] == "dry-run"
+    with pytest.raises(NotFound) as caught:
+        front_document(store, search.job_id, "phone")
+    assert "'phone'" in caught.value.message
+    assert "'dry-run'" in caught.value.hint
+
+
+def test_an_unknown_job_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFound):
+        front_document(store, "ffff")
+
+
+def test_prefixes_and_names_are_accepted(store: Store, search: Any) -> None:
+    assert front_document(store, search.job_id[:5])["job_id"] == search.job_id
+    assert job_document(store, "digits-here")["job_id"] == search.job_id
+    assert candidate_document(store, search.ids[2][:9])["candidate_id"] == search.ids[2]
+
+
+def test_trials_are_the_points_of_a_scatter(store: Store, search: Any) -> None:
+    document = trials_document(store, search.job_id)
+    rows = document["trials"]
+    assert [row["trial"] for row in rows] == list(range(13))
+    assert [row["trial"] for row in rows if row["on_front"]] == [0, 4, 8]
+    assert [row["trial"] for row in rows if row["tied_with"] and not row["on_front"]] == [9]
+    assert rows[4]["values"]["speedup"] == store.trials(search.job_id)[4].metrics["speedup"]["ratio"]
+    assert rows[4]["intervals"] == {"speedup": store.trials(search.job_id)[4].metrics["speedup"]["ci95"]}
+    assert rows[12]["state"] == "unsupported_op"
+    assert rows[12]["values"] == {"cosine": None, "speedup": None}
+    assert "not supported" in rows[12]["reason"]
+    assert document["baseline"]["values"] == {"cosine": 1.0, "speedup": 1.0}
+
+
+def test_the_status_says_how_far_a_job_is(store: Store, search: Any) -> None:
+    status = job_document(store, search.job_id)
+    assert status["progress"] == {"finished": 13, "planned": 60, "fraction": 13 / 60, "time_left_s": 94.0}
+    assert (status["front_size"], status["strategy"], status["task"]) == (3, "nsga2", "digits")
+    assert status["best_speedup"] == max(
+        m["metrics"]["speedup"]["ratio"] for m in front_document(store, search.job_id)["front"]
+    )
+    store.set_job_state(search.lease, JobState.FAILED, error="the disk is full", hint="free some space")
+    status = job_document(store, search.job_id)
+    assert (status["error"], status["hint"]) == ("the disk is full", "free some space")
+    assert status["progress"]["time_left_s"] is None
+
+
+def test_a_job_that_is_done_is_wholly_done(store: Store, search: Any) -> None:
+    search.end()
+    assert job_document(store, search.job_id)["progress"]["fraction"] == 1.0
+
+
+def test_jobs_are_listed_newest_first(store: Store, make_search: Callable[..., Any]) -> None:
+    ids = [make_search(f"job-{i}").job_id for i in range(3)]
+    jobs = jobs_document(store)["jobs"]
+    assert [job["job_id"] for job in jobs] == ids[::-1]
+    assert {"name", "state", "device", "created_at", "trials"} <= set(jobs[0])
+    assert jobs[0]["created_at"].endswith("+00:00")
+
+
+def test_an_empty_store_lists_no_jobs(store: Store) -> None:
+    assert jobs_document(store) == {"jobs": []}
+
+
+def test_a_candidate_is_shown_without_raw_samples(store: Store, search: Any) -> None:
+    store.add_export(search.ids[4], "out", "confirmed", {"speedup": 1.5})
+    document = candidate_document(store, search.ids[4])
+    assert document["on_front"]
+    assert document["job_id"] == search.job_id
+    (measurement,) = document["measurements"]
+    assert measurement["record"]["samples"] == {"samples": 64}
+    assert measurement["record"]["health"] == {"verdict": "ok"}
+    (export,) = document["exports"]
+    assert (export["folder"], export["verdict"]) == ("out", "confirmed")
+
+
+def test_every_document_is_strict_json(store: Store, search: Any) -> None:
+    documents = [
+        front_document(store, search.job_id),
+        trials_document(store, search.job_id),
+        job_document(store, search.job_id),
+        jobs_document(store),
+        candidate_document(store, search.ids[0]),
+    ]
+    for document in documents:
+        assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+SPACE = {
+    "decisions": [
+        *({"name": name, "choices": ["fp32", "int8", "int4"], "technique": "precision"} for name in "abcd"),
+        {"name": "width", "choices": ["full", "half"], "technique": "student"},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "summary"),
+    [
+        ("fp32 fp32 fp32 fp32 full", "unchanged"),
+        ("int8 int8 int8 int8 full", "all 4 layers int8"),
+        ("int8 int8 int8 fp32 full", "3 of 4 layers int8"),
+        ("int8 int4 int8 fp32 half", "2 of 4 layers int8, 1 of 4 layers int4, width half"),
+        ("fp32 fp32 fp32 fp32 half", "width half"),
+    ],
+)
+def test_decisions_are_summed_up(values: str, summary: str) -> None:
+    assert decisions_summary(dict(zip([*"abcd", "width"], values.split(), strict=True)), SPACE) == summary
+
+
+def test_decisions_without_a_known_space_are_listed() -> None:
+    assert decisions_summary({"a": "int8", "b": "int8"}, None) == "all 2 layers int8"
+    assert decisions_summary({}, None) == "unchanged"
+
+
+def test_only_long_lists_of_numbers_are_samples() -> None:
+    record = {"ci95": [1.0, 2.0], "nodes": ["a"] * 40, "blocks": [[1.0, 2.0]] * 40, "deep": [{"raw": [1] * 17}]}
+    assert without_samples(record) == {
+        "ci95": [1.0, 2.0],
+        "nodes": ["a"] * 40,
+        "blocks": {"samples": 40},
+        "deep": [{"raw": {"samples": 17}}],
+    }
