@@ -16,7 +16,8 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from dashboards.api import api_router, problem_response, problem_status
-from dashboards.web import SecurityHeaders, mount_pages, problem_page
+from dashboards.web.headers import SecurityHeaders
+from dashboards.web.views import mount_pages, problem_page
 from hwprofiles.errors import InvalidInput, ParetuneError
 from search.store import Store
 

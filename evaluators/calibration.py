@@ -126,6 +126,15 @@ def calibrate(
     return Ranges(found, method, samples)
 
 
+def run_once(
+    model: onnx.ModelProto, feed: Mapping[str, Array], tensors: Iterable[str] | None = None, *, threads: int = 1
+) -> dict[str, Array]:
+    """Tensors of a model for one feed, its outputs by default; raises :class:`BuildFailed` where either is refused."""
+    names = tuple(value.name for value in model.graph.output) if tensors is None else tuple(tensors)
+    ((_, values),) = _Runner(model, names, threads, None)([feed])
+    return {name: np.asarray(values[name]) for name in names}
+
+
 def _proto(model: Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
     if isinstance(model, Path):
         return load_model(model)

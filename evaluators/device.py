@@ -113,8 +113,9 @@ def _peak_memory(profile: Profile, model: Path, sample: Mapping[str, object]) ->
 
 
 def _high_water_bytes() -> int:
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """The process's own peak. ``getrusage`` would count the parent's memory too, which a spawned process inherits there."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return int(psutil.Process().memory_info().rss)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -173,6 +173,31 @@ def fold_gemm_factors(graph: onnx.GraphProto) -> None:
             _set_weight(graph, index, gemm, position, weight.astype(np.float32) * np.float32(value))
             gemm.attribute.remove(next(a for a in gemm.attribute if a.name == factor))
             index = Graph(graph)
+
+
+def fold_product_biases(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> None:
+    """MatMul of a matrix and weights with a constant bias behind it becomes Gemm; ``ranks`` tells what is a matrix."""
+    index = Graph(graph)
+    for product in [node for node in graph.node if is_op(node, "MatMul")]:
+        total = index.only_reader(product.output[0])
+        weight = index.initializers.get(product.input[1])
+        if weight is None or len(weight.dims) != 2 or ranks.get(product.input[0]) != 2:
+            continue
+        if total is None or not is_op(total, "Add"):
+            continue
+        others = [name for name in total.input if name != product.output[0]]
+        bias = index.initializers.get(others[0]) if len(others) == 1 else None
+        if (
+            bias is None
+            or bias.data_type != weight.data_type
+            or list(bias.dims) not in ([weight.dims[1]], [1, weight.dims[1]])
+        ):
+            continue
+        product.op_type = "Gemm"
+        product.input.append(bias.name)
+        product.output[0] = total.output[0]
+        graph.node.remove(total)
+        index = Graph(graph)
 
 
 def fold_weight_views(graph: onnx.GraphProto) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -20,8 +22,8 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Every node has a name, constants are initializers, Identity and inference Dropout are gone; batch normalisation,
     constant scales and shifts and zero padding are folded into the convolution before or after them; means over all
-    spatial axes are GlobalAveragePool; Gemm has alpha and beta 1; shapes are inferred. The source stays as it is, and
-    preparing twice changes nothing more.
+    spatial axes are GlobalAveragePool; a matrix product and its bias are one Gemm, with alpha and beta 1; shapes are
+    inferred. The source stays as it is, and preparing twice changes nothing more.
 
     Raises:
         InvalidInput: as :func:`evaluators.onnx_model.supported` does.
@@ -32,7 +34,9 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     _constants_to_initializers(copy.graph)
     _drop_pass_through(copy.graph)
     folding.fold_weight_views(copy.graph)
-    _means_to_pools(copy)
+    ranks = _ranks(copy)
+    _means_to_pools(copy.graph, ranks)
+    folding.fold_product_biases(copy.graph, ranks)
     folding.fold_padding(copy.graph)
     folding.fold_channelwise(copy.graph)
     folding.fold_gemm_factors(copy.graph)
@@ -133,17 +137,18 @@ def _rename_inputs(nodes: list[onnx.NodeProto], old: str, new: str) -> None:
                 node.input[position] = new
 
 
-def _means_to_pools(model: onnx.ModelProto) -> None:
-    """ReduceMean over every spatial axis becomes GlobalAveragePool, which has an integer kernel."""
-    graph = model.graph
-    if not any(is_op(node, "ReduceMean") for node in graph.node):
-        return
+def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+    """Dimensions of the float tensors whose rank can be told."""
     inferred = inferred_graph(model, {}, first=None)
-    ranks = {
+    return {
         value.name: len(value.type.tensor_type.shape.dim)
         for value in (*inferred.input, *inferred.value_info)
         if value.type.tensor_type.HasField("shape") and value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     }
+
+
+def _means_to_pools(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> None:
+    """ReduceMean over every spatial axis becomes GlobalAveragePool, which has an integer kernel."""
     index, names = Graph(graph), Names(Graph(graph).used_names())
     kept: list[onnx.NodeProto] = []
     for node in graph.node:

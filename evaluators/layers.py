@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,20 +64,19 @@ def layer_groups(
     graph = Graph(model.graph)
     layers = [node for node in model.graph.node if len(possible_precisions(node, graph)) > 1]
     shapes = tensor_shapes(model, input_shapes)
-    names = _Unique()
+    merged = _merged(layers, graph)
     groups = []
-    for members in _merged(layers, graph):
-        kinds = list(dict.fromkeys(node.op_type for node in members))
+    for name, members in zip(_group_names(merged), merged, strict=True):
         common = [set(possible_precisions(node, graph)) for node in members]
         precisions = tuple(p for p in Precision if all(p in allowed for allowed in common))
         if len(precisions) < 2:
             continue
-        weights = {name: math.prod(graph.initializers[name].dims) for node in members for name in weight_names(node)}
+        weights = {key: math.prod(graph.initializers[key].dims) for node in members for key in weight_names(node)}
         groups.append(
             LayerGroup(
-                name=names.pick(_group_name([node.name for node in members], kinds)),
+                name=name,
                 nodes=tuple(node.name for node in members),
-                kind=kinds[0],
+                kind=members[0].op_type,
                 precisions=precisions,
                 macs=sum(node_macs(node, shapes) for node in members),
                 weights=sum(weights.values()),
@@ -107,8 +107,11 @@ def possible_precisions(node: onnx.NodeProto, graph: Graph) -> tuple[Precision, 
             return only
         if kind == "MatMul":
             return _MATRIX
-        bias_known = not input_of(node, 2) or input_of(node, 2) in graph.initializers
-        return tuple(p for p in _MATRIX if p != Precision.INT8 or (bias_known and _is_plain(node)))
+        known = attributes(node)
+        if known.get("alpha", 1.0) != 1.0 or known.get("beta", 1.0) != 1.0:
+            return only
+        static = not known.get("transA", 0) and _has_row_bias(node, graph)
+        return _MATRIX if static else tuple(p for p in _MATRIX if p is not Precision.INT8)
     if is_op(node, "LSTM"):
         able = _has_weights(node, graph, (1, 2), ()) and not int_attribute(node, "layout", 0) and not input_of(node, 7)
         return (*only, Precision.INT8_DYNAMIC) if able else only
@@ -130,9 +133,16 @@ def _has_weights(node: onnx.NodeProto, graph: Graph, weights: tuple[int, ...], b
     return all(t is not None and t.data_type == onnx.TensorProto.FLOAT and 0 not in t.dims for t in tensors)
 
 
-def _is_plain(gemm: onnx.NodeProto) -> bool:
-    known = attributes(gemm)
-    return known.get("alpha", 1.0) == 1.0 and known.get("beta", 1.0) == 1.0 and not known.get("transA", 0)
+def _has_row_bias(gemm: onnx.NodeProto, graph: Graph) -> bool:
+    """Whether a Gemm has no bias, or a constant one that is the same for each row."""
+    name = input_of(gemm, 2)
+    if not name:
+        return True
+    tensor = graph.initializers.get(name)
+    outputs = graph.initializers[gemm.input[1]].dims[0 if int_attribute(gemm, "transB", 0) else 1]
+    if tensor is None or tensor.data_type != onnx.TensorProto.FLOAT:
+        return False
+    return math.prod(tensor.dims[:-1]) == 1 and math.prod(tensor.dims[-1:]) in (1, outputs)
 
 
 def _is_quantized(tensor: str, graph: Graph) -> bool:
@@ -168,7 +178,8 @@ def _merged(layers: list[onnx.NodeProto], graph: Graph) -> list[list[onnx.NodePr
         if is_op(node, "MatMul", "Gemm"):
             same_input[node.input[0]].append(node.name)
         for name in weight_names(node):
-            same_weights[name].append(node.name)
+            # An embedding's rows and a product's columns are different decisions even on one tied table.
+            same_weights[f"{is_op(node, 'Gather')} {name}"].append(node.name)
     for names in (*same_input.values(), *same_weights.values()):
         join(names)
     sources = _residual_sources(graph)
@@ -225,30 +236,39 @@ def _size(shape: Sequence[int | None]) -> int:
     return math.prod(0 if dim is None else dim for dim in shape)
 
 
-class _Unique:
-    def __init__(self) -> None:
-        self._count: defaultdict[str, int] = defaultdict(int)
+def _group_names(groups: Sequence[Sequence[onnx.NodeProto]]) -> list[str]:
+    """A name for each group: short where that is unique, else with the operators' own names, else numbered."""
+    short = [_group_name([_path(node.name, node.op_type) for node in members]) for members in groups]
+    long = [_group_name([_parts(node.name) for node in members]) for members in groups]
+    taken: set[str] = set()
+    for brief, full in zip(short, long, strict=True):
+        name = base = brief if short.count(brief) == 1 else full
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base}#{number}"
+        taken.add(name)
+        short[len(taken) - 1] = name
+    return short
 
-    def pick(self, name: str) -> str:
-        self._count[name] += 1
-        unique = name if self._count[name] == 1 else f"{name}#{self._count[name]}"
-        return unique if unique == name or not self._count[unique] else self.pick(unique)
 
-
-def _group_name(nodes: list[str], kinds: list[str]) -> str:
+def _group_name(paths: list[list[str]]) -> str:
     """One name for nodes: their common path, then what differs, as in ``layers.0/attention/q+k+v``."""
-    paths = [_path(name, kinds) for name in nodes]
     if len(paths) == 1:
         return "/".join(paths[0])
     depth = 0
     while all(len(path) > depth + 1 for path in paths) and len({path[depth] for path in paths}) == 1:
         depth += 1
-    tails = ["/".join(path[depth:]) for path in paths]
-    tails = list(dict.fromkeys(tails))
+    tails = list(dict.fromkeys("/".join(path[depth:]) for path in paths))
     shown = tails if len(tails) <= 4 else [*tails[:2], f"{len(tails) - 2} more"]
     return "/".join([*paths[0][:depth], "+".join(shown)])
 
 
-def _path(name: str, kinds: list[str]) -> list[str]:
-    parts = [part for part in name.split("/") if part] or [name]
-    return parts[:-1] if len(parts) > 1 and parts[-1] in kinds else parts
+def _path(name: str, kind: str) -> list[str]:
+    """The parts of a node's name without the operator's, as exporters add it: ``/3/c1/Conv`` is ``3``, ``c1``."""
+    parts = _parts(name)
+    return parts[:-1] if len(parts) > 1 and re.fullmatch(rf"{kind}(_\d+)?", parts[-1]) else parts
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split("/") if part] or [name]

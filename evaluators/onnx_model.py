@@ -131,10 +131,7 @@ def supported(model: onnx.ModelProto, name: str = "the model") -> onnx.ModelProt
     if len(fed) < len(model.graph.input):  # else they could be overridden and would not count as constants
         del model.graph.input[:]
         model.graph.input.extend(fed)
-    try:
-        checker.check_model(model)
-    except (checker.ValidationError, shape_inference.InferenceError) as error:
-        raise InvalidInput(f"{name} is not valid ONNX: {_first_line(error)}", "export the model again") from None
+    _check(model, name)
     return model
 
 
@@ -170,6 +167,36 @@ def _converted(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
             f"{name} has opset {opset}, which cannot be converted to {wanted}: {_first_line(error)}",
             f"export the model with an opset of {LOWEST_OPSET} to {HIGHEST_OPSET}",
         ) from None
+
+
+def _check(model: onnx.ModelProto, name: str) -> None:
+    """Validates a model; an output of unknown rank, which runtimes accept, is no fault."""
+    vague = [value for value in model.graph.output if _has_no_shape(value)]
+    if vague:
+        shapes = {value.name: value for value in _inferred(model).graph.output if not _has_no_shape(value)}
+        for value in vague:
+            if value.name in shapes:
+                value.CopyFrom(shapes[value.name])
+        vague = [value for value in vague if _has_no_shape(value)]
+    for value in vague:
+        value.type.tensor_type.shape.SetInParent()
+    try:
+        checker.check_model(model)
+    except checker.ValidationError as error:
+        raise InvalidInput(f"{name} is not valid ONNX: {_first_line(error)}", "export the model again") from None
+    for value in vague:
+        value.type.tensor_type.ClearField("shape")
+
+
+def _has_no_shape(value: onnx.ValueInfoProto) -> bool:
+    return bool(value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"))
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        return shape_inference.infer_shapes(model)
+    except (shape_inference.InferenceError, RuntimeError, ValueError):
+        return model
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -39,6 +39,9 @@ FORMAT = 1
 """Part of every digest of built files; raised when building changes what a candidate means."""
 
 
+CALIBRATION_BATCH = 8
+
+
 @dataclass(frozen=True)
 class WorkOrder:
     """A job as its processes need it: the resolved job, the folder that its paths start from, and the device."""
@@ -123,6 +126,14 @@ class Workspace:
         finally:
             session.close()
 
+    def _calibration_batches(self, samples: int) -> list[dict[str, Array]]:
+        session = RUNTIMES[self.profile.runtime]().open(self.baseline_path)
+        try:
+            rows = {name: values[:samples] for name, values in self.task.inputs("calibration").items()}
+            return session.batches(rows, max(self.profile.batch, CALIBRATION_BATCH))
+        finally:
+            session.close()
+
     @cached_property
     def groups(self) -> tuple[LayerGroup, ...]:
         """The layers that share a decision."""
@@ -137,7 +148,8 @@ class Workspace:
             model=self.model,
             groups=self.groups,
             digest=self.digest,
-            calibration=self.task.inputs("calibration"),
+            sample=self.sample,
+            calibration_batches=self._calibration_batches,
             cache=self.cache,
             profile=self.profile,
             wanted=frozenset(name for name in ("size_bytes", "peak_memory_bytes") if self.job.wants(name)),
@@ -255,7 +267,7 @@ class Workspace:
             "peak_memory_bytes": memory,
             "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
         }
-        answers = [answer for technique in self.techniques.values() for answer in getattr(technique, "answers", [])]
+        answers = [answer for technique in self.techniques.values() for answer in technique.answers]
         return Prepared(space, metrics, self._facts() | {"device_answers": answers})
 
     def _prepare_simulated(self) -> Prepared:

@@ -14,10 +14,10 @@ MOVERS = (
 )  # fmt: skip
 
 # They calculate: the result has a scale of its own.
-SUMS = ("Add",)
+SUMS = ("Add", "Sum")
 CALCULATORS = ("Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid")
 
-_DATA_INPUTS = {"Add": 2, "Mul": 2}
+_DATA_INPUTS = {"Add": 2, "Sum": 2, "Mul": 2}
 
 
 def data_inputs(node: onnx.NodeProto) -> tuple[str, ...]:
@@ -31,6 +31,8 @@ def is_follower(node: onnx.NodeProto) -> bool:
     """Whether an operator has an integer form, given that its inputs are quantised."""
     if not is_op(node, *MOVERS, *SUMS, *CALCULATORS):
         return False
+    if node.op_type == "Sum":
+        return len(node.input) == 2  # written as Add
     if node.op_type == "MaxPool":
         return len([name for name in node.output if name]) == 1
     if node.op_type == "Resize":

@@ -3,7 +3,8 @@
 Where the pairs stand decides what a runtime computes on integers. A tensor is *resident* when every reader gets its
 quantised value: the output of an int8 convolution (it has no form with float output) and of the followers behind it. A
 resident tensor's pair stands right behind its producer and the dequantised value keeps the tensor's name. Other tensors
-get a pair for their int8 readers alone. The products MatMul and Gemm give floats unless all their readers are int8.
+get a pair for their int8 readers alone. The products MatMul and Gemm give floats unless all their readers are int8, or
+where an activation follows a Gemm: ONNX Runtime would merge the two into one float operator.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from evaluators.quantize.weights import IntegerWeight, channel_scales
 from hwprofiles.errors import BuildFailed
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
+_MERGED_WITH_GEMM = (
+    "Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu",
+)  # fmt: skip
 
 
 class StaticPlan:
@@ -69,8 +73,9 @@ class StaticPlan:
 
     def _find_residents(self) -> None:
         for node in self.graph.proto.node:
-            if node.name in self.layers and is_op(node, *_CONVOLUTIONS):
-                self.resident[self.end(node.output[0])] = None
+            if node.name in self.layers:
+                if is_op(node, *_CONVOLUTIONS) or self._is_merged(node):
+                    self.resident[self.end(node.output[0])] = None
             elif is_follower(node) and all(t in self.resident for t in data_inputs(node)):
                 self.followers[node.name] = node
                 if node.op_type in MOVERS:
@@ -79,6 +84,10 @@ class StaticPlan:
                     self.resident[node.output[0]] = None
                 else:
                     self.resident[self.end(node.output[0])] = None
+
+    def _is_merged(self, node: onnx.NodeProto) -> bool:
+        reader = self.graph.only_reader(node.output[0]) if is_op(node, "Gemm") else None
+        return reader is not None and is_op(reader, *_MERGED_WITH_GEMM)
 
     def _prune(self) -> None:
         """Drops calculations whose results nothing reads as integers: they would only be rounded."""
@@ -120,6 +129,8 @@ class _Writer:
         for node in self.graph.proto.node:
             if node.name in self.plan.layers:
                 self._weights(node)
+            elif node.name in self.plan.followers and is_op(node, "Sum"):
+                self.draft.editable(node).op_type = "Add"
 
     def _scale_and_zero(self, tensor: str) -> tuple[np.float32, int]:
         origin = self.plan.origin.get(tensor, tensor)
@@ -179,6 +190,8 @@ class _Writer:
 
     def _weights(self, node: onnx.NodeProto) -> None:
         copy = self.draft.editable(node)
+        if is_op(node, "MatMul"):
+            self._keep_bias_apart(node)
         axis = 0 if is_op(node, "Conv") or (is_op(node, "Gemm") and int_attribute(node, "transB", 0)) else 1
         weight = self.draft.source.weights.int8(node.input[1], axis)
         bias = self._integer_bias(node)
@@ -196,6 +209,12 @@ class _Writer:
         if bias is not None:
             pairs.append(self._bias_pair(copy, bias, weight, input_scale))
         self.draft.precede(node, pairs)
+
+    def _keep_bias_apart(self, product: onnx.NodeProto) -> None:
+        """Writes the sum behind a product as Sum: ONNX Runtime would merge Add into a float Gemm, or a slow BiasGelu."""
+        reader = self.graph.only_reader(product.output[0])
+        if reader is not None and is_op(reader, "Add") and any(n in self.graph.initializers for n in reader.input):
+            self.draft.editable(reader).op_type = "Sum"
 
     def _integer_bias(self, node: onnx.NodeProto) -> NDArray[np.float64] | None:
         name = input_of(node, 2)
@@ -241,6 +260,5 @@ def needed_ranges(graph: Graph, layers: Mapping[str, onnx.NodeProto]) -> tuple[s
     found.update(dict.fromkeys(plan.range_tensors()))
     for node in layers.values():
         found[node.input[0]] = None
-        if is_op(node, *_CONVOLUTIONS):
-            found[plan.end(node.output[0])] = None
+        found[plan.end(node.output[0])] = None
     return tuple(found)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import onnx
 from pydantic import BaseModel, ConfigDict
@@ -28,14 +28,15 @@ class TechniqueOptions(BaseModel):
 class Subject:
     """What is to be made smaller: the fp32 model as every candidate starts from it, its layers, and its data.
 
-    ``digest`` names the model and its data; ``calibration`` holds named arrays, first axis samples; ``wanted`` are the
-    metrics that the job's objectives and constraints name.
+    ``digest`` names the model and its data; ``sample`` is one inference's input; ``calibration_batches`` gives feeds of
+    up to so many calibration samples; ``wanted`` are the metrics that the job's objectives and constraints name.
     """
 
     model: onnx.ModelProto
     groups: tuple[LayerGroup, ...]
     digest: str
-    calibration: Mapping[str, Array]
+    sample: Mapping[str, Array]
+    calibration_batches: Callable[[int], list[dict[str, Array]]]
     cache: Path
     profile: Profile
     wanted: frozenset[str]
@@ -63,6 +64,8 @@ class Technique(ABC):
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         self.subject = subject
         self.options = options
+        self.answers: list[dict[str, Any]] = []
+        """What the device answered when it was asked, to be shown; filled by :meth:`decisions`."""
 
     @abstractmethod
     def decisions(self, device: Device | None) -> list[Decision]:

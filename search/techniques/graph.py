@@ -42,6 +42,6 @@ class GraphTechnique(Technique):
 
     @cached_property
     def _fused(self) -> Draft | None:
-        sample = {name: values[:2] for name, values in self.subject.calibration.items()}
-        fused = fuse_transformer(self.subject.model, sample)
-        return None if fused is None else Draft(fused, regroup(self.subject.groups, fused))
+        model = self.subject.model
+        fused = fuse_transformer(model, self.subject.sample)
+        return None if fused is None else Draft(fused, regroup(self.subject.groups, model, fused))

@@ -47,7 +47,7 @@ class Search:
             row = self.store.add_trials(self.lease, 0, "nsga2", True, [(number, self.space.candidate(values))])[0]
             metrics = figures(number, bits)
             state = TrialState.DONE if metrics["cosine"] > 0.9 else TrialState.INFEASIBLE
-            reason = None if state is TrialState.DONE else f"cosine >= 0.9: {metrics['cosine']:.4f}"
+            reason = None if state is TrialState.DONE else f"{HOSTILE} cosine >= 0.9: {metrics['cosine']:.4f}"
             record = {"n": 64, "samples": [metrics["latency_ms"]["p50"]] * 64, "health": {"verdict": "ok"}}
             self.store.finish_trial(
                 self.lease, row.candidate_id, state, reason=reason, metrics=metrics, measurement=record, wall_s=0.5

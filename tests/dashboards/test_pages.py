@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from dashboards.web import formats, headers, rendering, views
 from hwprofiles.errors import ParetuneError
@@ -74,8 +75,6 @@ def test_an_empty_store_tells_what_to_run(address: str, tmp_path: Path) -> None:
     assert "paretune run first.yaml" in text
     job_file = re.search(r"<pre[^>]*><code>(version: 1.*?)</code>", text, re.DOTALL)
     assert job_file is not None
-    import yaml
-
     try:
         job = parse_job(yaml.safe_load(job_file[1]), folder=tmp_path)
     except ParetuneError as error:

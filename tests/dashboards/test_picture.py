@@ -64,9 +64,9 @@ def test_a_page_carries_its_data_as_json(store: Store, make_search: Callable[...
     assert json.loads(data[1]) == trials
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in text
-    assert 'href="/' not in text
-    assert 'src="' not in text
-    assert text.count("<script>") == text.count("'sha256-") - 1
+    markup = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r'<[^>]* (src|href)="(?!#)', markup)
+    assert text.count("<script>") == text.count("&#39;sha256-") - 1
 
 
 def test_a_page_without_the_chart_library_has_the_tables(

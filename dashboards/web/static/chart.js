@@ -173,7 +173,7 @@
         whiskers(groups, colour),
         scatter("contenders", groups.contenders, "diamond", 12, { opacity: 1, color: colour.surface, borderColor: colour.contender, borderWidth: 2 }, 4),
         scatter("front", groups.front, "circle", 11, { opacity: 1, color: colour.front, borderColor: colour.surface, borderWidth: 1.5 }, 5),
-        scatter("baseline", groups.baseline, PLUS, 14, { opacity: 1, color: colour.baseline, borderColor: colour.surface, borderWidth: 1 }, 6),
+        scatter("baseline", groups.baseline, PLUS, 14, { opacity: 1, color: colour.baseline }, 6),
       ],
     };
   }

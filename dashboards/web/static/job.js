@@ -3,6 +3,7 @@
 
 (() => {
   const REDRAW_MS = 1000;
+  const REST = 4; // a long job is redrawn less often, so that most of the time is the reader's
   const ANNOUNCE_MS = 20000;
   const live = document.getElementById("live");
   const { mountChart, refresh, connection } = window.Paretune;
@@ -16,6 +17,7 @@
   async function redraw() {
     waiting = true;
     stale = false;
+    const started = performance.now();
     if (chart !== null && head !== null) chart.update({ ...head, trials: [...rows.values()] });
     try {
       await refresh(live);
@@ -25,7 +27,7 @@
     setTimeout(() => {
       waiting = false;
       if (stale) redraw();
-    }, REDRAW_MS);
+    }, Math.max(REDRAW_MS, REST * (performance.now() - started)));
   }
 
   function schedule() {
