@@ -55,7 +55,9 @@ class FrontFormat(StrEnum):
 
 Db = Annotated[
     str | None,
-    typer.Option("--db", help="Database URL; default PARETUNE_DB, else a file in your data folder.", show_default=False),
+    typer.Option(
+        "--db", help="Database URL; default PARETUNE_DB, else a file in your data folder.", show_default=False
+    ),
 ]
 AsFormat = Annotated[Format, typer.Option("--format", help="table for people, json for programs.")]
 JobId = Annotated[str, typer.Argument(help="Job id, a prefix of it, or its name.", show_default=False)]
@@ -167,10 +169,14 @@ def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
 def front(
     job: JobId,
     device: Annotated[str | None, typer.Option(help="One device of several.", show_default=False)] = None,
-    html: Annotated[Path | None, typer.Option(help="Also save the front as a self-contained page.", show_default=False)] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also save the front as a self-contained page.", show_default=False)
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Also save the front as a picture.", show_default=False)] = None,
     db: Db = None,
-    format: Annotated[FrontFormat, typer.Option("--format", help="table for people, csv or json for programs.")] = FrontFormat.TABLE,
+    format: Annotated[
+        FrontFormat, typer.Option("--format", help="table for people, csv or json for programs.")
+    ] = FrontFormat.TABLE,
 ) -> None:
     """Print a job's Pareto front."""
     with _store(db) as store:
@@ -196,33 +202,28 @@ def _print_front(store: Store, job: str, format: FrontFormat) -> None:
         _print_csv(document)
     else:
         print_front(document, store.job(job).space)
-        if document["front"] and not document["simulated"]:
-            best = best_compromise(document)
+        best = document["best_compromise"]
+        if best and not document["simulated"]:
             out.print(f"best compromise: {best}; export it with: paretune export {best} -o DIR", soft_wrap=True)
 
 
-def best_compromise(document: Json) -> str:
-    """The id of the member farthest above the line between the front's ends."""
-    from search.objectives import Objective
-    from search.pareto import Entry, knee
-
-    objectives = [Objective(o["metric"], o["direction"]) for o in document["objectives"]]
-    entries = [Entry(m["candidate_id"], m["trial"], m["metrics"]) for m in document["front"]]
-    best = knee(entries, objectives)
-    if best is None:
-        raise NotFound("the front is empty", "loosen a constraint, or raise the budget")
-    return best.candidate_id
-
-
 def _print_csv(document: Json) -> None:
-    metrics = sorted({name for m in document["front"] for name in m["metrics"] if metric_value(m["metrics"], name) is not None})
+    metrics = sorted(
+        {name for m in document["front"] for name in m["metrics"] if metric_value(m["metrics"], name) is not None}
+    )
     names = sorted({name for member in document["front"] for name in member["decisions"]})
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["candidate_id", "trial", "state", *metrics, *names])
     for member in document["front"]:
         figures = [metric_value(member["metrics"], name) for name in metrics]
         writer.writerow(
-            [member["candidate_id"], member["trial"], member["state"], *figures, *(member["decisions"].get(n, "") for n in names)]
+            [
+                member["candidate_id"],
+                member["trial"],
+                member["state"],
+                *figures,
+                *(member["decisions"].get(n, "") for n in names),
+            ]
         )
 
 
@@ -236,7 +237,9 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
         return
     _print_fields({key: value for key, value in document.items() if not isinstance(value, dict | list)})
     metrics = document["metrics"]
-    _print_fields({metric_title(n): figure(metric_value(metrics, n), n) for n in metrics if metric_value(metrics, n) is not None})
+    _print_fields(
+        {metric_title(n): figure(metric_value(metrics, n), n) for n in metrics if metric_value(metrics, n) is not None}
+    )
     _print_fields(document["decisions"])
 
 
@@ -248,7 +251,9 @@ def _print_fields(fields: Json) -> None:
 def export(
     candidate: CandidateId,
     folder: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.", show_default=False)],
-    device: Annotated[str | None, typer.Option(help="Device to export for; default the job's.", show_default=False)] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device to export for; default the job's.", show_default=False)
+    ] = None,
     target: Annotated[str, typer.Option(help="File format; onnx.")] = "onnx",
     db: Db = None,
     format: AsFormat = Format.TABLE,
@@ -267,17 +272,28 @@ def export(
         latency = receipt["latency"]
         out.print(f"[bold]{receipt['verdict']}[/bold]: {folder / 'model.onnx'} ({receipt['size_bytes'] / 1e6:.2f} MB)")
         low, high = latency["speedup"]["ci95"]
-        out.print(f"speed-up {latency['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}], p50 {latency['latency_ms']['p50']:.3f} ms")
+        out.print(
+            f"speed-up {latency['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}], "
+            f"p50 {latency['latency_ms']['p50']:.3f} ms"
+        )
         for name, loss in receipt["quality"]["test"].items():
-            out.print(f"{metric_title(name)} on the test split: {figure(loss['value'], name)} (fp32 {figure(loss['baseline'], name)})")
+            out.print(
+                f"{metric_title(name)} on the test split: {figure(loss['value'], name)} "
+                f"(fp32 {figure(loss['baseline'], name)})"
+            )
     if receipt["verdict"] == "disagrees":
-        raise ParetuneError("the exported file does not do what the front said: " + "; ".join(receipt["findings"]), f"the bundle is kept in {folder}; measure the job anew")
+        raise ParetuneError(
+            "the exported file does not do what the front said: " + "; ".join(receipt["findings"]),
+            f"the bundle is kept in {folder}; measure the job anew",
+        )
 
 
 @app.command()
 def profile(
     model: Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False)],
-    against: Annotated[Path | None, typer.Option(help="A second model to measure the first against.", show_default=False)] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="A second model to measure the first against.", show_default=False)
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to measure.")] = "local-cpu",
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples in one inference, where the model leaves it open.")] = 1,
@@ -293,7 +309,9 @@ def profile(
         return
     latency = document["latency_ms"]
     low, high = latency["ci95"]
-    out.print(f"{model}: p50 {latency['p50']:.3f} ms [{low:.3f}, {high:.3f}], n {latency['n']}, on {document['device']}")
+    out.print(
+        f"{model}: p50 {latency['p50']:.3f} ms [{low:.3f}, {high:.3f}], n {latency['n']}, on {document['device']}"
+    )
     if "speedup" in document:
         low, high = document["speedup"]["ci95"]
         out.print(f"{document['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}] as fast as {against}")
@@ -327,7 +345,14 @@ def devices_list(format: AsFormat = Format.TABLE) -> None:
     if format is Format.JSON:
         _print_json({"devices": rows})
         return
-    columns = {"device": "device", "available": "available", "runtime": "runtime", "processor": "processor", "cores": "cores", "reason": ""}
+    columns = {
+        "device": "device",
+        "available": "available",
+        "runtime": "runtime",
+        "processor": "processor",
+        "cores": "cores",
+        "reason": "",
+    }
     print_rows("", rows, columns, "")
 
 
@@ -341,7 +366,8 @@ def _device_row(name: str) -> Json:
 
 @devices_app.command("show")
 def devices_show(
-    device: Annotated[str, typer.Argument(help="The device's name.", show_default=False)], format: AsFormat = Format.TABLE
+    device: Annotated[str, typer.Argument(help="The device's name.", show_default=False)],
+    format: AsFormat = Format.TABLE,
 ) -> None:
     """What a device is."""
     if device not in DEVICES:
@@ -384,6 +410,8 @@ def run_app(arguments: list[str]) -> int:
             return int(error.exit_code)
         if debug:
             raise
-        print_error(f"unexpected {type(error).__name__}: {error}", "run it again with --debug and report what it prints")
+        print_error(
+            f"unexpected {type(error).__name__}: {error}", "run it again with --debug and report what it prints"
+        )
         return 4
     return int(code or 0)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dashboards.documents import Json, decisions_summary
-from dashboards.web.formats import duration, figure, interval, metric_title
+from dashboards.web.formats import duration, figure, short_title
 from search.objectives import metric_interval, metric_value
 from search.progress import Status, Watcher
 
@@ -20,6 +20,8 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 _ALWAYS_SHOWN = ("latency_ms", "size_bytes")
+_WIDE = 110
+"""Columns of a terminal from which on there is room to say what a candidate changes."""
 
 
 class ProgressBar(Watcher):
@@ -86,21 +88,23 @@ def print_front(document: Json, space: Mapping[str, Any] | None) -> None:
     out.print(f"[bold]{document['name']}[/bold] {document['job_id']} on {document['device']}{simulated}: {state}")
     metrics = [objective["metric"] for objective in document["objectives"]]
     baseline = document["baseline"]["metrics"]
-    shown = [*dict.fromkeys([*metrics, *(m for m in ("accuracy", *_ALWAYS_SHOWN) if metric_value(baseline, m) is not None)])]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = [
+        *dict.fromkeys([*metrics, *(m for m in ("accuracy", *_ALWAYS_SHOWN) if metric_value(baseline, m) is not None)])
+    ]
+    wide = out.width >= _WIDE
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("candidate", no_wrap=True)
-    table.add_column("trial", justify="right")
     for metric in shown:
-        table.add_column(metric_title(metric), justify="right", no_wrap=True)
-    table.add_column("what it changes", overflow="fold")
+        table.add_column(short_title(metric), justify="right", no_wrap=True)
+    if wide:
+        table.add_column("what it changes", overflow="fold")
     if baseline:
-        table.add_row("baseline", "", *(_cell(baseline, m) for m in shown), "nothing: fp32", style="dim")
+        changes = [Text("nothing: fp32")] if wide else []
+        table.add_row("baseline", *(_cell(baseline, m) for m in shown), *changes, style="dim")
     for member in document["front"]:
         ties = f" (tied with {', '.join(member['tied_with'])})" if member["tied_with"] else ""
-        table.add_row(
-            member["candidate_id"], str(member["trial"]), *(_cell(member["metrics"], m) for m in shown),
-            Text(decisions_summary(member["decisions"], space) + ties),
-        )  # fmt: skip
+        changes = [Text(decisions_summary(member["decisions"], space) + ties)] if wide else []
+        table.add_row(member["candidate_id"], *(_cell(member["metrics"], m) for m in shown), *changes)
     out.print(table)
     miss = document["nearest_miss"]
     if miss:
@@ -110,11 +114,12 @@ def print_front(document: Json, space: Mapping[str, Any] | None) -> None:
 
 
 def _cell(metrics: Mapping[str, Any], name: str) -> str:
-    text = figure(metric_value(metrics, name), name)
-    bounds = metric_interval(metrics, name)
-    if bounds is None or name != "speedup" or bounds[0] == bounds[1]:
+    """A figure, and for a speed-up half its interval's width."""
+    value, bounds = metric_value(metrics, name), metric_interval(metrics, name)
+    text = figure(value, name)
+    if bounds is None or name != "speedup" or not value or bounds[0] == bounds[1]:
         return text
-    return f"{text} {interval(bounds, name)}".strip()
+    return f"{text} ±{(bounds[1] - bounds[0]) / 2 / value:.1%}"
 
 
 def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: str) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
-from search.objectives import metric_interval, metric_value
+from search.objectives import Objective, metric_interval, metric_value
+from search.pareto import Entry, knee
 from search.states import JobState, TrialState
 from search.store import JobRow, Store, TrialRow
 
@@ -194,8 +195,15 @@ class JobReport:
             "baseline": self.baseline,
             "front": [self.candidate(trial) for trial in members],
             "contenders": [self.candidate(trial) for trial in contenders],
+            "best_compromise": self.best_compromise(members),
             "nearest_miss": miss,
         }
+
+    def best_compromise(self, members: Sequence[TrialRow]) -> str | None:
+        """The id of the member farthest above the line between the front's ends; None for an empty front."""
+        objectives = [Objective(o["metric"], o["direction"]) for o in self.objectives]
+        best = knee([Entry(trial.candidate_id, trial.number, trial.metrics) for trial in members], objectives)
+        return None if best is None else best.candidate_id
 
     def trials_document(self) -> Json:
         """See :func:`trials_document`."""

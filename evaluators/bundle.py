@@ -47,7 +47,9 @@ class Bundle:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
         except OSError as error:
-            raise StorageError(f"bundle {folder} cannot be written: {error.strerror}", "name another folder with -o") from None
+            raise StorageError(
+                f"bundle {folder} cannot be written: {error.strerror}", "name another folder with -o"
+            ) from None
         return cls(folder)
 
 

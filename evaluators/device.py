@@ -30,7 +30,9 @@ class Device(ABC):
     profile: Profile
 
     @abstractmethod
-    def measure(self, baseline: Path, candidate: Path, sample: Arrays, *, protocol: Protocol, limit_s: float) -> Measurement:
+    def measure(
+        self, baseline: Path, candidate: Path, sample: Arrays, *, protocol: Protocol, limit_s: float
+    ) -> Measurement:
         """Paired latency of two files on one sample (a batch of the profile's size), within ``limit_s`` seconds."""
 
     @abstractmethod
@@ -50,7 +52,9 @@ class LocalDevice(Device):
         self.profile = profile
         self._process = Sandbox()
 
-    def measure(self, baseline: Path, candidate: Path, sample: Arrays, *, protocol: Protocol, limit_s: float) -> Measurement:
+    def measure(
+        self, baseline: Path, candidate: Path, sample: Arrays, *, protocol: Protocol, limit_s: float
+    ) -> Measurement:
         """See :meth:`Device.measure`."""
         with exclusive_device(self.profile), measuring():
             return self._process.call(
@@ -73,11 +77,15 @@ class LocalDevice(Device):
 def open_device(profile: Profile) -> Device:
     """The device that a profile describes; raises :class:`DeviceUnavailable` for one that cannot measure."""
     if profile.simulated:
-        raise DeviceUnavailable(f"device {profile.device!r} is modelled and measures nothing", "name a real device: --device local-cpu")
+        raise DeviceUnavailable(
+            f"device {profile.device!r} is modelled and measures nothing", "name a real device: --device local-cpu"
+        )
     return LocalDevice(profile)
 
 
-def _measure(profile: Profile, baseline: Path, candidate: Path, sample: Mapping[str, object], protocol: Protocol) -> Measurement:
+def _measure(
+    profile: Profile, baseline: Path, candidate: Path, sample: Mapping[str, object], protocol: Protocol
+) -> Measurement:
     marks = _pinned(profile)
     runtime = RUNTIMES[profile.runtime]()
     return measure_pair(
@@ -113,7 +121,7 @@ def _peak_memory(profile: Profile, model: Path, sample: Mapping[str, object]) ->
 
 
 def _high_water_bytes() -> int:
-    """The process's own peak. ``getrusage`` would count the parent's memory too, which a spawned process inherits there."""
+    """The process's own peak; ``getrusage`` would count its parent's too, which a spawned process inherits."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -200,6 +200,19 @@ def fold_product_biases(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> Non
         index = Graph(graph)
 
 
+def squeeze_weights(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> None:
+    """Weights ``(1, inputs, outputs)`` of a MatMul of batches become a matrix, which gives the same."""
+    index = Graph(graph)
+    for product in [node for node in graph.node if is_op(node, "MatMul")]:
+        weight = index.initializers.get(product.input[1])
+        if weight is None or len(weight.dims) != 3 or weight.dims[0] != 1 or ranks.get(product.input[0], 0) < 3:
+            continue
+        value = index.constant(product.input[1])
+        if value is not None and value.dtype == np.float32:
+            _set_weight(graph, index, product, 1, value[0].astype(np.float32))
+            index = Graph(graph)
+
+
 def fold_weight_views(graph: onnx.GraphProto) -> None:
     """Transposed or reshaped weights that nothing else reads become weights themselves."""
     while True:

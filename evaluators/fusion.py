@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,8 +29,6 @@ MODEL_TYPES = ("bert", "gpt2", "vit", "clip", "bart")
 
 TOLERANCE = 1e-3
 """How far a fused model's outputs may lie from the source's, relative to the largest of them."""
-
-_ATTENTION = ("Attention", "MultiHeadAttention", "GroupQueryAttention")
 
 
 def fuse_transformer(
@@ -73,7 +72,7 @@ def separate_norms(model: onnx.ModelProto) -> onnx.ModelProto | None:
 def regroup(groups: Iterable[LayerGroup], model: onnx.ModelProto, fused: onnx.ModelProto) -> tuple[LayerGroup, ...]:
     """A model's groups, names kept, on the nodes of its fused form.
 
-    Nodes that were not touched keep their names. A group whose matrix products went into an attention gets the Attention
+    Untouched nodes keep their names. A group whose matrix products went into an attention gets the Attention
     node that reads the same tensor. Precisions are what the nodes now allow; a group with nothing left to decide is
     dropped.
     """
@@ -118,27 +117,23 @@ def same_outputs(model: onnx.ModelProto, other: onnx.ModelProto, sample: Mapping
 
 
 def _with_attention(model: onnx.ModelProto, sample: Mapping[str, Array], limit_s: float) -> onnx.ModelProto | None:
-    if not any(is_op(node, "Softmax") for node in model.graph.node):
-        return None
     heads, hidden = _heads(model, sample)
+    if not heads:
+        return None
     program = Path(__file__).with_name("fusion_process.py")
     with tempfile.TemporaryDirectory(prefix="fusion-") as folder:
         source, target = Path(folder, "source.onnx"), Path(folder, "fused.onnx")
         save_model(model, source)
-        command = [
-            sys.executable,
-            "-P",
-            "-W",
-            "ignore",
-            str(program),
-            str(source),
-            str(target),
-            str(heads),
-            str(hidden),
-        ]
+        command = [sys.executable, "-P", "-W", "ignore", str(program), str(source), str(target)]
+        command += [str(heads), str(hidden), *MODEL_TYPES]
         try:
             ended = subprocess.run(
-                [*command, *MODEL_TYPES], cwd=folder, capture_output=True, timeout=limit_s, check=False
+                command,
+                cwd=folder,
+                env={**os.environ, "PYTHONHASHSEED": "0"},  # the tools iterate over sets of names
+                capture_output=True,
+                timeout=limit_s,
+                check=False,
             )
             if ended.returncode or not target.is_file():
                 return None  # no attention found, or the tools do not cope with this graph: it stays as it is
@@ -148,20 +143,27 @@ def _with_attention(model: onnx.ModelProto, sample: Mapping[str, Array], limit_s
 
 
 def _heads(model: onnx.ModelProto, sample: Mapping[str, Array]) -> tuple[int, int]:
-    """Heads and hidden size, read off the product of queries and keys before the first Softmax; zeros if unknown."""
+    """Heads and hidden size, read off the first product of queries and keys; zeros where there is none."""
     graph = Graph(model.graph)
     for softmax in (node for node in model.graph.node if is_op(node, "Softmax")):
-        node: onnx.NodeProto | None = graph.producers.get(softmax.input[0])
-        for _ in range(6):  # scaling, masks and casts lie between
-            if node is None or is_op(node, "MatMul"):
-                break
-            node = next((graph.producers[name] for name in node.input if name in graph.producers), None)
-        if node is None or not is_op(node, "MatMul"):
-            continue
-        queries = run_once(model, sample, [node.input[0]])[node.input[0]]
-        if queries.ndim == 4:  # (batch, heads, tokens, size of a head)
-            return queries.shape[1], queries.shape[1] * queries.shape[3]
+        scores = _scores(softmax, graph)
+        if scores is not None:
+            queries = run_once(model, sample, [scores.input[0]])[scores.input[0]]
+            if queries.ndim == 4:  # (batch, heads, tokens, size of a head)
+                return queries.shape[1], queries.shape[1] * queries.shape[3]
     return 0, 0
+
+
+def _scores(softmax: onnx.NodeProto, graph: Graph) -> onnx.NodeProto | None:
+    """The product of two activations that a Softmax normalises; scaling, masks and casts may lie between."""
+    level = [softmax.input[0]]
+    for _ in range(6):
+        nodes = [graph.producers[name] for name in level if name in graph.producers]
+        for node in nodes:
+            if is_op(node, "MatMul") and not any(name in graph.initializers for name in node.input):
+                return node
+        level = [name for node in nodes for name in node.input]
+    return None
 
 
 def _feeds_norm(node: onnx.NodeProto, graph: Graph) -> bool:

@@ -36,6 +36,7 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     folding.fold_weight_views(copy.graph)
     ranks = _ranks(copy)
     _means_to_pools(copy.graph, ranks)
+    folding.squeeze_weights(copy.graph, ranks)
     folding.fold_product_biases(copy.graph, ranks)
     folding.fold_padding(copy.graph)
     folding.fold_channelwise(copy.graph)

@@ -1,4 +1,4 @@
-"""Paired latency: the candidate against the baseline in alternating blocks, in fresh sessions, until the interval is narrow.
+"""Paired latency: candidate against baseline in alternating blocks and fresh sessions, until the interval is narrow.
 
 A number measured alone is useless on a shared machine: one model was seen at 9 to 29 ms within a minute. Two models
 timed in turn share the machine's mood, and their ratio keeps.
@@ -48,7 +48,7 @@ def measure_pair(
     *,
     profile_digest: str,
     runtime_version: str,
-    protocol: Protocol = Protocol(),  # noqa: B008 - frozen
+    protocol: Protocol = Protocol(),
     marks: tuple[str, ...] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> Measurement:

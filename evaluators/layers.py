@@ -240,16 +240,15 @@ def _group_names(groups: Sequence[Sequence[onnx.NodeProto]]) -> list[str]:
     """A name for each group: short where that is unique, else with the operators' own names, else numbered."""
     short = [_group_name([_path(node.name, node.op_type) for node in members]) for members in groups]
     long = [_group_name([_parts(node.name) for node in members]) for members in groups]
-    taken: set[str] = set()
+    names: list[str] = []
     for brief, full in zip(short, long, strict=True):
         name = base = brief if short.count(brief) == 1 else full
         number = 1
-        while name in taken:
+        while name in names:
             number += 1
             name = f"{base}#{number}"
-        taken.add(name)
-        short[len(taken) - 1] = name
-    return short
+        names.append(name)
+    return names
 
 
 def _group_name(paths: list[list[str]]) -> str:

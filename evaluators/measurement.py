@@ -63,7 +63,7 @@ def paired_ratio(
 
 
 def pooled(first: Measurement, second: Measurement) -> Measurement:
-    """Two measurements of the same pair on the same device as one; the second's sessions are numbered after the first's.
+    """Two measurements of one pair on one device as one; the second's sessions are numbered after the first's.
 
     Raises ``ValueError`` for two profiles: results of two devices are never mixed.
     """

@@ -22,9 +22,7 @@ TOLERANCE = 1e-3
 """How far an output may be from torch's, relative to the largest output."""
 
 
-def export_module(
-    module: torch.nn.Module, sample: Arrays, path: Path, *, outputs: Sequence[str] = ("output",)
-) -> None:
+def export_module(module: torch.nn.Module, sample: Arrays, path: Path, *, outputs: Sequence[str] = ("output",)) -> None:
     """Writes ``module`` to ``path``, called with the arrays of ``sample`` in their order; the first axis is the batch
     and stays dynamic.
 
@@ -59,7 +57,7 @@ def _export_torchscript(
     with warnings.catch_warnings():
         # This exporter is deprecated; it stays the first choice while it is the quicker one.
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         torch.onnx.export(
             module, tensors, str(path), dynamo=False, input_names=inputs, output_names=outputs, dynamic_axes=axes,
             opset_version=OPSET,
@@ -92,7 +90,10 @@ def _check(path: Path, sample: Arrays, expected: Any) -> None:
         reference = theirs.numpy()
         error = float(np.abs(ours.astype(np.float64) - reference).max())
         if not error <= TOLERANCE * max(1.0, float(np.abs(reference).max())):
-            raise BuildFailed(f"the exported file differs from torch by {error:.2g}", "check the model for data-dependent control flow")
+            raise BuildFailed(
+                f"the exported file differs from torch by {error:.2g}",
+                "check the model for data-dependent control flow",
+            )
 
 
 def _first_line(error: BaseException) -> str:

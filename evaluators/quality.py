@@ -73,12 +73,14 @@ def _cosine(values: Array, reference: Array) -> NDArray[np.float64]:
     dots = np.einsum("ij,ij->i", a, b)
     # Two zero vectors agree; a zero vector and another do not.
     same_zero = (np.linalg.norm(a, axis=1) == 0) & (np.linalg.norm(b, axis=1) == 0)
-    result: NDArray[np.float64] = np.where(norms > 0, dots / np.where(norms > 0, norms, 1.0), same_zero.astype(np.float64))
+    result: NDArray[np.float64] = np.where(
+        norms > 0, dots / np.where(norms > 0, norms, 1.0), same_zero.astype(np.float64)
+    )
     return np.minimum(result, 1.0)
 
 
 def classification(logits: Array, labels: Array) -> Scores:
-    """``accuracy`` and ``nll`` (natural logarithm) a sample, from logits ``(samples, classes)`` and labels ``(samples,)``."""
+    """``accuracy`` and ``nll`` (nats) a sample, from logits ``(samples, classes)`` and labels ``(samples,)``."""
     values = logits.astype(np.float64)
     shifted = values - values.max(axis=-1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -20,7 +20,7 @@ from hwprofiles.errors import OutOfMemory, ProcessCrashed, StageTimeout
 T = TypeVar("T")
 
 DEATHS_UNTIL_CRASHED = 3
-"""A stage's process may be the victim of something else once or twice; after this many deaths the candidate is at fault."""
+"""A process may be the victim of something else once or twice; after this many deaths the candidate is at fault."""
 
 
 class Sandbox:
@@ -31,7 +31,9 @@ class Sandbox:
     and its own children. What the child prints goes to ``log``, or nowhere.
     """
 
-    def __init__(self, *, memory_bytes: int | None = None, log: Path | None = None, progress: Progress = report) -> None:
+    def __init__(
+        self, *, memory_bytes: int | None = None, log: Path | None = None, progress: Progress = report
+    ) -> None:
         self._memory_bytes = memory_bytes
         self._log = log
         self._progress = progress
@@ -72,7 +74,8 @@ class Sandbox:
             if self._memory_bytes is not None and (used := self._resident_bytes()) > self._memory_bytes:
                 self.close()
                 raise OutOfMemory(
-                    f"{stage}: used {used / 1e6:.0f} MB of {self._memory_bytes / 1e6:.0f} MB", "raise limits.memory_bytes"
+                    f"{stage}: used {used / 1e6:.0f} MB of {self._memory_bytes / 1e6:.0f} MB",
+                    "raise limits.memory_bytes",
                 )
 
     def close(self) -> None:

@@ -19,12 +19,10 @@ def cluster_means(values: Floats, clusters: NDArray[np.int64] | None) -> tuple[F
     if clusters is None:
         return values.astype(np.float64), np.ones(len(values))
     _, index = np.unique(clusters, return_inverse=True)
-    return np.bincount(index, weights=values), np.bincount(index).astype(np.float64)
+    return np.bincount(index, weights=values).astype(np.float64), np.bincount(index).astype(np.float64)
 
 
-def mean_interval(
-    values: Floats, clusters: NDArray[np.int64] | None = None, *, seed: int = 0
-) -> tuple[float, float]:
+def mean_interval(values: Floats, clusters: NDArray[np.int64] | None = None, *, seed: int = 0) -> tuple[float, float]:
     """95 % bootstrap interval of a mean over ``values`` ``(samples,)``, resampled by cluster.
 
     Samples made from one source (eight distortions of an image) are not independent, their source images are.

@@ -66,7 +66,10 @@ class Space:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
-        return {"decisions": [asdict(d) | {"choices": list(d.choices)} for d in self.decisions], "context": self.context}
+        return {
+            "decisions": [asdict(d) | {"choices": list(d.choices)} for d in self.decisions],
+            "context": self.context,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Space:

@@ -43,7 +43,9 @@ class Controller:
         self._job = Job.model_validate(self._row.spec)
         self._watcher = watcher or Watcher()
         self._folder = job_folder(self._row.job_id)
-        self._order = WorkOrder(json.dumps(self._row.spec), self._row.spec_folder, store.profile(self._row.profile_digest))
+        self._order = WorkOrder(
+            json.dumps(self._row.spec), self._row.spec_folder, store.profile(self._row.profile_digest)
+        )
         self._objectives, self._constraints = self._job.parsed_objectives, self._job.parsed_constraints
         self._started = time.monotonic()
         self._searching_since = self._started
@@ -259,9 +261,7 @@ class Controller:
     def _front(
         self, rows: list[TrialRow], prepared: Prepared, *, eligible: frozenset[str] | None = None, final: bool = False
     ) -> Front:
-        return front_of(
-            rows, self._objectives, self._constraints, prepared.metrics, eligible=eligible, final=final
-        )
+        return front_of(rows, self._objectives, self._constraints, prepared.metrics, eligible=eligible, final=final)
 
     def _tell(self, phase: str, message: str) -> None:
         self._watcher.update(Status(phase, message, trials=self._job.budget.trials))

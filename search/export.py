@@ -25,8 +25,7 @@ from search.trial import TrialRunner
 from search.workspace import Loss, WorkOrder
 
 MEASUREMENTS = 3
-"""A receipt whose interval misses the front's is measured again, so often in all, before it disagrees: the verdict rests
-on all of them together."""
+"""So often in all a receipt is measured whose interval misses the front's; the verdict rests on all of it together."""
 
 _PACKAGES = ("paretune", "onnx", "onnxruntime", "numpy", "torch")
 
@@ -40,8 +39,8 @@ def export_candidate(
     validation split (must be equal) and on the *test* split, which the search never saw; latency in a fresh process.
     Everything is read from the exported file itself.
 
-    Raises :class:`InvalidInput` for a candidate that has no file to export, :class:`ParetuneError` when it can no longer
-    be built. The receipt's ``verdict`` is ``confirmed``, ``disagrees``, or ``unclaimed`` where the front was modelled.
+    Raises :class:`InvalidInput` for a candidate that has no file to export, :class:`ParetuneError` when it can no
+    longer be built. The receipt's ``verdict`` is ``confirmed``, ``disagrees``, or ``unclaimed`` where the front was modelled.
     """
     row = store.trial(candidate)
     job_row = store.job(row.job_id)
@@ -105,9 +104,7 @@ def _real_facts(order: WorkOrder, job: Job) -> dict[str, Any]:
     limits = job.limits
     sandbox = Sandbox()
     try:
-        found = sandbox.call(
-            workspace.prepare, order, stage="training", limit_s=limits.training_s + limits.exporting_s
-        )
+        found = sandbox.call(workspace.prepare, order, stage="training", limit_s=limits.training_s + limits.exporting_s)
     finally:
         sandbox.close()
     return found.facts
@@ -137,7 +134,9 @@ def _receipt(
             findings.append("the file built now differs from the one that was measured")
         for name, loss in validation.items():
             if name in row.metrics and row.metrics[name] != loss.value:
-                findings.append(f"{name} on the validation split is {loss.value!r}, the front said {row.metrics[name]!r}")
+                findings.append(
+                    f"{name} on the validation split is {loss.value!r}, the front said {row.metrics[name]!r}"
+                )
         if _disjoint(metric_interval(row.metrics, "speedup"), measured.ratio_ci95):
             findings.append(f"speed-up {measured.ratio:.2f} is outside the front's interval")
     for name, loss in test.items():

@@ -14,7 +14,7 @@ from search.store import TrialRow
 
 @dataclass(frozen=True)
 class Front:
-    """Members (none dominated), contenders (dominated, but by no clear margin) and the nearest miss of a set of trials."""
+    """Members (none dominated), contenders (dominated, but not clearly) and the nearest miss of a set of trials."""
 
     members: list[Entry]
     contenders: dict[str, list[str]]

@@ -18,7 +18,6 @@ from hwprofiles import Profile, find_device
 from hwprofiles.errors import InvalidInput
 from search.objectives import Constraint, Objective
 
-
 _Options = TypeVar("_Options", bound=BaseModel)
 
 
@@ -56,8 +55,8 @@ class StrategySpec(_Strict):
 
 
 class Budget(_Strict):
-    """When to stop. ``batch`` candidates are asked at once (default: the strategy's); ``parallel`` are worked on side by
-    side, which changes no result."""
+    """When to stop. ``batch`` candidates are asked at once (default: the strategy's); ``parallel`` are worked on side
+    by side, which changes no result."""
 
     trials: int = Field(60, ge=1)
     minutes: float | None = Field(None, gt=0)
@@ -147,13 +146,17 @@ def load_job(path: Path) -> Job:
     try:
         data = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise InvalidInput(f"job file {path} does not exist", "check the path; examples/ holds jobs to start from") from None
+        raise InvalidInput(
+            f"job file {path} does not exist", "check the path; examples/ holds jobs to start from"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"job file {path} cannot be read: {error}", "give a readable YAML text file") from None
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = "" if line is None else f" at line {line + 1}"
-        raise InvalidInput(f"job file {path} is not YAML{place}", "check indentation, brackets and quotes there") from None
+        raise InvalidInput(
+            f"job file {path} is not YAML{place}", "check indentation, brackets and quotes there"
+        ) from None
     return parse_job(data, folder=path.parent)
 
 
@@ -189,7 +192,9 @@ def _check_names(job: Job, folder: Path) -> None:
     profile = job.profile
     check_task(job.task.name, folder)
     if job.strategy.name not in STRATEGIES:
-        raise InvalidInput(f"strategy.name: unknown strategy {job.strategy.name!r}", nearest(job.strategy.name, list(STRATEGIES)))
+        raise InvalidInput(
+            f"strategy.name: unknown strategy {job.strategy.name!r}", nearest(job.strategy.name, list(STRATEGIES))
+        )
     validate_options(STRATEGIES[job.strategy.name].Options, job.strategy.options, "strategy.options")
     for name, options in (job.space or {}).items():
         if name not in TECHNIQUES:
@@ -216,12 +221,16 @@ def _explained(error: ValidationError, model: type[BaseModel] = Job, where: str 
     path = [part for part in problem["loc"] if not isinstance(part, str) or part not in ("function-after",)]
     place = ".".join(str(part) for part in ([where] if where else []) + list(path))
     if problem["type"] == "extra_forbidden":
-        return InvalidInput(f"{place}: unknown key {str(path[-1])!r}", nearest(str(path[-1]), _known_keys(model, path[:-1])))
+        return InvalidInput(
+            f"{place}: unknown key {str(path[-1])!r}", nearest(str(path[-1]), _known_keys(model, path[:-1]))
+        )
     if problem["type"] == "missing":
         return InvalidInput(f"{place}: missing", f"add the field {str(path[-1])!r}")
     value = problem.get("input")
     shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ""
-    return InvalidInput(f"{place}: {problem['msg'].lower().removeprefix('value error, ')}{shown}", "see docs/job-file.md")
+    return InvalidInput(
+        f"{place}: {problem['msg'].lower().removeprefix('value error, ')}{shown}", "see docs/job-file.md"
+    )
 
 
 def _known_keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:

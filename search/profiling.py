@@ -25,8 +25,8 @@ LIMIT_S = 300.0
 def profile_model(model: Path, against: Path | None, profile: Profile, progress: Progress) -> dict[str, Any]:
     """Latency of ``model`` on random inputs, paired with ``against`` where given, else with itself.
 
-    ``speedup`` (only with ``against``) is the other model's time over this one's. Raises :class:`InvalidInput` for files
-    that cannot be read or take other inputs than one another.
+    ``speedup`` (only with ``against``) is the other model's time over this one's. Raises :class:`InvalidInput` for
+    files that cannot be read or take other inputs than one another.
     """
     loaded = load_model(model)
     specs = input_specs(loaded)

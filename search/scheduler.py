@@ -99,9 +99,7 @@ class Scheduler:
             self._lease, row.candidate_id, state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256,
             measurement=measurement, wall_s=wall_s,
         )  # fmt: skip
-        done = replace(
-            row, state=state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256, wall_s=wall_s
-        )
+        done = replace(row, state=state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256, wall_s=wall_s)
         self._finished[row.digest] = done
         del self._open[row.digest]
         if not self._open and not self._queue:

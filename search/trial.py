@@ -65,7 +65,12 @@ class TrialRunner:
             built = self.build(decisions, digest)
             sha256 = built.sha256
             quality = self._builder.call(
-                workspace.quality, self._order, built.path, "validation", stage="measuring", limit_s=self._limits.measuring_s
+                workspace.quality,
+                self._order,
+                built.path,
+                "validation",
+                stage="measuring",
+                limit_s=self._limits.measuring_s,
             )
             metrics = {
                 **quality.metrics,
@@ -127,6 +132,8 @@ class TrialRunner:
 def groups_of(facts: Mapping[str, Any]) -> tuple[LayerGroup, ...]:
     """The layer groups as a job's facts hold them."""
     return tuple(
-        LayerGroup(**{**group, "nodes": tuple(group["nodes"]), "precisions": tuple(map(Precision, group["precisions"]))})
+        LayerGroup(
+            **{**group, "nodes": tuple(group["nodes"]), "precisions": tuple(map(Precision, group["precisions"]))}
+        )
         for group in facts["groups"]
     )

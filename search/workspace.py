@@ -255,7 +255,11 @@ class Workspace:
             space = self.space(device)
             report("measuring the fp32 model against itself")
             measured = device.measure(
-                self.baseline_path, self.baseline_path, self.sample, protocol=Protocol(), limit_s=self.job.limits.measuring_s
+                self.baseline_path,
+                self.baseline_path,
+                self.sample,
+                protocol=Protocol(),
+                limit_s=self.job.limits.measuring_s,
             )
             memory = device.peak_memory_bytes(self.baseline_path, self.sample, limit_s=self.job.limits.measuring_s)
         finally:

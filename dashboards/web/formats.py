@@ -53,6 +53,8 @@ def figure(value: float | None, metric: str) -> str:
         return f"{_three_digits(value)} ms"
     if base.endswith("_bytes"):
         return byte_size(value)
+    if base == "cosine":
+        return f"{value:.6f}"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:,.6g}"
 
 

@@ -194,9 +194,10 @@ class _Writer:
             self._keep_bias_apart(node)
         axis = 0 if is_op(node, "Conv") or (is_op(node, "Gemm") and int_attribute(node, "transB", 0)) else 1
         weight = self.draft.source.weights.int8(node.input[1], axis)
-        bias = self._integer_bias(node)
+        name = input_of(node, 2)
+        bias = self.draft.source.weights.floats(name).astype(np.float64).ravel() if name else None
+        input_scale = np.float64(self._scale_and_zero(node.input[0])[0])
         if bias is not None:
-            input_scale = np.float64(self._scale_and_zero(node.input[0])[0])
             weight = self._fitting(node, weight, axis, bias, input_scale)
         integers, scale, zero = self.draft.add_weight(weight)
         target = self.draft.name(integers, "float")
@@ -206,31 +207,32 @@ class _Writer:
             options = {"axis": axis} if weight.scales.ndim else {}
             pairs.append(self.draft.node("DequantizeLinear", [integers, scale, zero], [target], **options))
         copy.input[1] = target
-        if bias is not None:
+        if bias is not None and self.scheme.integer_bias and not is_op(node, "ConvTranspose"):
             pairs.append(self._bias_pair(copy, bias, weight, input_scale))
         self.draft.precede(node, pairs)
 
     def _keep_bias_apart(self, product: onnx.NodeProto) -> None:
-        """Writes the sum behind a product as Sum: ONNX Runtime would merge Add into a float Gemm, or a slow BiasGelu."""
+        """Writes the sum behind a product as Sum: ONNX Runtime would merge Add into a Gemm or a slow BiasGelu."""
         reader = self.graph.only_reader(product.output[0])
         if reader is not None and is_op(reader, "Add") and any(n in self.graph.initializers for n in reader.input):
             self.draft.editable(reader).op_type = "Sum"
 
-    def _integer_bias(self, node: onnx.NodeProto) -> NDArray[np.float64] | None:
-        name = input_of(node, 2)
-        if not name or not self.scheme.integer_bias or is_op(node, "ConvTranspose"):
-            return None
-        return self.draft.source.weights.floats(name).astype(np.float64).ravel()
-
     def _fitting(
         self, node: onnx.NodeProto, weight: IntegerWeight, axis: int, bias: NDArray[np.float64], input_scale: np.float64
     ) -> IntegerWeight:
-        """The same weight, or one with larger scales where the bias in units of both scales would exceed 32 bits."""
+        """The same weight, or one with larger scales where the bias in units of both scales would exceed 32 bits.
+
+        Float biases need this too: ONNX Runtime rounds them to 32 bits itself. A grouped ConvTranspose has several
+        output channels to a scale.
+        """
         needed = np.abs(bias) / (input_scale * (2.0**30))
+        if not weight.scales.ndim:
+            needed = needed.max()
+        elif bias.size > weight.scales.size:
+            needed = needed.reshape(-1, weight.scales.size).max(axis=0)
         if not np.any(needed > weight.scales):
             return weight
         along = axis if weight.scales.ndim else None
-        needed = needed if weight.scales.ndim else needed.max(keepdims=False)
         value = self.draft.source.weights.floats(node.input[1])
         usual = channel_scales(value, along, self.draft.source.weights.highest)
         scales = np.asarray(np.maximum(usual, needed), np.float32)

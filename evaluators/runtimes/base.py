@@ -69,9 +69,7 @@ class Session(ABC):
             if samples[spec.name].ndim == len(spec.shape) and spec.shape and spec.shape[0] is not None:
                 batch = spec.shape[0]
             elif samples[spec.name].ndim == len(spec.shape) + 1:
-                return [
-                    {s.name: s.rows(samples[s.name], i, i + 1) for s in self.inputs} for i in range(count)
-                ]
+                return [{s.name: s.rows(samples[s.name], i, i + 1) for s in self.inputs} for i in range(count)]
         feeds = []
         for start in range(0, count, batch):
             feed = {spec.name: spec.rows(samples[spec.name], start, start + batch) for spec in self.inputs}

@@ -51,7 +51,7 @@ class _OrtSession(Session):
     def run(self, feed: Arrays) -> dict[str, Array]:
         try:
             values = self._session.run(self._names, dict(feed))
-        except (*_errors(), ValueError, TypeError) as error:
+        except _refusals() as error:
             raise BuildFailed(f"the runtime refused an input: {_first_line(error)}") from None
         return {name: np.asarray(value) for name, value in zip(self._names, values, strict=True)}
 
@@ -81,6 +81,10 @@ def _errors() -> tuple[type[Exception], ...]:
         state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
         state.NoSuchFile, state.RuntimeException, state.EPFail, state.NoModel,
     )  # fmt: skip
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    return (*_errors(), ValueError, TypeError)
 
 
 def _explained(error: Exception, model: Path) -> BuildFailed | UnsupportedOp:

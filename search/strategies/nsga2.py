@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import optuna
 from pydantic import Field
 
-from search.candidate import Candidate
+from search.candidate import Candidate, Space
 from search.strategies.base import Result, Strategy, StrategyOptions
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -32,18 +32,16 @@ class Nsga2(Strategy):
     Options = Nsga2Options
     options: Nsga2Options
 
-    def __init__(self, space, objectives, constraints, seed, options) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
         super().__init__(space, objectives, constraints, seed, options)
         sampler = optuna.samplers.NSGAIISampler(
-            population_size=options.population,
-            mutation_prob=options.mutation,
-            crossover_prob=options.crossover,
+            population_size=self.options.population,
+            mutation_prob=self.options.mutation,
+            crossover_prob=self.options.crossover,
             seed=seed,
         )
         self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
-        self._distributions = {
-            d.name: optuna.distributions.CategoricalDistribution(d.choices) for d in space.decisions
-        }
+        self._distributions = {d.name: optuna.distributions.CategoricalDistribution(d.choices) for d in space.decisions}
         for candidate in space.uniform():
             self._study.enqueue_trial(candidate.decisions)
         self._asked: list[optuna.trial.Trial] = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from search.candidate import Candidate
+from search.candidate import Candidate, Space
 from search.strategies.base import Result, Strategy, StrategyOptions
 
 
@@ -22,7 +22,7 @@ class RandomSearch(Strategy):
     Options = RandomOptions
     options: RandomOptions
 
-    def __init__(self, space, objectives, constraints, seed, options) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
         super().__init__(space, objectives, constraints, seed, options)
         self._seeds = space.uniform()
 

@@ -1,7 +1,7 @@
 """Tasks: a trained model with its data. A new one is one file here, one line below, and one test class.
 
-A user's own is a function that returns a :class:`Task`: ``./my_task.py:make_task``, found from the job file's folder, or
-``package.module:make_task``.
+A user's own is a function that returns a :class:`Task`: ``./my_task.py:make_task``, found from the job file's folder,
+or ``package.module:make_task``.
 """
 
 from __future__ import annotations
@@ -18,18 +18,29 @@ from pydantic import ValidationError
 
 from hwprofiles import digest_of
 from hwprofiles.errors import InvalidInput
-from search.tasks.base import Predict, Split, Task
+from search.tasks.base import BuiltInTask, Predict, Split, Task
 from search.tasks.digits import Digits
 from search.tasks.onnx import OnnxTask
 from search.tasks.torch_task import TorchTask
 
-TASKS: dict[str, type[Digits] | type[OnnxTask]] = {"digits": Digits, "onnx": OnnxTask}
+TASKS: dict[str, type[BuiltInTask]] = {"digits": Digits, "onnx": OnnxTask}
 
-__all__ = ["TASKS", "Digits", "OnnxTask", "Predict", "Split", "Task", "TorchTask", "check_task", "open_task"]
+__all__ = [
+    "TASKS",
+    "BuiltInTask",
+    "Digits",
+    "OnnxTask",
+    "Predict",
+    "Split",
+    "Task",
+    "TorchTask",
+    "check_task",
+    "open_task",
+]
 
 
 def check_task(name: str, folder: Path) -> None:
-    """Raises :class:`InvalidInput` unless the name is registered or names a function that can be found; runs nothing."""
+    """Raises :class:`InvalidInput` unless the name is registered or names a file that exists; runs nothing."""
     if ":" not in name:
         if name not in TASKS:
             near = difflib.get_close_matches(name, TASKS, n=1)
@@ -42,7 +53,9 @@ def check_task(name: str, folder: Path) -> None:
         return
     place = name.rpartition(":")[0]
     if place.endswith(".py") and not (folder / place).is_file():
-        raise InvalidInput(f"task.name: file {folder / place} does not exist", "give its path from the job file's folder")
+        raise InvalidInput(
+            f"task.name: file {folder / place} does not exist", "give its path from the job file's folder"
+        )
 
 
 def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
@@ -58,13 +71,16 @@ def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
             known = difflib.get_close_matches(str(problem["loc"][-1]), kind.Options.model_fields, n=1)
             raise InvalidInput(
                 f"{place}: {problem['msg'].lower()}",
-                f"did you mean {known[0]!r}?" if known and problem["type"] == "extra_forbidden"
+                f"did you mean {known[0]!r}?"
+                if known and problem["type"] == "extra_forbidden"
                 else f"options of {name}: {', '.join(kind.Options.model_fields)}",
             ) from None
-        return kind(checked, folder) if issubclass(kind, OnnxTask) else kind(checked)
+        return kind.open(checked, folder)
     task = _function(name, folder)(**options)
     if not isinstance(task, Task):
-        raise InvalidInput(f"task.name: {name} returned {type(task).__name__}, not a Task", "return search.tasks.TorchTask(…)")
+        raise InvalidInput(
+            f"task.name: {name} returned {type(task).__name__}, not a Task", "return search.tasks.TorchTask(…)"
+        )
     return task
 
 
@@ -76,7 +92,9 @@ def _function(name: str, folder: Path) -> Callable[..., Any]:
         raise InvalidInput(f"task.name: {place} cannot be imported: {error}", "install what it needs here") from None
     function = getattr(module, attribute, None)
     if not callable(function):
-        raise InvalidInput(f"task.name: {place} has no function {attribute!r}", "name the function that returns the task")
+        raise InvalidInput(
+            f"task.name: {place} has no function {attribute!r}", "name the function that returns the task"
+        )
     found: Callable[..., Any] = function
     return found
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from evaluators.quality import Scores
 from evaluators.runtimes.base import Array, Arrays
@@ -53,3 +54,14 @@ class Task(ABC):
         """Metrics of a predictor on a split; accuracies are fractions."""
         scores = self.score(predict(self.inputs(split)), split)
         return {name: float(values.mean()) for name, values in scores.items()}
+
+
+class BuiltInTask(Task):
+    """A task that job files name by its registry name, made from validated ``Options``."""
+
+    Options: ClassVar[type[BaseModel]]
+
+    @classmethod
+    @abstractmethod
+    def open(cls, options: Any, folder: Path) -> Self:
+        """The task with these ``Options``; paths in them are found from ``folder``."""

@@ -20,7 +20,7 @@ from evaluators.quality import Scores, classification
 from evaluators.runtimes.base import Array, Arrays
 from hwprofiles import digest_of
 from search.folders import cache_folder
-from search.tasks.base import Split, Task
+from search.tasks.base import BuiltInTask, Split
 
 VERSION = 1
 """Part of every digest; raised when data or training change."""
@@ -50,7 +50,7 @@ class DigitsOptions(BaseModel):
         return DigitsOptions(**{"width": 16, "size": 16, "epochs": 12, **given})
 
 
-class Digits(Task):
+class Digits(BuiltInTask):
     """Handwritten digits, split by image into 70 % training, 10 % validation, 20 % test."""
 
     Options = DigitsOptions
@@ -58,6 +58,11 @@ class Digits(Task):
     def __init__(self, options: DigitsOptions) -> None:
         self.options = options.resolved()
         self.digest = digest_of(["digits", VERSION, self.options.model_dump(exclude={"preset"})])
+
+    @classmethod
+    def open(cls, options: DigitsOptions, folder: Path) -> Digits:
+        """See :meth:`BuiltInTask.open`."""
+        return cls(options)
 
     def export(self, path: Path, *, trained: bool = True) -> None:
         """See :meth:`Task.export`; the trained teacher is cached by the task's digest."""
@@ -118,7 +123,9 @@ class Digits(Task):
 
         data = load_digits()
         factor = self.options.size / 8
-        images = zoom(data.images.astype(np.float32) / 16.0, (1, factor, factor), order=1, grid_mode=True, mode="nearest")
+        images = zoom(
+            data.images.astype(np.float32) / 16.0, (1, factor, factor), order=1, grid_mode=True, mode="nearest"
+        )
         order = np.random.default_rng(self.options.seed).permutation(len(images))
         return images, data.target.astype(np.int64), order
 
@@ -129,7 +136,7 @@ class Digits(Task):
         return images[rows], labels[rows]
 
     def _distorted(self, images: Floats, rng: np.random.Generator) -> Floats:
-        """Rotation, scale, shift and noise, each drawn for each image; ``(n, size, size)`` to ``(n, 1, size, size)``."""
+        """Rotation, scale, shift and noise, drawn for each image; ``(n, size, size)`` to ``(n, 1, size, size)``."""
         from scipy.ndimage import map_coordinates
 
         n, size = len(images), images.shape[-1]
@@ -144,6 +151,7 @@ class Digits(Task):
         rows = cos * y - sin * x + middle + shift[:, 0, None, None]
         columns = sin * y + cos * x + middle + shift[:, 1, None, None]
         which = np.broadcast_to(np.arange(n)[:, None, None], rows.shape)
-        warped = map_coordinates(images, [which, rows, columns], order=1, mode="constant")
+        warped: Floats = map_coordinates(images, [which, rows, columns], order=1, mode="constant")
         noisy = warped + rng.normal(0, 0.19 * strength, warped.shape)
-        return ((noisy - 0.3) / 0.37).astype(np.float32)[:, None]
+        scaled: Floats = ((noisy - 0.3) / 0.37).astype(np.float32)
+        return scaled[:, None]

@@ -16,7 +16,7 @@ from evaluators.runtimes.base import Array, Arrays, TensorSpec
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from search.tasks.arrays import arrays_digest
-from search.tasks.base import Split, Task
+from search.tasks.base import BuiltInTask, Split
 
 ENOUGH_TO_SPLIT = 40
 LABELS = "labels"
@@ -32,7 +32,7 @@ class OnnxOptions(BaseModel):
     seed: int = Field(0, ge=0)
 
 
-class OnnxTask(Task):
+class OnnxTask(BuiltInTask):
     """A model file and its samples, split 50/25/25 by seed; fewer than 40 samples are one shared split.
 
     Raises :class:`InvalidInput` for files that are missing, corrupt, unsafe, or do not fit one another.
@@ -55,6 +55,11 @@ class OnnxTask(Task):
             ["onnx", digest_of_file(self._path), arrays_digest(self._samples), self._seed]
             + ([] if self._labels is None else [arrays_digest({LABELS: self._labels})])
         )
+
+    @classmethod
+    def open(cls, options: OnnxOptions, folder: Path) -> OnnxTask:
+        """See :meth:`BuiltInTask.open`."""
+        return cls(options, folder)
 
     def export(self, path: Path, *, trained: bool = True) -> None:
         """Writes the model as loaded: external data inside, opset and IR as the runtime takes them."""
@@ -99,7 +104,9 @@ class OnnxTask(Task):
 def _load_samples(path: Path) -> dict[str, Array]:
     hint = "write it with: numpy.savez(path, input_name=array, …), plain numbers only"
     if not path.is_file():
-        raise InvalidInput(f"data file {path} does not exist", "check task.options.data; it is found from the job file's folder")
+        raise InvalidInput(
+            f"data file {path} does not exist", "check task.options.data; it is found from the job file's folder"
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -128,8 +135,9 @@ def _checked(spec: TensorSpec, samples: dict[str, Array], path: Path) -> Array:
     wanted = spec.shape[1:] if batched else spec.shape
     fits = values.ndim in (rank, rank + 1) and all(w is None or w == d for w, d in zip(wanted, dims, strict=False))
     if not fits:
+        shape = "×".join(map(str, values.shape))
         raise InvalidInput(
-            f"array {spec.name!r} of {path.name} has shape {'×'.join(map(str, values.shape))}, the model takes {expected}",
+            f"array {spec.name!r} of {path.name} has shape {shape}, the model takes {expected}",
             "give one sample a row along the first axis",
         )
     if len(values) == 0:
@@ -149,6 +157,10 @@ def _same_count(samples: dict[str, Array], labels: Array | None, path: Path) -> 
     counts = {name: len(values) for name, values in samples.items()} | ({} if labels is None else {LABELS: len(labels)})
     if len(set(counts.values())) > 1:
         shown = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise InvalidInput(f"the arrays of {path.name} differ in their number of samples: {shown}", "give one row a sample in each")
+        raise InvalidInput(
+            f"the arrays of {path.name} differ in their number of samples: {shown}", "give one row a sample in each"
+        )
     if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):
-        raise InvalidInput(f"array {LABELS!r} of {path.name} is not one class number a sample", "give integers, one axis")
+        raise InvalidInput(
+            f"array {LABELS!r} of {path.name} is not one class number a sample", "give integers, one axis"
+        )

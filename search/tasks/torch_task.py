@@ -24,9 +24,9 @@ Evaluate = Callable[[Predict, Split], dict[str, float]]
 class TorchTask(Task):
     """A trained module, its inputs for each split, and optionally labels or an ``evaluate`` function.
 
-    ``inputs`` maps a split to named arrays in the order of the module's arguments, first axis samples; ``labels`` maps a
-    split to class numbers ``(samples,)`` and adds ``accuracy`` and ``nll``; ``evaluate(predict, split)`` adds metrics of
-    the user's own.
+    ``inputs`` maps a split to named arrays in the order of the module's arguments, first axis samples; ``labels`` maps
+    a split to class numbers ``(samples,)`` and adds ``accuracy`` and ``nll``; ``evaluate(predict, split)`` adds metrics
+    of the user's own.
 
     >>> TorchTask(net, {"calibration": {"x": a}, "validation": {"x": b}, "test": {"x": c}})  # doctest: +SKIP
     """
@@ -45,7 +45,11 @@ class TorchTask(Task):
         self._evaluate = evaluate
         weights = {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
         self.digest = digest_of(
-            [str(module), arrays_digest(weights), {split: arrays_digest(arrays) for split, arrays in self._inputs.items()}]
+            [
+                str(module),
+                arrays_digest(weights),
+                {split: arrays_digest(arrays) for split, arrays in self._inputs.items()},
+            ]
         )
 
     def export(self, path: Path, *, trained: bool = True) -> None:

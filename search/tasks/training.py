@@ -45,7 +45,7 @@ def train_classifier(
                 x = torch.from_numpy(inputs[rows]).to(memory_format=torch.channels_last)
                 loss = nn.functional.cross_entropy(model(x), torch.from_numpy(labels[rows]))
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
             losses.append(loss.item())

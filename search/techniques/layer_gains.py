@@ -32,7 +32,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Gain:
-    """The speed-up of a layer by a precision on the device, with its interval; both None where it does not run there."""
+    """The speed-up of a layer by a precision on the device, with its interval; None where it does not run there."""
 
     layer: str
     precision: Precision
@@ -91,7 +91,12 @@ class LayerGains:
         answer: dict[str, Any] = json.loads(path.read_text())
         interval = answer.get("ci95")
         return Gain(
-            key, precision, scheme.activation_type, answer.get("ratio"), interval and tuple(interval), answer.get("reason", "")
+            key,
+            precision,
+            scheme.activation_type,
+            answer.get("ratio"),
+            interval and tuple(interval),
+            answer.get("reason", ""),
         )
 
     def _measured(

@@ -114,7 +114,9 @@ class PrecisionTechnique(Technique):
 
     def _scheme(self, activations: Activations) -> Scheme:
         return Scheme(
-            activation_type=activations, per_channel_weights=self.options.per_channel, block_size=self.options.block_size
+            activation_type=activations,
+            per_channel_weights=self.options.per_channel,
+            block_size=self.options.block_size,
         )
 
     @property

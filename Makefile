@@ -1,0 +1,51 @@
+# Paretune from a fresh machine with Python 3.11 and pip: `make demo` and `make test` set up what they need.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo-output
+.DEFAULT_GOAL := help
+
+.PHONY: help setup demo test lint format browser bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready ## the environment, and the page's chart library
+
+$(VENV)/.ready: pyproject.toml constraints.txt package.json package-lock.json scripts/fetch_frontend.py
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed"; echo "  hint: install Python 3.11, or: make PYTHON=/path/to/python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python scripts/fetch_frontend.py
+	@touch $@
+
+demo: setup ## search the digits network on this machine, and export the best compromise (about 8 minutes)
+	$(BIN)/python scripts/demo.py $(DEMO)
+
+test: setup browser ## lint, types, layering, and every test
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -q
+
+lint: setup ## ruff, mypy and the import fences
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: setup ## rewrite the code as ruff likes it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+browser: ## Chromium and its driver, which the browser tests need
+	@command -v chromedriver >/dev/null && command -v chromium >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "error: chromium and chromedriver are missing"; echo "  hint: install both with your system's package manager"; exit 2; }; \
+	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium chromium-driver >/dev/null; }
+
+bench: setup ## all benchmarks; raw rows go to benchmarks/results
+	for name in interval overhead transformer; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+clean: ## everything that was made here
+	rm -rf $(VENV) $(DEMO) node_modules dashboards/web/static/vendor .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
