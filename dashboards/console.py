@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,9 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 _ALWAYS_SHOWN = ("latency_ms", "size_bytes")
+_QUIET_S = 10.0
+"""Where stderr is no terminal, one line of progress in so many seconds."""
+
 _WIDE = 110
 """Columns of a terminal from which on there is room to say what a candidate changes."""
 
@@ -38,7 +42,8 @@ class ProgressBar(Watcher):
             transient=True,
         )
         self._task = self._progress.add_task("preparing", total=None, figures="")
-        self._said = ""
+        self._said = ("", "")
+        self._said_at = 0.0
 
     def __enter__(self) -> ProgressBar:
         if err.is_terminal:
@@ -57,9 +62,10 @@ class ProgressBar(Watcher):
                 self._task, description=status.phase, completed=status.finished, total=total, figures=figures
             )
             return
-        milestone = f"{status.finished * 10 // max(1, status.trials)}" if status.finished else status.message
-        if (line := f"{status.phase} {milestone}") != self._said:
-            self._said = line
+        now = time.monotonic()
+        said = (status.phase, status.message)
+        if said != self._said or now - self._said_at >= _QUIET_S:
+            self._said, self._said_at = said, now
             done = f"{status.finished}/{status.trials} " if status.finished else ""
             err.print(f"{status.phase}: {done}{figures}", soft_wrap=True)
 

@@ -29,9 +29,11 @@ class Bundle:
     def write(cls, folder: Path, model: Path, manifest: dict[str, Any], receipt: dict[str, Any]) -> Bundle:
         """Writes beside ``folder`` first and renames, so that it is never half there.
 
-        An earlier bundle in its place is replaced; any other folder that holds something raises :class:`InvalidInput`.
+        An earlier bundle in its place is replaced, and stays if this one fails; any other folder that holds something
+        raises :class:`InvalidInput`.
         """
         check_target(folder)
+        named, folder = folder, folder.resolve()
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -40,17 +42,29 @@ class Bundle:
                 for name, data in ((MANIFEST, manifest), (RECEIPT, receipt)):
                     (partial / name).write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
                 partial.chmod(0o755)
-                if folder.exists():
-                    shutil.rmtree(folder)
-                partial.rename(folder)
+                _put(partial, folder)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
         except OSError as error:
             raise StorageError(
-                f"bundle {folder} cannot be written: {error.strerror}", "name another folder with -o"
+                f"bundle {named} cannot be written: {error.strerror or error}", "name another folder with -o"
             ) from None
-        return cls(folder)
+        return cls(named)
+
+
+def _put(partial: Path, folder: Path) -> None:
+    """Renames ``partial`` to ``folder``; what is there already goes last, and comes back if that fails."""
+    earlier = partial.with_name(f"{partial.name}-earlier")
+    if folder.exists():
+        folder.rename(earlier)
+    try:
+        partial.rename(folder)
+    except BaseException:
+        if earlier.exists():
+            earlier.rename(folder)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def check_target(folder: Path) -> None:

@@ -235,8 +235,8 @@ class _Runner:
                 results = self.session.run(self.computed, feed) if self.computed else []
             except self.errors as error:
                 raise BuildFailed(f"the model does not take the calibration data: {_first_line(error)}") from None
-            values = dict(zip(self.computed, results, strict=True))
-            values.update({name: feed[name] for name in self.names if name in feed})
+            known = {**feed, **dict(zip(self.computed, results, strict=True))}
+            values = {name: known[name] for name in self.names if name in known}
             yield feed, cast("dict[str, NDArray[np.float32]]", values)
             if self.between is not None:
                 self.between()

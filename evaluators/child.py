@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pickle
+import signal
 import sys
 import threading
 import time
@@ -31,7 +34,13 @@ def serve(connection: Connection) -> None:
             function, args = connection.recv()
         except EOFError:
             return
-        connection.send(_answer(function, args))
+        kind, payload = _answer(function, args)
+        try:
+            connection.send((kind, payload))
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            connection.send(
+                ("error", BuildFailed(f"a result of type {type(payload).__name__} cannot be sent: {error}"))
+            )
 
 
 def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
@@ -42,16 +51,21 @@ def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, A
     except MemoryError:
         return "error", OutOfMemory("no more memory could be had")
     # Whatever a model, a technique or a user's task raises is that candidate's failure, never this process's end.
-    except Exception as error:  # noqa: BLE001
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         traceback.print_exc()
         first = (str(error).strip().splitlines() or [""])[0][:400]
         return "error", BuildFailed(f"{type(error).__name__}: {first}")
 
 
 def _end_with(owner: int) -> None:
-    """Ends this process when its owner died: a blocked computation would not notice the closed pipe."""
+    """Ends this process, and all that it started, when its owner died.
+
+    A blocked computation would not notice the closed pipe.
+    """
     while os.getppid() == owner:
         time.sleep(0.2)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
 
 

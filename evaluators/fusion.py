@@ -18,7 +18,7 @@ from evaluators.calibration import run_once
 from evaluators.graph_cleanup import prepared
 from evaluators.layers import LayerGroup, possible_precisions
 from evaluators.onnx_graph import Graph, is_op
-from evaluators.onnx_model import MICROSOFT, save_model
+from evaluators.onnx_model import MICROSOFT, load_model, save_model
 from hwprofiles.errors import BuildFailed, InvalidInput
 from hwprofiles.precision import Precision
 
@@ -137,7 +137,7 @@ def _with_attention(model: onnx.ModelProto, sample: Mapping[str, Array], limit_s
             )
             if ended.returncode or not target.is_file():
                 return None  # no attention found, or the tools do not cope with this graph: it stays as it is
-            return prepared(onnx.load(target))
+            return prepared(load_model(target))
         except (subprocess.TimeoutExpired, InvalidInput):
             return None
 

@@ -154,7 +154,7 @@ def _means_to_pools(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> None:
     kept: list[onnx.NodeProto] = []
     for node in graph.node:
         rank = ranks.get(node.input[0], 0) if node.input else 0
-        if not is_op(node, "ReduceMean") or rank < 3 or _axes(node, index, rank) != list(range(2, rank)):
+        if not is_op(node, "ReduceMean") or not _is_global_pool(node, index, rank):
             kept.append(node)
             continue
         keep = int_attribute(node, "keepdims", 1)
@@ -164,6 +164,19 @@ def _means_to_pools(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> None:
             flat_name = f"{node.name}/Flatten" if node.name else ""
             kept.append(onnx.helper.make_node("Flatten", [pooled], [node.output[0]], name=flat_name, axis=1))
     _replace_nodes(graph, kept)
+
+
+def _is_global_pool(node: onnx.NodeProto, index: Graph, rank: int) -> bool:
+    """Whether a mean is a convolutional net's pooling, and no part of a normalisation written out."""
+    if rank < 3 or _axes(node, index, rank) != list(range(2, rank)):
+        return False
+    if any(is_op(reader, "Sub") for reader in index.readers(node.output[0])):
+        return False
+    producer = index.producers.get(node.input[0])
+    while producer is not None and is_op(producer, "Relu", "Clip", "LeakyRelu", "MaxPool", "AveragePool"):
+        producer = index.producers.get(producer.input[0])
+    # With a single axis it is more often a mean over features, (batch, tokens, features).
+    return rank > 3 or (producer is not None and is_op(producer, "Conv", "ConvTranspose"))
 
 
 def _axes(node: onnx.NodeProto, index: Graph, rank: int) -> list[int] | None:

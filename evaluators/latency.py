@@ -6,8 +6,10 @@ timed in turn share the machine's mood, and their ratio keeps.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from evaluators.measurement import Measurement, paired_ratio
@@ -21,20 +23,26 @@ Open = Callable[[], Session]
 class Protocol:
     """How long and how often.
 
-    A *block* is ``runs`` timed inferences of one model after one untimed; a *session pair* is both models opened anew,
+    A *block* is up to ``runs`` timed inferences of one model after one untimed, fewer (at least two) where one takes so
+    long that they would pass ``block_ms``; a *session pair* is both models opened anew,
     warmed up, and timed for ``blocks`` blocks each in turn. Pairs follow one another until there are at least
     ``min_pairs`` of them and ``min_s`` seconds have passed and the ratio's interval is within ``half_width`` of it, or
     until ``max_s``.
     """
 
     runs: int = 5
-    blocks: int = 5
+    block_ms: float = 60.0
+    blocks: int = 4
     min_pairs: int = 8
     min_s: float = 1.0
     max_s: float = 40.0
     half_width: float = 0.02
     warm_up_runs: int = 3
     warm_up_max_runs: int = 30
+
+    def runs_of(self, slowest_ms: float) -> int:
+        """Timed inferences in a block of models of which the slower takes ``slowest_ms``."""
+        return min(self.runs, max(2, math.ceil(self.block_ms / max(slowest_ms, 1e-6))))
 
     def quick(self) -> Protocol:
         """For questions about single layers: fewer pairs, a wider interval, an answer in any case."""
@@ -61,12 +69,17 @@ def measure_pair(
     baseline_ms: list[tuple[float, ...]] = []
     candidate_ms: list[tuple[float, ...]] = []
     sessions: list[int] = []
-    pair = 0
+    pair, runs = 0, 0
     while True:
-        for ours, theirs in _pair_blocks(open_baseline, open_candidate, feed, protocol, swap=bool(pair % 2)):
-            baseline_ms.append(ours)
-            candidate_ms.append(theirs)
-            sessions.append(pair)
+        with _opened(open_baseline, open_candidate, swap=bool(pair % 2)) as (ours, theirs):
+            slowest_ms = max(_warm_up(ours, feed, protocol), _warm_up(theirs, feed, protocol))
+            runs = runs or protocol.runs_of(slowest_ms)
+            for block in range(protocol.blocks):
+                order = (ours, theirs) if block % 2 == pair % 2 else (theirs, ours)
+                timed = {session: _block(session, feed, runs) for session in order}
+                baseline_ms.append(timed[ours])
+                candidate_ms.append(timed[theirs])
+                sessions.append(pair)
         pair += 1
         elapsed = clock() - start
         if pair < protocol.min_pairs or (elapsed < protocol.min_s and elapsed < protocol.max_s):
@@ -93,26 +106,22 @@ def measure_pair(
     )
 
 
-def _pair_blocks(
-    open_baseline: Open, open_candidate: Open, feed: Arrays, protocol: Protocol, *, swap: bool
-) -> Iterator[tuple[tuple[float, ...], tuple[float, ...]]]:
-    """Blocks of one session pair; ``swap`` turns round who is opened and timed first, so that order favours neither."""
-    openers = (open_candidate, open_baseline) if swap else (open_baseline, open_candidate)
-    first = openers[0]()
-    try:
-        second = openers[1]()
-        try:
-            for session in (first, second):
-                _warm_up(session, feed, protocol)
-            for block in range(protocol.blocks):
-                order = (first, second) if block % 2 == 0 else (second, first)
-                timed = {id(session): _block(session, feed, protocol.runs) for session in order}
-                ours, theirs = timed[id(first)], timed[id(second)]
-                yield (theirs, ours) if swap else (ours, theirs)
-        finally:
-            second.close()
-    finally:
-        first.close()
+@contextmanager
+def _opened(open_baseline: Open, open_candidate: Open, *, swap: bool) -> Iterator[tuple[Session, Session]]:
+    """Both models opened anew; ``swap`` opens the candidate first, so that the order favours neither."""
+    with ExitStack() as stack:
+
+        def opened(opener: Open) -> Session:
+            session = opener()
+            stack.callback(session.close)
+            return session
+
+        if swap:
+            theirs = opened(open_candidate)
+            yield opened(open_baseline), theirs
+        else:
+            ours = opened(open_baseline)
+            yield ours, opened(open_candidate)
 
 
 def _block(session: Session, feed: Arrays, runs: int) -> tuple[float, ...]:
@@ -120,11 +129,12 @@ def _block(session: Session, feed: Arrays, runs: int) -> tuple[float, ...]:
     return tuple(session.time_ms(feed) for _ in range(runs))
 
 
-def _warm_up(session: Session, feed: Arrays, protocol: Protocol) -> None:
-    """At least ``warm_up_runs``; then until a run is no faster than the fastest before it by more than 2 %."""
-    fastest = min(session.time_ms(feed) for _ in range(protocol.warm_up_runs))
+def _warm_up(session: Session, feed: Arrays, protocol: Protocol) -> float:
+    """Runs until one is no faster than the fastest before it by more than 2 %; returns the fastest, in milliseconds."""
+    fastest_ms = min(session.time_ms(feed) for _ in range(protocol.warm_up_runs))
     for _ in range(protocol.warm_up_max_runs - protocol.warm_up_runs):
-        now = session.time_ms(feed)
-        if now >= 0.98 * fastest:
-            return
-        fastest = now
+        now_ms = session.time_ms(feed)
+        if now_ms >= 0.98 * fastest_ms:
+            break
+        fastest_ms = now_ms
+    return fastest_ms

@@ -238,7 +238,7 @@ def _size(shape: Sequence[int | None]) -> int:
 
 def _group_names(groups: Sequence[Sequence[onnx.NodeProto]]) -> list[str]:
     """A name for each group: short where that is unique, else with the operators' own names, else numbered."""
-    short = [_group_name([_path(node.name, node.op_type) for node in members]) for members in groups]
+    short = [_group_name([_path(node) for node in members]) for members in groups]
     long = [_group_name([_parts(node.name) for node in members]) for members in groups]
     names: list[str] = []
     for brief, full in zip(short, long, strict=True):
@@ -263,10 +263,16 @@ def _group_name(paths: list[list[str]]) -> str:
     return "/".join([*paths[0][:depth], "+".join(shown)])
 
 
-def _path(name: str, kind: str) -> list[str]:
-    """The parts of a node's name without the operator's, as exporters add it: ``/3/c1/Conv`` is ``3``, ``c1``."""
-    parts = _parts(name)
-    return parts[:-1] if len(parts) > 1 and re.fullmatch(rf"{kind}(_\d+)?", parts[-1]) else parts
+def _path(node: onnx.NodeProto) -> list[str]:
+    """The parts of a node's name without the operator's, as exporters add it: ``/3/c1/Conv`` is ``3``, ``c1``.
+
+    Newer exporters number their nodes and keep a layer's path in the names of its weights only.
+    """
+    parts = _parts(node.name)
+    if len(parts) > 1:
+        return parts[:-1] if re.fullmatch(rf"{node.op_type}(_\d+)?", parts[-1]) else parts
+    weight = re.fullmatch(r"(\w[\w.]*)\.weight", weight_names(node)[0])
+    return weight[1].split(".") if weight else parts
 
 
 def _parts(name: str) -> list[str]:

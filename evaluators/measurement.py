@@ -15,10 +15,10 @@ from evaluators.statistics import PERCENTILE_SAMPLES, Floats, median_interval
 class Measurement:
     """A candidate timed against the baseline in alternating blocks, with every raw sample.
 
-    ``baseline_ms`` and ``candidate_ms`` are ``blocks x runs`` milliseconds, ``sessions`` the number of the session pair
-    that each block ran in, ``ratio`` the paired speed-up (median over blocks of baseline median / candidate median)
-    with its 95 % interval. ``verdict`` is ``stable`` when the interval became narrow enough in time, else
-    ``unstable``; ``marks`` lists what a reader should know (``unpinned``).
+    ``baseline_ms`` and ``candidate_ms`` are the milliseconds of each block's runs, ``sessions`` the number of the
+    session pair that each block ran in, ``ratio`` the paired speed-up (median over blocks of baseline median /
+    candidate median) with its 95 % interval. ``verdict`` is ``stable`` when the interval became narrow enough in time,
+    else ``unstable``; ``marks`` lists what a reader should know (``unpinned``).
     """
 
     profile_digest: str
@@ -34,13 +34,13 @@ class Measurement:
     def metrics(self) -> dict[str, Any]:
         """``latency_ms`` and ``speedup`` as a candidate's metrics hold them."""
         return {
-            "latency_ms": latency_figures(np.array(self.candidate_ms), np.array(self.sessions)),
+            "latency_ms": latency_figures(self.candidate_ms, self.sessions),
             "speedup": {"ratio": self.ratio, "ci95": list(self.ratio_ci95)},
         }
 
     def baseline_metrics(self) -> dict[str, Any]:
         """The baseline's ``latency_ms`` in the same measurement."""
-        return {"latency_ms": latency_figures(np.array(self.baseline_ms), np.array(self.sessions))}
+        return {"latency_ms": latency_figures(self.baseline_ms, self.sessions)}
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -58,14 +58,14 @@ def paired_ratio(
     baseline_ms: Sequence[Sequence[float]], candidate_ms: Sequence[Sequence[float]], sessions: Sequence[int]
 ) -> tuple[float, tuple[float, float]]:
     """Median over blocks of (baseline median / candidate median), with its 95 % interval over session pairs."""
-    ratios = np.median(np.array(baseline_ms), axis=1) / np.median(np.array(candidate_ms), axis=1)
+    ratios = _medians(baseline_ms) / _medians(candidate_ms)
     return float(np.median(ratios)), median_interval(ratios, np.array(sessions))
 
 
 def pooled(first: Measurement, second: Measurement) -> Measurement:
     """Two measurements of one pair on one device as one; the second's sessions are numbered after the first's.
 
-    Raises ``ValueError`` for two profiles: results of two devices are never mixed.
+    Their blocks may differ in length. Raises ``ValueError`` for two profiles: results of two devices are never mixed.
     """
     if first.profile_digest != second.profile_digest:
         raise ValueError("measurements of two profiles cannot be pooled")
@@ -75,19 +75,29 @@ def pooled(first: Measurement, second: Measurement) -> Measurement:
     sessions = first.sessions + tuple(number + offset for number in second.sessions)
     ratio, interval = paired_ratio(baseline_ms, candidate_ms, sessions)
     return replace(
-        second, baseline_ms=baseline_ms, candidate_ms=candidate_ms, sessions=sessions, ratio=ratio, ratio_ci95=interval
+        second,
+        baseline_ms=baseline_ms,
+        candidate_ms=candidate_ms,
+        sessions=sessions,
+        ratio=ratio,
+        ratio_ci95=interval,
+        marks=tuple(dict.fromkeys(first.marks + second.marks)),
     )
 
 
-def latency_figures(samples_ms: Floats, sessions: Floats) -> dict[str, Any]:
-    """Median with its interval, n, and the percentiles that n supports, from ``blocks x runs`` milliseconds."""
-    flat = samples_ms.ravel()
+def latency_figures(samples_ms: Sequence[Sequence[float]], sessions: Sequence[int]) -> dict[str, Any]:
+    """Median with its interval, n, and the percentiles that n supports, from the milliseconds of each block's runs."""
+    flat = np.concatenate([np.asarray(row, np.float64) for row in samples_ms])
     figures: dict[str, Any] = {
         "p50": float(np.median(flat)),
-        "ci95": list(median_interval(np.median(samples_ms, axis=1), sessions)),
+        "ci95": list(median_interval(_medians(samples_ms), np.array(sessions))),
         "n": int(flat.size),
     }
     for percent, needed in PERCENTILE_SAMPLES.items():
         if flat.size >= needed:
             figures[f"p{percent}"] = float(np.percentile(flat, percent))
     return figures
+
+
+def _medians(rows: Sequence[Sequence[float]]) -> Floats:
+    return np.array([np.median(row) for row in rows])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +23,8 @@ T = TypeVar("T")
 
 DEATHS_UNTIL_CRASHED = 3
 """A process may be the victim of something else once or twice; after this many deaths the candidate is at fault."""
+
+_LOOK_S = 0.05
 
 
 class Sandbox:
@@ -49,44 +53,58 @@ class Sandbox:
         """
         for _ in range(DEATHS_UNTIL_CRASHED):
             try:
-                return self._call_once(function, args, stage, limit_s)
+                kind, payload = self._answer(function, args, stage, limit_s)
             except (EOFError, ConnectionResetError, BrokenPipeError):
-                code = self._process.wait() if self._process else None
-                self.close()
+                code = self._end(patience_s=1.0)
+                continue
+            except BaseException:
+                self.close()  # still at work on a question that nobody asks any more
+                raise
+            if kind == "error":
+                raise payload
+            return payload  # type: ignore[no-any-return]
         raise ProcessCrashed(f"{stage}: its process died {DEATHS_UNTIL_CRASHED} times, last with {_death(code)}")
 
-    def _call_once(self, function: Callable[..., T], args: tuple[Any, ...], stage: str, limit_s: float) -> T:
+    def _answer(self, function: Callable[..., T], args: tuple[Any, ...], stage: str, limit_s: float) -> tuple[str, Any]:
         connection = self._started()
         connection.send((function, args))
         deadline = time.monotonic() + limit_s
+        look_at = 0.0
         while True:
-            if connection.poll(0.05):
+            if connection.poll(_LOOK_S):
                 kind, payload = connection.recv()
-                if kind == "progress":
-                    self._progress(payload)
-                    continue
-                if kind == "error":
-                    raise payload
-                return payload  # type: ignore[no-any-return]
-            if time.monotonic() > deadline:
-                self.close()
+                if kind != "progress":
+                    return kind, payload
+                self._progress(payload)
+            now = time.monotonic()
+            if now > deadline:
                 raise StageTimeout(f"{stage}: took longer than {limit_s:g} s", f"raise limits.{stage}_s")
-            if self._memory_bytes is not None and (used := self._resident_bytes()) > self._memory_bytes:
-                self.close()
+            if self._memory_bytes is None or now < look_at:
+                continue
+            look_at = now + _LOOK_S
+            if (used := self._resident_bytes()) > self._memory_bytes:
                 raise OutOfMemory(
                     f"{stage}: used {used / 1e6:.0f} MB of {self._memory_bytes / 1e6:.0f} MB",
                     "raise limits.memory_bytes",
                 )
 
     def close(self) -> None:
-        """Ends the child at once. Harmless when called again."""
+        """Ends the child, and all that it started, at once. Harmless when called again."""
+        self._end(patience_s=0.0)
+
+    def _end(self, patience_s: float) -> int | None:
+        """The exit code; one that dies by itself has ``patience_s`` to do so."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        return process.wait()
 
     def _started(self) -> Connection:
         if self._connection is None:
@@ -94,9 +112,11 @@ class Sandbox:
             command = [sys.executable, "-m", "evaluators.child", str(theirs.fileno()), str(os.getpid())]
             output = self._log.open("ab") if self._log else subprocess.DEVNULL
             try:
+                # A process group of its own: what the child starts ends with it, and Ctrl-C reaches the owner alone.
                 self._process = subprocess.Popen(
-                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-                )
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                    process_group=0,
+                )  # fmt: skip
             finally:
                 if not isinstance(output, int):
                     output.close()

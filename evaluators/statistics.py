@@ -10,7 +10,10 @@ Floats = NDArray[np.float64]
 RESAMPLES = 1000
 """Bootstrap resamples; the 2.5 % quantile of 1000 is good to about a tenth of the interval's width."""
 
-# A percentile needs this many samples before its 95 % interval lies within the data (binomial, both sides at 2.5 %).
+_PICKS_AT_ONCE = 1_000_000
+"""Bounds the memory of a resampling of many samples, to about 25 MB."""
+
+# With so many samples the chance that none of them lies beyond the true percentile is 0.13 %, that of three sigma.
 PERCENTILE_SAMPLES = {90: 64, 95: 130, 99: 662}
 
 
@@ -29,9 +32,11 @@ def mean_interval(values: Floats, clusters: NDArray[np.int64] | None = None, *, 
     """
     sums, sizes = cluster_means(values, clusters)
     rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
-    means = sums[picks].sum(axis=1) / sizes[picks].sum(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
+    means = []
+    for start in range(0, RESAMPLES, rows := max(1, _PICKS_AT_ONCE // len(sums))):
+        picks = rng.integers(0, len(sums), (min(rows, RESAMPLES - start), len(sums)))
+        means.append(sums[picks].sum(axis=1) / sizes[picks].sum(axis=1))
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -44,6 +49,9 @@ def median_interval(values: Floats, clusters: Floats, *, seed: int = 0) -> tuple
     groups = [values[clusters == cluster] for cluster in np.unique(clusters)]
     rng = np.random.default_rng(seed)
     picks = rng.integers(0, len(groups), (RESAMPLES, len(groups)))
-    medians = [np.median(np.concatenate([groups[i] for i in row])) for row in picks]
+    if len({len(group) for group in groups}) == 1:
+        medians = np.median(np.stack(groups)[picks].reshape(RESAMPLES, -1), axis=1)
+    else:
+        medians = np.array([np.median(np.concatenate([groups[i] for i in row])) for row in picks])
     low, high = np.quantile(medians, (0.025, 0.975))
     return float(low), float(high)

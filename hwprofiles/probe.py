@@ -29,9 +29,9 @@ def usable_cores() -> tuple[int, ...]:
 def _quota_cores(cpu_max: Path) -> int | None:
     try:
         quota, period = cpu_max.read_text().split()
+        return None if quota == "max" else int(quota) // int(period)
     except (OSError, ValueError):
         return None
-    return None if quota == "max" else int(int(quota) // int(period))
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -61,7 +61,7 @@ class Space:
             values = dict.fromkeys(value for decision in own for value in decision.choices)
             assignments = [{d.name: value if value in d.choices else d.choices[0] for d in own} for value in values]
             rows = [row | assignment for row in rows for assignment in assignments]
-        unique = {candidate.digest: candidate for candidate in map(self.candidate, rows)}
+        unique = {candidate.digest: candidate for candidate in [self.baseline(), *map(self.candidate, rows)]}
         return list(unique.values())
 
     def to_dict(self) -> dict[str, Any]:

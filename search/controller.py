@@ -29,6 +29,8 @@ FRONT_EVERY_S = 0.5
 FINAL_ROUNDS = 2
 """Rounds in which contenders are measured again with the members."""
 
+_RESUME = "go on with: paretune resume JOB, with --debug to see more"
+
 
 class Controller:
     """Runs one job in this process, with a Ray of its own for the trials. The only writer of the job while it holds the
@@ -57,8 +59,8 @@ class Controller:
     def run(self) -> JobState:
         """Runs the job to its end, and returns its state.
 
-        Ctrl-C leaves the job ``interrupted``, to be resumed, and is raised on. An error of ours leaves it ``failed``
-        with its message, and is raised on.
+        Ctrl-C leaves the job ``interrupted``, to be resumed, and is raised on. Any other error leaves it ``failed`` with
+        its message, and is raised on.
         """
         self._lease = self._store.lease_job(self._row.job_id, this_process(), LEASE_S)
         stop = threading.Event()
@@ -69,6 +71,7 @@ class Controller:
             self._check_profile()
             prepared = self._prepared()
             self._search(prepared)
+            self._store.drop_unfinished(self._lease)
             self._finalise(prepared)
             self._end(JobState.DONE)
         except KeyboardInterrupt:
@@ -78,6 +81,9 @@ class Controller:
             raise
         except ParetuneError as error:
             self._end(JobState.FAILED, error)
+            raise
+        except Exception as error:
+            self._end(JobState.FAILED, ParetuneError(f"unexpected {type(error).__name__}: {error}", _RESUME))
             raise
         finally:
             stop.set()
@@ -115,8 +121,12 @@ class Controller:
             baseline = self._row.baseline
             return Prepared(Space.from_dict(self._row.space), baseline["metrics"], baseline["facts"])
         self._tell("preparing", "opening the task")
-        sandbox = Sandbox(log=self._folder / "prepare.log", progress=lambda text: self._tell("preparing", text))
         limits = self._job.limits
+        sandbox = Sandbox(
+            memory_bytes=limits.memory_bytes,
+            log=self._folder / "prepare.log",
+            progress=lambda text: self._tell("preparing", text),
+        )
         try:
             found = sandbox.call(
                 workspace.prepare, self._order, stage="training", limit_s=limits.training_s + limits.exporting_s

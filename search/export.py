@@ -40,7 +40,8 @@ def export_candidate(
     Everything is read from the exported file itself.
 
     Raises :class:`InvalidInput` for a candidate that has no file to export, :class:`ParetuneError` when it can no
-    longer be built. The receipt's ``verdict`` is ``confirmed``, ``disagrees``, or ``unclaimed`` where the front was modelled.
+    longer be built. The receipt's ``verdict`` is ``confirmed``, ``disagrees``, or ``unclaimed`` where the front was
+    modelled.
     """
     row = store.trial(candidate)
     job_row = store.job(row.job_id)

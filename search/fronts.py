@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ def front_of(
         for entry in sorted(feasible, key=lambda e: e.trial)
         if entry.candidate_id not in ids and (tied := tied_members(entry, members, objectives))
     }
-    miss = None if members else _nearest_miss(rows, constraints, baseline)
+    miss = None if members else _nearest_miss(rows, objectives, constraints, baseline)
     reference = reference_point(objectives, baseline)
     signed = tuple(
         reference[o.metric] if o.direction == "max" else -reference[o.metric] for o in objectives
@@ -69,17 +70,24 @@ def best_speedup(entries: Sequence[Entry]) -> float | None:
 
 
 def _nearest_miss(
-    rows: Sequence[TrialRow], constraints: Sequence[Constraint], baseline: Mapping[str, Any]
+    rows: Sequence[TrialRow],
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    baseline: Mapping[str, Any],
 ) -> dict[str, str] | None:
-    """The measured trial that breaks its constraints least, each relative to its bound's size."""
+    """The measured trial that breaks its constraints least, each relative to the metric's size; one that lacks a metric
+    only where there is no other."""
     measured = [row for row in rows if row.state is TrialState.INFEASIBLE]
     if not measured:
         return None
 
     def excess(row: TrialRow) -> float:
+        if gains(objectives, row.metrics) is None:
+            return math.inf
         amounts = violations(constraints, row.metrics, baseline)
         sizes = [abs(metric_value(row.metrics, c.metric) or 1.0) or 1.0 for c in constraints]
         return sum(amount / size for amount, size in zip(amounts, sizes, strict=True))
 
     nearest = min(measured, key=lambda row: (excess(row), row.number))
-    return {"candidate_id": nearest.candidate_id, "reason": f"breaks {nearest.reason}"}
+    reason = nearest.reason if gains(objectives, nearest.metrics) is None else f"breaks {nearest.reason}"
+    return {"candidate_id": nearest.candidate_id, "reason": reason or ""}

@@ -22,7 +22,7 @@ _Options = TypeVar("_Options", bound=BaseModel)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TaskSpec(_Strict):
@@ -177,7 +177,7 @@ def _is_list(value: Any) -> bool:
 
 def _check_names(job: Job, folder: Path) -> None:
     from search.strategies import STRATEGIES
-    from search.tasks import check_task
+    from search.tasks import TASKS, check_task
     from search.techniques import TECHNIQUES
 
     if not job.devices:
@@ -189,8 +189,13 @@ def _check_names(job: Job, folder: Path) -> None:
         )
     if not job.objectives:
         raise InvalidInput("objectives: at least one objective is needed", "write: [{metric: speedup, direction: max}]")
-    profile = job.profile
+    try:
+        profile = job.profile
+    except InvalidInput as error:
+        raise InvalidInput(f"devices.0.name: {error.message}", error.hint) from None
     check_task(job.task.name, folder)
+    if job.task.name in TASKS:
+        validate_options(TASKS[job.task.name].Options, job.task.options, "task.options")
     if job.strategy.name not in STRATEGIES:
         raise InvalidInput(
             f"strategy.name: unknown strategy {job.strategy.name!r}", nearest(job.strategy.name, list(STRATEGIES))
@@ -200,10 +205,14 @@ def _check_names(job: Job, folder: Path) -> None:
         if name not in TECHNIQUES:
             raise InvalidInput(f"space: unknown technique {name!r}", nearest(name, list(TECHNIQUES)))
         validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
-    for constraint in job.parsed_constraints:
+    for number, text in enumerate(job.constraints):
+        try:
+            constraint = Constraint.parse(text)
+        except InvalidInput as error:
+            raise InvalidInput(f"constraints.{number}: {error.message}", error.hint) from None
         if constraint.device not in (None, profile.device):
             raise InvalidInput(
-                f"constraints: {constraint.text!r} names device {constraint.device!r}, which the job does not use",
+                f"constraints.{number}: {text!r} names device {constraint.device!r}, which the job does not use",
                 f"use @{profile.device}, or no device",
             )
 
@@ -217,20 +226,54 @@ def validate_options(model: type[_Options], options: Mapping[str, Any], where: s
 
 
 def _explained(error: ValidationError, model: type[BaseModel] = Job, where: str = "") -> InvalidInput:
-    problem = error.errors()[0]
+    # A misspelt field is missing under its right name too: the misspelling says more.
+    problem = min(error.errors(), key=lambda found: found["type"] not in _UNKNOWN_KEY)
     path = [part for part in problem["loc"] if not isinstance(part, str) or part not in ("function-after",)]
     place = ".".join(str(part) for part in ([where] if where else []) + list(path))
-    if problem["type"] == "extra_forbidden":
-        return InvalidInput(
-            f"{place}: unknown key {str(path[-1])!r}", nearest(str(path[-1]), _known_keys(model, path[:-1]))
-        )
+    if problem["type"] in _UNKNOWN_KEY:
+        return InvalidInput(f"{place}: unknown key {path[-1]!r}", nearest(str(path[-1]), _known_keys(model, path[:-1])))
     if problem["type"] == "missing":
         return InvalidInput(f"{place}: missing", f"add the field {str(path[-1])!r}")
     value = problem.get("input")
-    shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ""
-    return InvalidInput(
-        f"{place}: {problem['msg'].lower().removeprefix('value error, ')}{shown}", "see docs/job-file.md"
-    )
+    shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ", but is empty" * (value is None)
+    return InvalidInput(f"{place}: {_expected(problem)}{shown}", _example(problem, path))
+
+
+_UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
+_LIST, _MAPPING = ("tuple_type", "list_type"), ("model_type", "dict_type")
+_KINDS = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(_LIST, "a list"),
+    **dict.fromkeys(_MAPPING, "a mapping of fields"),
+    "string_type": "text",
+    "finite_number": "a finite number",
+}
+
+
+def _expected(problem: Mapping[str, Any]) -> str:
+    """What a field must be, in the words of a job file rather than of Python."""
+    if problem["type"] in _KINDS:
+        return f"must be {_KINDS[problem['type']]}"
+    text: str = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    text = text.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+    return text[:1].lower() + text[1:]
+
+
+def _example(problem: Mapping[str, Any], path: Sequence[Any]) -> str:
+    """A hint that shows how a misplaced plain value is written."""
+    value = problem.get("input")
+    field = next((part for part in reversed(path) if isinstance(part, str)), "")
+    if problem["type"] in _LIST and isinstance(value, str):
+        return f"write: {field}: [{value!r}]"
+    if problem["type"] == "model_type" and isinstance(value, str) and field in ("task", "devices", "strategy"):
+        return f"write: {field}: {{name: {value}}}"
+    if problem["type"] == "model_type" and field == "objectives":
+        return "write: objectives: [{metric: speedup, direction: max}]"
+    if value is None:
+        return f"give {field or 'it'} a value, or leave the line out"
+    return "see docs/job-file.md"
 
 
 def _known_keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:

@@ -52,7 +52,7 @@ class Scheduler:
         self._queue: deque[TrialRow] = deque()
         self._numbers: dict[str, int] = {}
         self._block = 0
-        self._stopped = False
+        self._stopped = self._cut_short = False
 
     @property
     def finished(self) -> list[TrialRow]:
@@ -65,8 +65,12 @@ class Scheduler:
         return self._stopped and not self._queue and not self._open
 
     def stop(self) -> None:
-        """Opens no more blocks and hands out no more trials."""
+        """Opens no more blocks and hands out no more trials; those that are out may still finish.
+
+        A block that is cut short is never told: a resumed job goes on with it where it stopped.
+        """
         self._stopped = True
+        self._cut_short = self._cut_short or bool(self._queue)
         for row in self._queue:
             self._open.pop(row.digest)
         self._queue.clear()
@@ -102,7 +106,7 @@ class Scheduler:
         done = replace(row, state=state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256, wall_s=wall_s)
         self._finished[row.digest] = done
         del self._open[row.digest]
-        if not self._open and not self._queue:
+        if not self._open and not self._queue and not self._cut_short:
             self._close_block()
         return done
 

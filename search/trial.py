@@ -16,7 +16,7 @@ from evaluators.modelled import modelled_metrics
 from evaluators.runtimes.base import Array
 from evaluators.sandbox import Sandbox
 from hwprofiles import Precision
-from hwprofiles.errors import CandidateError
+from hwprofiles.errors import CandidateError, ParetuneError
 from search import workspace
 from search.states import TrialState
 from search.workspace import WorkOrder
@@ -81,8 +81,8 @@ class TrialRunner:
             metrics.update(measured.metrics())
             if self._job.wants("peak_memory_bytes"):
                 metrics["peak_memory_bytes"] = self.peak_memory_bytes(built.path)
-        except CandidateError as error:
-            state = TrialState(error.state)
+        except ParetuneError as error:
+            state = TrialState(error.state) if isinstance(error, CandidateError) else TrialState.BUILD_FAILED
             return Outcome(state, error.message, {}, sha256, None, round(time.monotonic() - start, 3))
         return Outcome(TrialState.DONE, None, metrics, sha256, measured.to_dict(), round(time.monotonic() - start, 3))
 

@@ -41,7 +41,7 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
 
 
 class BlockSearcher(Searcher):  # type: ignore[misc]
-    """Tune's view of our scheduler. ``finished`` is told each trial's row; ``stopping`` says when to hand out no more."""
+    """Tune's view of our scheduler. ``finished`` is told each row, ``stopping`` says when to hand out no more."""
 
     def __init__(
         self, scheduler: Scheduler, finished: Callable[[TrialRow], None], stopping: Callable[[], bool]

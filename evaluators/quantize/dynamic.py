@@ -6,7 +6,6 @@ DynamicQuantizeLinear, MatMulInteger, Cast, Mul. Consumers of one tensor share i
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
 
 from evaluators.onnx_graph import attributes, input_of, int_attribute, is_op
@@ -71,17 +70,11 @@ def _product(draft: Draft, node: onnx.NodeProto) -> None:
 def _lstm(draft: Draft, node: onnx.NodeProto) -> None:
     """DynamicQuantizeLSTM takes its weights transposed: ``(directions, inputs, 4 * hidden)``."""
     inputs = [*node.input, *[""] * (8 - len(node.input))]
-    extra = []
+    extra: list[str] = []
     for position in (1, 2):
-        name = inputs[position]
-        value = draft.source.weights.floats(name, transposed=True)
-        base = draft.name(name, "int8_t")
-        peaks = np.abs(value).max(axis=1) / np.float32(draft.source.weights.highest)  # (directions, 4 * hidden)
-        scales = np.where(peaks > 1e-30, peaks, np.float32(1)).astype(np.float32)
-        integers = np.rint(value / scales[:, None, :]).astype(np.int8)
-        inputs[position] = draft.add_array(base, integers)
-        extra.append(draft.add_array(f"{base}_scale", scales))
-        extra.append(draft.add_array(f"{base}_zero", np.zeros(scales.shape, np.int8)))
+        integers, scale, zero = draft.add_weight(draft.source.weights.recurrent(inputs[position]))
+        inputs[position] = integers
+        extra += [scale, zero]
     known = {key: value for key, value in attributes(node).items() if key != "layout"}
     draft.replace(
         node,

@@ -8,9 +8,11 @@ import onnx
 from evaluators.onnx_graph import Graph, input_of, int_attribute, is_op, text_attribute
 from evaluators.quantize.scheme import Scheme
 
-# They move values or pick among them: the result has its input's scale, and nothing is rounded.
+# They move values or pick among them: the result has its input's scale, and nothing is rounded. These are the ones that
+# ONNX Runtime executes on integers (DepthToSpace and SpaceToDepth have no such kernel).
 MOVERS = (
-    "MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "DepthToSpace", "SpaceToDepth", "Resize",
+    "MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Expand", "Tile", "Gather",
+    "Resize",
 )  # fmt: skip
 
 # They calculate: the result has a scale of its own.

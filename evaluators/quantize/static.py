@@ -78,30 +78,37 @@ class StaticPlan:
                     self.resident[self.end(node.output[0])] = None
             elif is_follower(node) and all(t in self.resident for t in data_inputs(node)):
                 self.followers[node.name] = node
-                if node.op_type in MOVERS:
-                    source = data_inputs(node)[0]
-                    self.origin[node.output[0]] = self.origin.get(source, source)
-                    self.resident[node.output[0]] = None
-                else:
-                    self.resident[self.end(node.output[0])] = None
+                for tensor in self._results(node):
+                    self.resident[tensor] = None
+                    if node.op_type in MOVERS:
+                        source = data_inputs(node)[0]
+                        self.origin[tensor] = self.origin.get(source, source)
 
     def _is_merged(self, node: onnx.NodeProto) -> bool:
         reader = self.graph.only_reader(node.output[0]) if is_op(node, "Gemm") else None
         return reader is not None and is_op(reader, *_MERGED_WITH_GEMM)
 
+    def _results(self, node: onnx.NodeProto) -> list[str]:
+        """What a follower gives, a clipping behind a calculation included."""
+        if node.op_type in MOVERS:
+            return [name for name in node.output if name]
+        return [self.end(node.output[0])]
+
     def _prune(self) -> None:
-        """Drops calculations whose results nothing reads as integers: they would only be rounded."""
+        """Drops followers whose results nothing reads as integers: calculations would only be rounded once more.
+
+        Sums stay, as the layers around them share their decision, and MaxPool, which is faster on fewer bytes.
+        """
         for node in reversed(self.graph.proto.node):
-            if node.name not in self.followers or not is_op(node, *CALCULATORS, *MOVERS):
+            if node.name not in self.followers or not is_op(node, *CALCULATORS, *MOVERS) or is_op(node, "MaxPool"):
                 continue
-            end = node.output[0] if node.op_type in MOVERS else self.end(node.output[0])
-            readers = self.graph.consumers.get(end, [])
-            if is_op(node, *MOVERS) and (readers or end in self.graph.outputs) and node.op_type == "MaxPool":
-                continue
-            if not any(end in self.quantized_inputs(reader) for reader in readers):
+            results = self._results(node)
+            readers = [(name, reader) for name in results for reader in self.graph.consumers.get(name, ())]
+            if not any(name in self.quantized_inputs(reader) for name, reader in readers):
                 del self.followers[node.name]
-                del self.resident[end]
-                self.origin.pop(end, None)
+                for name in results:
+                    del self.resident[name]
+                    self.origin.pop(name, None)
 
 
 def make_static(draft: Draft, layers: frozenset[str], ranges: Ranges | None, scheme: Scheme) -> None:
@@ -177,16 +184,34 @@ class _Writer:
         if self.plan.only_integer_readers(tensor):
             clip = self._absorbed(tensor)
             if clip is not None:
-                self.draft.replace(clip, self._pair(clip.input[0], tensor, tensor))
+                nodes, source = self._guarded(tensor, clip.input[0])
+                self.draft.replace(clip, [*nodes, *self._pair(source, tensor, tensor)])
                 return
         rounded = self.draft.name(tensor, "rounded")
-        self.draft.follow(tensor, self._pair(tensor, tensor, rounded))
+        nodes, source = self._guarded(tensor, tensor)
+        self.draft.follow(tensor, [*nodes, *self._pair(source, tensor, rounded)])
         for node in self.graph.consumers[tensor]:
             if tensor in self.plan.quantized_inputs(node):
                 copy = self.draft.editable(node)
                 for position in range(len(self.plan.quantized_inputs(node))):
                     if copy.input[position] == tensor:
                         copy.input[position] = rounded
+
+    def _guarded(self, tensor: str, source: str) -> tuple[list[onnx.NodeProto], str]:
+        """What to quantise for a tensor that ``source`` leads to, with a copy in between where that is needed.
+
+        ONNX Runtime rounds the weights of a float convolution or Gemm too, and to one scale for all channels, when
+        integers come in and go out (its optimizer WeightBiasQuantization). A Sum of one tensor keeps it from that.
+        """
+        layer = self.graph.producers.get(tensor)
+        if layer is not None and clipping(layer, self.graph) and self.graph.is_private(layer.input[0]):
+            layer = self.graph.producers.get(layer.input[0])
+        if layer is None or layer.name in self.plan.layers or not is_op(layer, *_CONVOLUTIONS, "Gemm"):
+            return [], source
+        if layer.input[0] not in self.plan.resident:
+            return [], source
+        apart = self.draft.name(tensor, "apart")
+        return [self.draft.node("Sum", [source], [apart])], apart
 
     def _weights(self, node: onnx.NodeProto) -> None:
         copy = self.draft.editable(node)

@@ -23,16 +23,31 @@ def make_weight_only(
     nodes, tensor = float_product_input(draft, node)
     inputs = [tensor, draft.add(weight.packed), draft.add(weight.scales)]
     inputs.append("" if weight.zeros is None else draft.add(weight.zeros))
-    bias = input_of(node, 2)
-    product = draft.name(node.output[0], "product") if bias else node.output[0]
+    bias, output = input_of(node, 2), node.output[0]
+    total = draft.source.graph.only_reader(output)
+    if not bias and total is not None and is_op(total, "Add"):
+        others = [name for name in total.input if name != output]
+        if len(others) == 1 and _is_row(draft, others[0], weight.outputs):
+            draft.replace(total, [])
+            bias, output = others[0], total.output[0]
+    inside = _is_row(draft, bias, weight.outputs)
+    product = draft.name(output, "product") if bias and not inside else output
+    if inside:
+        inputs += ["", bias]
     while not inputs[-1]:
         inputs.pop()
     options = {"K": weight.inputs, "N": weight.outputs, "bits": precision.weight_bits, "block_size": block_size}
     options["accuracy_level"] = 4 if integer_compute else 0
     nodes.append(draft.node("MatMulNBits", inputs, [product], name=node.name, domain=MICROSOFT, **options))
-    if bias:
-        nodes.append(draft.node("Add", [product, bias], [node.output[0]]))
+    if bias and not inside:
+        nodes.append(draft.node("Add", [product, bias], [output]))
     draft.replace(node, nodes)
+
+
+def _is_row(draft: Draft, tensor: str, size: int) -> bool:
+    """Whether a tensor is a constant ``(size,)``, which the operator adds by itself."""
+    known = draft.source.graph.initializers.get(tensor)
+    return known is not None and list(known.dims) == [size]
 
 
 def _embedding(draft: Draft, node: onnx.NodeProto) -> None:

@@ -41,17 +41,13 @@ class Weights:
 
     def __init__(self, graph: Graph, scheme: Scheme, mark: str) -> None:
         self._graph, self._scheme, self._mark = graph, scheme, mark
-        self._floats: dict[tuple[str, bool], Floats] = {}
         self._integers: dict[tuple[str, int | None, bool], IntegerWeight] = {}
         self._blocks: dict[tuple[str, int, bool], BlockWeight] = {}
 
     def floats(self, name: str, *, transposed: bool = False) -> Floats:
         """The trained values; ``transposed`` swaps the last two axes."""
-        key = (name, transposed)
-        if key not in self._floats:
-            value = np.asarray(self._graph.constant(name), np.float32)
-            self._floats[key] = np.ascontiguousarray(np.swapaxes(value, -1, -2)) if transposed else value
-        return self._floats[key]
+        value = np.asarray(self._graph.constant(name), np.float32)
+        return np.ascontiguousarray(np.swapaxes(value, -1, -2)) if transposed else value
 
     def int8(self, name: str, axis: int, *, transposed: bool = False) -> IntegerWeight:
         """Symmetric int8 with a scale for each index of ``axis``, or one for all where the scheme says so."""
@@ -62,6 +58,23 @@ class Weights:
             scales = channel_scales(value, along, self.highest)
             role = "int8_t" if transposed else "int8"
             self._integers[key] = self.scaled(value, scales, along, f"{name}{self._mark}{role}")
+        return self._integers[key]
+
+    def recurrent(self, name: str) -> IntegerWeight:
+        """Weights ``(directions, 4 * hidden, inputs)``, transposed, with scales ``(directions, 4 * hidden)``."""
+        key = (name, None, True)
+        if key not in self._integers:
+            value = self.floats(name, transposed=True)
+            peaks = np.abs(value).max(axis=1)
+            scales = np.where(peaks > 1e-30, peaks / np.float32(self.highest), np.float32(1)).astype(np.float32)
+            integers = np.rint(value / scales[:, None, :]).astype(np.int8)
+            base = f"{name}{self._mark}int8_t"
+            self._integers[key] = IntegerWeight(
+                numpy_helper.from_array(integers, base),
+                numpy_helper.from_array(scales, f"{base}_scale"),
+                numpy_helper.from_array(np.zeros(scales.shape, np.int8), f"{base}_zero"),
+                scales,
+            )
         return self._integers[key]
 
     def scaled(self, value: Floats, scales: Floats, axis: int | None, name: str) -> IntegerWeight:

@@ -65,22 +65,17 @@ class Session(ABC):
         if missing:
             raise BuildFailed(f"the model's input {missing[0]!r} is not among the samples {sorted(samples)}")
         count = min(len(samples[spec.name]) for spec in self.inputs)
+        fixed = False
         for spec in self.inputs:
             if samples[spec.name].ndim == len(spec.shape) and spec.shape and spec.shape[0] is not None:
-                batch = spec.shape[0]
+                batch, fixed = spec.shape[0], True
             elif samples[spec.name].ndim == len(spec.shape) + 1:
                 return [{s.name: s.rows(samples[s.name], i, i + 1) for s in self.inputs} for i in range(count)]
         feeds = []
         for start in range(0, count, batch):
             feed = {spec.name: spec.rows(samples[spec.name], start, start + batch) for spec in self.inputs}
-            feeds.append({name: self._filled(name, rows, batch) for name, rows in feed.items()})
+            feeds.append({name: _filled(rows, batch) for name, rows in feed.items()} if fixed else feed)
         return feeds
-
-    def _filled(self, name: str, rows: Array, batch: int) -> Array:
-        fixed = next(spec.shape[0] for spec in self.inputs if spec.name == name) is not None
-        if not fixed or len(rows) == batch:
-            return rows
-        return np.concatenate([rows, np.repeat(rows[-1:], batch - len(rows), axis=0)])
 
     def predict(self, samples: Arrays, *, batch: int = 1, workers: int = 1) -> dict[str, Array]:
         """Outputs for all samples, computed ``batch`` at a time as the device will, ``workers`` at once.
@@ -97,6 +92,10 @@ class Session(ABC):
         whole = all(samples[spec.name].ndim == len(spec.shape) for spec in self.inputs)
         join = np.concatenate if whole else np.stack
         return {spec.name: join([part[spec.name] for part in parts])[:count] for spec in self.outputs}
+
+
+def _filled(rows: Array, batch: int) -> Array:
+    return np.concatenate([rows, np.repeat(rows[-1:], batch - len(rows), axis=0)]) if len(rows) < batch else rows
 
 
 class Runtime(ABC):

@@ -31,11 +31,12 @@ class NullRuntime(Runtime):
 
         try:
             loaded = load_model(model)
+            inputs, outputs = input_specs(loaded), output_specs(loaded)
         except InvalidInput as error:
             raise BuildFailed(error.message, error.hint) from None
         content = model.read_bytes()
         seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
-        return _NullSession(input_specs(loaded), output_specs(loaded), len(content), threads, seed)
+        return _NullSession(inputs, outputs, len(content), threads, seed)
 
 
 class _NullSession(Session):
@@ -51,17 +52,17 @@ class _NullSession(Session):
         for spec in self.inputs:
             if spec.name not in feed:
                 raise BuildFailed(f"the model's input {spec.name!r} is missing")
-        batch = len(next(iter(feed.values()))) if feed else 1
+        batch = next((len(feed[spec.name]) for spec in self.inputs if spec.shape[:1] == (None,)), 1)
         rng = np.random.default_rng(self._seed)
-        return {
-            spec.name: rng.standard_normal([batch if i == 0 else dim or 1 for i, dim in enumerate(spec.shape)]).astype(
-                np.float32
-            )
-            for spec in self.outputs
-        }
+        return {spec.name: _drawn(rng, spec, batch) for spec in self.outputs}
 
     def time_ms(self, feed: Arrays) -> float:
         return float(self._ms * np.exp(0.01 * self._rng.standard_normal()))
 
     def close(self) -> None:
         return
+
+
+def _drawn(rng: np.random.Generator, spec: TensorSpec, batch: int) -> Array:
+    shape = [dim if dim is not None else (1 if axis else batch) for axis, dim in enumerate(spec.shape)]
+    return rng.standard_normal(shape).astype(spec.dtype)

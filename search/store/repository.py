@@ -10,7 +10,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any, Self
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound, ParetuneError
@@ -259,6 +259,11 @@ class Store:
             unfinished = Trial.job_id == lease.job_id, Trial.state.in_(_UNFINISHED)
             connection.execute(update(Trial).where(*unfinished).values(state=TrialState.PENDING))
             return statements.read_trials(connection, *unfinished)
+
+    def drop_unfinished(self, lease: Lease) -> None:
+        """Forgets the candidates that a job, now out of time, has proposed but never finished."""
+        with self._holding(lease) as connection:
+            connection.execute(delete(Trial).where(Trial.job_id == lease.job_id, Trial.state.in_(_UNFINISHED)))
 
     def finish_block(self, lease: Lease, strategy_state: Json) -> None:
         """Stores what the strategy knows after a block was told."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
 from collections.abc import Callable
@@ -130,6 +131,22 @@ def u_net_with_transposed_convolutions() -> onnx.ModelProto:
     grouped = b.op("ConvTranspose", y, b.weight(8, 3, 2, 2), b.bias(6), strides=[2, 2], group=2)
     b.norm(grouped, 6)
     b.nodes[-1].output[0] = "y"
+    b.output("y")
+    return b.model()
+
+
+@_animal(_normal(1, 4, 8, 8))
+def shuffle_net() -> onnx.ModelProto:
+    """Channels are split, shuffled, sliced and joined between the convolutions."""
+    b = Builder(17)
+    x = b.op("Relu", b.conv(b.input("x", [1, 4, 8, 8]), 4, 16))
+    left, right = b.ops("Split", x, outputs=2, axis=1)
+    right = b.op("Relu", b.conv(b.conv(right, 8, 8, 1), 8, 8, group=8))
+    y = b.op("Reshape", b.op("Concat", left, right, axis=1), b.const([1, 2, 8, 8, 8], np.int64))
+    y = b.op("Reshape", b.op("Transpose", y, perm=[0, 2, 1, 3, 4]), b.const([1, 16, 8, 8], np.int64))
+    ends = [b.const([start], np.int64) for start in (0, 12)]
+    y = b.op("Slice", y, *ends, b.const([1], np.int64))
+    b.op("Relu", b.conv(y, 12, 4), out="y")
     b.output("y")
     return b.model()
 
@@ -307,16 +324,25 @@ def _gelu(b: Builder, x: str) -> str:
     return b.op("Mul", b.op("Mul", x, inner), b.const(0.5))
 
 
+def _written_out(b: Builder, x: str, size: int) -> str:
+    """Layer normalisation as it was exported before there was an operator for it."""
+    centred = b.op("Sub", x, b.op("ReduceMean", x, axes=[-1]))
+    variance = b.op("ReduceMean", b.op("Pow", centred, b.const(2.0)), axes=[-1])
+    scaled = b.op("Div", centred, b.op("Sqrt", b.op("Add", variance, b.const(1e-5))))
+    return b.op("Add", b.op("Mul", scaled, b.const(np.ones(size))), b.bias(size))
+
+
 def _encoder(b: Builder, size: int = 32) -> onnx.ModelProto:
+    norm = b.layer_norm if b.opset >= 17 else functools.partial(_written_out, b)
     ids, given = b.input("ids", ["n", "t"], TensorProto.INT64), b.input("mask", ["n", "t"], TensorProto.INT64)
     x = b.op("Gather", b.weight(200, size, gain=8), ids)
-    x = b.layer_norm(x, size)
+    x = norm(x, size)
     mask = b.op("Cast", b.op("Unsqueeze", given, b.const([1, 2], np.int64)), to=TensorProto.FLOAT)
     mask = b.op("Mul", b.op("Sub", b.const(1.0), mask), b.const(-10000.0))
     for _ in range(2):
-        x = b.layer_norm(b.op("Add", x, attention(b, x, size, 4, mask)), size)
+        x = norm(b.op("Add", x, attention(b, x, size, 4, mask)), size)
         hidden = _gelu(b, b.linear(x, size, 2 * size))
-        x = b.layer_norm(b.op("Add", x, b.linear(hidden, 2 * size, size)), size)
+        x = norm(b.op("Add", x, b.linear(hidden, 2 * size, size)), size)
     b.op("Identity", x, out="y")
     b.output("y", shape=["n", "t", size])
     return b.model()
@@ -325,6 +351,11 @@ def _encoder(b: Builder, size: int = 32) -> onnx.ModelProto:
 @_animal(_ids(mask=True), layers=9)
 def encoder() -> onnx.ModelProto:
     return _encoder(Builder(17))
+
+
+@_animal(_ids(mask=True), layers=9)
+def encoder_opset_13() -> onnx.ModelProto:
+    return _encoder(Builder(13))
 
 
 @_animal(_ids(mask=True), layers=9)

@@ -1,0 +1,65 @@
+"""A device that answers as a test tells it to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+
+from evaluators.device import Device
+from evaluators.latency import Protocol
+from evaluators.measurement import Measurement
+from evaluators.runtimes.base import Arrays
+from hwprofiles import Profile, find_device
+
+Speed = Callable[[Path], float]
+"""The speed-up of a candidate's file; may raise what a real device raises."""
+
+
+class FakeDevice(Device):
+    """Measures by asking ``speed``; its intervals are ``half_width`` of the ratio wide on either side."""
+
+    def __init__(self, speed: Speed, *, profile: Profile | None = None, half_width: float = 0.01) -> None:
+        self.profile = profile or find_device("local-cpu")
+        self._speed, self._half_width = speed, half_width
+        self.asked: list[Path] = []
+
+    def measure(
+        self, baseline: Path, candidate: Path, sample: Arrays, *, protocol: Protocol, limit_s: float
+    ) -> Measurement:
+        self.asked.append(candidate)
+        ratio = self._speed(candidate)
+        return Measurement(
+            profile_digest=self.profile.digest,
+            runtime_version=self.profile.runtime_version,
+            baseline_ms=((1.0,) * 5,) * 20,
+            candidate_ms=((1.0 / ratio,) * 5,) * 20,
+            sessions=tuple(number // 5 for number in range(20)),
+            ratio=ratio,
+            ratio_ci95=(ratio * (1 - self._half_width), ratio * (1 + self._half_width)),
+            verdict="stable",
+        )
+
+    def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float) -> int:
+        return model.stat().st_size
+
+    def close(self) -> None:
+        pass
+
+
+def number_formats(path: Path) -> set[str]:
+    """How a file's layers are computed: ``uint8`` and ``int8`` name the activations of static layers."""
+    model = onnx.load(path)
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    found = set()
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear":
+            signed = kinds[node.input[2]] == onnx.TensorProto.INT8
+            found.add("int8" if signed else "uint8")
+        elif node.op_type in ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulInteger"):
+            found.add("dynamic")
+        elif node.op_type == "MatMulNBits":
+            bits = next(attribute.i for attribute in node.attribute if attribute.name == "bits")
+            found.add(f"{bits} bits")
+    return found

@@ -1,0 +1,69 @@
+"""Searches without Ray: their trials one after another in this process, for tests that ask about anything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from evaluators.latency import Protocol
+
+ANY_INTERVAL = Protocol(min_pairs=3, min_s=0.0, max_s=0.0, half_width=math.inf)
+"""A short measurement that is healthy however noisy the machine is."""
+
+
+class InlineSandbox:
+    """A sandbox whose calls happen here."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def call(self, function: Callable[..., Any], *args: Any, stage: str, limit_s: float) -> Any:
+        return function(*args)
+
+    def close(self) -> None:
+        pass
+
+
+def without_ray(monkeypatch: pytest.MonkeyPatch, *, prepare_here: bool = False) -> None:
+    """From now on a controller in this process works on its trials itself, and with ``prepare_here`` on all else."""
+    monkeypatch.setattr("search.cluster.local_cluster", _no_cluster)
+    monkeypatch.setattr("search.cluster.run_trials", run_trials)
+    if prepare_here:
+        monkeypatch.setattr("search.controller.Sandbox", InlineSandbox)
+
+
+def measuring_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on this process asks for short measurements, which no noise makes unhealthy."""
+    for user in ("search.trial", "search.workspace", "search.profiling"):
+        monkeypatch.setattr(f"{user}.Protocol", lambda: ANY_INTERVAL)
+
+
+@contextmanager
+def _no_cluster(parallel: int) -> Iterator[None]:
+    yield
+
+
+def run_trials(trainable: Any, parameters: dict[str, Any], searcher: Any, parallel: int) -> None:
+    """As :func:`search.cluster.run_trials`; of the trials in flight, the one that was begun last is finished first."""
+    worker = trainable.__new__(trainable)  # Tune's own constructor is not wanted
+    worker.setup({}, **parameters)
+    begun, running, over = 0, [], False
+    try:
+        while running or not over:
+            while not over and len(running) < parallel:
+                config = searcher.suggest(str(begun))
+                over = config == searcher.FINISHED
+                if over or config is None:
+                    break
+                running.append((str(begun), config))
+                begun += 1
+            if running:
+                trial_id, config = running.pop()
+                worker.reset_config(config)
+                searcher.on_trial_complete(trial_id, worker.step())
+    finally:
+        worker.cleanup()

@@ -1,0 +1,61 @@
+"""Writes small jobs: a classifier of a few matrix products with its data, and job files for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import yaml
+from onnx_builder import Builder
+
+INPUTS, HIDDEN, CLASSES = 16, 32, 10
+
+
+def classifier(layers: int = 3, *, seed: int = 0, input_name: str = "x", batch: int | str = "n") -> onnx.ModelProto:
+    """``layers`` hidden layers and a last one, each a decision of its own in every precision."""
+    builder = Builder(17, seed=seed)
+    x = builder.input(input_name, [batch, INPUTS])
+    for number in range(layers):
+        x = builder.op("Relu", builder.linear(x, HIDDEN if number else INPUTS, HIDDEN))
+    builder.op("MatMul", x, builder.weight(HIDDEN, CLASSES), out="logits")
+    builder.output("logits", shape=[batch, CLASSES])
+    return builder.model()
+
+
+def samples(count: int = 80, *, seed: int = 0) -> dict[str, Any]:
+    """Inputs and labels for :func:`classifier`."""
+    rng = np.random.default_rng(seed)
+    return {
+        "x": rng.standard_normal((count, INPUTS)).astype(np.float32),
+        "labels": rng.integers(0, CLASSES, count),
+    }
+
+
+def write_classifier(folder: Path, *, layers: int = 3, count: int = 80) -> None:
+    """``model.onnx`` and ``samples.npz`` in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(classifier(layers), folder / "model.onnx")
+    np.savez(folder / "samples.npz", **samples(count))
+
+
+def spec(**fields: Any) -> dict[str, Any]:
+    """A job on the modelled device, as a job file holds it; fields given replace its own."""
+    return {
+        "version": 1,
+        "name": "small",
+        "task": {"name": "onnx", "options": {"model": "model.onnx", "data": "samples.npz"}},
+        "devices": ["dry-run"],
+        "strategy": {"name": "nsga2", "options": {"population": 8}},
+        "budget": {"trials": 16},
+        "seed": 0,
+    } | fields
+
+
+def write_job(folder: Path, name: str = "job.yaml", **fields: Any) -> Path:
+    """A job file, and beside it the model and data of its task."""
+    write_classifier(folder)
+    path = folder / name
+    path.write_text(yaml.safe_dump(spec(**fields), sort_keys=False))
+    return path

@@ -1,0 +1,80 @@
+"""Every error says what is wrong and how to mend it, also after it came from another process."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from hwprofiles import errors
+from hwprofiles.errors import CandidateError, ParetuneError
+
+# As the module draws it.
+EXIT_CODES = {
+    "ParetuneError": 4,
+    "InvalidInput": 2,
+    "NotFound": 3,
+    "DeviceUnavailable": 5,
+    "StorageError": 4,
+    "CandidateError": 4,
+    "BuildFailed": 4,
+    "UnsupportedOp": 4,
+    "StageTimeout": 4,
+    "OutOfMemory": 4,
+    "ProcessCrashed": 4,
+    "UnhealthyMeasurement": 4,
+}
+STATES = {
+    "BuildFailed": "build_failed",
+    "UnsupportedOp": "unsupported_op",
+    "StageTimeout": "timeout",
+    "OutOfMemory": "out_of_memory",
+    "ProcessCrashed": "crashed",
+    "UnhealthyMeasurement": "unhealthy_measurement",
+}
+
+
+def _family(kind: type[ParetuneError]) -> set[type[ParetuneError]]:
+    return {kind}.union(*(_family(sub) for sub in kind.__subclasses__() if sub.__module__ == errors.__name__))
+
+
+@pytest.fixture(params=EXIT_CODES)
+def kind(request: pytest.FixtureRequest) -> type[ParetuneError]:
+    found = getattr(errors, request.param)
+    assert issubclass(found, ParetuneError)
+    return found
+
+
+def test_the_tree_is_as_drawn() -> None:
+    assert {found.__name__ for found in _family(ParetuneError)} == set(EXIT_CODES)
+    assert {found.__name__ for found in _family(CandidateError)} == {"CandidateError", *STATES}
+
+
+def test_the_drawing_shows_every_class() -> None:
+    drawing = errors.__doc__ or ""
+    assert all(name in drawing for name in EXIT_CODES)
+    assert all(state in drawing for state in STATES.values())
+
+
+def test_exit_codes(kind: type[ParetuneError]) -> None:
+    assert kind.exit_code == EXIT_CODES[kind.__name__]
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_states(name: str) -> None:
+    assert getattr(errors, name).state == STATES[name]
+
+
+def test_message_and_hint(kind: type[ParetuneError]) -> None:
+    error = kind("the disk is full", "free some space")
+    assert (error.message, error.hint, str(error)) == ("the disk is full", "free some space", "the disk is full")
+    assert kind("alone").hint == ""
+
+
+@pytest.mark.parametrize("trip", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
+def test_it_travels_whole(kind: type[ParetuneError], trip: object) -> None:
+    assert callable(trip)
+    again = trip(kind("the disk is full", "free some space"))
+    assert type(again) is kind
+    assert (again.message, again.hint) == ("the disk is full", "free some space")

@@ -1,0 +1,277 @@
+"""A job from the queue to its front, without Ray: what the controller promises whoever works on the trials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inline_search import run_trials, without_ray
+from small_jobs import spec, write_classifier
+
+from dashboards.documents import front_document
+from hwprofiles import DEVICES
+from hwprofiles.errors import InvalidInput, ParetuneError
+from search.controller import Controller, submit
+from search.folders import default_database, job_folder
+from search.job import parse_job
+from search.progress import Status, Watcher
+from search.states import JobState, TrialState
+from search.store import JobBusy, StaleLease, Store, this_process
+
+Submit = Callable[..., str]
+
+
+@pytest.fixture
+def store(home: Path) -> Iterator[Store]:
+    with Store(default_database()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def new_job(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Submit:
+    """Queues a small job; controllers of this test work without Ray."""
+    without_ray(monkeypatch, prepare_here=True)
+    write_classifier(tmp_path)
+
+    def create(**fields: Any) -> str:
+        return submit(store, parse_job(spec(**fields), folder=tmp_path), tmp_path)
+
+    return create
+
+
+class Recorder(Watcher):
+    """Keeps what it is told; ``act`` is called with each status."""
+
+    def __init__(self, act: Callable[[Status], None] = lambda status: None) -> None:
+        self.seen: list[Status] = []
+        self.act = act
+
+    def update(self, status: Status) -> None:
+        self.seen.append(status)
+        self.act(status)
+
+
+class Stop(Exception):
+    """Something that nobody foresaw."""
+
+
+def anonymous(document: dict[str, Any]) -> str:
+    """A front without what is new in every job: ids and times."""
+    names = {member["candidate_id"]: f"trial {member['trial']}" for member in document["front"] + document["contenders"]}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items() if k not in ("job_id", "wall_s", "model_path")}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return names.get(value, value) if isinstance(value, str) else value
+
+    return json.dumps(plain(document))
+
+
+class TestDeterminism:
+    def test_a_job_gives_the_same_front_again(self, store: Store, new_job: Submit) -> None:
+        fronts = []
+        for _ in range(2):
+            job_id = new_job(budget={"trials": 40})
+            Controller(store, job_id).run()
+            fronts.append(anonymous(front_document(store, job_id)))
+        assert fronts[0] == fronts[1]
+
+    @pytest.mark.parametrize("strategy", ["nsga2", "random"])
+    def test_the_order_of_finishing_changes_nothing(self, store: Store, new_job: Submit, strategy: str) -> None:
+        decisions = []
+        for parallel in (1, 3):
+            job_id = new_job(budget={"trials": 30, "parallel": parallel}, strategy={"name": strategy})
+            Controller(store, job_id).run()
+            decisions.append([row.decisions for row in store.trials(job_id)])
+        assert len(decisions[0]) == 30
+        assert decisions[0] == decisions[1]
+
+    def test_another_seed_gives_other_candidates(self, store: Store, new_job: Submit) -> None:
+        decisions = []
+        for seed in (0, 1):
+            job_id = new_job(seed=seed, budget={"trials": 40})
+            Controller(store, job_id).run()
+            decisions.append([row.decisions for row in store.trials(job_id)])
+        assert decisions[0] != decisions[1]
+
+
+class TestBudget:
+    def test_a_small_space_is_tried_once_over(self, store: Store, new_job: Submit) -> None:
+        job_id = new_job(space={"precision": {"choices": ["fp32", "int8"]}}, budget={"trials": 100})
+        Controller(store, job_id).run()
+        rows = store.trials(job_id)
+        assert len({row.digest for row in rows}) == len(rows) == 2**4
+        assert [row.number for row in rows] == list(range(16))
+
+    @pytest.mark.parametrize("parallel", [1, 2, 3])
+    def test_out_of_time_within_a_block(
+        self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch, parallel: int
+    ) -> None:
+        job_id = new_job(budget={"trials": 40, "minutes": 1, "parallel": parallel})
+
+        def finished() -> int:
+            return sum(row.state.finished for row in store.trials(job_id))
+
+        monkeypatch.setattr(Controller, "_out_of_time", lambda controller: finished() >= 3)
+        assert Controller(store, job_id).run() is JobState.DONE
+        assert 3 <= finished() <= 3 + parallel
+        document = front_document(store, job_id)
+        assert document["front"]
+        assert document["final"]
+        assert document["trials"]["running"] == 0
+
+    def test_no_time_at_all_still_ends_well(self, store: Store, new_job: Submit) -> None:
+        job_id = new_job(budget={"trials": 40, "minutes": 1e-9})
+        assert Controller(store, job_id).run() is JobState.DONE
+        document = front_document(store, job_id)
+        assert (document["front"], document["nearest_miss"]) == ([], None)
+        assert document["baseline"]["metrics"]["latency_ms"]["p50"] > 0
+
+
+class TestInfeasible:
+    def test_nothing_feasible_gives_the_nearest_miss(self, store: Store, new_job: Submit) -> None:
+        job_id = new_job(constraints=["speedup >= 100"])
+        assert Controller(store, job_id).run() is JobState.DONE
+        document = front_document(store, job_id)
+        assert document["front"] == []
+        assert document["trials"]["infeasible"] == 16
+        miss = document["nearest_miss"]
+        fastest = max(store.trials(job_id), key=lambda row: row.metrics["speedup"]["ratio"])
+        assert (miss["candidate_id"], miss["reason"]) == (fastest.candidate_id, "breaks speedup >= 100")
+        assert {row.state for row in store.trials(job_id)} == {TrialState.INFEASIBLE}
+
+    def test_a_metric_that_nothing_gives_is_refused_before_the_search(self, store: Store, new_job: Submit) -> None:
+        job_id = new_job(objectives=[{"metric": "wit", "direction": "max"}])
+        with pytest.raises(InvalidInput, match=r"objectives: .* 'wit'") as caught:
+            Controller(store, job_id).run()
+        assert "cosine" in caught.value.hint
+        assert store.job(job_id).state is JobState.FAILED
+        assert store.trials(job_id) == []
+
+
+class TestInterruption:
+    def test_it_is_resumed_to_the_same_front(self, store: Store, new_job: Submit) -> None:
+        whole, parts = new_job(), new_job()
+        Controller(store, whole).run()
+
+        def interrupt(status: Status) -> None:
+            if status.finished:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            Controller(store, parts, Recorder(interrupt)).run()
+        before = store.job(parts)
+        assert before.state is JobState.INTERRUPTED
+        recorded = [row for row in store.trials(parts) if row.state.finished]
+        assert 0 < len(recorded) < 16
+        assert Controller(store, parts).run() is JobState.DONE
+        assert anonymous(front_document(store, parts)) == anonymous(front_document(store, whole))
+        assert store.trials(parts)[: len(recorded)] == recorded
+        assert store.job(parts).wall_s > before.wall_s
+
+    def test_a_failed_preparation_is_resumed_once_mended(self, store: Store, new_job: Submit, tmp_path: Path) -> None:
+        job_id = new_job()
+        (tmp_path / "samples.npz").rename(tmp_path / "elsewhere.npz")
+        with pytest.raises(InvalidInput, match=r"samples\.npz does not exist"):
+            Controller(store, job_id).run()
+        failed = store.job(job_id)
+        assert (failed.state, failed.finished_at is not None) == (JobState.FAILED, True)
+        assert "samples.npz" in (failed.error or "")
+        assert failed.hint
+        (tmp_path / "elsewhere.npz").rename(tmp_path / "samples.npz")
+        assert Controller(store, job_id).run() is JobState.DONE
+        assert store.job(job_id).error is None
+
+    def test_the_unforeseen_leaves_the_job_failed(
+        self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise Stop("no more processes can be started")
+
+        job_id = new_job()
+        monkeypatch.setattr("search.cluster.run_trials", fail)
+        with pytest.raises(Stop):
+            Controller(store, job_id).run()
+        failed = store.job(job_id)
+        assert failed.state is JobState.FAILED
+        assert "no more processes" in (failed.error or "")
+        monkeypatch.setattr("search.cluster.run_trials", run_trials)
+        assert Controller(store, job_id).run() is JobState.DONE
+
+    def test_another_device_than_it_began_on(
+        self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = new_job()
+        from dataclasses import replace
+
+        dry_run = DEVICES["dry-run"]
+        monkeypatch.setitem(
+            DEVICES, "dry-run", lambda threads, batch: replace(dry_run(threads, batch), runtime_version="2")
+        )
+        with pytest.raises(ParetuneError, match="no longer what this job measured on"):
+            Controller(store, job_id).run()
+
+
+class TestLease:
+    def test_a_job_that_is_run_is_refused(self, store: Store, new_job: Submit) -> None:
+        job_id = new_job()
+        store.lease_job(job_id, this_process() | {"host": "elsewhere.example", "pid": 7})
+        with pytest.raises(JobBusy, match=r"process 7@elsewhere\.example"):
+            Controller(store, job_id).run()
+        assert store.job(job_id).state is JobState.QUEUED
+
+    def test_a_controller_that_lost_its_lease_writes_nothing_more(
+        self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = new_job(budget={"trials": 40})
+        taken = []
+
+        def take_over(status: Status) -> None:
+            if status.finished and not taken:
+                monkeypatch.setattr("search.store.repository.has_died", lambda owner: True)
+                taken.append(store.lease_job(job_id, this_process() | {"pid": 1}))
+
+        with pytest.raises(StaleLease):
+            Controller(store, job_id, Recorder(take_over)).run()
+        rows = store.trials(job_id)
+        assert sum(row.state.finished for row in rows) < 40
+        assert store.job(job_id).state is JobState.RUNNING
+        store.set_job_state(taken[0], JobState.INTERRUPTED)
+
+
+class TestTelling:
+    def test_a_watcher_sees_phases_counts_and_time_left(self, store: Store, new_job: Submit) -> None:
+        watcher = Recorder()
+        Controller(store, new_job(), watcher).run()
+        phases = [status.phase for status in watcher.seen]
+        assert list(dict.fromkeys(phases)) == ["preparing", "searching"]
+        counts = [status.finished for status in watcher.seen if status.finished]
+        assert counts == sorted(counts)
+        last = watcher.seen[-1]
+        assert (last.trials, last.finished, last.failed, last.seconds_left) == (16, 16, 0, 0)
+        assert last.front > 0
+        assert last.best_speedup is not None
+        assert dict(last.states) == {"done": 16}
+
+    def test_versions_of_the_front_are_kept(self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("search.controller.FRONT_EVERY_S", 0.0)
+        job_id = new_job()
+        Controller(store, job_id).run()
+        versions = []
+        while (front := store.front(job_id, len(versions) + 1)) is not None:
+            versions.append(front)
+        assert len(versions) > 2
+        volumes = [version["hypervolume"]["value"] for version in versions]
+        assert volumes == sorted(volumes)
+        assert [version["final"] for version in versions] == [False] * (len(versions) - 1) + [True]
+
+
+def test_a_modelled_job_leaves_no_files(store: Store, new_job: Submit) -> None:
+    job_id = new_job()
+    Controller(store, job_id).run()
+    assert list(job_folder(job_id).glob("*.onnx")) == []

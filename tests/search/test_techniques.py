@@ -1,0 +1,343 @@
+"""What every technique promises, and what the devices' answers make of a space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from fake_device import FakeDevice, Speed, number_formats
+from onnx_menagerie import ANIMALS
+from small_jobs import classifier, samples
+
+from evaluators.calibration import run_once
+from evaluators.device import Device
+from evaluators.graph_cleanup import prepared
+from evaluators.layers import layer_groups
+from evaluators.onnx_model import serialized
+from hwprofiles import Precision, digest_of, find_device
+from hwprofiles.errors import InvalidInput, ProcessCrashed, UnsupportedOp
+from search.job import validate_options
+from search.techniques import TECHNIQUES, Draft, GraphTechnique, PrecisionTechnique, Subject, Technique
+
+Feed = dict[str, np.ndarray]
+
+
+def subject_of(model: onnx.ModelProto, feeds: list[Feed], cache: Path, **changes: Any) -> Subject:
+    clean = prepared(model)
+    subject = Subject(
+        model=clean,
+        groups=layer_groups(clean, {name: list(values.shape) for name, values in feeds[0].items()}),
+        digest=digest_of(["a model", clean.SerializeToString(deterministic=True).hex()]),
+        sample=feeds[0],
+        calibration_batches=lambda count: feeds,
+        cache=cache,
+        profile=find_device("local-cpu"),
+        wanted=frozenset(),
+    )
+    return replace(subject, **changes)
+
+
+def dense_feeds() -> list[Feed]:
+    rows = samples(32)["x"]
+    return [{"x": rows[start : start + 8]} for start in range(0, 32, 8)]
+
+
+class TechniqueConformance:
+    """A technique's test class subclasses this and gives a ``subject`` that the technique has something to decide for.
+
+    ``stays`` are decisions' names to expect; every choice of each is tried on that subject.
+    """
+
+    kind: type[Technique]
+    options: dict[str, Any] = {}  # noqa: RUF012 - never written to
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Subject:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def new(self, subject: Subject) -> Callable[..., Technique]:
+        def create(**options: Any) -> Technique:
+            return self.kind(subject, validate_options(self.kind.Options, self.options | options, "space"))
+
+        return create
+
+    def test_it_is_registered_once(self) -> None:
+        assert [name for name, kind in TECHNIQUES.items() if kind is self.kind] != []
+
+    def test_decisions_are_sound(self, new: Callable[..., Technique]) -> None:
+        decisions = new().decisions(None)
+        assert decisions
+        assert len({decision.name for decision in decisions}) == len(decisions)
+        for decision in decisions:
+            assert len(decision.choices) > 1
+            assert len(set(decision.choices)) == len(decision.choices)
+        assert new().decisions(None) == decisions
+
+    def test_first_choices_leave_the_model_as_it_is(self, new: Callable[..., Technique], subject: Subject) -> None:
+        technique = new()
+        draft = Draft(subject.model, subject.groups)
+        first = {decision.name: decision.choices[0] for decision in technique.decisions(None)}
+        assert serialized(technique.apply(draft, first).model) == serialized(subject.model)
+        assert technique.apply(draft, first).groups == subject.groups
+
+    def test_every_choice_gives_a_model_that_runs(self, new: Callable[..., Technique], subject: Subject) -> None:
+        technique = new()
+        draft = Draft(subject.model, subject.groups)
+        expected = run_once(subject.model, subject.sample)
+        for values in self.assignments(technique):
+            found = run_once(technique.apply(draft, values).model, subject.sample)
+            assert {name: value.shape for name, value in found.items()} == {
+                name: value.shape for name, value in expected.items()
+            }
+            assert all(np.isfinite(value).all() for value in found.values())
+
+    def test_the_draft_is_left_untouched(self, new: Callable[..., Technique], subject: Subject) -> None:
+        before = serialized(subject.model)
+        draft = Draft(subject.model, subject.groups)
+        technique = new()
+        for values in self.assignments(technique):
+            technique.apply(draft, values)
+        assert serialized(draft.model) == before
+        assert draft.groups == subject.groups
+        assert draft.model is subject.model
+
+    def test_the_same_values_give_the_same_bytes(self, new: Callable[..., Technique], subject: Subject) -> None:
+        draft = Draft(subject.model, subject.groups)
+        used = new()
+        assignments = self.assignments(used)
+        first = [serialized(used.apply(draft, values).model) for values in assignments]
+        again = [serialized(used.apply(draft, values).model) for values in reversed(assignments)][::-1]
+        fresh = [serialized(new().apply(draft, dict(reversed(values.items()))).model) for values in assignments]
+        assert first == again == fresh
+        assert len(set(first)) > 1
+
+    def test_values_of_others_are_ignored(self, new: Callable[..., Technique], subject: Subject) -> None:
+        draft = Draft(subject.model, subject.groups)
+        assert serialized(new().apply(draft, {"width": "half"}).model) == serialized(subject.model)
+
+    def test_unknown_options_are_refused(self, new: Callable[..., Technique]) -> None:
+        with pytest.raises(InvalidInput, match="unknown key 'wit'"):
+            new(wit=1)
+
+    def test_answers_can_be_stored(self, new: Callable[..., Technique]) -> None:
+        technique = new()
+        technique.decisions(FakeDevice(lambda path: 2.0))
+        assert json.loads(json.dumps(technique.answers, allow_nan=False)) is not None
+
+    def assignments(self, technique: Technique) -> list[dict[str, str]]:
+        """Every value everywhere that it is possible, and each decision's last value alone."""
+        decisions = technique.decisions(None)
+        first = {decision.name: decision.choices[0] for decision in decisions}
+        values = dict.fromkeys(value for decision in decisions for value in decision.choices)
+        uniform = [
+            {d.name: value if value in d.choices else d.choices[0] for d in decisions} for value in values
+        ]  # fmt: skip
+        return [*uniform, *(first | {d.name: d.choices[-1]} for d in decisions)]
+
+
+class TestGraph(TechniqueConformance):
+    kind = GraphTechnique
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Subject:
+        animal = ANIMALS["encoder"]
+        return subject_of(animal.build(), animal.feeds(2), tmp_path)
+
+    def test_there_is_one_decision(self, new: Callable[..., Technique]) -> None:
+        (decision,) = new().decisions(None)
+        assert (decision.name, decision.choices) == ("graph", ("plain", "fused"))
+
+    def test_fused_computes_the_same(self, new: Callable[..., Technique], subject: Subject) -> None:
+        fused = new().apply(Draft(subject.model, subject.groups), {"graph": "fused"})
+        assert serialized(fused.model) != serialized(subject.model)
+        assert {group.name for group in fused.groups} <= {group.name for group in subject.groups}
+        expected, found = run_once(subject.model, subject.sample), run_once(fused.model, subject.sample)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-3)
+
+    def test_one_choice_is_no_decision(self, new: Callable[..., Technique]) -> None:
+        assert new(choices=["plain"]).decisions(None) == []
+
+    def test_where_nothing_can_be_fused_there_is_nothing_to_decide(self, tmp_path: Path) -> None:
+        technique = GraphTechnique(subject_of(classifier(), dense_feeds(), tmp_path), GraphTechnique.Options())
+        assert technique.decisions(None) == []
+        draft = Draft(technique.subject.model, technique.subject.groups)
+        assert technique.apply(draft, {"graph": "fused"}) is draft
+
+
+class TestPrecision(TechniqueConformance):
+    kind = PrecisionTechnique
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Subject:
+        return subject_of(classifier(2), dense_feeds(), tmp_path)
+
+    def test_without_a_device_every_precision_is_offered(self, new: Callable[..., Technique]) -> None:
+        decisions = new().decisions(None)
+        assert len(decisions) == 3
+        assert all(decision.choices == tuple(Precision) for decision in decisions)
+        assert all(decision.name.startswith("precision:") for decision in decisions)
+
+    def test_choices_narrow_the_space(self, new: Callable[..., Technique]) -> None:
+        decisions = new(choices=["fp32", "int8"]).decisions(None)
+        assert {decision.choices for decision in decisions} == {("fp32", "int8")}
+        assert new(choices=["fp32"]).decisions(None) == []
+
+    def test_several_calibrations_are_a_decision(self, new: Callable[..., Technique], subject: Subject) -> None:
+        technique = new(calibration=["minmax", "percentile"], choices=["fp32", "int8"])
+        *layers, calibration = technique.decisions(None)
+        assert (calibration.name, calibration.choices) == ("calibration", ("minmax", "percentile"))
+        draft = Draft(subject.model, subject.groups)
+        values = {decision.name: "int8" for decision in layers}
+        minmax, percentile = (technique.apply(draft, values | {"calibration": m}) for m in calibration.choices)
+        assert serialized(minmax.model) != serialized(percentile.model)
+        assert len(new(calibration="entropy").decisions(None)) == 3
+
+    def test_a_calibration_is_kept_for_other_jobs(self, new: Callable[..., Technique], subject: Subject) -> None:
+        draft = Draft(subject.model, subject.groups)
+        values = {decision.name: "int8" for decision in new().decisions(None)}
+        first = new().apply(draft, values)
+
+        def never(count: int) -> list[Feed]:
+            raise AssertionError("calibrated again")
+
+        again = self.kind(replace(subject, calibration_batches=never), self.kind.Options())
+        assert serialized(again.apply(draft, values).model) == serialized(first.model)
+
+
+def speeds(**by_format: float | Exception) -> Speed:
+    """The speed-up, or the failure, of a layer in each number format."""
+
+    def speed(path: Path) -> float:
+        (kind,) = number_formats(path)
+        answer = by_format[kind.replace(" ", "_").replace("4", "four").replace("8_", "eight_")]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return speed
+
+
+ALL_FASTER = {"uint8": 3.0, "int8": 2.0, "dynamic": 2.0, "eight_bits": 1.5, "four_bits": 1.2}
+
+
+class TestDeviceAnswers:
+    """A space holds what pays on the device."""
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Subject:
+        return subject_of(classifier(2), dense_feeds(), tmp_path)
+
+    def ask(
+        self, subject: Subject, answers: dict[str, Any], **options: Any
+    ) -> tuple[PrecisionTechnique, tuple[str, ...], FakeDevice]:
+        technique = PrecisionTechnique(subject, validate_options(PrecisionTechnique.Options, options, "space"))
+        device = FakeDevice(speeds(**ALL_FASTER | answers))
+        choices = {decision.choices for decision in technique.decisions(device)}
+        assert len(choices) <= 1
+        return technique, next(iter(choices), ()), device
+
+    def test_what_is_faster_stays(self, subject: Subject) -> None:
+        assert self.ask(subject, {})[1] == tuple(Precision)
+
+    def test_what_is_slower_is_dropped(self, subject: Subject) -> None:
+        assert self.ask(subject, {"four_bits": 0.8})[1] == ("fp32", "int8", "int8_dynamic", "int8_weight")
+
+    def test_what_may_be_no_slower_stays(self, subject: Subject) -> None:
+        """The interval of 0.995 ± 1 % holds 1."""
+        assert "int4_weight" in self.ask(subject, {"four_bits": 0.995})[1]
+
+    @pytest.mark.parametrize("wanted", ["size_bytes", "peak_memory_bytes"])
+    def test_what_is_slower_stays_where_size_is_wanted(self, subject: Subject, wanted: str) -> None:
+        smaller = replace(subject, wanted=frozenset({wanted}))
+        assert "int4_weight" in self.ask(smaller, {"four_bits": 0.5})[1]
+
+    @pytest.mark.parametrize("failure", [UnsupportedOp("no kernel"), ProcessCrashed("died 3 times")])
+    def test_what_does_not_run_is_dropped(self, subject: Subject, failure: Exception) -> None:
+        technique, choices, _ = self.ask(subject, {"eight_bits": failure})
+        assert choices == ("fp32", "int8", "int8_dynamic", "int4_weight")
+        reasons = [answer["reason"] for answer in technique.answers if answer["precision"] == "int8_weight"]
+        assert reasons
+        assert all(str(failure) in reason for reason in reasons)
+
+    def test_what_does_not_run_is_dropped_even_where_size_is_wanted(self, subject: Subject) -> None:
+        smaller = replace(subject, wanted=frozenset({"size_bytes"}))
+        assert "int8_weight" not in self.ask(smaller, {"eight_bits": UnsupportedOp("no kernel")})[1]
+
+    def test_nothing_that_pays_leaves_nothing_to_decide(self, subject: Subject) -> None:
+        slower = dict.fromkeys(ALL_FASTER, 0.5)
+        assert self.ask(subject, slower)[1] == ()
+
+    def test_a_layer_that_pays_keeps_the_precision_for_all(self, subject: Subject) -> None:
+        technique = PrecisionTechnique(subject, PrecisionTechnique.Options())
+        first: list[Path] = []
+
+        def only_the_first_layer(path: Path) -> float:
+            size = (path.parent / "baseline.onnx").stat().st_size
+            first.append(path)
+            return 2.0 if size == largest else 0.5
+
+        sizes: list[int] = []
+        PrecisionTechnique(replace(subject, cache=subject.cache / "sizes"), PrecisionTechnique.Options()).decisions(
+            FakeDevice(lambda path: sizes.append((path.parent / "baseline.onnx").stat().st_size) or 1.0)
+        )
+        largest = max(sizes)
+        assert largest > min(sizes)
+        decisions = technique.decisions(FakeDevice(only_the_first_layer))
+        assert {decision.choices for decision in decisions} == {tuple(Precision)}
+
+    @pytest.mark.parametrize(("uint8", "int8", "liked"), [(3.0, 2.0, "uint8"), (0.7, 2.5, "int8"), (0.6, 0.7, "int8")])
+    def test_the_device_chooses_the_activations(
+        self, subject: Subject, tmp_path: Path, uint8: float, int8: float, liked: str
+    ) -> None:
+        technique, choices, _ = self.ask(subject, {"uint8": uint8, "int8": int8})
+        assert ("int8" in choices) == (max(uint8, int8) > 1)
+        self.check_activations(technique, subject, tmp_path, liked)
+        # Another process of the job, which asks nobody, builds the same.
+        self.check_activations(PrecisionTechnique(subject, technique.options), subject, tmp_path, liked)
+
+    def test_activations_that_do_not_run_are_not_chosen(self, subject: Subject, tmp_path: Path) -> None:
+        technique, choices, _ = self.ask(subject, {"uint8": UnsupportedOp("no kernel"), "int8": 1.1})
+        assert "int8" in choices
+        self.check_activations(technique, subject, tmp_path, "int8")
+
+    def test_activations_that_are_given_are_not_asked_about(self, subject: Subject, tmp_path: Path) -> None:
+        technique, _, device = self.ask(subject, {"uint8": 9.0, "int8": 2.0}, activations="int8", choices=["fp32", "int8"])
+        assert {answer["activations"] for answer in technique.answers} == {"int8"}
+        assert len(device.asked) == len(technique.answers)
+        self.check_activations(technique, subject, tmp_path, "int8")
+
+    def test_answers_are_remembered_for_the_device(self, subject: Subject) -> None:
+        asked = self.ask(subject, {})[2].asked
+        assert asked
+        technique, choices, device = self.ask(subject, dict.fromkeys(ALL_FASTER, 0.1))
+        assert device.asked == []
+        assert choices == tuple(Precision)
+        assert len(technique.answers) == len(asked)
+        elsewhere = replace(find_device("local-cpu"), processor="another")
+        another = FakeDevice(speeds(**dict.fromkeys(ALL_FASTER, 0.1)), profile=elsewhere)
+        assert PrecisionTechnique(subject, technique.options).decisions(another) == []
+
+    def check_activations(self, technique: Technique, subject: Subject, tmp_path: Path, liked: str) -> None:
+        values = {f"precision:{group.name}": "int8" for group in subject.groups}
+        built = technique.apply(Draft(subject.model, subject.groups), values)
+        onnx.save(built.model, tmp_path / "built.onnx")
+        assert number_formats(tmp_path / "built.onnx") == {liked}
+
+
+def test_a_device_is_asked_only_by_techniques_that_need_it(tmp_path: Path) -> None:
+    class Untouchable(FakeDevice):
+        def measure(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("asked")
+
+    device: Device = Untouchable(lambda path: 1.0)
+    technique = GraphTechnique(subject_of(classifier(), dense_feeds(), tmp_path), GraphTechnique.Options())
+    assert technique.decisions(device) == []
+    assert technique.answers == []
