@@ -314,7 +314,7 @@ def profile(
     )
     if "speedup" in document:
         low, high = document["speedup"]["ci95"]
-        out.print(f"{document['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}] as fast as {against}")
+        out.print(f"{document['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}] as fast as {against}", soft_wrap=True)
     out.print(f"peak memory {document['peak_memory_bytes'] / 1e6:.1f} MB, file {document['size_bytes'] / 1e6:.2f} MB")
     print_rows("", document["operators"], {"operator": "operator", "count": "count"}, "")
 

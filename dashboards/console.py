@@ -67,7 +67,7 @@ class ProgressBar(Watcher):
         if said != self._said or now - self._said_at >= _QUIET_S:
             self._said, self._said_at = said, now
             done = f"{status.finished}/{status.trials} " if status.finished else ""
-            err.print(f"{status.phase}: {done}{figures}", soft_wrap=True)
+            err.print(": ".join(part for part in (status.phase, done + figures) if part), soft_wrap=True)
 
     def say(self, text: str) -> None:
         """One line of what is going on."""

@@ -271,9 +271,10 @@ class JobReport:
         """Candidates by outcome: ``done`` have met every constraint, ``infeasible`` are measured but have not."""
         states = [trial.state for trial in self.trials]
         done, infeasible = states.count(TrialState.DONE), states.count(TrialState.INFEASIBLE)
-        running = sum(not state.finished for state in states)
-        failed = len(states) - done - infeasible - running
-        return {"done": done, "failed": failed, "infeasible": infeasible, "running": running}
+        pending = states.count(TrialState.PENDING)
+        running = sum(not state.finished for state in states) - pending
+        failed = len(states) - done - infeasible - running - pending
+        return {"done": done, "failed": failed, "infeasible": infeasible, "running": running, "pending": pending}
 
     def best_speedup(self) -> float | None:
         """The greatest speed-up on the front."""

@@ -24,7 +24,7 @@ from hwprofiles.precision import Precision
 
 Array = NDArray[np.generic]
 
-MODEL_TYPES = ("bert", "gpt2", "vit", "clip", "bart")
+MODEL_TYPES = ("bert", "gpt2", "clip")
 """The kinds of transformer that are tried, in this order; the first whose attention is recognised is taken."""
 
 TOLERANCE = 1e-3

@@ -22,8 +22,12 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Every node has a name, constants are initializers, Identity and inference Dropout are gone; batch normalisation,
     constant scales and shifts and zero padding are folded into the convolution before or after them; means over all
-    spatial axes are GlobalAveragePool; a matrix product and its bias are one Gemm, with alpha and beta 1; shapes are
-    inferred. The source stays as it is, and preparing twice changes nothing more.
+    spatial axes are GlobalAveragePool; a matrix product and its bias are one Gemm, with alpha and beta 1. The source
+    stays as it is, and preparing twice changes nothing more.
+
+    No shapes are written into the model beyond those that it came with: with more of them ONNX Runtime finds more to
+    merge, SkipLayerNormalization for one, which is slower on CPUs than what it replaces (see
+    :func:`evaluators.fusion.separate_norms`). The baseline is to be as fast as its owner's file.
 
     Raises:
         InvalidInput: as :func:`evaluators.onnx_model.supported` does.
@@ -43,10 +47,10 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     folding.fold_gemm_factors(copy.graph)
     _drop_unused(copy.graph)
     copy = named(copy)
-    inferred = inferred_graph(copy, {}, first=None)
-    weights = {tensor.name for tensor in copy.graph.initializer}
+    made = {name for node in copy.graph.node for name in node.output}
+    declared = [value for value in model.graph.value_info if value.name in made]
     del copy.graph.value_info[:]
-    copy.graph.value_info.extend(value for value in inferred.value_info if value.name not in weights)
+    copy.graph.value_info.extend(declared)
     return copy
 
 

@@ -59,8 +59,8 @@ class Controller:
     def run(self) -> JobState:
         """Runs the job to its end, and returns its state.
 
-        Ctrl-C leaves the job ``interrupted``, to be resumed, and is raised on. Any other error leaves it ``failed`` with
-        its message, and is raised on.
+        Ctrl-C leaves the job ``interrupted``, to be resumed, and is raised on. Any other error leaves it ``failed``
+        with its message, and is raised on.
         """
         self._lease = self._store.lease_job(self._row.job_id, this_process(), LEASE_S)
         stop = threading.Event()

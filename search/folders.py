@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -29,6 +32,19 @@ def job_folder(job_id: str) -> Path:
 def default_database() -> str:
     """``PARETUNE_DB``, else an SQLite file in the data folder."""
     return os.environ.get("PARETUNE_DB") or f"sqlite:///{data_folder() / 'paretune.db'}"
+
+
+def partial_path(path: Path) -> Path:
+    """Where this process writes what :meth:`pathlib.Path.replace` then puts at ``path``, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.partial{path.suffix}")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file that readers see whole or not at all, whoever else writes it at the same time."""
+    partial = partial_path(path)
+    partial.write_text(json.dumps(value))
+    partial.replace(path)
 
 
 def _made(folder: Path) -> Path:

@@ -79,7 +79,11 @@ class Scheduler:
         """A trial to work on; None when there is none until another finishes, or none at all (``exhausted``)."""
         while not self._queue and not self._open and not self._stopped:
             self._open_block()
-        return self._queue.popleft() if self._queue else None
+        if not self._queue:
+            return None
+        row = self._queue.popleft()
+        self._store.set_trial_state(self._lease, row.candidate_id, TrialState.BUILDING)
+        return row
 
     def finish(
         self,

@@ -30,7 +30,7 @@ from hwprofiles import Profile, digest_of, digest_of_file
 from hwprofiles.errors import BuildFailed, InvalidInput
 from hwprofiles.probe import usable_cores
 from search.candidate import Decision, Space
-from search.folders import cache_folder
+from search.folders import cache_folder, partial_path
 from search.job import Job, validate_options
 from search.tasks import Split, Task, open_task
 from search.techniques import TECHNIQUES, Draft, Subject, Technique
@@ -237,8 +237,7 @@ class Workspace:
                 )
             finally:
                 session.close()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{key}.{os.getpid()}.partial.npz")
+        partial = partial_path(path)
         np.savez(partial, allow_pickle=False, **known)
         partial.replace(path)
         return known

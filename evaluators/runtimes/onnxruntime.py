@@ -87,9 +87,13 @@ def _refusals() -> tuple[type[Exception], ...]:
     return (*_errors(), ValueError, TypeError)
 
 
+# An operator that the runtime has never heard of: in its own domain, and in another's.
+_UNKNOWN_OPERATOR = ("No Op registered for", "is not a registered function/op")
+
+
 def _explained(error: Exception, model: Path) -> BuildFailed | UnsupportedOp:
     text = _first_line(error)
-    unsupported = type(error).__name__ == "NotImplemented" or "is not a registered function/op" in text
+    unsupported = type(error).__name__ == "NotImplemented" or any(words in text for words in _UNKNOWN_OPERATOR)
     kind = UnsupportedOp if unsupported else BuildFailed
     return kind(f"ONNX Runtime does not load {model.name}: {text}")
 

@@ -19,7 +19,7 @@ from evaluators.onnx_export import export_module
 from evaluators.quality import Scores, classification
 from evaluators.runtimes.base import Array, Arrays
 from hwprofiles import digest_of
-from search.folders import cache_folder
+from search.folders import cache_folder, partial_path
 from search.tasks.base import BuiltInTask, Split
 
 VERSION = 1
@@ -86,8 +86,7 @@ class Digits(BuiltInTask):
                 seed=self.options.seed,
                 progress=lambda epoch, loss: report(f"training the digits teacher: epoch {epoch}, loss {loss:.3f}"),
             )
-            weights.parent.mkdir(parents=True, exist_ok=True)
-            partial = weights.with_suffix(".partial")
+            partial = partial_path(weights)
             torch.save(model.state_dict(), partial)
             partial.replace(weights)
         export_module(model, {"image": self.inputs("calibration")["image"][:1]}, path, outputs=("logits",))

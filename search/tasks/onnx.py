@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from functools import cached_property
 from pathlib import Path
 
@@ -79,6 +78,13 @@ class OnnxTask(BuiltInTask):
                 f"{self._data_path.name} holds labels, but no output of the model is (samples, classes)",
                 f"leave {LABELS!r} out of the data file",
             )
+        known = logits.shape[-1]
+        strangers = self._labels[(self._labels < 0) | (self._labels >= known)]
+        if len(strangers):
+            raise InvalidInput(
+                f"{self._data_path.name} holds the label {strangers[0]}, the model tells {known} classes apart",
+                f"give classes as numbers from 0 to {known - 1}",
+            )
         return classification(logits, self._labels[self._rows(split)])
 
     @property
@@ -108,16 +114,20 @@ def _load_samples(path: Path) -> dict[str, Array]:
             f"data file {path} does not exist", "check task.options.data; it is found from the job file's folder"
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InvalidInput(f"data file {path} is a single array, not an .npz archive", hint)
-            return {name: archive[name] for name in archive.files}
-    except ValueError as error:
-        pickled = "pickle" in str(error).lower()
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            found = None if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    # NumPy's readers meet a damaged file with errors of many kinds, of the zip, zlib and tokenize modules among them.
+    except Exception as error:  # noqa: BLE001
+        pickled = isinstance(error, ValueError) and "pickle" in str(error).lower()
         what = "holds pickled objects, which are never loaded" if pickled else "cannot be read as an .npz archive"
         raise InvalidInput(f"data file {path} {what}", hint) from None
-    except (OSError, EOFError, zipfile.BadZipFile, AttributeError):
-        raise InvalidInput(f"data file {path} cannot be read as an .npz archive", hint) from None
+    if found is None:
+        raise InvalidInput(f"data file {path} is a single array, not an .npz archive", hint)
+    strangers = [name for name, values in found.items() if not isinstance(values, np.ndarray)]
+    if strangers:
+        raise InvalidInput(f"data file {path} holds {strangers[0]!r}, which is no array", hint)
+    return found
 
 
 def _checked(spec: TensorSpec, samples: dict[str, Array], path: Path) -> Array:
@@ -142,15 +152,17 @@ def _checked(spec: TensorSpec, samples: dict[str, Array], path: Path) -> Array:
         )
     if len(values) == 0:
         raise InvalidInput(f"array {spec.name!r} of {path.name} is empty", "give at least one sample, better 100")
-    if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
-        raise InvalidInput(f"array {spec.name!r} of {path.name} holds NaN or infinity", "remove those samples")
     target = np.dtype(spec.dtype)
     if values.dtype != target and not np.can_cast(values.dtype, target, "same_kind"):
         raise InvalidInput(
             f"array {spec.name!r} of {path.name} is {values.dtype}, the model takes {target}",
             f"convert it with .astype({str(target)!r})",
         )
-    return np.ascontiguousarray(values.astype(target, copy=False))
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = np.ascontiguousarray(values.astype(target, copy=False))
+    if np.issubdtype(target, np.inexact) and not np.isfinite(converted).all():
+        raise InvalidInput(f"array {spec.name!r} of {path.name} holds NaN or infinity", "remove those samples")
+    return converted
 
 
 def _same_count(samples: dict[str, Array], labels: Array | None, path: Path) -> None:

@@ -22,10 +22,15 @@ from evaluators.quantize import Quantizer, Scheme
 from evaluators.shapes import tensor_shapes
 from evaluators.single_layer import extract_layer, layer_key, random_feed
 from hwprofiles import Precision, digest_of
-from hwprofiles.errors import CandidateError
+from hwprofiles.errors import CandidateError, StageTimeout, UnhealthyMeasurement
+from search.folders import write_json
 from search.techniques.base import Subject
 
 LIMIT_S = 60.0
+
+_PASSING = (UnhealthyMeasurement.state, StageTimeout.state)
+"""Failures of the moment, which are asked about again the next time."""
+
 VERSION = 1
 """Part of every answer's name; raised when what is asked changes."""
 
@@ -45,6 +50,11 @@ class Gain:
     def slower(self) -> bool:
         """Whether it is clearly slower than fp32, or does not run at all."""
         return self.ci95 is None or self.ci95[1] < 1.0
+
+    @property
+    def runs(self) -> bool:
+        """Whether the device executes it, however fast; a device too noisy to say how fast does."""
+        return self.ci95 is not None or self.reason.startswith(UnhealthyMeasurement.state)
 
 
 class LayerGains:
@@ -83,12 +93,13 @@ class LayerGains:
     ) -> Gain:
         name = digest_of(["layer", VERSION, key, precision, repr(scheme), self._device.profile.digest])
         path = self._subject.cache / "layers" / f"{name}.json"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(self._measured(group, model, precision, scheme, folder)))
-            partial.replace(path)
-        answer: dict[str, Any] = json.loads(path.read_text())
+        answer: dict[str, Any]
+        if path.exists():
+            answer = json.loads(path.read_text())
+        else:
+            answer = self._measured(group, model, precision, scheme, folder)
+            if not answer.get("reason", "").startswith(_PASSING):
+                write_json(path, answer)
         interval = answer.get("ci95")
         return Gain(
             key,

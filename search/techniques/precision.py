@@ -18,6 +18,7 @@ from evaluators.quantize import Quantizer, Scheme, activation_tensors
 from evaluators.quiet import pause_point
 from hwprofiles import Precision, digest_of
 from search.candidate import Decision
+from search.folders import write_json
 from search.techniques.base import Draft, Subject, Technique, TechniqueOptions
 from search.techniques.layer_gains import LayerGains, mean_ratio
 
@@ -109,7 +110,7 @@ class PrecisionTechnique(Technique):
         report(f"calibrating activations ({method})")
         batches = self.subject.calibration_batches(self.options.calibration_samples)
         ranges = calibrate(draft.model, batches, tensors, method, between_batches=pause_point)  # type: ignore[arg-type]
-        _write(path, ranges.to_dict())
+        write_json(path, ranges.to_dict())
         return ranges
 
     def _scheme(self, activations: Activations) -> Scheme:
@@ -144,20 +145,12 @@ class PrecisionTechnique(Technique):
         self.answers = [asdict(gain) for gain in gains]
         static = [gain for gain in gains if gain.precision is Precision.INT8]
         liked = max(kinds, key=lambda kind: mean_ratio([gain for gain in static if gain.activations == kind]))
-        _write(self._answers_path, liked)
-        if self.subject.wanted & _FOOTPRINT:
-            return set(asked)
+        write_json(self._answers_path, liked)
         used = [gain for gain in gains if gain.precision is not Precision.INT8 or gain.activations == liked]
-        return {gain.precision for gain in used if not gain.slower}
+        small = bool(self.subject.wanted & _FOOTPRINT)
+        return {gain.precision for gain in used if (gain.runs if small else not gain.slower)}
 
 
 def _graph_digest(model: onnx.ModelProto) -> str:
     """Names a graph's structure; weights belong to the subject's digest."""
     return digest_of([[node.op_type, list(node.input), list(node.output)] for node in model.graph.node])
-
-
-def _write(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value))
-    partial.replace(path)

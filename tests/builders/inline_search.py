@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from evaluators.device import Device
 from evaluators.latency import Protocol
 
 ANY_INTERVAL = Protocol(min_pairs=3, min_s=0.0, max_s=0.0, half_width=math.inf)
@@ -34,6 +35,13 @@ def without_ray(monkeypatch: pytest.MonkeyPatch, *, prepare_here: bool = False) 
     monkeypatch.setattr("search.cluster.run_trials", run_trials)
     if prepare_here:
         monkeypatch.setattr("search.controller.Sandbox", InlineSandbox)
+
+
+def with_device(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
+    """From now on whatever this process measures is measured by ``device``, and built in this process."""
+    monkeypatch.setattr("search.workspace.open_device", lambda profile: device)
+    monkeypatch.setattr("search.trial.open_device", lambda profile: device)
+    monkeypatch.setattr("search.trial.Sandbox", InlineSandbox)
 
 
 def measuring_briefly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def test_a_front_joins_its_members_with_their_figures(store: Store, search: Any)
     assert (member["state"], member["strategy"], member["simulated"]) == ("done", "nsga2", True)
     assert front["baseline"]["metrics"]["latency_ms"]["p50"] == 7.1
     assert front["hypervolume"] == {"value": 0.21, "reference": {"cosine": 0.9, "speedup": 1.0}}
-    assert front["trials"] == {"done": 12, "failed": 1, "infeasible": 0, "running": 0}
+    assert front["trials"] == {"done": 12, "failed": 1, "infeasible": 0, "running": 0, "pending": 0}
     assert (front["device"], front["simulated"], front["wall_s"]) == ("dry-run", True, 26.0)
     assert front["constraints"] == ["cosine >= 0.9"]
 

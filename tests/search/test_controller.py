@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from inline_search import run_trials, without_ray
+from fake_device import FakeDevice
+from inline_search import run_trials, with_device, without_ray
 from small_jobs import spec, write_classifier
 
 from dashboards.documents import front_document
 from hwprofiles import DEVICES
-from hwprofiles.errors import InvalidInput, ParetuneError
+from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed
 from search.controller import Controller, submit
 from search.folders import default_database, job_folder
 from search.job import parse_job
@@ -60,7 +63,9 @@ class Stop(Exception):
 
 def anonymous(document: dict[str, Any]) -> str:
     """A front without what is new in every job: ids and times."""
-    names = {member["candidate_id"]: f"trial {member['trial']}" for member in document["front"] + document["contenders"]}
+    names = {
+        member["candidate_id"]: f"trial {member['trial']}" for member in document["front"] + document["contenders"]
+    }
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -123,7 +128,7 @@ class TestBudget:
         document = front_document(store, job_id)
         assert document["front"]
         assert document["final"]
-        assert document["trials"]["running"] == 0
+        assert all(row.state.finished for row in store.trials(job_id))
 
     def test_no_time_at_all_still_ends_well(self, store: Store, new_job: Submit) -> None:
         job_id = new_job(budget={"trials": 40, "minutes": 1e-9})
@@ -207,14 +212,110 @@ class TestInterruption:
         self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job_id = new_job()
-        from dataclasses import replace
-
         dry_run = DEVICES["dry-run"]
         monkeypatch.setitem(
             DEVICES, "dry-run", lambda threads, batch: replace(dry_run(threads, batch), runtime_version="2")
         )
         with pytest.raises(ParetuneError, match="no longer what this job measured on"):
             Controller(store, job_id).run()
+
+
+class Plan:
+    """The speed-up of each trial, one figure for each time that it is measured, the last one for all later times."""
+
+    def __init__(self, speeds: Mapping[int, Sequence[float | Exception]]) -> None:
+        self.speeds, self.times, self.order = speeds, Counter[str](), list[str]()
+
+    def __call__(self, path: Path) -> float:
+        if path.parent.name != "jobs" and path.parent.parent.name != "jobs":
+            return 1.0 if path.parent.name == "models" else 2.0  # the baseline itself, or a single layer
+        if path.stem not in self.times:
+            self.order.append(path.stem)
+        self.times[path.stem] += 1
+        figures = self.speeds[self.order.index(path.stem)]
+        figure = figures[min(self.times[path.stem], len(figures)) - 1]
+        if isinstance(figure, Exception):
+            raise figure
+        return figure
+
+
+class TestFinalMeasurements:
+    """A front rests on figures that nobody selected for luck."""
+
+    @pytest.fixture
+    def front_of(
+        self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[[Mapping[int, Sequence[float | Exception]]], dict[str, Any]]:
+        """Runs a job of four candidates, from no int8 to more and more, on a device that answers as planned."""
+
+        def run(speeds: Mapping[int, Sequence[float | Exception]], **fields: Any) -> dict[str, Any]:
+            with_device(monkeypatch, FakeDevice(Plan(speeds)))
+            space = {"precision": {"choices": ["fp32", "int8"], "activations": "uint8"}}
+            fields = {"devices": ["local-cpu"], "space": space, "budget": {"trials": len(speeds)}} | fields
+            job_id = new_job(**fields)
+            assert Controller(store, job_id).run() is JobState.DONE
+            return front_document(store, job_id)
+
+        return run
+
+    def test_they_replace_what_the_search_saw(
+        self, store: Store, front_of: Callable[..., dict[str, Any]], home: Path
+    ) -> None:
+        document = front_of({0: [1.0], 1: [9.0, 3.0]})
+        assert document["final"]
+        assert [member["trial"] for member in document["front"]] == [1, 0]
+        fast = document["front"][0]
+        assert fast["metrics"]["speedup"]["ratio"] == 3.0
+        assert fast["metrics"]["peak_memory_bytes"] > 0
+        phases = [measured["phase"] for measured in store.measurements(fast["candidate_id"])]
+        assert phases == ["search", "final"]
+        files = {path.stem for path in (home / "jobs" / document["job_id"]).glob("*.onnx")}
+        assert files == {member["digest"] for member in document["front"]}
+
+    def test_one_that_was_fast_by_luck_leaves_the_front(
+        self, store: Store, front_of: Callable[..., dict[str, Any]]
+    ) -> None:
+        document = front_of({0: [1.0], 1: [9.0, 0.5]})
+        assert [member["trial"] for member in document["front"]] == [0]
+        rows = store.trials(document["job_id"])
+        assert rows[1].metrics["speedup"]["ratio"] == 0.5
+
+    def test_one_that_crashes_when_measured_again_is_a_failure(
+        self, store: Store, front_of: Callable[..., dict[str, Any]]
+    ) -> None:
+        document = front_of({0: [1.0], 1: [9.0, ProcessCrashed("measuring: its process died 3 times")]})
+        assert [member["trial"] for member in document["front"]] == [0]
+        assert [document["trials"][state] for state in ("done", "failed", "infeasible")] == [1, 1, 0]
+        crashed = store.trials(document["job_id"])[1]
+        assert (crashed.state, crashed.reason) == (TrialState.CRASHED, "measuring: its process died 3 times")
+        assert crashed.metrics == {}
+
+    def test_a_contender_is_measured_with_the_members(
+        self, store: Store, front_of: Callable[..., dict[str, Any]]
+    ) -> None:
+        """Trials 2 and 3 are as fast as trial 1 within 1 %, and of other quality."""
+        speed_alone = [{"metric": "speedup", "direction": "max"}]
+        document = front_of({0: [1.0], 1: [3.0, 3.0], 2: [2.99, 3.2], 3: [2.98, 2.98]}, objectives=speed_alone)
+        assert [member["trial"] for member in document["front"]] == [2]
+        assert document["front"][0]["metrics"]["speedup"]["ratio"] == 3.2
+        times = [len(store.measurements(row.candidate_id)) for row in store.trials(document["job_id"])]
+        assert times == [1, 2, 2, 2]
+
+    def test_what_no_interval_separates_is_tied(self, front_of: Callable[..., dict[str, Any]]) -> None:
+        speed_alone = [{"metric": "speedup", "direction": "max"}]
+        document = front_of({0: [1.0], 1: [3.0], 2: [2.99], 3: [2.0]}, objectives=speed_alone)
+        (member,) = document["front"]
+        (contender,) = document["contenders"]
+        assert (member["trial"], contender["trial"]) == (1, 2)
+        assert member["tied_with"] == [contender["candidate_id"]]
+
+    def test_a_constraint_broken_by_the_later_figure_counts(
+        self, store: Store, front_of: Callable[..., dict[str, Any]]
+    ) -> None:
+        document = front_of({0: [1.0], 1: [9.0, 1.5]}, constraints=["speedup >= 2"])
+        assert document["front"] == []
+        assert document["nearest_miss"]["trial"] == 1
+        assert {row.state for row in store.trials(document["job_id"])} == {TrialState.INFEASIBLE}
 
 
 class TestLease:
@@ -258,7 +359,9 @@ class TestTelling:
         assert last.best_speedup is not None
         assert dict(last.states) == {"done": 16}
 
-    def test_versions_of_the_front_are_kept(self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_versions_of_the_front_are_kept(
+        self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("search.controller.FRONT_EVERY_S", 0.0)
         job_id = new_job()
         Controller(store, job_id).run()

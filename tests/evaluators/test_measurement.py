@@ -1,0 +1,145 @@
+"""A measurement is a record: it keeps its samples, says only what they support, and mixes with no other device's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluators.measurement import Measurement, latency_figures, paired_ratio, pooled
+
+
+def record(
+    *, ratio: float = 2.0, blocks: int = 8, runs: int = 5, per_session: int = 4, seed: int = 0, **fields: Any
+) -> Measurement:
+    """Times around 10 ms for the baseline; each session has luck of its own."""
+    rng = np.random.default_rng(seed)
+    sessions = [block // per_session for block in range(blocks)]
+    luck = np.exp(0.05 * rng.standard_normal((2, max(sessions) + 1)))
+    times = [
+        [tuple(float(x) for x in ms * luck[side, session] * rng.uniform(0.99, 1.01, runs)) for session in sessions]
+        for side, ms in enumerate((10.0, 10.0 / ratio))
+    ]
+    found, interval = paired_ratio(times[0], times[1], sessions)
+    return replace(
+        Measurement("p" * 64, "1.0", tuple(times[0]), tuple(times[1]), tuple(sessions), found, interval, "stable"),
+        **fields,
+    )
+
+
+class TestFigures:
+    @pytest.mark.parametrize(
+        ("n", "percentiles"),
+        [
+            (63, []),
+            (64, ["p90"]),
+            (129, ["p90"]),
+            (130, ["p90", "p95"]),
+            (661, ["p90", "p95"]),
+            (662, ["p90", "p95", "p99"]),
+        ],
+    )
+    def test_a_percentile_needs_its_samples(self, n: int, percentiles: list[str]) -> None:
+        figures = latency_figures([[float(ms)] for ms in range(n)], list(range(n)))
+        assert [key for key in figures if key.startswith("p") and key != "p50"] == percentiles
+        assert figures["n"] == n
+
+    def test_by_hand(self) -> None:
+        figures = latency_figures([[1.0, 3.0, 2.0], [5.0, 4.0, 6.0]], [0, 1])
+        assert figures == {"p50": 3.5, "ci95": [2.0, 5.0], "n": 6}
+
+    def test_percentiles_by_hand(self) -> None:
+        figures = latency_figures([[float(ms)] for ms in range(1, 102)], list(range(101)))
+        assert (figures["p50"], figures["p90"]) == (51.0, 91.0)
+
+    def test_blocks_may_differ_in_length(self) -> None:
+        figures = latency_figures([[1.0, 1.0, 1.0], [2.0, 2.0]], [0, 1])
+        assert (figures["p50"], figures["n"]) == (1.0, 5)
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_the_median_is_in_its_interval(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        times = np.exp(0.2 * rng.standard_normal((40, 5)) ** 2 + 0.05 * rng.standard_normal((40, 1)))
+        figures = latency_figures(times.tolist(), [block // 4 for block in range(40)])
+        assert figures["ci95"][0] <= figures["p50"] <= figures["ci95"][1]
+
+    def test_they_are_json(self) -> None:
+        metrics = record(blocks=40).metrics()
+        assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+class TestRatio:
+    def test_by_hand(self) -> None:
+        baseline = [[9.0, 10.0, 99.0], [12.0, 12.0, 12.0], [8.0, 8.0, 9.0]]
+        candidate = [[5.0, 5.0, 1.0], [4.0, 4.0, 77.0], [4.0, 2.0, 9.0]]
+        ratio, interval = paired_ratio(baseline, candidate, [0, 1, 2])
+        assert ratio == 2.0  # of 2, 3, 2
+        assert interval == (2.0, 3.0)
+
+    def test_whole_sessions_are_resampled(self) -> None:
+        """Blocks of one session share its luck: two sessions are two observations, however many blocks they have."""
+        ratios = [1.0] * 50 + [2.0] * 50
+        baseline, candidate = [[ratio] for ratio in ratios], [[1.0]] * 100
+        _, two_sessions = paired_ratio(baseline, candidate, [0] * 50 + [1] * 50)
+        assert two_sessions == (1.0, 2.0)
+
+    def test_the_metrics_of_a_record(self) -> None:
+        measured = record(ratio=3.0)
+        metrics = measured.metrics()
+        assert metrics["speedup"] == {"ratio": measured.ratio, "ci95": list(measured.ratio_ci95)}
+        assert metrics["latency_ms"] == latency_figures(measured.candidate_ms, measured.sessions)
+        assert measured.baseline_metrics() == {"latency_ms": latency_figures(measured.baseline_ms, measured.sessions)}
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("marks", [(), ("unpinned", "contended")])
+    def test_through_json(self, marks: tuple[str, ...]) -> None:
+        measured = record(marks=marks, verdict="unstable")
+        again = Measurement.from_dict(json.loads(json.dumps(measured.to_dict(), allow_nan=False)))
+        assert again == measured
+        assert again.metrics() == measured.metrics()
+
+
+class TestPooling:
+    def test_all_samples_are_kept(self) -> None:
+        first, second = record(seed=1), record(seed=2)
+        both = pooled(first, second)
+        assert both.baseline_ms == first.baseline_ms + second.baseline_ms
+        assert both.candidate_ms == first.candidate_ms + second.candidate_ms
+
+    def test_sessions_stay_apart(self) -> None:
+        both = pooled(record(blocks=8, per_session=4), record(blocks=6, per_session=2))
+        assert both.sessions == (0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4)
+
+    def test_the_ratio_is_that_of_all(self) -> None:
+        first, second = record(ratio=2.0, seed=1), record(ratio=3.0, seed=2)
+        both = pooled(first, second)
+        assert (both.ratio, both.ratio_ci95) == paired_ratio(both.baseline_ms, both.candidate_ms, both.sessions)
+        assert first.ratio < both.ratio < second.ratio
+
+    def test_more_of_the_same_is_narrower(self) -> None:
+        firsts = [record(blocks=32, seed=seed) for seed in range(10)]
+        alone = np.mean([np.ptp(first.ratio_ci95) for first in firsts])
+        both = np.mean([np.ptp(pooled(first, record(blocks=96, seed=99)).ratio_ci95) for first in firsts])
+        assert both < 0.8 * alone
+
+    def test_blocks_of_another_length(self) -> None:
+        """A slower hour makes shorter blocks."""
+        both = pooled(record(runs=5), record(runs=2))
+        assert {len(block) for block in both.candidate_ms} == {5, 2}
+        assert both.metrics()["latency_ms"]["n"] == 8 * 5 + 8 * 2
+
+    def test_three(self) -> None:
+        three = pooled(pooled(record(seed=1), record(seed=2)), record(seed=3))
+        assert three.sessions == tuple(session for session in range(6) for _ in range(4))
+
+    def test_what_a_reader_should_know_of_either_is_said_of_both(self) -> None:
+        both = pooled(record(marks=("unpinned", "contended")), record(marks=("contended",)))
+        assert both.marks == ("unpinned", "contended")
+
+    def test_two_devices_are_never_mixed(self) -> None:
+        with pytest.raises(ValueError, match="two profiles"):
+            pooled(record(), record(profile_digest="q" * 64))

@@ -1,0 +1,138 @@
+"""Intervals hold what they promise: the true value, in about 95 of 100 draws."""
+
+from __future__ import annotations
+
+import tracemalloc
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from evaluators.statistics import PERCENTILE_SAMPLES, Floats, cluster_means, mean_interval, median_interval
+
+DRAWS = 200
+
+
+def _clustered(rng: np.random.Generator, clusters: int, size: int) -> tuple[Floats, Floats]:
+    """Values around 0; a cluster's share their luck, which is as large as that of a single value."""
+    values = rng.standard_normal((clusters, 1)) + rng.standard_normal((clusters, size))
+    return values.ravel(), np.repeat(np.arange(clusters), size)
+
+
+def _share(hits: list[bool]) -> float:
+    return sum(hits) / len(hits)
+
+
+class TestMean:
+    @pytest.mark.parametrize("kind", ["normal", "fractions", "skewed"])
+    def test_coverage(self, kind: str) -> None:
+        hits = []
+        for seed in range(DRAWS):
+            rng = np.random.default_rng(seed)
+            draw, mean = {
+                "normal": (rng.standard_normal(60), 0.0),
+                "fractions": ((rng.random(60) < 0.8).astype(float), 0.8),
+                "skewed": (rng.exponential(1.0, 60), 1.0),
+            }[kind]
+            low, high = mean_interval(draw)
+            hits.append(low <= mean <= high)
+        assert 0.85 <= _share(hits) <= 1.0
+
+    def test_coverage_of_clustered_samples(self) -> None:
+        clustered, naive = [], []
+        for seed in range(DRAWS):
+            values, clusters = _clustered(np.random.default_rng(seed), 40, 8)
+            low, high = mean_interval(values, clusters)
+            clustered.append(low <= 0.0 <= high)
+            low, high = mean_interval(values)
+            naive.append(low <= 0.0 <= high)
+        assert 0.85 <= _share(clustered) <= 1.0
+        assert _share(naive) < 0.75  # what ignoring the clusters would promise
+
+    def test_copies_of_a_sample_add_nothing(self) -> None:
+        values = np.random.default_rng(0).standard_normal(50)
+        copies, clusters = np.repeat(values, 8), np.repeat(np.arange(50), 8)
+        assert mean_interval(copies, clusters) == pytest.approx(mean_interval(values))
+
+    def test_names_of_clusters_are_no_matter(self) -> None:
+        values, clusters = _clustered(np.random.default_rng(0), 10, 4)
+        assert mean_interval(values, clusters * 1000 - 7) == mean_interval(values, clusters)
+
+    def test_clusters_of_unequal_size(self) -> None:
+        values = np.array([1.0, 1.0, 1.0, 0.0])
+        low, high = mean_interval(values, np.array([0, 0, 0, 1]))
+        assert (low, high) == (0.0, 1.0)
+
+    def test_many_samples_take_little_memory(self) -> None:
+        values = np.random.default_rng(0).random(50_000)
+        tracemalloc.start()
+        try:
+            low, high = mean_interval(values)
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak_bytes < 100e6
+        assert low < values.mean() < high
+        assert high - low == pytest.approx(2 * 1.96 * values.std() / len(values) ** 0.5, rel=0.15)
+
+
+class TestMedian:
+    @pytest.mark.parametrize(("clusters", "size"), [(8, 4), (20, 4), (40, 1)])
+    def test_coverage(self, clusters: int, size: int) -> None:
+        hits = []
+        for seed in range(DRAWS):
+            low, high = median_interval(*_clustered(np.random.default_rng(seed), clusters, size))
+            hits.append(low <= 0.0 <= high)
+        assert 0.85 <= _share(hits) <= 1.0
+
+    def test_outliers_do_not_move_it(self) -> None:
+        values = np.full(40, 2.0)
+        values[[3, 17]] = 1e6
+        assert median_interval(values, np.arange(40)) == (2.0, 2.0)
+
+    def test_clusters_of_unequal_size(self) -> None:
+        values = np.array([1.0, 1.0, 1.0, 5.0])
+        assert median_interval(values, np.array([0, 0, 0, 1])) == (1.0, 5.0)
+
+    def test_equal_and_unequal_clusters_are_treated_alike(self) -> None:
+        """An empty value more or less must not change the way in which an interval is found."""
+        rng = np.random.default_rng(0)
+        values, clusters = _clustered(rng, 12, 4)
+        equal = median_interval(values, clusters)
+        unequal = median_interval(values[:-1], clusters[:-1])
+        assert unequal == pytest.approx(equal, abs=0.3 * np.ptp(equal))
+
+
+@pytest.mark.parametrize("interval", [mean_interval, median_interval])
+class TestBoth:
+    def test_the_same_samples_give_the_same(self, interval: object) -> None:
+        assert callable(interval)
+        values, clusters = _clustered(np.random.default_rng(0), 10, 4)
+        assert interval(values, clusters) == interval(values, clusters)
+        assert interval(values, clusters, seed=1) != interval(values, clusters, seed=2)
+
+    def test_a_constant_has_no_width(self, interval: object) -> None:
+        assert callable(interval)
+        assert interval(np.full(12, 0.25), np.repeat(np.arange(4), 3)) == (0.25, 0.25)
+
+    def test_a_single_sample(self, interval: object) -> None:
+        assert callable(interval)
+        assert interval(np.array([0.5]), np.array([0])) == (0.5, 0.5)
+
+    def test_more_clusters_are_narrower(self, interval: object) -> None:
+        assert callable(interval)
+        widths = [np.ptp(interval(*_clustered(np.random.default_rng(1), clusters, 4))) for clusters in (10, 100, 1000)]
+        assert all(a > b for a, b in pairwise(widths))
+
+
+def test_sums_and_sizes_of_clusters() -> None:
+    sums, sizes = cluster_means(np.array([1.0, 2.0, 3.0, 4.0]), np.array([7, 3, 7, 7]))
+    assert (sums.tolist(), sizes.tolist()) == ([2.0, 8.0], [1.0, 3.0])
+    sums, sizes = cluster_means(np.array([1, 2]), None)
+    assert (sums.tolist(), sizes.tolist()) == ([1.0, 2.0], [1.0, 1.0])
+
+
+@pytest.mark.parametrize(("percent", "samples"), PERCENTILE_SAMPLES.items())
+def test_samples_that_a_percentile_needs(percent: int, samples: int) -> None:
+    """So many that they hardly ever all lie below it."""
+    assert (percent / 100) ** samples <= 0.0013 < (percent / 100) ** (samples - 1)
