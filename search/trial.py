@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from evaluators.base import Evaluator
 from evaluators.device import Device, open_device
-from evaluators.latency import Protocol
 from evaluators.layers import LayerGroup
 from evaluators.measurement import Measurement
 from evaluators.modelled import modelled_metrics
+from evaluators.on_device import LatencyEvaluator, MemoryEvaluator, SizeEvaluator
 from evaluators.runtimes.base import Array
 from evaluators.sandbox import Sandbox
 from hwprofiles import Precision
 from hwprofiles.errors import CandidateError, ParetuneError
 from search import workspace
+from search.quality import QualityEvaluator
 from search.states import TrialState
 from search.workspace import WorkOrder
 
@@ -51,40 +54,27 @@ class TrialRunner:
         self._job = order.job
         self._limits = self._job.limits
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log")
-        self._device: Device | None = None
-        self._sample: dict[str, Array] | None = None
 
     def run(self, decisions: Mapping[str, str], digest: str) -> Outcome:
         """Never raises for what is the candidate's own fault; that becomes its state."""
         start = time.monotonic()
         if self._order.profile.simulated:
-            metrics = modelled_metrics(groups_of(self._facts), decisions, digest)
-            return Outcome(TrialState.DONE, None, metrics, None, None, round(time.monotonic() - start, 3))
-        sha256 = None
+            modelled = modelled_metrics(groups_of(self._facts), decisions, digest)
+            return Outcome(TrialState.DONE, None, modelled, None, None, round(time.monotonic() - start, 3))
+        sha256: str | None = None
+        measurement: dict[str, Any] | None = None
+        metrics: dict[str, Any] = {}
         try:
             built = self.build(decisions, digest)
             sha256 = built.sha256
-            quality = self._builder.call(
-                workspace.quality,
-                self._order,
-                built.path,
-                "validation",
-                stage="measuring",
-                limit_s=self._limits.measuring_s,
-            )
-            metrics = {
-                **quality.metrics,
-                "size_bytes": built.size_bytes,
-                "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
-            }
-            measured = self.measure(built.path)
-            metrics.update(measured.metrics())
-            if self._job.wants("peak_memory_bytes"):
-                metrics["peak_memory_bytes"] = self.peak_memory_bytes(built.path)
+            for evaluator in self._evaluators:
+                found = evaluator.evaluate(built.path)
+                metrics.update(found.metrics)
+                measurement = found.measurement.to_dict() if found.measurement else measurement
         except ParetuneError as error:
             state = TrialState(error.state) if isinstance(error, CandidateError) else TrialState.BUILD_FAILED
             return Outcome(state, error.message, {}, sha256, None, round(time.monotonic() - start, 3))
-        return Outcome(TrialState.DONE, None, metrics, sha256, measured.to_dict(), round(time.monotonic() - start, 3))
+        return Outcome(TrialState.DONE, None, metrics, sha256, measurement, round(time.monotonic() - start, 3))
 
     def build(self, decisions: Mapping[str, str], digest: str) -> workspace.Built:
         """The candidate's file, in the job's folder under its digest."""
@@ -98,35 +88,46 @@ class TrialRunner:
         return self._folder / f"{digest}.onnx"
 
     def measure(self, path: Path) -> Measurement:
-        """Paired latency against the fp32 model."""
-        if self._device is None:
-            self._device = open_device(self._order.profile)
-        return self._device.measure(
-            self._baseline, path, self._latency_sample(), protocol=Protocol(), limit_s=self._limits.measuring_s
+        """Paired latency against the fp32 model, with its raw samples."""
+        latency = self._latency
+        return latency.device.measure(
+            latency.baseline, path, latency.sample, protocol=latency.protocol, limit_s=latency.limit_s
         )
 
     def peak_memory_bytes(self, path: Path) -> int:
         """Peak memory of a fresh process that holds only this model."""
-        if self._device is None:
-            self._device = open_device(self._order.profile)
-        return self._device.peak_memory_bytes(path, self._latency_sample(), limit_s=self._limits.measuring_s)
+        found: int = self._memory.evaluate(path).metrics["peak_memory_bytes"]
+        return found
 
     def close(self) -> None:
         """Ends the sandboxes."""
         self._builder.close()
-        if self._device is not None:
+        if "_device" in self.__dict__:
             self._device.close()
 
-    @property
-    def _baseline(self) -> Path:
-        return Path(self._facts["model_path"])
+    @cached_property
+    def _evaluators(self) -> list[Evaluator]:
+        """The cheapest way to a failure first; memory in a search only where the job asks for it."""
+        quality = QualityEvaluator(self._builder, self._order, self._limits.measuring_s)
+        memory = [self._memory] if self._job.wants("peak_memory_bytes") else []
+        return [SizeEvaluator(), quality, self._latency, *memory]
 
-    def _latency_sample(self) -> dict[str, Array]:
-        if self._sample is None:
-            self._sample = self._builder.call(
-                workspace.sample, self._order, stage="building", limit_s=self._limits.building_s
-            )
-        return self._sample
+    @cached_property
+    def _device(self) -> Device:
+        return open_device(self._order.profile)
+
+    @cached_property
+    def _latency(self) -> LatencyEvaluator:
+        baseline = Path(self._facts["model_path"])
+        return LatencyEvaluator(self._device, baseline, self._sample, self._limits.measuring_s)
+
+    @cached_property
+    def _memory(self) -> MemoryEvaluator:
+        return MemoryEvaluator(self._device, self._sample, self._limits.measuring_s)
+
+    @cached_property
+    def _sample(self) -> dict[str, Array]:
+        return self._builder.call(workspace.sample, self._order, stage="building", limit_s=self._limits.building_s)
 
 
 def groups_of(facts: Mapping[str, Any]) -> tuple[LayerGroup, ...]:

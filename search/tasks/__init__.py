@@ -9,8 +9,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +79,14 @@ def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
                 else f"options of {name}: {', '.join(kind.Options.model_fields)}",
             ) from None
         return kind.open(checked, folder)
-    task = _function(name, folder)(**options)
+    function = _function(name, folder)
+    try:
+        inspect.signature(function).bind(**options)
+    except TypeError as error:
+        raise InvalidInput(
+            f"task.options: {name}: {error}", f"it takes {inspect.signature(function)}, each an option"
+        ) from None
+    task = function(**options)
     if not isinstance(task, Task):
         raise InvalidInput(
             f"task.name: {name} returned {type(task).__name__}, not a Task", "return search.tasks.TorchTask(…)"
@@ -86,10 +96,20 @@ def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
 
 def _function(name: str, folder: Path) -> Callable[..., Any]:
     place, _, attribute = name.rpartition(":")
+    file = folder / place if place.endswith(".py") else None
     try:
-        module = _module_of_file(folder / place) if place.endswith(".py") else importlib.import_module(place)
-    except ImportError as error:
-        raise InvalidInput(f"task.name: {place} cannot be imported: {error}", "install what it needs here") from None
+        with _importable(file.parent if file else folder):
+            module = _module_of_file(file) if file else importlib.import_module(place)
+    # A user's module may raise anything while it loads.
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+        line = f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames[-1].filename != __file__ else ""
+        raise InvalidInput(
+            f"task.name: {place} cannot be imported: {type(error).__name__}: {_first_line(error)}{line}",
+            "install what it needs here, or put that beside the job file"
+            if isinstance(error, ImportError)
+            else f"mend {place}; it must load without the command line",
+        ) from error
     function = getattr(module, attribute, None)
     if not callable(function):
         raise InvalidInput(
@@ -99,22 +119,35 @@ def _function(name: str, folder: Path) -> Callable[..., Any]:
     return found
 
 
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Modules are found in ``folder`` first while a user's module loads, and last from then on."""
+    place = str(folder.resolve())
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        sys.path.remove(place)
+        if place not in sys.path:
+            sys.path.append(place)
+
+
 def _module_of_file(path: Path) -> Any:
-    """The module of a user's file; its folder is importable while it loads, so that it may have neighbours."""
     name = f"paretune_user_task_{digest_of(str(path.resolve()))[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise InvalidInput(f"task.name: {path} is not a Python file", "name a .py file")
+        raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
-    finally:
-        sys.path.remove(str(path.parent.resolve()))
     return module
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]

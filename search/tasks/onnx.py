@@ -79,7 +79,8 @@ class OnnxTask(BuiltInTask):
                 f"leave {LABELS!r} out of the data file",
             )
         known = logits.shape[-1]
-        strangers = self._labels[(self._labels < 0) | (self._labels >= known)]
+        labels = self._labels.astype(np.int64)
+        strangers = labels[(labels < 0) | (labels >= known)]
         if len(strangers):
             raise InvalidInput(
                 f"{self._data_path.name} holds the label {strangers[0]}, the model tells {known} classes apart",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from evaluators.onnx_export import export_module
 from evaluators.quality import Scores, classification
 from evaluators.runtimes.base import Array, Arrays
-from hwprofiles import digest_of
+from hwprofiles import digest_of, digest_of_file
+from hwprofiles.errors import InvalidInput
 from search.tasks.arrays import arrays_digest
 from search.tasks.base import Predict, Split, Task
 
@@ -39,6 +42,7 @@ class TorchTask(Task):
         labels: Mapping[Split, Array] | None = None,
         evaluate: Evaluate | None = None,
     ) -> None:
+        _check(inputs, labels)
         self._module = module
         self._inputs = {split: dict(arrays) for split, arrays in inputs.items()}
         self._labels = labels
@@ -47,6 +51,7 @@ class TorchTask(Task):
         self.digest = digest_of(
             [
                 str(module),
+                _code(module),
                 arrays_digest(weights),
                 {split: arrays_digest(arrays) for split, arrays in self._inputs.items()},
             ]
@@ -71,3 +76,31 @@ class TorchTask(Task):
         """See :meth:`Task.evaluate`; the user's own function adds to it."""
         metrics = super().evaluate(predict, split) if self._labels is not None else {}
         return metrics | (self._evaluate(predict, split) if self._evaluate else {})
+
+
+def _check(inputs: Mapping[Split, Mapping[str, Array]], labels: Mapping[Split, Array] | None) -> None:
+    """Raises :class:`InvalidInput` unless every split has its inputs, and where there are labels one a sample."""
+    for split in get_args(Split):
+        if not inputs.get(split):
+            raise InvalidInput(
+                f"task: TorchTask has no inputs for the split {split!r}", f"give all of {', '.join(get_args(Split))}"
+            )
+        counts = {name: len(values) for name, values in inputs[split].items()}
+        if labels is not None:
+            counts["labels"] = len(labels.get(split, ()))
+        if len(set(counts.values())) > 1:
+            shown = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise InvalidInput(
+                f"task: the split {split!r} differs in its number of samples: {shown}", "give one row a sample in each"
+            )
+
+
+def _code(module: torch.nn.Module) -> list[str]:
+    """Digests of the files that say what the module and its parts compute; PyTorch's own are left out."""
+    kinds = {type(part) for part in module.modules()}
+    files = set()
+    for kind in kinds:
+        with contextlib.suppress(TypeError, OSError):
+            if kind.__module__.partition(".")[0] != "torch":
+                files.add(Path(inspect.getfile(kind)))
+    return sorted(digest_of_file(file) for file in files if file.is_file())

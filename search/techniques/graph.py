@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
+from evaluators.child import report
 from evaluators.device import Device
 from evaluators.fusion import fuse_transformer, regroup
+from evaluators.onnx_model import load_model, save_model
+from hwprofiles import digest_of
 from search.candidate import Decision
 from search.techniques.base import Draft, Technique, TechniqueOptions
 
 DECISION = "graph"
+VERSION = 1
+"""Part of a fused graph's name; raised when fusing changes."""
 
 
 class GraphOptions(TechniqueOptions):
@@ -42,6 +47,14 @@ class GraphTechnique(Technique):
 
     @cached_property
     def _fused(self) -> Draft | None:
+        """Fused once for all processes; a graph in which nothing can be fused is kept as it is, to say so."""
         model = self.subject.model
-        fused = fuse_transformer(model, self.subject.sample)
-        return None if fused is None else Draft(fused, regroup(self.subject.groups, model, fused))
+        path = self.subject.cache / "fused" / f"{digest_of([self.subject.digest, VERSION])}.onnx"
+        if not path.exists():
+            report("looking for transformer blocks to fuse")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_model(fuse_transformer(model, self.subject.sample) or model, path)
+        fused = load_model(path)
+        if fused.graph == model.graph:
+            return None
+        return Draft(fused, regroup(self.subject.groups, model, fused))

@@ -348,6 +348,13 @@ def test_states_are_documented() -> None:
         assert f"`{state}`" in text, state
 
 
+def test_cache_folders_are_documented() -> None:
+    code = "\n".join(path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    used = set(re.findall(r'cache(?:_folder\(\))? / "(\w+)"', code))
+    documented = re.findall(r"^\| cache folder, ([^|]*)\|", page("architecture.md"), re.MULTILINE)
+    assert used == set(re.findall(r"`(\w+)/`", " ".join(documented)))
+
+
 # Examples
 
 

@@ -41,7 +41,7 @@ class TestRepeats:
         """Dry runs of one version can be compared with those of another."""
         found = modelled(uniform("int8"))
         figures = {name: found[name] for name in ("cosine", "speedup", "size_bytes")}
-        assert figures == {"cosine": FIGURES[0], "speedup": FIGURES[1], "size_bytes": FIGURES[2]}
+        assert figures == {"cosine": 0.996958883, "speedup": 3.148044, "size_bytes": 83000}
 
     def test_it_is_json(self) -> None:
         found = modelled_metrics(GROUPS, uniform("int8"), "d")

@@ -1,0 +1,31 @@
+"""The evaluator of a task's own metrics, in a sandbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluators.base import Evaluation, Evaluator
+from evaluators.sandbox import Sandbox
+from search import workspace
+from search.workspace import WorkOrder
+
+
+@dataclass
+class QualityEvaluator(Evaluator):
+    """The task's metrics on the validation split and their ``intervals``, from the file through its runtime, in a
+    sandbox."""
+
+    sandbox: Sandbox
+    order: WorkOrder
+    limit_s: float
+
+    metrics = frozenset({"cosine", "intervals"})
+
+    def evaluate(self, model: Path) -> Evaluation:
+        """See :meth:`Evaluator.evaluate`."""
+        found = self.sandbox.call(
+            workspace.quality, self.order, model, "validation", stage="measuring", limit_s=self.limit_s
+        )
+        intervals = {name: list(interval) for name, interval in found.intervals.items()}
+        return Evaluation({**found.metrics, "intervals": intervals})

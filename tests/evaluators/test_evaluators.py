@@ -1,0 +1,93 @@
+"""The evaluator contract, held by every evaluator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from evaluators.base import Evaluator
+from evaluators.device import LocalDevice
+from evaluators.latency import Protocol
+from evaluators.on_device import LatencyEvaluator, MemoryEvaluator, SizeEvaluator
+from hwprofiles import find_device
+from hwprofiles.errors import CandidateError
+
+SAMPLE = {"x": np.ones((1, 8), np.float32)}
+BRIEF = Protocol(min_pairs=2, min_s=0.0, max_s=5.0, half_width=10.0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    weight = numpy_helper.from_array(np.eye(8, dtype=np.float32), "w")
+    value = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 8]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", value[:1], value[1:], [weight])
+    path = tmp_path_factory.mktemp("evaluators") / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[LocalDevice]:
+    found = LocalDevice(find_device("local-cpu"))
+    yield found
+    found.close()
+
+
+class EvaluatorContract:
+    @pytest.fixture
+    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
+        raise NotImplementedError
+
+    def test_gives_the_metrics_that_it_names(self, evaluator: Evaluator, model: Path) -> None:
+        assert set(evaluator.evaluate(model).metrics) == evaluator.metrics
+
+    def test_every_figure_is_finite(self, evaluator: Evaluator, model: Path) -> None:
+        for figure in evaluator.evaluate(model).metrics.values():
+            main = (
+                next((figure[key] for key in ("p50", "ratio") if key in figure), None)
+                if isinstance(figure, dict)
+                else figure
+            )
+            assert main is not None
+            assert math.isfinite(main)
+
+    def test_a_missing_file_is_a_failure_of_the_candidate_and_the_next_is_judged(
+        self, evaluator: Evaluator, model: Path
+    ) -> None:
+        with pytest.raises(CandidateError):
+            evaluator.evaluate(model.with_name("absent.onnx"))
+        assert set(evaluator.evaluate(model).metrics) == evaluator.metrics
+
+
+class TestSize(EvaluatorContract):
+    @pytest.fixture
+    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
+        return SizeEvaluator()
+
+    def test_is_the_size_on_disk(self, evaluator: Evaluator, model: Path) -> None:
+        assert evaluator.evaluate(model).metrics == {"size_bytes": len(model.read_bytes())}
+
+
+class TestLatency(EvaluatorContract):
+    @pytest.fixture
+    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
+        return LatencyEvaluator(device, model, SAMPLE, 60, BRIEF)
+
+    def test_keeps_the_raw_samples(self, evaluator: Evaluator, model: Path) -> None:
+        found = evaluator.evaluate(model).measurement
+        assert found is not None
+        assert (
+            len(found.baseline_ms) == len(found.candidate_ms) == len(found.sessions) >= BRIEF.min_pairs * BRIEF.blocks
+        )
+
+
+class TestMemory(EvaluatorContract):
+    @pytest.fixture
+    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
+        return MemoryEvaluator(device, SAMPLE, 60)
