@@ -137,7 +137,7 @@ def _overridden(
     if seed is not None:
         data["seed"] = seed
     if device is not None:
-        data["devices"] = [device]
+        data["devices"][0]["name"] = device
     return parse_job(data, folder=folder)
 
 
@@ -168,7 +168,7 @@ def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
 @app.command()
 def front(
     job: JobId,
-    device: Annotated[str | None, typer.Option(help="One device of several.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="The device, where a job has several.", show_default=False)] = None,
     html: Annotated[
         Path | None, typer.Option(help="Also save the front as a self-contained page.", show_default=False)
     ] = None,
@@ -263,9 +263,8 @@ def export(
 
     if target != "onnx":
         raise InvalidInput(f"--target: {target!r} is not available", "use --target onnx")
-    profile = None if device is None else find_device(device)
     with _store(db) as store, ProgressBar() as progress:
-        receipt = export_candidate(store, candidate, folder, device=profile, progress=progress.say)
+        receipt = export_candidate(store, candidate, folder, device=device, progress=progress.say)
     if format is Format.JSON:
         _print_json({**receipt, "folder": str(folder)})
     else:

@@ -151,8 +151,9 @@ class JobReport:
 
     @property
     def baseline(self) -> Json:
-        """``{"metrics": {...}, "facts": {...}}``, empty until the job is prepared."""
-        return self.job.baseline or {"metrics": {}, "facts": {}}
+        """``{"metrics": {...}, "facts": {...}}``, empty until the job is prepared; without paths of the machine."""
+        stored = self.job.baseline or {"metrics": {}, "facts": {}}
+        return {**stored, "facts": {key: value for key, value in stored["facts"].items() if key != "model_path"}}
 
     @cached_property
     def members(self) -> dict[str, None]:

@@ -37,6 +37,7 @@ class Protocol:
     min_s: float = 1.0
     max_s: float = 40.0
     half_width: float = 0.02
+    usable_width: float = 0.04
     warm_up_runs: int = 3
     warm_up_max_runs: int = 30
 
@@ -46,7 +47,7 @@ class Protocol:
 
     def quick(self) -> Protocol:
         """For questions about single layers: fewer pairs, a wider interval, an answer in any case."""
-        return Protocol(min_pairs=4, min_s=0.1, max_s=2.0, half_width=0.05)
+        return Protocol(min_pairs=4, min_s=0.1, max_s=2.0, half_width=0.05, usable_width=math.inf)
 
 
 def measure_pair(
@@ -62,8 +63,8 @@ def measure_pair(
 ) -> Measurement:
     """Times a candidate against the baseline on one feed.
 
-    Raises :class:`UnhealthyMeasurement` when the interval is still wider than twice ``half_width`` at the time limit;
-    between once and twice it is ``unstable`` but usable. Warm-up is never averaged in.
+    Raises :class:`UnhealthyMeasurement` when the interval is still wider than ``usable_width`` at the time limit;
+    wider than ``half_width`` it is ``unstable`` but usable. Warm-up is never averaged in.
     """
     start = clock()
     baseline_ms: list[tuple[float, ...]] = []
@@ -88,7 +89,7 @@ def measure_pair(
         half_width = (interval[1] - interval[0]) / 2 / ratio
         if half_width <= protocol.half_width or elapsed >= protocol.max_s:
             break
-    if half_width > 2 * protocol.half_width:
+    if half_width > protocol.usable_width:
         raise UnhealthyMeasurement(
             f"the speed-up's interval is still ±{half_width:.1%} wide after {elapsed:.0f} s",
             "quieten the machine and measure again",

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Controller:
         )
         self._objectives, self._constraints = self._job.parsed_objectives, self._job.parsed_constraints
         self._started = time.monotonic()
+        self._stored_until = self._started
         self._searching_since = self._started
         self._lost_lease = threading.Event()
         self._front_at = 0.0
@@ -91,11 +93,17 @@ class Controller:
         return JobState.DONE
 
     def _end(self, state: JobState, error: ParetuneError | None = None) -> None:
-        self._store.add_wall_time(self._lease, time.monotonic() - self._started)
+        self._store_time()
         self._store.set_job_state(
             self._lease, state, error=error.message if error else None, hint=error.hint if error else None
         )
         self._store.release(self._lease)
+
+    def _store_time(self) -> None:
+        """Adds what has passed since the last call to the job's wall time."""
+        now = time.monotonic()
+        self._store.add_wall_time(self._lease, now - self._stored_until)
+        self._stored_until = now
 
     def _renew(self, stop: threading.Event) -> None:
         while not stop.wait(LEASE_S / 3):
@@ -119,6 +127,7 @@ class Controller:
     def _prepared(self) -> Prepared:
         if self._row.space is not None and self._row.baseline is not None:
             baseline = self._row.baseline
+            self._order = replace(self._order, subject=baseline["facts"]["subject"])
             return Prepared(Space.from_dict(self._row.space), baseline["metrics"], baseline["facts"])
         self._tell("preparing", "opening the task")
         limits = self._job.limits
@@ -137,6 +146,7 @@ class Controller:
             ) from None
         finally:
             sandbox.close()
+        self._order = replace(self._order, subject=found.facts["subject"])
         self._store.set_prepared(self._lease, space=found.space.to_dict(), baseline=found.baseline)
         return found
 
@@ -199,6 +209,7 @@ class Controller:
         self._keep_files(rows, front)
         self._tell_rows("searching", rows, front)
         self._front_at = time.monotonic()
+        self._store_time()
 
     def _keep_files(self, rows: list[TrialRow], front: Front) -> None:
         """Files of clearly dominated candidates go; they can be built again, byte for byte."""

@@ -14,7 +14,7 @@ from evaluators.bundle import Bundle, check_target
 from evaluators.child import Progress
 from evaluators.measurement import Measurement, pooled
 from evaluators.sandbox import Sandbox
-from hwprofiles import Profile
+from hwprofiles import Profile, find_device
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError
 from search import workspace
 from search.folders import job_folder
@@ -31,7 +31,7 @@ _PACKAGES = ("paretune", "onnx", "onnxruntime", "numpy", "torch")
 
 
 def export_candidate(
-    store: Store, candidate: str, folder: Path, *, device: Profile | None = None, progress: Progress = lambda text: None
+    store: Store, candidate: str, folder: Path, *, device: str | None = None, progress: Progress = lambda text: None
 ) -> dict[str, Any]:
     """Writes a bundle and returns its receipt.
 
@@ -50,10 +50,11 @@ def export_candidate(
         raise InvalidInput(
             f"candidate {row.candidate_id} is {row.state} and cannot be exported", "pick one from: paretune front"
         )
-    profile = _device(store, job_row, row, device)
     job = Job.model_validate(job_row.spec)
-    order = WorkOrder(json.dumps(job_row.spec), job_row.spec_folder, profile)
+    profile = _device(job, job_row, row, device)
     facts = job_row.baseline["facts"]
+    subject = None if row.simulated else facts["subject"]
+    order = WorkOrder(json.dumps(job_row.spec), job_row.spec_folder, profile, subject)
     if row.simulated:
         progress("preparing the model for the device")
         facts = _real_facts(order, job)
@@ -85,8 +86,10 @@ def export_candidate(
     return receipt
 
 
-def _device(store: Store, job_row: JobRow, row: TrialRow, device: Profile | None) -> Profile:
-    profile = device or store.profile(job_row.profile_digest)
+def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None) -> Profile:
+    """The device as it is now, with the job's threads and batch."""
+    asked = job.devices[0]
+    profile = find_device(device or asked.name, asked.threads, asked.batch)
     if profile.simulated:
         raise InvalidInput(
             f"candidate {row.candidate_id} was modelled on {profile.device!r}, which has nothing to measure",

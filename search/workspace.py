@@ -44,11 +44,13 @@ CALIBRATION_BATCH = 8
 
 @dataclass(frozen=True)
 class WorkOrder:
-    """A job as its processes need it: the resolved job, the folder that its paths start from, and the device."""
+    """A job as its processes need it: the resolved job, the folder that its paths start from, the device, and once it is
+    prepared the digest of model and data, which every process must find again."""
 
     spec_json: str
     folder: str
     profile: Profile
+    subject: str | None = None
 
     @property
     def job(self) -> Job:
@@ -96,6 +98,11 @@ class Workspace:
         self.cache = cache_folder()
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(order.folder))
         self.digest = digest_of(["model", FORMAT, onnx.__version__, self.task.digest, not self.profile.simulated])
+        if order.subject not in (None, self.digest):
+            raise InvalidInput(
+                "the task gives another model or other data than when the job was prepared",
+                "seed everything that make_task draws at random, or start the job anew if a file has changed",
+            )
 
     @property
     def baseline_path(self) -> Path:
@@ -281,6 +288,7 @@ class Workspace:
 
     def _facts(self) -> dict[str, Any]:
         return {
+            "subject": self.digest,
             "model_path": str(self.baseline_path),
             "model_sha256": digest_of_file(self.baseline_path),
             "groups": [asdict(group) for group in self.groups],

@@ -114,7 +114,7 @@ class Store:
             if job.lease_until is not None and job.lease_until > now and not has_died(job.lease_owner):
                 raise JobBusy(
                     f"job {job_id} is run by process {job.lease_owner['pid']}@{job.lease_owner['host']}",
-                    f"wait for it, or end it with: paretune cancel {job_id}",
+                    f"wait for it, or end that process, then: paretune resume {job_id}",
                 )
             lease = Lease(job_id, job.epoch + 1)
             until = now + timedelta(seconds=lease_s)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from evaluators.child import report
 from evaluators.onnx_export import export_module
@@ -41,6 +41,13 @@ class DigitsOptions(BaseModel):
     strength: float = Field(1.0, ge=0, le=3, description="of the distortions")
     epochs: int = Field(7, ge=1)
     seed: int = Field(0, ge=0)
+
+    @field_validator("depth")
+    @classmethod
+    def _whole_blocks(cls, value: int) -> int:
+        if (value - 2) % 6:
+            raise ValueError("depth must be 8, 14, 20, …: two layers and six a block of each stage")
+        return value
 
     def resolved(self) -> DigitsOptions:
         """With the preset's values filled in where none were given."""

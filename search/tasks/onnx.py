@@ -86,7 +86,7 @@ class OnnxTask(BuiltInTask):
                 f"{self._data_path.name} holds the label {strangers[0]}, the model tells {known} classes apart",
                 f"give classes as numbers from 0 to {known - 1}",
             )
-        return classification(logits, self._labels[self._rows(split)])
+        return classification(logits, labels[self._rows(split)])
 
     @property
     def _count(self) -> int:

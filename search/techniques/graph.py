@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Literal
+
+from pydantic import Field
 
 from evaluators.child import report
 from evaluators.device import Device
@@ -21,7 +24,7 @@ VERSION = 1
 class GraphOptions(TechniqueOptions):
     """``choices`` of the graph: as it is, or with attention, layer normalisation and activation fused."""
 
-    choices: tuple[str, ...] = ("plain", "fused")
+    choices: tuple[Literal["plain", "fused"], ...] = Field(("plain", "fused"), min_length=1)
 
 
 class GraphTechnique(Technique):

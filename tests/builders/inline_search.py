@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from evaluators.device import Device
+from evaluators.device import Device, LocalDevice
 from evaluators.latency import Protocol
+from evaluators.measurement import Measurement
 
 ANY_INTERVAL = Protocol(min_pairs=3, min_s=0.0, max_s=0.0, half_width=math.inf)
 """A short measurement that is healthy however noisy the machine is."""
@@ -45,9 +46,13 @@ def with_device(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
 
 
 def measuring_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on this process asks for short measurements, which no noise makes unhealthy."""
-    for user in ("search.trial", "search.workspace", "search.profiling"):
-        monkeypatch.setattr(f"{user}.Protocol", lambda: ANY_INTERVAL)
+    """From now on this machine is asked for short measurements, which no noise makes unhealthy."""
+    measure = LocalDevice.measure
+
+    def brief(device: LocalDevice, *arguments: Any, protocol: Protocol, **options: Any) -> Measurement:
+        return measure(device, *arguments, protocol=ANY_INTERVAL, **options)
+
+    monkeypatch.setattr(LocalDevice, "measure", brief)
 
 
 @contextmanager

@@ -1,0 +1,38 @@
+"""What a measuring process may do instead of measuring, for the files that it does to; importable in that process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from fake_device import number_formats
+
+from evaluators import device
+from evaluators.measurement import Measurement
+from hwprofiles.errors import UnhealthyMeasurement, UnsupportedOp
+
+_measure, _peak_memory = device._measure, device._peak_memory
+
+
+def measure(profile: Any, baseline: Path, candidate: Path, sample: Any, protocol: Any) -> Measurement:
+    """Dies, hangs and fails by number format; measures the rest. Questions about single layers are all answered."""
+    formats = number_formats(candidate) if candidate.name != "candidate.onnx" else set()
+    if "dynamic" in formats:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "8 bits" in formats:
+        time.sleep(3600)
+    if "4 bits" in formats:
+        raise UnhealthyMeasurement("the interval is still wide", "quieten the machine")
+    if formats:
+        raise UnsupportedOp("no kernel for this")
+    return _measure(profile, baseline, candidate, sample, protocol)
+
+
+def peak_memory(profile: Any, model: Path, sample: Any) -> int:
+    """Dies for quantised files."""
+    if number_formats(model):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _peak_memory(profile, model, sample)
