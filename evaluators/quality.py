@@ -89,7 +89,10 @@ def classification(logits: Array, labels: Array) -> Scores:
 
 
 def summarised(scores: Mapping[str, NDArray[np.float64]], clusters: NDArray[np.int64] | None) -> Quality:
-    """Means with their intervals, resampled by cluster."""
+    """Means with their intervals, resampled by cluster. Raises :class:`BuildFailed` for a figure that is not finite."""
+    for name, values in scores.items():
+        if not np.isfinite(values).all():
+            raise BuildFailed(f"metric {name!r} is NaN or infinite for some samples")
     return Quality(
         {name: float(values.mean()) for name, values in scores.items()},
         {name: mean_interval(values, clusters) for name, values in scores.items()},

@@ -8,11 +8,16 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from hwprofiles import Profile
+
+
+_TURNSTILE, _QUIET = "turnstile.lock", "quiet.lock"
 
 
 def lock_folder() -> Path:
@@ -52,20 +57,47 @@ def measuring() -> Iterator[None]:
 
     The turnstile keeps workers from coming back in while the measurement waits.
     """
-    with _locked("turnstile.lock", fcntl.LOCK_EX), _locked("quiet.lock", fcntl.LOCK_EX):
+    with _locked(_TURNSTILE, fcntl.LOCK_EX), _locked(_QUIET, fcntl.LOCK_EX):
         yield
 
 
 @contextmanager
 def working() -> Iterator[None]:
-    """Held by our own work on this machine, for one batch at a time; waits while a measurement runs."""
-    with _locked("turnstile.lock", fcntl.LOCK_SH):
-        pass
-    with _locked("quiet.lock", fcntl.LOCK_SH):
+    """Held by our own work on this machine, for one batch at a time; waits while a measurement runs.
+
+    Held once a thread: inside itself it does nothing, since waiting for the turnstile while holding the quiet lock would
+    wait for a measurement that waits for us.
+    """
+    if _held() is not None:
         yield
+        return
+    with (lock_folder() / _QUIET).open("w") as file:
+        _join(file)
+        _thread.file = file
+        try:
+            yield
+        finally:
+            _thread.file = None
 
 
 def pause_point() -> None:
-    """Between batches: waits while a measurement runs."""
-    with working():
+    """Between batches, inside or outside :func:`working`: lets a measurement that waits go first."""
+    file = _held()
+    if file is None:
+        with working():
+            return
+    fcntl.flock(file, fcntl.LOCK_UN)
+    _join(file)
+
+
+_thread = threading.local()
+
+
+def _held() -> TextIO | None:
+    return getattr(_thread, "file", None)
+
+
+def _join(file: TextIO) -> None:
+    with _locked(_TURNSTILE, fcntl.LOCK_SH):
         pass
+    fcntl.flock(file, fcntl.LOCK_SH)

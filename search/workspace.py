@@ -44,8 +44,8 @@ CALIBRATION_BATCH = 8
 
 @dataclass(frozen=True)
 class WorkOrder:
-    """A job as its processes need it: the resolved job, the folder that its paths start from, the device, and once it is
-    prepared the digest of model and data, which every process must find again."""
+    """A job as its processes need it: the resolved job, the folder that its paths start from, the device, and once it
+    is prepared the digest of model and data, which every process must find again."""
 
     spec_json: str
     folder: str

@@ -22,7 +22,7 @@ from evaluators.runtimes.base import Array
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, StageTimeout, UnhealthyMeasurement, UnsupportedOp
 
-SHORT = Protocol(min_pairs=2, min_s=0.0, max_s=0.0, half_width=math.inf)
+SHORT = Protocol(min_pairs=2, min_s=0.0, max_s=0.0, half_width=math.inf, usable_width=math.inf)
 """Healthy however noisy the machine is."""
 
 SAMPLE: dict[str, Array] = {"x": np.ones((1, 64), np.float32)}
@@ -151,7 +151,7 @@ class TestFailures:
             device.measure(small, small, SAMPLE, protocol=endless, limit_s=0.5)
 
     def test_one_whose_interval_stays_wide(self, device: LocalDevice, small: Path) -> None:
-        impossible = replace(SHORT, half_width=-1.0)
+        impossible = replace(SHORT, half_width=-1.0, usable_width=-1.0)
         with pytest.raises(UnhealthyMeasurement, match="still"):
             device.measure(small, small, SAMPLE, protocol=impossible, limit_s=LIMIT_S)
 

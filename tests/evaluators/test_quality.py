@@ -122,6 +122,11 @@ class TestSummary:
         assert clustered.metrics == naive.metrics
         assert np.ptp(clustered.intervals["accuracy"]) > 2 * np.ptp(naive.intervals["accuracy"])
 
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_a_figure_that_is_none(self, value: float) -> None:
+        with pytest.raises(BuildFailed, match="metric 'nll' is NaN or infinite"):
+            summarised({"accuracy": np.ones(3), "nll": np.array([0.5, value, 0.5])}, None)
+
     def test_it_repeats(self) -> None:
         scores: Scores = {"accuracy": np.random.default_rng(0).random(50)}
         assert summarised(scores, None) == summarised(scores, None)

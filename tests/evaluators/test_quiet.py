@@ -22,7 +22,7 @@ from evaluators.quiet import exclusive_device, lock_folder, measuring, pause_poi
 from hwprofiles import find_device
 
 PATIENCE_S = 60.0
-A_MOMENT_S = 0.15
+A_MOMENT_S = 0.1
 
 WORKING = "quiet.working()"
 MEASURING = "quiet.measuring()"

@@ -140,27 +140,38 @@ def sandbox(told: list[str]) -> Iterator[Sandbox]:
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
+@pytest.fixture(scope="class")
+def lasting() -> Iterator[Sandbox]:
+    """One whose child outlives the test; for tests that leave it alive."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        opened = Sandbox()
+        ask(opened, process_id)
+    yield opened
+    opened.close()
+
+
 def ask(sandbox: Sandbox, function: Callable[..., object], *args: object, limit_s: float = PATIENCE_S) -> object:
     return sandbox.call(function, *args, stage="training", limit_s=limit_s)
 
 
 class TestAnswers:
-    def test_a_value(self, sandbox: Sandbox) -> None:
-        assert ask(sandbox, add, 2, 3) == 5
+    def test_a_value(self, lasting: Sandbox) -> None:
+        assert ask(lasting, add, 2, 3) == 5
 
-    def test_it_is_another_process_and_stays_the_same(self, sandbox: Sandbox) -> None:
-        first = ask(sandbox, process_id)
+    def test_it_is_another_process_and_stays_the_same(self, lasting: Sandbox) -> None:
+        first = ask(lasting, process_id)
         assert first != os.getpid()
-        assert ask(sandbox, process_id) == first
+        assert ask(lasting, process_id) == first
 
     @pytest.mark.parametrize("kind", [UnsupportedOp, BuildFailed, InvalidInput])
-    def test_our_own_errors_pass_through(self, sandbox: Sandbox, kind: type[ParetuneError]) -> None:
-        child = ask(sandbox, process_id)
+    def test_our_own_errors_pass_through(self, lasting: Sandbox, kind: type[ParetuneError]) -> None:
+        child = ask(lasting, process_id)
         with pytest.raises(kind) as caught:
-            ask(sandbox, fail, kind, "no kernel for Foo", "leave Foo in fp32")
+            ask(lasting, fail, kind, "no kernel for Foo", "leave Foo in fp32")
         assert type(caught.value) is kind
         assert (caught.value.message, caught.value.hint) == ("no kernel for Foo", "leave Foo in fp32")
-        assert ask(sandbox, process_id) == child
+        assert ask(lasting, process_id) == child
 
     @pytest.mark.parametrize(
         ("kind", "text", "message"),
@@ -172,22 +183,22 @@ class TestAnswers:
         ],
     )
     def test_any_other_error_is_a_failed_build(
-        self, sandbox: Sandbox, kind: type[BaseException], text: str, message: str
+        self, lasting: Sandbox, kind: type[BaseException], text: str, message: str
     ) -> None:
         with pytest.raises(BuildFailed) as caught:
-            ask(sandbox, fail, kind, text)
+            ask(lasting, fail, kind, text)
         assert caught.value.message == message
-        assert ask(sandbox, add, 1, 1) == 2
+        assert ask(lasting, add, 1, 1) == 2
 
-    def test_memory_that_the_system_refuses(self, sandbox: Sandbox) -> None:
+    def test_memory_that_the_system_refuses(self, lasting: Sandbox) -> None:
         with pytest.raises(OutOfMemory):
-            ask(sandbox, fail, MemoryError)
+            ask(lasting, fail, MemoryError)
 
-    def test_a_value_that_cannot_travel(self, sandbox: Sandbox) -> None:
-        child = ask(sandbox, process_id)
+    def test_a_value_that_cannot_travel(self, lasting: Sandbox) -> None:
+        child = ask(lasting, process_id)
         with pytest.raises(BuildFailed, match="type function cannot be sent"):
-            ask(sandbox, answer_what_cannot_travel)
-        assert ask(sandbox, process_id) == child
+            ask(lasting, answer_what_cannot_travel)
+        assert ask(lasting, process_id) == child
 
 
 class TestProgress:
@@ -270,8 +281,8 @@ class TestDeaths:
         assert len(calls.read_text()) == times + 1
 
     def test_each_call_counts_its_own(self, sandbox: Sandbox, tmp_path: Path) -> None:
-        for name in ("first", "second"):
-            assert ask(sandbox, die, tmp_path / name, 2, be_killed) == "alive"
+        for name in ("first", "second", "third"):
+            assert ask(sandbox, die, tmp_path / name, 1, be_killed) == "alive"
 
     def test_one_that_dies_between_calls_is_started_again(self, sandbox: Sandbox) -> None:
         child = ask(sandbox, process_id)

@@ -95,27 +95,27 @@ class StrategyContract:
             strategy.tell([toy_result(candidate) for candidate in block])
 
     def test_the_same_results_give_the_same_candidates(self) -> None:
-        assert play(self.make(seed=3), 6) == play(self.make(seed=3), 6)
+        assert play(self.make(seed=3), 4) == play(self.make(seed=3), 4)
 
     def test_two_do_not_disturb_each_other(self) -> None:
-        alone = play(self.make(seed=3), 6)
+        alone = play(self.make(seed=3), 4)
         one, other = self.make(seed=3), self.make(seed=4)
         together = []
-        for _ in range(6):
+        for _ in range(4):
             together += play(one, 1)
             play(other, 1)
             np.random.default_rng().random()
         assert together == alone
 
     def test_the_global_random_state_is_no_matter(self) -> None:
-        alone = play(self.make(seed=3), 6)
+        alone = play(self.make(seed=3), 4)
         np.random.seed(1)
         before = np.random.get_state()[1].tolist()
-        assert play(self.make(seed=3), 6) == alone
+        assert play(self.make(seed=3), 4) == alone
         assert np.random.get_state()[1].tolist() == before
 
     def test_another_seed_gives_others(self) -> None:
-        assert play(self.make(seed=3), 6) != play(self.make(seed=4), 6)
+        assert play(self.make(seed=3), 4) != play(self.make(seed=4), 4)
 
     def test_it_tries_more_than_the_uniform_assignments(self) -> None:
         assert len(set(play(self.make(), 6))) > len(SPACE.uniform()) + 20
@@ -133,7 +133,7 @@ class StrategyContract:
     )
     def test_whatever_happens_it_goes_on(self, result: Any) -> None:
         strategy = self.make()
-        assert len(play(strategy, 5, result)) == 5 * strategy.batch
+        assert len(play(strategy, 4, result)) == 4 * strategy.batch
 
     def test_without_constraints(self) -> None:
         strategy = self.make(constraints=0)
@@ -184,8 +184,8 @@ class TestRandomSearch(StrategyContract):
     small: ClassVar[dict[str, Any]] = {"batch": 4}
 
     def test_results_do_not_matter(self) -> None:
-        assert play(self.make(seed=1), 6) == play(
-            self.make(seed=1), 6, lambda candidate: Result(candidate, None, (1.0,))
+        assert play(self.make(seed=1), 4) == play(
+            self.make(seed=1), 4, lambda candidate: Result(candidate, None, (1.0,))
         )
 
     def test_every_value_is_drawn_alike(self) -> None:
@@ -226,8 +226,8 @@ class TestNsga2(StrategyContract):
             Nsga2.Options(**options)
 
     def test_results_matter(self) -> None:
-        one = play(self.make(seed=1), 6, lambda candidate: Result(candidate, toy_gains(candidate), (0.0,)))
-        other = play(self.make(seed=1), 6, lambda candidate: Result(candidate, toy_gains(candidate)[::-1], (0.0,)))
+        one = play(self.make(seed=1), 4, lambda candidate: Result(candidate, toy_gains(candidate), (0.0,)))
+        other = play(self.make(seed=1), 4, lambda candidate: Result(candidate, toy_gains(candidate)[::-1], (0.0,)))
         assert one[:16] == other[:16]
         assert one != other
 
