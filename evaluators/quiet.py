@@ -16,7 +16,6 @@ from typing import TextIO
 
 from hwprofiles import Profile
 
-
 _TURNSTILE, _QUIET = "turnstile.lock", "quiet.lock"
 
 
@@ -65,8 +64,8 @@ def measuring() -> Iterator[None]:
 def working() -> Iterator[None]:
     """Held by our own work on this machine, for one batch at a time; waits while a measurement runs.
 
-    Held once a thread: inside itself it does nothing, since waiting for the turnstile while holding the quiet lock would
-    wait for a measurement that waits for us.
+    Held once a thread: inside itself it does nothing, since whoever holds the quiet lock and waits at the turnstile
+    waits for a measurement that waits for him.
     """
     if _held() is not None:
         yield

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Read when Ray is imported: no usage reports, no hint about its newer output, Ctrl-C is ours, and workers are not niced:
-# the measuring process is their child, and would lose its core to any other process.
+# Read when Ray is imported: no usage reports, no hint about its newer output, Ctrl-C is ours, and workers are not
+# niced: the measuring process is their child, and would lose its core to any other process.
 os.environ.update(
     RAY_USAGE_STATS_ENABLED="0", RAY_AIR_NEW_OUTPUT="0", TUNE_DISABLE_SIGINT_HANDLER="1",
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_WARN_THRESHOLD_S="60", RAY_TRAIN_V2_ENABLED="0",
