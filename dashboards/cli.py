@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -391,26 +394,42 @@ def run_app(arguments: list[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         code = app(args=arguments, standalone_mode=False)
-    except typer.Abort:
+        sys.stdout.flush()
+    except (typer.Abort, KeyboardInterrupt):
         return 130
-    except KeyboardInterrupt:
-        return 130
-    except ParetuneError as error:
-        if debug:
-            raise
-        print_error(error.message, error.hint)
-        return error.exit_code
     except BrokenPipeError:
+        _abandon_output()
         return 0
-    except Exception as error:
-        # click's own usage errors know how to show themselves; anything else is ours to mend, in one line.
-        if hasattr(error, "show") and hasattr(error, "exit_code"):
-            error.show()
-            return int(error.exit_code)
+    # Whatever it is, a user reads two lines.
+    except Exception as error:  # noqa: BLE001
         if debug:
-            raise
-        print_error(
-            f"unexpected {type(error).__name__}: {error}", "run it again with --debug and report what it prints"
-        )
-        return 4
+            traceback.print_exc()
+        message, hint, code = _explained(error)
+        if message:
+            print_error(message, hint)
+        _abandon_output()
+        return code
     return int(code or 0)
+
+
+def _explained(error: Exception) -> tuple[str, str, int]:
+    """What is wrong, how to mend it, and the exit code."""
+    if isinstance(error, ParetuneError):
+        return error.message, error.hint, error.exit_code
+    if isinstance(error, ModuleNotFoundError):
+        return f"this command needs the package {error.name!r}", "pip install 'paretune[full]'", 2
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.filename or 'standard output'}: {error.strerror}", "free some space there", 4
+    if hasattr(error, "format_message"):  # how Typer says that the command line itself is wrong
+        path = error.ctx.command_path if getattr(error, "ctx", None) else "paretune"
+        message = str(error.format_message()).replace("Value error, ", "").rstrip(".")
+        return message[:1].lower() + message[1:], f"see: {path} --help", 2
+    return f"unexpected {type(error).__name__}: {error}", "run it again with --debug and report what it prints", 4
+
+
+def _abandon_output() -> None:
+    """What could not be written to stdout is not tried again when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

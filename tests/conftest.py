@@ -1,10 +1,19 @@
-"""What all tests share: no test sees the user's own data folder."""
+"""What all tests share: a data folder that is not the user's, and two finished jobs to look at."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from command_line import document, paretune
+from inline_search import measuring_briefly, without_ray
+from small_jobs import FinishedJob, spec, write_job
+
+from dashboards.documents import front_document
+from search.controller import Controller, submit
+from search.folders import default_database
+from search.job import parse_job
+from search.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +22,42 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PARETUNE_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("PARETUNE_DB", raising=False)
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def modelled_job(tmp_path_factory: pytest.TempPathFactory) -> FinishedJob:
+    """A search on the modelled device, run by the command line with Ray; it has infeasible candidates too."""
+    folder = tmp_path_factory.mktemp("modelled")
+    job = write_job(folder, name="modelled.yaml", constraints=["accuracy >= baseline - 0.0024"])
+    command = paretune("run", job, "--trials", "24", "--format", "json", home=folder / "home")
+    return FinishedJob(folder, folder / "home", document(command), command)
+
+
+@pytest.fixture(scope="session")
+def digits_job(tmp_path_factory: pytest.TempPathFactory) -> FinishedJob:
+    """A search on this machine with a trained teacher: real files, real measurements, made short."""
+    folder = tmp_path_factory.mktemp("digits")
+    job = spec(
+        name="digits-here",
+        task={"name": "digits", "options": {"preset": "bench"}},
+        devices=[{"name": "local-cpu", "batch": 4}],
+        objectives=[
+            {"metric": "cosine", "direction": "max"},
+            {"metric": "speedup", "direction": "max"},
+            {"metric": "size_bytes", "direction": "min"},
+        ],
+        constraints=["accuracy >= baseline - 0.5"],
+        space={"precision": {"choices": ["fp32", "int8", "int8_dynamic"], "activations": "uint8"}},
+        strategy={"name": "random"},
+        budget={"trials": 4},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARETUNE_HOME", str(folder / "home"))
+        patch.delenv("PARETUNE_DB", raising=False)
+        without_ray(patch, prepare_here=True)
+        measuring_briefly(patch)
+        with Store(default_database()) as store:
+            job_id = submit(store, parse_job(job, folder=folder), folder)
+            Controller(store, job_id).run()
+            front = front_document(store, job_id)
+    return FinishedJob(folder, folder / "home", front)

@@ -13,7 +13,7 @@ from evaluators.device import Device, LocalDevice
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement
 
-ANY_INTERVAL = Protocol(min_pairs=3, min_s=0.0, max_s=0.0, half_width=math.inf)
+ANY_INTERVAL = Protocol(min_pairs=3, min_s=0.0, max_s=0.0, half_width=math.inf, usable_width=math.inf)
 """A short measurement that is healthy however noisy the machine is."""
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +62,26 @@ def write_job(folder: Path, name: str = "job.yaml", **fields: Any) -> Path:
     path = folder / name
     path.write_text(yaml.safe_dump(spec(**fields), sort_keys=False))
     return path
+
+
+@dataclass(frozen=True)
+class FinishedJob:
+    """A job that was run, its front as printed, and the command that did it, where it was one."""
+
+    folder: Path
+    home: Path
+    front: dict[str, Any]
+    command: subprocess.CompletedProcess[str] | None = None
+
+    @property
+    def job_id(self) -> str:
+        return str(self.front["job_id"])
+
+    @property
+    def database(self) -> str:
+        return f"sqlite:///{self.home / 'paretune.db'}"
+
+    def copy(self, folder: Path) -> FinishedJob:
+        """The same job in a data folder that a test may spoil."""
+        shutil.copytree(self.home, folder)
+        return replace(self, home=folder)

@@ -1,0 +1,190 @@
+"""Controllers that are killed, interrupted, or not alone: nothing finished is lost or repeated, and nothing is left over."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import (
+    document,
+    error_lines,
+    interrupt,
+    paretune,
+    relatives,
+    started,
+    wait_gone,
+    wait_until,
+)  # fmt: skip
+from inline_search import without_ray
+from small_jobs import write_job
+
+from dashboards.documents import front_document
+from search.controller import Controller, submit
+from search.folders import default_database
+from search.job import load_job
+from search.states import JobState
+from search.store import Store, TrialRow
+
+TRIALS = 160
+KILLS = 10
+JOB = {"budget": {"trials": TRIALS}, "space": {"precision": {}}, "constraints": ["accuracy >= baseline - 0.003"]}
+
+
+def anonymous(front: dict[str, Any]) -> str:
+    """A front without what is new in every job: ids and times. Its candidates go by their digests."""
+    listed = [*front["front"], *front["contenders"], *([front["nearest_miss"]] if front["nearest_miss"] else [])]
+    names = {member["candidate_id"]: member["digest"] for member in listed}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items() if k not in ("job_id", "wall_s", "model_path")}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return names.get(value, value) if isinstance(value, str) else value
+
+    return json.dumps(plain(front), sort_keys=True)
+
+
+@pytest.fixture
+def undisturbed(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], list[TrialRow]]:
+    """The front and trials of the job as it goes when nobody kills anything; without Ray, in this process."""
+    job = load_job(write_job(tmp_path, **JOB))
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch)
+        with Store(default_database()) as store:
+            job_id = submit(store, job, tmp_path)
+            Controller(store, job_id).run()
+            return front_document(store, job_id), store.trials(job_id)
+
+
+class Killed:
+    """A job whose controllers are killed: what is known of it from outside."""
+
+    def __init__(self, store: Store, job_id: str) -> None:
+        self.store, self.job_id = store, job_id
+        self.finished: dict[int, TrialRow] = {}
+
+    def count(self) -> int:
+        return sum(row.state.finished for row in self.store.trials(self.job_id))
+
+    def check_nothing_lost(self) -> int:
+        """How many more are finished than at the last check."""
+        rows = self.store.trials(self.job_id)
+        assert [row.number for row in rows] == list(range(len(rows)))
+        assert len({row.digest for row in rows}) == len(rows)
+        finished = {row.number: row for row in rows if row.state.finished}
+        assert {number: finished.get(number) for number in self.finished} == self.finished
+        more = len(finished) - len(self.finished)
+        self.finished = finished
+        return more
+
+
+def moments(rng: random.Random) -> list[tuple[str, int]]:
+    """When to kill: while the job is prepared, while Ray starts, and after so many more trials."""
+    kinds = [("preparing", 0), ("searching", 0)] + [("trials", rng.randint(1, 12)) for _ in range(KILLS - 2)]
+    return kinds
+
+
+def test_ten_kills_change_nothing(
+    undisturbed: tuple[dict[str, Any], list[TrialRow]], home: Path, tmp_path: Path
+) -> None:
+    rng = random.Random(7)
+    log = tmp_path / "log.txt"
+    killed: Killed | None = None
+    with Store(default_database()) as store:
+        known = {row.job_id for row in store.jobs()}
+        for phase, more in moments(rng):
+            command = ("run", "job.yaml") if killed is None else ("resume", killed.job_id)
+            with started(*command, home=home, log=log) as process:
+                wait_until(lambda: f"{phase if phase != 'trials' else 'searching'}: " in log.read_text(), phase)
+                if killed is None:
+                    (job_id,) = {row.job_id for row in store.jobs()} - known
+                    killed = Killed(store, job_id)
+                if phase == "trials":
+                    target = killed.count() + more
+                    wait_until(lambda t=target, k=killed: k.count() >= t, "more trials")
+                family = relatives(process)
+                process.send_signal(signal.SIGKILL)
+                assert process.wait() == -signal.SIGKILL
+                wait_gone(family)
+            gained = killed.check_nothing_lost()
+            assert gained >= more
+        assert killed is not None
+        assert 0 < len(killed.finished) < TRIALS
+        assert store.job(killed.job_id).state is JobState.RUNNING
+        ended = paretune("resume", killed.job_id, "--format", "json", home=home)
+        front = document(ended)
+        killed.check_nothing_lost()
+        expected, rows = undisturbed
+        assert anonymous(front) == anonymous(expected)
+        assert [(row.number, row.digest, row.block, row.state, row.metrics) for row in store.trials(killed.job_id)] == [
+            (row.number, row.digest, row.block, row.state, row.metrics) for row in rows
+        ]
+
+
+def test_an_interrupted_job_is_resumable_and_two_controllers_are_not(home: Path, tmp_path: Path) -> None:
+    """Ctrl-C, as a terminal sends it; before that, a second controller is refused."""
+    write_job(tmp_path, budget={"trials": 5000}, task={"name": "onnx", "options": ONNX}, space={"precision": {}})
+    log = tmp_path / "log.txt"
+    with started("run", "job.yaml", "--format", "json", home=home, log=log) as process:
+        wait_until(lambda: "/5000 " in log.read_text(), "the first trial")
+        (job,) = document(paretune("jobs", "--format", "json", home=home))["jobs"]
+        assert job["state"] == "running"
+        refused = paretune("resume", job["job_id"], home=home)
+        assert refused.returncode == 2
+        message, hint = error_lines(refused)
+        assert f"job {job['job_id']} is run by process {process.pid}@" in message
+        assert hint
+        family = relatives(process)
+        interrupt(process)
+        assert process.wait() == 130
+        assert process.communicate()[0] == ""
+        wait_gone(family)
+    lines = log.read_text()
+    assert f"interrupted; go on with: paretune resume {job['job_id']}" in lines
+    assert "Traceback" not in lines
+    with Store(default_database()) as store:
+        assert store.job(job["job_id"]).state is JobState.INTERRUPTED
+        finished = [row for row in store.trials(job["job_id"]) if row.state.finished]
+    assert finished
+    assert store.job(job["job_id"]).finished_at is not None
+    with Store(default_database()) as store:
+        store.lease_job(job["job_id"], {"host": "elsewhere.example", "pid": 1, "started": 0.0}, lease_s=0)
+
+
+ONNX = {"model": "model.onnx", "data": "samples.npz"}
+
+
+@pytest.mark.parametrize("phase", ["preparing"])
+def test_an_interruption_at_any_time_leaves_a_resumable_job(
+    home: Path, tmp_path: Path, phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_job(tmp_path)
+    log = tmp_path / "log.txt"
+    with started("run", "job.yaml", home=home, log=log) as process:
+        wait_until(lambda: f"{phase}: " in log.read_text(), phase)
+        interrupt(process)
+        assert process.wait() == 130
+    assert "Traceback" not in log.read_text()
+    without_ray(monkeypatch, prepare_here=True)
+    with Store(default_database()) as store:
+        (row,) = store.jobs()
+        assert row.state is JobState.INTERRUPTED
+        assert Controller(store, row.job_id).run() is JobState.DONE
+
+
+def test_a_finished_job_is_not_run_again(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from dashboards.cli import run_app
+
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch, prepare_here=True)
+        assert run_app(["run", str(write_job(tmp_path)), "--format", "json"]) == 0
+        first = json.loads(capsys.readouterr().out)
+    assert run_app(["resume", first["job_id"], "--format", "json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == first
+    assert "is done already" in captured.err
