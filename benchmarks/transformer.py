@@ -1,18 +1,21 @@
 """A search against an engineer's afternoon: the default job on a transformer encoder, and every setting tried by hand.
 
-    python benchmarks/transformer.py [MINUTES]
+    python benchmarks/transformer.py [MINUTES [JOB]]
 
 Searches ``examples/onnx.yaml`` (a 6-layer encoder, hidden 384, 128 tokens), then builds the settings that a user of
 ONNX Runtime would try (dynamic or static int8, per tensor or per channel, of all operators or the matrix products
 alone, 8- and 4-bit weights, each with and without the runtime's transformer fusions) with ONNX Runtime's own tools, and
-measures each with the same protocol and the same quality. To hold: the front has a candidate at least 1.8x faster at
-cosine 0.99 or better, and no setting beats the front: for each there is a member at least as true and as fast.
+measures each with the same protocol and the same quality. JOB is a finished job to compare with.
+
+To hold: the front has a candidate at least 1.8x faster at cosine 0.99 or better, and no setting beats the front: for
+each there is a member at least as true and as fast.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -132,15 +135,19 @@ def settings(source: Path, arrays: dict[str, Any], folder: Path) -> Iterator[tup
             yield f"{graph} {bits}-bit weights", weight_only
 
 
-def main(minutes: float) -> None:
-    """Searches, tries by hand, compares."""
+def main(minutes: float, job_id: str | None) -> None:
+    """Searches (or takes a job that has searched already), tries by hand, compares."""
     logging.disable(logging.WARNING)
     examples = ROOT / "examples"
+    if not (examples / "encoder.onnx").exists():
+        subprocess.run([sys.executable, str(examples / "make_encoder.py")], check=True)
     spec = load_job(examples / "onnx.yaml")
     spec = parse_job(spec.model_dump(mode="json") | {"budget": {"trials": 200, "minutes": minutes}}, folder=examples)
     store = Store(default_database())
-    job_id = submit(store, spec, examples)
-    Controller(store, job_id, Lines()).run()
+    if job_id is None:
+        job_id = submit(store, spec, examples)
+        Controller(store, job_id, Lines()).run()
+    job_id = store.job(job_id).job_id
     document = store.front(job_id)
     members = [store.trial(member) for member in (document or {})["members"]]
     trials = store.trials(job_id)
@@ -175,9 +182,8 @@ def main(minutes: float) -> None:
     path = write_rows("transformer", spec.profile, rows)
     good = max((r["ratio"] for r in rows if r["kind"] == "front" and r["cosine"] >= 0.99), default=0.0)
     beaten = [row["name"] for row in rows if row["beats_front"]]
-    print(
-        f"{len(trials)} trials; best at cosine 0.99 or better: {good:.2f}x; settings that beat the front: {beaten}; {path.name}"
-    )
+    print(f"{len(trials)} trials; best at cosine 0.99 or better: {good:.2f}x; settings that beat the front: {beaten}")
+    print(f"rows: {path.relative_to(ROOT)}")
     store.close()
 
 
@@ -200,4 +206,4 @@ def _covers(member: dict[str, Any], row: dict[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0)
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0, sys.argv[2] if len(sys.argv) > 2 else None)

@@ -421,7 +421,8 @@ def _explained(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{error.filename or 'standard output'}: {error.strerror}", "free some space there", 4
     if hasattr(error, "format_message"):  # how Typer says that the command line itself is wrong
-        path = error.ctx.command_path if getattr(error, "ctx", None) else "paretune"
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "paretune"
         message = str(error.format_message()).replace("Value error, ", "").rstrip(".")
         return message[:1].lower() + message[1:], f"see: {path} --help", 2
     return f"unexpected {type(error).__name__}: {error}", "run it again with --debug and report what it prints", 4
