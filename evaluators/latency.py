@@ -89,7 +89,7 @@ def measure_pair(
         half_width = (interval[1] - interval[0]) / 2 / ratio
         if half_width <= protocol.half_width or elapsed >= protocol.max_s:
             break
-    if half_width > protocol.usable_width:
+    if half_width > max(protocol.usable_width, protocol.half_width):
         raise UnhealthyMeasurement(
             f"the speed-up's interval is still ±{half_width:.1%} wide after {elapsed:.0f} s",
             "quieten the machine and measure again",

@@ -21,25 +21,28 @@ os.environ.update(
 import ray
 from ray import tune
 
+from search.reaper import reaped
+
 OBJECT_STORE_BYTES = 100_000_000
 
 
 @contextmanager
 def local_cluster(parallel: int) -> Iterator[None]:
     """A Ray of our own, which ends with this process, however that ends."""
-    ray.init(
-        address="local",
-        num_cpus=parallel,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=OBJECT_STORE_BYTES,
-        configure_logging=True,
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with reaped():
+        ray.init(
+            address="local",
+            num_cpus=parallel,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            configure_logging=True,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def run_trials(trainable: type[tune.Trainable], parameters: dict[str, Any], searcher: Any, parallel: int) -> None:

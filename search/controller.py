@@ -72,8 +72,9 @@ class Controller:
             self._store.set_job_state(self._lease, JobState.RUNNING)
             self._check_profile()
             prepared = self._prepared()
-            self._search(prepared)
-            self._store.drop_unfinished(self._lease)
+            if not self._already_final(self._store.trials(self._row.job_id)):
+                self._search(prepared)
+                self._store.drop_unfinished(self._lease)
             self._finalise(prepared)
             self._end(JobState.DONE)
         except KeyboardInterrupt:
@@ -250,10 +251,11 @@ class Controller:
         self._tell_rows("done", rows, front)
 
     def _already_final(self, rows: list[TrialRow]) -> set[str]:
-        measured = [row for row in rows if row.state.measured]
+        """Candidates that were measured again. Once there is one, the search is over: its strategy was told the figures
+        that these have replaced, and asking it again would give others."""
         return {
             row.candidate_id
-            for row in measured
+            for row in rows
             if any(m["phase"] == "final" for m in self._store.measurements(row.candidate_id))
         }
 
@@ -266,9 +268,10 @@ class Controller:
             metrics: dict[str, Any] = {**row.metrics, **measured.metrics()}
             metrics["peak_memory_bytes"] = runner.peak_memory_bytes(path)
         except CandidateError as error:
-            self._store.finish_trial(
-                self._lease, row.candidate_id, TrialState(error.state), reason=error.message, metrics={},
-                artifact_sha256=row.artifact_sha256, wall_s=row.wall_s,
+            failed = {"state": error.state, "reason": error.message}
+            self._store.replace_measurement(
+                self._lease, row.candidate_id, state=TrialState(error.state), reason=error.message, metrics={},
+                measurement=failed, phase="final",
             )  # fmt: skip
             return
         state, reason = judged(self._objectives, self._constraints, metrics, prepared.metrics)

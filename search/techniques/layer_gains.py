@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from evaluators.calibration import calibrate
@@ -19,6 +18,7 @@ from evaluators.latency import Protocol
 from evaluators.layers import LayerGroup, layer_groups
 from evaluators.onnx_model import save_model
 from evaluators.quantize import Quantizer, Scheme
+from evaluators.runtimes.base import Array
 from evaluators.shapes import tensor_shapes
 from evaluators.single_layer import extract_layer, layer_key, random_feed
 from hwprofiles import Precision, digest_of
@@ -119,13 +119,15 @@ class LayerGains:
             ranges = calibrate(model, [feed]) if precision is Precision.INT8 else None
             save_model(model, baseline)
             save_model(Quantizer(model, (group,), ranges, scheme).apply({group.name: precision}), candidate)
-            measured = self._device.measure(baseline, candidate, feed, protocol=Protocol().quick(), limit_s=LIMIT_S)
         except CandidateError as error:
             return {"reason": f"{error.state}: {error.message}"}
-        return {"ratio": measured.ratio, "ci95": list(measured.ratio_ci95)}
+        return measured_gain(self._device, baseline, candidate, feed)
 
 
-def mean_ratio(gains: list[Gain]) -> float:
-    """Geometric mean of the speed-ups, so that one layer twice as fast and one half as fast even out; 0 for none."""
-    ratios = [gain.ratio for gain in gains if gain.ratio is not None]
-    return float(np.exp(np.mean(np.log(ratios)))) if ratios else 0.0
+def measured_gain(device: Device, baseline: Path, candidate: Path, feed: Mapping[str, Array]) -> dict[str, Any]:
+    """``ratio`` and ``ci95`` of a quick measurement, or the ``reason`` that there is none."""
+    try:
+        measured = device.measure(baseline, candidate, feed, protocol=Protocol().quick(), limit_s=LIMIT_S)
+    except CandidateError as error:
+        return {"reason": f"{error.state}: {error.message}"}
+    return {"ratio": measured.ratio, "ci95": list(measured.ratio_ci95)}

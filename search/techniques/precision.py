@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,13 +15,14 @@ from pydantic import Field, field_validator
 from evaluators.calibration import Ranges, calibrate
 from evaluators.child import report
 from evaluators.device import Device
+from evaluators.onnx_model import save_model
 from evaluators.quantize import Quantizer, Scheme, activation_tensors
 from evaluators.quiet import pause_point
 from hwprofiles import Precision, digest_of
 from search.candidate import Decision
 from search.folders import write_json
 from search.techniques.base import Draft, Subject, Technique, TechniqueOptions
-from search.techniques.layer_gains import LayerGains, mean_ratio
+from search.techniques.layer_gains import LayerGains, measured_gain
 
 PREFIX = "precision:"
 CALIBRATION = "calibration"
@@ -130,25 +132,51 @@ class PrecisionTechnique(Technique):
     def _activations(self) -> Activations:
         if self.options.activations != "auto":
             return self.options.activations
-        liked = json.loads(self._answers_path.read_text()) if self._answers_path.exists() else "uint8"
-        return "int8" if liked == "int8" else "uint8"
+        return "int8" if self._stored_answers["liked"] == "int8" else "uint8"
+
+    @property
+    def _stored_answers(self) -> dict[str, Any]:
+        if not self._answers_path.exists():
+            return {"liked": "uint8", "answers": []}
+        stored: dict[str, Any] = json.loads(self._answers_path.read_text())
+        return stored
 
     def _paying(self, device: Device) -> set[Precision]:
-        """The precisions that are not slower than fp32 for every layer; finds the activation type on the way."""
-        kinds: tuple[Activations, ...] = (
-            get_args(Activations) if self.options.activations == "auto" else (self.options.activations,)
-        )
+        """The precisions that are not slower than fp32 for every layer, with the activations that the device likes."""
         asked = [p for p in self.options.choices if p is not Precision.FP32]
-        gains = LayerGains(self.subject, device).ask(
-            {p: [self._scheme(kind) for kind in (kinds if p is Precision.INT8 else kinds[:1])] for p in asked}
-        )
-        self.answers = [asdict(gain) for gain in gains]
-        static = [gain for gain in gains if gain.precision is Precision.INT8]
-        liked = max(kinds, key=lambda kind: mean_ratio([gain for gain in static if gain.activations == kind]))
-        write_json(self._answers_path, liked)
-        used = [gain for gain in gains if gain.precision is not Precision.INT8 or gain.activations == liked]
+        if self.options.activations == "auto" and Precision.INT8 in asked:
+            if not self._answers_path.exists():
+                write_json(self._answers_path, self._ask_activations(device))
+            self.answers += self._stored_answers["answers"]
+        gains = LayerGains(self.subject, device).ask({p: [self._scheme(self._activations)] for p in asked})
+        self.answers += [asdict(gain) for gain in gains]
         small = bool(self.subject.wanted & _FOOTPRINT)
-        return {gain.precision for gain in used if (gain.runs if small else not gain.slower)}
+        return {gain.precision for gain in gains if (gain.runs if small else not gain.slower)}
+
+    def _ask_activations(self, device: Device) -> dict[str, Any]:
+        """The activation type that is ``liked``: with which the whole model in static int8 is fastest.
+
+        Asked of the whole model: alone, a convolution may be as fast with either, while the sums and pools between
+        convolutions are not.
+        """
+        everything = {g.name: Precision.INT8 for g in self.subject.groups if Precision.INT8 in g.precisions}
+        if not everything:
+            return {"liked": "uint8", "answers": []}
+        draft = Draft(self.subject.model, self.subject.groups)
+        ranges = self._ranges(draft, self.options.calibration[0], _graph_digest(draft.model))
+        ratios: dict[Activations, float] = {}
+        answers = []
+        with tempfile.TemporaryDirectory(prefix="paretune-model-") as folder:
+            baseline, candidate = Path(folder) / "baseline.onnx", Path(folder) / "candidate.onnx"
+            save_model(draft.model, baseline)
+            for kind in get_args(Activations):
+                report(f"asking the device about {kind} activations")
+                quantizer = Quantizer(draft.model, draft.groups, ranges, self._scheme(kind))
+                save_model(quantizer.apply(everything), candidate)
+                gain = measured_gain(device, baseline, candidate, self.subject.sample)
+                ratios[kind] = gain.get("ratio", 0.0)
+                answers.append({"layer": "all", "precision": Precision.INT8.value, "activations": kind, **gain})
+        return {"liked": max(ratios, key=lambda kind: ratios[kind]), "answers": answers}
 
 
 def _graph_digest(model: onnx.ModelProto) -> str:

@@ -101,9 +101,10 @@ def opened(folder: Path) -> Store:
     return Store(url)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(tmp_path) as found:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One for all tests: each has a job of its own."""
+    with opened(tmp_path_factory.mktemp("store")) as found:
         yield found
 
 
@@ -151,12 +152,11 @@ def recorded(store: Store, lease: Lease) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+def expected(store: Store) -> list[tuple[Any, ...]]:
     """What a job records that nothing disturbs."""
-    with opened(tmp_path_factory.mktemp("undisturbed")) as store:
-        lease = new_lease(store)
-        work(scheduler(store, lease))
-        return recorded(store, lease)
+    lease = new_lease(store)
+    work(scheduler(store, lease))
+    return recorded(store, lease)
 
 
 class TestBlocks:

@@ -314,7 +314,7 @@ class TestDeviceAnswers:
         PrecisionTechnique(replace(subject, cache=subject.cache / "sizes"), PrecisionTechnique.Options()).decisions(
             FakeDevice(lambda path: sizes.append((path.parent / "baseline.onnx").stat().st_size) or 1.0)
         )
-        largest = max(sizes)
+        largest = sorted(set(sizes))[-2]  # the whole model is larger, and asked about too
         assert largest > min(sizes)
         decisions = technique.decisions(FakeDevice(only_the_first_layer))
         assert {decision.choices for decision in decisions} == {tuple(Precision)}
