@@ -21,7 +21,7 @@ os.environ.update(
 import ray
 from ray import tune
 
-from search.reaper import reaped
+from search.reaper import reaped_folder
 
 OBJECT_STORE_BYTES = 100_000_000
 
@@ -29,7 +29,7 @@ OBJECT_STORE_BYTES = 100_000_000
 @contextmanager
 def local_cluster(parallel: int) -> Iterator[None]:
     """A Ray of our own, which ends with this process, however that ends."""
-    with reaped():
+    with reaped_folder() as folder:
         ray.init(
             address="local",
             num_cpus=parallel,
@@ -38,6 +38,7 @@ def local_cluster(parallel: int) -> Iterator[None]:
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
             configure_logging=True,
+            _temp_dir=str(folder),
         )
         try:
             yield

@@ -68,7 +68,9 @@ def started(*arguments: str | Path, home: Path, log: Path, **extra: str) -> Iter
     finally:
         family = relatives(process)
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
         for one in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
