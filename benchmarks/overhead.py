@@ -46,7 +46,14 @@ def main(trials: int) -> None:
         told: list[float] = []
         workers.BlockSearcher.suggest = timed(workers.BlockSearcher.suggest, asked)  # type: ignore[method-assign]
         workers.BlockSearcher.on_trial_complete = timed(workers.BlockSearcher.on_trial_complete, told)  # type: ignore[method-assign]
-        job = parse_job({"task": {"name": "digits"}, "devices": ["dry-run"], "budget": {"trials": trials}}, folder=ROOT)
+        job = parse_job(
+            {
+                "task": {"name": "digits", "options": {"depth": 20}},
+                "devices": ["dry-run"],
+                "budget": {"trials": trials},
+            },
+            folder=ROOT,
+        )
         store = Store(f"sqlite:///{Path(home) / 'bench.db'}")
         job_id = submit(store, job, ROOT)
         start = time.perf_counter()

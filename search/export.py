@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from evaluators.child import Progress
 from evaluators.measurement import Measurement, pooled
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile, find_device
-from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError
+from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
 from search import workspace
 from search.folders import job_folder
 from search.job import Job
@@ -46,6 +47,7 @@ def export_candidate(
     row = store.trial(candidate)
     job_row = store.job(row.job_id)
     check_target(folder)
+    _check_writable(folder)
     if job_row.baseline is None or not row.state.measured:
         raise InvalidInput(
             f"candidate {row.candidate_id} is {row.state} and cannot be exported", "pick one from: paretune front"
@@ -86,13 +88,24 @@ def export_candidate(
     return receipt
 
 
+def _check_writable(folder: Path) -> None:
+    """Raises :class:`StorageError` now rather than after all measurements."""
+    place = folder.resolve().parent
+    while not place.exists():
+        place = place.parent
+    try:
+        tempfile.TemporaryDirectory(prefix=".paretune-", dir=place).cleanup()
+    except OSError as error:
+        raise StorageError(f"folder {folder} cannot be written: {error.strerror}", "name another with -o") from None
+
+
 def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None) -> Profile:
     """The device as it is now, with the job's threads and batch."""
     asked = job.devices[0]
     profile = find_device(device or asked.name, asked.threads, asked.batch)
     if profile.simulated:
         raise InvalidInput(
-            f"candidate {row.candidate_id} was modelled on {profile.device!r}, which has nothing to measure",
+            f"candidate {row.candidate_id} cannot be exported for {profile.device!r}, which measures nothing",
             "name a real device: --device local-cpu",
         )
     if not row.simulated and profile.digest != job_row.profile_digest:

@@ -189,7 +189,7 @@ def test_static_files_are_ours_alone(address: str) -> None:
     ("value", "metric", "text"),
     [
         (None, "cosine", "–"),
-        (0.99812, "cosine", "0.9981"),
+        (0.99812, "cosine", "0.998120"),
         (12.5, "latency_ms", "12.5 ms"),
         (0.42, "latency_ms.p90", "0.42 ms"),
         (999.6, "size_bytes", "1.00 kB"),
