@@ -128,6 +128,7 @@ def test_one_whose_memory_cannot_be_measured_leaves_the_front(
     run_here: Callable[..., list[TrialRow]], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Peak memory is taken at the end, of the front's members alone."""
+    measuring_briefly(monkeypatch)
     monkeypatch.setattr("evaluators.device._peak_memory", faulty_measure.peak_memory)
     rows = run_here(faulty(tmp_path, [], space={"precision": {"choices": ["fp32", "int8"]}}, budget={"trials": 2}))
     assert [row.state for row in rows] == [TrialState.DONE, TrialState.CRASHED]
