@@ -199,8 +199,8 @@ def _manifest(
     }
 
 
-def _disjoint(a: tuple[float, float] | None, b: tuple[float, float] | None) -> bool:
-    return a is not None and b is not None and (a[0] > b[1] or b[0] > a[1])
+def _disjoint(a: tuple[float, float] | None, b: tuple[float, float]) -> bool:
+    return a is not None and (a[0] > b[1] or b[0] > a[1])
 
 
 def _versions() -> dict[str, str]:

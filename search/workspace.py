@@ -83,12 +83,11 @@ class Built:
 
 @dataclass(frozen=True)
 class Loss:
-    """A metric of a candidate and of the fp32 model on the same samples, and the 95 % interval of their difference, None
-    where the metric is a finished figure."""
+    """A metric of a candidate and of the fp32 model on the same samples, and the 95 % interval of their difference."""
 
     value: float
     baseline: float
-    difference_ci95: tuple[float, float] | None
+    difference_ci95: tuple[float, float]
 
 
 class Workspace:
@@ -188,25 +187,6 @@ class Workspace:
 
     def quality(self, path: Path, split: Split) -> Quality:
         """Quality of an exported file through the runtime, in the batches that the device will use."""
-        scores, own = self._answers(path, split)
-        summary = summarised(scores, self.task.clusters(split))
-        return Quality({**own, **summary.metrics}, summary.intervals)
-
-    def losses(self, path: Path, split: Split) -> dict[str, Loss]:
-        """What each metric loses against the fp32 model on the same samples, with paired intervals.
-
-        Metrics that the task gives only as finished figures have no interval.
-        """
-        (ours, own), (theirs, reference) = (self._answers(model, split) for model in (path, self.baseline_path))
-        clusters = self.task.clusters(split)
-        paired = {
-            name: Loss(float(values.mean()), float(theirs[name].mean()), mean_interval(values - theirs[name], clusters))
-            for name, values in ours.items()
-        }
-        return {name: Loss(value, reference[name], None) for name, value in own.items()} | paired
-
-    def _answers(self, path: Path, split: Split) -> tuple[Scores, dict[str, float]]:
-        """Figures a sample, and the metrics that the task itself evaluates."""
         inputs = self.task.inputs(split)
         session = RUNTIMES[self.profile.runtime]().open(path)
         workers = max(1, len(usable_cores()))
@@ -219,11 +199,35 @@ class Workspace:
         try:
             outputs = run_all(session, inputs, batch=self.profile.batch, workers=workers)
             scores = fidelity(outputs, self._reference(split, outputs if path == self.baseline_path else None))
+            summary = summarised({**scores, **self.task.score(outputs, split)}, self.task.clusters(split))
             own = {name: float(value) for name, value in self.task.evaluate(predict, split).items()}
         finally:
             session.close()
         check_finite((name, np.array(value)) for name, value in own.items())
-        return {**scores, **self.task.score(outputs, split)}, own
+        return Quality({**own, **summary.metrics}, summary.intervals)
+
+    def losses(self, path: Path, split: Split) -> dict[str, Loss]:
+        """What each metric loses against the fp32 model on the same samples, with paired intervals.
+
+        Metrics that the task gives only as finished figures have no interval.
+        """
+        ours, theirs = self._scores(path, split), self._scores(self.baseline_path, split)
+        clusters = self.task.clusters(split)
+        return {
+            name: Loss(float(values.mean()), float(theirs[name].mean()), mean_interval(values - theirs[name], clusters))
+            for name, values in ours.items()
+        }
+
+    def _scores(self, path: Path, split: Split) -> Scores:
+        session = RUNTIMES[self.profile.runtime]().open(path)
+        try:
+            outputs = run_all(
+                session, self.task.inputs(split), batch=self.profile.batch, workers=max(1, len(usable_cores()))
+            )
+        finally:
+            session.close()
+        reference = self._reference(split, outputs if path == self.baseline_path else None)
+        return {**fidelity(outputs, reference), **self.task.score(outputs, split)}
 
     def _reference(self, split: Split, known: dict[str, Array] | None) -> dict[str, Array]:
         """The fp32 model's outputs on a split, kept for all candidates."""
