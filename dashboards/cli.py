@@ -393,11 +393,11 @@ def run_app(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, prog_name="paretune", standalone_mode=False)
         sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the latter is how Typer ends when the reader of stdout has gone
         _abandon_output()
         return 0
     # Whatever it is, a user reads two lines.

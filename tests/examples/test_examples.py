@@ -1,0 +1,45 @@
+"""The jobs in ``examples/`` can be run as they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from search.job import Job, load_job, parse_job
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+JOBS = sorted(EXAMPLES.glob("*.yaml"))
+
+
+def test_there_are_some() -> None:
+    assert {"digits.yaml", "onnx.yaml"} <= {path.name for path in JOBS}
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+class TestJob:
+    def test_it_parses(self, path: Path) -> None:
+        job = load_job(path)
+        assert isinstance(job, Job)
+        assert job.devices[0].name == "local-cpu"
+
+    def test_it_parses_again_once_resolved(self, path: Path) -> None:
+        job = load_job(path)
+        assert parse_job(job.model_dump(mode="json"), folder=path.parent) == job
+
+    def test_it_says_how_to_run_it(self, path: Path) -> None:
+        heading = "".join(line for line in path.read_text().splitlines(True) if line.startswith("#"))
+        assert f"paretune run examples/{path.name}" in heading
+
+    def test_names_of_its_own_are_not_the_defaults(self, path: Path) -> None:
+        assert yaml.safe_load(path.read_text())["name"] != Job.model_fields["name"].default
+
+    def test_what_makes_its_files_is_there(self, path: Path) -> None:
+        for program in re.findall(r"python (examples/\w+\.py)", path.read_text()):
+            assert (EXAMPLES.parent / program).is_file()
+        options = load_job(path).task.options
+        made = [options[name] for name in ("model", "data") if name in options]
+        programs = "".join(file.read_text() for file in EXAMPLES.glob("*.py"))
+        assert all(name in programs for name in made)

@@ -1,0 +1,232 @@
+"""What happens in a job's sandboxes: the fp32 model, candidates' files, and their quality."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from fake_device import FakeDevice
+from onnx_builder import Builder
+from small_jobs import samples, spec, write_classifier
+
+from evaluators.sandbox import Sandbox
+from hwprofiles import Profile, find_device
+from hwprofiles.errors import BuildFailed, InvalidInput
+from search import workspace
+from search.job import parse_job
+from search.tasks import OnnxTask
+from search.workspace import WorkOrder, Workspace
+
+Order = Callable[..., WorkOrder]
+INT8 = "int8"
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Iterator[Order]:
+    """Orders for the small classifier's job."""
+    write_classifier(tmp_path)
+
+    def of(profile: Profile | None = None, subject: str | None = None, **fields: Any) -> WorkOrder:
+        job = parse_job(spec(**fields), folder=tmp_path)
+        return WorkOrder(job.model_dump_json(), str(tmp_path), profile or find_device("local-cpu"), subject)
+
+    yield of
+    workspace._workspace.cache_clear()
+
+
+def all_int8(space: Workspace, value: str = INT8) -> dict[str, str]:
+    return {f"precision:{group.name}": value for group in space.groups}
+
+
+class TestModel:
+    def test_it_is_exported_once_for_all_jobs(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+        times: list[Path] = []
+        export = OnnxTask.export
+
+        def counted(task: OnnxTask, path: Path, *, trained: bool = True) -> None:
+            times.append(path)
+            export(task, path, trained=trained)
+
+        monkeypatch.setattr(OnnxTask, "export", counted)
+        first, again = Workspace(order()), Workspace(order(name="another", seed=5))
+        assert first.model.SerializeToString() == again.model.SerializeToString()
+        assert len(times) == 1
+        assert not times[0].exists()
+        assert [path.name for path in first.baseline_path.parent.iterdir()] == [f"{first.digest}.onnx"]
+
+    def test_other_data_is_another_subject(self, order: Order, tmp_path: Path) -> None:
+        before = Workspace(order())
+        np.savez(tmp_path / "samples.npz", **samples(seed=1))
+        assert Workspace(order()).digest != before.digest
+        with pytest.raises(InvalidInput, match="another model or other data than when the job was prepared"):
+            Workspace(order(subject=before.digest))
+
+    def test_the_modelled_device_has_a_model_of_its_own(self, order: Order) -> None:
+        """An untrained structure must never stand in for the trained model."""
+        assert Workspace(order()).digest != Workspace(order(find_device("dry-run"))).digest
+
+    @pytest.mark.parametrize("batch", [1, 4])
+    def test_a_sample_is_one_inference(self, order: Order, batch: int) -> None:
+        space = Workspace(order(find_device("local-cpu", 1, batch)))
+        space.model  # noqa: B018 - exported
+        assert {name: values.shape for name, values in space.sample.items()} == {"x": (batch, 16)}
+
+
+class TestSpace:
+    def test_without_a_section_every_technique_is_there(self, order: Order) -> None:
+        space = Workspace(order()).space(None)
+        assert {decision.technique for decision in space.decisions} == {"precision"}  # nothing to fuse in it
+        assert space.size == 5**4
+
+    def test_a_section_names_the_techniques(self, order: Order) -> None:
+        assert Workspace(order(space={})).space(None).size == 1
+        assert Workspace(order(space={"graph": {}})).space(None).size == 1
+        assert Workspace(order(space={"precision": {"choices": ["fp32", INT8]}})).space(None).size == 2**4
+
+    def test_candidates_of_other_options_are_others(self, order: Order) -> None:
+        fields: list[dict[str, Any]] = [
+            {}, {"space": {"precision": {}}}, {"space": {"precision": {"calibration_samples": 8}}},
+        ]  # fmt: skip
+        contexts = [Workspace(order(**one)).space(None).context for one in fields]
+        contexts.append(Workspace(order(find_device("local-cpu", 1, 2))).space(None).context)
+        contexts.append(Workspace(order(replace(find_device("local-cpu"), processor="another"))).space(None).context)
+        assert len(set(contexts)) == 5
+        assert Workspace(order(seed=3)).space(None).context == contexts[0]
+
+
+class TestBuild:
+    def test_the_same_decisions_give_the_same_bytes(self, order: Order, tmp_path: Path) -> None:
+        space = Workspace(order())
+        decisions = all_int8(space)
+        built = space.build(decisions, tmp_path / "out" / "one.onnx")
+        space.build(all_int8(space, "int4_weight"), tmp_path / "out" / "other.onnx")
+        again = space.build(decisions, tmp_path / "out" / "again.onnx")
+        assert built.sha256 == again.sha256 == hashlib.sha256(built.path.read_bytes()).hexdigest()
+        assert built.size_bytes == built.path.stat().st_size
+        assert sorted(path.name for path in built.path.parent.iterdir()) == ["again.onnx", "one.onnx", "other.onnx"]
+        process = Sandbox()
+        try:
+            elsewhere = process.call(
+                workspace.build, order(), decisions, tmp_path / "elsewhere.onnx", stage="building", limit_s=300
+            )
+        finally:
+            process.close()
+        assert elsewhere.sha256 == built.sha256
+
+    def test_no_decisions_give_the_fp32_model(self, order: Order, tmp_path: Path) -> None:
+        space = Workspace(order())
+        built = space.build(all_int8(space, "fp32"), tmp_path / "same.onnx")
+        assert built.path.read_bytes() == space.baseline_path.read_bytes()
+
+    def test_calibration_data_decide(self, order: Order, tmp_path: Path) -> None:
+        whole = Workspace(order())
+        few = Workspace(order(space={"precision": {"calibration_samples": 1}}))
+        one, other = (
+            space.build(all_int8(space), tmp_path / f"{number}.onnx") for number, space in enumerate((whole, few))
+        )
+        assert one.sha256 != other.sha256
+
+
+class TestQuality:
+    def test_the_fp32_model_equals_itself(self, order: Order) -> None:
+        space = Workspace(order())
+        space.model  # noqa: B018 - exported
+        found = space.quality(space.baseline_path, "validation")
+        assert (found.metrics["cosine"], found.metrics["top1_agreement"]) == (1.0, 1.0)
+        assert set(found.metrics) == {"cosine", "top1_agreement", "accuracy", "nll"} == set(found.intervals)
+
+    @pytest.mark.parametrize("split", ["validation", "test"])
+    def test_losses_are_of_the_same_figures(self, order: Order, tmp_path: Path, split: Any) -> None:
+        space = Workspace(order())
+        built = space.build(all_int8(space, "int4_weight"), tmp_path / "small.onnx")
+        found = space.quality(built.path, split)
+        assert 0.5 < found.metrics["cosine"] < 1
+        losses = space.losses(built.path, split)
+        assert {name: loss.value for name, loss in losses.items()} == found.metrics
+        baseline = space.quality(space.baseline_path, split).metrics
+        assert {name: loss.baseline for name, loss in losses.items()} == baseline
+        low, high = losses["cosine"].difference_ci95 or (0, 0)
+        assert low <= found.metrics["cosine"] - 1 <= high < 0
+
+    def test_the_batch_of_the_device_decides(self, order: Order, tmp_path: Path) -> None:
+        """Dynamic quantisation takes its ranges from what is in one batch."""
+        cosines = []
+        for batch in (1, 20):
+            space = Workspace(order(find_device("local-cpu", 1, batch)))
+            built = space.build(all_int8(space, "int8_dynamic"), tmp_path / "dynamic.onnx")
+            cosines.append(space.quality(built.path, "validation").metrics["cosine"])
+        assert cosines[0] != cosines[1]
+
+    def test_outputs_of_the_fp32_model_are_kept(self, order: Order, home: Path) -> None:
+        space = Workspace(order())
+        built = space.build(all_int8(space), home / "int8.onnx")
+        first = space.quality(built.path, "validation")
+        space.baseline_path.rename(home / "moved.onnx")
+        assert space.quality(built.path, "validation") == first
+        assert [path.suffix for path in (home / "cache" / "references").iterdir()] == [".npz"]
+
+    def test_outputs_that_are_no_numbers_are_a_failure(self, order: Order, tmp_path: Path) -> None:
+        space = Workspace(order())
+        space.model  # noqa: B018 - exported
+        builder = Builder(17)
+        x = builder.op("MatMul", builder.input("x", ["n", 16]), builder.weight(16, 10))
+        builder.op("Sqrt", builder.op("Sub", x, builder.const(1e6)), out="logits")
+        builder.output("logits", shape=["n", 10])
+        onnx.save(builder.model(), tmp_path / "nan.onnx")
+        with pytest.raises(BuildFailed, match="NaN or infinity"):
+            space.quality(tmp_path / "nan.onnx", "validation")
+
+    def test_a_file_that_is_gone_is_a_failure(self, order: Order, tmp_path: Path) -> None:
+        space = Workspace(order())
+        space.model  # noqa: B018 - exported
+        with pytest.raises(BuildFailed):
+            space.quality(tmp_path / "nowhere.onnx", "validation")
+
+
+class TestPrepare:
+    def test_on_a_device(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+        device = FakeDevice(lambda path: 1.0 if path.parent.name == "models" else 3.0)
+        monkeypatch.setattr(workspace, "open_device", lambda profile: device)
+        found = workspace.prepare(order())
+        assert found.space.size > 1
+        assert found.metrics["speedup"] == {"ratio": 1.0, "ci95": [0.99, 1.01]}
+        assert found.metrics["cosine"] == 1.0
+        assert found.metrics["latency_ms"]["p50"] == 1.0
+        assert found.metrics["size_bytes"] == Path(found.facts["model_path"]).stat().st_size
+        assert found.metrics["peak_memory_bytes"] > 0
+        assert set(found.metrics["intervals"]) == {"cosine", "top1_agreement", "accuracy", "nll"}
+        assert found.facts["shared_split"] is False
+        assert [group["name"] for group in found.facts["groups"]]
+        assert found.facts["device_answers"]
+        assert json.loads(json.dumps(found.baseline, allow_nan=False))
+
+    def test_on_the_modelled_device(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+        def never(*_: object) -> None:
+            raise AssertionError("evaluated")
+
+        monkeypatch.setattr(Workspace, "quality", never)
+        found = workspace.prepare(order(find_device("dry-run")))
+        assert found.space.size == 5**4
+        assert found.metrics["speedup"]["ratio"] == 1.0
+        assert "device_answers" not in found.facts
+
+    @pytest.mark.parametrize(
+        ("fields", "said"),
+        [
+            ({"objectives": [{"metric": "wit", "direction": "max"}]}, "objectives: the task has no metric 'wit'"),
+            ({"constraints": ["wit >= 0.5"]}, "constraints: the task has no metric 'wit'"),
+            ({"constraints": ["latency_ms.p95 <= 1"]}, "constraints: the task has no metric 'latency_ms.p95'"),
+        ],
+    )
+    def test_metrics_that_nothing_gives_are_named(self, order: Order, fields: dict[str, Any], said: str) -> None:
+        with pytest.raises(InvalidInput, match=said) as caught:
+            workspace.prepare(order(find_device("dry-run"), **fields))
+        assert caught.value.hint.startswith("known: ")
+        assert "cosine" in caught.value.hint
