@@ -168,13 +168,13 @@ def main(minutes: float, job_id: str | None) -> None:
                 quality = workspace.quality(path, "validation")
                 found = device.measure(workspace.baseline_path, path, workspace.sample, protocol=BRIEF, limit_s=300)
                 row = _row("by hand", name, quality.metrics["cosine"], found.metrics()["speedup"], "")
-            except (CandidateError, RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+            except (CandidateError, RuntimeError, ValueError, AssertionError, onnx.checker.ValidationError) as error:
                 row = _row(
                     "by hand",
                     name,
                     np.nan,
                     {"ratio": np.nan, "ci95": [np.nan, np.nan]},
-                    str(error).splitlines()[0][:120],
+                    f"{type(error).__name__}: {error}".splitlines()[0][:120],
                 )
             row["beats_front"] = int(not np.isnan(row["cosine"]) and not any(_covers(m.metrics, row) for m in members))
             rows.append(row)

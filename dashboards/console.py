@@ -51,7 +51,8 @@ class ProgressBar(Watcher):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if err.is_terminal:
+            self._progress.stop()
 
     def update(self, status: Status) -> None:
         """See :meth:`Watcher.update`."""

@@ -15,7 +15,7 @@ from typing import Any
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
 from search.objectives import Objective, metric_interval, metric_value
-from search.pareto import Entry, knee
+from search.pareto import Entry, best_compromise, reference_point
 from search.states import JobState, TrialState
 from search.store import JobRow, Store, TrialRow
 
@@ -201,9 +201,10 @@ class JobReport:
         }
 
     def best_compromise(self, members: Sequence[TrialRow]) -> str | None:
-        """The id of the member farthest above the line between the front's ends; None for an empty front."""
+        """The id of the member that alone dominates the largest volume; None for an empty front."""
         objectives = [Objective(o["metric"], o["direction"]) for o in self.objectives]
-        best = knee([Entry(trial.candidate_id, trial.number, trial.metrics) for trial in members], objectives)
+        entries = [Entry(trial.candidate_id, trial.number, trial.metrics) for trial in members]
+        best = best_compromise(entries, objectives, reference_point(objectives, self.baseline["metrics"]))
         return None if best is None else best.candidate_id
 
     def trials_document(self) -> Json:

@@ -15,6 +15,8 @@ def main() -> None:
         print(f"error: this command needs the package {error.name!r}", file=sys.stderr)
         print("  hint: pip install 'paretune[full]'", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(run_app(sys.argv[1:]))
 
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -18,6 +18,7 @@ from hwprofiles.errors import BuildFailed, OutOfMemory, ParetuneError
 
 Progress = Callable[[str], None]
 _report: Progress = lambda text: None  # noqa: E731
+_pause: Callable[[bool], None] = lambda begins: None  # noqa: E731
 
 
 def report(text: str) -> None:
@@ -25,10 +26,21 @@ def report(text: str) -> None:
     _report(text)
 
 
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Tells the owner that this process waits for its turn: such time counts against no limit."""
+    _pause(True)
+    try:
+        yield
+    finally:
+        _pause(False)
+
+
 def serve(connection: Connection) -> None:
-    """Runs ``(function, args)`` one after another; answers ``("value" | "error" | "progress", payload)``."""
-    global _report
+    """Runs ``(function, args)`` one after another; answers ``(kind, payload)``: value, error, progress or waiting."""
+    global _report, _pause
     _report = lambda text: connection.send(("progress", text))  # noqa: E731
+    _pause = lambda begins: connection.send(("waiting", begins))  # noqa: E731
     while True:
         try:
             function, args = connection.recv()

@@ -27,13 +27,14 @@ class Protocol:
     long that they would pass ``block_ms``; a *session pair* is both models opened anew,
     warmed up, and timed for ``blocks`` blocks each in turn. Pairs follow one another until there are at least
     ``min_pairs`` of them and ``min_s`` seconds have passed and the ratio's interval is within ``half_width`` of it, or
-    until ``max_s``.
+    until ``max_s`` have passed and there are at least ``few_pairs``, with which slow models must do.
     """
 
     runs: int = 5
     block_ms: float = 60.0
     blocks: int = 4
     min_pairs: int = 8
+    few_pairs: int = 3
     min_s: float = 1.0
     max_s: float = 40.0
     half_width: float = 0.02
@@ -83,7 +84,10 @@ def measure_pair(
                 sessions.append(pair)
         pair += 1
         elapsed = clock() - start
-        if pair < protocol.min_pairs or (elapsed < protocol.min_s and elapsed < protocol.max_s):
+        if elapsed >= protocol.max_s:
+            if pair < min(protocol.few_pairs, protocol.min_pairs):
+                continue
+        elif pair < protocol.min_pairs or elapsed < protocol.min_s:
             continue
         ratio, interval = paired_ratio(baseline_ms, candidate_ms, sessions)
         half_width = (interval[1] - interval[0]) / 2 / ratio

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from evaluators.child import waiting
 from hwprofiles import Profile
 
 _TURNSTILE, _QUIET = "turnstile.lock", "quiet.lock"
@@ -97,6 +98,14 @@ def _held() -> TextIO | None:
 
 
 def _join(file: TextIO) -> None:
-    with _locked(_TURNSTILE, fcntl.LOCK_SH):
+    try:
+        _join_by(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with waiting():
+            _join_by(file, fcntl.LOCK_SH)
+
+
+def _join_by(file: TextIO, operation: int) -> None:
+    with _locked(_TURNSTILE, operation):
         pass
-    fcntl.flock(file, fcntl.LOCK_SH)
+    fcntl.flock(file, operation)

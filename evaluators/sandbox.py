@@ -48,8 +48,9 @@ class Sandbox:
         """``function(*args)`` in the child.
 
         Raises what it raises (anything but our own errors as :class:`BuildFailed`), :class:`StageTimeout` after
-        ``limit_s``, :class:`OutOfMemory` past the memory bound, :class:`ProcessCrashed` when the process died three
-        times; in these three cases the child is gone and the next call starts a fresh one.
+        ``limit_s`` (in which waiting for quiet does not count), :class:`OutOfMemory` past the memory bound,
+        :class:`ProcessCrashed` when the process died three times; in these three cases the child is gone and the next
+        call starts a fresh one.
         """
         for _ in range(DEATHS_UNTIL_CRASHED):
             try:
@@ -69,15 +70,19 @@ class Sandbox:
         connection = self._started()
         connection.send((function, args))
         deadline = time.monotonic() + limit_s
+        since: float | None = None
         look_at = 0.0
         while True:
             if connection.poll(_LOOK_S):
                 kind, payload = connection.recv()
-                if kind != "progress":
+                if kind == "progress":
+                    self._progress(payload)
+                elif kind == "waiting":
+                    since, deadline = _waited(since, deadline, begins=payload)
+                else:
                     return kind, payload
-                self._progress(payload)
             now = time.monotonic()
-            if now > deadline:
+            if since is None and now > deadline:
                 raise StageTimeout(f"{stage}: took longer than {limit_s:g} s", f"raise limits.{stage}_s")
             if self._memory_bytes is None or now < look_at:
                 continue
@@ -132,6 +137,14 @@ class Sandbox:
             return sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
         except psutil.NoSuchProcess:
             return 0
+
+
+def _waited(since: float | None, deadline: float, *, begins: bool) -> tuple[float | None, float]:
+    """When the child began to wait, and the deadline moved by a wait that has ended."""
+    now = time.monotonic()
+    if begins:
+        return now, deadline
+    return None, deadline if since is None else deadline + now - since
 
 
 def _death(code: int | None) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 # Read when Ray is imported: no usage reports, no hint about its newer output, Ctrl-C is ours, and workers are not
@@ -27,8 +27,8 @@ OBJECT_STORE_BYTES = 100_000_000
 
 
 @contextmanager
-def local_cluster(parallel: int) -> Iterator[None]:
-    """A Ray of our own, which ends with this process, however that ends."""
+def local_cluster(parallel: int) -> Iterator[Path]:
+    """A Ray of our own and its folder, which end with this process, however that ends."""
     with reaped_folder() as folder:
         ray.init(
             address="local",
@@ -41,24 +41,28 @@ def local_cluster(parallel: int) -> Iterator[None]:
             _temp_dir=str(folder),
         )
         try:
-            yield
+            yield folder
         finally:
             ray.shutdown()
 
 
-def run_trials(trainable: type[tune.Trainable], parameters: dict[str, Any], searcher: Any, parallel: int) -> None:
-    """Runs Tune until the searcher is finished. Actors are reused: without the checkpoint setting they are not."""
-    with tempfile.TemporaryDirectory(prefix="paretune-tune-") as folder:
-        tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(trainable, **parameters), {"cpu": 1}),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher, num_samples=-1, max_concurrent_trials=parallel, reuse_actors=True
-            ),
-            run_config=tune.RunConfig(
-                storage_path=folder,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=2),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        )
-        tuner.fit()
+def run_trials(
+    trainable: type[tune.Trainable], parameters: dict[str, Any], searcher: Any, parallel: int, folder: Path
+) -> None:
+    """Runs Tune until the searcher is finished, its records in ``folder``, which are not ours to keep.
+
+    Actors are reused: without the checkpoint setting they are not.
+    """
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(trainable, **parameters), {"cpu": 1}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, num_samples=-1, max_concurrent_trials=parallel, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(folder / "tune"),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=2),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+    tuner.fit()

@@ -167,9 +167,9 @@ class Controller:
         def finished(row: TrialRow) -> None:
             self._after_trial(scheduler, prepared)
 
-        with local_cluster(parallel):
+        with local_cluster(parallel) as folder:
             searcher = BlockSearcher(scheduler, finished, self._out_of_time)
-            run_trials(CandidateTrainable, parameters, searcher, parallel)
+            run_trials(CandidateTrainable, parameters, searcher, parallel, folder)
         if self._lost_lease.is_set():
             raise StaleLease("another controller took the job over", "watch it with: paretune jobs")
 

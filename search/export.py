@@ -157,7 +157,8 @@ def _receipt(
         if _disjoint(metric_interval(row.metrics, "speedup"), measured.ratio_ci95):
             findings.append(f"speed-up {measured.ratio:.2f} is outside the front's interval")
     for name, loss in test.items():
-        if _disjoint(validation[name].difference_ci95, loss.difference_ci95):
+        ours, theirs = validation[name].difference_ci95, loss.difference_ci95
+        if ours is not None and theirs is not None and _disjoint(ours, theirs):
             findings.append(f"{name} loses another amount on the test split than on the validation split")
     verdict = "disagrees" if findings else "unclaimed" if row.simulated else "confirmed"
     return {

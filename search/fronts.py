@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.objectives import Constraint, Objective, gains, metric_value, violations
-from search.pareto import Entry, hypervolume, pareto_front, reference_point, tied_members
+from search.pareto import Entry, floor_of, hypervolume, pareto_front, reference_point, tied_members
 from search.states import TrialState
 from search.store import TrialRow
 
@@ -44,9 +44,7 @@ def front_of(
     }
     miss = None if members else _nearest_miss(rows, objectives, constraints, baseline)
     reference = reference_point(objectives, baseline)
-    signed = tuple(
-        reference[o.metric] if o.direction == "max" else -reference[o.metric] for o in objectives
-    )  # fmt: skip
+    floor = floor_of(objectives, reference)
     points = [point for entry in members if (point := gains(objectives, entry.metrics)) is not None]
     tied_with: dict[str, list[str]] = {entry.candidate_id: [] for entry in members}
     for contender, tied in contenders.items():
@@ -54,7 +52,10 @@ def front_of(
             tied_with[member].append(contender)
     document = {
         "objectives": [{"metric": o.metric, "direction": o.direction} for o in objectives],
-        "hypervolume": {"value": round(hypervolume(points, signed), 9), "reference": reference},
+        "hypervolume": {
+            "value": round(hypervolume(points, floor), 9),
+            "reference": reference,
+        },
         "members": [entry.candidate_id for entry in members],
         "tied_with": {member: tied for member, tied in tied_with.items() if tied},
         "nearest_miss": miss,

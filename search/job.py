@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -25,6 +25,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Count = Annotated[int, Field(ge=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, strict=True)]
+
+
 class TaskSpec(_Strict):
     """Which task, by registry name, ``./file.py:function`` or ``package.module:function``, with its options."""
 
@@ -36,8 +40,8 @@ class DeviceSpec(_Strict):
     """A registered device, the cores it may use, and the samples in one inference."""
 
     name: str
-    threads: int = Field(1, ge=1)
-    batch: int = Field(1, ge=1)
+    threads: Count = 1
+    batch: Count = 1
 
 
 class ObjectiveSpec(_Strict):
@@ -58,20 +62,20 @@ class Budget(_Strict):
     """When to stop. ``batch`` candidates are asked at once (default: the strategy's); ``parallel`` are worked on side
     by side, which changes no result."""
 
-    trials: int = Field(60, ge=1)
-    minutes: float | None = Field(None, gt=0)
-    batch: int | None = Field(None, ge=1)
-    parallel: int = Field(1, ge=1)
+    trials: Count = 60
+    minutes: Positive | None = None
+    batch: Count | None = None
+    parallel: Count = 1
 
 
 class Limits(_Strict):
     """After how many seconds a stage is ended, and the memory that a stage's process may take."""
 
-    training_s: float = Field(3600, gt=0)
-    exporting_s: float = Field(600, gt=0)
-    building_s: float = Field(300, gt=0)
-    measuring_s: float = Field(300, gt=0)
-    memory_bytes: int | None = Field(None, gt=0)
+    training_s: Positive = 3600
+    exporting_s: Positive = 600
+    building_s: Positive = 300
+    measuring_s: Positive = 300
+    memory_bytes: Count | None = None
 
 
 class Job(_Strict):
@@ -90,7 +94,7 @@ class Job(_Strict):
     strategy: StrategySpec = StrategySpec()
     budget: Budget = Budget()
     limits: Limits = Limits()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, strict=True)
 
     @field_validator("devices", mode="before")
     @classmethod

@@ -85,6 +85,11 @@ def reference_point(objectives: Sequence[Objective], baseline: Mapping[str, Any]
     return reference
 
 
+def floor_of(objectives: Sequence[Objective], reference: Mapping[str, float]) -> Point:
+    """A reference as a point in which larger is better."""
+    return tuple(reference[o.metric] if o.direction == "max" else -reference[o.metric] for o in objectives)
+
+
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
     """Volume dominated by ``points`` above ``reference``; larger is better in each coordinate (Zitzler, 1999).
 
@@ -103,15 +108,13 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
     return volume
 
 
-def knee(front: Sequence[Entry], objectives: Sequence[Objective]) -> Entry | None:
-    """The best compromise: the member farthest above the line between the front's ends, each objective scaled to 0..1.
+def best_compromise(
+    front: Sequence[Entry], objectives: Sequence[Objective], reference: Mapping[str, float]
+) -> Entry | None:
+    """The member that alone dominates the largest volume above the reference, the first where none lies above it.
 
-    With one or two members, the first: the one best in the last objective.
+    Scaling each objective to the front's own ends would let a cosine between 0.99998 and 1 weigh as much as a speed-up
+    between 1 and 3.5.
     """
-    points = [gains(objectives, entry.metrics) or () for entry in front]
-    if len(front) < 3:
-        return front[0] if front else None
-    lows = [min(column) for column in zip(*points, strict=True)]
-    spans = [max(column) - low or 1.0 for column, low in zip(zip(*points, strict=True), lows, strict=True)]
-    scaled = [sum((x - low) / span for x, low, span in zip(p, lows, spans, strict=True)) for p in points]
-    return front[max(range(len(front)), key=lambda i: scaled[i])]
+    floor = floor_of(objectives, reference)
+    return max(front, key=lambda e: hypervolume([gains(objectives, e.metrics) or floor], floor), default=None)

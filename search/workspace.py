@@ -83,11 +83,12 @@ class Built:
 
 @dataclass(frozen=True)
 class Loss:
-    """A metric of a candidate and of the fp32 model on the same samples, and the 95 % interval of their difference."""
+    """A metric of a candidate and of the fp32 model on the same samples, and the 95 % interval of their difference,
+    which a metric that the task gives only as a finished figure has not."""
 
     value: float
     baseline: float
-    difference_ci95: tuple[float, float]
+    difference_ci95: tuple[float, float] | None
 
 
 class Workspace:
@@ -187,6 +188,27 @@ class Workspace:
 
     def quality(self, path: Path, split: Split) -> Quality:
         """Quality of an exported file through the runtime, in the batches that the device will use."""
+        scores, figures = self._scores(path, split)
+        summary = summarised(scores, self.task.clusters(split))
+        return Quality({**figures, **summary.metrics}, summary.intervals)
+
+    def losses(self, path: Path, split: Split) -> dict[str, Loss]:
+        """What each metric loses against the fp32 model on the same samples, with paired intervals."""
+        scores, figures = self._scores(path, split)
+        fp32_scores, fp32_figures = self._scores(self.baseline_path, split)
+        clusters = self.task.clusters(split)
+        finished = {name: Loss(value, fp32_figures[name], None) for name, value in figures.items()}
+        sampled = {
+            name: Loss(
+                float(values.mean()), float(fp32_scores[name].mean()),
+                mean_interval(values - fp32_scores[name], clusters),
+            )
+            for name, values in scores.items()
+        }  # fmt: skip
+        return {**finished, **sampled}
+
+    def _scores(self, path: Path, split: Split) -> tuple[Scores, dict[str, float]]:
+        """A figure a sample for the metrics that have one, and the task's finished figures."""
         inputs = self.task.inputs(split)
         session = RUNTIMES[self.profile.runtime]().open(path)
         workers = max(1, len(usable_cores()))
@@ -198,36 +220,12 @@ class Workspace:
 
         try:
             outputs = run_all(session, inputs, batch=self.profile.batch, workers=workers)
-            scores = fidelity(outputs, self._reference(split, outputs if path == self.baseline_path else None))
-            summary = summarised({**scores, **self.task.score(outputs, split)}, self.task.clusters(split))
-            own = {name: float(value) for name, value in self.task.evaluate(predict, split).items()}
+            figures = {name: float(value) for name, value in self.task.evaluate(predict, split).items()}
         finally:
             session.close()
-        check_finite((name, np.array(value)) for name, value in own.items())
-        return Quality({**own, **summary.metrics}, summary.intervals)
-
-    def losses(self, path: Path, split: Split) -> dict[str, Loss]:
-        """What each metric loses against the fp32 model on the same samples, with paired intervals.
-
-        Metrics that the task gives only as finished figures have no interval.
-        """
-        ours, theirs = self._scores(path, split), self._scores(self.baseline_path, split)
-        clusters = self.task.clusters(split)
-        return {
-            name: Loss(float(values.mean()), float(theirs[name].mean()), mean_interval(values - theirs[name], clusters))
-            for name, values in ours.items()
-        }
-
-    def _scores(self, path: Path, split: Split) -> Scores:
-        session = RUNTIMES[self.profile.runtime]().open(path)
-        try:
-            outputs = run_all(
-                session, self.task.inputs(split), batch=self.profile.batch, workers=max(1, len(usable_cores()))
-            )
-        finally:
-            session.close()
+        check_finite((name, np.array(value)) for name, value in figures.items())
         reference = self._reference(split, outputs if path == self.baseline_path else None)
-        return {**fidelity(outputs, reference), **self.task.score(outputs, split)}
+        return {**fidelity(outputs, reference), **self.task.score(outputs, split)}, figures
 
     def _reference(self, split: Split, known: dict[str, Array] | None) -> dict[str, Array]:
         """The fp32 model's outputs on a split, kept for all candidates."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,11 +57,11 @@ def measuring_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def _no_cluster(parallel: int) -> Iterator[None]:
-    yield
+def _no_cluster(parallel: int) -> Iterator[Path]:
+    yield Path()
 
 
-def run_trials(trainable: Any, parameters: dict[str, Any], searcher: Any, parallel: int) -> None:
+def run_trials(trainable: Any, parameters: dict[str, Any], searcher: Any, parallel: int, folder: Path) -> None:
     """As :func:`search.cluster.run_trials`; of the trials in flight, the one that was begun last is finished first."""
     worker = trainable.__new__(trainable)  # Tune's own constructor is not wanted
     worker.setup({}, **parameters)

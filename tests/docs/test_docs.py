@@ -317,7 +317,7 @@ def test_the_least_number_of_inferences_is_documented_as_it_is() -> None:
 
     protocol = Protocol()
     pair = protocol.warm_up_runs + 1 + protocol.blocks * (1 + protocol.runs_of(1e9))
-    assert f"at least {protocol.min_pairs * pair} inferences" in page("troubleshooting.md")
+    assert f"at least {protocol.few_pairs * pair} inferences" in page("troubleshooting.md")
 
 
 def test_other_numbers_are_documented_as_they_are() -> None:

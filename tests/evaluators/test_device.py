@@ -69,7 +69,7 @@ def measured_ratio(device: Device, model: Path) -> float:
 
 class TestMeasuring:
     def test_a_model_against_itself(self, device: LocalDevice, profile: Profile, small: Path) -> None:
-        protocol = replace(SHORT, min_pairs=4)
+        protocol = replace(SHORT, min_pairs=4, few_pairs=4)
         measured = device.measure(small, small, SAMPLE, protocol=protocol, limit_s=LIMIT_S)
         low, high = measured.ratio_ci95
         assert 0.1 < low <= measured.ratio <= high < 10
@@ -146,7 +146,7 @@ class TestFailures:
             device.measure(small, small, {"x": SAMPLE["x"][:, :5]}, protocol=SHORT, limit_s=LIMIT_S)
 
     def test_one_that_takes_too_long(self, device: LocalDevice, small: Path) -> None:
-        endless = replace(SHORT, min_pairs=1_000_000)
+        endless = replace(SHORT, min_pairs=1_000_000, few_pairs=1_000_000)
         with pytest.raises(StageTimeout, match="measuring: took longer"):
             device.measure(small, small, SAMPLE, protocol=endless, limit_s=0.5)
 

@@ -265,16 +265,18 @@ class TestStop:
         assert caught.value.hint
         assert all(session.closed for session in machine.sessions)
 
-    def test_a_limit_does_not_cut_short_the_least_number_of_pairs(self) -> None:
-        machine = Machine(always(4.0), always(2.0))
-        assert machine.measure(Protocol(min_pairs=5, min_s=0.0, max_s=0.0)).verdict == "stable"
-        assert machine.pairs == 5
+    @pytest.mark.parametrize(("ms", "pairs"), [(4.0, 8), (300.0, 5), (5000.0, 3)])
+    def test_models_that_take_seconds_do_with_few_pairs(self, ms: float, pairs: int) -> None:
+        """At the limit an interval needs no more than that; without one it would have no width at all."""
+        machine = Machine(always(ms), always(ms))
+        assert machine.measure(Protocol()).verdict == "stable"
+        assert machine.pairs == pairs
 
     @pytest.mark.parametrize("seed", range(5))
     def test_the_verdict_at_the_limit(self, seed: int) -> None:
         def measured(wanted: float, usable: float) -> Measurement:
             machine = Machine(noisy(4.0, 0.1, seed), noisy(2.0, 0.1, seed + 100))
-            return machine.measure(Protocol(min_s=0.0, max_s=0.0, half_width=wanted, usable_width=usable))
+            return machine.measure(Protocol(min_s=0.0, max_s=0.0, few_pairs=8, half_width=wanted, usable_width=usable))
 
         found = half_width(measured(math.inf, math.inf))
         assert measured(found * 1.01, found * 1.02).verdict == "stable"

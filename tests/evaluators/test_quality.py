@@ -61,6 +61,17 @@ class TestCosine:
     def test_whole_numbers_have_no_direction(self) -> None:
         assert fidelity({"y": np.array([[1, 2]])}, {"y": np.array([[1, 2]])}) == {}
 
+    def test_single_numbers_are_taken_together(self) -> None:
+        """One number alone could only agree in sign."""
+        rng = np.random.default_rng(0)
+        ours, theirs = rng.standard_normal((2, 40, 1)).astype(np.float32)
+        found = fidelity({"y": ours}, {"y": theirs})["cosine"]
+        assert found.shape == (40,)
+        assert len(set(found)) == 3
+        first = ours[:16, 0].astype(float) @ theirs[:16, 0] / np.linalg.norm(ours[:16]) / np.linalg.norm(theirs[:16])
+        assert found[0] == pytest.approx(first, abs=1e-6)
+        assert fidelity({"y": ours}, {"y": ours})["cosine"] == pytest.approx(1.0)
+
     def test_half_precision(self) -> None:
         values = rows([300.0, 400.0]).astype(np.float16)
         assert fidelity({"y": values}, {"y": rows([3.0, 4.0])})["cosine"] == pytest.approx([1.0])

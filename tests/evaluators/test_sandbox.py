@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evaluators.child import report
+from evaluators.child import report, waiting
 from evaluators.sandbox import Sandbox
 from hwprofiles.errors import (
     BuildFailed,
@@ -46,6 +46,13 @@ def tell(*lines: str) -> int:
     for line in lines:
         report(line)
     return len(lines)
+
+
+def wait_for_quiet(wait_s: float, work_s: float = 0.0) -> str:
+    with waiting():
+        time.sleep(wait_s)
+    time.sleep(work_s)
+    return "done"
 
 
 def babble() -> None:
@@ -241,6 +248,14 @@ class TestLimits:
         assert isinstance(child, int)
         assert _gone(child)
         assert ask(sandbox, add, 1, 1) == 2
+
+    def test_waiting_for_quiet_does_not_count(self, sandbox: Sandbox) -> None:
+        """Another job's measurement is not the candidate's fault."""
+        assert ask(sandbox, wait_for_quiet, 1.5, limit_s=0.75) == "done"
+
+    def test_time_after_a_wait_counts(self, sandbox: Sandbox) -> None:
+        with pytest.raises(StageTimeout):
+            ask(sandbox, wait_for_quiet, 0.1, FOREVER_S, limit_s=0.75)
 
     def test_telling_progress_buys_no_time(self, sandbox: Sandbox) -> None:
         with pytest.raises(StageTimeout):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,31 @@ def test_a_modelled_candidate_asks_for_a_real_device(modelled_job: FinishedJob, 
     assert done.returncode == 2
     assert "measures nothing" in message
     assert "--device" in hint
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_modelled_candidate_is_exported_for_a_real_device(modelled_job: FinishedJob, tmp_path: Path) -> None:
+    """Nothing was measured that the file could contradict: its receipt says what it does there."""
+    home = modelled_job.copy(tmp_path / "home").home
+    candidate = modelled_job.front["front"][0]["candidate_id"]
+    receipt = document(
+        paretune("export", candidate, "-o", tmp_path / "bundle", "--device", "local-cpu", "--format", "json", home=home)
+    )
+    assert receipt["verdict"] == "unclaimed", receipt["findings"]
+    assert receipt["claimed"] == {}
+    assert receipt["latency"]["speedup"]["ratio"] > 0
+    assert receipt["model_sha256"] == hashlib.sha256((tmp_path / "bundle" / "model.onnx").read_bytes()).hexdigest()
+
+
+def test_a_device_that_has_changed_since_is_another_device(job: FinishedJob, tmp_path: Path) -> None:
+    candidate = quantised(job)
+    with sqlite3.connect(job.home / "paretune.db") as database:
+        database.execute("UPDATE jobs SET profile_digest = 'other'")
+    done = paretune("export", candidate["candidate_id"], "-o", tmp_path / "bundle", home=job.home)
+    message, hint = error_lines(done)
+    assert done.returncode == 2
+    assert "another device" in message
+    assert "never mixed" in hint
     assert not (tmp_path / "bundle").exists()
 
 

@@ -13,9 +13,9 @@ from search.objectives import Objective
 from search.pareto import (
     Entry,
     Point,
+    best_compromise,
     dominates,
     hypervolume,
-    knee,
     pareto_front,
     reference_point,
     tied_members,
@@ -232,35 +232,32 @@ class TestReference:
         }
 
 
-class TestKnee:
-    def test_the_member_that_gives_up_least(self) -> None:
+class TestBestCompromise:
+    def test_the_member_that_dominates_most_alone(self) -> None:
         front = pareto_front(entries([(1.0, 0.0), (0.9, 0.9), (0.0, 1.0), (0.95, 0.3)]), objectives(2))
-        chosen = knee(front, objectives(2))
-        assert chosen is not None
-        assert chosen.trial == 1
+        assert chosen(front, {"a": 0.0, "b": 0.0}).trial == 1
 
-    def test_units_are_no_matter(self) -> None:
-        front = pareto_front(entries([(1.0, 0.0), (0.9, 9e6), (0.0, 1e7), (0.95, 3e6)]), objectives(2))
-        chosen = knee(front, objectives(2))
-        assert chosen is not None
-        assert chosen.trial == 1
+    def test_a_narrow_objective_does_not_weigh_as_much_as_a_wide_one(self) -> None:
+        front = pareto_front(entries([(0.99998, 3.5), (0.999998, 1.6), (1.0, 1.0)]), objectives(2))
+        assert chosen(front, {"a": 0.9, "b": 1.0}).trial == 0
 
-    def test_of_two_the_best_in_the_last_objective(self) -> None:
+    def test_where_none_lies_above_the_reference_the_best_in_the_last_objective(self) -> None:
         front = pareto_front(entries([(1.0, 0.0), (0.0, 1.0)]), objectives(2))
-        assert knee(front, objectives(2)) == front[0]
+        assert chosen(front, {"a": 0.0, "b": 0.0}) == front[0]
         assert front[0].trial == 1
 
-    def test_of_one(self) -> None:
-        (only,) = pareto_front(entries([(1.0, 0.0)]), objectives(2))
-        assert knee([only], objectives(2)) == only
+    def test_smaller_is_better(self) -> None:
+        smaller = [Objective("a", "max"), Objective("b", "min")]
+        front = pareto_front(entries([(1.0, 9.0), (0.9, 2.0), (0.2, 1.0)]), smaller)
+        found = best_compromise(front, smaller, {"a": 0.0, "b": 10.0})
+        assert found is not None
+        assert found.trial == 1
 
     def test_of_none(self) -> None:
-        assert knee([], objectives(2)) is None
+        assert best_compromise([], objectives(2), {"a": 0.0, "b": 0.0}) is None
 
-    def test_an_objective_in_which_all_are_equal(self) -> None:
-        front = [
-            entry(trial, *point) for trial, point in enumerate([(1.0, 0.0, 5.0), (0.8, 0.8, 5.0), (0.0, 1.0, 5.0)])
-        ]
-        chosen = knee(front, objectives(3))
-        assert chosen is not None
-        assert chosen.trial == 1
+
+def chosen(front: list[Entry], reference: dict[str, float]) -> Entry:
+    found = best_compromise(front, objectives(2), reference)
+    assert found is not None
+    return found

@@ -155,6 +155,22 @@ class TestQuality:
         low, high = losses["cosine"].difference_ci95 or (0, 0)
         assert low <= found.metrics["cosine"] - 1 <= high < 0
 
+    def test_a_finished_figure_has_no_interval(
+        self, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a task's ``evaluate`` gives is in the receipt too, for both models."""
+
+        def evaluate(self: OnnxTask, predict: Any, split: Any) -> dict[str, float]:
+            return {"largest": float(max(values.max() for values in predict(self.inputs(split)).values()))}
+
+        monkeypatch.setattr(OnnxTask, "evaluate", evaluate)
+        space = Workspace(order())
+        built = space.build(all_int8(space, "int4_weight"), tmp_path / "small.onnx")
+        loss = space.losses(built.path, "test")["largest"]
+        assert loss.value == space.quality(built.path, "test").metrics["largest"]
+        assert loss.baseline == space.quality(space.baseline_path, "test").metrics["largest"] != loss.value
+        assert loss.difference_ci95 is None
+
     def test_the_batch_of_the_device_decides(self, order: Order, tmp_path: Path) -> None:
         """Dynamic quantisation takes its ranges from what is in one batch."""
         cosines = []
