@@ -30,5 +30,8 @@ class Evaluator(ABC):
     metrics: frozenset[str]
 
     @abstractmethod
-    def evaluate(self, model: Path) -> Evaluation:
-        """Metrics of a file. Raises a :class:`hwprofiles.errors.CandidateError` for a file that has none."""
+    def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
+        """Metrics of a file as ``runtime`` (``name`` or ``name:hint``, None: the device's first) executes it.
+
+        Raises a :class:`hwprofiles.errors.CandidateError` for a file that has none.
+        """

@@ -13,7 +13,7 @@ import psutil
 from evaluators.latency import Protocol, measure_pair
 from evaluators.measurement import Measurement
 from evaluators.quiet import exclusive_device, measuring
-from evaluators.runtimes import RUNTIMES
+from evaluators.runtimes import runtime_of
 from evaluators.runtimes.base import Arrays
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile
@@ -31,12 +31,23 @@ class Device(ABC):
 
     @abstractmethod
     def measure(
-        self, baseline: Path, candidate: Path, sample: Arrays, *, protocol: Protocol, limit_s: float
+        self,
+        baseline: Path,
+        candidate: Path,
+        sample: Arrays,
+        *,
+        protocol: Protocol,
+        limit_s: float,
+        runtime: str | None = None,
     ) -> Measurement:
-        """Paired latency of two files on one sample (a batch of the profile's size), within ``limit_s`` seconds."""
+        """Paired latency of two files on one sample (a batch of the profile's size), within ``limit_s`` seconds.
+
+        The baseline runs in the profile's first runtime, the candidate in ``runtime`` (``name`` or ``name:hint``, None:
+        the same one).
+        """
 
     @abstractmethod
-    def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float) -> int:
+    def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """Peak resident memory of a fresh process that holds only this model, above the runtime's import."""
 
     @abstractmethod
@@ -53,19 +64,26 @@ class LocalDevice(Device):
         self._process = Sandbox()
 
     def measure(
-        self, baseline: Path, candidate: Path, sample: Arrays, *, protocol: Protocol, limit_s: float
+        self,
+        baseline: Path,
+        candidate: Path,
+        sample: Arrays,
+        *,
+        protocol: Protocol,
+        limit_s: float,
+        runtime: str | None = None,
     ) -> Measurement:
         """See :meth:`Device.measure`."""
+        asked = self.profile, runtime or self.profile.runtime, baseline, candidate, dict(sample), protocol
         with exclusive_device(self.profile), measuring():
-            return self._process.call(
-                _measure, self.profile, baseline, candidate, dict(sample), protocol, stage="measuring", limit_s=limit_s
-            )
+            return self._process.call(_measure, *asked, stage="measuring", limit_s=limit_s)
 
-    def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float) -> int:
+    def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """See :meth:`Device.peak_memory_bytes`."""
+        asked = self.profile, runtime or self.profile.runtime, model, dict(sample)
         fresh = Sandbox()
         try:
-            return fresh.call(_peak_memory, self.profile, model, dict(sample), stage="measuring", limit_s=limit_s)
+            return fresh.call(_peak_memory, *asked, stage="measuring", limit_s=limit_s)
         finally:
             fresh.close()
 
@@ -84,15 +102,16 @@ def open_device(profile: Profile) -> Device:
 
 
 def _measure(
-    profile: Profile, baseline: Path, candidate: Path, sample: Mapping[str, object], protocol: Protocol
+    profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Mapping[str, object], protocol: Protocol
 ) -> Measurement:
     marks = _pinned(profile)
-    runtime = RUNTIMES[profile.runtime]()
+    first, runtime = runtime_of(profile.runtime), runtime_of(spec)
     return measure_pair(
-        lambda: runtime.open(baseline, threads=profile.threads),
+        lambda: first.open(baseline, threads=profile.threads),
         lambda: runtime.open(candidate, threads=profile.threads),
         sample,  # type: ignore[arg-type]
         profile_digest=profile.digest,
+        runtime=spec,
         runtime_version=runtime.version(),
         protocol=protocol,
         marks=marks,
@@ -107,8 +126,8 @@ def _pinned(profile: Profile) -> tuple[str, ...]:
     return ("unpinned",)
 
 
-def _peak_memory(profile: Profile, model: Path, sample: Mapping[str, object]) -> int:
-    runtime = RUNTIMES[profile.runtime]()
+def _peak_memory(profile: Profile, spec: str, model: Path, sample: Mapping[str, object]) -> int:
+    runtime = runtime_of(spec)
     runtime.version()
     before = psutil.Process().memory_info().rss
     session = runtime.open(model, threads=profile.threads)

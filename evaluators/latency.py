@@ -57,6 +57,7 @@ def measure_pair(
     feed: Arrays,
     *,
     profile_digest: str,
+    runtime: str,
     runtime_version: str,
     protocol: Protocol = Protocol(),
     marks: tuple[str, ...] = (),
@@ -100,6 +101,7 @@ def measure_pair(
         )
     return Measurement(
         profile_digest=profile_digest,
+        runtime=runtime,
         runtime_version=runtime_version,
         baseline_ms=tuple(baseline_ms),
         candidate_ms=tuple(candidate_ms),

@@ -15,6 +15,7 @@ from evaluators.statistics import PERCENTILE_SAMPLES, Floats, median_interval
 class Measurement:
     """A candidate timed against the baseline in alternating blocks, with every raw sample.
 
+    ``runtime`` (``name`` or ``name:hint``) is what ran the candidate; the baseline ran in the profile's first one.
     ``baseline_ms`` and ``candidate_ms`` are the milliseconds of each block's runs, ``sessions`` the number of the
     session pair that each block ran in, ``ratio`` the paired speed-up (median over blocks of baseline median /
     candidate median) with its 95 % interval. ``verdict`` is ``stable`` when the interval became narrow enough in time,
@@ -22,6 +23,7 @@ class Measurement:
     """
 
     profile_digest: str
+    runtime: str
     runtime_version: str
     baseline_ms: tuple[tuple[float, ...], ...]
     candidate_ms: tuple[tuple[float, ...], ...]
@@ -51,7 +53,7 @@ class Measurement:
         """The inverse of :meth:`to_dict`, also after a trip through JSON."""
         rows = {key: tuple(tuple(row) for row in data[key]) for key in ("baseline_ms", "candidate_ms")}
         flat = {key: tuple(data[key]) for key in ("sessions", "ratio_ci95", "marks")}
-        return cls(**{**data, **rows, **flat})
+        return cls(**{"runtime": "onnxruntime", **data, **rows, **flat})
 
 
 def paired_ratio(

@@ -17,7 +17,7 @@ class SizeEvaluator(Evaluator):
 
     metrics = frozenset({"size_bytes"})
 
-    def evaluate(self, model: Path) -> Evaluation:
+    def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
         try:
             return Evaluation({"size_bytes": model.stat().st_size})
@@ -37,9 +37,11 @@ class LatencyEvaluator(Evaluator):
 
     metrics = frozenset({"latency_ms", "speedup"})
 
-    def evaluate(self, model: Path) -> Evaluation:
+    def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
-        measured = self.device.measure(self.baseline, model, self.sample, protocol=self.protocol, limit_s=self.limit_s)
+        measured = self.device.measure(
+            self.baseline, model, self.sample, protocol=self.protocol, limit_s=self.limit_s, runtime=runtime
+        )
         return Evaluation(measured.metrics(), measured)
 
 
@@ -53,8 +55,7 @@ class MemoryEvaluator(Evaluator):
 
     metrics = frozenset({"peak_memory_bytes"})
 
-    def evaluate(self, model: Path) -> Evaluation:
+    def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
-        return Evaluation(
-            {"peak_memory_bytes": self.device.peak_memory_bytes(model, self.sample, limit_s=self.limit_s)}
-        )
+        used = self.device.peak_memory_bytes(model, self.sample, limit_s=self.limit_s, runtime=runtime)
+        return Evaluation({"peak_memory_bytes": used})

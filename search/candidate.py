@@ -10,6 +10,9 @@ from typing import Any
 
 from hwprofiles import digest_of
 
+RUNTIME = "runtime"
+"""The decision that says what executes a candidate (``name`` or ``name:hint``), where a device has several runtimes."""
+
 
 @dataclass(frozen=True)
 class Decision:

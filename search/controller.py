@@ -264,9 +264,9 @@ class Controller:
             path = runner.path(row.digest)
             if not path.exists():
                 runner.build(row.decisions, row.digest)
-            measured = runner.measure(path)
+            measured = runner.measure(path, row.decisions)
             metrics: dict[str, Any] = {**row.metrics, **measured.metrics()}
-            metrics["peak_memory_bytes"] = runner.peak_memory_bytes(path)
+            metrics["peak_memory_bytes"] = runner.peak_memory_bytes(path, row.decisions)
         except CandidateError as error:
             failed = {"state": error.state, "reason": error.message}
             self._store.replace_measurement(

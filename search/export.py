@@ -18,6 +18,7 @@ from evaluators.sandbox import Sandbox
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
 from search import workspace
+from search.candidate import RUNTIME
 from search.folders import job_folder
 from search.job import Job
 from search.objectives import metric_interval
@@ -65,15 +66,17 @@ def export_candidate(
     try:
         progress("building the file")
         built = runner.build(row.decisions, row.digest)
-        limit_s = job.limits.measuring_s
+        limit_s, runtime = job.limits.measuring_s, row.decisions.get(RUNTIME)
         progress("quality on the validation split")
-        validation = fresh.call(workspace.losses, order, built.path, "validation", stage="measuring", limit_s=limit_s)
+        validation = fresh.call(
+            workspace.losses, order, built.path, "validation", runtime, stage="measuring", limit_s=limit_s
+        )
         progress("quality on the test split")
-        test = fresh.call(workspace.losses, order, built.path, "test", stage="measuring", limit_s=limit_s)
+        test = fresh.call(workspace.losses, order, built.path, "test", runtime, stage="measuring", limit_s=limit_s)
         calibration = fresh.call(workspace.calibration_digest, order, stage="measuring", limit_s=limit_s)
         progress("latency in a fresh process")
         measured, times = _latency(runner, built.path, row)
-        memory = runner.peak_memory_bytes(built.path)
+        memory = runner.peak_memory_bytes(built.path, row.decisions)
         manifest = _manifest(job_row, row, profile, built, facts)
         receipt = _receipt(row, built, validation, test, measured, times)
         receipt |= {"peak_memory_bytes": memory, "calibration_sha256": calibration, "profile": profile.to_dict()}
@@ -129,10 +132,10 @@ def _real_facts(order: WorkOrder, job: Job) -> dict[str, Any]:
 
 def _latency(runner: TrialRunner, path: Path, row: TrialRow) -> tuple[Measurement, int]:
     claimed = metric_interval(row.metrics, "speedup")
-    measured = runner.measure(path)
+    measured = runner.measure(path, row.decisions)
     times = 1
     while not row.simulated and times < MEASUREMENTS and _disjoint(claimed, measured.ratio_ci95):
-        measured = pooled(measured, runner.measure(path))
+        measured = pooled(measured, runner.measure(path, row.decisions))
         times += 1
     return measured, times
 

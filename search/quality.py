@@ -22,10 +22,10 @@ class QualityEvaluator(Evaluator):
 
     metrics = frozenset({"cosine", "intervals"})
 
-    def evaluate(self, model: Path) -> Evaluation:
+    def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
         found = self.sandbox.call(
-            workspace.quality, self.order, model, "validation", stage="measuring", limit_s=self.limit_s
+            workspace.quality, self.order, model, "validation", runtime, stage="measuring", limit_s=self.limit_s
         )
         intervals = {name: list(interval) for name, interval in found.intervals.items()}
         return Evaluation({**found.metrics, "intervals": intervals})

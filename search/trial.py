@@ -20,6 +20,7 @@ from evaluators.sandbox import Sandbox
 from hwprofiles import Precision
 from hwprofiles.errors import CandidateError, ParetuneError
 from search import workspace
+from search.candidate import RUNTIME
 from search.quality import QualityEvaluator
 from search.states import TrialState
 from search.workspace import WorkOrder
@@ -68,7 +69,7 @@ class TrialRunner:
             built = self.build(decisions, digest)
             sha256 = built.sha256
             for evaluator in self._evaluators:
-                found = evaluator.evaluate(built.path)
+                found = evaluator.evaluate(built.path, decisions.get(RUNTIME))
                 metrics.update(found.metrics)
                 measurement = found.measurement.to_dict() if found.measurement else measurement
         except ParetuneError as error:
@@ -87,16 +88,17 @@ class TrialRunner:
         """Where a candidate's file lies."""
         return self._folder / f"{digest}.onnx"
 
-    def measure(self, path: Path) -> Measurement:
+    def measure(self, path: Path, decisions: Mapping[str, str]) -> Measurement:
         """Paired latency against the fp32 model, with its raw samples."""
         latency = self._latency
         return latency.device.measure(
-            latency.baseline, path, latency.sample, protocol=latency.protocol, limit_s=latency.limit_s
-        )
+            latency.baseline, path, latency.sample, protocol=latency.protocol, limit_s=latency.limit_s,
+            runtime=decisions.get(RUNTIME),
+        )  # fmt: skip
 
-    def peak_memory_bytes(self, path: Path) -> int:
+    def peak_memory_bytes(self, path: Path, decisions: Mapping[str, str]) -> int:
         """Peak memory of a fresh process that holds only this model."""
-        found: int = self._memory.evaluate(path).metrics["peak_memory_bytes"]
+        found: int = self._memory.evaluate(path, decisions.get(RUNTIME)).metrics["peak_memory_bytes"]
         return found
 
     def close(self) -> None:

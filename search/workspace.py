@@ -24,7 +24,7 @@ from evaluators.modelled import modelled_metrics
 from evaluators.onnx_model import load_model, save_model
 from evaluators.quality import Quality, Scores, check_finite, fidelity, run_all, summarised
 from evaluators.quiet import working
-from evaluators.runtimes import RUNTIMES, Array, Arrays
+from evaluators.runtimes import Array, Arrays, runtime_of
 from evaluators.statistics import mean_interval
 from hwprofiles import Profile, digest_of, digest_of_file
 from hwprofiles.errors import BuildFailed, InvalidInput
@@ -127,7 +127,7 @@ class Workspace:
     @cached_property
     def sample(self) -> dict[str, Array]:
         """One inference's input: the first validation samples, as many as the device's batch."""
-        session = RUNTIMES[self.profile.runtime]().open(self.baseline_path)
+        session = runtime_of(self.profile.runtime).open(self.baseline_path)
         try:
             rows = {name: values[: self.profile.batch] for name, values in self.task.inputs("validation").items()}
             return session.batches(rows, self.profile.batch)[0]
@@ -135,7 +135,7 @@ class Workspace:
             session.close()
 
     def _calibration_batches(self, samples: int) -> list[dict[str, Array]]:
-        session = RUNTIMES[self.profile.runtime]().open(self.baseline_path)
+        session = runtime_of(self.profile.runtime).open(self.baseline_path)
         try:
             rows = {name: values[:samples] for name, values in self.task.inputs("calibration").items()}
             return session.batches(rows, max(self.profile.batch, CALIBRATION_BATCH))
@@ -186,15 +186,16 @@ class Workspace:
             save_model(draft.model, path)
         return Built(path, digest_of_file(path), path.stat().st_size)
 
-    def quality(self, path: Path, split: Split) -> Quality:
-        """Quality of an exported file through the runtime, in the batches that the device will use."""
-        scores, figures = self._scores(path, split)
+    def quality(self, path: Path, split: Split, runtime: str | None = None) -> Quality:
+        """Quality of an exported file through ``runtime`` (None: the device's first), in the batches that the device
+        will use."""
+        scores, figures = self._scores(path, split, runtime)
         summary = summarised(scores, self.task.clusters(split))
         return Quality({**figures, **summary.metrics}, summary.intervals)
 
-    def losses(self, path: Path, split: Split) -> dict[str, Loss]:
+    def losses(self, path: Path, split: Split, runtime: str | None = None) -> dict[str, Loss]:
         """What each metric loses against the fp32 model on the same samples, with paired intervals."""
-        scores, figures = self._scores(path, split)
+        scores, figures = self._scores(path, split, runtime)
         fp32_scores, fp32_figures = self._scores(self.baseline_path, split)
         clusters = self.task.clusters(split)
         finished = {name: Loss(value, fp32_figures[name], None) for name, value in figures.items()}
@@ -207,10 +208,10 @@ class Workspace:
         }  # fmt: skip
         return {**finished, **sampled}
 
-    def _scores(self, path: Path, split: Split) -> tuple[Scores, dict[str, float]]:
+    def _scores(self, path: Path, split: Split, runtime: str | None = None) -> tuple[Scores, dict[str, float]]:
         """A figure a sample for the metrics that have one, and the task's finished figures."""
         inputs = self.task.inputs(split)
-        session = RUNTIMES[self.profile.runtime]().open(path)
+        session = runtime_of(runtime or self.profile.runtime).open(path)
         workers = max(1, len(usable_cores()))
 
         def predict(samples: Arrays) -> dict[str, Array]:
@@ -224,7 +225,7 @@ class Workspace:
         finally:
             session.close()
         check_finite((name, np.array(value)) for name, value in figures.items())
-        reference = self._reference(split, outputs if path == self.baseline_path else None)
+        reference = self._reference(split, outputs if path == self.baseline_path and runtime is None else None)
         return {**fidelity(outputs, reference), **self.task.score(outputs, split)}, figures
 
     def _reference(self, split: Split, known: dict[str, Array] | None) -> dict[str, Array]:
@@ -235,7 +236,7 @@ class Workspace:
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         if known is None:
-            session = RUNTIMES[self.profile.runtime]().open(self.baseline_path)
+            session = runtime_of(self.profile.runtime).open(self.baseline_path)
             try:
                 known = run_all(
                     session, self.task.inputs(split), batch=self.profile.batch, workers=max(1, len(usable_cores()))
@@ -321,17 +322,17 @@ def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
     return _workspace(order).build(decisions, path)
 
 
-def quality(order: WorkOrder, path: Path, split: Split) -> Quality:
+def quality(order: WorkOrder, path: Path, split: Split, runtime: str | None = None) -> Quality:
     """See :meth:`Workspace.quality`; a metric that is not a number is a failure of the candidate."""
-    found = _workspace(order).quality(path, split)
+    found = _workspace(order).quality(path, split, runtime)
     if not found.metrics:
         raise BuildFailed("the task gives no metric for this model")
     return found
 
 
-def losses(order: WorkOrder, path: Path, split: Split) -> dict[str, Loss]:
+def losses(order: WorkOrder, path: Path, split: Split, runtime: str | None = None) -> dict[str, Loss]:
     """See :meth:`Workspace.losses`."""
-    return _workspace(order).losses(path, split)
+    return _workspace(order).losses(path, split, runtime)
 
 
 def sample(order: WorkOrder) -> dict[str, Array]:

@@ -27,6 +27,7 @@ SURFACES = {
     "hwprofiles": {"DEVICES", "Precision", "Profile", "digest_of", "digest_of_file", "find_device"},
     "evaluators.runtimes": {
         "RUNTIMES", "Array", "Arrays", "NullRuntime", "OnnxRuntime", "Runtime", "Session", "TensorSpec",
+        "runtime_of",
     },
     "evaluators.quantize": {"Quantizer", "Scheme", "activation_tensors"},
     "search.tasks": {

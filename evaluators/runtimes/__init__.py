@@ -3,7 +3,31 @@
 from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec
 from evaluators.runtimes.null import NullRuntime
 from evaluators.runtimes.onnxruntime import OnnxRuntime
+from hwprofiles.errors import InvalidInput
 
 RUNTIMES: dict[str, type[Runtime]] = {"onnxruntime": OnnxRuntime, "null": NullRuntime}
 
-__all__ = ["RUNTIMES", "Array", "Arrays", "NullRuntime", "OnnxRuntime", "Runtime", "Session", "TensorSpec"]
+
+def runtime_of(spec: str) -> Runtime:
+    """The runtime that ``name`` or ``name:hint`` names; raises :class:`InvalidInput` for one that there is not.
+
+    >>> runtime_of("onnxruntime").name
+    'onnxruntime'
+    """
+    name, _, hint = spec.partition(":")
+    if name not in RUNTIMES:
+        raise InvalidInput(f"unknown runtime {name!r}", f"known: {', '.join(RUNTIMES)}")
+    return RUNTIMES[name](hint)
+
+
+__all__ = [
+    "RUNTIMES",
+    "Array",
+    "Arrays",
+    "NullRuntime",
+    "OnnxRuntime",
+    "Runtime",
+    "Session",
+    "TensorSpec",
+    "runtime_of",
+]

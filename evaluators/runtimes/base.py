@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hwprofiles.errors import BuildFailed
+from hwprofiles.errors import BuildFailed, InvalidInput
 
 Array = NDArray[np.generic]
 Arrays = Mapping[str, Array]
@@ -99,9 +99,22 @@ def _filled(rows: Array, batch: int) -> Array:
 
 
 class Runtime(ABC):
-    """Opens exported files. Holds no state between calls, safe in several threads and processes."""
+    """Opens exported files, in the way that ``hint`` asks for. Holds no state between calls, safe in several threads
+    and processes.
+
+    ``hints`` are the ways that it knows, the first its own default: precisions that it computes in, providers.
+    """
 
     name: ClassVar[str]
+    hints: ClassVar[tuple[str, ...]] = ("",)
+
+    def __init__(self, hint: str = "") -> None:
+        if hint not in self.hints:
+            raise InvalidInput(
+                f"runtime {self.name!r} has no hint {hint!r}",
+                f"known: {', '.join(h for h in self.hints if h) or 'none'}",
+            )
+        self.hint = hint
 
     @abstractmethod
     def version(self) -> str:

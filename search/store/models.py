@@ -48,6 +48,46 @@ class Device(Base):
     seen_at: Mapped[datetime]
 
 
+class Capability(Base):
+    """What a profile's device answered when it was asked what it executes and gains."""
+
+    __tablename__ = "capabilities"
+
+    profile_digest: Mapped[str] = mapped_column(ForeignKey("profiles.digest"), primary_key=True)
+    record: Mapped[_Json]
+    created_at: Mapped[datetime]
+
+
+class Agent(Base):
+    """A remote device's agent; known by the hash of its token, and refused once revoked."""
+
+    __tablename__ = "agents"
+
+    device: Mapped[str] = mapped_column(String(255), primary_key=True)
+    token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    profile_digest: Mapped[str | None] = mapped_column(ForeignKey("profiles.digest"))
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Errand(Base):
+    """A measurement that a remote device is to make: what is asked, who has leased it, and what came of it."""
+
+    __tablename__ = "errands"
+
+    errand_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    device: Mapped[str] = mapped_column(String(255), index=True)
+    profile_digest: Mapped[str] = mapped_column(ForeignKey("profiles.digest"))
+    request: Mapped[_Json]
+    state: Mapped[str] = mapped_column(String(32))
+    epoch: Mapped[int]
+    lease_until: Mapped[datetime | None]
+    result: Mapped[_Json | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
 class Job(Base):
     """A job, and who may write it: ``epoch`` counts its leases, ``lease_until`` is None while nobody holds one."""
 
@@ -63,6 +103,8 @@ class Job(Base):
     space: Mapped[_Json | None]
     baseline: Mapped[_Json | None]
     strategy_state: Mapped[_Json | None]
+    devices: Mapped[_Json | None]
+    prediction: Mapped[_Json | None]
     error: Mapped[str | None] = mapped_column(FreeText)
     hint: Mapped[str | None] = mapped_column(FreeText)
     created_at: Mapped[datetime]

@@ -15,7 +15,8 @@ Json = dict[str, Any]
 class JobRow:
     """A job as stored. ``spec`` is the resolved job file; ``space`` and ``baseline`` are None until prepared.
     ``baseline`` is ``{"metrics": {...}, "facts": {...}}``. ``strategy_state`` is what the strategy's ``state_dict``
-    returned after the last block told. Times are in UTC and know it."""
+    returned after the last block told; ``devices`` and
+    ``prediction`` are None for a job of one device, and where nothing was predicted. Times are in UTC and know it."""
 
     job_id: str
     name: str
@@ -27,6 +28,8 @@ class JobRow:
     space: Json | None
     baseline: Json | None
     strategy_state: Json | None
+    devices: Json | None
+    prediction: Json | None
     error: str | None
     hint: str | None
     created_at: datetime

@@ -26,12 +26,20 @@ class FakeDevice(Device):
         self.asked: list[Path] = []
 
     def measure(
-        self, baseline: Path, candidate: Path, sample: Arrays, *, protocol: Protocol, limit_s: float
+        self,
+        baseline: Path,
+        candidate: Path,
+        sample: Arrays,
+        *,
+        protocol: Protocol,
+        limit_s: float,
+        runtime: str | None = None,
     ) -> Measurement:
         self.asked.append(candidate)
         ratio = self._speed(candidate)
         return Measurement(
             profile_digest=self.profile.digest,
+            runtime=runtime or self.profile.runtime,
             runtime_version=self.profile.runtime_version,
             baseline_ms=((1.0,) * 5,) * 20,
             candidate_ms=((1.0 / ratio,) * 5,) * 20,
@@ -41,7 +49,7 @@ class FakeDevice(Device):
             verdict="stable",
         )
 
-    def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float) -> int:
+    def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         return model.stat().st_size
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from hwprofiles.errors import UnhealthyMeasurement, UnsupportedOp
 _measure, _peak_memory = device._measure, device._peak_memory
 
 
-def measure(profile: Any, baseline: Path, candidate: Path, sample: Any, protocol: Any) -> Measurement:
+def measure(profile: Any, runtime: str, baseline: Path, candidate: Path, sample: Any, protocol: Any) -> Measurement:
     """Dies, hangs and fails by number format; measures the rest. Questions about single layers are all answered."""
     formats = number_formats(candidate) if candidate.name != "candidate.onnx" else set()
     if "dynamic" in formats:
@@ -28,11 +28,11 @@ def measure(profile: Any, baseline: Path, candidate: Path, sample: Any, protocol
         raise UnhealthyMeasurement("the interval is still wide", "quieten the machine")
     if formats:
         raise UnsupportedOp("no kernel for this")
-    return _measure(profile, baseline, candidate, sample, protocol)
+    return _measure(profile, runtime, baseline, candidate, sample, protocol)
 
 
-def peak_memory(profile: Any, model: Path, sample: Any) -> int:
+def peak_memory(profile: Any, runtime: str, model: Path, sample: Any) -> int:
     """Dies for quantised files."""
     if number_formats(model):
         os.kill(os.getpid(), signal.SIGKILL)
-    return _peak_memory(profile, model, sample)
+    return _peak_memory(profile, runtime, model, sample)

@@ -331,7 +331,7 @@ class TestDebug:
         def fail(*_: object) -> None:
             raise RuntimeError("nobody thought of this")
 
-        monkeypatch.setattr("dashboards.cli.json_schema", fail)
+        monkeypatch.setattr("dashboards.cli.service.json_schema", fail)
         code, out, err = run_in(None, "schema")
         assert (code, out) == (4, "")
         assert err.splitlines() == [

@@ -69,6 +69,7 @@ class Machine:
             self.opener("candidate"),
             {},
             profile_digest="p" * 64,
+            runtime="onnxruntime",
             runtime_version="1",
             protocol=protocol,
             clock=lambda: self.now_s,

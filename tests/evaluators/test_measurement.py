@@ -25,7 +25,9 @@ def record(
     ]
     found, interval = paired_ratio(times[0], times[1], sessions)
     return replace(
-        Measurement("p" * 64, "1.0", tuple(times[0]), tuple(times[1]), tuple(sessions), found, interval, "stable"),
+        Measurement(
+            "p" * 64, "onnxruntime", "1.0", tuple(times[0]), tuple(times[1]), tuple(sessions), found, interval, "stable"
+        ),
         **fields,
     )
 

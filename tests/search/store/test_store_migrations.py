@@ -70,9 +70,9 @@ class TestMigrations:
 
     def test_an_older_database_asks_to_be_upgraded(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         upgrade(url)
-        monkeypatch.setattr(sys.modules[upgrade_function.__module__], "HEAD", "0002")
-        monkeypatch.setattr(revision, "HEAD", "0002")
-        with pytest.raises(StorageError, match="has schema 0001, Paretune needs 0002") as caught:
+        monkeypatch.setattr(sys.modules[upgrade_function.__module__], "HEAD", "0999")
+        monkeypatch.setattr(revision, "HEAD", "0999")
+        with pytest.raises(StorageError, match=f"has schema {HEAD}, Paretune needs 0999") as caught:
             Store(url)
         assert caught.value.hint == "run: paretune db upgrade"
 

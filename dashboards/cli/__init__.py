@@ -1,0 +1,92 @@
+"""The command line. Results go to stdout, progress and errors to stderr; every report takes ``--format json``."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from dashboards.cli import devices, jobs, profiling, results, service
+from dashboards.console import print_error
+from hwprofiles.errors import ParetuneError
+
+app = typer.Typer(
+    name="paretune",
+    help="Searches compressed versions of your model and measures each one on your device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+devices_app = typer.Typer(help="The devices that a job can measure on.", no_args_is_help=True)
+db_app = typer.Typer(help="The database.", no_args_is_help=True)
+app.add_typer(devices_app, name="devices")
+app.add_typer(db_app, name="db")
+
+# In the order in which --help lists them.
+for command in (
+    jobs.run, jobs.resume, jobs.jobs, jobs.status, results.front, results.show, results.export, profiling.profile,
+    service.serve, service.schema,
+):  # fmt: skip
+    app.command()(command)
+devices_app.command("list")(devices.devices_list)
+devices_app.command("show")(devices.devices_show)
+db_app.command("upgrade")(service.db_upgrade)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:
+    pass
+
+
+def run_app(arguments: list[str]) -> int:
+    """The exit code of a command line; errors are printed, tracebacks only with ``--debug``."""
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = app(args=arguments, prog_name="paretune", standalone_mode=False)
+        sys.stdout.flush()
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except (BrokenPipeError, SystemExit):  # the latter is how Typer ends when the reader of stdout has gone
+        _abandon_output()
+        return 0
+    # Whatever it is, a user reads two lines.
+    except Exception as error:  # noqa: BLE001
+        if debug:
+            traceback.print_exc()
+        message, hint, code = _explained(error)
+        if message:
+            print_error(message, hint)
+        _abandon_output()
+        return code
+    return int(code or 0)
+
+
+def _explained(error: Exception) -> tuple[str, str, int]:
+    """What is wrong, how to mend it, and the exit code."""
+    if isinstance(error, ParetuneError):
+        return error.message, error.hint, error.exit_code
+    if isinstance(error, ModuleNotFoundError):
+        return f"this command needs the package {error.name!r}", "pip install 'paretune[full]'", 2
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.filename or 'standard output'}: {error.strerror}", "free some space there", 4
+    if hasattr(error, "format_message"):  # how Typer says that the command line itself is wrong
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "paretune"
+        message = str(error.format_message()).replace("Value error, ", "").rstrip(".")
+        return message[:1].lower() + message[1:], f"see: {path} --help", 2
+    return f"unexpected {type(error).__name__}: {error}", "run it again with --debug and report what it prints", 4
+
+
+def _abandon_output() -> None:
+    """What could not be written to stdout is not tried again when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

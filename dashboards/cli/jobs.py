@@ -1,0 +1,102 @@
+"""Commands that start, continue and list jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dashboards import documents
+from dashboards.cli.options import (
+    AsFormat,
+    Db,
+    Format,
+    FrontFormat,
+    JobId,
+    open_store,
+    print_fields,
+    print_json,
+    report_front,
+)
+from dashboards.console import ProgressBar, err, print_rows
+from search.job import Job, load_job, parse_job
+from search.states import JobState
+from search.store import Store
+
+
+def run(
+    job: Annotated[Path, typer.Argument(help="The job file (YAML).", show_default=False)],
+    trials: Annotated[int | None, typer.Option(help="Candidates to try, over the file's.", show_default=False)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time to search, over the file's.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, over the file's.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="Device, over the file's.", show_default=False)] = None,
+    db: Db = None,
+    format: AsFormat = Format.TABLE,
+) -> None:
+    """Run a search job here, and print its front."""
+    from search.controller import submit
+
+    spec = _overridden(load_job(job), job.parent, trials=trials, minutes=minutes, seed=seed, device=device)
+    with open_store(db) as store:
+        job_id = submit(store, spec, job.parent)
+        err.print(f"job {job_id} ({spec.name}); another terminal can watch it with: paretune serve", soft_wrap=True)
+        _control(store, job_id, format)
+
+
+def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
+    """Go on with a job that was interrupted or killed; nothing finished is lost or repeated."""
+    with open_store(db) as store:
+        row = store.job(job)
+        if row.state is JobState.DONE:
+            err.print(f"job {row.job_id} is done already")
+            report_front(store, row.job_id, FrontFormat(format.value))
+            return
+        _control(store, row.job_id, format)
+
+
+def _control(store: Store, job_id: str, format: Format) -> None:
+    from search.controller import Controller
+
+    try:
+        with ProgressBar() as progress:
+            Controller(store, job_id, progress).run()
+    except KeyboardInterrupt:
+        err.print(f"interrupted; go on with: paretune resume {job_id}")
+        raise
+    report_front(store, job_id, FrontFormat(format.value))
+
+
+def _overridden(
+    job: Job, folder: Path, *, trials: int | None, minutes: float | None, seed: int | None, device: str | None
+) -> Job:
+    """The job with the flags that were given in the place of the file's fields, validated as a whole again."""
+    data = job.model_dump(mode="json")
+    data["budget"] |= {key: value for key, value in (("trials", trials), ("minutes", minutes)) if value is not None}
+    if seed is not None:
+        data["seed"] = seed
+    if device is not None:
+        data["devices"][0]["name"] = device
+    return parse_job(data, folder=folder)
+
+
+def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
+    """List all jobs, the newest first."""
+    with open_store(db) as store:
+        document = documents.jobs_document(store)
+    if format is Format.JSON:
+        print_json(document)
+        return
+    columns = {"job_id": "job", "name": "name", "state": "state", "device": "device", "created_at": "created"}
+    print_rows("", document["jobs"], columns, "no jobs yet; start one with: paretune run examples/digits.yaml")
+
+
+def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
+    """Where a job stands."""
+    with open_store(db) as store:
+        document = documents.job_document(store, job)
+    if format is Format.JSON:
+        print_json(document)
+        return
+    print_fields({key: value for key, value in document.items() if not isinstance(value, dict | list)})
+    print_fields({f"trials {state}": count for state, count in document["trials"].items() if count})

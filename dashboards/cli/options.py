@@ -1,0 +1,100 @@
+"""Options and reports that commands share."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from dashboards import documents
+from dashboards.console import out, print_front, print_rows
+from dashboards.documents import Json
+from search.folders import default_database
+from search.objectives import metric_value
+from search.store import Store
+
+
+class Format(StrEnum):
+    """How a report is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class FrontFormat(StrEnum):
+    """How a front is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+Db = Annotated[
+    str | None,
+    typer.Option(
+        "--db", help="Database URL; default PARETUNE_DB, else a file in your data folder.", show_default=False
+    ),
+]
+AsFormat = Annotated[Format, typer.Option("--format", help="table for people, json for programs.")]
+JobId = Annotated[str, typer.Argument(help="Job id, a prefix of it, or its name.", show_default=False)]
+CandidateId = Annotated[str, typer.Argument(help="Candidate id or a prefix of it.", show_default=False)]
+
+
+@contextmanager
+def open_store(url: str | None) -> Iterator[Store]:
+    """The store at ``url``, else at the default place, for the time of a command."""
+    store = Store(url or default_database())
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def print_fields(fields: Json) -> None:
+    """Names and values as a table, without those that are None."""
+    print_rows("", [{"k": k, "v": v} for k, v in fields.items() if v is not None], {"k": "", "v": ""}, "")
+
+
+def report_front(store: Store, job: str, format: FrontFormat) -> None:
+    """A job's front in the format asked for."""
+    document = documents.front_document(store, job)
+    if format is FrontFormat.JSON:
+        print_json(document)
+    elif format is FrontFormat.CSV:
+        _print_csv(document)
+    else:
+        print_front(document, store.job(job).space)
+        best = document["best_compromise"]
+        if best and not document["simulated"]:
+            out.print(f"best compromise: {best}; export it with: paretune export {best} -o DIR", soft_wrap=True)
+
+
+def _print_csv(document: Json) -> None:
+    metrics = sorted(
+        {name for m in document["front"] for name in m["metrics"] if metric_value(m["metrics"], name) is not None}
+    )
+    names = sorted({name for member in document["front"] for name in member["decisions"]})
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["candidate_id", "trial", "state", *metrics, *names])
+    for member in document["front"]:
+        figures = [metric_value(member["metrics"], name) for name in metrics]
+        writer.writerow(
+            [
+                member["candidate_id"],
+                member["trial"],
+                member["state"],
+                *figures,
+                *(member["decisions"].get(n, "") for n in names),
+            ]
+        )

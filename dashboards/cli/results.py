@@ -1,0 +1,108 @@
+"""Commands about what a job found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dashboards import documents
+from dashboards.cli.options import (
+    AsFormat,
+    CandidateId,
+    Db,
+    Format,
+    FrontFormat,
+    JobId,
+    open_store,
+    print_fields,
+    print_json,
+    report_front,
+)
+from dashboards.console import ProgressBar, err, out
+from dashboards.web.formats import figure, metric_title
+from hwprofiles.errors import InvalidInput, ParetuneError
+from search.objectives import metric_value
+
+
+def front(
+    job: JobId,
+    device: Annotated[str | None, typer.Option(help="The device, where a job has several.", show_default=False)] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also save the front as a self-contained page.", show_default=False)
+    ] = None,
+    png: Annotated[Path | None, typer.Option(help="Also save the front as a picture.", show_default=False)] = None,
+    db: Db = None,
+    format: Annotated[
+        FrontFormat, typer.Option("--format", help="table for people, csv or json for programs.")
+    ] = FrontFormat.TABLE,
+) -> None:
+    """Print a job's Pareto front."""
+    with open_store(db) as store:
+        document = documents.front_document(store, job, device)
+        points = documents.trials_document(store, job)
+        if html or png:
+            from dashboards.web.picture import save_html, save_png
+
+            if html:
+                save_html(document, points, html)
+                err.print(f"wrote {html}")
+            if png:
+                save_png(document, points, png)
+                err.print(f"wrote {png}")
+        report_front(store, job, format)
+
+
+def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
+    """Everything known of one candidate."""
+    with open_store(db) as store:
+        document = documents.candidate_document(store, candidate)
+    if format is Format.JSON:
+        print_json(document)
+        return
+    print_fields({key: value for key, value in document.items() if not isinstance(value, dict | list)})
+    metrics = document["metrics"]
+    print_fields(
+        {metric_title(n): figure(metric_value(metrics, n), n) for n in metrics if metric_value(metrics, n) is not None}
+    )
+    print_fields(document["decisions"])
+
+
+def export(
+    candidate: CandidateId,
+    folder: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.", show_default=False)],
+    device: Annotated[
+        str | None, typer.Option(help="Device to export for; default the job's.", show_default=False)
+    ] = None,
+    target: Annotated[str, typer.Option(help="File format; onnx.")] = "onnx",
+    db: Db = None,
+    format: AsFormat = Format.TABLE,
+) -> None:
+    """Write a candidate's model with a receipt; exits 4 when the file does not do what the front said."""
+    from search.export import export_candidate
+
+    if target != "onnx":
+        raise InvalidInput(f"--target: {target!r} is not available", "use --target onnx")
+    with open_store(db) as store, ProgressBar() as progress:
+        receipt = export_candidate(store, candidate, folder, device=device, progress=progress.say)
+    if format is Format.JSON:
+        print_json({**receipt, "folder": str(folder)})
+    else:
+        latency = receipt["latency"]
+        out.print(f"[bold]{receipt['verdict']}[/bold]: {folder / 'model.onnx'} ({receipt['size_bytes'] / 1e6:.2f} MB)")
+        low, high = latency["speedup"]["ci95"]
+        out.print(
+            f"speed-up {latency['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}], "
+            f"p50 {latency['latency_ms']['p50']:.3f} ms"
+        )
+        for name, loss in receipt["quality"]["test"].items():
+            out.print(
+                f"{metric_title(name)} on the test split: {figure(loss['value'], name)} "
+                f"(fp32 {figure(loss['baseline'], name)})"
+            )
+    if receipt["verdict"] == "disagrees":
+        raise ParetuneError(
+            "the exported file does not do what the front said: " + "; ".join(receipt["findings"]),
+            f"the bundle is kept in {folder}; measure the job anew",
+        )

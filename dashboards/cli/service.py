@@ -1,0 +1,36 @@
+"""Commands for the page, the database and editors."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dashboards.cli.options import Db, open_store, print_json
+from dashboards.console import err
+from search.folders import default_database
+from search.job import json_schema
+from search.store import upgrade
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address; this machine only by default.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8700,
+    db: Db = None,
+) -> None:
+    """Show jobs and fronts in the browser, live."""
+    from dashboards.server import serve as serve_store
+
+    with open_store(db) as store:
+        serve_store(store, host, port)
+
+
+def schema() -> None:
+    """Print the JSON Schema of the job file, for editors."""
+    print_json(json_schema())
+
+
+def db_upgrade(db: Db = None) -> None:
+    """Bring the database to this version's schema."""
+    before, after = upgrade(db or default_database())
+    err.print(f"database at {after}" + ("" if before == after else f", was {before or 'empty'}"))
