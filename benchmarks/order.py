@@ -3,8 +3,8 @@
     python benchmarks/order.py            # the first time
     python benchmarks/order.py --again    # an hour later; compares
 
-Each run writes one row a candidate. To hold: of the pairs of candidates whose intervals are disjoint in the first run (at
-least half of all pairs), at least 98 % keep their order in the second. Kendall's tau is reported.
+Each run writes one row a candidate. To hold: of the pairs of candidates whose intervals are disjoint in the first run
+(at least half of all pairs), at least 98 % keep their order in the second. Kendall's tau is reported.
 """
 
 from __future__ import annotations
