@@ -1,8 +1,10 @@
-"""Any ONNX model on a device: its latency, alone or against a second model, and its memory."""
+"""Any ONNX model on a device: its latency, alone or against a second model, its memory, and where its time goes."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,22 @@ import numpy as np
 
 from evaluators.child import Progress
 from evaluators.device import open_device
+from evaluators.execution import Execution, matched, weights_of
 from evaluators.latency import Protocol
+from evaluators.node_times import node_times
 from evaluators.onnx_model import input_specs, load_model
 from evaluators.runtimes.base import Array, TensorSpec
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError
+from search.findings import findings
 
 _OPEN_DIMENSION = 8
 """What stands in for a dimension that the model leaves open, other than the batch."""
 
 LIMIT_S = 300.0
+
+_PROVIDERS = {"onnxruntime": "CPUExecutionProvider"}
+"""Where every node of a runtime should run."""
 
 
 def profile_model(model: Path, against: Path | None, profile: Profile, progress: Progress) -> dict[str, Any]:
@@ -44,18 +52,33 @@ def profile_model(model: Path, against: Path | None, profile: Profile, progress:
         measured = device.measure(against or model, model, sample, protocol=Protocol(), limit_s=LIMIT_S)
         progress("measuring memory")
         memory = device.peak_memory_bytes(model, sample, limit_s=LIMIT_S)
+        progress("timing each node")
+        ours = _execution(profile, model, sample)
+        theirs = None if against is None else _execution(profile, against, sample)
     except CandidateError as error:
         raise ParetuneError(f"{model} cannot be measured: {error.message}", error.hint or "check the model") from None
     finally:
         device.close()
+    latency = measured.metrics()["latency_ms"]
+    speedup = None if against is None else (measured.ratio, *measured.ratio_ci95)
+    found = findings(
+        ours,
+        theirs,
+        latency_ms=latency["p50"],
+        speedup=speedup,
+        provider=_PROVIDERS.get(profile.runtime, ""),
+        lanes=vector_lanes(profile.instruction_sets),
+    )
     document: dict[str, Any] = {
         "model": str(model),
         "device": profile.device,
         "profile_digest": profile.digest,
-        "latency_ms": measured.metrics()["latency_ms"],
+        "latency_ms": latency,
         "size_bytes": model.stat().st_size,
         "peak_memory_bytes": memory,
         "marks": list(measured.marks),
+        "findings": [asdict(finding) for finding in found],
+        "layers": _layers(ours, theirs),
         "operators": [
             {"operator": name, "count": count}
             for name, count in Counter(node.op_type for node in loaded.graph.node).most_common()
@@ -68,6 +91,35 @@ def profile_model(model: Path, against: Path | None, profile: Profile, progress:
             "baseline": measured.baseline_metrics(),
         }
     return document
+
+
+def _execution(profile: Profile, model: Path, sample: Mapping[str, Array]) -> Execution:
+    return Execution(node_times(profile, model, sample, limit_s=LIMIT_S), weights_of(load_model(model)))
+
+
+def _layers(ours: Execution, theirs: Execution | None) -> list[dict[str, Any]]:
+    """Every node in order of execution; layers that the other model has too with the time that they take there."""
+    macs = {id(layer.node): layer.macs for layer in ours.layers}
+    before = {} if theirs is None else {id(one.node): other.node.ms for one, other in matched(ours, theirs)}
+    return [
+        {
+            "name": node.name,
+            "operator": node.operator,
+            "ms": round(node.ms, 6),
+            "share": round(node.ms / ours.total_ms, 6) if ours.total_ms else None,
+            "against_ms": round(before[id(node)], 6) if id(node) in before else None,
+            "macs": macs.get(id(node)),
+            "provider": node.provider,
+            "type": node.inputs[0][0] if node.inputs else None,
+        }
+        for node in ours.nodes
+    ]
+
+
+def vector_lanes(instruction_sets: Collection[str]) -> int:
+    """How many 32-bit numbers a vector register holds, 0 where that is not known."""
+    widths = (("avx512f", 16), ("avx2", 8), ("asimd", 4))
+    return next((lanes for name, lanes in widths if name in instruction_sets), 0)
 
 
 def random_inputs(specs: tuple[TensorSpec, ...], batch: int) -> dict[str, Array]:

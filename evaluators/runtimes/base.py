@@ -35,6 +35,19 @@ class TensorSpec:
         return samples[start:stop] if samples.ndim == len(self.shape) else samples[start]
 
 
+@dataclass(frozen=True)
+class TimedNode:
+    """One node of the graph that a runtime made of a model, as it was executed: its median time, where it ran, and the
+    NumPy type names and shapes of what it read and wrote (constants included)."""
+
+    name: str
+    operator: str
+    ms: float
+    provider: str
+    inputs: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    outputs: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
 class Session(ABC):
     """One opened model. Owned by whoever opened it, who also closes it; not to be shared between processes.
 
@@ -124,3 +137,10 @@ class Runtime(ABC):
     def open(self, model: Path, *, threads: int = 1) -> Session:
         """Opens a file. Raises :class:`UnsupportedOp` for an operator that is not executed here, :class:`BuildFailed`
         for a file that cannot be loaded."""
+
+    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+        """The nodes that one inference executes, in order; empty where a runtime does not say.
+
+        Timing each node slows a model down: the sum is an upper bound of its latency, the shares are what counts.
+        """
+        return []

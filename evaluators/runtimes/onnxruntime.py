@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec
+from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec, TimedNode
+from evaluators.runtimes.onnxruntime_nodes import timed_nodes
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, UnsupportedOp
 
 _PROVIDER = "CPUExecutionProvider"
@@ -25,6 +26,14 @@ class OnnxRuntime(Runtime):
 
     def open(self, model: Path, *, threads: int = 1) -> Session:
         """See :meth:`Runtime.open`."""
+        return _OrtSession(self._session(model, threads))
+
+    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+        """See :meth:`Runtime.timed_nodes`."""
+        return timed_nodes(lambda prefix: self._session(model, threads, prefix), feed, runs)
+
+    def _session(self, model: Path, threads: int, profile: Path | None = None) -> Any:
+        """ONNX Runtime's own session, which writes what it executed under ``profile`` where that is given."""
         ort = _module()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -32,13 +41,16 @@ class OnnxRuntime(Runtime):
         options.log_severity_level = 4
         # Two sessions are measured in turn: the idle one's workers must not spin on the measured cores.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
         try:
             session = ort.InferenceSession(str(model), options, providers=[_PROVIDER])
         except _errors() as error:
             raise _explained(error, model) from None
         if session.get_providers() != [_PROVIDER]:
             raise UnsupportedOp(f"{model.name} runs on {session.get_providers()}, not on {_PROVIDER} alone")
-        return _OrtSession(session)
+        return session
 
 
 class _OrtSession(Session):

@@ -524,3 +524,14 @@ def test_messages_of_the_troubleshooting_page_are_said_somewhere() -> None:
             continue
         for message in re.findall(r"`([^`]+)`", row.split("|")[1]):
             assert message in code or message in known, message
+
+
+def test_findings_are_documented() -> None:
+
+    from search import findings
+
+    source = Path(findings.__file__).read_text()
+    kinds = set(re.findall(r'Finding\(\s*"(\w+)"', source))
+    table = page("command-line.md").split("| kind | said when |")[1].split("\n\n")[0]
+    assert len(kinds) == 13
+    assert set(re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in table.splitlines()[2:]))) == kinds

@@ -65,7 +65,10 @@ def test_a_model_alone_on_this_machine(model: Path, monkeypatch: pytest.MonkeyPa
     assert {one["operator"]: one["count"] for one in found["operators"]} == {"MatMul": 2, "Add": 1, "Relu": 1}
     assert not {"speedup", "against", "baseline"} & set(found)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert told == ["measuring latency", "measuring memory"]
+    assert told == ["measuring latency", "measuring memory", "timing each node"]
+    assert {layer["operator"] for layer in found["layers"]} <= {"MatMul", "Add", "Relu", "FusedMatMul", "FusedGemm"}
+    assert all(layer["provider"] == "CPUExecutionProvider" for layer in found["layers"])
+    assert sum(layer["share"] for layer in found["layers"]) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_model_against_another(model: Path, tmp_path: Path, device: Recording) -> None:

@@ -1,0 +1,32 @@
+"""Where a model's time goes on this machine, node by node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from evaluators.quiet import exclusive_device, measuring
+from evaluators.runtimes import runtime_of
+from evaluators.runtimes.base import Arrays, TimedNode
+from evaluators.sandbox import Sandbox
+from hwprofiles import Profile
+
+
+def node_times(profile: Profile, model: Path, sample: Arrays, *, limit_s: float) -> list[TimedNode]:
+    """The nodes that one inference on ``sample`` executes in the profile's runtime, in a process of its own, pinned and
+    quiet as a measurement is. Empty where the runtime does not say. Raises what :meth:`Sandbox.call` raises."""
+    sandbox = Sandbox()
+    try:
+        with exclusive_device(profile), measuring():
+            return sandbox.call(_timed, profile, model, dict(sample), stage="measuring", limit_s=limit_s)
+    finally:
+        sandbox.close()
+
+
+def _timed(profile: Profile, model: Path, sample: Mapping[str, Any]) -> list[TimedNode]:
+    with suppress(OSError, AttributeError):
+        os.sched_setaffinity(0, profile.cores)
+    return runtime_of(profile.runtime).timed_nodes(model, sample, threads=profile.threads)
