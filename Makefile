@@ -18,6 +18,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt package.json package-lock.json sc
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps --upgrade --target $(VENV)/tensorrt10 tensorrt_cu12_bindings
 	$(BIN)/python scripts/fetch_frontend.py
 	@touch $@
 
@@ -45,7 +46,7 @@ browser: ## Chromium and its driver, which the browser tests need
 	  $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium chromium-driver >/dev/null; }
 
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
-	for name in interval overhead transformer; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in interval overhead transformer runtimes; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean: ## everything that was made here
 	rm -rf $(VENV) $(DEMO) node_modules dashboards/web/static/vendor .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from dashboards.documents import Json, decisions_summary
+from dashboards.documents import Json, decisions_summary, metric_names
 from dashboards.web.formats import duration, figure, short_title
 from search.objectives import metric_interval, metric_value
 from search.progress import Status, Watcher
@@ -95,14 +95,14 @@ def print_front(document: Json, space: Mapping[str, Any] | None) -> None:
     out.print(f"[bold]{document['name']}[/bold] {document['job_id']} on {document['device']}{simulated}: {state}")
     metrics = [objective["metric"] for objective in document["objectives"]]
     baseline = document["baseline"]["metrics"]
-    shown = [
-        *dict.fromkeys([*metrics, *(m for m in ("accuracy", *_ALWAYS_SHOWN) if metric_value(baseline, m) is not None)])
-    ]
+    usual = [name for name in ("accuracy", *_ALWAYS_SHOWN) if name in metric_names(baseline)]
+    shown = [*dict.fromkeys([*metrics, *usual])]
     wide = out.width >= _WIDE
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("candidate", no_wrap=True)
     for metric in shown:
-        table.add_column(short_title(metric), justify="right", no_wrap=True)
+        title, _, device = short_title(metric).rpartition(", ") if "@" in metric else (short_title(metric), "", "")
+        table.add_column(f"{title}\n{device}" if device else title, justify="right", no_wrap=True)
     if wide:
         table.add_column("what it changes", overflow="fold")
     if baseline:
@@ -124,7 +124,7 @@ def _cell(metrics: Mapping[str, Any], name: str) -> str:
     """A figure, and for a speed-up half its interval's width."""
     value, bounds = metric_value(metrics, name), metric_interval(metrics, name)
     text = figure(value, name)
-    if bounds is None or name != "speedup" or not value or bounds[0] == bounds[1]:
+    if bounds is None or name.partition("@")[0] != "speedup" or not value or bounds[0] == bounds[1]:
         return text
     return f"{text} ±{(bounds[1] - bounds[0]) / 2 / value:.1%}"
 

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from dashboards import device_views
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
+from search.device_metrics import DEVICE_METRICS, DEVICES
 from search.objectives import Objective, metric_interval, metric_value
 from search.pareto import Entry, best_compromise, reference_point
 from search.states import JobState, TrialState
-from search.store import JobRow, Store, TrialRow
+from search.store import JobRow, Store, TrialRow, digests_of
 
 Json = dict[str, Any]
 
@@ -34,18 +36,22 @@ def ended(state: str) -> bool:
 def front_document(store: Store, job_id_or_prefix: str, device: str | None = None) -> Json:
     """The newest version of a job's front, with all that its members are and measured.
 
-    ``contenders`` are shaped as the members; their ``tied_with`` names the members that they may equal. Raises
-    :class:`NotFound` for an unknown job, or one that did not run on ``device``.
+    ``contenders`` are shaped as the members; their ``tied_with`` names the members that they may equal. ``health`` is
+    the verdict on the machine that an entry was last measured on; on the joint front, on the last of them. Raises
+    :class:`NotFound` for an unknown job, or one that did not run on ``device``. Of a job on several devices it is the
+    first one's front, with all of them in ``fronts`` and ``joint``; a ``device`` that is named has its own alone.
     """
-    report = JobReport.read(store, job_id_or_prefix)
-    if device is not None and device != report.job.device:
-        raise NotFound(f"job {report.job.job_id} did not run on device {device!r}", f"it ran on {report.job.device!r}")
-    return report.front_document()
+    document = JobReport.read(store, job_id_or_prefix).on(device).front_document()
+    for part in (document, *document.get("fronts", {}).values(), *filter(None, [document.get("joint")])):
+        for entry in part["front"] + part["contenders"]:
+            entry["health"] = _verdict_on(store, entry["candidate_id"], part.get("profile_digest"))
+    return document
 
 
-def trials_document(store: Store, job_id_or_prefix: str) -> Json:
-    """Every candidate of a job in trial order with its objectives' values: the points of a scatter plot."""
-    return JobReport.read(store, job_id_or_prefix).trials_document()
+def trials_document(store: Store, job_id_or_prefix: str, device: str | None = None) -> Json:
+    """Every candidate of a job in trial order with its objectives' values: the points of a scatter plot; as
+    :func:`front_document` of one device or of all."""
+    return JobReport.read(store, job_id_or_prefix).on(device).trials_document()
 
 
 def job_document(store: Store, job_id_or_prefix: str) -> Json:
@@ -63,16 +69,52 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
     """All that is known of one candidate; its measurements without their raw samples."""
     trial = store.trial(candidate_id_or_prefix)
     report = JobReport.read(store, trial.job_id)
-    return report.candidate(trial) | {
+    measurements = store.measurements(trial.candidate_id)
+    document = report.candidate(trial) | {
         "job_id": trial.job_id,
         "job": report.job.name,
         "device": report.job.device,
         "profile_digest": report.job.profile_digest,
         "objectives": report.objectives,
         "baseline": report.baseline,
-        "measurements": [without_samples(record) for record in store.measurements(trial.candidate_id)],
+        "health": last_health(measurements),
+        "measurements": [without_samples(record) for record in measurements],
         "exports": store.exports(trial.candidate_id),
     }
+    if report.views:
+        labels = {digest: label for label, digest in digests_of(report.job).items()}
+        for measured in document["measurements"]:
+            measured["device"] = labels.get(measured["record"].get("profile_digest"))
+        document["devices"] = device_views.standings(report, trial.candidate_id)
+    return document
+
+
+def last_health(measurements: Sequence[Mapping[str, Any]]) -> Json | None:
+    """How the machine was while the last of a candidate's measurements was made; None where nobody looked."""
+    found: list[Json | None] = [measurement["record"].get("health") for measurement in measurements]
+    return found[-1] if found else None
+
+
+def _verdict_on(store: Store, candidate_id: str, profile_digest: str | None) -> str | None:
+    found = store.measurements(candidate_id)
+    here = [one for one in found if profile_digest in (None, one["record"].get("profile_digest"))]
+    health = last_health(here)
+    return None if health is None else str(health["verdict"])
+
+
+def device_names(job: Mapping[str, Any]) -> list[str]:
+    """The devices of a job's status document."""
+    return [one["device"] for one in job.get("devices", [job])]
+
+
+def metric_names(metrics: Mapping[str, Any]) -> list[str]:
+    """The metrics that have a figure; of several devices, what differs from device to device once for each."""
+    labels = metrics.get(DEVICES, ())
+    names: list[str] = []
+    for name in dict.fromkeys(one.partition("@")[0] if one.partition("@")[2] in labels else one for one in metrics):
+        own = [f"{name}@{label}" for label in labels]
+        names += own if labels and (name in DEVICE_METRICS or any(one in metrics for one in own)) else [name]
+    return [name for name in names if metric_value(metrics, name) is not None]
 
 
 def decisions_summary(decisions: Mapping[str, str], space: Mapping[str, Any] | None) -> str:
@@ -105,7 +147,7 @@ def _group_summary(names: Sequence[str], decisions: Mapping[str, str], known: Ma
 def baseline_value(metrics: Mapping[str, Any], name: str) -> float | None:
     """A metric of the baseline; what compares with the uncompressed model is known for that model itself."""
     value = metric_value(metrics, name)
-    return _BASELINE_BY_DEFINITION.get(name) if value is None else value
+    return _BASELINE_BY_DEFINITION.get(name.partition("@")[0]) if value is None else value
 
 
 def without_samples(value: Any) -> Any:
@@ -127,6 +169,8 @@ class JobReport:
     profile: Profile
     stored_front: Json | None
     trials: tuple[TrialRow, ...]
+    others: tuple[Profile, ...] = ()
+    """The profiles of the job's further devices."""
 
     @classmethod
     def read(cls, store: Store, job_id_or_prefix: str) -> JobReport:
@@ -141,7 +185,23 @@ class JobReport:
         """
         front = store.front(job.job_id)
         trials = sorted(store.trials(job.job_id), key=lambda trial: trial.number)
-        return cls(job, store.profile(job.profile_digest), front, tuple(trials))
+        first, *others = (store.profile(digest) for digest in digests_of(job).values())
+        return cls(job, first, front, tuple(trials), tuple(others))
+
+    @cached_property
+    def views(self) -> dict[str, JobReport]:
+        """The job as each of its devices sees it, by label; empty where there is one device only."""
+        return device_views.by_device(self)
+
+    def on(self, device: str | None) -> JobReport:
+        """The job as if ``device`` were its only one; the whole job for None. Raises :class:`NotFound` for a device
+        that it did not run on."""
+        if device is None or (not self.views and device == self.job.device):
+            return self
+        if device not in self.views:
+            ran = ", ".join(map(repr, self.views or [self.job.device]))
+            raise NotFound(f"job {self.job.job_id} did not run on device {device!r}", f"it ran on {ran}")
+        return self.views[device]
 
     @property
     def objectives(self) -> list[Json]:
@@ -151,9 +211,11 @@ class JobReport:
 
     @property
     def baseline(self) -> Json:
-        """``{"metrics": {...}, "facts": {...}}``, empty until the job is prepared; without paths of the machine."""
+        """``{"metrics": {...}, "facts": {...}}``, empty until the job is prepared; without paths of the machine, and
+        without the layer tables, which have a document of their own."""
         stored = self.job.baseline or {"metrics": {}, "facts": {}}
-        return {**stored, "facts": {key: value for key, value in stored["facts"].items() if key != "model_path"}}
+        left_out = ("model_path", "layer_tables")
+        return {**stored, "facts": {key: value for key, value in stored["facts"].items() if key not in left_out}}
 
     @cached_property
     def members(self) -> dict[str, None]:
@@ -173,6 +235,8 @@ class JobReport:
 
     def front_document(self) -> Json:
         """See :func:`front_document`."""
+        if self.views:
+            return device_views.front_on_all(self)
         stored = self.stored_front or {}
         by_id = {trial.candidate_id: trial for trial in self.trials}
         members = [by_id[one] for one in self.members if one in by_id]
@@ -197,6 +261,7 @@ class JobReport:
             "front": [self.candidate(trial) for trial in members],
             "contenders": [self.candidate(trial) for trial in contenders],
             "best_compromise": self.best_compromise(members),
+            "prediction": self.job.prediction,
             "nearest_miss": miss,
         }
 
@@ -209,9 +274,12 @@ class JobReport:
 
     def trials_document(self) -> Json:
         """See :func:`trials_document`."""
+        if self.views:
+            return device_views.trials_on_all(self)
         names = [objective["metric"] for objective in self.objectives]
         metrics = self.baseline["metrics"]
-        point = {name: baseline_value(metrics, name) for name in names}
+        found = self._values(metrics)
+        point = {name: baseline_value(metrics, name) if found[name] is None else found[name] for name in names}
         return {
             "job_id": self.job.job_id,
             "name": self.job.name,
@@ -227,7 +295,8 @@ class JobReport:
         """See :func:`job_document`."""
         job = self.job
         budget = dict(job.spec.get("budget") or {})
-        return {
+        several = {"devices": device_views.in_short(self)} if self.views else {}
+        return several | {
             "job_id": job.job_id,
             "name": job.name,
             "state": str(job.state),
@@ -245,6 +314,7 @@ class JobReport:
             "best_speedup": self.best_speedup(),
             "budget": budget,
             "progress": self.progress(budget),
+            "prediction": job.prediction,
             "error": job.error,
             "hint": job.hint,
         }
@@ -312,9 +382,13 @@ class JobReport:
             "on_front": trial.candidate_id in self.members,
             "tied_with": self.ties.get(trial.candidate_id, []),
             "summary": decisions_summary(trial.decisions, self.job.space),
-            "values": {name: metric_value(trial.metrics, name) for name in names},
+            "values": self._values(trial.metrics),
             "intervals": _intervals(trial.metrics, names),
         }
+
+    def _values(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
+        """The objectives' figures."""
+        return {o["metric"]: Objective(o["metric"], o["direction"]).value(metrics) for o in self.objectives}
 
 
 def _intervals(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, list[float]]:

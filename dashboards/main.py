@@ -7,6 +7,10 @@ import sys
 
 def main() -> None:
     """Runs ``paretune``; says what to install where only the base package is."""
+    if sys.argv[1:2] == ["agent"]:
+        from evaluators.agent.command import run_agent
+
+        sys.exit(run_agent(sys.argv[2:]))
     try:
         from dashboards.cli import run_app
     except ModuleNotFoundError as error:

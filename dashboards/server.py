@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from dashboards.api import api_router, problem_response, problem_status
+from dashboards.api import agent_problem, agent_router, api_router, problem_response, problem_status
 from dashboards.web.headers import SecurityHeaders
 from dashboards.web.views import mount_pages, problem_page
 from hwprofiles.errors import InvalidInput, ParetuneError
@@ -43,6 +43,7 @@ def create_app(store: Store) -> FastAPI:
         return {"status": "ok"}
 
     app.include_router(api_router(store))
+    app.include_router(agent_router(store))
     mount_pages(app, store)
     _handle_errors(app)
     return app
@@ -54,6 +55,7 @@ def serve(store: Store, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> N
     Raises :class:`InvalidInput` for an address that cannot be served on, and ``KeyboardInterrupt`` after Ctrl-C, once
     the open answers are finished.
     """
+    _check_reach(store, host)
     listener = _listen(host, port)
     print(f"Paretune is at {_url(listener)} (Ctrl-C ends it)", file=sys.stderr, flush=True)
     _Server(_config(create_app(store))).run(sockets=[listener])
@@ -97,7 +99,6 @@ def _config(app: FastAPI) -> uvicorn.Config:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    _check_loopback(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if not 0 <= port <= 65535:
         raise InvalidInput(f"port {port} is not between 0 and 65535", "--port 0 takes a free one")
@@ -109,16 +110,16 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _check_loopback(host: str) -> None:
-    """Nothing guards the server yet, so it is for this machine only."""
+def _check_reach(store: Store, host: str) -> None:
+    """Off the loopback the server answers agents alone, by their tokens: without one there is nobody to answer."""
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = False
-    if not loopback:
+    if not loopback and all(agent.revoked_at is not None for agent in store.agents.all()):
         raise InvalidInput(
-            f"host {host!r} is not this machine's loopback, and the server asks nobody who they are",
-            "serve on 127.0.0.1, and reach it from elsewhere through: ssh -L 8700:127.0.0.1:8700 HOST",
+            f"host {host!r} is not this machine's loopback, and no device has a token to be known by",
+            "make one with: paretune devices token NAME; for pages use a tunnel: ssh -L 8700:127.0.0.1:8700 HOST",
         )
 
 
@@ -130,7 +131,8 @@ def _url(listener: socket.socket) -> str:
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(ParetuneError)
     def ours(request: Request, error: ParetuneError) -> Response:
-        return _answer(request, problem_status(error), error.message, error.hint)
+        status = agent_problem(error) or problem_status(error)
+        return _answer(request, status, error.message, error.hint)
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> Response:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
-import psutil
-
-from evaluators.latency import Protocol, measure_pair
+from evaluators.attempt import Attempt, published
+from evaluators.latency import Protocol
 from evaluators.measurement import Measurement
-from evaluators.quiet import exclusive_device, measuring
-from evaluators.runtimes import runtime_of
+from evaluators.pinned import measure_load, measure_once, peak_memory, start_ms
+from evaluators.quiet import exclusive_device, lock_folder, measuring
 from evaluators.runtimes.base import Arrays
 from evaluators.sandbox import Sandbox
+from evaluators.starts import Starts
+from evaluators.throughput import Load, Throughput
 from hwprofiles import Profile
-from hwprofiles.errors import DeviceUnavailable
+from hwprofiles.errors import DeviceUnavailable, StageTimeout
+
+T = TypeVar("T", Measurement, Throughput)
+
+STARTS = 5
+"""Fresh processes that a cold start is timed in."""
 
 
 class Device(ABC):
@@ -43,12 +49,24 @@ class Device(ABC):
         """Paired latency of two files on one sample (a batch of the profile's size), within ``limit_s`` seconds.
 
         The baseline runs in the profile's first runtime, the candidate in ``runtime`` (``name`` or ``name:hint``, None:
-        the same one).
+        the same one). The record's ``health`` says whether the machine was fit to be measured on. One that was not is
+        measured on again, up to ``protocol.attempts`` times in all; where it never was, the last attempt is returned.
         """
 
     @abstractmethod
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """Peak resident memory of a fresh process that holds only this model, above the runtime's import."""
+
+    def starts(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> Starts | None:
+        """How long fresh processes take to open a model and run it once; None from a device that cannot be asked."""
+        return None
+
+    def throughput(
+        self, baseline: Path, candidate: Path, sample: Arrays, *, load: Load, limit_s: float, runtime: str | None = None
+    ) -> Throughput | None:
+        """Samples per second of both models under several streams at once, paired as :meth:`measure` does; None from a
+        device that cannot be asked."""
+        return None
 
     @abstractmethod
     def close(self) -> None:
@@ -62,6 +80,7 @@ class LocalDevice(Device):
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self._process = Sandbox()
+        self._hopeless = False
 
     def measure(
         self,
@@ -76,16 +95,66 @@ class LocalDevice(Device):
         """See :meth:`Device.measure`."""
         asked = self.profile, runtime or self.profile.runtime, baseline, candidate, dict(sample), protocol
         with exclusive_device(self.profile), measuring():
-            return self._process.call(_measure, *asked, stage="measuring", limit_s=limit_s)
+            made = self._attempts(measure_once, (*asked, lock_folder()), protocol.attempts, limit_s)
+        return published(made)
+
+    def _attempts(
+        self, function: Callable[..., Attempt[T]], asked: tuple[Any, ...], most: int, limit_s: float
+    ) -> list[Attempt[T]]:
+        """Attempts until one is not unhealthy, at most ``most`` and as far as the time allows.
+
+        Where the one before stayed unhealthy to its end the load is there to stay: two must do.
+        """
+        ends_at, longest_s = time.monotonic() + limit_s, 0.0
+        made: list[Attempt[T]] = []
+        for _ in range(max(1, min(most, 2) if self._hopeless else most)):
+            started = time.monotonic()
+            if made and started + longest_s > ends_at:
+                break
+            try:
+                left_s = ends_at - started if made else limit_s
+                made.append(self._process.call(function, *asked, stage="measuring", limit_s=left_s))
+            except StageTimeout:
+                if not made:
+                    raise
+                break
+            longest_s = max(longest_s, time.monotonic() - started)
+            if not made[-1].health.passing:
+                break
+        self._hopeless = made[-1].health.passing
+        return made
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """See :meth:`Device.peak_memory_bytes`."""
         asked = self.profile, runtime or self.profile.runtime, model, dict(sample)
         fresh = Sandbox()
         try:
-            return fresh.call(_peak_memory, *asked, stage="measuring", limit_s=limit_s)
+            return fresh.call(peak_memory, *asked, stage="measuring", limit_s=limit_s)
         finally:
             fresh.close()
+
+    def starts(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> Starts:
+        """See :meth:`Device.starts`. Every figure is a fresh process's; the file is in the system's cache."""
+        asked = self.profile, runtime or self.profile.runtime, model, dict(sample)
+        found: list[tuple[float, float]] = []
+        with exclusive_device(self.profile), measuring():
+            ends_at = time.monotonic() + limit_s
+            for _ in range(STARTS):
+                fresh = Sandbox()
+                try:
+                    limit_s = ends_at - time.monotonic()
+                    found.append(fresh.call(start_ms, *asked, stage="measuring", limit_s=limit_s))
+                finally:
+                    fresh.close()
+        return Starts(tuple(cold for cold, _ in found), tuple(warm for _, warm in found))
+
+    def throughput(
+        self, baseline: Path, candidate: Path, sample: Arrays, *, load: Load, limit_s: float, runtime: str | None = None
+    ) -> Throughput:
+        """See :meth:`Device.throughput`."""
+        asked = self.profile, runtime or self.profile.runtime, baseline, candidate, dict(sample), load
+        with exclusive_device(self.profile), measuring():
+            return published(self._attempts(measure_load, asked, load.attempts, limit_s))
 
     def close(self) -> None:
         """Ends the measuring process."""
@@ -98,51 +167,9 @@ def open_device(profile: Profile) -> Device:
         raise DeviceUnavailable(
             f"device {profile.device!r} is modelled and measures nothing", "name a real device: --device local-cpu"
         )
+    if profile.agent:
+        raise DeviceUnavailable(
+            f"device {profile.device!r} is measured by its agent, not by this machine",
+            "name a device of this machine: --device local-cpu",
+        )
     return LocalDevice(profile)
-
-
-def _measure(
-    profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Mapping[str, object], protocol: Protocol
-) -> Measurement:
-    marks = _pinned(profile)
-    first, runtime = runtime_of(profile.runtime), runtime_of(spec)
-    return measure_pair(
-        lambda: first.open(baseline, threads=profile.threads),
-        lambda: runtime.open(candidate, threads=profile.threads),
-        sample,  # type: ignore[arg-type]
-        profile_digest=profile.digest,
-        runtime=spec,
-        runtime_version=runtime.version(),
-        protocol=protocol,
-        marks=marks,
-    )
-
-
-def _pinned(profile: Profile) -> tuple[str, ...]:
-    """Pins this process, and all threads that sessions start later; a mark says where that is not possible."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.sched_setaffinity(0, profile.cores)
-        return ()
-    return ("unpinned",)
-
-
-def _peak_memory(profile: Profile, spec: str, model: Path, sample: Mapping[str, object]) -> int:
-    runtime = runtime_of(spec)
-    runtime.version()
-    before = psutil.Process().memory_info().rss
-    session = runtime.open(model, threads=profile.threads)
-    try:
-        for _ in range(3):
-            session.run(sample)  # type: ignore[arg-type]
-    finally:
-        session.close()
-    return max(0, _high_water_bytes() - before)
-
-
-def _high_water_bytes() -> int:
-    """The process's own peak; ``getrusage`` would count its parent's too, which a spawned process inherits."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return int(psutil.Process().memory_info().rss)

@@ -27,7 +27,9 @@ class Protocol:
     long that they would pass ``block_ms``; a *session pair* is both models opened anew,
     warmed up, and timed for ``blocks`` blocks each in turn. Pairs follow one another until there are at least
     ``min_pairs`` of them and ``min_s`` seconds have passed and the ratio's interval is within ``half_width`` of it, or
-    until ``max_s`` have passed and there are at least ``few_pairs``, with which slow models must do.
+    until ``max_s`` have passed and there are at least ``few_pairs``, with which slow models must do. A measurement on a
+    machine that was not healthy is made up to ``attempts`` times in all. Where the device counts energy, each model
+    then runs for ``energy_s`` on its own, twice.
     """
 
     runs: int = 5
@@ -41,14 +43,18 @@ class Protocol:
     usable_width: float = 0.04
     warm_up_runs: int = 3
     warm_up_max_runs: int = 30
+    attempts: int = 3
+    energy_s: float = 0.5
 
     def runs_of(self, slowest_ms: float) -> int:
         """Timed inferences in a block of models of which the slower takes ``slowest_ms``."""
         return min(self.runs, max(2, math.ceil(self.block_ms / max(slowest_ms, 1e-6))))
 
     def quick(self) -> Protocol:
-        """For questions about single layers: fewer pairs, a wider interval, an answer in any case."""
-        return Protocol(min_pairs=4, min_s=0.1, max_s=2.0, half_width=0.05, usable_width=math.inf)
+        """For questions about single layers: fewer pairs, a wider interval, an answer in any case, no energy."""
+        return Protocol(
+            min_pairs=4, min_s=0.1, max_s=2.0, half_width=0.05, usable_width=math.inf, attempts=2, energy_s=0.0
+        )
 
 
 def measure_pair(
@@ -61,9 +67,11 @@ def measure_pair(
     runtime_version: str,
     protocol: Protocol = Protocol(),
     marks: tuple[str, ...] = (),
+    look: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Measurement:
-    """Times a candidate against the baseline on one feed.
+    """Times a candidate against the baseline on one feed, and calls ``look`` at the end of each session pair, while its
+    sessions are still open.
 
     Raises :class:`UnhealthyMeasurement` when the interval is still wider than ``usable_width`` at the time limit;
     wider than ``half_width`` it is ``unstable`` but usable. Warm-up is never averaged in.
@@ -74,7 +82,7 @@ def measure_pair(
     sessions: list[int] = []
     pair, runs = 0, 0
     while True:
-        with _opened(open_baseline, open_candidate, swap=bool(pair % 2)) as (ours, theirs):
+        with opened_pair(open_baseline, open_candidate, swap=bool(pair % 2)) as (ours, theirs):
             slowest_ms = max(_warm_up(ours, feed, protocol), _warm_up(theirs, feed, protocol))
             runs = runs or protocol.runs_of(slowest_ms)
             for block in range(protocol.blocks):
@@ -83,6 +91,7 @@ def measure_pair(
                 baseline_ms.append(timed[ours])
                 candidate_ms.append(timed[theirs])
                 sessions.append(pair)
+            look()
         pair += 1
         elapsed = clock() - start
         if elapsed >= protocol.max_s:
@@ -114,7 +123,7 @@ def measure_pair(
 
 
 @contextmanager
-def _opened(open_baseline: Open, open_candidate: Open, *, swap: bool) -> Iterator[tuple[Session, Session]]:
+def opened_pair(open_baseline: Open, open_candidate: Open, *, swap: bool) -> Iterator[tuple[Session, Session]]:
     """Both models opened anew; ``swap`` opens the candidate first, so that the order favours neither."""
     with ExitStack() as stack:
 

@@ -39,7 +39,8 @@ class LayerGroup:
 
     ``nodes`` are names of nodes, ``precisions`` what the operators allow in principle (a device may gain nothing by
     some), ``macs`` multiply-accumulates for one sample (0 where shapes are unknown), ``weights`` the number of trained
-    values that a precision applies to, shared ones counted once.
+    values that a precision applies to, shared ones counted once, ``values`` how many other values the layers read and
+    write for one sample (as for ``macs``).
     """
 
     name: str
@@ -48,6 +49,7 @@ class LayerGroup:
     precisions: tuple[Precision, ...]
     macs: int
     weights: int
+    values: int = 0
 
 
 def layer_groups(
@@ -80,6 +82,7 @@ def layer_groups(
                 precisions=precisions,
                 macs=sum(node_macs(node, shapes) for node in members),
                 weights=sum(weights.values()),
+                values=sum(node_values(node, shapes) for node in members),
             )
         )
     return tuple(groups)
@@ -230,6 +233,12 @@ def node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
     else:
         inner = weight[0] if weight else None
     return _size((*shapes.get(node.output[0], (None,)), inner))
+
+
+def node_values(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
+    """Values that one layer reads and writes, its weights aside; those of unknown shape are not counted."""
+    read = () if is_op(node, "Gather") else node.input[:1]
+    return sum(_size(shapes.get(name, (None,))) for name in (*read, *node.output) if name)
 
 
 def _size(shape: Sequence[int | None]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluators.health import Health
 from evaluators.statistics import PERCENTILE_SAMPLES, Floats, median_interval
 
 
@@ -20,6 +21,11 @@ class Measurement:
     session pair that each block ran in, ``ratio`` the paired speed-up (median over blocks of baseline median /
     candidate median) with its 95 % interval. ``verdict`` is ``stable`` when the interval became narrow enough in time,
     else ``unstable``; ``marks`` lists what a reader should know (``unpinned``).
+
+    ``health`` says whether the machine was fit to be measured on meanwhile, None where nobody looked. ``quarantined``
+    lists the attempts that were set aside because it was not: what they would have said (``ratio`` and ``ci95``, None
+    where they came to none), ``verdict`` and ``reasons``. ``energy_mj`` holds what one inference of ``baseline`` and
+    ``candidate`` took, and the ``source`` of the figures; None where the device does not count energy.
     """
 
     profile_digest: str
@@ -32,28 +38,54 @@ class Measurement:
     ratio_ci95: tuple[float, float]
     verdict: str
     marks: tuple[str, ...] = ()
+    health: Health | None = None
+    quarantined: tuple[dict[str, Any], ...] = ()
+    energy_mj: dict[str, Any] | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the machine is known to have been fit to be measured on."""
+        return self.health is not None and self.health.healthy
 
     def metrics(self) -> dict[str, Any]:
-        """``latency_ms`` and ``speedup`` as a candidate's metrics hold them."""
+        """``latency_ms`` and ``speedup`` as a candidate's metrics hold them, and ``energy_mj`` where it is known."""
         return {
             "latency_ms": latency_figures(self.candidate_ms, self.sessions),
             "speedup": {"ratio": self.ratio, "ci95": list(self.ratio_ci95)},
+            **self._energy("candidate"),
         }
 
     def baseline_metrics(self) -> dict[str, Any]:
-        """The baseline's ``latency_ms`` in the same measurement."""
-        return {"latency_ms": latency_figures(self.baseline_ms, self.sessions)}
+        """The baseline's ``latency_ms`` in the same measurement, and its ``energy_mj`` where it is known."""
+        return {"latency_ms": latency_figures(self.baseline_ms, self.sessions), **self._energy("baseline")}
+
+    def _energy(self, model: str) -> dict[str, float]:
+        return {} if self.energy_mj is None else {"energy_mj": self.energy_mj[model]}
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
-        return asdict(self)
+        return {**asdict(self), "health": None if self.health is None else self.health.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Measurement:
         """The inverse of :meth:`to_dict`, also after a trip through JSON."""
         rows = {key: tuple(tuple(row) for row in data[key]) for key in ("baseline_ms", "candidate_ms")}
-        flat = {key: tuple(data[key]) for key in ("sessions", "ratio_ci95", "marks")}
-        return cls(**{"runtime": "onnxruntime", **data, **rows, **flat})
+        flat = {key: tuple(data.get(key, ())) for key in ("sessions", "ratio_ci95", "marks", "quarantined")}
+        health = data.get("health")
+        known = {"runtime": "onnxruntime", **data, "health": None if health is None else Health.from_dict(health)}
+        if (energy := data.get("energy_mj")) is not None:
+            known["energy_mj"] = {**energy, **{name: float(energy[name]) for name in ("baseline", "candidate")}}
+        return cls(**{**known, **rows, **flat})
+
+
+def quarantined_attempt(health: Health | None, ratio: float | None, ci95: tuple[float, float] | None) -> dict[str, Any]:
+    """An attempt that was set aside, as a measurement lists it."""
+    return {
+        "verdict": "unknown" if health is None else health.verdict,
+        "reasons": [] if health is None else list(health.reasons),
+        "ratio": ratio,
+        "ci95": None if ci95 is None else list(ci95),
+    }
 
 
 def paired_ratio(
@@ -67,10 +99,13 @@ def paired_ratio(
 def pooled(first: Measurement, second: Measurement) -> Measurement:
     """Two measurements of one pair on one device as one; the second's sessions are numbered after the first's.
 
-    Their blocks may differ in length. Raises ``ValueError`` for two profiles: results of two devices are never mixed.
+    Their blocks may differ in length. Raises ``ValueError`` for two profiles, since results of two devices are never
+    mixed, and for a healthy and an unhealthy one: see :func:`combined`.
     """
     if first.profile_digest != second.profile_digest:
         raise ValueError("measurements of two profiles cannot be pooled")
+    if first.healthy != second.healthy:
+        raise ValueError("a healthy measurement cannot be pooled with one that is not")
     offset = max(first.sessions) + 1
     baseline_ms = first.baseline_ms + second.baseline_ms
     candidate_ms = first.candidate_ms + second.candidate_ms
@@ -84,7 +119,19 @@ def pooled(first: Measurement, second: Measurement) -> Measurement:
         ratio=ratio,
         ratio_ci95=interval,
         marks=tuple(dict.fromkeys(first.marks + second.marks)),
+        health=second.health and (first.health.joined(second.health) if first.health else second.health),
+        quarantined=first.quarantined + second.quarantined,
     )
+
+
+def combined(first: Measurement, second: Measurement) -> Measurement:
+    """Two measurements of one pair on one device: pooled where both are healthy or neither is, else the healthy one
+    alone, with the other among its ``quarantined``."""
+    if first.healthy == second.healthy:
+        return pooled(first, second)
+    good, bad = (first, second) if first.healthy else (second, first)
+    aside = quarantined_attempt(bad.health, bad.ratio, bad.ratio_ci95)
+    return replace(good, quarantined=(*first.quarantined, *second.quarantined, aside))
 
 
 def latency_figures(samples_ms: Sequence[Sequence[float]], sessions: Sequence[int]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluators.layers import LayerGroup
-from hwprofiles import Precision
+from hwprofiles import Precision, Profile
 
 _SPEED = {
     Precision.FP32: 1.0, Precision.INT8: 3.5, Precision.INT8_DYNAMIC: 2.4, Precision.INT8_WEIGHT: 1.1,
@@ -26,39 +26,62 @@ _LOSS = {
 _GIGAMACS_PER_MS = 0.04
 _OVERHEAD_MS = 0.002
 _BASELINE_ACCURACY = 0.97
+_SCALING = 0.9
+"""So many times as fast are ``threads`` threads: ``threads`` to this power."""
 
 
-def modelled_metrics(groups: Sequence[LayerGroup], decisions: Mapping[str, str], digest: str) -> dict[str, Any]:
+def modelled_metrics(
+    groups: Sequence[LayerGroup], decisions: Mapping[str, str], digest: str, profile: Profile | None = None
+) -> dict[str, Any]:
     """A candidate's metrics. ``decisions`` that end in a group's name give its precision; any other value changes speed
-    and quality by an amount of its own."""
-    latency_ms, loss, size_bytes = 0.05, 0.0, 1000.0
+    and quality by an amount of its own. ``profile`` (None: one thread, batch 1) says how much is computed by how many.
+    """
+    threads, batch = (1, 1) if profile is None else (profile.threads, profile.batch)
+    spread = batch / threads**_SCALING
+    place = "" if threads == batch == 1 else f" {threads} {batch}"
+    latency_ms, size_bytes = 0.05, 1000.0
     total = sum(max(group.macs, group.weights, 1) for group in groups) or 1
-    by_group = {name.partition(":")[2]: value for name, value in decisions.items() if name.startswith("precision:")}
+    chosen = precisions_of(groups, decisions)
     for group in groups:
-        precision = Precision(by_group.get(group.name, "fp32"))
+        precision = chosen[group.name]
         work = max(group.macs, group.weights, 1)
         gain = 1 + (_SPEED[precision] - 1) * min(1.0, 10 * work / total)
-        latency_ms += _OVERHEAD_MS + work / 1e9 / _GIGAMACS_PER_MS / gain
-        loss += _LOSS[precision] * 0.004 * _unit(f"sensitivity {group.name}") ** 2
+        latency_ms += _OVERHEAD_MS + spread * work / 1e9 / _GIGAMACS_PER_MS / gain
         size_bytes += group.weights * precision.weight_bits / 8
     for name, value in sorted(decisions.items()):
         if name not in {f"precision:{group.name}" for group in groups}:
             latency_ms *= 1 - 0.1 * (_unit(f"speed {name} {value}") - 0.5)
-            loss += 1e-4 * _unit(f"loss {name} {value}")
-    loss *= 0.98 + 0.04 * _unit(f"quality {digest}")
     baseline_ms = 0.05 + sum(
-        _OVERHEAD_MS + max(g.macs, g.weights, 1) / 1e9 / _GIGAMACS_PER_MS for g in groups
+        _OVERHEAD_MS + spread * max(g.macs, g.weights, 1) / 1e9 / _GIGAMACS_PER_MS for g in groups
     )  # fmt: skip
-    latency_ms *= 0.99 + 0.02 * _unit(f"latency {digest}")
+    latency_ms *= 0.99 + 0.02 * _unit(f"latency {digest}{place}")
     ratio = baseline_ms / latency_ms
     return {
-        "accuracy": round(_BASELINE_ACCURACY - loss / 2, 6),
-        "cosine": round(1 - loss, 9),
+        **modelled_quality(groups, decisions, digest),
         "latency_ms": {"p50": round(latency_ms, 6), "ci95": _around(latency_ms), "n": 0},
         "speedup": {"ratio": round(ratio, 6), "ci95": _around(ratio)},
         "size_bytes": math.ceil(size_bytes),
         "peak_memory_bytes": math.ceil(2 * size_bytes),
     }
+
+
+def modelled_quality(groups: Sequence[LayerGroup], decisions: Mapping[str, str], digest: str) -> dict[str, float]:
+    """A candidate's accuracy and its cosine to the fp32 model, which no device changes."""
+    loss = 0.0
+    chosen = precisions_of(groups, decisions)
+    for group in groups:
+        loss += _LOSS[chosen[group.name]] * 0.004 * _unit(f"sensitivity {group.name}") ** 2
+    for name, value in sorted(decisions.items()):
+        if name not in {f"precision:{group.name}" for group in groups}:
+            loss += 1e-4 * _unit(f"loss {name} {value}")
+    loss *= 0.98 + 0.04 * _unit(f"quality {digest}")
+    return {"accuracy": round(_BASELINE_ACCURACY - loss / 2, 6), "cosine": round(1 - loss, 9)}
+
+
+def precisions_of(groups: Sequence[LayerGroup], decisions: Mapping[str, str]) -> dict[str, Precision]:
+    """What each group is decided to be in; fp32 where nothing is decided."""
+    by_group = {name.partition(":")[2]: value for name, value in decisions.items() if name.startswith("precision:")}
+    return {group.name: Precision(by_group.get(group.name, "fp32")) for group in groups}
 
 
 def _around(value: float) -> list[float]:

@@ -9,6 +9,7 @@ from evaluators.base import Evaluation, Evaluator
 from evaluators.device import Device
 from evaluators.latency import Protocol
 from evaluators.runtimes.base import Arrays
+from evaluators.throughput import Load
 from hwprofiles.errors import BuildFailed
 
 
@@ -27,7 +28,8 @@ class SizeEvaluator(Evaluator):
 
 @dataclass
 class LatencyEvaluator(Evaluator):
-    """``latency_ms`` and ``speedup`` against ``baseline`` on one ``sample``, by the paired protocol."""
+    """``latency_ms`` and ``speedup`` against ``baseline`` on one ``sample``, by the paired protocol; also ``energy_mj``
+    where the device counts energy."""
 
     device: Device
     baseline: Path
@@ -59,3 +61,40 @@ class MemoryEvaluator(Evaluator):
         """See :meth:`Evaluator.evaluate`."""
         used = self.device.peak_memory_bytes(model, self.sample, limit_s=self.limit_s, runtime=runtime)
         return Evaluation({"peak_memory_bytes": used})
+
+
+@dataclass
+class StartEvaluator(Evaluator):
+    """``cold_start_ms`` and ``warm_start_ms``: until the first answer of a fresh process, and until that of a second
+    session in it. Nothing from a device that cannot be asked."""
+
+    device: Device
+    sample: Arrays
+    limit_s: float
+
+    metrics = frozenset({"cold_start_ms", "warm_start_ms"})
+
+    def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
+        """See :meth:`Evaluator.evaluate`."""
+        found = self.device.starts(model, self.sample, limit_s=self.limit_s, runtime=runtime)
+        return Evaluation({} if found is None else found.metrics())
+
+
+@dataclass
+class ThroughputEvaluator(Evaluator):
+    """``throughput`` against ``baseline`` under ``load``. Nothing from a device that cannot be asked."""
+
+    device: Device
+    baseline: Path
+    sample: Arrays
+    limit_s: float
+    load: Load = Load()  # noqa: RUF009 - frozen
+
+    metrics = frozenset({"throughput"})
+
+    def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
+        """See :meth:`Evaluator.evaluate`."""
+        found = self.device.throughput(
+            self.baseline, model, self.sample, load=self.load, limit_s=self.limit_s, runtime=runtime
+        )
+        return Evaluation({} if found is None else found.metrics())

@@ -4,65 +4,64 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 
-from hwprofiles.errors import DeviceUnavailable
+from hwprofiles import processor, system
+from hwprofiles.installed import package_version, processor_runtimes
+from hwprofiles.machine import Machine
+from hwprofiles.tree import ROOT
 
-# The flags of /proc/cpuinfo that change which kernels a runtime picks.
-_INSTRUCTION_SETS = (
-    "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16",
-    "asimd", "asimddp", "i8mm", "bf16", "sve",
-)  # fmt: skip
+__all__ = [
+    "instruction_sets", "memory_bytes", "package_version", "probe_machine", "processor_name", "processor_runtimes",
+    "usable_cores",
+]  # fmt: skip
 
 
-def usable_cores() -> tuple[int, ...]:
+def probe_machine(root: Path = ROOT) -> Machine:
+    """What a machine says about itself under ``root``; where it exposes nothing, nothing is claimed."""
+    return Machine(
+        architecture=processor.architecture(root),
+        processor=processor.processor_name(root),
+        microcode=processor.microcode(root),
+        instruction_sets=processor.instruction_sets(root),
+        sockets=processor.sockets(root),
+        siblings=processor.siblings(root),
+        caches=processor.caches(root),
+        base_mhz=processor.base_mhz(root),
+        max_mhz=processor.max_mhz(root),
+        governor=processor.governor(root),
+        energy_preference=processor.energy_preference(root),
+        boost=processor.boost(root),
+        memory_bytes=system.memory_bytes(root),
+        huge_pages=system.huge_pages(root),
+        kernel=system.kernel(root),
+        system=system.system(root),
+        virtualisation=system.virtualisation(root),
+        container=system.container(root),
+    )
+
+
+def usable_cores(root: Path = ROOT) -> tuple[int, ...]:
     """Ids of the cores that this process may use: its affinity, capped by the control group's quota."""
     if hasattr(os, "sched_getaffinity"):
         cores = tuple(sorted(os.sched_getaffinity(0)))
     else:
         cores = tuple(range(os.cpu_count() or 1))
-    quota = _quota_cores(Path("/sys/fs/cgroup/cpu.max"))
+    quota = system.quota_cores(root)
     return cores if quota is None else cores[: max(1, quota)]
 
 
-def _quota_cores(cpu_max: Path) -> int | None:
-    try:
-        quota, period = cpu_max.read_text().split()
-        return None if quota == "max" else int(quota) // int(period)
-    except (OSError, ValueError):
-        return None
+def processor_name(root: Path = ROOT) -> str:
+    """The processor as its maker names it, else what the system calls it."""
+    return processor.processor_name(root) or platform.processor() or platform.machine()
 
 
-def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor as its maker names it."""
-    return _cpuinfo_field(cpuinfo, "model name") or platform.processor() or platform.machine()
-
-
-def instruction_sets(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
+def instruction_sets(root: Path = ROOT) -> tuple[str, ...]:
     """The instruction sets, of those that matter to a runtime, that this processor has."""
-    flags = (_cpuinfo_field(cpuinfo, "flags") or _cpuinfo_field(cpuinfo, "Features") or "").split()
-    return tuple(name for name in _INSTRUCTION_SETS if name in flags)
+    return processor.instruction_sets(root)
 
 
-def _cpuinfo_field(cpuinfo: Path, field: str) -> str | None:
-    try:
-        lines = cpuinfo.read_text().splitlines()
-    except OSError:
-        return None
-    return next((line.partition(":")[2].strip() for line in lines if line.split("\t")[0].strip() == field), None)
-
-
-def memory_bytes() -> int:
-    """Physical memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def package_version(package: str) -> str:
-    """Version of an installed runtime package; raises :class:`DeviceUnavailable` where it is missing."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        raise DeviceUnavailable(
-            f"the runtime package {package!r} is not installed", "install it with: pip install 'paretune[ort]'"
-        ) from None
+def memory_bytes(root: Path = ROOT) -> int:
+    """Memory of this machine, or what its control group leaves of it."""
+    found = system.memory_bytes(root)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if found is None else found

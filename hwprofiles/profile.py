@@ -8,6 +8,12 @@ from functools import cached_property
 from typing import Any
 
 from hwprofiles.digest import digest_of
+from hwprofiles.gpus import Gpu
+from hwprofiles.machine import Machine
+from hwprofiles.peaks import Peaks
+
+_ADDED = ("runtimes", "machine", "gpu", "peaks", "agent")
+"""Fields that profiles of the first version did not have."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,9 @@ class Profile:
 
     ``simulated`` profiles are modelled: their records never share a front with measured ones. ``cores`` are the ids of
     the cores that a measurement is pinned to, ``threads`` of them used; ``batch`` is the samples in one inference.
+    ``runtimes`` are name and version of every runtime installed there, the first being ``runtime``. ``machine`` is what
+    the device's machine says of itself, ``gpu`` the GPU that executes, and ``peaks`` what a described device can do at
+    most, from which it is modelled; each None where there is none.
     """
 
     device: str
@@ -28,21 +37,38 @@ class Profile:
     threads: int = 1
     batch: int = 1
     simulated: bool = False
+    runtimes: tuple[tuple[str, str], ...] = ()
+    machine: Machine | None = None
+    gpu: Gpu | None = None
+    peaks: Peaks | None = None
+    agent: bool = False
 
     @cached_property
     def digest(self) -> str:
-        """Changes when anything of the profile does."""
-        return digest_of(self.to_dict())
+        """Changes when anything of the profile does. What later versions added counts only where it says something, so
+        that the digests of profiles which do not have it stay what they are."""
+        data = self.to_dict()
+        return digest_of({key: value for key, value in data.items() if value or key not in _ADDED})
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data; tuples become lists."""
         data = asdict(self)
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
+        for key, value in data.items():
+            data[key] = list(value) if isinstance(value, tuple) else value
+        data["runtimes"] = [list(pair) for pair in self.runtimes]
+        for key in ("machine", "gpu", "peaks"):
+            part = getattr(self, key)
+            data[key] = None if part is None else part.to_dict()
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Profile:
-        """The inverse of :meth:`to_dict`."""
+        """The inverse of :meth:`to_dict`, also of what an earlier version wrote."""
         values = dict(data)
         values["instruction_sets"] = tuple(values["instruction_sets"])
         values["cores"] = tuple(values["cores"])
+        values["runtimes"] = tuple((name, version) for name, version in values.get("runtimes", ()))
+        for key, kind in (("machine", Machine), ("gpu", Gpu), ("peaks", Peaks)):
+            part = values.get(key)
+            values[key] = None if part is None else kind.from_dict(part)
         return cls(**values)

@@ -1,17 +1,20 @@
-"""The built-in devices, by name."""
+"""The devices by name: built in, in the catalogue, or added by the user."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hwprofiles import probe
+from hwprofiles.described import added_names, catalogue, described
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
+from hwprofiles.local_gpu import local_gpu
+from hwprofiles.names import nearest
 from hwprofiles.profile import Profile
 
 
 def local_cpu(threads: int = 1, batch: int = 1) -> Profile:
-    """This machine's processor under ONNX Runtime; pinned to the last ``threads`` of its usable cores.
+    """This machine's processor under ONNX Runtime; pinned to the last ``threads`` of its usable cores, of different
+    physical cores as far as there are so many.
 
     Core 0 serves most interrupts, hence the last ones. Raises :class:`DeviceUnavailable` when fewer cores are usable.
     """
@@ -21,17 +24,32 @@ def local_cpu(threads: int = 1, batch: int = 1) -> Profile:
             f"device 'local-cpu' was asked for {threads} threads, but {len(cores)} cores are usable here",
             f"set threads to {len(cores)} or fewer",
         )
+    version = probe.package_version("onnxruntime")
+    machine = probe.probe_machine()
     return Profile(
         device="local-cpu",
         runtime="onnxruntime",
-        runtime_version=probe.package_version("onnxruntime"),
+        runtime_version=version,
         processor=probe.processor_name(),
-        instruction_sets=probe.instruction_sets(),
-        cores=cores[-threads:],
+        instruction_sets=machine.instruction_sets,
+        cores=_spread(cores, threads, machine.siblings),
         memory_bytes=probe.memory_bytes(),
         threads=threads,
         batch=batch,
+        runtimes=probe.processor_runtimes(),
+        machine=machine,
     )
+
+
+def _spread(cores: Sequence[int], threads: int, siblings: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The last cores, of one physical core each; SMT siblings, which share that, only where there are not enough."""
+    group = {core: number for number, members in enumerate(siblings) for core in members}
+    firsts: list[int] = []
+    for core in reversed(cores):
+        if all(group.get(core, -1 - core) != group.get(other, -1 - other) for other in firsts):
+            firsts.append(core)
+    others = [core for core in reversed(cores) if core not in firsts]
+    return tuple(sorted([*firsts, *others][:threads]))
 
 
 def dry_run(threads: int = 1, batch: int = 1) -> Profile:
@@ -50,15 +68,30 @@ def dry_run(threads: int = 1, batch: int = 1) -> Profile:
     )
 
 
-DEVICES: dict[str, Callable[[int, int], Profile]] = {"local-cpu": local_cpu, "dry-run": dry_run}
+DEVICES: dict[str, Callable[[int, int], Profile]] = {
+    "local-cpu": local_cpu,
+    "local-gpu": local_gpu,
+    "dry-run": dry_run,
+}
+
+
+def known_devices() -> dict[str, str]:
+    """The name of every device, and where it is from: ``built-in``, ``catalogue`` or ``added``."""
+    names = dict.fromkeys(DEVICES, "built-in")
+    for origin, more in (("catalogue", catalogue()), ("added", added_names())):
+        names |= {name: origin for name in more if names.get(name) != "built-in"}
+    return names
 
 
 def find_device(name: str, threads: int = 1, batch: int = 1) -> Profile:
-    """The profile of a device by name; raises :class:`InvalidInput` for an unknown one, naming the nearest."""
-    if name not in DEVICES:
-        near = difflib.get_close_matches(name, DEVICES, n=1)
-        raise InvalidInput(
-            f"unknown device {name!r}",
-            f"did you mean {near[0]!r}?" if near else f"known devices: {', '.join(sorted(DEVICES))}",
-        )
-    return DEVICES[name](threads, batch)
+    """The profile of a device by name.
+
+    Raises :class:`InvalidInput` for an unknown one, naming the nearest, and for an added one whose file was spoilt;
+    :class:`DeviceUnavailable` for one that is not there now, or has fewer cores than ``threads``.
+    """
+    if name in DEVICES:
+        return DEVICES[name](threads, batch)
+    found = described(name)
+    if found is None:
+        raise InvalidInput(f"unknown device {name!r}", nearest(name, known_devices()))
+    return found.profile(threads, batch)

@@ -25,9 +25,23 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Replacement:
+    """Where ``runtime`` executes a candidate, a ``technique``'s ``value`` becomes ``instead`` (where a decision lacks
+    that one: its first choice), as it does not run there or gains nothing."""
+
+    runtime: str
+    technique: str
+    value: str
+    instead: str
+
+
+@dataclass(frozen=True)
 class Space:
     """All decisions of a job, in a fixed order, and the ``context``: a digest of all else that a candidate's meaning
     depends on (model, data, techniques' configuration).
+
+    Runtimes share the decisions; ``replacements`` say which values one of them does without. Candidates hold what is
+    built, so that two ways to ask for the same are one candidate.
 
     >>> space = Space((Decision("stem", ("fp32", "int8"), "precision"),), context="")
     >>> space.candidate({"stem": "int8"}).decisions
@@ -36,10 +50,11 @@ class Space:
 
     decisions: tuple[Decision, ...]
     context: str
+    replacements: tuple[Replacement, ...] = ()
 
     @property
     def size(self) -> int:
-        """Number of different candidates."""
+        """Number of different candidates, at most: replacements make some of them equal."""
         return prod(len(decision.choices) for decision in self.decisions)
 
     def candidate(self, values: Mapping[str, str]) -> Candidate:
@@ -49,7 +64,18 @@ class Space:
         for decision in self.decisions:
             if values[decision.name] not in decision.choices:
                 raise ValueError(f"{decision.name}: {values[decision.name]!r} is not among {decision.choices}")
-        return Candidate(tuple((d.name, values[d.name]) for d in self.decisions), self.context)
+        runtime = values.get(RUNTIME)
+        return Candidate(
+            tuple((d.name, self._executed(d, values[d.name], runtime)) for d in self.decisions), self.context
+        )
+
+    def _executed(self, decision: Decision, value: str, runtime: str | None) -> str:
+        instead = self._instead.get((runtime, decision.technique, value), value)
+        return instead if instead in decision.choices else decision.choices[0]
+
+    @cached_property
+    def _instead(self) -> dict[tuple[str | None, str, str], str]:
+        return {(found.runtime, found.technique, found.value): found.instead for found in self.replacements}
 
     def baseline(self) -> Candidate:
         """The candidate that changes nothing: every decision's first choice."""
@@ -72,13 +98,15 @@ class Space:
         return {
             "decisions": [asdict(d) | {"choices": list(d.choices)} for d in self.decisions],
             "context": self.context,
+            **({"replacements": [asdict(one) for one in self.replacements]} if self.replacements else {}),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Space:
         """The inverse of :meth:`to_dict`."""
         decisions = (Decision(d["name"], tuple(d["choices"]), d["technique"]) for d in data["decisions"])
-        return cls(tuple(decisions), data["context"])
+        replacements = (Replacement(**one) for one in data.get("replacements", ()))
+        return cls(tuple(decisions), data["context"], tuple(replacements))
 
 
 @dataclass(frozen=True)

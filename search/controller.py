@@ -13,22 +13,33 @@ from typing import Any
 from evaluators.sandbox import Sandbox
 from hwprofiles.errors import CandidateError, ParetuneError
 from search import workspace
+from search.assessment import Assessments
 from search.candidate import Space
+from search.capabilities import known_capabilities
+from search.device_lookup import agents_of
+from search.device_metrics import failed, updated
+from search.devices import JobDevice
+from search.errand_link import ErrandLink
 from search.folders import job_folder
-from search.fronts import Front, best_speedup, front_of
+from search.fronts import best_speedup
 from search.job import Job, validate_options
+from search.joint_fronts import Fronts, fronts_of
 from search.progress import Status, Watcher
 from search.scheduler import Scheduler, judged
 from search.states import JobState, TrialState
-from search.store import JobRow, Lease, StaleLease, Store, TrialRow, this_process
+from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of, this_process
 from search.strategies import STRATEGIES, Strategy
 from search.trial import TrialRunner
+from search.views import views_of
 from search.workspace import Prepared, WorkOrder
 
 LEASE_S = 30.0
 FRONT_EVERY_S = 0.5
 FINAL_ROUNDS = 2
 """Rounds in which contenders are measured again with the members."""
+
+Confirmation = tuple[str, str]
+"""A candidate that was measured again, and the label of the device."""
 
 _RESUME = "go on with: paretune resume JOB, with --debug to see more"
 
@@ -46,16 +57,23 @@ class Controller:
         self._job = Job.model_validate(self._row.spec)
         self._watcher = watcher or Watcher()
         self._folder = job_folder(self._row.job_id)
+        self._digests = digests_of(self._row)
+        devices = [JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()]
         self._order = WorkOrder(
-            json.dumps(self._row.spec), self._row.spec_folder, store.profile(self._row.profile_digest)
-        )
+            json.dumps(self._row.spec), self._row.spec_folder, devices[0].profile, others=tuple(devices[1:]),
+            link=ErrandLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
+            capabilities=known_capabilities(store, [device.profile.digest for device in devices]),
+        )  # fmt: skip
         self._objectives, self._constraints = self._job.parsed_objectives, self._job.parsed_constraints
+        self._views = views_of(self._job)
         self._started = time.monotonic()
         self._stored_until = self._started
         self._searching_since = self._started
         self._lost_lease = threading.Event()
         self._front_at = 0.0
         self._front_document: dict[str, Any] = {}
+        self._assessed: dict[str, Any] = {}
+        self._assessments = Assessments({}, ())
         self._lease: Lease
 
     def run(self) -> JobState:
@@ -72,6 +90,7 @@ class Controller:
             self._store.set_job_state(self._lease, JobState.RUNNING)
             self._check_profile()
             prepared = self._prepared()
+            self._assessments = Assessments(prepared.facts, tuple(self._digests))
             if not self._already_final(self._store.trials(self._row.job_id)):
                 self._search(prepared)
                 self._store.drop_unfinished(self._lease)
@@ -115,13 +134,15 @@ class Controller:
                 return
 
     def _check_profile(self) -> None:
-        """A job goes on only on the device that it began on."""
-        now = self._job.profile
-        if now.digest != self._row.profile_digest:
-            raise ParetuneError(
-                f"device {now.device!r} is no longer what this job measured on",
-                "results of two profiles are never mixed: start the job anew with paretune run",
-            )
+        """A job goes on only on the devices that it began on."""
+        with agents_of(self._store):
+            profiles = self._job.profiles
+        for now in profiles:
+            if now.profile.digest != self._digests.get(now.label):
+                raise ParetuneError(
+                    f"device {now.label!r} is no longer what this job measured on",
+                    "results of two profiles are never mixed: start the job anew with paretune run",
+                )
 
     # Preparing
 
@@ -170,6 +191,8 @@ class Controller:
         with local_cluster(parallel) as folder:
             searcher = BlockSearcher(scheduler, finished, self._out_of_time)
             run_trials(CandidateTrainable, parameters, searcher, parallel, folder)
+        if searcher.lost is not None:
+            raise searcher.lost
         if self._lost_lease.is_set():
             raise StaleLease("another controller took the job over", "watch it with: paretune jobs")
 
@@ -191,7 +214,9 @@ class Controller:
     def _strategy(self, prepared: Prepared) -> Strategy:
         kind = STRATEGIES[self._job.strategy.name]
         options = validate_options(kind.Options, self._job.strategy.options, "strategy.options")
-        return kind(prepared.space, len(self._objectives), len(self._constraints), self._job.seed, options)
+        strategy = kind(prepared.space, len(self._objectives), len(self._constraints), self._job.seed, options)
+        strategy.predictor = next(iter(self._assessments.predictors.values()))
+        return strategy
 
     def _out_of_time(self) -> bool:
         minutes = self._job.budget.minutes
@@ -203,18 +228,27 @@ class Controller:
         if time.monotonic() - self._front_at < FRONT_EVERY_S and not scheduler.exhausted:
             return
         rows = scheduler.finished
-        front = self._front(rows, prepared)
-        if front.document != self._front_document:
-            self._store.add_front(self._lease, front.document)
-            self._front_document = front.document
-        self._keep_files(rows, front)
-        self._tell_rows("searching", rows, front)
+        fronts = self._fronts(rows, prepared)
+        document = fronts.document
+        if document != self._front_document:
+            self._store.add_front(self._lease, document)
+            self._front_document = document
+        self._keep_files(rows, fronts)
+        self._tell_rows("searching", rows, fronts)
+        self._assess(rows)
         self._front_at = time.monotonic()
         self._store_time()
 
-    def _keep_files(self, rows: list[TrialRow], front: Front) -> None:
+    def _assess(self, rows: list[TrialRow]) -> None:
+        """Stores how well latencies are predicted, where there is something new to say."""
+        document = self._assessments.document(rows)
+        if document is not None and document != self._assessed:
+            self._store.set_prediction(self._lease, document)
+            self._assessed = document
+
+    def _keep_files(self, rows: list[TrialRow], fronts: Fronts) -> None:
         """Files of clearly dominated candidates go; they can be built again, byte for byte."""
-        kept = {entry.candidate_id for entry in front.members} | set(front.contenders)
+        kept = fronts.kept
         for row in rows:
             if row.candidate_id not in kept:
                 (self._folder / f"{row.digest}.onnx").unlink(missing_ok=True)
@@ -225,72 +259,98 @@ class Controller:
         """Measures members and contenders again, so that the front rests on figures that nobody selected for luck."""
         rows = self._store.trials(self._row.job_id)
         if self._order.profile.simulated:
-            self._store.add_front(self._lease, self._front(rows, prepared, final=True).document)
+            self._store.add_front(self._lease, self._fronts(rows, prepared, final=True).document)
             return
-        runner = TrialRunner(self._order, prepared.facts, self._folder)
+        link = ErrandLink(self._store.url, f"{self._row.job_id} final", self._job.limits.device_s)
+        runner = TrialRunner(replace(self._order, link=link), prepared.facts, self._folder)
         confirmed = self._already_final(rows)
         try:
-            for number in range(len(rows) + FINAL_ROUNDS):
-                front = self._front(rows, prepared)
-                wanted = {entry.candidate_id for entry in front.members}
-                if number < FINAL_ROUNDS:
-                    wanted |= set(front.contenders)
-                pending = [row for row in rows if row.candidate_id in wanted - confirmed]
+            for number in range(len(rows) * len(self._digests) + FINAL_ROUNDS):
+                fronts = self._fronts(rows, prepared)
+                wanted = self._wanted(fronts, contenders=number < FINAL_ROUNDS) - confirmed
+                pending = [
+                    (one, label) for one in rows for label in self._digests if (one.candidate_id, label) in wanted
+                ]
                 if not pending:
                     break
-                for count, row in enumerate(pending, 1):
-                    self._tell_rows("confirming", rows, front, f"measuring again, {count} of {len(pending)}")
-                    self._measure_again(runner, row, prepared)
-                    confirmed.add(row.candidate_id)
+                for count, (row, label) in enumerate(pending, 1):
+                    self._tell_rows("confirming", rows, fronts, f"measuring again, {count} of {len(pending)}")
+                    self._measure_again(runner, self._store.trial(row.candidate_id), label, prepared)
+                    confirmed.add((row.candidate_id, label))
                 rows = self._store.trials(self._row.job_id)
         finally:
             runner.close()
-        front = self._front(rows, prepared, eligible=frozenset(confirmed), final=True)
-        self._store.add_front(self._lease, front.document)
-        self._keep_files(rows, front)
-        self._tell_rows("done", rows, front)
+        fronts = self._fronts(rows, prepared, confirmed=confirmed, final=True)
+        self._store.add_front(self._lease, fronts.document)
+        self._assess(rows)
+        self._keep_files(rows, fronts)
+        self._tell_rows("done", rows, fronts)
 
-    def _already_final(self, rows: list[TrialRow]) -> set[str]:
-        """Candidates that were measured again. Once there is one, the search is over: its strategy was told the figures
-        that these have replaced, and asking it again would give others."""
+    def _wanted(self, fronts: Fronts, *, contenders: bool) -> set[Confirmation]:
+        """What must be measured again, and where: a device's members and contenders there; members of the joint front
+        everywhere, since it rests on all figures."""
+        wanted: set[Confirmation] = set()
+        for label, front in fronts.fronts.items():
+            ids = {entry.candidate_id for entry in front.members}
+            if contenders and (label is not None or len(fronts.fronts) == 1):
+                ids |= set(front.contenders)
+            wanted |= {(one, place) for one in ids for place in ([label] if label else self._digests)}
+        return wanted
+
+    def _already_final(self, rows: list[TrialRow]) -> set[Confirmation]:
+        """Candidates that were measured again, and where. Once there is one, the search is over: its strategy was told
+        the figures that these have replaced, and asking it again would give others."""
+        labels = {digest: label for label, digest in self._digests.items()}
         return {
-            row.candidate_id
+            (row.candidate_id, labels.get(m["record"].get("profile_digest"), next(iter(self._digests))))
             for row in rows
-            if any(m["phase"] == "final" for m in self._store.measurements(row.candidate_id))
+            for m in self._store.measurements(row.candidate_id)
+            if m["phase"] == "final"
         }
 
-    def _measure_again(self, runner: TrialRunner, row: TrialRow, prepared: Prepared) -> None:
+    def _measure_again(self, runner: TrialRunner, row: TrialRow, label: str, prepared: Prepared) -> None:
+        record: dict[str, Any]
         try:
             path = runner.path(row.digest)
             if not path.exists():
                 runner.build(row.decisions, row.digest)
-            measured = runner.measure(path, row.decisions)
-            metrics: dict[str, Any] = {**row.metrics, **measured.metrics()}
-            metrics["peak_memory_bytes"] = runner.peak_memory_bytes(path, row.decisions)
+            found = runner.bench(label).measure_again(path, row.decisions)
+            metrics, record = updated(row.metrics, label, found.metrics), found.measurement or {}
         except CandidateError as error:
-            failed = {"state": error.state, "reason": error.message}
-            self._store.replace_measurement(
-                self._lease, row.candidate_id, state=TrialState(error.state), reason=error.message, metrics={},
-                measurement=failed, phase="final",
-            )  # fmt: skip
-            return
-        state, reason = judged(self._objectives, self._constraints, metrics, prepared.metrics)
+            metrics = failed(row.metrics, label, error.state, error.message)
+            record = {"state": error.state, "reason": error.message}
+            if len(self._digests) > 1:
+                record["profile_digest"] = self._digests[label]
+        state, reason = TrialState(record.get("state", TrialState.DONE)), record.get("reason")
+        if metrics:
+            state, reason = judged(self._objectives, self._constraints, metrics, prepared.metrics)
         self._store.replace_measurement(
-            self._lease, row.candidate_id, state=state, reason=reason, metrics=metrics, measurement=measured.to_dict(),
+            self._lease, row.candidate_id, state=state, reason=reason, metrics=metrics, measurement=record,
             phase="final",
         )  # fmt: skip
 
     # Telling
 
-    def _front(
-        self, rows: list[TrialRow], prepared: Prepared, *, eligible: frozenset[str] | None = None, final: bool = False
-    ) -> Front:
-        return front_of(rows, self._objectives, self._constraints, prepared.metrics, eligible=eligible, final=final)
+    def _fronts(
+        self,
+        rows: list[TrialRow],
+        prepared: Prepared,
+        *,
+        confirmed: set[Confirmation] | None = None,
+        final: bool = False,
+    ) -> Fronts:
+        eligible: dict[str | None, frozenset[str]] | None = None
+        if confirmed is not None:
+            on = {label: {one for one, place in confirmed if place == label} for label in self._digests}
+            eligible = {label: frozenset(ids) for label, ids in on.items()}
+            eligible[None] = frozenset(set.intersection(*on.values()))
+        return fronts_of(rows, self._views, prepared.metrics, confirmed=eligible, final=final)
 
     def _tell(self, phase: str, message: str) -> None:
         self._watcher.update(Status(phase, message, trials=self._job.budget.trials))
 
-    def _tell_rows(self, phase: str, rows: list[TrialRow], front: Front, message: str = "") -> None:
+    def _tell_rows(self, phase: str, rows: list[TrialRow], fronts: Fronts, message: str = "") -> None:
+        front = fronts.first
         states = Counter(row.state.value for row in rows if row.state.finished)
         finished = sum(states.values())
         self._watcher.update(
@@ -320,9 +380,12 @@ class Controller:
 
 def submit(store: Store, job: Job, folder: Path) -> str:
     """Queues a job and returns its id."""
+    with agents_of(store):
+        devices = job.profiles
     return store.create_job(
         name=job.name,
         spec=job.model_dump(mode="json"),
         spec_folder=str(folder.resolve()),
-        profile=job.profile,
+        profile=devices[0].profile,
+        devices=devices,
     )

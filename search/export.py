@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,16 +13,19 @@ from typing import Any
 
 from evaluators.bundle import Bundle, check_target
 from evaluators.child import Progress
-from evaluators.measurement import Measurement, pooled
+from evaluators.measurement import Measurement, combined
 from evaluators.sandbox import Sandbox
-from hwprofiles import Profile, find_device
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
 from search import workspace
-from search.candidate import RUNTIME
+from search.bench import Bench
+from search.device_lookup import agents_of, find_device
+from search.device_metrics import DEVICES, failures_of, figures_on
+from search.devices import JobDevice
+from search.errand_link import ErrandLink
 from search.folders import job_folder
 from search.job import Job
 from search.objectives import metric_interval
-from search.store import JobRow, Store, TrialRow
+from search.store import JobRow, Store, TrialRow, digests_of
 from search.trial import TrialRunner
 from search.workspace import Loss, WorkOrder
 
@@ -54,32 +57,42 @@ def export_candidate(
             f"candidate {row.candidate_id} is {row.state} and cannot be exported", "pick one from: paretune front"
         )
     job = Job.model_validate(job_row.spec)
-    profile = _device(job, job_row, row, device)
+    with agents_of(store):
+        chosen = _device(job, job_row, row, device)
     facts = job_row.baseline["facts"]
-    subject = None if row.simulated else facts["subject"]
-    order = WorkOrder(json.dumps(job_row.spec), job_row.spec_folder, profile, subject)
+    link = ErrandLink(store.url, away_s=job.limits.device_s)
     if row.simulated:
         progress("preparing the model for the device")
+        spec = json.dumps(job.alone(job.labels[0]))
+        order = WorkOrder(spec, job_row.spec_folder, chosen.profile, link=link)
         facts = _real_facts(order, job)
+    else:
+        first, *others = (JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
+        order = WorkOrder(
+            json.dumps(job_row.spec), job_row.spec_folder, first.profile, facts["subject"], tuple(others), link=link
+        )
+        row = replace(row, metrics=_claimed(row, chosen))
     runner = TrialRunner(order, facts, job_folder(row.job_id))
     fresh = Sandbox(log=job_folder(row.job_id) / "export.log", progress=progress)
     try:
         progress("building the file")
         built = runner.build(row.decisions, row.digest)
-        limit_s, runtime = job.limits.measuring_s, row.decisions.get(RUNTIME)
+        bench = runner.bench(chosen.label)
+        limit_s, asked = job.limits.measuring_s, (bench.runtime(row.decisions), chosen.label)
         progress("quality on the validation split")
         validation = fresh.call(
-            workspace.losses, order, built.path, "validation", runtime, stage="measuring", limit_s=limit_s
+            workspace.losses, order, built.path, "validation", *asked, stage="measuring", limit_s=limit_s
         )
         progress("quality on the test split")
-        test = fresh.call(workspace.losses, order, built.path, "test", runtime, stage="measuring", limit_s=limit_s)
+        test = fresh.call(workspace.losses, order, built.path, "test", *asked, stage="measuring", limit_s=limit_s)
         calibration = fresh.call(workspace.calibration_digest, order, stage="measuring", limit_s=limit_s)
         progress("latency in a fresh process")
-        measured, times = _latency(runner, built.path, row)
-        memory = runner.peak_memory_bytes(built.path, row.decisions)
-        manifest = _manifest(job_row, row, profile, built, facts)
+        measured, times = _latency(bench, built.path, row)
+        beside = bench.beside(built.path, row.decisions)
+        manifest = _manifest(job_row, row, chosen, built, facts)
         receipt = _receipt(row, built, validation, test, measured, times)
-        receipt |= {"peak_memory_bytes": memory, "calibration_sha256": calibration, "profile": profile.to_dict()}
+        receipt |= {**beside, "calibration_sha256": calibration}
+        receipt |= {"device": chosen.label, "profile": chosen.profile.to_dict()}
         receipt |= {"shared_split": bool(facts["shared_split"]), "versions": _versions()}
         bundle = Bundle.write(folder, built.path, manifest, receipt)
     except CandidateError as error:
@@ -102,21 +115,38 @@ def _check_writable(folder: Path) -> None:
         raise StorageError(f"folder {folder} cannot be written: {error.strerror}", "name another with -o") from None
 
 
-def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None) -> Profile:
-    """The device as it is now, with the job's threads and batch."""
-    asked = job.devices[0]
-    profile = find_device(device or asked.name, asked.threads, asked.batch)
+def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None) -> JobDevice:
+    """The job's device of this label as it is now (None: the first), or another with the first's threads and batch."""
+    if not row.simulated and len(job.labels) > 1 and device not in (None, *job.labels):
+        raise InvalidInput(
+            f"candidate {row.candidate_id} was not measured on device {device!r}",
+            f"name one of: {', '.join(job.labels)}",
+        )
+    label = device if device in job.labels else job.labels[0]
+    asked = job.devices[job.labels.index(label)]
+    profile = find_device(asked.name if device in (None, label) else device, asked.threads, asked.batch)
     if profile.simulated:
         raise InvalidInput(
             f"candidate {row.candidate_id} cannot be exported for {profile.device!r}, which measures nothing",
             "name a real device: --device local-cpu",
         )
-    if not row.simulated and profile.digest != job_row.profile_digest:
+    if not row.simulated and profile.digest != digests_of(job_row).get(label):
         raise InvalidInput(
-            f"candidate {row.candidate_id} was measured on another device than {profile.device!r} as it is now",
+            f"candidate {row.candidate_id} was measured on another device than {device or label!r} as it is now",
             "run the job on this device first: results of two profiles are never mixed",
         )
-    return profile
+    return JobDevice(profile.device if row.simulated else label, profile)
+
+
+def _claimed(row: TrialRow, chosen: JobDevice) -> dict[str, Any]:
+    """What the front says of a candidate on the device."""
+    failure = failures_of(row.metrics).get(chosen.label)
+    if failure is not None:
+        raise InvalidInput(
+            f"candidate {row.candidate_id} does not run on {chosen.label!r}: {failure['reason']}",
+            "name another of the job's devices with --device",
+        )
+    return figures_on(row.metrics, chosen.label) if DEVICES in row.metrics else row.metrics
 
 
 def _real_facts(order: WorkOrder, job: Job) -> dict[str, Any]:
@@ -130,12 +160,12 @@ def _real_facts(order: WorkOrder, job: Job) -> dict[str, Any]:
     return found.facts
 
 
-def _latency(runner: TrialRunner, path: Path, row: TrialRow) -> tuple[Measurement, int]:
+def _latency(bench: Bench, path: Path, row: TrialRow) -> tuple[Measurement, int]:
     claimed = metric_interval(row.metrics, "speedup")
-    measured = runner.measure(path, row.decisions)
+    measured = bench.measure(path, row.decisions)
     times = 1
     while not row.simulated and times < MEASUREMENTS and _disjoint(claimed, measured.ratio_ci95):
-        measured = pooled(measured, runner.measure(path, row.decisions))
+        measured = combined(measured, bench.measure(path, row.decisions))
         times += 1
     return measured, times
 
@@ -178,12 +208,13 @@ def _receipt(
             "test": {name: asdict(loss) for name, loss in test.items()},
         },
         "latency": {**measured.metrics(), "baseline": measured.baseline_metrics()["latency_ms"], "measurements": times},
+        "health": None if measured.health is None else measured.health.to_dict(),
         "measurement": measured.to_dict(),
     }
 
 
 def _manifest(
-    job_row: JobRow, row: TrialRow, profile: Profile, built: workspace.Built, facts: Mapping[str, Any]
+    job_row: JobRow, row: TrialRow, chosen: JobDevice, built: workspace.Built, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
         "format": 1,
@@ -197,9 +228,9 @@ def _manifest(
         "digest": row.digest,
         "decisions": row.decisions,
         "baseline_sha256": facts["model_sha256"],
-        "device": profile.device,
-        "profile_digest": profile.digest,
-        "runtime": {"name": profile.runtime, "version": profile.runtime_version},
+        "device": chosen.label,
+        "profile_digest": chosen.profile.digest,
+        "runtime": {"name": chosen.profile.runtime, "version": chosen.profile.runtime_version},
     }
 
 

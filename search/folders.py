@@ -8,25 +8,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import platformdirs
+from hwprofiles.folders import cache_folder, data_folder, made
 
-from hwprofiles.errors import StorageError
-
-
-def data_folder() -> Path:
-    """The user's data folder: the default database and the exported candidates. ``PARETUNE_HOME`` moves it."""
-    return _made(Path(os.environ.get("PARETUNE_HOME") or platformdirs.user_data_path("paretune")))
-
-
-def cache_folder() -> Path:
-    """What can be made again: teachers, baselines, calibrations, device answers; each named by its digest."""
-    home = os.environ.get("PARETUNE_HOME")
-    return _made(Path(home) / "cache" if home else platformdirs.user_cache_path("paretune"))
+__all__ = ["cache_folder", "data_folder", "default_database", "job_folder", "partial_path", "write_json"]
 
 
 def job_folder(job_id: str) -> Path:
     """A job's own files: its candidates as exported."""
-    return _made(data_folder() / "jobs" / job_id)
+    return made(data_folder() / "jobs" / job_id)
 
 
 def default_database() -> str:
@@ -45,13 +34,3 @@ def write_json(path: Path, value: Any) -> None:
     partial = partial_path(path)
     partial.write_text(json.dumps(value))
     partial.replace(path)
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"folder {folder} cannot be made: {error.strerror}", "set PARETUNE_HOME to a folder that can be written"
-        ) from None
-    return folder

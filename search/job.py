@@ -6,16 +6,19 @@ stored with the result.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from hwprofiles import Profile, find_device
+from hwprofiles import Profile
 from hwprofiles.errors import InvalidInput
+from hwprofiles.names import nearest
+from search.device_lookup import find_device
+from search.device_metrics import FOLDS, is_device_metric
+from search.devices import JobDevice, labels_of
 from search.objectives import Constraint, Objective
 
 _Options = TypeVar("_Options", bound=BaseModel)
@@ -45,10 +48,13 @@ class DeviceSpec(_Strict):
 
 
 class ObjectiveSpec(_Strict):
-    """A metric, and whether larger (``max``) or smaller (``min``) is better."""
+    """A metric, and whether larger (``max``) or smaller (``min``) is better; of several devices' figures the one of
+    ``device``, or all of them folded into one by ``aggregate``."""
 
     metric: str
     direction: Literal["max", "min"]
+    device: str | None = None
+    aggregate: Literal["min", "max", "geomean"] | None = None
 
 
 class StrategySpec(_Strict):
@@ -69,12 +75,14 @@ class Budget(_Strict):
 
 
 class Limits(_Strict):
-    """After how many seconds a stage is ended, and the memory that a stage's process may take."""
+    """After how many seconds a stage is ended, a remote device that is silent given up, and the memory that a stage's
+    process may take."""
 
     training_s: Positive = 3600
     exporting_s: Positive = 600
     building_s: Positive = 300
     measuring_s: Positive = 300
+    device_s: Positive = 600
     memory_bytes: Count | None = None
 
 
@@ -110,23 +118,68 @@ class Job(_Strict):
 
     @property
     def profile(self) -> Profile:
-        """The device that the job measures on."""
+        """The device that the job measures on, the first where there are several."""
         device = self.devices[0]
         return find_device(device.name, device.threads, device.batch)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """What tells the devices apart, in their order."""
+        return labels_of([(device.name, device.threads, device.batch) for device in self.devices])
+
+    @property
+    def profiles(self) -> tuple[JobDevice, ...]:
+        """All devices with their profiles."""
+        found = (find_device(device.name, device.threads, device.batch) for device in self.devices)
+        return tuple(JobDevice(label, profile) for label, profile in zip(self.labels, found, strict=True))
+
+    @property
     def parsed_objectives(self) -> tuple[Objective, ...]:
-        """The objectives as the search uses them."""
-        return tuple(Objective(spec.metric, spec.direction) for spec in self.objectives)
+        """The objectives as the search uses them: with several devices, one a device for what differs there."""
+        if len(self.devices) == 1:
+            return self.objectives_on(self.labels[0])
+        found: list[Objective] = []
+        for spec in self.objectives:
+            metric, place = self.split(spec)
+            if place is None and is_device_metric(metric):
+                found.extend(Objective(f"{metric}@{label}", spec.direction) for label in self.labels)
+            else:
+                found.append(Objective(f"{metric}@{place}" if place else metric, spec.direction))
+        return tuple(found)
+
+    def objectives_on(self, label: str) -> tuple[Objective, ...]:
+        """The objectives of one device, for its own figures under their plain names."""
+        split = [(*self.split(spec), spec.direction) for spec in self.objectives]
+        here = (None, label, *FOLDS)
+        return tuple(Objective(metric, direction) for metric, place, direction in split if place in here)
 
     @property
     def parsed_constraints(self) -> tuple[Constraint, ...]:
         """The constraints as the search uses them."""
         return tuple(Constraint.parse(text) for text in self.constraints)
 
+    def constraints_on(self, label: str) -> tuple[Constraint, ...]:
+        """The constraints that must hold on one device."""
+        return tuple(constraint for constraint in self.parsed_constraints if constraint.device in (None, label))
+
+    def alone(self, label: str) -> dict[str, Any]:
+        """The job as it would be written if this device were its only one."""
+        data = self.model_dump(mode="json")
+        data["devices"] = [data["devices"][self.labels.index(label)]]
+        data["objectives"] = [{"metric": o.metric, "direction": o.direction} for o in self.objectives_on(label)]
+        data["constraints"] = [constraint.text.replace(f"@{label}", "") for constraint in self.constraints_on(label)]
+        return data
+
+    def split(self, spec: ObjectiveSpec) -> tuple[str, str | None]:
+        """The metric of an objective, and the device or fold that it names, if any: ``metric: speedup@phone`` does, as
+        ``device: phone`` would."""
+        metric, _, place = spec.metric.partition("@")
+        known = (*self.labels, *(FOLDS if len(self.devices) > 1 else ()))
+        return (metric, place) if place in known else (spec.metric, spec.device or spec.aggregate)
+
     def wants(self, metric: str) -> bool:
         """Whether an objective or a constraint names the metric."""
-        names = [o.metric for o in self.objectives] + [c.metric for c in self.parsed_constraints]
+        names = [self.split(o)[0] for o in self.objectives] + [c.metric for c in self.parsed_constraints]
         return any(name.split(".")[0] == metric for name in names)
 
 
@@ -169,12 +222,6 @@ def json_schema() -> dict[str, Any]:
     return Job.model_json_schema()
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """The hint for an unknown name."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
-
-
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
 
@@ -186,17 +233,9 @@ def _check_names(job: Job, folder: Path) -> None:
 
     if not job.devices:
         raise InvalidInput("devices: at least one device is needed", "write: devices: [local-cpu]")
-    if len(job.devices) > 1:
-        raise InvalidInput(
-            f"devices: {len(job.devices)} devices, but a job searches for one device",
-            "write one job file a device, or name one here",
-        )
     if not job.objectives:
         raise InvalidInput("objectives: at least one objective is needed", "write: [{metric: speedup, direction: max}]")
-    try:
-        profile = job.profile
-    except InvalidInput as error:
-        raise InvalidInput(f"devices.0.name: {error.message}", error.hint) from None
+    _check_devices(job)
     check_task(job.task.name, folder)
     if job.task.name in TASKS:
         validate_options(TASKS[job.task.name].Options, job.task.options, "task.options")
@@ -214,11 +253,57 @@ def _check_names(job: Job, folder: Path) -> None:
             constraint = Constraint.parse(text)
         except InvalidInput as error:
             raise InvalidInput(f"constraints.{number}: {error.message}", error.hint) from None
-        if constraint.device not in (None, profile.device):
+        if constraint.device not in (None, *job.labels):
             raise InvalidInput(
                 f"constraints.{number}: {text!r} names device {constraint.device!r}, which the job does not use",
-                f"use @{profile.device}, or no device",
+                f"use {_either(f'@{label}' for label in job.labels)}, or no device",
             )
+    for number, spec in enumerate(job.objectives):
+        _check_objective(job, spec, f"objectives.{number}")
+
+
+def _check_devices(job: Job) -> None:
+    """Every device is known, none is there twice, and either all of them measure or none does."""
+    profiles: list[Profile] = []
+    for number, device in enumerate(job.devices):
+        if device in job.devices[:number]:
+            raise InvalidInput(
+                f"devices.{number}: the same device as devices.{job.devices.index(device)}",
+                "leave one of them out, or give it other threads or another batch",
+            )
+        try:
+            profiles.append(find_device(device.name, device.threads, device.batch))
+        except InvalidInput as error:
+            raise InvalidInput(f"devices.{number}.name: {error.message}", error.hint) from None
+    modelled = [label for label, profile in zip(job.labels, profiles, strict=True) if profile.simulated]
+    if modelled and len(modelled) < len(profiles):
+        raise InvalidInput(
+            f"devices: {modelled[0]!r} is modelled and others measure, which never share a front",
+            "write one job for the modelled devices and one for those that measure",
+        )
+    taken = [label for label in job.labels if label in FOLDS or job.labels.count(label) > 1]
+    if taken and len(job.labels) > 1:
+        raise InvalidInput(f"devices: {taken[0]!r} would name several things", "give the device another name")
+
+
+def _check_objective(job: Job, spec: ObjectiveSpec, where: str) -> None:
+    """The device that an objective names is the job's, and is not folded with others."""
+    if spec.device is not None and spec.device not in job.labels:
+        raise InvalidInput(
+            f"{where}.device: {spec.device!r} is no device of the job", f"use {_either(job.labels)}, or no device"
+        )
+    named = {name for name in (job.split(spec)[1], spec.device, spec.aggregate) if name is not None}
+    if len(named) > 1:
+        raise InvalidInput(
+            f"{where}: names {' and '.join(map(repr, sorted(named)))}, of which one can be meant",
+            "leave out device, or aggregate",
+        )
+
+
+def _either(names: Iterable[str]) -> str:
+    """Names as a choice: ``a, b or c``."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def validate_options(model: type[_Options], options: Mapping[str, Any], where: str) -> _Options:

@@ -3,6 +3,9 @@
 A candidate's metrics are plain data: a number (``accuracy``, ``size_bytes``), or a mapping whose main figure is its
 ``p50`` (``latency_ms``) or ``ratio`` (``speedup``). ``latency_ms`` therefore names the median, ``latency_ms.p90`` that
 percentile. A metric that is missing is never feasible and never dominates.
+
+Where a job has several devices, ``speedup@LABEL`` is a device's figure and ``speedup@geomean`` (or ``@min``, ``@max``)
+that of all of them; a name without ``@`` stands for the device on which it is worst.
 """
 
 from __future__ import annotations
@@ -14,15 +17,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hwprofiles.errors import InvalidInput
+from search.device_metrics import DEVICES, FOLDS, figure_on
 
 Metrics = Mapping[str, Any]
 _MAIN_FIGURES = ("p50", "ratio", "value")
 
 
 def metric_value(metrics: Metrics, name: str) -> float | None:
-    """The number that a dotted metric name stands for; None where it is missing or not finite."""
-    value: Any = metrics
-    for part in name.split("."):
+    """The number that a dotted metric name stands for, ``@`` a device or all of them (see above); None where it is
+    missing or not finite."""
+    if _is_fold(metrics, name):
+        return _folded(metrics, name)
+    value: Any = _entry(metrics, name)
+    for part in name.partition("@")[0].split(".")[1:]:
         if not isinstance(value, Mapping) or part not in value:
             return None
         value = value[part]
@@ -34,12 +41,46 @@ def metric_value(metrics: Metrics, name: str) -> float | None:
 
 
 def metric_interval(metrics: Metrics, name: str) -> tuple[float, float] | None:
-    """The 95 % interval stored with a metric, or None where it has none."""
-    value = metrics.get(name)
+    """The 95 % interval stored with a metric, or None where it has none. That of several devices' figure is made of
+    the ends of theirs."""
+    if _is_fold(metrics, name):
+        bounds = [metric_interval(metrics, on) for on in _on_each(metrics, name)]
+        if not bounds or None in bounds:
+            return None
+        lows, highs = zip(*(pair for pair in bounds if pair is not None), strict=True)
+        fold = FOLDS[name.partition("@")[2]]
+        return fold(lows), fold(highs)
+    value = None if "." in name.partition("@")[0] else _entry(metrics, name)
     if isinstance(value, Mapping) and "ci95" in value:
         low, high = value["ci95"]
         return float(low), float(high)
     return None
+
+
+def _is_fold(metrics: Metrics, name: str) -> bool:
+    return DEVICES in metrics and name.partition("@")[2] in FOLDS and name not in metrics
+
+
+def _entry(metrics: Metrics, name: str) -> Any:
+    """What the metrics hold under a name without its dotted fields; None where they hold nothing."""
+    if "@" in name and name in metrics:  # a metric of a user's own may have such a name
+        return metrics[name]
+    dotted, _, label = name.partition("@")
+    first = dotted.partition(".")[0]
+    return figure_on(metrics, first, label) if label else metrics.get(first)
+
+
+def _on_each(metrics: Metrics, name: str) -> list[str]:
+    """The metric's name on each device."""
+    return [f"{name.partition('@')[0]}@{label}" for label in metrics.get(DEVICES, ())]
+
+
+def _folded(metrics: Metrics, name: str) -> float | None:
+    values = [metric_value(metrics, on) for on in _on_each(metrics, name)]
+    if not values or None in values:
+        return None
+    folded = FOLDS[name.partition("@")[2]]([value for value in values if value is not None])
+    return folded if math.isfinite(folded) else None
 
 
 @dataclass(frozen=True)
@@ -49,9 +90,16 @@ class Objective:
     metric: str
     direction: Literal["max", "min"]
 
+    def value(self, metrics: Metrics) -> float | None:
+        """The metric, on the device where it is worst if there are several and none is named; None where it is
+        missing."""
+        if DEVICES not in metrics or "@" in self.metric:
+            return metric_value(metrics, self.metric)
+        return metric_value(metrics, f"{self.metric}@{'min' if self.direction == 'max' else 'max'}")
+
     def gain(self, metrics: Metrics) -> float | None:
-        """The metric with its sign turned so that larger is better; None where it is missing."""
-        value = metric_value(metrics, self.metric)
+        """:meth:`value` with its sign turned so that larger is better."""
+        value = self.value(metrics)
         if value is None:
             return None
         return value if self.direction == "max" else -value
@@ -110,9 +158,18 @@ class Constraint:
         return cls(text.strip(), match["metric"], match["device"], match["sign"], factor, offset)
 
     def violation(self, metrics: Metrics, baseline: Metrics) -> float:
-        """How far the metric is on the wrong side: 0 where it holds, infinity where a metric is missing."""
-        value = metric_value(metrics, self.metric)
-        reference = metric_value(baseline, self.metric) if self.factor else 0.0
+        """How far the metric is on the wrong side: 0 where it holds, infinity where a metric is missing.
+
+        Of several devices it is the one named, else the one that is farthest on the wrong side.
+        """
+        if DEVICES not in metrics:
+            return self._excess(metrics, baseline, self.metric)
+        labels = metrics[DEVICES] if self.device is None else [self.device]
+        return max(self._excess(metrics, baseline, f"{self.metric}@{label}") for label in labels)
+
+    def _excess(self, metrics: Metrics, baseline: Metrics, name: str) -> float:
+        value = metric_value(metrics, name)
+        reference = metric_value(baseline, name) if self.factor else 0.0
         if value is None or reference is None:
             return math.inf
         bound = self.factor * reference + self.offset

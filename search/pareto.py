@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.objectives import Objective, gains, metric_value
+from search.objectives import Objective, gains
 
 Point = tuple[float, ...]
 
@@ -76,8 +76,8 @@ def reference_point(objectives: Sequence[Objective], baseline: Mapping[str, Any]
     """What the hypervolume is measured from: 0.9 for a cosine or accuracy that grows, else the baseline's figure."""
     reference = {}
     for objective in objectives:
-        value = metric_value(baseline, objective.metric)
-        if objective.metric == "speedup":
+        value = objective.value(baseline)
+        if objective.metric.partition("@")[0] == "speedup":
             value = 1.0
         elif objective.direction == "max" and value is not None:
             value *= 0.9

@@ -14,18 +14,20 @@ from search.workspace import WorkOrder
 @dataclass
 class QualityEvaluator(Evaluator):
     """The task's metrics on the validation split and their ``intervals``, from the file through its runtime, in a
-    sandbox."""
+    sandbox; on the job's first device, or the one whose label is ``device``."""
 
     sandbox: Sandbox
     order: WorkOrder
     limit_s: float
+    device: str | None = None
 
     metrics = frozenset({"cosine", "intervals"})
 
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
         found = self.sandbox.call(
-            workspace.quality, self.order, model, "validation", runtime, stage="measuring", limit_s=self.limit_s
-        )
+            workspace.quality, self.order, model, "validation", runtime, self.device, stage="measuring",
+            limit_s=self.limit_s,
+        )  # fmt: skip
         intervals = {name: list(interval) for name, interval in found.intervals.items()}
         return Evaluation({**found.metrics, "intervals": intervals})

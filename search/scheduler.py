@@ -9,6 +9,7 @@ from typing import Any
 
 from hwprofiles.errors import ParetuneError
 from search.candidate import Candidate
+from search.device_metrics import failures_of
 from search.objectives import Constraint, Objective, gains, violations
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
@@ -75,6 +76,12 @@ class Scheduler:
             self._open.pop(row.digest)
         self._queue.clear()
 
+    def abandon(self, row: TrialRow) -> None:
+        """Takes back a trial of which nothing will be known now, and stops; a resumed job hands it out again."""
+        del self._open[row.digest]
+        self._cut_short = True
+        self.stop()
+
     def next(self) -> TrialRow | None:
         """A trial to work on; None when there is none until another finishes, or none at all (``exhausted``)."""
         while not self._queue and not self._open and not self._stopped:
@@ -94,6 +101,7 @@ class Scheduler:
         metrics: Mapping[str, Any] | None = None,
         artifact_sha256: str | None = None,
         measurement: dict[str, Any] | None = None,
+        others: Sequence[dict[str, Any]] = (),
         wall_s: float = 0.0,
     ) -> TrialRow:
         """Records what became of a trial, and tells the strategy when it was the block's last.
@@ -105,7 +113,7 @@ class Scheduler:
             state, reason = judged(self._objectives, self._constraints, metrics, self._baseline)
         self._store.finish_trial(
             self._lease, row.candidate_id, state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256,
-            measurement=measurement, wall_s=wall_s,
+            measurement=measurement, others=others, wall_s=wall_s,
         )  # fmt: skip
         done = replace(row, state=state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256, wall_s=wall_s)
         self._finished[row.digest] = done
@@ -180,7 +188,8 @@ def judged(
     """
     missing = [o.metric for o in objectives if o.gain(metrics) is None]
     if missing:
-        return TrialState.INFEASIBLE, f"no value for {', '.join(missing)}"
+        why = [f"{label} {failure['state']}: {failure['reason']}" for label, failure in failures_of(metrics).items()]
+        return TrialState.INFEASIBLE, "; ".join([f"no value for {', '.join(missing)}", *why])
     amounts = violations(constraints, metrics, baseline)
     broken = [c.text for c, amount in zip(constraints, amounts, strict=True) if amount]
     return (TrialState.INFEASIBLE, "; ".join(broken)) if broken else (TrialState.DONE, None)

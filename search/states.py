@@ -45,6 +45,17 @@ class TrialState(StrEnum):
         return self in (TrialState.DONE, TrialState.INFEASIBLE)
 
 
+class ErrandState(StrEnum):
+    """Where a measurement stands that a remote device is asked for."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+
+
 _UNFINISHED = {
     TrialState.PENDING, TrialState.BUILDING, TrialState.TRAINING, TrialState.EXPORTING, TrialState.MEASURING,
 }  # fmt: skip

@@ -1,27 +1,25 @@
-"""One candidate's way: build, quality from the exported file, latency and memory on the device."""
+"""One candidate's way: build, then quality from the exported file, latency and memory on every device."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluators.base import Evaluator
-from evaluators.device import Device, open_device
+from evaluators.device import Device
 from evaluators.layers import LayerGroup
-from evaluators.measurement import Measurement
-from evaluators.modelled import modelled_metrics
-from evaluators.on_device import LatencyEvaluator, MemoryEvaluator, SizeEvaluator
-from evaluators.runtimes.base import Array
+from evaluators.on_device import SizeEvaluator
 from evaluators.sandbox import Sandbox
-from hwprofiles import Precision
+from hwprofiles import Precision, Profile
 from hwprofiles.errors import CandidateError, ParetuneError
 from search import workspace
-from search.candidate import RUNTIME
-from search.quality import QualityEvaluator
+from search.bench import Bench, Findings, Known
+from search.device_lookup import open_device
+from search.device_metrics import joined
+from search.errand_link import DeviceLost
+from search.modelled import modelled
 from search.states import TrialState
 from search.workspace import WorkOrder
 
@@ -36,6 +34,8 @@ class Outcome:
     artifact_sha256: str | None
     measurement: dict[str, Any] | None
     wall_s: float
+    others: list[dict[str, Any]] = field(default_factory=list)
+    """The measurements of the job's further devices."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -55,27 +55,62 @@ class TrialRunner:
         self._job = order.job
         self._limits = self._job.limits
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log")
+        self._benches = [Bench(device, order, facts, self._builder, self._opened) for device in order.devices]
 
     def run(self, decisions: Mapping[str, str], digest: str) -> Outcome:
-        """Never raises for what is the candidate's own fault; that becomes its state."""
+        """Never raises for what is the candidate's own fault; that becomes its state. Raises :class:`DeviceLost` where
+        nothing can be known of it."""
         start = time.monotonic()
         if self._order.profile.simulated:
-            modelled = modelled_metrics(groups_of(self._facts), decisions, digest)
-            return Outcome(TrialState.DONE, None, modelled, None, None, round(time.monotonic() - start, 3))
+            metrics = modelled(self._order.devices, groups_of(self._facts), decisions, digest)
+            return Outcome(TrialState.DONE, None, metrics, None, None, round(time.monotonic() - start, 3))
         sha256: str | None = None
-        measurement: dict[str, Any] | None = None
-        metrics: dict[str, Any] = {}
         try:
             built = self.build(decisions, digest)
             sha256 = built.sha256
-            for evaluator in self._evaluators:
-                found = evaluator.evaluate(built.path, decisions.get(RUNTIME))
-                metrics.update(found.metrics)
-                measurement = found.measurement.to_dict() if found.measurement else measurement
+            size = SizeEvaluator().evaluate(built.path).metrics
         except ParetuneError as error:
-            state = TrialState(error.state) if isinstance(error, CandidateError) else TrialState.BUILD_FAILED
-            return Outcome(state, error.message, {}, sha256, None, round(time.monotonic() - start, 3))
-        return Outcome(TrialState.DONE, None, metrics, sha256, measurement, round(time.monotonic() - start, 3))
+            return Outcome(_state(error), error.message, {}, sha256, None, round(time.monotonic() - start, 3))
+        found, failures = self._on_each(built.path, decisions)
+        if not found:
+            state, reason = next(iter(failures.values()))
+            return Outcome(state, reason, {}, sha256, None, round(time.monotonic() - start, 3))
+        first, *others = [found[bench.label].measurement if bench.label in found else None for bench in self._benches]
+        return Outcome(
+            TrialState.DONE, None, self._joined(size, found, failures), sha256, first,
+            round(time.monotonic() - start, 3), [record for record in others if record is not None],
+        )  # fmt: skip
+
+    def _on_each(
+        self, path: Path, decisions: Mapping[str, str]
+    ) -> tuple[dict[str, Findings], dict[str, tuple[TrialState, str]]]:
+        """What every device says of a file, and why those say nothing that do not."""
+        found: dict[str, Findings] = {}
+        failures: dict[str, tuple[TrialState, str]] = {}
+        known: Known = {}
+        for bench in self._benches:
+            try:
+                found[bench.label] = bench.evaluate(path, decisions, known)
+            except DeviceLost:
+                raise
+            except ParetuneError as error:
+                failures[bench.label] = _state(error), error.message
+        return found, failures
+
+    def _joined(
+        self,
+        shared: dict[str, Any],
+        found: Mapping[str, Findings],
+        failures: Mapping[str, tuple[TrialState, str]],
+    ) -> dict[str, Any]:
+        labels = [bench.label for bench in self._benches]
+        if len(labels) == 1:
+            return {**shared, **found[labels[0]].metrics}
+        why = {label: {"state": state.value, "reason": reason} for label, (state, reason) in failures.items()}
+        return {**shared, **joined(labels, {label: one.metrics for label, one in found.items()}, why)}
+
+    def _opened(self, profile: Profile) -> Device:
+        return open_device(profile, self._order.link)
 
     def build(self, decisions: Mapping[str, str], digest: str) -> workspace.Built:
         """The candidate's file, in the job's folder under its digest."""
@@ -88,48 +123,19 @@ class TrialRunner:
         """Where a candidate's file lies."""
         return self._folder / f"{digest}.onnx"
 
-    def measure(self, path: Path, decisions: Mapping[str, str]) -> Measurement:
-        """Paired latency against the fp32 model, with its raw samples."""
-        latency = self._latency
-        return latency.device.measure(
-            latency.baseline, path, latency.sample, protocol=latency.protocol, limit_s=latency.limit_s,
-            runtime=decisions.get(RUNTIME),
-        )  # fmt: skip
-
-    def peak_memory_bytes(self, path: Path, decisions: Mapping[str, str]) -> int:
-        """Peak memory of a fresh process that holds only this model."""
-        found: int = self._memory.evaluate(path, decisions.get(RUNTIME)).metrics["peak_memory_bytes"]
-        return found
+    def bench(self, label: str | None = None) -> Bench:
+        """The device with this label; None stands for the job's first."""
+        return next((bench for bench in self._benches if bench.label == label), self._benches[0])
 
     def close(self) -> None:
         """Ends the sandboxes."""
         self._builder.close()
-        if "_device" in self.__dict__:
-            self._device.close()
+        for bench in self._benches:
+            bench.close()
 
-    @cached_property
-    def _evaluators(self) -> list[Evaluator]:
-        """The cheapest way to a failure first; memory in a search only where the job asks for it."""
-        quality = QualityEvaluator(self._builder, self._order, self._limits.measuring_s)
-        memory = [self._memory] if self._job.wants("peak_memory_bytes") else []
-        return [SizeEvaluator(), quality, self._latency, *memory]
 
-    @cached_property
-    def _device(self) -> Device:
-        return open_device(self._order.profile)
-
-    @cached_property
-    def _latency(self) -> LatencyEvaluator:
-        baseline = Path(self._facts["model_path"])
-        return LatencyEvaluator(self._device, baseline, self._sample, self._limits.measuring_s)
-
-    @cached_property
-    def _memory(self) -> MemoryEvaluator:
-        return MemoryEvaluator(self._device, self._sample, self._limits.measuring_s)
-
-    @cached_property
-    def _sample(self) -> dict[str, Array]:
-        return self._builder.call(workspace.sample, self._order, stage="building", limit_s=self._limits.building_s)
+def _state(error: ParetuneError) -> TrialState:
+    return TrialState(error.state) if isinstance(error, CandidateError) else TrialState.BUILD_FAILED
 
 
 def groups_of(facts: Mapping[str, Any]) -> tuple[LayerGroup, ...]:

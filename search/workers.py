@@ -10,6 +10,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from search.errand_link import DeviceLost
 from search.scheduler import Scheduler
 from search.states import TrialState
 from search.store import TrialRow
@@ -32,7 +33,10 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Works on the candidate; the outcome travels as text, since Tune flattens mappings key by key."""
-        outcome = self._runner.run(json.loads(self._candidate["decisions"]), self._candidate["digest"])
+        try:
+            outcome = self._runner.run(json.loads(self._candidate["decisions"]), self._candidate["digest"])
+        except DeviceLost as error:
+            return {"outcome": json.dumps({"lost": [error.message, error.hint]}), "done": True}
         return {"outcome": json.dumps(outcome.to_dict()), "done": True}
 
     def cleanup(self) -> None:
@@ -49,6 +53,8 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         super().__init__(metric="outcome", mode="max")
         self._scheduler, self._finished, self._stopping = scheduler, finished, stopping
         self._running: dict[str, TrialRow] = {}
+        self.lost: DeviceLost | None = None
+        """Why the search had to stop, if it had to."""
 
     def __reduce__(self) -> tuple[type[Searcher], tuple[()]]:
         """Tune pickles its configuration for its own restore, which we never use: the store is the truth."""
@@ -70,10 +76,16 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         if error or result is None or "outcome" not in result:
             outcome = Outcome(TrialState.CRASHED, "the worker process was lost", {}, None, None, 0.0)
         else:
-            outcome = Outcome.from_dict(json.loads(result["outcome"]))
+            said = json.loads(result["outcome"])
+            if "lost" in said:
+                self.lost = DeviceLost(*said["lost"])
+                self._scheduler.abandon(row)
+                return
+            outcome = Outcome.from_dict(said)
         done = self._scheduler.finish(
             row, outcome.state, reason=outcome.reason, metrics=outcome.metrics,
-            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement, wall_s=outcome.wall_s,
+            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement, others=outcome.others,
+            wall_s=outcome.wall_s,
         )  # fmt: skip
         self._finished(done)
 

@@ -5,9 +5,10 @@ A workspace is opened once a process from a :class:`WorkOrder`, which is all tha
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,25 +16,34 @@ from typing import Any
 import numpy as np
 import onnx
 
+from evaluators.capability import Capability
 from evaluators.child import report
-from evaluators.device import Device, open_device
+from evaluators.device import Device
 from evaluators.graph_cleanup import prepared
 from evaluators.latency import Protocol
 from evaluators.layers import LayerGroup, layer_groups
-from evaluators.modelled import modelled_metrics
 from evaluators.onnx_model import load_model, save_model
 from evaluators.quality import Quality, Scores, check_finite, fidelity, run_all, summarised
 from evaluators.quiet import working
-from evaluators.runtimes import Array, Arrays, runtime_of
+from evaluators.runtimes import Array, Arrays
 from evaluators.statistics import mean_interval
+from evaluators.throughput import Load
 from hwprofiles import Profile, digest_of, digest_of_file
 from hwprofiles.errors import BuildFailed, InvalidInput
 from hwprofiles.probe import usable_cores
-from search.candidate import Decision, Space
+from search.candidate import RUNTIME, Decision, Space
+from search.device_lookup import open_device
+from search.device_metrics import DEVICES, joined
+from search.devices import JobDevice
+from search.errand_link import ErrandLink
 from search.folders import cache_folder, partial_path
 from search.job import Job, validate_options
+from search.layer_tables import layer_tables
+from search.modelled import modelled_baseline
+from search.runtime_here import runtime_here, version_here
 from search.tasks import Split, Task, open_task
 from search.techniques import TECHNIQUES, Draft, Subject, Technique
+from search.union import union
 
 FORMAT = 1
 """Part of every digest of built files; raised when building changes what a candidate means."""
@@ -44,18 +54,31 @@ CALIBRATION_BATCH = 8
 
 @dataclass(frozen=True)
 class WorkOrder:
-    """A job as its processes need it: the resolved job, the folder that its paths start from, the device, and once it
-    is prepared the digest of model and data, which every process must find again."""
+    """A job as its processes need it: the resolved job, the folder that its paths start from, the device, once it is
+    prepared the digest of model and data, which every process must find again, the job's further devices, how remote
+    ones are reached, and what is known of what the devices can do (as JSON)."""
 
     spec_json: str
     folder: str
     profile: Profile
     subject: str | None = None
+    others: tuple[JobDevice, ...] = ()
+    link: ErrandLink | None = None
+    capabilities: tuple[str, ...] = ()
 
     @property
     def job(self) -> Job:
         """The job itself."""
         return Job.model_validate_json(self.spec_json)
+
+    @property
+    def devices(self) -> tuple[JobDevice, ...]:
+        """All devices of the job, the first one first."""
+        return (JobDevice(self.job.labels[0], self.profile), *self.others)
+
+    def profile_of(self, device: str | None) -> Profile:
+        """The profile of the device with this label; None stands for the first."""
+        return next((other.profile for other in self.others if other.label == device), self.profile)
 
 
 @dataclass(frozen=True)
@@ -95,8 +118,10 @@ class Workspace:
     """Task, fp32 model, techniques and data of one job in one process. Used from one thread."""
 
     def __init__(self, order: WorkOrder) -> None:
-        self.job, self.profile = order.job, order.profile
+        self.order, self.job, self.profile = order, order.job, order.profile
         self.cache = cache_folder()
+        self.answers: list[dict[str, Any]] = []
+        """What the devices answered when they were asked for the space; of several, with the ``device``."""
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(order.folder))
         self.digest = digest_of(["model", FORMAT, onnx.__version__, self.task.digest, not self.profile.simulated])
         if order.subject not in (None, self.digest):
@@ -127,15 +152,19 @@ class Workspace:
     @cached_property
     def sample(self) -> dict[str, Array]:
         """One inference's input: the first validation samples, as many as the device's batch."""
-        session = runtime_of(self.profile.runtime).open(self.baseline_path)
+        return self.sample_of(self.profile)
+
+    def sample_of(self, profile: Profile) -> dict[str, Array]:
+        """:attr:`sample` for a device's batch."""
+        session = runtime_here(self.profile).open(self.baseline_path)
         try:
-            rows = {name: values[: self.profile.batch] for name, values in self.task.inputs("validation").items()}
-            return session.batches(rows, self.profile.batch)[0]
+            rows = {name: values[: profile.batch] for name, values in self.task.inputs("validation").items()}
+            return session.batches(rows, profile.batch)[0]
         finally:
             session.close()
 
     def _calibration_batches(self, samples: int) -> list[dict[str, Array]]:
-        session = runtime_of(self.profile.runtime).open(self.baseline_path)
+        session = runtime_here(self.profile).open(self.baseline_path)
         try:
             rows = {name: values[:samples] for name, values in self.task.inputs("calibration").items()}
             return session.batches(rows, max(self.profile.batch, CALIBRATION_BATCH))
@@ -144,9 +173,10 @@ class Workspace:
 
     @cached_property
     def groups(self) -> tuple[LayerGroup, ...]:
-        """The layers that share a decision."""
+        """The layers that share a decision; their figures are for one sample, whatever the devices' batches."""
         self.model  # noqa: B018 - exported on first use
-        return layer_groups(self.model, {name: list(values.shape) for name, values in self.sample.items()})
+        sample = self.sample_of(replace(self.profile, batch=1))
+        return layer_groups(self.model, {name: list(values.shape) for name, values in sample.items()})
 
     @cached_property
     def techniques(self) -> dict[str, Technique]:
@@ -161,6 +191,8 @@ class Workspace:
             cache=self.cache,
             profile=self.profile,
             wanted=frozenset(name for name in ("size_bytes", "peak_memory_bytes") if self.job.wants(name)),
+            runtimes=tuple(sections[RUNTIME].get("choices", ())) if RUNTIME in sections else None,
+            capabilities={known.profile_digest: known for known in map(capability_from, self.order.capabilities)},
         )
         return {
             name: TECHNIQUES[name](subject, validate_options(TECHNIQUES[name].Options, sections[name], f"space.{name}"))
@@ -168,13 +200,35 @@ class Workspace:
             if name in sections
         }
 
-    def space(self, device: Device | None) -> Space:
-        """All decisions of the job, asked of the device."""
+    def space(self, *devices: Device | None) -> Space:
+        """All decisions of the job, asked of its devices; None stands for what is modelled.
+
+        A choice that some device gains by is there. What executes a candidate is decided for each device. Values that
+        one runtime does without are replaced where there is one device only: another may gain by them.
+        """
         decisions: list[Decision] = []
+        self.answers = []
         for technique in self.techniques.values():
-            decisions.extend(technique.decisions(device))
-        options = {name: technique.options.model_dump(mode="json") for name, technique in self.techniques.items()}
-        return Space(tuple(decisions), digest_of([self.digest, options, self.profile.digest]))
+            asked = []
+            for device, known in zip(devices, self.order.devices, strict=False):
+                before = len(technique.answers)
+                asked.append(technique.decisions(device))
+                named = {"device": known.label} if len(devices) > 1 else {}
+                self.answers.extend({**named, **answer} for answer in technique.answers[before:])
+            decisions.extend(union([asked[0], *map(_renamed, asked[1:], self.order.others)]))
+        replacements = [one for technique in self.techniques.values() for one in technique.replacements]
+        deciding = {RUNTIME} & {decision.technique for decision in decisions}
+        options = {
+            name: technique.options.model_dump(mode="json")
+            for name, technique in self.techniques.items()
+            if name != RUNTIME or name in deciding
+        }
+        digests = [device.profile.digest for device in self.order.devices]
+        return Space(
+            tuple(decisions),
+            digest_of([self.digest, options, digests[0] if len(digests) == 1 else digests]),
+            tuple(replacements) if len(devices) == 1 else (),
+        )
 
     def build(self, decisions: Mapping[str, str], path: Path) -> Built:
         """Writes a candidate's file; the same decisions give the same bytes."""
@@ -186,17 +240,19 @@ class Workspace:
             save_model(draft.model, path)
         return Built(path, digest_of_file(path), path.stat().st_size)
 
-    def quality(self, path: Path, split: Split, runtime: str | None = None) -> Quality:
+    def quality(self, path: Path, split: Split, runtime: str | None = None, device: str | None = None) -> Quality:
         """Quality of an exported file through ``runtime`` (None: the device's first), in the batches that the device
-        will use."""
-        scores, figures = self._scores(path, split, runtime)
+        (None: the job's first) will use."""
+        scores, figures = self._scores(path, split, runtime, device)
         summary = summarised(scores, self.task.clusters(split))
         return Quality({**figures, **summary.metrics}, summary.intervals)
 
-    def losses(self, path: Path, split: Split, runtime: str | None = None) -> dict[str, Loss]:
+    def losses(
+        self, path: Path, split: Split, runtime: str | None = None, device: str | None = None
+    ) -> dict[str, Loss]:
         """What each metric loses against the fp32 model on the same samples, with paired intervals."""
-        scores, figures = self._scores(path, split, runtime)
-        fp32_scores, fp32_figures = self._scores(self.baseline_path, split)
+        scores, figures = self._scores(path, split, runtime, device)
+        fp32_scores, fp32_figures = self._scores(self.baseline_path, split, None, device)
         clusters = self.task.clusters(split)
         finished = {name: Loss(value, fp32_figures[name], None) for name, value in figures.items()}
         sampled = {
@@ -208,38 +264,41 @@ class Workspace:
         }  # fmt: skip
         return {**finished, **sampled}
 
-    def _scores(self, path: Path, split: Split, runtime: str | None = None) -> tuple[Scores, dict[str, float]]:
+    def _scores(
+        self, path: Path, split: Split, runtime: str | None, device: str | None
+    ) -> tuple[Scores, dict[str, float]]:
         """A figure a sample for the metrics that have one, and the task's finished figures."""
-        inputs = self.task.inputs(split)
-        session = runtime_of(runtime or self.profile.runtime).open(path)
+        inputs, profile = self.task.inputs(split), self.order.profile_of(device)
+        session = runtime_here(profile, runtime).open(path)
         workers = max(1, len(usable_cores()))
 
         def predict(samples: Arrays) -> dict[str, Array]:
             if samples is inputs:
                 return outputs
-            return run_all(session, samples, batch=self.profile.batch, workers=workers)
+            return run_all(session, samples, batch=profile.batch, workers=workers)
 
         try:
-            outputs = run_all(session, inputs, batch=self.profile.batch, workers=workers)
+            outputs = run_all(session, inputs, batch=profile.batch, workers=workers)
             figures = {name: float(value) for name, value in self.task.evaluate(predict, split).items()}
         finally:
             session.close()
         check_finite((name, np.array(value)) for name, value in figures.items())
-        reference = self._reference(split, outputs if path == self.baseline_path and runtime is None else None)
+        known = outputs if path == self.baseline_path and runtime is None else None
+        reference = self._reference(split, profile, known)
         return {**fidelity(outputs, reference), **self.task.score(outputs, split)}, figures
 
-    def _reference(self, split: Split, known: dict[str, Array] | None) -> dict[str, Array]:
+    def _reference(self, split: Split, profile: Profile, known: dict[str, Array] | None) -> dict[str, Array]:
         """The fp32 model's outputs on a split, kept for all candidates."""
-        key = digest_of([self.digest, split, self.task.digest, self.profile.runtime_version, self.profile.batch])
+        key = digest_of([self.digest, split, self.task.digest, version_here(profile), profile.batch])
         path = self.cache / "references" / f"{key}.npz"
         if path.exists():
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         if known is None:
-            session = runtime_of(self.profile.runtime).open(self.baseline_path)
+            session = runtime_here(profile).open(self.baseline_path)
             try:
                 known = run_all(
-                    session, self.task.inputs(split), batch=self.profile.batch, workers=max(1, len(usable_cores()))
+                    session, self.task.inputs(split), batch=profile.batch, workers=max(1, len(usable_cores()))
                 )
             finally:
                 session.close()
@@ -254,35 +313,58 @@ class Workspace:
             return self._prepare_simulated()
         self.model  # noqa: B018 - exported on first use
         report("evaluating the fp32 model")
-        quality = self.quality(self.baseline_path, "validation")
-        device = open_device(self.profile)
+        labels = [None, *(other.label for other in self.order.others)]
+        qualities = [self.quality(self.baseline_path, "validation", None, label) for label in labels]
+        opened: list[Device] = []
         try:
-            space = self.space(device)
-            report("measuring the fp32 model against itself")
-            measured = device.measure(
-                self.baseline_path,
-                self.baseline_path,
-                self.sample,
-                protocol=Protocol(),
-                limit_s=self.job.limits.measuring_s,
-            )
-            memory = device.peak_memory_bytes(self.baseline_path, self.sample, limit_s=self.job.limits.measuring_s)
+            opened.extend(open_device(device.profile, self.order.link) for device in self.order.devices)
+            space = self.space(*opened)
+            found = [self._baseline_on(*one) for one in zip(opened, self.order.devices, qualities, strict=True)]
+            pairs = zip(opened, self.order.devices, strict=True)
+            tables = {of.label: self._layer_tables(device, of, space) for device, of in pairs}
         finally:
-            device.close()
-        metrics = {
+            for device in opened:
+                device.close()
+        names = [device.label for device in self.order.devices]
+        metrics = found[0] if len(found) == 1 else joined(names, dict(zip(names, found, strict=True)))
+        return Prepared(space, metrics, self._facts() | {"device_answers": self.answers, "layer_tables": tables})
+
+    def _baseline_on(self, device: Device, of: JobDevice, quality: Quality) -> dict[str, Any]:
+        """The fp32 model's figures on a device, from a measurement against itself."""
+        report("measuring the fp32 model against itself")
+        sample, limit_s = self.sample_of(of.profile), self.job.limits.measuring_s
+        measured = device.measure(self.baseline_path, self.baseline_path, sample, protocol=Protocol(), limit_s=limit_s)
+        return {
             **quality.metrics,
             **measured.metrics(),
             "size_bytes": self.baseline_path.stat().st_size,
-            "peak_memory_bytes": memory,
+            "peak_memory_bytes": device.peak_memory_bytes(self.baseline_path, sample, limit_s=limit_s),
+            **(starts.metrics() if (starts := device.starts(self.baseline_path, sample, limit_s=limit_s)) else {}),
+            **self._throughput_on(device, sample),
             "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
         }
-        answers = [answer for technique in self.techniques.values() for answer in technique.answers]
-        return Prepared(space, metrics, self._facts() | {"device_answers": answers})
+
+    def _throughput_on(self, device: Device, sample: Arrays) -> dict[str, Any]:
+        """The fp32 model's throughput, where the job asks for it and the device can be asked."""
+        if not self.job.wants("throughput"):
+            return {}
+        found = device.throughput(
+            self.baseline_path, self.baseline_path, sample, load=Load(), limit_s=self.job.limits.measuring_s
+        )
+        return {} if found is None else found.metrics()
+
+    def _layer_tables(self, device: Device, of: JobDevice, space: Space) -> list[dict[str, Any]]:
+        """What each layer takes on a device, to predict candidates by."""
+        runtime = RUNTIME if of == self.order.devices[0] else f"{RUNTIME}@{of.label}"
+        draft, sample = Draft(self.model, self.groups), self.sample_of(of.profile)
+        return layer_tables(
+            device, space, self.techniques, draft, sample, subject=self.digest, cache=self.cache, runtime=runtime
+        )
 
     def _prepare_simulated(self) -> Prepared:
         space = self.space(None)
-        metrics = modelled_metrics(self.groups, space.baseline().decisions, space.baseline().digest)
-        metrics["speedup"] = {"ratio": 1.0, "ci95": [1.0, 1.0]}
+        baseline = space.baseline()
+        metrics = modelled_baseline(self.order.devices, self.groups, baseline.decisions, baseline.digest)
         return Prepared(space, metrics, self._facts())
 
     def _facts(self) -> dict[str, Any]:
@@ -293,6 +375,16 @@ class Workspace:
             "groups": [asdict(group) for group in self.groups],
             "shared_split": self.task.shared_split,
         }
+
+
+def _renamed(decisions: list[Decision], device: JobDevice) -> list[Decision]:
+    """A further device's decisions: what executes a candidate there is one of its own."""
+    return [replace(one, name=f"{RUNTIME}@{device.label}") if one.name == RUNTIME else one for one in decisions]
+
+
+def capability_from(text: str) -> Capability:
+    """A device's capability as a work order carries it."""
+    return Capability.from_dict(json.loads(text))
 
 
 @lru_cache(maxsize=1)
@@ -308,13 +400,17 @@ def prepare(order: WorkOrder) -> Prepared:
     found = _workspace(order).prepare()
     for objective in order.job.parsed_objectives:
         if objective.gain(found.metrics) is None:
-            known = ", ".join(name for name in found.metrics if name != "intervals")
+            known = _names(found.metrics)
             raise InvalidInput(f"objectives: the task has no metric {objective.metric!r}", f"known: {known}")
     for constraint in order.job.parsed_constraints:
         if constraint.violation(found.metrics, found.metrics) == float("inf"):
-            known = ", ".join(name for name in found.metrics if name != "intervals")
+            known = _names(found.metrics)
             raise InvalidInput(f"constraints: the task has no metric {constraint.metric!r}", f"known: {known}")
     return found
+
+
+def _names(metrics: Mapping[str, Any]) -> str:
+    return ", ".join(name for name in metrics if name.partition("@")[0] not in ("intervals", DEVICES))
 
 
 def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
@@ -322,22 +418,26 @@ def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
     return _workspace(order).build(decisions, path)
 
 
-def quality(order: WorkOrder, path: Path, split: Split, runtime: str | None = None) -> Quality:
+def quality(
+    order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
+) -> Quality:
     """See :meth:`Workspace.quality`; a metric that is not a number is a failure of the candidate."""
-    found = _workspace(order).quality(path, split, runtime)
+    found = _workspace(order).quality(path, split, runtime, device)
     if not found.metrics:
         raise BuildFailed("the task gives no metric for this model")
     return found
 
 
-def losses(order: WorkOrder, path: Path, split: Split, runtime: str | None = None) -> dict[str, Loss]:
+def losses(
+    order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
+) -> dict[str, Loss]:
     """See :meth:`Workspace.losses`."""
-    return _workspace(order).losses(path, split, runtime)
+    return _workspace(order).losses(path, split, runtime, device)
 
 
-def sample(order: WorkOrder) -> dict[str, Array]:
-    """See :attr:`Workspace.sample`."""
-    return _workspace(order).sample
+def sample(order: WorkOrder, device: str | None = None) -> dict[str, Array]:
+    """See :meth:`Workspace.sample_of`."""
+    return _workspace(order).sample_of(order.profile_of(device))
 
 
 def calibration_digest(order: WorkOrder) -> str:

@@ -26,26 +26,30 @@ PACKAGES = (hwprofiles, evaluators, search, dashboards)
 SURFACES = {
     "hwprofiles": {"DEVICES", "Precision", "Profile", "digest_of", "digest_of_file", "find_device"},
     "evaluators.runtimes": {
-        "RUNTIMES", "Array", "Arrays", "NullRuntime", "OnnxRuntime", "Runtime", "Session", "TensorSpec",
-        "runtime_of",
+        "RUNTIMES", "Array", "Arrays", "NullRuntime", "OnnxRuntime", "OpenVino", "Runtime", "Session",
+        "TensorRtRuntime", "TensorSpec", "TrtexecRuntime", "built_twice", "runtime_of",
     },
+    "evaluators.health": {"VERDICTS", "Counters", "GpuCounters", "Health", "History", "Tolerance", "Watch"},
     "evaluators.quantize": {"Quantizer", "Scheme", "activation_tensors"},
     "search.tasks": {
         "TASKS", "BuiltInTask", "Digits", "OnnxTask", "Predict", "Split", "Task", "TorchTask", "check_task",
         "open_task",
     },
     "search.techniques": {"TECHNIQUES", "Draft", "Subject", "Technique", "TechniqueOptions"},
-    "search.strategies": {"STRATEGIES", "Nsga2", "RandomSearch", "Result", "Strategy", "StrategyOptions"},
+    "search.strategies": {
+        "STRATEGIES", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Strategy", "StrategyOptions",
+    },
     "search.store": {
-        "JobBusy", "JobRow", "Json", "Lease", "StaleLease", "Store", "TrialRow", "this_process", "upgrade",
+        "JobBusy", "JobRow", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists", "digests_of",
+        "this_process", "upgrade",
     },
 }  # fmt: skip
 
 REGISTRIES = {
-    "hwprofiles.DEVICES": ["local-cpu", "dry-run"],
-    "evaluators.runtimes.RUNTIMES": ["onnxruntime", "null"],
+    "hwprofiles.DEVICES": ["local-cpu", "local-gpu", "dry-run"],
+    "evaluators.runtimes.RUNTIMES": ["onnxruntime", "openvino", "tensorrt", "trtexec", "null"],
     "search.tasks.TASKS": ["digits", "onnx"],
-    "search.techniques.TECHNIQUES": ["graph", "precision"],
+    "search.techniques.TECHNIQUES": ["runtime", "graph", "precision"],
     "search.strategies.STRATEGIES": ["nsga2", "random"],
 }
 
@@ -96,6 +100,12 @@ def test_evaluators_load_without_what_a_search_needs() -> None:
     loaded = loaded_by(f"import {', '.join(names)}")
     assert not loaded & LARGE
     assert not loaded & {"search", "dashboards"}
+
+
+def test_an_agent_loads_only_what_its_machine_has() -> None:
+    loaded = loaded_by("import evaluators.agent.agent, evaluators.agent.command")
+    assert not loaded & {*LARGE, "onnx", "onnxruntime", "openvino", "tensorrt", "search", "dashboards"}
+    assert not loaded_by("import evaluators.agent.command") & {"numpy", "httpx"}
 
 
 def test_hardware_profiles_load_nothing_of_ours() -> None:

@@ -11,12 +11,23 @@ from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotFound, Paretun
 _STATUS: dict[type[ParetuneError], int] = {InvalidInput: 400, NotFound: 404, DeviceUnavailable: 409, StorageError: 503}
 _TITLES = {
     400: "Invalid input",
+    401: "Not allowed",
+    403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
-    409: "Device unavailable",
+    409: "Conflict",
+    413: "Too large",
     422: "Invalid input",
     503: "Storage unavailable",
 }
+
+
+class RequestRefused(ParetuneError):
+    """A request that is turned away with an HTTP status of its own."""
+
+    def __init__(self, status: int, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.status = status
 
 
 def problem_status(error: ParetuneError) -> int:

@@ -10,6 +10,8 @@ from starlette.concurrency import run_in_threadpool
 
 from dashboards import documents
 from dashboards.api.events import job_events
+from dashboards.capability import capability_document
+from dashboards.prediction import layers_document
 from search.store import Store
 
 Json = dict[str, Any]
@@ -33,12 +35,20 @@ def api_router(store: Store) -> APIRouter:
         return documents.front_document(store, job, device)
 
     @router.get("/jobs/{job}/trials", summary="Every candidate of a job with its objectives")
-    def trials(job: str) -> Json:
-        return documents.trials_document(store, job)
+    def trials(job: str, device: str | None = None) -> Json:
+        return documents.trials_document(store, job, device)
+
+    @router.get("/jobs/{job}/layers", summary="What each layer of a job's model takes on its devices")
+    def layers(job: str) -> Json:
+        return layers_document(store, job)
 
     @router.get("/candidates/{candidate}", summary="All that is known of one candidate")
     def candidate(candidate: str) -> Json:
         return documents.candidate_document(store, candidate)
+
+    @router.get("/devices/{device}/capability", summary="What a device can do, as it answered when it was probed")
+    def device_capability(device: str) -> Json:
+        return capability_document(store, device)
 
     @router.get("/jobs/{job}/events", summary="Server-sent events while a job runs", response_class=StreamingResponse)
     async def events(job: str, request: Request) -> StreamingResponse:

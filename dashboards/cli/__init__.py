@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dashboards.cli import devices, jobs, profiling, results, service
+from dashboards.cli import agents, capability, devices, jobs, profiling, results, service
 from dashboards.console import print_error
 from hwprofiles.errors import ParetuneError
 
@@ -29,11 +29,19 @@ app.add_typer(db_app, name="db")
 # In the order in which --help lists them.
 for command in (
     jobs.run, jobs.resume, jobs.jobs, jobs.status, results.front, results.show, results.export, profiling.profile,
-    service.serve, service.schema,
+    service.serve, agents.agent, service.schema,
 ):  # fmt: skip
     app.command()(command)
 devices_app.command("list")(devices.devices_list)
 devices_app.command("show")(devices.devices_show)
+devices_app.command("probe")(devices.devices_probe)
+devices_app.command("add")(devices.devices_add)
+devices_app.command("remove")(devices.devices_remove)
+devices_app.command("check")(devices.devices_check)
+devices_app.command("capability")(capability.devices_capability)
+devices_app.command("token")(agents.devices_token)
+devices_app.command("revoke")(agents.devices_revoke)
+devices_app.command("agents")(agents.devices_agents)
 db_app.command("upgrade")(service.db_upgrade)
 
 

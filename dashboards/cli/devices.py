@@ -2,51 +2,134 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from dashboards.cli.options import AsFormat, Format, print_fields, print_json
-from dashboards.console import print_rows
+from dashboards import devices
+from dashboards.cli.options import AsFormat, Db, Format, open_store, print_fields, print_json
+from dashboards.console import ProgressBar, err, out, print_rows
 from dashboards.documents import Json
-from hwprofiles import DEVICES, find_device
-from hwprofiles.errors import NotFound, ParetuneError
+from hwprofiles import find_device
+from hwprofiles.described import add_description, remove_description
+from hwprofiles.description import NAME
+from hwprofiles.errors import DeviceUnavailable, InvalidInput, StorageError
+from hwprofiles.registry import DEVICES
+
+DeviceName = Annotated[str, typer.Argument(help="The device's name.", show_default=False)]
 
 
 def devices_list(format: AsFormat = Format.TABLE) -> None:
-    """List the devices."""
-    rows = [_device_row(name) for name in DEVICES]
+    """List the devices, which of them are modelled, and why one is not available."""
+    document = devices.devices_document()
     if format is Format.JSON:
-        print_json({"devices": rows})
+        print_json(document)
         return
-    columns = {
-        "device": "device",
-        "available": "available",
-        "runtime": "runtime",
-        "processor": "processor",
-        "cores": "cores",
-        "reason": "",
-    }
-    print_rows("", rows, columns, "")
+    columns = {name: name for name in ("device", "origin", "figures", "available", "what")}
+    print_rows("", [_row(device) for device in document["devices"]], columns, "")
 
 
-def _device_row(name: str) -> Json:
-    try:
-        found = find_device(name)
-    except ParetuneError as error:
-        return {"device": name, "available": False, "reason": f"{error.message}; {error.hint}"}
-    return {**found.to_dict(), "profile_digest": found.digest, "available": True}
+def _row(device: Json) -> Json:
+    if not device["available"]:
+        return {**device, "available": "no", "what": device["reason"]}
+    runtimes = (f"{name} {version}" for name, version in device["runtimes"])
+    what = ", ".join((device["title"] or device["processor"], *runtimes))
+    return {
+        **device, "available": "yes", "figures": "modelled" if device["simulated"] else "measured", "what": what
+    }  # fmt: skip
 
 
-def devices_show(
-    device: Annotated[str, typer.Argument(help="The device's name.", show_default=False)],
+def devices_show(device: DeviceName, format: AsFormat = Format.TABLE) -> None:
+    """What a device is."""
+    document = devices.device_document(device)
+    if format is Format.JSON:
+        print_json(document)
+        return
+    if document.get("simulated"):
+        out.print("modelled, not measured")
+    print_fields(devices.flattened(document))
+
+
+def devices_probe(
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Also measure its peaks, and describe it in this TOML file.", show_default=False),
+    ] = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
-    """What a device is."""
-    if device not in DEVICES:
-        raise NotFound(f"there is no device {device!r}", f"known devices: {', '.join(DEVICES)}")
-    row = _device_row(device)
+    """What this machine is: processor, caches, memory, GPUs, runtimes."""
+    if output is not None:
+        _check_output(output)
+    document = devices.probe_document()
     if format is Format.JSON:
-        print_json(row)
+        print_json(document)
     else:
-        print_fields({key: ", ".join(map(str, v)) if isinstance(v, list) else v for key, v in row.items()})
+        print_fields(devices.flattened(document))
+    if output is not None:
+        _describe_here(output)
+        err.print(f"wrote {output}; on another machine: paretune devices add {output.name}", soft_wrap=True)
+
+
+def _check_output(output: Path) -> None:
+    """Before anything is measured: the file's name becomes the device's."""
+    if output.suffix != ".toml" or not NAME.fullmatch(output.stem):
+        raise InvalidInput(
+            f"--output: {output.name!r} does not name a device", "name it like my-laptop.toml, in lower case"
+        )
+    if not output.resolve().parent.is_dir():
+        raise InvalidInput(f"--output: folder {output.parent} does not exist", "make it first")
+
+
+def _describe_here(output: Path) -> None:
+    from evaluators.describe import describe
+    from hwprofiles.probe import usable_cores
+
+    with ProgressBar() as progress:
+        found = describe(output.stem, find_device("local-cpu", len(usable_cores())), say=progress.say)
+    try:
+        output.write_text(found.to_toml())
+    except OSError as error:
+        raise StorageError(f"file {output} cannot be written: {error.strerror}", "name another with --output") from None
+
+
+def devices_add(
+    file: Annotated[Path, typer.Argument(help="A TOML file that describes the device.", show_default=False)],
+) -> None:
+    """Add a described device, to be modelled."""
+    found, replaced = add_description(file, frozenset(DEVICES))
+    out.print(f"{'replaced' if replaced else 'added'} {found.name}: {found.title}", soft_wrap=True)
+
+
+def devices_remove(device: DeviceName) -> None:
+    """Remove a device that was added."""
+    remove_description(device, frozenset(DEVICES))
+    out.print(f"removed {device}")
+
+
+def devices_check(device: DeviceName, db: Db = None, format: AsFormat = Format.TABLE) -> None:
+    """Check a device: whether it is what it was, and can be trusted to measure; exits 5 when a check fails."""
+    document = _checked(device, db)
+    if format is Format.JSON:
+        print_json(document)
+    else:
+        print_rows("", document["checks"], {"name": "check", "state": "state", "finding": "finding"}, "")
+    failed = [check["name"] for check in document["checks"] if check["state"] == "failed"]
+    if failed:
+        raise DeviceUnavailable(f"device {device!r}: failed: {', '.join(failed)}", "the findings say what is wrong")
+
+
+def _checked(device: str, db: str | None) -> Json:
+    from evaluators.check import Check, check_device
+
+    devices.known_origin(device)
+    with open_store(db) as store:
+        registered = dict(store.devices()).get(device)
+    size: dict[str, Any] = {} if registered is None else {"threads": registered.threads, "batch": registered.batch}
+    try:
+        profile = find_device(device, **size)
+    except (DeviceUnavailable, InvalidInput) as error:
+        lacking = Check("available", "failed", f"{error.message}; {error.hint}")
+        return devices.check_document(device, None, (lacking,))
+    with ProgressBar() as progress:
+        return devices.check_document(device, profile, check_device(profile, registered, say=progress.say))

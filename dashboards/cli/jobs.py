@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +21,8 @@ from dashboards.cli.options import (
     report_front,
 )
 from dashboards.console import ProgressBar, err, print_rows
+from search.device_lookup import agents_at
+from search.folders import default_database
 from search.job import Job, load_job, parse_job
 from search.states import JobState
 from search.store import Store
@@ -37,7 +40,8 @@ def run(
     """Run a search job here, and print its front."""
     from search.controller import submit
 
-    spec = _overridden(load_job(job), job.parent, trials=trials, minutes=minutes, seed=seed, device=device)
+    with agents_at(db or default_database()):
+        spec = _overridden(load_job(job), job.parent, trials=trials, minutes=minutes, seed=seed, device=device)
     with open_store(db) as store:
         job_id = submit(store, spec, job.parent)
         err.print(f"job {job_id} ({spec.name}); another terminal can watch it with: paretune serve", soft_wrap=True)
@@ -76,8 +80,16 @@ def _overridden(
     if seed is not None:
         data["seed"] = seed
     if device is not None:
-        data["devices"][0]["name"] = device
+        data["devices"] = _only(data["devices"], job.labels, device)
     return parse_job(data, folder=folder)
+
+
+def _only(devices: list[dict[str, Any]], labels: Sequence[str], name: str) -> list[dict[str, Any]]:
+    """The devices of that label or name; where there are none, each becomes one of that name, and those that are alike
+    then are one."""
+    kept = [one for one, label in zip(devices, labels, strict=True) if name in (label, one["name"])]
+    renamed = kept or [one | {"name": name} for one in devices]
+    return [one for number, one in enumerate(renamed) if one not in renamed[:number]]
 
 
 def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
@@ -88,7 +100,8 @@ def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
         print_json(document)
         return
     columns = {"job_id": "job", "name": "name", "state": "state", "device": "device", "created_at": "created"}
-    print_rows("", document["jobs"], columns, "no jobs yet; start one with: paretune run examples/digits.yaml")
+    rows = [job | {"device": ", ".join(documents.device_names(job))} for job in document["jobs"]]
+    print_rows("", rows, columns, "no jobs yet; start one with: paretune run examples/digits.yaml")
 
 
 def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated, Any
@@ -66,31 +66,41 @@ def print_fields(fields: Json) -> None:
     print_rows("", [{"k": k, "v": v} for k, v in fields.items() if v is not None], {"k": "", "v": ""}, "")
 
 
-def report_front(store: Store, job: str, format: FrontFormat) -> None:
-    """A job's front in the format asked for."""
-    document = documents.front_document(store, job)
+def report_front(store: Store, job: str, format: FrontFormat, device: str | None = None) -> None:
+    """A job's front in the format asked for: of one device, or of all."""
+    document = documents.front_document(store, job, device)
+    fronts = document.get("fronts", {document["device"]: document})
     if format is FrontFormat.JSON:
         print_json(document)
     elif format is FrontFormat.CSV:
-        _print_csv(document)
+        _print_csv(fronts)
     else:
-        print_front(document, store.job(job).space)
-        best = document["best_compromise"]
-        if best and not document["simulated"]:
-            out.print(f"best compromise: {best}; export it with: paretune export {best} -o DIR", soft_wrap=True)
+        space = store.job(job).space
+        named = device is not None or len(fronts) > 1
+        for label, one in fronts.items():
+            print_front(document | one, space)
+            best = one["best_compromise"]
+            if best and not document["simulated"]:
+                there = f" --device {label}" if named else ""
+                out.print(
+                    f"best compromise: {best}; export it with: paretune export {best} -o DIR{there}", soft_wrap=True
+                )
+        if "joint" in document:
+            print_front(document | {"device": "all devices together"} | document["joint"], space)
 
 
-def _print_csv(document: Json) -> None:
-    metrics = sorted(
-        {name for m in document["front"] for name in m["metrics"] if metric_value(m["metrics"], name) is not None}
-    )
-    names = sorted({name for member in document["front"] for name in member["decisions"]})
+def _print_csv(fronts: Mapping[str, Json]) -> None:
+    rows = [(label, member) for label, front in fronts.items() for member in front["front"]]
+    metrics = sorted({name for _, m in rows for name in m["metrics"] if metric_value(m["metrics"], name) is not None})
+    names = sorted({name for _, member in rows for name in member["decisions"]})
+    several = len(fronts) > 1
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["candidate_id", "trial", "state", *metrics, *names])
-    for member in document["front"]:
+    writer.writerow([*(["device"] if several else []), "candidate_id", "trial", "state", *metrics, *names])
+    for label, member in rows:
         figures = [metric_value(member["metrics"], name) for name in metrics]
         writer.writerow(
             [
+                *([label] if several else []),
                 member["candidate_id"],
                 member["trial"],
                 member["state"],

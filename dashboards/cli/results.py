@@ -21,6 +21,7 @@ from dashboards.cli.options import (
     report_front,
 )
 from dashboards.console import ProgressBar, err, out
+from dashboards.health import health_fields, in_words
 from dashboards.web.formats import figure, metric_title
 from hwprofiles.errors import InvalidInput, ParetuneError
 from search.objectives import metric_value
@@ -41,8 +42,8 @@ def front(
     """Print a job's Pareto front."""
     with open_store(db) as store:
         document = documents.front_document(store, job, device)
-        points = documents.trials_document(store, job)
         if html or png:
+            points = documents.trials_document(store, job, device)
             from dashboards.web.picture import save_html, save_png
 
             if html:
@@ -51,7 +52,7 @@ def front(
             if png:
                 save_png(document, points, png)
                 err.print(f"wrote {png}")
-        report_front(store, job, format)
+        report_front(store, job, format, device)
 
 
 def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
@@ -61,11 +62,17 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
     if format is Format.JSON:
         print_json(document)
         return
-    print_fields({key: value for key, value in document.items() if not isinstance(value, dict | list)})
-    metrics = document["metrics"]
     print_fields(
-        {metric_title(n): figure(metric_value(metrics, n), n) for n in metrics if metric_value(metrics, n) is not None}
+        {key: value for key, value in document.items() if not isinstance(value, dict | list) and key != "health"}
     )
+    if document["health"] is not None:
+        print_fields(health_fields(document["health"]))
+    metrics = document["metrics"]
+    print_fields({metric_title(n): figure(metric_value(metrics, n), n) for n in documents.metric_names(metrics)})
+    for label, standing in document.get("devices", {}).items():
+        place = "on the front" if standing["on_front"] else standing["state"]
+        why = f": {standing['reason']}" if standing["reason"] else ""
+        out.print(f"{label}: {place}{why}", soft_wrap=True)
     print_fields(document["decisions"])
 
 
@@ -96,6 +103,8 @@ def export(
             f"speed-up {latency['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}], "
             f"p50 {latency['latency_ms']['p50']:.3f} ms"
         )
+        if receipt["health"] is not None:
+            out.print(f"measured on a machine that was {in_words(receipt['health'])}", soft_wrap=True)
         for name, loss in receipt["quality"]["test"].items():
             out.print(
                 f"{metric_title(name)} on the test split: {figure(loss['value'], name)} "

@@ -13,6 +13,10 @@ _TITLES = {
     "latency_ms": "Latency",
     "size_bytes": "Size",
     "peak_memory_bytes": "Peak memory",
+    "cold_start_ms": "Cold start",
+    "warm_start_ms": "Warm start",
+    "throughput": "Throughput over fp32",
+    "energy_mj": "Energy of an inference",
 }
 _SHORT_TITLES = {"cosine": "Cosine", "top1_agreement": "Top-1 agreement", "speedup": "Speed-up"}
 
@@ -47,10 +51,12 @@ def figure(value: float | None, metric: str) -> str:
     if value is None:
         return "–"
     base = metric.partition("@")[0].partition(".")[0]
-    if base == "speedup":
+    if base == "speedup" or metric.partition("@")[0] in ("throughput", "throughput.ratio"):
         return f"{value:.2f}×"
     if base.endswith("_ms"):
         return f"{_three_digits(value)} ms"
+    if base.endswith("_mj"):
+        return f"{_three_digits(value)} mJ"
     if base.endswith("_bytes"):
         return byte_size(value)
     if base == "cosine":

@@ -7,7 +7,7 @@ import ipaddress
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboards.api import problem_response
+from dashboards.api import AGENT_PATHS, problem_response
 
 POLICY = "; ".join(
     (
@@ -21,6 +21,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+_TUNNEL = "reach the pages through: ssh -L 8700:127.0.0.1:8700 HOST"
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -31,9 +32,10 @@ _HEADERS = {
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer, and turns away requests for any host but the loopback.
+    """Adds the headers to every answer, and turns away what is not this machine's: requests for any host but the
+    loopback, and from any other machine. Only agents may come from elsewhere, since they alone say who they are.
 
-    The latter since a page elsewhere may let its own name point to this machine, to read what is served here.
+    The host matters since a page elsewhere may let its own name point to this machine, to read what is served here.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -53,11 +55,14 @@ class SecurityHeaders:
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)
 
-        if is_loopback(Headers(scope=scope).get("host", "")):
-            await self.app(scope, receive, send_with_headers)
-        else:
-            answer = problem_response(400, "the host of the request is not this machine", "use http://127.0.0.1")
-            await answer(scope, receive, send_with_headers)
+        answer: ASGIApp = self.app
+        if not scope["path"].startswith(AGENT_PATHS):
+            peer = scope.get("client")
+            if not is_loopback(Headers(scope=scope).get("host", "")):
+                answer = problem_response(400, "the host of the request is not this machine", "use http://127.0.0.1")
+            elif peer is not None and not _is_loopback_address(peer[0]):
+                answer = problem_response(403, "only agents are answered from elsewhere", _TUNNEL)
+        await answer(scope, receive, send_with_headers)
 
 
 def is_loopback(host: str) -> bool:
@@ -67,9 +72,11 @@ def is_loopback(host: str) -> bool:
     (True, True, False)
     """
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if name == "localhost":
-        return True
+    return name == "localhost" or _is_loopback_address(name)
+
+
+def _is_loopback_address(address: str) -> bool:
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.web.plot import INK, PAGE, draw, one_line
-from dashboards.web.rendering import ECHARTS, chart_context, render, tables_context, vendored
+from dashboards.web.rendering import ECHARTS, render, vendored, views_context
 from hwprofiles.errors import StorageError
 
 Json = Mapping[str, Any]
@@ -35,8 +35,8 @@ def save_html(document: Json, trials: Json, path: Path) -> None:
     scripts = [_script(path) for path in _SCRIPTS] if with_chart else []
     page = render(
         "saved.html",
-        **chart_context(dict(trials)),
-        **tables_context(dict(document), dict(trials)),
+        front=document,
+        **views_context(dict(document), dict(trials)),
         linked=False,
         vendored=with_chart,
         policy=_policy(style, scripts),

@@ -7,7 +7,8 @@ from typing import Any
 
 import jinja2
 
-from dashboards.documents import baseline_value
+from dashboards.documents import baseline_value, device_names, metric_names
+from dashboards.health import in_words
 from dashboards.web import formats
 from search.objectives import metric_interval, metric_value
 from search.states import TrialState
@@ -33,12 +34,15 @@ _environment.filters |= {
     "figure": formats.figure,
     "interval": formats.interval,
     "duration": formats.duration,
+    "health_in_words": in_words,
     "moment": formats.moment,
     "metric_title": formats.metric_title,
     "short_title": formats.short_title,
 }
 _environment.globals |= {
     "baseline_value": baseline_value,
+    "device_names": device_names,
+    "metric_names": metric_names,
     "metric_value": metric_value,
     "metric_interval": metric_interval,
 }
@@ -60,6 +64,30 @@ def chart_context(trials: Json) -> Json:
         "objectives": trials["objectives"],
         "titles": {o["metric"]: formats.metric_title(o["metric"]) for o in trials["objectives"]},
     }
+
+
+def views_context(front: Json, trials: Json) -> Json:
+    """The charts and tables of a job's devices, each with what tells it apart on the page, and the joint table's front
+    where there are several; from a front document and its trials document."""
+    if "fronts" not in front:
+        view = {"prefix": "", "place": "", **chart_context(trials), **tables_context(front, trials)}
+        return {"views": [view], "joint": None}
+    views = []
+    fronts_of: dict[str, list[str]] = {row["candidate_id"]: [] for row in front["joint"]["front"]}
+    for number, (label, own) in enumerate(front["fronts"].items(), 1):
+        seen = seen_on(trials, label)
+        views.append(
+            {"prefix": f"d{number}-", "place": label, **chart_context(seen), **tables_context(front | own, seen)}
+        )
+        for row in own["front"]:
+            fronts_of.setdefault(row["candidate_id"], []).append(label)
+    return {"views": views, "joint": front["joint"] | {"fronts_of": fronts_of}}
+
+
+def seen_on(trials: Json, device: str) -> Json:
+    """The trials document of several devices as that of one; static/chart.js does the same."""
+    rows = [row | row["devices"][device] for row in trials["trials"]]
+    return {**trials, **trials["devices"][device], "device": device, "trials": rows}
 
 
 def tables_context(front: Json, trials: Json) -> Json:

@@ -10,7 +10,10 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from dashboards import documents
-from dashboards.web.rendering import chart_context, render, tables_context, vendored
+from dashboards.capability import capability_document
+from dashboards.prediction import layers_document
+from dashboards.web.heat import capability_context
+from dashboards.web.rendering import render, vendored, views_context
 from search.store import Store
 
 STATIC = Path(__file__).parent / "static"
@@ -30,7 +33,9 @@ def mount_pages(app: FastAPI, store: Store) -> None:
 
     @router.get("/jobs/{job}")
     def job(job: str) -> str:
-        return render("job.html", vendored=vendored(), **_job_context(store, job))
+        context = _job_context(store, job)
+        layers = layers_document(store, context["job"]["job_id"])
+        return render("job.html", vendored=vendored(), layers=layers, **context)
 
     @router.get("/live/jobs/{job}")
     def live_job(job: str) -> str:
@@ -39,6 +44,10 @@ def mount_pages(app: FastAPI, store: Store) -> None:
     @router.get("/candidates/{candidate}")
     def candidate(candidate: str) -> str:
         return render("candidate.html", candidate=documents.candidate_document(store, candidate))
+
+    @router.get("/devices/{device}")
+    def device(device: str) -> str:
+        return render("device.html", vendored=vendored(), **capability_context(capability_document(store, device)))
 
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -56,6 +65,5 @@ def _job_context(store: Store, job: str) -> dict[str, Any]:
         "job": report.job_document(),
         "ended": documents.ended(report.job.state),
         "linked": True,
-        **chart_context(trials),
-        **tables_context(front, trials),
+        **views_context(front, trials),
     }

@@ -3,9 +3,18 @@
 from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec
 from evaluators.runtimes.null import NullRuntime
 from evaluators.runtimes.onnxruntime import OnnxRuntime
+from evaluators.runtimes.openvino import OpenVino
+from evaluators.runtimes.tensorrt import TensorRtRuntime, built_twice
+from evaluators.runtimes.trtexec import TrtexecRuntime
 from hwprofiles.errors import InvalidInput
 
-RUNTIMES: dict[str, type[Runtime]] = {"onnxruntime": OnnxRuntime, "null": NullRuntime}
+RUNTIMES: dict[str, type[Runtime]] = {
+    "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
+    "tensorrt": TensorRtRuntime,
+    "trtexec": TrtexecRuntime,
+    "null": NullRuntime,
+}
 
 
 def runtime_of(spec: str) -> Runtime:
@@ -26,8 +35,12 @@ __all__ = [
     "Arrays",
     "NullRuntime",
     "OnnxRuntime",
+    "OpenVino",
     "Runtime",
     "Session",
+    "TensorRtRuntime",
     "TensorSpec",
+    "TrtexecRuntime",
+    "built_twice",
     "runtime_of",
 ]

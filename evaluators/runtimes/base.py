@@ -115,19 +115,31 @@ class Runtime(ABC):
     """Opens exported files, in the way that ``hint`` asks for. Holds no state between calls, safe in several threads
     and processes.
 
-    ``hints`` are the ways that it knows, the first its own default: precisions that it computes in, providers.
+    ``hints`` are the ways that it knows, the first its own default, which no hint means too: precisions that it
+    computes in, providers.
     """
 
     name: ClassVar[str]
     hints: ClassVar[tuple[str, ...]] = ("",)
 
     def __init__(self, hint: str = "") -> None:
+        hint = hint or self.hints[0]
         if hint not in self.hints:
             raise InvalidInput(
                 f"runtime {self.name!r} has no hint {hint!r}",
                 f"known: {', '.join(h for h in self.hints if h) or 'none'}",
             )
         self.hint = hint
+
+    @property
+    def family(self) -> str:
+        """Names the kernels behind name and hint: the graph that one of a family runs best, its others run best too."""
+        return f"{self.name}:{self.hint}" if self.hint else self.name
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it executes on a GPU rather than on the processor."""
+        return False
 
     @abstractmethod
     def version(self) -> str:
@@ -137,6 +149,10 @@ class Runtime(ABC):
     def open(self, model: Path, *, threads: int = 1) -> Session:
         """Opens a file. Raises :class:`UnsupportedOp` for an operator that is not executed here, :class:`BuildFailed`
         for a file that cannot be loaded."""
+
+    def check_placement(self, model: Path, *, threads: int = 1) -> None:
+        """Raises :class:`UnsupportedOp` that names the nodes of a file which this runtime would leave to another
+        processor or provider than the one that it stands for. A runtime that has but one leaves nothing."""
 
     def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
         """The nodes that one inference executes, in order; empty where a runtime does not say.

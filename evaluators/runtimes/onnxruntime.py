@@ -1,4 +1,4 @@
-"""ONNX Runtime's CPU provider."""
+"""ONNX Runtime on the processor, or on an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -10,15 +10,33 @@ import numpy as np
 
 from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec, TimedNode
 from evaluators.runtimes.onnxruntime_nodes import timed_nodes
+from evaluators.runtimes.onnxruntime_providers import (
+    PROVIDERS,
+    check_all_on,
+    check_available,
+    check_providers,
+    providers_of,
+)
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, UnsupportedOp
-
-_PROVIDER = "CPUExecutionProvider"
 
 
 class OnnxRuntime(Runtime):
-    """Every graph optimisation on, threads as asked, nothing but the CPU provider."""
+    """Every graph optimisation on, threads as asked, and nothing but the provider that the hint names: without one the
+    processor's, else ``cuda`` (``cuda-tf32`` rounds float products to 10 bits of mantissa) or ``tensorrt``."""
 
     name = "onnxruntime"
+    hints = tuple(PROVIDERS)
+
+    @property
+    def family(self) -> str:
+        """See :attr:`Runtime.family`."""
+        provider = self.hint.partition("-")[0]
+        return f"{self.name}:{provider}" if provider else self.name
+
+    @property
+    def on_gpu(self) -> bool:
+        """See :attr:`Runtime.on_gpu`."""
+        return bool(self.hint)
 
     def version(self) -> str:
         """The installed package's version."""
@@ -28,28 +46,39 @@ class OnnxRuntime(Runtime):
         """See :meth:`Runtime.open`."""
         return _OrtSession(self._session(model, threads))
 
+    def check_placement(self, model: Path, *, threads: int = 1) -> None:
+        """See :meth:`Runtime.check_placement`."""
+        session = self._session(model, threads, record=True)
+        inputs = [_spec(value) for value in session.get_inputs()]
+        check_all_on(
+            self.hint, session, model.name, inputs, lambda feed: self.timed_nodes(model, feed, threads=threads, runs=0)
+        )
+
     def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
         """See :meth:`Runtime.timed_nodes`."""
         return timed_nodes(lambda prefix: self._session(model, threads, prefix), feed, runs)
 
-    def _session(self, model: Path, threads: int, profile: Path | None = None) -> Any:
-        """ONNX Runtime's own session, which writes what it executed under ``profile`` where that is given."""
+    def _session(self, model: Path, threads: int, profile: Path | None = None, *, record: bool = False) -> Any:
+        """ONNX Runtime's own session, which writes what it executed under ``profile`` where that is given, and with
+        ``record`` remembers which provider each node was assigned to."""
         ort = _module()
+        check_available(ort, self.hint)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         # Two sessions are measured in turn: the idle one's workers must not spin on the measured cores.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if record:
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)
         try:
-            session = ort.InferenceSession(str(model), options, providers=[_PROVIDER])
+            session = ort.InferenceSession(str(model), options, providers=providers_of(self.hint, model))
         except _errors() as error:
             raise _explained(error, model) from None
-        if session.get_providers() != [_PROVIDER]:
-            raise UnsupportedOp(f"{model.name} runs on {session.get_providers()}, not on {_PROVIDER} alone")
+        check_providers(session, self.hint, model.name)
         return session
 
 

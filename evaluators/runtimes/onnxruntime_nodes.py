@@ -6,14 +6,18 @@ import json
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from evaluators.runtimes.base import Arrays, TimedNode
+from hwprofiles.errors import UnsupportedOp
 
 _KERNEL = re.compile(r"_kernel_time$")
+_SHOWN = 5
+"""Nodes that an error names."""
+
 _TYPES = {"float": "float32", "double": "float64"}
 
 
@@ -25,6 +29,25 @@ def timed_nodes(open_session: Callable[[Path], Any], feed: Arrays, runs: int) ->
             session.run(None, dict(feed))
         events = json.loads(Path(session.end_profiling()).read_text())
     return nodes_of(events)
+
+
+def check_assigned(session: Any, providers: Collection[str], name: str) -> None:
+    """Raises :class:`UnsupportedOp` where a node of file ``name`` was assigned to none of ``providers``.
+
+    ``session`` was opened with ``session.record_ep_graph_assignment_info``; ONNX Runtime falls back silently otherwise.
+    """
+    strays: dict[str, list[str]] = defaultdict(list)
+    for part in session.get_provider_graph_assignment_info():
+        if part.ep_name not in providers:
+            strays[part.ep_name] += [f"{node.name} ({node.op_type})" for node in part.get_nodes()]
+    if strays:
+        provider, nodes = next(iter(strays.items()))
+        count = sum(map(len, strays.values()))
+        shown = ", ".join(nodes[:_SHOWN]) + (", …" if len(nodes) > _SHOWN else "")
+        raise UnsupportedOp(
+            f"{name}: {count} nodes run on {provider}, not on {' or '.join(sorted(providers))}: {shown}",
+            "leave these operators out, or measure on a device that runs all of them",
+        )
 
 
 def nodes_of(events: Sequence[Mapping[str, Any]]) -> list[TimedNode]:

@@ -5,10 +5,14 @@ frozen data. Databases are SQLite files (made and upgraded on first use) or Post
 ``paretune db upgrade``); :func:`upgrade` brings either to the schema of this version.
 """
 
+from search.store.engine import database_exists
 from search.store.errors import JobBusy, StaleLease
 from search.store.owner import this_process
 from search.store.repository import Store
-from search.store.rows import JobRow, Json, Lease, TrialRow
+from search.store.rows import JobRow, Json, Lease, TrialRow, digests_of
 from search.store.upgrade import upgrade
 
-__all__ = ["JobBusy", "JobRow", "Json", "Lease", "StaleLease", "Store", "TrialRow", "this_process", "upgrade"]
+__all__ = [
+    "JobBusy", "JobRow", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists", "digests_of",
+    "this_process", "upgrade",
+]  # fmt: skip

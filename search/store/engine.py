@@ -51,6 +51,27 @@ def place_of(engine: Engine) -> str:
     return file or engine.url.render_as_string(hide_password=True)
 
 
+def database_exists(url: str) -> bool:
+    """Whether there may be a database at a URL: False only for an SQLite file that is not there.
+
+    Raises :class:`InvalidInput` for a URL that cannot be used.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise InvalidInput(f"database URL: {str(error).splitlines()[0]}", _URL_HINT) from None
+    file = parsed.database or ""
+    return parsed.get_backend_name() != "sqlite" or file.startswith("file:") or Path(file).exists()
+
+
+def url_of(engine: Engine) -> str:
+    """The URL that opens an engine's database from any folder; with its password."""
+    url = engine.url
+    if engine.dialect.name == "sqlite" and url.database and not url.database.startswith("file:"):
+        url = url.set(database=str(Path(url.database).absolute()))
+    return url.render_as_string(hide_password=False)
+
+
 def _to_json(value: Any) -> str:
     """Compact JSON, keys in their order; NaN and infinities raise: they are no JSON, and no result either."""
     try:

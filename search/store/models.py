@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Float, ForeignKey, Integer, MetaData, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from search.states import JobState, TrialState
+from search.states import ErrandState, JobState, TrialState
 from search.store.columns import FreeText, UtcDateTime, json_column, state_column
 
 _Json = dict[str, Any]
@@ -65,7 +65,9 @@ class Agent(Base):
 
     device: Mapped[str] = mapped_column(String(255), primary_key=True)
     token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    instance: Mapped[str | None] = mapped_column(String(64))
     profile_digest: Mapped[str | None] = mapped_column(ForeignKey("profiles.digest"))
+    offer: Mapped[_Json]
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
@@ -80,8 +82,10 @@ class Errand(Base):
     device: Mapped[str] = mapped_column(String(255), index=True)
     profile_digest: Mapped[str] = mapped_column(ForeignKey("profiles.digest"))
     request: Mapped[_Json]
-    state: Mapped[str] = mapped_column(String(32))
+    state: Mapped[ErrandState] = mapped_column(state_column(ErrandState))
     epoch: Mapped[int]
+    deaths: Mapped[int]
+    holder: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None]
     result: Mapped[_Json | None]
     created_at: Mapped[datetime]
@@ -103,7 +107,7 @@ class Job(Base):
     space: Mapped[_Json | None]
     baseline: Mapped[_Json | None]
     strategy_state: Mapped[_Json | None]
-    devices: Mapped[_Json | None]
+    devices: Mapped[list[_Json] | None] = mapped_column(json_column())
     prediction: Mapped[_Json | None]
     error: Mapped[str | None] = mapped_column(FreeText)
     hint: Mapped[str | None] = mapped_column(FreeText)

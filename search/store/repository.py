@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import timedelta
 from typing import Any, Self
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound, ParetuneError
 from search.candidate import Candidate
+from search.devices import JobDevice
 from search.states import JobState, TrialState
 from search.store import lookup, models, statements
+from search.store.agents import Agents
+from search.store.capabilities import CapabilityRecords
 from search.store.columns import utc_now
-from search.store.engine import WRITES, open_engine, place_of
-from search.store.errors import JobBusy, StaleLease, storage_errors
+from search.store.engine import url_of
+from search.store.errands import Errands
+from search.store.errors import JobBusy
 from search.store.models import Device, Export, Front, Job, Measurement, Trial
 from search.store.owner import has_died
 from search.store.rows import JobRow, Json, Lease, TrialRow
@@ -32,7 +35,7 @@ _UNFINISHED = [state for state in TrialState if not state.finished]
 _JOB_COLUMNS = [getattr(Job, field.name) for field in fields(JobRow)]
 
 
-class Store:
+class Store(CapabilityRecords):
     """Jobs, candidates, measurements with raw samples, devices and profiles, versions of fronts, exports.
 
     Methods are transactions: each happens whole or not at all, and outlives the process when it returns. Safe for
@@ -51,14 +54,19 @@ class Store:
         Raises :class:`InvalidInput` for a URL that cannot be used, :class:`StorageError` for a database that cannot be
         read or whose schema is not that of this version (``paretune db upgrade`` mends an older one).
         """
-        self._engine = open_engine(url)
-        self._writer = self._engine.execution_options(**WRITES)
-        self._place = place_of(self._engine)
+        super().__init__(url)
+        self.agents = Agents(self._reading, self._writing)
+        self.errands = Errands(self._reading, self._writing)
         try:
             prepare(self._engine)
         except ParetuneError:
             self.close()
             raise
+
+    @property
+    def url(self) -> str:
+        """What another process of this machine opens the same database by; with its password."""
+        return url_of(self._engine)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -72,13 +80,18 @@ class Store:
 
     # jobs
 
-    def create_job(self, *, name: str, spec: Json, spec_folder: str, profile: Profile) -> str:
+    def create_job(
+        self, *, name: str, spec: Json, spec_folder: str, profile: Profile, devices: Sequence[JobDevice] = ()
+    ) -> str:
         """Queues a job and returns its new id; the device's current profile becomes ``profile``.
 
-        ``spec`` is the resolved job file, ``spec_folder`` the folder that its relative paths start from.
+        ``spec`` is the resolved job file, ``spec_folder`` the folder that its relative paths start from, ``devices``
+        all devices of the job with their labels, the first being that of ``profile``; none given, it is the only one.
         """
+        devices = devices or (JobDevice(profile.device, profile),)
         with self._writing() as connection:
-            statements.register(connection, profile)
+            for device in reversed(devices):
+                statements.register(connection, device.profile)
             job_id = secrets.token_hex(4)
             while connection.execute(select(Job.job_id).where(Job.job_id == job_id)).first():
                 job_id = secrets.token_hex(4)
@@ -89,8 +102,9 @@ class Store:
                     state=JobState.QUEUED,
                     spec=spec,
                     spec_folder=spec_folder,
-                    device=profile.device,
+                    device=devices[0].label,
                     profile_digest=profile.digest,
+                    devices=[{"device": one.label, "profile_digest": one.profile.digest} for one in devices],
                     created_at=utc_now(),
                     wall_s=0.0,
                     epoch=0,
@@ -216,9 +230,11 @@ class Store:
         metrics: Mapping[str, Any] | None = None,
         artifact_sha256: str | None = None,
         measurement: Json | None = None,
+        others: Sequence[Json] = (),
         wall_s: float = 0.0,
     ) -> None:
-        """Stores how a candidate ended, and its ``measurement``, if any, as one of phase ``search``.
+        """Stores how a candidate ended, and its ``measurement``, if any, and those of ``others``, the job's further
+        devices, as of phase ``search``.
 
         ``reason`` says why it failed or is infeasible, ``wall_s`` is the time that it took.
         """
@@ -233,8 +249,9 @@ class Store:
                 artifact_sha256=artifact_sha256,
                 wall_s=wall_s,
             )
-            if measurement is not None:
-                statements.add_measurement(connection, candidate_id, "search", measurement)
+            for record in (measurement, *others):
+                if record is not None:
+                    statements.add_measurement(connection, candidate_id, "search", record)
 
     def replace_measurement(
         self,
@@ -360,30 +377,6 @@ class Store:
             if not found:
                 lookup.require_candidate(connection, candidate_id)
         return found
-
-    # transactions
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with storage_errors(self._place), self._engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with storage_errors(self._place), self._writer.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _holding(self, lease: Lease) -> Iterator[Connection]:
-        """A transaction that writes a job while nobody else can take it; raises :class:`StaleLease` before it does."""
-        with self._writing() as connection:
-            held = select(Job.epoch).where(Job.job_id == lease.job_id, Job.lease_until.is_not(None)).with_for_update()
-            if connection.execute(held).scalar_one_or_none() != lease.epoch:
-                raise StaleLease(
-                    f"the lease of job {lease.job_id} (epoch {lease.epoch}) is not valid any more",
-                    f"another controller took the job over: follow it with: paretune status {lease.job_id}",
-                )
-            yield connection
 
 
 def _candidate_id(job_id: str, candidate: Candidate) -> str:

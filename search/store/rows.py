@@ -15,8 +15,9 @@ Json = dict[str, Any]
 class JobRow:
     """A job as stored. ``spec`` is the resolved job file; ``space`` and ``baseline`` are None until prepared.
     ``baseline`` is ``{"metrics": {...}, "facts": {...}}``. ``strategy_state`` is what the strategy's ``state_dict``
-    returned after the last block told; ``devices`` and
-    ``prediction`` are None for a job of one device, and where nothing was predicted. Times are in UTC and know it."""
+    returned after the last block told; ``devices`` holds ``{"device", "profile_digest"}`` of each device (None for a
+    job of an earlier version, which had one), ``prediction`` is None where nothing was predicted. Times are in UTC and
+    know it."""
 
     job_id: str
     name: str
@@ -28,7 +29,7 @@ class JobRow:
     space: Json | None
     baseline: Json | None
     strategy_state: Json | None
-    devices: Json | None
+    devices: list[Json] | None
     prediction: Json | None
     error: str | None
     hint: str | None
@@ -36,6 +37,12 @@ class JobRow:
     started_at: datetime | None
     finished_at: datetime | None
     wall_s: float
+
+
+def digests_of(job: JobRow) -> dict[str, str]:
+    """The profile's digest of each of a job's devices, by label, in the job's order."""
+    further = (job.devices or [])[1:]
+    return {job.device: job.profile_digest} | {device["device"]: device["profile_digest"] for device in further}
 
 
 @dataclass(frozen=True)

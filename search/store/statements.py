@@ -24,14 +24,15 @@ def register(connection: Connection, profile: Profile) -> None:
     now = utc_now()
     known = connection.execute(select(models.Profile.digest).where(models.Profile.digest == profile.digest)).first()
     if known is None:
-        _insert_unless_there(connection, models.Profile, digest=profile.digest, data=profile.to_dict(), created_at=now)
+        insert_unless_there(connection, models.Profile, digest=profile.digest, data=profile.to_dict(), created_at=now)
     current = {"profile_digest": profile.digest, "seen_at": now}
     if not connection.execute(update(Device).where(Device.name == profile.device), current).rowcount:
-        _insert_unless_there(connection, Device, name=profile.device, **current)
+        insert_unless_there(connection, Device, name=profile.device, **current)
 
 
-def _insert_unless_there(connection: Connection, table: type[models.Base], **values: Any) -> None:
-    """Another process may have inserted the same row since we looked, where readers do not wait for writers."""
+def insert_unless_there(connection: Connection, table: type[models.Base], **values: Any) -> None:
+    """Adds a row, unless it is there: another process may have inserted it since we looked, where readers do not wait
+    for writers."""
     with suppress(IntegrityError), connection.begin_nested():
         connection.execute(insert(table), values)
 

@@ -1,10 +1,10 @@
 """Strategies: what to try next. A new one is one file here, one line below, and one test class."""
 
 from search.plugins import Registry
-from search.strategies.base import Result, Strategy, StrategyOptions
+from search.strategies.base import LatencyPredictor, Result, Strategy, StrategyOptions
 from search.strategies.nsga2 import Nsga2
 from search.strategies.random import RandomSearch
 
 STRATEGIES: Registry[Strategy] = Registry("paretune.strategies", {"nsga2": Nsga2, "random": RandomSearch})
 
-__all__ = ["STRATEGIES", "Nsga2", "RandomSearch", "Result", "Strategy", "StrategyOptions"]
+__all__ = ["STRATEGIES", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Strategy", "StrategyOptions"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -34,6 +34,14 @@ class Result:
         return self.gains is not None and not any(self.violations)
 
 
+class LatencyPredictor(Protocol):
+    """Says what a candidate's speed-up will be, from times that were taken before the first candidate: the same
+    decisions give the same prediction, also when a job is resumed."""
+
+    def speedup(self, decisions: Mapping[str, str]) -> float | None:
+        """The predicted speed-up over the fp32 baseline on the job's first device; None where none can be told."""
+
+
 class Strategy(ABC):
     """Proposes candidates of one space for one job.
 
@@ -52,6 +60,8 @@ class Strategy(ABC):
         self.constraints = constraints
         self.options = options
         self.rng = np.random.default_rng(seed)
+        self.predictor: LatencyPredictor | None = None
+        """Set before the first ``ask``, where the job has one: to screen proposals with, never in a result's place."""
 
     @property
     @abstractmethod

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import onnx
 from pydantic import BaseModel, ConfigDict
 
+from evaluators.capability import Capability
 from evaluators.device import Device
 from evaluators.layers import LayerGroup
 from evaluators.runtimes.base import Array
 from hwprofiles import Profile
-from search.candidate import Decision
+from search.candidate import Decision, Replacement
 
 
 class TechniqueOptions(BaseModel):
@@ -30,6 +31,9 @@ class Subject:
 
     ``digest`` names the model and its data; ``sample`` is one inference's input; ``calibration_batches`` gives feeds of
     up to so many calibration samples; ``wanted`` are the metrics that the job's objectives and constraints name.
+    ``runtimes`` are those that the job lets a candidate choose from: None where there is nothing to choose, empty for
+    all that the device has. ``capabilities`` are what profiles are known to be able to do, by their digests.
+    ``passing`` holds what a device answered on a busy machine: it does for this process.
     """
 
     model: onnx.ModelProto
@@ -40,6 +44,9 @@ class Subject:
     cache: Path
     profile: Profile
     wanted: frozenset[str]
+    runtimes: tuple[str, ...] | None = None
+    capabilities: Mapping[str, Capability] = field(default_factory=dict)
+    passing: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class Technique(ABC):
         self.options = options
         self.answers: list[dict[str, Any]] = []
         """What the device answered when it was asked, to be shown; filled by :meth:`decisions`."""
+        self.replacements: list[Replacement] = []
+        """Values that some of the device's runtimes do without; filled by :meth:`decisions`."""
 
     @abstractmethod
     def decisions(self, device: Device | None) -> list[Decision]:

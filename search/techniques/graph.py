@@ -12,9 +12,12 @@ from evaluators.child import report
 from evaluators.device import Device
 from evaluators.fusion import fuse_transformer, regroup
 from evaluators.onnx_model import load_model, save_model
+from evaluators.runtimes import runtime_of
 from hwprofiles import digest_of
-from search.candidate import Decision
+from search.candidate import Decision, Replacement
 from search.techniques.base import Draft, Technique, TechniqueOptions
+from search.techniques.runtimes import fastest_of_families, kept_runtimes
+from search.techniques.whole_model import WholeModel
 
 DECISION = "graph"
 VERSION = 1
@@ -38,9 +41,25 @@ class GraphTechnique(Technique):
 
     def decisions(self, device: Device | None) -> list[Decision]:
         """None for a graph in which nothing can be fused."""
-        if "fused" not in self.options.choices or self._fused is None:
+        fused = self._fused if "fused" in self.options.choices else None
+        if fused is None:
             return []
+        if device is not None and device.profile.digest == self.subject.profile.digest:
+            self._ask_others(device, fused)
         return [Decision(DECISION, ("plain", "fused"), "graph")]
+
+    def _ask_others(self, device: Device, fused: Draft) -> None:
+        """Leaves the graph plain in the device's further runtimes, unless they are clearly faster by the fused one: its
+        operators are ONNX Runtime's own."""
+        kept = kept_runtimes(self.subject, device.profile)
+        model = WholeModel(self.subject, device)
+        for family, spec in fastest_of_families(kept, device.profile.runtime).items():
+            report(f"asking the device about the fused graph in {spec}")
+            answer = model.gain(["fused", VERSION], lambda: fused.model, spec)
+            self.answers.append({"layer": "all", "precision": "fp32", "graph": "fused", "runtime": spec, **answer})
+            if "ci95" not in answer or answer["ci95"][0] <= kept[spec]:
+                relatives = [one for one in kept if runtime_of(one).family == family]
+                self.replacements += [Replacement(one, "graph", "fused", "plain") for one in relatives]
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
         """See :meth:`Technique.apply`."""

@@ -11,13 +11,16 @@ from typing import Any
 from fake_device import number_formats
 
 from evaluators import device
+from evaluators.attempt import Attempt
 from evaluators.measurement import Measurement
 from hwprofiles.errors import UnhealthyMeasurement, UnsupportedOp
 
-_measure, _peak_memory = device._measure, device._peak_memory
+_measure, _peak_memory = device.measure_once, device.peak_memory
 
 
-def measure(profile: Any, runtime: str, baseline: Path, candidate: Path, sample: Any, protocol: Any) -> Measurement:
+def measure(
+    profile: Any, runtime: str, baseline: Path, candidate: Path, sample: Any, protocol: Any, memory: Path
+) -> Attempt[Measurement]:
     """Dies, hangs and fails by number format; measures the rest. Questions about single layers are all answered."""
     formats = number_formats(candidate) if candidate.name != "candidate.onnx" else set()
     if "dynamic" in formats:
@@ -28,7 +31,7 @@ def measure(profile: Any, runtime: str, baseline: Path, candidate: Path, sample:
         raise UnhealthyMeasurement("the interval is still wide", "quieten the machine")
     if formats:
         raise UnsupportedOp("no kernel for this")
-    return _measure(profile, runtime, baseline, candidate, sample, protocol)
+    return _measure(profile, runtime, baseline, candidate, sample, protocol, memory)
 
 
 def peak_memory(profile: Any, runtime: str, model: Path, sample: Any) -> int:

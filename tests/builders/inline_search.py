@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from evaluators.device import Device, LocalDevice
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement
 
-ANY_INTERVAL = Protocol(min_pairs=3, min_s=0.0, max_s=0.0, half_width=math.inf, usable_width=math.inf)
+ANY_INTERVAL = Protocol(min_pairs=3, min_s=0.0, max_s=0.0, half_width=math.inf, usable_width=math.inf, attempts=1)
 """A short measurement that is healthy however noisy the machine is."""
 
 
@@ -41,8 +41,15 @@ def without_ray(monkeypatch: pytest.MonkeyPatch, *, prepare_here: bool = False) 
 
 def with_device(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
     """From now on whatever this process measures is measured by ``device``, and built in this process."""
-    monkeypatch.setattr("search.workspace.open_device", lambda profile: device)
-    monkeypatch.setattr("search.trial.open_device", lambda profile: device)
+    for module in ("search.workspace", "search.trial"):
+        monkeypatch.setattr(f"{module}.open_device", lambda *_: device)
+    monkeypatch.setattr("search.trial.Sandbox", InlineSandbox)
+
+
+def with_devices(monkeypatch: pytest.MonkeyPatch, devices: Mapping[str, Device]) -> None:
+    """As :func:`with_device`, of several that are told apart by their profiles' digests."""
+    for module in ("search.workspace", "search.trial"):
+        monkeypatch.setattr(f"{module}.open_device", lambda profile, *_: devices[profile.digest])
     monkeypatch.setattr("search.trial.Sandbox", InlineSandbox)
 
 

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inline_search import without_ray
+from small_jobs import spec, write_classifier
 
 from dashboards.server import background
 from hwprofiles import Profile, find_device
 from search.candidate import Decision, Space
+from search.controller import submit
+from search.job import parse_job
 from search.states import JobState, TrialState
 from search.store import Lease, Store, this_process
 
@@ -140,6 +144,16 @@ def search(make_search: Callable[..., Search]) -> Search:
     search.store_front([0, 4, 8], tied={9: [8]})
     search.store.add_wall_time(search.lease, 26.0)
     return search
+
+
+@pytest.fixture
+def on_two(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A queued job on two modelled devices; a controller of the test runs it without Ray."""
+    without_ray(monkeypatch, prepare_here=True)
+    write_classifier(tmp_path)
+    devices = ["dry-run", {"name": "dry-run", "threads": 2, "batch": 8}]
+    job = spec(name="on-two", devices=devices, budget={"trials": 24}, constraints=["accuracy >= baseline - 0.0024"])
+    return submit(store, parse_job(job, folder=tmp_path), tmp_path)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from capability_record import capability_of
 from selenium import webdriver
 from selenium.webdriver import Keys
 from selenium.webdriver.common.action_chains import ActionChains
@@ -19,6 +20,8 @@ from dashboards.documents import front_document, trials_document
 from dashboards.server import background
 from dashboards.web.picture import save_html
 from dashboards.web.rendering import ECHARTS
+from hwprofiles import find_device
+from search.controller import Controller
 from search.store import Store
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -251,6 +254,20 @@ def test_a_clicked_point_leads_to_its_row(browser: Browser, address: str, search
     assert browser.driver.switch_to.active_element.tag_name == "summary"
 
 
+def test_a_device_s_heat_map_has_the_figures_of_its_table(browser: Browser, store: Store, address: str) -> None:
+    profile = find_device("dry-run")
+    store.set_capability(profile, capability_of(profile).to_dict())
+    browser.open(f"{address}/devices/dry-run")
+    browser.until(lambda: browser.painted() > 20)
+    chart = "echarts.getInstanceByDom(document.querySelector('[data-canvas]'))"
+    drawn = browser.run(f"return {chart}.getOption().series[0].data")
+    shown = [cell.text for cell in browser.all("#gains-table td.number") if cell.text not in ("", "no")]
+    assert sorted(f"{cell['ratio']:.2f}" for cell in drawn) == sorted(shown)
+    assert len(shown) == 7
+    browser.prefer(color_scheme="dark")
+    browser.until(lambda: browser.painted() > 20)
+
+
 def test_a_lost_server_is_told_and_found_again(browser: Browser, store: Store, search: Any) -> None:
     with background(store) as address:
         browser.open(f"{address}/jobs/{search.job_id}")
@@ -276,13 +293,65 @@ def test_dark_and_light_both_draw_every_point(browser: Browser, address: str, se
 
 
 @pytest.mark.parametrize("width", [360, 768])
-def test_narrow_pages_do_not_scroll_sideways(browser: Browser, address: str, search: Any, width: int) -> None:
+def test_narrow_pages_do_not_scroll_sideways(
+    browser: Browser, store: Store, address: str, search: Any, width: int
+) -> None:
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    for path in ("/", f"/jobs/{search.job_id}", f"/candidates/{search.ids[4]}"):
+    profile = find_device("dry-run")
+    store.set_capability(profile, capability_of(profile).to_dict())
+    for path in ("/", f"/jobs/{search.job_id}", f"/candidates/{search.ids[4]}", "/devices/dry-run"):
         browser.open(address + path)
         assert browser.run("return document.documentElement.scrollWidth") <= width
     browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+CHARTS = """
+    const found = {};
+    for (const canvas of document.querySelectorAll("[data-canvas]")) {
+      const chart = window.echarts && echarts.getInstanceByDom(canvas);
+      const series = (chart && chart.getOption() && chart.getOption().series) || [];
+      const points = series.filter((one) => arguments[0].includes(one.id)).map((one) => [one.id, one.data.length]);
+      found[canvas.closest("figure").id] = Object.fromEntries(points);
+    }
+    return found;
+"""
+
+
+def test_several_devices_fill_up_side_by_side(browser: Browser, store: Store, address: str, on_two: str) -> None:
+    def charts() -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = browser.run(CHARTS, list(SCATTERS))
+        return found
+
+    browser.open(f"{address}/jobs/{on_two}")
+    browser.until(lambda: browser.one("#status").get_attribute("data-state") == "queued")
+    Controller(store, on_two).run()
+    browser.until(lambda: browser.one("#status").get_attribute("data-state") == "done")
+    browser.until(lambda: all(sum(points.values()) == 25 for points in charts().values()))
+    fronts = front_document(store, on_two)
+    for number, front in enumerate(fronts["fronts"].values(), 1):
+        assert charts()[f"d{number}-front-figure"]["front"] == len(front["front"])
+        rows = f"#d{number}-front-table tbody tr, #d{number}-others-table tbody tr"
+        browser.until(lambda rows=rows: len(browser.all(rows)) == 25)
+    assert len(browser.all("#joint-table tbody tr")) == len(fronts["joint"]["front"])
+    assert [link.text for link in browser.all(".places a")] == [*fronts["fronts"], "All together"]
+
+
+def test_a_point_leads_to_its_row_of_the_same_device(browser: Browser, store: Store, address: str, on_two: str) -> None:
+    Controller(store, on_two).run()
+    browser.open(f"{address}/jobs/{on_two}")
+    browser.until(lambda: browser.points() != {})
+    browser.over("front").click().perform()
+    browser.until(lambda: browser.all(".is-marked"))
+    assert [str(row.get_attribute("id")).startswith("d1-point-") for row in browser.all(".is-marked")] == [True]
+
+
+def test_a_saved_page_of_several_devices(browser: Browser, store: Store, on_two: str, tmp_path: Path) -> None:
+    Controller(store, on_two).run()
+    save_html(front_document(store, on_two), trials_document(store, on_two), tmp_path / "front.html")
+    browser.open((tmp_path / "front.html").as_uri())
+    browser.until(lambda: len(browser.run(CHARTS, list(SCATTERS))) == 2)
+    assert [sum(points.values()) for points in browser.run(CHARTS, list(SCATTERS)).values()] == [25, 25]
 
 
 def test_a_saved_page_opens_from_disk(browser: Browser, store: Store, search: Any, tmp_path: Path) -> None:

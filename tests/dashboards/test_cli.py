@@ -22,13 +22,14 @@ from small_jobs import FinishedJob, write_classifier, write_job
 
 from dashboards.cli import app, run_app
 from hwprofiles import DEVICES
+from hwprofiles.registry import known_devices
 from search.store import Store
 
 COMMANDS = {
     "run", "resume", "jobs", "status", "front", "show", "export", "profile", "serve", "schema", "devices list",
-    "devices show", "db upgrade",
+    "devices show", "devices probe", "devices add", "devices remove", "devices check", "db upgrade",
 }  # fmt: skip
-WITH_FORMAT = COMMANDS - {"serve", "schema", "db upgrade"}
+WITH_FORMAT = COMMANDS - {"serve", "schema", "devices add", "devices remove", "db upgrade"}
 
 
 def every_command() -> dict[str, Any]:
@@ -133,7 +134,7 @@ class TestJson:
             assert found["decisions"] == modelled_job.front["front"][0]["decisions"]
             assert found["measurements"] == []
         if arguments == ["devices", "list"]:
-            assert [one["device"] for one in found["devices"]] == list(DEVICES)
+            assert [one["device"] for one in found["devices"]] == list(known_devices())
 
     def test_schema(self, home: Path) -> None:
         found = document(paretune("schema", home=home))

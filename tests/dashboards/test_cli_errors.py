@@ -45,7 +45,7 @@ def outside(folder: Path) -> None:
         ({"budgets": {"trials": 3}}, "budgets", "budget"),
         ({"strategy": {"name": "nsga3"}}, "nsga3", "nsga2"),
         ({"task": {"name": "digit"}}, "digit", "digits"),
-        ({"devices": ["local-gpu"]}, "local-gpu", "local-cpu"),
+        ({"devices": ["locale-cpu"]}, "locale-cpu", "local-cpu"),
         ({"space": {"precision": {"choice": ["fp32"]}}}, "choice", "choices"),
         ({"constraints": ["accuracy > 0.9"]}, "accuracy > 0.9", "<="),
     ],

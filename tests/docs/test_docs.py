@@ -16,21 +16,33 @@ from typing import Any, get_args
 import pytest
 import typer
 import yaml
+from capability_record import capability_of
 from pydantic import BaseModel
 
 from dashboards import documents
 from dashboards.api.problems import problem
+from dashboards.capability import document_of
 from dashboards.cli import app
+from dashboards.devices import check_document, device_document, probe_document
+from dashboards.prediction import layers_document
 from dashboards.server import create_app
 from evaluators.calibration import BINS, METHODS, PERCENTILE
+from evaluators.check import Check
 from evaluators.layers import MIN_EMBEDDING_WEIGHTS
 from evaluators.onnx_model import HIGHEST_OPSET, LOWEST_OPSET
+from evaluators.operator_families import FAMILIES
+from evaluators.probing import PROBE_S
 from evaluators.statistics import PERCENTILE_SAMPLES, RESAMPLES
 from hwprofiles import DEVICES, Precision, find_device, probe
+from hwprofiles.described import catalogue
+from hwprofiles.description import KEYS, KINDS, parse_description
 from hwprofiles.errors import CandidateError, ParetuneError
-from search import states
+from hwprofiles.gpus import Gpu
+from hwprofiles.peaks import FORMATS
+from search import assessment, layer_tables, states
 from search.candidate import Decision, Space
 from search.controller import submit
+from search.correction import Correction, accuracy
 from search.export import MEASUREMENTS
 from search.job import Job, parse_job
 from search.scheduler import REPEATS_UNTIL_EXHAUSTED
@@ -312,6 +324,25 @@ def test_the_protocol_is_documented_as_it_is() -> None:
     assert "up to three times" in text
 
 
+def test_health_is_documented_as_it_is_judged() -> None:
+    from evaluators.health import VERDICTS, Tolerance
+    from evaluators.health.history import KEPT
+    from evaluators.health.watch import SHORTEST_S, SIGNALS
+    from evaluators.throughput import Load
+
+    rows = rows_of(TABLES["evaluators.throughput", "Load"])
+    assert {name: yaml.safe_load(row[2].strip("`")) for name, row in rows.items()} == dataclasses.asdict(Load())
+    rows = rows_of(TABLES["evaluators.health.verdict", "Tolerance"])
+    assert {name: yaml.safe_load(row[1].strip("`")) for name, row in rows.items()} == dataclasses.asdict(Tolerance())
+    text = page("measurement.md").partition("\n## Health\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", text.partition("| signal |")[0], re.MULTILINE)) == set(VERDICTS)
+    signals = text.partition("| signal | of |")[2].partition("\n\n")[0]
+    named = [name for row in signals.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert set(named) == set(SIGNALS)
+    assert f"the last {KEPT}" in " ".join(text.split())
+    assert f"from {SHORTEST_S} s" in " ".join(text.split())
+
+
 def test_the_least_number_of_inferences_is_documented_as_it_is() -> None:
     from evaluators.latency import Protocol
 
@@ -332,12 +363,32 @@ def test_other_numbers_are_documented_as_they_are() -> None:
     assert f"After {REPEATS_UNTIL_EXHAUSTED} repeats" in page("architecture.md")
 
 
+def test_the_description_of_a_device_is_one() -> None:
+    (block,) = [b for b in BLOCKS if b.place.startswith("docs/devices.md") and b.language == "toml"]
+    found = parse_description(block.text, block.place)
+    assert found.profile(threads=2).simulated
+    table = page("devices.md").partition("| key | meaning |")[2].partition("\n\n")[0]
+    keys = {key for row in table.splitlines()[2:] for key in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert keys == set(KEYS)
+    assert all(f"`{name}`" in table for name in (*KINDS, *FORMATS))
+
+
+def test_the_checks_of_a_device_are_documented() -> None:
+    table = page("devices.md").partition("| check | fails when |")[2].partition("\n\n")[0]
+    named = {re.sub(r" NAME$", " ", name) for name in re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)}
+    code = "".join((ROOT / path).read_text() for path in ("evaluators/check.py", "dashboards/cli/devices.py"))
+    made = set(re.findall(r'Check\(\s*f?"([^"{]+)', code))
+    assert named == made - {"modelled"}
+
+
 def test_names_that_can_be_chosen_are_documented() -> None:
     job = page("job-file.md")
     for name in (*TASKS, *STRATEGIES, *TECHNIQUES):
         assert re.search(rf"^### {name}$", job, re.MULTILINE), name
     for name in DEVICES:
         assert f"`{name}`" in job
+    for name, description in catalogue().items():
+        assert f"| `{name}` | {description.title} |" in page("devices.md")
     for precision in Precision:
         assert f"| `{precision}` |" in page("precision.md").replace("`**", "`")
 
@@ -447,10 +498,54 @@ def test_json_documents_are_as_documented(store: Store) -> None:
     check_keys(the_json("status"), documents.job_document(store, "digits"))
     candidate = documents.candidate_document(store, front["front"][0]["candidate_id"])
     check_keys(the_json("front")["front"][0] | the_json("candidate"), candidate)
-    profile = find_device("dry-run")
-    check_keys(the_json("device"), {**profile.to_dict(), "available": True, "profile_digest": profile.digest})
+    check_keys(the_json("layers"), layers_document(store, "digits"))
+    check_keys(the_json("device"), device_document("dry-run"))
+    given, documented = probe_document(), the_json("probe")
+    check_keys(documented, given)
+    assert documented["machine"].keys() == given["machine"].keys()
+    assert documented["gpus"][0].keys() == Gpu(0, "NVIDIA Example").to_dict().keys()
+    check_keys(the_json("check"), check_document("dry-run", None, (Check("pinning", "ok", ""),)))
+    assert the_json("check")["checks"][0].keys() == Check("pinning", "ok", "").to_dict().keys()
     documented = the_json("problem")
     assert documented == problem(404, documented["detail"], documented["hint"], documented["instance"])
+
+
+def test_json_documents_of_several_devices_are_as_documented(store: Store, tmp_path: Path) -> None:
+    devices = ["dry-run", {"name": "dry-run", "batch": 8}]
+    job = parse_job({"name": "two", "task": {"name": "digits"}, "devices": devices}, folder=tmp_path)
+    submit(store, job, tmp_path)
+    front, documented = documents.front_document(store, "two"), the_json("fronts")
+    assert front.keys() - the_json("front").keys() == documented.keys()
+    (part,) = documented["fronts"].values()
+    assert all(one.keys() == part.keys() for one in front["fronts"].values())
+    assert front["joint"].keys() == documented["joint"].keys()
+    text = page("api.md") + page("command-line.md")
+    for document in (documents.trials_document(store, "two"), documents.job_document(store, "two")):
+        assert "`devices`" in text
+        assert "devices" in document
+    for key in documents.job_document(store, "two")["devices"][0]:
+        assert f"`{key}`" in text
+
+
+def test_documents_about_capability_and_layers_are_as_documented() -> None:
+    profile = find_device("dry-run")
+    given, documented = document_of(profile, capability_of(profile)), the_json("capability")
+    check_keys(documented, given)
+    assert documented["sweeps"][0].keys() == given["sweeps"][0].keys()
+    assert documented["sweeps"][0]["points"][0].keys() == given["sweeps"][0]["points"][0].keys()
+    (assessed,) = the_json("prediction").values()
+    assert assessed["plain"].keys() == accuracy([1.0, 2.0], [1.0, 2.0]).keys()
+    assert assessed["plain"]["relative_error"].keys() == accuracy([1.0], [1.0])["relative_error"].keys()
+    assert assessed["correction"].keys() == dataclasses.asdict(Correction()).keys()
+    ((table,),) = the_json("layers")["devices"].values()
+    assert table["layers"][0]["times"]["fp32"].keys() == {"precision", "ms", "ratio", "ci95", "reason"}
+    text = page("capability.md")
+    assert f"after {PROBE_S:.0f} seconds" in text
+    assert f"up to {layer_tables.LIMIT_S:.0f} seconds" in text
+    assert assessment.ENOUGH == 8
+    assert "fewer than nine candidates" in text
+    for family in FAMILIES:
+        assert f"| `{family.name}` | {family.about} |" in text
 
 
 def test_routes_are_documented(store: Store) -> None:
@@ -462,7 +557,7 @@ def test_routes_are_documented(store: Store) -> None:
             assert row is not None, f"{method.upper()} {path}"
             for parameter in description.get("parameters", ()):
                 assert parameter["in"] == "path" or f"?{parameter['name']}=" in row, row
-    documented = set(re.findall(r"^\| `GET ([^`]*)` \|", text, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(?:GET|POST) ([^`]*)` \|", text, re.MULTILINE))
     assert documented == {*routes, "/openapi.json"}
 
 

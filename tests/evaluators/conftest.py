@@ -1,17 +1,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import fake_tensorrt
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from stand_in_gpu import stand_in_gpu
 
 Array = NDArray[np.generic]
 RunModel = Callable[[onnx.ModelProto, Mapping[str, Array]], dict[str, Array]]
 ExecutedOps = Callable[[onnx.ModelProto], Counter[str]]
+
+
+@pytest.fixture(params=["10.3.0", "11.4.0"])
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_tensorrt.FakeCuda]:
+    """A GPU with TensorRT, old and new, as far as a machine without one can have it."""
+    with stand_in_gpu(monkeypatch, request.param) as cuda:
+        yield cuda
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,9 +18,15 @@ import psutil
 import pytest
 from onnx_builder import Builder
 
-from evaluators.device import Device, LocalDevice, open_device
+from evaluators.device import STARTS, Device, LocalDevice, open_device
+from evaluators.health import VERDICTS
+from evaluators.health.history import ENOUGH
+from evaluators.health.watch import SIGNALS
 from evaluators.latency import Protocol
+from evaluators.measurement import Measurement
+from evaluators.quiet import lock_folder
 from evaluators.runtimes.base import Array
+from evaluators.throughput import Load
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, StageTimeout, UnhealthyMeasurement, UnsupportedOp
 
@@ -61,6 +69,11 @@ def device(profile: Profile) -> Iterator[LocalDevice]:
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     return perceptron(tmp_path / "small.onnx", 500)
+
+
+def _known(file: Path) -> dict[str, list[tuple[float, float]]]:
+    known: dict[str, list[tuple[float, float]]] = json.loads(file.read_text())
+    return known
 
 
 def measured_ratio(device: Device, model: Path) -> float:
@@ -115,6 +128,76 @@ class TestMeasuring:
         device.close()
         device.close()
         assert set(psutil.Process().children()) == before
+
+
+class TestHealth:
+    def test_the_record_says_how_the_machine_was(self, device: LocalDevice, small: Path) -> None:
+        measured = device.measure(small, small, SAMPLE, protocol=replace(SHORT, min_s=0.5), limit_s=LIMIT_S)
+        assert measured.health is not None
+        assert measured.health.verdict in VERDICTS
+        assert set(measured.health.unknown) | set(measured.health.signals) <= set(SIGNALS)
+        assert Measurement.from_dict(json.loads(json.dumps(measured.to_dict()))) == measured
+
+    def test_a_measurement_on_a_busy_core_says_so(self, profile: Profile, small: Path) -> None:
+        busy = subprocess.Popen(
+            [sys.executable, "-c", "while True: pass"],
+            preexec_fn=lambda: os.sched_setaffinity(0, profile.cores),
+        )
+        device = LocalDevice(profile)
+        try:
+            measured = device.measure(
+                small, small, SAMPLE, protocol=replace(SHORT, min_s=1.0, max_s=1.0), limit_s=LIMIT_S
+            )
+        finally:
+            busy.kill()
+            busy.wait()
+            device.close()
+        assert measured.health is not None
+        assert measured.health.verdict == "contended"
+        assert len(measured.quarantined) == Protocol().attempts - 1
+        assert {attempt["verdict"] for attempt in measured.quarantined} == {"contended"}
+
+    def test_drift_is_told_by_what_the_baseline_took_before(self, device: LocalDevice, small: Path) -> None:
+        for _ in range(ENOUGH):
+            device.measure(small, small, SAMPLE, protocol=replace(SHORT, attempts=1), limit_s=LIMIT_S)
+        (file,) = lock_folder().glob("baselines-*.json")
+        (entries,) = json.loads(file.read_text()).values()
+        file.write_text(json.dumps({key: [[at, ms / 100] for at, ms in rows] for key, rows in _known(file).items()}))
+        measured = device.measure(small, small, SAMPLE, protocol=replace(SHORT, attempts=1), limit_s=LIMIT_S)
+        assert entries
+        assert measured.health is not None
+        assert measured.health.signals["drift_share"] > 1
+
+
+class TestStarts:
+    def test_the_first_takes_longer_than_the_second(self, device: LocalDevice, small: Path) -> None:
+        metrics = device.starts(small, SAMPLE, limit_s=LIMIT_S).metrics()
+        for name in ("cold_start_ms", "warm_start_ms"):
+            low, high = metrics[name]["ci95"]
+            assert 0 < low <= metrics[name]["p50"] <= high
+            assert metrics[name]["n"] == STARTS
+        assert metrics["warm_start_ms"]["p50"] < metrics["cold_start_ms"]["p50"]
+
+    def test_a_file_that_is_no_model(self, device: LocalDevice, tmp_path: Path) -> None:
+        broken = tmp_path / "broken.onnx"
+        broken.write_bytes(b"not a model")
+        with pytest.raises(BuildFailed, match=r"broken\.onnx"):
+            device.starts(broken, SAMPLE, limit_s=LIMIT_S)
+
+
+class TestThroughput:
+    LOAD = Load(streams=2, window_s=0.02, windows=1, min_pairs=2, max_s=0.0, usable_width=math.inf, attempts=1)
+
+    def test_two_streams(self, device: LocalDevice, small: Path, tmp_path: Path) -> None:
+        large = perceptron(tmp_path / "large.onnx", 50_000)
+        found = device.throughput(large, small, SAMPLE, load=self.LOAD, limit_s=LIMIT_S)
+        assert found.ratio > 1  # it does a hundredth of the work
+        assert (found.streams, found.batch) == (2, 1)
+        assert found.health is not None
+
+    def test_a_file_that_is_no_model(self, device: LocalDevice, small: Path, tmp_path: Path) -> None:
+        with pytest.raises(BuildFailed):
+            device.throughput(small, tmp_path / "none.onnx", SAMPLE, load=self.LOAD, limit_s=LIMIT_S)
 
 
 class TestFailures:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evaluators.health import Health
 from evaluators.measurement import Measurement, latency_figures, paired_ratio, pooled
 
 
@@ -103,6 +104,33 @@ class TestRoundTrip:
         again = Measurement.from_dict(json.loads(json.dumps(measured.to_dict(), allow_nan=False)))
         assert again == measured
         assert again.metrics() == measured.metrics()
+
+    def test_with_health_energy_and_what_was_set_aside(self) -> None:
+        measured = record(
+            health=Health("drifted", {"drift_share": 0.2}, ("clock_mhz",), ("slower",)),
+            quarantined=({"verdict": "contended", "reasons": ["load"], "ratio": 1.5, "ci95": [1.4, 1.6]},),
+            energy_mj={"baseline": 50.0, "candidate": 20.0, "source": "rapl"},
+        )
+        again = Measurement.from_dict(json.loads(json.dumps(measured.to_dict(), allow_nan=False)))
+        assert again == measured
+        assert again.metrics()["energy_mj"] == 20.0
+        assert again.baseline_metrics()["energy_mj"] == 50.0
+
+    def test_records_of_earlier_versions_still_load(self) -> None:
+        data = record().to_dict()
+        for added in ("health", "quarantined", "energy_mj", "runtime"):
+            del data[added]
+        again = Measurement.from_dict(json.loads(json.dumps(data)))
+        assert (again.health, again.quarantined, again.energy_mj) == (None, (), None)
+        assert not again.healthy
+        assert "energy_mj" not in again.metrics()
+
+    @pytest.mark.parametrize(
+        "spoilt", [{"health": {"verdict": "fine", "signals": {}, "unknown": []}}, {"energy_mj": {"baseline": "much"}}]
+    )
+    def test_what_is_no_record(self, spoilt: dict[str, Any]) -> None:
+        with pytest.raises((ValueError, KeyError)):
+            Measurement.from_dict({**record().to_dict(), **spoilt})
 
 
 class TestPooling:

@@ -9,11 +9,13 @@ from typing import ClassVar
 import numpy as np
 import onnx
 import pytest
+from fake_tensorrt import FakeCuda
+from needs_gpu import on_a_gpu
 from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx_builder import Builder, Dim
 
-from evaluators.runtimes import RUNTIMES, NullRuntime, OnnxRuntime, Runtime, Session
+from evaluators.runtimes import RUNTIMES, NullRuntime, OnnxRuntime, OpenVino, Runtime, Session, TensorRtRuntime
 from hwprofiles import probe
 from hwprofiles.errors import BuildFailed, CandidateError, UnsupportedOp
 
@@ -205,7 +207,7 @@ class RuntimeContract:
 
     @pytest.mark.parametrize("make", [unknown_operator, unknown_domain])
     def test_an_unknown_operator(self, save: Save, make: Callable[[], Builder]) -> None:
-        with pytest.raises(CandidateError, match=r"NoSuchOp|my\.domain"):
+        with pytest.raises(CandidateError, match=r"NoSuchOp|my\.domain|Strange"):
             self.kind().open(save(make()))
 
 
@@ -248,6 +250,74 @@ class TestOnnxRuntime(RuntimeContract):
         builder.output("y", TensorProto.UINT16, ["n", 4])
         with pytest.raises(UnsupportedOp, match="BitShift"):
             OnnxRuntime().open(save(builder))
+
+
+class TestOpenVino(RuntimeContract):
+    kind = OpenVino
+
+    def test_the_version_is_the_packages(self) -> None:
+        assert OpenVino().version() == probe.package_version("openvino")
+
+    @pytest.mark.parametrize("make", [lambda: classifier("n"), lambda: classifier(4), single])
+    @pytest.mark.parametrize("batch", [1, 3, 100])
+    def test_it_computes(self, opened: Callable[[Builder], Session], make: Callable[[], Builder], batch: int) -> None:
+        found = opened(make()).predict({"x": samples(10)}, batch=batch, workers=2)
+        np.testing.assert_array_equal(found["logits"], samples(10) @ WEIGHT)
+
+    def test_it_computes_with_several_inputs(self, opened: Callable[[Builder], Session]) -> None:
+        left, right = samples(6), samples(6, seed=1)
+        found = opened(two_inputs(4, "n")).predict({"left": left, "right": right})
+        np.testing.assert_array_equal(found["total"], left + right)
+        np.testing.assert_array_equal(found["largest"], (left + right).argmax(axis=1))
+
+
+class TestTensorRtOnStandIns(RuntimeContract):
+    """Our side of TensorRT; its own side is ONNX Runtime in disguise."""
+
+    kind = TensorRtRuntime
+
+    @pytest.fixture(autouse=True)
+    def _gpu(self, gpu: FakeCuda) -> None:
+        """Before all else, and gone after all else."""
+
+    @pytest.mark.parametrize("make", [unknown_operator, unknown_domain])
+    def test_an_unknown_operator_is_unsupported(self, save: Save, make: Callable[[], Builder]) -> None:
+        with pytest.raises(UnsupportedOp):
+            TensorRtRuntime().open(save(make()))
+
+
+# Before any file the device is looked for: where there is none, each test below meets that error, and no other.
+
+
+@on_a_gpu("tensorrt", but=("test_it_is_registered_under_its_name",))
+class TestTensorRtHere(RuntimeContract):
+    kind = TensorRtRuntime
+
+
+class OnnxRuntimeOnCuda(OnnxRuntime):
+    def __init__(self) -> None:
+        super().__init__("cuda")
+
+
+@on_a_gpu("onnxruntime:cuda", but=("test_it_is_registered_under_its_name", "test_the_version"))
+class TestOnnxRuntimeOnCudaHere(RuntimeContract):
+    kind = OnnxRuntimeOnCuda
+
+    def test_it_is_registered_under_its_name(self) -> None:
+        assert RUNTIMES[self.kind.name] is OnnxRuntime
+
+
+class OnnxRuntimeOnTensorRt(OnnxRuntime):
+    def __init__(self) -> None:
+        super().__init__("tensorrt")
+
+
+@on_a_gpu("onnxruntime:tensorrt", but=("test_it_is_registered_under_its_name", "test_the_version"))
+class TestOnnxRuntimeOnTensorRtHere(RuntimeContract):
+    kind = OnnxRuntimeOnTensorRt
+
+    def test_it_is_registered_under_its_name(self) -> None:
+        assert RUNTIMES[self.kind.name] is OnnxRuntime
 
 
 class TestNullRuntime(RuntimeContract):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from inline_search import without_ray
 
+from dashboards.cli import run_app
 from search.job import Job, load_job, parse_job
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -15,7 +18,21 @@ JOBS = sorted(EXAMPLES.glob("*.yaml"))
 
 
 def test_there_are_some() -> None:
-    assert {"digits.yaml", "onnx.yaml"} <= {path.name for path in JOBS}
+    assert {"digits.yaml", "onnx.yaml", "two-devices.yaml"} <= {path.name for path in JOBS}
+
+
+def test_two_devices_have_a_front_each(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the file has it, but modelled."""
+    without_ray(monkeypatch, prepare_here=True)
+    path = EXAMPLES / "two-devices.yaml"
+    assert run_app(["run", str(path), "--device", "dry-run", "--trials", "16", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [front["device"] for front in document["fronts"].values()] == ["dry-run-t1-b1", "dry-run-t2-b8"]
+    assert all(front["front"] for front in document["fronts"].values())
+    assert document["front"] == document["fronts"]["dry-run-t1-b1"]["front"]
+    assert document["joint"]["front"]
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)

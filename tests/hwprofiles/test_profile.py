@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from hwprofiles import Precision, Profile, digest_of, digest_of_file
+from hwprofiles import Precision, Profile, digest_of, digest_of_file, find_device
+from hwprofiles.gpus import Gpu
+from hwprofiles.machine import Cache, Machine
+from hwprofiles.peaks import Peaks
 
 PROFILE = Profile(
     device="bench-7",
@@ -35,6 +38,11 @@ OTHER_VALUES: dict[str, Any] = {
     "threads": 1,
     "batch": 1,
     "simulated": True,
+    "runtimes": (("onnxruntime", "1.31.1"), ("openvino", "2026.4.0")),
+    "machine": Machine(processor="Example 9000", caches=(Cache(1, "data", 32768, 1),), siblings=((0, 1),)),
+    "gpu": Gpu(index=0, name="Example GPU", compute_capability="9.0"),
+    "peaks": Peaks((("fp32", 1e9), ("int8", 4e9)), 1e10),
+    "agent": True,
 }
 
 
@@ -61,6 +69,21 @@ class TestProfile:
         again = Profile.from_dict(json.loads(json.dumps(PROFILE.to_dict())))
         assert again == PROFILE
         assert again.digest == PROFILE.digest
+
+    @pytest.mark.parametrize("field", OTHER_VALUES)
+    def test_a_round_trip_with_each_field(self, field: str) -> None:
+        profile = replace(PROFILE, **{field: OTHER_VALUES[field]})
+        again = Profile.from_dict(json.loads(json.dumps(profile.to_dict())))
+        assert again == profile
+        assert (hash(again), again.digest) == (hash(profile), profile.digest)
+
+    def test_profiles_of_the_first_version_are_read_and_keep_their_digests(self) -> None:
+        first = {
+            "device": "dry-run", "runtime": "null", "runtime_version": "1", "processor": "modelled",
+            "instruction_sets": [], "cores": [], "memory_bytes": 0, "threads": 1, "batch": 1, "simulated": True,
+        }  # fmt: skip
+        assert Profile.from_dict(first).digest == digest_of(first)
+        assert find_device("dry-run").digest == digest_of(first)
 
     def test_from_dict_leaves_the_data_alone(self) -> None:
         data = PROFILE.to_dict()

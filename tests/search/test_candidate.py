@@ -8,7 +8,7 @@ from math import prod
 
 import pytest
 
-from search.candidate import Candidate, Decision, Space
+from search.candidate import Candidate, Decision, Replacement, Space
 
 LAYERS = tuple(Decision(f"precision:{name}", ("fp32", "int8", "int4"), "precision") for name in ("stem", "body"))
 HEAD = Decision("precision:head", ("fp32", "int8"), "precision")
@@ -119,3 +119,40 @@ class TestUniform:
         space = Space(decisions, "")
         assert space.uniform()[0] == space.baseline()
         assert all(space.candidate(candidate.decisions) == candidate for candidate in space.uniform())
+
+
+class TestReplacements:
+    """Runtimes share decisions; a candidate holds what its runtime makes of them."""
+
+    RUNTIMES = Decision("runtime", ("one", "other"), "runtime")
+    SHARED = Space(
+        (RUNTIMES, *LAYERS, HEAD),
+        "context",
+        (Replacement("other", "precision", "int8", "int4"), Replacement("one", "precision", "int4", "fp32")),
+    )
+    INT8 = {"precision:stem": "int8", "precision:body": "int8", "precision:head": "int8"}  # noqa: RUF012
+
+    def test_a_runtime_keeps_its_own_values(self) -> None:
+        assert self.SHARED.candidate({"runtime": "one"} | self.INT8).decisions == {"runtime": "one"} | self.INT8
+
+    def test_another_gets_what_stands_in_where_it_is_possible(self) -> None:
+        """The head has no int4."""
+        assert self.SHARED.candidate({"runtime": "other"} | self.INT8).decisions == {
+            "runtime": "other", "precision:stem": "int4", "precision:body": "int4", "precision:head": "fp32"
+        }  # fmt: skip
+
+    def test_two_ways_to_ask_for_the_same_are_one_candidate(self) -> None:
+        mixed = {"runtime": "one", "precision:stem": "int4", "precision:body": "int8", "precision:head": "fp32"}
+        plain = mixed | {"precision:stem": "fp32"}
+        assert self.SHARED.candidate(mixed).digest == self.SHARED.candidate(plain).digest
+
+    def test_seeds_are_different_candidates(self) -> None:
+        seeds = self.SHARED.uniform()
+        assert len({seed.digest for seed in seeds}) == len(seeds) == 4
+
+    def test_they_are_kept_with_the_space(self) -> None:
+        stored = json.loads(json.dumps(self.SHARED.to_dict()))
+        assert Space.from_dict(stored) == self.SHARED
+
+    def test_a_space_without_them_is_stored_as_ever(self) -> None:
+        assert set(SPACE.to_dict()) == {"decisions", "context"}

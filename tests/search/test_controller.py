@@ -272,6 +272,16 @@ class TestFinalMeasurements:
         files = {path.stem for path in (home / "jobs" / document["job_id"]).glob("*.onnx")}
         assert files == {member["digest"] for member in document["front"]}
 
+    def test_how_well_latencies_are_predicted_is_stored(
+        self, store: Store, front_of: Callable[..., dict[str, Any]]
+    ) -> None:
+        document = front_of({number: [1.0 + number] for number in range(4)})
+        (found,) = document["prediction"].values()
+        assert found["layers"] == 4
+        assert 0 < found["plain"]["n"] <= 4
+        assert found["corrected"] is None
+        assert document["prediction"] == store.job(document["job_id"]).prediction
+
     def test_one_that_was_fast_by_luck_leaves_the_front(
         self, store: Store, front_of: Callable[..., dict[str, Any]]
     ) -> None:

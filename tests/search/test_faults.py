@@ -114,7 +114,7 @@ def test_each_fault_becomes_a_state_and_the_others_are_done(
 def test_a_measuring_process_that_misbehaves_costs_that_candidate(
     run_here: Callable[..., list[TrialRow]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluators.device._measure", faulty_measure.measure)
+    monkeypatch.setattr("evaluators.device.measure_once", faulty_measure.measure)
     rows = run_here(faulty(tmp_path, [], limits={"measuring_s": LIMIT_S}, budget={"trials": 5}))
     found = {next(iter(set(row.decisions.values()))): (row.state, row.reason) for row in rows}
     assert found["fp32"][0] is TrialState.DONE
@@ -129,7 +129,7 @@ def test_one_whose_memory_cannot_be_measured_leaves_the_front(
 ) -> None:
     """Peak memory is taken at the end, of the front's members alone."""
     measuring_briefly(monkeypatch)
-    monkeypatch.setattr("evaluators.device._peak_memory", faulty_measure.peak_memory)
+    monkeypatch.setattr("evaluators.device.peak_memory", faulty_measure.peak_memory)
     rows = run_here(faulty(tmp_path, [], space={"precision": {"choices": ["fp32", "int8"]}}, budget={"trials": 2}))
     assert [row.state for row in rows] == [TrialState.DONE, TrialState.CRASHED]
     assert [member["trial"] for member in front_document(store, rows[0].job_id)["front"]] == [0]

@@ -38,6 +38,11 @@ FULL: dict[str, Any] = {
 }
 
 
+TWO = ["dry-run", {"name": "dry-run", "threads": 2}]
+A, B = "dry-run-t1-b1", "dry-run-t2-b1"
+DEFAULTS = [{"metric": "cosine", "direction": "max"}, {"metric": "speedup", "direction": "max"}]
+
+
 def parsed(**fields: Any) -> Job:
     return parse_job(LEAST | fields, folder=Path())
 
@@ -110,6 +115,76 @@ class TestJobs:
         assert set(schema["properties"]) == set(FULL)
         assert schema["additionalProperties"] is False
         assert schema["required"] == ["task"]
+
+
+class TestSeveralDevices:
+    def test_a_name_that_is_there_once_is_the_label(self) -> None:
+        assert parsed().labels == ("dry-run",)
+        assert parsed(devices=TWO).labels == (A, B)
+        assert [one.profile.threads for one in parsed(devices=TWO).profiles] == [1, 2]
+        assert parsed(devices=TWO).profile.threads == 1
+
+    def test_metrics_of_a_device_are_objectives_of_each(self) -> None:
+        job = parsed(devices=TWO, objectives=[*DEFAULTS, {"metric": "latency_ms.p90", "direction": "min"}])
+        assert names(job) == ["cosine", f"speedup@{A}", f"speedup@{B}", f"latency_ms.p90@{A}", f"latency_ms.p90@{B}"]
+        assert [o.metric for o in job.objectives_on(B)] == ["cosine", "speedup", "latency_ms.p90"]
+
+    @pytest.mark.parametrize(
+        "objective",
+        [
+            {"metric": "speedup", "direction": "max", "device": B},
+            {"metric": f"speedup@{B}", "direction": "max"},
+        ],
+    )
+    def test_one_device_may_be_meant(self, objective: dict[str, str]) -> None:
+        job = parsed(devices=TWO, objectives=[DEFAULTS[0], objective])
+        assert names(job) == ["cosine", f"speedup@{B}"]
+        assert [o.metric for o in job.objectives_on(A)] == ["cosine"]
+        assert [o.metric for o in job.objectives_on(B)] == ["cosine", "speedup"]
+
+    @pytest.mark.parametrize(
+        "objective",
+        [
+            {"metric": "speedup", "direction": "max", "aggregate": "geomean"},
+            {"metric": "speedup@geomean", "direction": "max"},
+        ],
+    )
+    def test_or_all_of_them_as_one(self, objective: dict[str, str]) -> None:
+        job = parsed(devices=TWO, objectives=[objective])
+        assert names(job) == ["speedup@geomean"]
+        assert [o.metric for o in job.objectives_on(A)] == ["speedup"]
+
+    def test_a_job_of_one_device_has_plain_names(self) -> None:
+        job = parsed(objectives=[
+            {"metric": "speedup", "direction": "max", "device": "dry-run"},
+            {"metric": "latency_ms", "direction": "min", "aggregate": "max"},
+            {"metric": "wer@clean", "direction": "min"},
+        ])  # fmt: skip
+        assert names(job) == ["speedup", "latency_ms", "wer@clean"]
+
+    def test_constraints_of_a_device(self) -> None:
+        job = parsed(devices=TWO, constraints=["accuracy >= 0.9", f"speedup@{B} >= 2"])
+        assert [c.text for c in job.constraints_on(A)] == ["accuracy >= 0.9"]
+        assert [c.text for c in job.constraints_on(B)] == ["accuracy >= 0.9", f"speedup@{B} >= 2"]
+
+    def test_what_it_wants_measured(self) -> None:
+        job = parsed(devices=TWO, objectives=[{"metric": f"peak_memory_bytes@{B}", "direction": "min"}])
+        assert job.wants("peak_memory_bytes")
+        assert not job.wants("latency_ms")
+
+    def test_alone_it_is_the_job_of_one_device(self) -> None:
+        job = parsed(devices=TWO, constraints=[f"speedup@{B} >= 2", f"speedup@{A} >= 3"])
+        alone = parse_job(job.alone(B), folder=Path())
+        assert (alone.labels, alone.profile.threads, names(alone)) == (("dry-run",), 2, ["cosine", "speedup"])
+        assert alone.constraints == ("speedup >= 2",)
+
+    def test_it_comes_back_from_json(self) -> None:
+        job = parsed(devices=TWO, objectives=[{"metric": "speedup", "direction": "max", "aggregate": "min"}])
+        assert parse_job(json.loads(job.model_dump_json()), folder=Path()) == job
+
+
+def names(job: Job) -> list[str]:
+    return [objective.metric for objective in job.parsed_objectives]
 
 
 class TestUnknownKeys:
@@ -276,10 +351,42 @@ class TestWrongValues:
         if hint.startswith("write: "):
             assert isinstance(yaml.safe_load(hint.removeprefix("write: ")), dict)
 
-    def test_two_devices(self) -> None:
-        message, hint = refused(LEAST | {"devices": ["dry-run", "local-cpu"]})
-        assert message == "devices: 2 devices, but a job searches for one device"
-        assert "one job file a device" in hint
+    @pytest.mark.parametrize(
+        ("fields", "said"),
+        [
+            ({"devices": ["dry-run", "local-cpu"]}, "devices: 'dry-run' is modelled and others measure"),
+            ({"devices": ["dry-run", "dry-run"]}, "devices.1: the same device as devices.0"),
+            ({"devices": [{"name": "dry-run"}, {"name": "dry-run", "batch": 1}]}, "devices.1: the same device"),
+            ({"devices": ["dry-run", "dry-ran"]}, "devices.1.name: unknown device 'dry-ran'"),
+            (
+                {"devices": TWO, "objectives": [{"metric": "speedup", "direction": "max", "device": "dry-run"}]},
+                "objectives.0.device: 'dry-run' is no device of the job",
+            ),
+            (
+                {"objectives": [{"metric": "speedup", "direction": "max", "device": "phone"}]},
+                "objectives.0.device: 'phone' is no device of the job",
+            ),
+            (
+                {"devices": TWO, "objectives": [
+                    {"metric": "speedup", "direction": "max", "device": A, "aggregate": "min"},
+                ]},
+                f"objectives.0: names '{A}' and 'min'",
+            ),
+            (
+                {"devices": TWO, "objectives": [{"metric": f"speedup@{A}", "direction": "max", "device": B}]},
+                f"objectives.0: names '{A}' and '{B}'",
+            ),
+            (
+                {"devices": TWO, "objectives": [{"metric": "speedup", "direction": "max", "aggregate": "mean"}]},
+                "objectives.0.aggregate: must be 'min', 'max' or 'geomean'",
+            ),
+            ({"devices": TWO, "constraints": ["speedup@dry-run >= 2"]}, "names device 'dry-run', which the job"),
+        ],
+    )  # fmt: skip
+    def test_devices_that_do_not_fit(self, fields: dict[str, Any], said: str) -> None:
+        message, hint = refused(LEAST | fields)
+        assert said in message
+        assert hint
 
     def test_more_threads_than_the_device_has(self) -> None:
         with pytest.raises(DeviceUnavailable, match="asked for 4096 threads") as caught:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from search.candidate import Candidate, Decision, Space
 from search.pareto import hypervolume
 from search.strategies import STRATEGIES, Nsga2, RandomSearch, Result, Strategy
+from search.strategies.random import screened
 
 PRECISIONS = ("fp32", "int8", "int4")
 SPACE = Space(
@@ -179,6 +180,21 @@ class StrategyContract:
         assert self.make().batch >= 1
 
 
+class Costs:
+    """Predicts from what each value costs."""
+
+    def speedup(self, decisions: Mapping[str, str]) -> float | None:
+        return 1 / (1e-3 + sum(COSTS[value] * 2.0 ** (2 - n) for n, value in enumerate(decisions.values())))
+
+
+def changes(candidate: Candidate) -> int:
+    return sum(value != first for (_, value), (_, first) in zip(candidate.values, SPACE.baseline().values, strict=True))
+
+
+def gain_for_changes(candidate: Candidate) -> float:
+    return (toy_gains(candidate)[1] - toy_gains(SPACE.baseline())[1]) / max(1, changes(candidate))
+
+
 class TestRandomSearch(StrategyContract):
     kind = RandomSearch
     small: ClassVar[dict[str, Any]] = {"batch": 4}
@@ -194,6 +210,31 @@ class TestRandomSearch(StrategyContract):
         for decision in SPACE.decisions:
             counts = [sum(c.decisions[decision.name] == choice for c in drawn) for choice in decision.choices]
             assert min(counts) > 0.9 * 3000 / len(decision.choices)
+
+    def test_screening_proposes_what_no_other_draw_beats(self) -> None:
+        """As few changes or fewer, and faster by prediction."""
+        strategy, choosy = self.make(batch=200), self.make(batch=200, screen=12)
+        choosy.predictor = Costs()
+        start = len(SPACE.uniform())
+        plain, chosen = ([one.ask() for _ in range(200)][start:] for one in (strategy, choosy))
+        assert np.mean([gain_for_changes(c) for c in chosen]) > np.mean([gain_for_changes(c) for c in plain]) + 0.1
+        assert len({changes(candidate) for candidate in chosen}) >= 4
+
+    def test_screening_is_the_same_again(self) -> None:
+        runs = []
+        for _ in range(2):
+            strategy = self.make(batch=8, screen=5, seed=3)
+            strategy.predictor = Costs()
+            runs.append(play(strategy, 4))
+        assert runs[0] == runs[1]
+
+    def test_without_a_predictor_nothing_is_screened(self) -> None:
+        assert play(self.make(batch=8, screen=5), 4) == play(self.make(batch=8), 4)
+
+    def test_a_draw_that_cannot_be_predicted_is_not_screened_out(self) -> None:
+        baseline, changed = SPACE.baseline(), SPACE.uniform()[1]
+        assert screened([baseline, changed, changed], [1.0, 0.9, None], baseline) == [baseline, changed]
+        assert screened([baseline, changed], [1.0, 2.0], baseline) == [baseline, changed]
 
     @pytest.mark.parametrize("batch", [0, -1])
     def test_no_batch_of_none(self, batch: int) -> None:

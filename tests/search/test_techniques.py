@@ -17,15 +17,17 @@ from onnx_menagerie import ANIMALS
 from small_jobs import classifier, samples
 
 from evaluators.calibration import run_once
+from evaluators.capability import Capability, Point, Sweep
 from evaluators.device import Device
 from evaluators.fusion import fuse_transformer
 from evaluators.graph_cleanup import prepared
 from evaluators.layers import layer_groups
 from evaluators.onnx_model import serialized
-from hwprofiles import Precision, digest_of, find_device
+from hwprofiles import Precision, Profile, digest_of, find_device
 from hwprofiles.errors import InvalidInput, ProcessCrashed, UnhealthyMeasurement, UnsupportedOp
 from search.job import validate_options
 from search.techniques import TECHNIQUES, Draft, GraphTechnique, PrecisionTechnique, Subject, Technique
+from search.techniques.precision import NEVER_PAYS
 
 Feed = dict[str, np.ndarray]
 
@@ -244,6 +246,13 @@ def speeds(**by_format: float | Exception) -> Speed:
     return speed
 
 
+def probed_matmul(profile: Profile, slow: Precision) -> Capability:
+    """A device that never gains by a precision of matrix products."""
+    points = tuple(Point(width, 0.5, (0.4, 0.6), 2.0) for width in (64, 128))
+    sweeps = tuple(Sweep(name, slow, "", points, None, (), None) for name in ("matmul", "gemm"))
+    return Capability(profile.digest, "onnxruntime", "1", True, 0.2, sweeps)
+
+
 ALL_FASTER = {"uint8": 3.0, "int8": 2.0, "dynamic": 2.0, "eight_bits": 1.5, "four_bits": 1.2}
 
 
@@ -352,6 +361,27 @@ class TestDeviceAnswers:
         elsewhere = replace(find_device("local-cpu"), processor="another")
         another = FakeDevice(speeds(**dict.fromkeys(ALL_FASTER, 0.1)), profile=elsewhere)
         assert PrecisionTechnique(subject, technique.options).decisions(another) == []
+
+    def test_what_never_pays_on_a_probed_device_is_not_asked_about(self, subject: Subject) -> None:
+        profile = find_device("local-cpu")
+        known = {profile.digest: probed_matmul(profile, Precision.INT4_WEIGHT)}
+        technique, choices, device = self.ask(replace(subject, capabilities=known), {})
+        assert choices == ("fp32", "int8", "int8_dynamic", "int8_weight")
+        everything = self.ask(replace(subject, cache=subject.cache / "again"), {})[2]
+        assert len(device.asked) < len(everything.asked)
+        (answer,) = [answer for answer in technique.answers if answer["precision"] == "int4_weight"]
+        assert answer["reason"] == NEVER_PAYS
+
+    def test_what_never_pays_is_asked_about_where_size_is_wanted(self, subject: Subject) -> None:
+        profile = find_device("local-cpu")
+        known = {profile.digest: probed_matmul(profile, Precision.INT4_WEIGHT)}
+        small = replace(subject, capabilities=known, wanted=frozenset({"size_bytes"}))
+        assert "int4_weight" in self.ask(small, {"four_bits": 0.5})[1]
+
+    def test_what_another_profile_can_do_says_nothing(self, subject: Subject) -> None:
+        profile = find_device("local-cpu")
+        known = {"another": probed_matmul(profile, Precision.INT4_WEIGHT)}
+        assert "int4_weight" in self.ask(replace(subject, capabilities=known), {})[1]
 
     def check_activations(self, technique: Technique, subject: Subject, tmp_path: Path, liked: str) -> None:
         values = {f"precision:{group.name}": "int8" for group in subject.groups}

@@ -209,7 +209,7 @@ class TestQuality:
 class TestPrepare:
     def test_on_a_device(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
         device = FakeDevice(lambda path: 1.0 if path.parent.name == "models" else 3.0)
-        monkeypatch.setattr(workspace, "open_device", lambda profile: device)
+        monkeypatch.setattr(workspace, "open_device", lambda *_: device)
         found = workspace.prepare(order())
         assert found.space.size > 1
         assert found.metrics["speedup"] == {"ratio": 1.0, "ci95": [0.99, 1.01]}

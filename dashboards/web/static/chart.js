@@ -323,8 +323,8 @@
     }
   }
 
-  function showRow(candidateId) {
-    const row = document.getElementById(`point-${candidateId}`);
+  function showRow(prefix, candidateId) {
+    const row = document.getElementById(`${prefix}point-${candidateId}`);
     if (row === null) return;
     for (let fold = row.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     document.querySelectorAll(".is-marked").forEach((other) => other.classList.remove("is-marked"));
@@ -334,13 +334,23 @@
     if (target) target.focus({ preventScroll: true });
   }
 
-  // The chart of this page, or null where its library is missing.
+  // The trials document of several devices as that of one.
+  function seenOn(trials, device) {
+    if (device === undefined) return trials;
+    const rows = trials.trials.map((row) => ({ ...row, ...row.devices[device] }));
+    return { ...trials, ...trials.devices[device], trials: rows };
+  }
+
+  // The charts of this page, one a device, which are brought up to date together; null where their library is missing.
   function mountChart() {
-    const element = document.getElementById("front-figure");
-    if (element === null || window.echarts === undefined) return null;
-    const chart = new FrontChart(element, showRow);
-    linkRows(chart, document.body);
-    return chart;
+    if (window.echarts === undefined) return null;
+    const charts = [...document.querySelectorAll("figure.chart")].map((element) => {
+      const { device, prefix = "" } = element.dataset;
+      const chart = new FrontChart(element, (candidateId) => showRow(prefix, candidateId));
+      linkRows(chart, prefix === "" ? document.body : document.getElementById(`${prefix}tables`));
+      return { chart, device };
+    });
+    return { update: (trials) => charts.forEach(({ chart, device }) => chart.update(seenOn(trials, device))) };
   }
 
   window.Paretune = { mountChart };

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from hwprofiles import find_device
 from hwprofiles.errors import NotFound, StorageError
+from search.devices import JobDevice
 from search.states import JobState
-from search.store import Lease, Store
+from search.store import Lease, Store, digests_of
 
 NewJob = Callable[..., str]
 
@@ -30,6 +32,19 @@ class TestJobs:
         assert (job.started_at, job.finished_at, job.wall_s) == (None, None, 0.0)
         assert before <= job.created_at <= datetime.now(UTC)
         assert job.created_at.utcoffset() == timedelta(0)
+
+    def test_its_devices_are_kept_with_their_profiles(self, store: Store) -> None:
+        one, other = find_device("dry-run"), find_device("dry-run", 2, 8)
+        devices = (JobDevice("dry-run-t1-b1", one), JobDevice("dry-run-t2-b8", other))
+        job = store.job(store.create_job(name="two", spec={}, spec_folder="/", profile=one, devices=devices))
+        assert digests_of(job) == {"dry-run-t1-b1": one.digest, "dry-run-t2-b8": other.digest}
+        assert (job.device, job.profile_digest) == ("dry-run-t1-b1", one.digest)
+        assert [store.profile(digest) for digest in digests_of(job).values()] == [one, other]
+        assert store.devices() == [("dry-run", one)]
+
+    def test_one_of_an_earlier_version_had_one_device(self, store: Store, new_job: NewJob) -> None:
+        job = store.job(new_job())
+        assert digests_of(replace(job, devices=None)) == digests_of(job) == {"dry-run": find_device("dry-run").digest}
 
     def test_ids_that_exist_are_not_given_twice(
         self, store: Store, new_job: NewJob, monkeypatch: pytest.MonkeyPatch

@@ -29,6 +29,13 @@ class TestTrials:
             assert (trial.strategy, trial.simulated, trial.state) == ("random", True, TrialState.PENDING)
             assert (trial.reason, trial.metrics, trial.artifact_sha256, trial.wall_s) == (None, {}, None, 0.0)
 
+    def test_every_device_s_measurement_is_kept(self, store: Store, lease: Lease, trials: list[TrialRow]) -> None:
+        first, second = trials[0].candidate_id, trials[1].candidate_id
+        store.finish_trial(lease, first, TrialState.DONE, measurement={"of": "a"}, others=[{"of": "b"}, {"of": "c"}])
+        store.finish_trial(lease, second, TrialState.INFEASIBLE, others=[{"of": "b"}])
+        assert [one["record"]["of"] for one in store.measurements(first)] == ["a", "b", "c"]
+        assert [(one["phase"], one["record"]["of"]) for one in store.measurements(second)] == [("search", "b")]
+
     def test_the_stored_decisions_make_the_candidate_again(
         self, store: Store, candidates: list[Candidate], trials: list[TrialRow]
     ) -> None:

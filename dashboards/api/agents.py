@@ -1,0 +1,219 @@
+"""The routes of remote devices' agents: who they are, what they lease, fetch, and hand in.
+
+All but a token is checked by hand: an agent is another machine, and what it sends is data that nobody vouches for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import FileResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from dashboards.api.problems import RequestRefused
+from evaluators.errand import UNAVAILABLE, VERSION
+from hwprofiles import Profile
+from hwprofiles.errors import ParetuneError
+from search.blobs import Blobs
+from search.states import ErrandState
+from search.store import Store
+from search.store.agents import Agents
+from search.store.errands import LEASE_S, AgentReplaced, ErrandRow, StaleErrand
+
+Json = dict[str, Any]
+log = logging.getLogger("paretune.agents")
+
+AGENT_PATHS = "/api/v1/agent/"
+HEARTBEAT_S = LEASE_S / 6
+WAIT_S = 20.0
+"""How long a lease request is kept waiting for an errand."""
+
+MAX_BODY_BYTES = 16 * 2**20
+MAX_THREADS = 64
+_LOOK_S = 0.2
+_HINT = "install the same version of Paretune on both sides"
+
+
+def agent_router(store: Store) -> APIRouter:
+    """All of ``/api/v1/agent`` over one store; every route asks for a device's token."""
+    router = APIRouter(prefix="/api/v1/agent", tags=["agent"])
+    allowed = Depends(_device_by_token(store.agents))
+
+    @router.post("/register", summary="An agent says what its device is")
+    async def register(request: Request, device: str = allowed) -> Json:
+        body = await _body(request, "instance", "version", "profile", "runtimes", "cores")
+        if body["version"] != VERSION:
+            raise RequestRefused(400, f"the agent speaks version {body['version']!r}, the server {VERSION}", _HINT)
+        profile, offer = _profile(body["profile"], device), _offer(body)
+        await run_in_threadpool(store.agents.register, device, _instance(body), profile, offer)
+        log.info("device %s: agent registered", device)
+        return {"device": device, "profile_digest": profile.digest, "heartbeat_s": HEARTBEAT_S}
+
+    @router.post("/lease", summary="The next errand, or 204 after a while without one", response_model=None)
+    async def lease(request: Request, device: str = allowed) -> Json | Response:
+        instance = _instance(await _body(request, "instance"))
+        row = await _next_errand(store, device, instance, request.app.state.stopping)
+        if row is None:
+            return Response(status_code=204)
+        return {"errand_id": row.errand_id, "epoch": row.epoch, "request": row.request}
+
+    @router.get("/errands/{errand_id}/files/{sha256}", summary="A file of an errand", response_class=FileResponse)
+    def file(errand_id: str, sha256: str, device: str = allowed) -> FileResponse:
+        if sha256 not in store.errands.leased_files(device, errand_id):
+            raise RequestRefused(404, f"device {device!r} holds no errand that needs this file", "lease it first")
+        path = Blobs().find(sha256)
+        if path is None:
+            log.warning("device %s: file %s is not here; is PARETUNE_HOME that of the job?", device, sha256[:12])
+            raise RequestRefused(404, "the file is not here", "start the server with the same PARETUNE_HOME as the job")
+        return FileResponse(path, media_type="application/octet-stream")
+
+    @router.post("/errands/{errand_id}/heartbeat", summary="Keeps a lease; says whether the result is still wanted")
+    async def heartbeat(errand_id: str, request: Request, device: str = allowed) -> Json:
+        body = await _body(request, "instance", "epoch")
+        held = device, _instance(body), errand_id, _epoch(body)
+        return {"wanted": await run_in_threadpool(store.errands.renew, *held)}
+
+    @router.post("/errands/{errand_id}/result", summary="Hands in what came of an errand")
+    async def result(errand_id: str, request: Request, device: str = allowed) -> Json:
+        body = await _body(request, "instance", "epoch", "answer")
+        held = device, _instance(body), errand_id, _epoch(body)
+        state = _state_of(body["answer"])
+        await run_in_threadpool(store.errands.finish, *held, state, body["answer"])
+        return {"state": state}
+
+    @router.post("/errands/{errand_id}/release", summary="Gives an errand back undone")
+    async def release(errand_id: str, request: Request, device: str = allowed) -> Json:
+        body = await _body(request, "instance", "epoch")
+        await run_in_threadpool(store.errands.release, device, _instance(body), errand_id, _epoch(body))
+        return {"state": ErrandState.QUEUED}
+
+    return router
+
+
+def agent_problem(error: ParetuneError) -> int | None:
+    """The HTTP status of what the store says to an agent; None for any other error."""
+    if isinstance(error, StaleErrand):
+        return 409
+    if isinstance(error, AgentReplaced):
+        return 403
+    return error.status if isinstance(error, RequestRefused) else None
+
+
+def _device_by_token(agents: Agents) -> Callable[[Request], str]:
+    """The device that the request's bearer token speaks for; refuses any other request, and logs that."""
+
+    def device(request: Request) -> str:
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        found = agents.device_of(token.strip()) if kind.lower() == "bearer" and token else None
+        if found is None:
+            peer = request.client.host if request.client else "unknown"
+            log.warning(
+                "refused a request of %s for %s: no token, or an unknown or revoked one", peer, request.url.path
+            )
+            raise RequestRefused(
+                401, "the token is missing, unknown or revoked", "make one with: paretune devices token NAME"
+            )
+        return found
+
+    return device
+
+
+async def _next_errand(store: Store, device: str, instance: str, stopping: threading.Event) -> ErrandRow | None:
+    """The device's next errand, waited for a while."""
+    ends_at = time.monotonic() + WAIT_S
+    while True:
+        row = await run_in_threadpool(store.errands.lease, device, instance)
+        if row is not None or stopping.is_set() or time.monotonic() > ends_at:
+            return row
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _body(request: Request, *fields: str) -> Json:
+    """The JSON object of a request, with exactly these fields; read no further than is allowed."""
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > MAX_BODY_BYTES:
+            log.warning("refused a body of more than %d bytes for %s", MAX_BODY_BYTES, request.url.path)
+            raise RequestRefused(413, f"the request has more than {MAX_BODY_BYTES} bytes", _HINT)
+    try:
+        body = json.loads(read, parse_constant=_refused_constant)
+    except (ValueError, RecursionError):
+        raise RequestRefused(400, "the request holds no JSON", _HINT) from None
+    if not isinstance(body, dict) or set(body) != set(fields):
+        raise RequestRefused(400, f"the request must hold {', '.join(fields)}", _HINT)
+    return body
+
+
+def _refused_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _instance(body: Json) -> str:
+    instance = body["instance"]
+    if not isinstance(instance, str) or not instance.isalnum() or len(instance) > 64:
+        raise RequestRefused(400, "instance: must be up to 64 letters and digits", _HINT)
+    return instance
+
+
+def _epoch(body: Json) -> int:
+    if type(body["epoch"]) is not int:
+        raise RequestRefused(400, "epoch: must be a whole number", _HINT)
+    return int(body["epoch"])
+
+
+def _profile(data: Any, device: str) -> Profile:
+    """A profile as its agent sent it; it must be of the token's device, and of one that measures."""
+    try:
+        profile = Profile.from_dict(data)
+        same = profile.to_dict() == data
+        numbers = profile.threads, profile.batch, profile.memory_bytes, *profile.cores
+        plain = all(type(number) is int and number >= 0 for number in numbers)
+        named = all(isinstance(text, str) for text in (profile.runtime, profile.runtime_version, profile.processor))
+    except (TypeError, ValueError, KeyError, AttributeError):
+        same = plain = named = False
+    if not (same and plain and named):
+        raise RequestRefused(400, "the profile cannot be read", _HINT)
+    if profile.device != device:
+        raise RequestRefused(
+            403, f"the token is for device {device!r}, not {str(profile.device)[:80]!r}", "name it with --device"
+        )
+    if not profile.agent or profile.simulated:
+        raise RequestRefused(400, "the profile is not that of a device with an agent", _HINT)
+    return profile
+
+
+def _offer(body: Json) -> Json:
+    """The runtimes that an agent allows, and the cores that it uses with 1, 2, … threads."""
+    runtimes, cores = body["runtimes"], body["cores"]
+    if not isinstance(runtimes, list) or not all(isinstance(name, str) and len(name) <= 64 for name in runtimes):
+        raise RequestRefused(400, "runtimes: must be names", _HINT)
+    if not isinstance(cores, list) or not 1 <= len(cores) <= MAX_THREADS:
+        raise RequestRefused(400, f"cores: must be those of 1 to {MAX_THREADS} threads", _HINT)
+    for threads, ids in enumerate(cores, 1):
+        if not isinstance(ids, list) or len(ids) != threads or not all(type(core) is int and core >= 0 for core in ids):
+            raise RequestRefused(400, f"cores: must be {threads} for {threads} threads", _HINT)
+    return {"runtimes": runtimes, "cores": cores}
+
+
+def _state_of(answer: Any) -> ErrandState:
+    """What an answer says of its errand. Its figures are looked at by whoever asked."""
+    if (
+        not isinstance(answer, dict)
+        or len(answer) != 1
+        or not set(answer) <= {"measurement", "peak_memory_bytes", "error"}
+    ):
+        raise RequestRefused(400, "answer: must hold a measurement, a memory, or an error", _HINT)
+    error = answer.get("error")
+    if error is None:
+        return ErrandState.DONE
+    if not isinstance(error, dict) or set(error) != {"state", "message", "hint"}:
+        raise RequestRefused(400, "answer: an error must hold state, message and hint", _HINT)
+    return ErrandState.REFUSED if error["state"] == UNAVAILABLE else ErrandState.FAILED

@@ -1,0 +1,64 @@
+"""The command that asks a device what it can do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
+from dashboards.console import ProgressBar, err, out, print_rows
+from dashboards.documents import Json
+
+
+def devices_capability(
+    device: Annotated[str, typer.Argument(help="The device's name.", show_default=False)],
+    threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Samples in one inference of the jobs to serve.")] = 1,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask everything again.")] = False,
+    db: Db = None,
+    format: AsFormat = Format.TABLE,
+) -> None:
+    """Ask a device which precisions it executes, what each gains, and in which steps latency grows."""
+    from dashboards.capability import document_of
+    from search.capabilities import probed
+    from search.device_lookup import agents_of, find_device
+
+    with open_store(db) as store, agents_of(store):
+        profile = find_device(device, threads, batch)
+        with ProgressBar() as progress:
+            document = document_of(profile, probed(store, profile, progress.say, refresh=refresh))
+    if format is Format.JSON:
+        print_json(document)
+    else:
+        _print(document)
+    if not document["complete"]:
+        err.print(f"time ran out before everything was asked; go on with: paretune devices capability {device}")
+
+
+def _print(document: Json) -> None:
+    out.print(f"{document['device']}: {document['runtime']} {document['runtime_version']} on {document['processor']}")
+    columns = {
+        "operator": "operator", "precision": "precision", "best": "best", "pays": "pays", "step": "steps of",
+        "executes": "executes",
+    }  # fmt: skip
+    print_rows("", [_row(sweep) for sweep in document["sweeps"]], columns, "")
+
+
+def _row(sweep: Json) -> Json:
+    precision = sweep["precision"] + (f" ({sweep['activations']})" if sweep["activations"] else "")
+    best, pays_from = sweep["best_ratio"], sweep["pays_from"]
+    if sweep["precision"] == "fp32":
+        best_text, pays = "", ""
+    elif best is None:
+        best_text, pays = "–", "does not run" if all(p["reason"] for p in sweep["points"]) else ""
+    else:
+        best_text, pays = f"{best:.2f}×", f"from {pays_from} channels" if pays_from else "nowhere"
+    return {
+        "operator": sweep["operator"],
+        "precision": precision,
+        "best": best_text,
+        "pays": pays,
+        "step": sweep["step"] or "–",
+        "executes": ", ".join(sweep["executes"][:3]) or "–",
+    }

@@ -1,0 +1,257 @@
+"""The agent: leases one errand after another, measures it on this machine, and hands in the raw samples."""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from evaluators.agent.blobs import BlobCache
+from evaluators.agent.client import AgentClient, Dismissed, LeasedErrand, LeaseLost, ServerGone
+from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
+from evaluators.device import LocalDevice
+from evaluators.errand import Errand, answer_of, unpacked
+from evaluators.onnx_wire import check_model_file
+from evaluators.runtimes import RUNTIMES, runtime_of
+from hwprofiles import Profile, find_device
+from hwprofiles.errors import BuildFailed, DeviceUnavailable, InvalidInput, ParetuneError, UnsupportedOp
+from hwprofiles.probe import usable_cores
+
+log = logging.getLogger("paretune.agent")
+
+MAX_THREADS = 64
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """``device`` is what the server calls this machine, ``local`` which device of this machine that is; ``runtimes``
+    may execute what is sent, nothing else does; a model or sample of more than ``max_model_bytes`` is refused."""
+
+    server: str
+    token: str
+    device: str
+    cache: Path
+    local: str = "local-cpu"
+    runtimes: tuple[str, ...] = ()
+    cache_bytes: int = DEFAULT_CACHE_BYTES
+    max_model_bytes: int = DEFAULT_MAX_MODEL_BYTES
+
+
+class Agent:
+    """Serves one device until it is interrupted or dismissed. Runs in the process's main thread, which SIGUSR1 wakes
+    when an errand is no longer wanted.
+
+    Holds a result until the server has it: a link or a server that is gone costs time, never a measurement.
+    """
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self._runtimes = _allowed(settings.runtimes)
+        self._profile = self._profile_of(1, 1)
+        most = min(len(usable_cores()), MAX_THREADS)
+        self._cores = [self._profile_of(threads, 1).cores for threads in range(1, most + 1)]
+        self._cache = BlobCache(settings.cache, settings.cache_bytes)
+        self._client = AgentClient(settings.server, settings.token, secrets.token_hex(16))
+        if not self._client.local and not self._client.encrypted:
+            log.warning("the way to the server is not encrypted: the token and all models can be read on it")
+        self._held: tuple[LeasedErrand, dict[str, Any]] | None = None
+        self._device: LocalDevice | None = None
+
+    def run(self) -> NoReturn:
+        """Works until interrupted; raises :class:`Dismissed` when the server wants no more of this agent."""
+        pause_s = _FIRST_PAUSE_S
+        try:
+            while True:
+                try:
+                    terms = self._client.register(self._profile, self._runtimes, self._cores)
+                    log.info("registered as %s at %s", self._settings.device, self._settings.server)
+                    while True:
+                        self._hand_in()
+                        pause_s = _FIRST_PAUSE_S
+                        leased = self._client.lease()
+                        if leased is not None:
+                            self._work_on(leased, terms.heartbeat_s)
+                except ServerGone as gone:
+                    # Not all agents of a server at once.
+                    wait_s = pause_s * random.uniform(0.5, 1.0)
+                    log.warning("%s; trying again in %.1f s", gone.message, wait_s)
+                    time.sleep(wait_s)
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        finally:
+            if self._device is not None:
+                self._device.close()
+            self._client.close()
+
+    def _hand_in(self) -> None:
+        """Hands in the result that is held, if any; one that the server does not want any more is dropped."""
+        if self._held is None:
+            return
+        leased, answer = self._held
+        try:
+            self._client.finish(leased, answer)
+        except LeaseLost as lost:
+            log.warning("errand %s: the result is not wanted any more: %s", leased.errand_id, lost.message)
+        except InvalidInput as refused:
+            log.error("errand %s: %s", leased.errand_id, refused.message)
+            self._held = leased, answer_of(BuildFailed(f"the result was refused: {refused.message}", refused.hint))
+            if "error" in answer:
+                self._held = None
+            return
+        self._held = None
+
+    def _work_on(self, leased: LeasedErrand, heartbeat_s: float) -> None:
+        try:
+            with _kept_alive(self._client, leased, heartbeat_s):
+                answer = self._answer(leased)
+        except (_Unwanted, LeaseLost):
+            log.warning("errand %s: not wanted any more, ended", leased.errand_id)
+            return
+        except KeyboardInterrupt:
+            with suppress(ServerGone, Dismissed, LeaseLost, InvalidInput):
+                self._client.release(leased)
+            raise
+        self._held = leased, answer
+
+    def _answer(self, leased: LeasedErrand) -> dict[str, Any]:
+        """What the device measured, or why it did not. Whatever is wrong with an errand costs that errand alone."""
+        try:
+            errand = Errand.from_dict(leased.request)
+            log.info("errand %s: %s of %s", leased.errand_id, errand.kind, errand.candidate.sha256[:12])
+            answer = self._measured(errand, leased)
+        except (InvalidInput, UnsupportedOp) as error:
+            # The file or the request itself; nothing of it was executed.
+            log.warning("errand %s refused: %s", leased.errand_id, error.message)
+            return answer_of(error if isinstance(error, UnsupportedOp) else BuildFailed(error.message, error.hint))
+        except (ServerGone, Dismissed, LeaseLost):
+            raise
+        except ParetuneError as error:
+            log.warning("errand %s failed: %s", leased.errand_id, error.message)
+            return answer_of(error)
+        log.info("errand %s: done", leased.errand_id)
+        return answer
+
+    def _measured(self, errand: Errand, leased: LeasedErrand) -> dict[str, Any]:
+        profile = self._profile_of(errand.threads, errand.batch)
+        if profile.digest != errand.profile_digest:
+            raise DeviceUnavailable(
+                f"device {self._settings.device!r} is no longer what the job measures on",
+                "results of two profiles are never mixed: start the job anew with paretune run",
+            )
+        self._check_runtime(errand.runtime)
+        limit_bytes, names = self._settings.max_model_bytes, [file.sha256 for file in errand.files]
+        paths = {
+            file: self._cache.get(file, lambda file: self._client.fetch(leased, file), limit_bytes, names)
+            for file in errand.files
+        }
+        for model in filter(None, (errand.baseline, errand.candidate)):
+            check_model_file(paths[model], limit_bytes)
+        sample = unpacked(paths[errand.sample], limit_bytes)
+        candidate, device = paths[errand.candidate], self._opened(profile)
+        if errand.baseline is None or errand.protocol is None:
+            peak = device.peak_memory_bytes(candidate, sample, limit_s=errand.limit_s, runtime=errand.runtime)
+            return {"peak_memory_bytes": peak}
+        try:
+            found = device.measure(
+                paths[errand.baseline], candidate, sample, protocol=errand.protocol, limit_s=errand.limit_s,
+                runtime=errand.runtime,
+            )  # fmt: skip
+        except DeviceUnavailable as error:
+            if errand.runtime == profile.runtime:
+                raise
+            raise UnsupportedOp(error.message, error.hint) from None  # the candidate's own choice, not the device's
+        return {"measurement": found.to_dict()}
+
+    def _opened(self, profile: Profile) -> LocalDevice:
+        """The device, whose process stays for the next errand of the same profile."""
+        if self._device is not None and self._device.profile != profile:
+            self._device.close()
+            self._device = None
+        if self._device is None:
+            self._device = LocalDevice(profile)
+        return self._device
+
+    def _profile_of(self, threads: int, batch: int) -> Profile:
+        """This machine as the server knows it."""
+        found = find_device(self._settings.local, threads, batch)
+        if found.simulated:
+            raise InvalidInput(f"--local: device {found.device!r} measures nothing", "name a device that does")
+        if found.runtime not in self._runtimes:
+            raise InvalidInput(
+                f"--runtime: device {found.device!r} measures against {found.runtime!r}, which is not allowed",
+                f"add --runtime {found.runtime}",
+            )
+        return replace(found, device=self._settings.device, agent=True)
+
+    def _check_runtime(self, spec: str) -> None:
+        name = spec.partition(":")[0]
+        if name not in self._runtimes:
+            raise UnsupportedOp(
+                f"runtime {name!r} is not allowed on device {self._settings.device!r}",
+                f"its agent allows: {', '.join(self._runtimes)}",
+            )
+        runtime_of(spec)
+
+
+def _allowed(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The runtimes that may execute what is sent: those named, else all that measure."""
+    for name in names:
+        if name not in RUNTIMES:
+            raise InvalidInput(f"--runtime: unknown runtime {name!r}", f"known: {', '.join(RUNTIMES)}")
+    return tuple(dict.fromkeys(names)) or tuple(name for name in RUNTIMES if name != "null")
+
+
+class _Unwanted(BaseException):
+    """Ends a measurement from another thread; not an error, so that nothing on the way takes it for one."""
+
+
+@contextmanager
+def _kept_alive(client: AgentClient, leased: LeasedErrand, heartbeat_s: float) -> Iterator[None]:
+    """Renews the lease from a thread of its own meanwhile; raises :class:`_Unwanted` in the main thread as soon as the
+    server has said that nobody waits for this errand any more."""
+    over = threading.Event()
+    waiting = threading.Event()
+
+    def wake(_number: int, _frame: FrameType | None) -> None:
+        if waiting.is_set():
+            waiting.clear()
+            raise _Unwanted
+
+    def beat() -> None:
+        while not over.wait(heartbeat_s):
+            if not _still_wanted(client, leased):
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+                return
+
+    earlier: Callable[..., Any] | int | None = signal.signal(signal.SIGUSR1, wake)
+    beating = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    try:
+        waiting.set()
+        beating.start()
+        yield
+    finally:
+        waiting.clear()
+        over.set()
+        beating.join()
+        signal.signal(signal.SIGUSR1, earlier)
+
+
+def _still_wanted(client: AgentClient, leased: LeasedErrand) -> bool:
+    try:
+        return client.heartbeat(leased)
+    except (LeaseLost, Dismissed):
+        return False
+    except (ServerGone, InvalidInput) as error:
+        # Measuring goes on: the result is held until the server is back.
+        log.warning("errand %s: no heartbeat: %s", leased.errand_id, error.message)
+        return True

@@ -1,0 +1,194 @@
+"""The agent's way to the server: HTTP requests that it makes, none that it answers."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from evaluators.errand import VERSION, FileRef
+from hwprofiles import Profile
+from hwprofiles.errors import DeviceUnavailable, InvalidInput, ParetuneError
+
+_TIMEOUT = httpx.Timeout(10.0, read=60.0)
+_QUICK_TIMEOUT = httpx.Timeout(5.0)
+_CHUNK_BYTES = 1 << 20
+_MAX_ANSWER_BYTES = 1 << 20
+_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+
+
+class ServerGone(ParetuneError):
+    """The server cannot be reached, or not now: try again later."""
+
+
+class Dismissed(ParetuneError):
+    """The server refuses this agent for good: its token, or because another has taken its place."""
+
+
+class LeaseLost(ParetuneError):
+    """The server asks nothing of this agent under that lease any more."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the server answers when an agent registers: how often to be heard from, in seconds."""
+
+    heartbeat_s: float
+
+
+@dataclass(frozen=True)
+class LeasedErrand:
+    """An errand as it was leased, not yet looked at."""
+
+    errand_id: str
+    epoch: int
+    request: Any
+
+
+class AgentClient:
+    """One agent's requests. ``instance`` names this process; the server listens to the device's newest one only.
+
+    Every method raises :class:`ServerGone` when trying again later makes sense, :class:`Dismissed` when it does not,
+    and :class:`LeaseLost` for an errand that is no longer this agent's. Safe in several threads.
+    """
+
+    def __init__(self, server: str, token: str, instance: str, timeout: httpx.Timeout = _TIMEOUT) -> None:
+        try:
+            url = httpx.URL(server)
+        except httpx.InvalidURL as error:
+            raise InvalidInput(f"--server: {error}", "write it like https://paretune.example:8700") from None
+        if url.scheme not in ("http", "https") or not url.host:
+            raise InvalidInput(f"--server: {server!r} is no address", "write it like https://paretune.example:8700")
+        self.local = _is_loopback(url.host)
+        self.encrypted = url.scheme == "https"
+        self._instance = instance
+        self._http = httpx.Client(
+            base_url=url.copy_with(path=f"{url.path.rstrip('/')}/api/v1/agent/"),
+            headers={"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
+            timeout=timeout,
+            # A proxy of the environment leads nowhere near this machine.
+            trust_env=not self.local,
+        )
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def register(self, profile: Profile, runtimes: Sequence[str], cores: Sequence[Sequence[int]]) -> Terms:
+        """Says what this device is, what it may execute with, and its cores for 1, 2, … threads; from now on the server
+        listens to no earlier agent of the device."""
+        offer = {"runtimes": list(runtimes), "cores": [list(ids) for ids in cores]}
+        body = {"version": VERSION, "profile": profile.to_dict(), **offer}
+        answer = self._post("register", body)
+        heartbeat_s = answer.get("heartbeat_s")
+        if not isinstance(heartbeat_s, int | float) or not 0.01 <= heartbeat_s <= 3600:
+            raise ServerGone("the server's answer cannot be read", "check that --server names a Paretune server")
+        return Terms(float(heartbeat_s))
+
+    def lease(self) -> LeasedErrand | None:
+        """Waits for an errand for as long as the server likes; None if there was none."""
+        answer = self._post("lease", {})
+        if not answer:
+            return None
+        errand_id, epoch = answer.get("errand_id"), answer.get("epoch")
+        if not isinstance(errand_id, str) or not errand_id.isalnum() or type(epoch) is not int:
+            raise ServerGone("the server's answer cannot be read", "check that --server names a Paretune server")
+        return LeasedErrand(errand_id, epoch, answer.get("request"))
+
+    def heartbeat(self, leased: LeasedErrand) -> bool:
+        """Keeps the lease; whether anybody still waits for the result."""
+        return self._post(_of(leased, "heartbeat"), {"epoch": leased.epoch}, _QUICK_TIMEOUT).get("wanted") is True
+
+    def finish(self, leased: LeasedErrand, answer: dict[str, Any]) -> None:
+        """Hands in what came of an errand."""
+        self._post(_of(leased, "result"), {"epoch": leased.epoch, "answer": answer})
+
+    def release(self, leased: LeasedErrand) -> None:
+        """Gives an errand back undone, since this agent ends."""
+        self._post(_of(leased, "release"), {"epoch": leased.epoch}, _QUICK_TIMEOUT)
+
+    def fetch(self, leased: LeasedErrand, file: FileRef) -> Iterator[bytes]:
+        """A file's content, piece by piece."""
+        try:
+            with self._http.stream("GET", f"errands/{leased.errand_id}/files/{file.sha256}") as response:
+                if response.status_code == 404:
+                    raise DeviceUnavailable(
+                        f"the server does not have the file {file.sha256[:12]}",
+                        "start the server with the same PARETUNE_HOME as the job",
+                    )
+                if response.status_code != 200:
+                    response.read()
+                    _check(response)
+                yield from response.iter_raw(_CHUNK_BYTES)
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise _gone(error) from None
+
+    def _post(self, path: str, body: dict[str, Any], timeout: httpx.Timeout | None = None) -> dict[str, Any]:
+        try:
+            with self._http.stream(
+                "POST", path, json={"instance": self._instance, **body}, timeout=timeout or _TIMEOUT
+            ) as response:
+                read = b""
+                for chunk in response.iter_raw():
+                    read += chunk
+                    if len(read) > _MAX_ANSWER_BYTES:
+                        raise ServerGone(
+                            "the server's answer is too long", "check that --server names a Paretune server"
+                        )
+                return _check(response, read)
+        except httpx.HTTPError as error:
+            raise _gone(error) from None
+
+
+def _of(leased: LeasedErrand, verb: str) -> str:
+    return f"errands/{leased.errand_id}/{verb}"
+
+
+def _check(response: httpx.Response, read: bytes | None = None) -> dict[str, Any]:
+    """The JSON object of an answer; raises what a refusal means."""
+    status = response.status_code
+    if status == 204:
+        return {}
+    document = _json(response, read)
+    detail, hint = str(document.get("detail", f"HTTP status {status}"))[:400], str(document.get("hint", ""))[:400]
+    if status == 200:
+        return document
+    if status in (401, 403):
+        raise Dismissed(f"the server refuses this agent: {detail}", hint)
+    if status == 409:
+        raise LeaseLost(detail, hint)
+    if status in _AGAIN:
+        raise ServerGone(f"the server answers {status}: {detail}", hint)
+    raise InvalidInput(
+        f"the server refuses a request ({status}): {detail}", hint or "use the same version on both sides"
+    )
+
+
+def _json(response: httpx.Response, read: bytes | None) -> dict[str, Any]:
+    try:
+        document = json.loads(response.content if read is None else read)
+    except (ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict):
+        return document
+    if response.status_code == 200:
+        raise ServerGone("the server's answer cannot be read", "check that --server names a Paretune server")
+    return {}
+
+
+def _gone(error: Exception) -> ServerGone:
+    words = " ".join(str(error).split())[:200] or type(error).__name__
+    return ServerGone(f"the server cannot be reached: {words}", "check that it runs, and --server")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,124 @@
+"""``paretune agent``: read before anything that only a search needs is imported."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
+from hwprofiles.errors import DeviceUnavailable, InvalidInput, ParetuneError
+from hwprofiles.folders import cache_folder
+
+_MAX_TOKEN_BYTES = 1000
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of ``paretune agent``."""
+    options = argparse.ArgumentParser(
+        prog="paretune agent",
+        description="Measure on this machine what a server asks for. Dials out only, and executes no code it is sent.",
+    )
+    options.add_argument("--server", required=True, metavar="URL", help="Address of paretune serve.")
+    options.add_argument("--token-file", required=True, type=Path, metavar="FILE", help="File with the device's token.")
+    options.add_argument("--device", required=True, metavar="NAME", help="What the server calls this machine.")
+    options.add_argument(
+        "--local", default="local-cpu", metavar="DEVICE", help="Which device of this machine that is; local-cpu."
+    )
+    options.add_argument(
+        "--runtime", action="append", default=[], metavar="NAME",
+        help="A runtime that may execute what is sent, once for each; default all that are known.",
+    )  # fmt: skip
+    options.add_argument("--cache", type=Path, metavar="DIR", help="Folder for models; default in your cache folder.")
+    options.add_argument(
+        "--cache-bytes", type=_bytes, default=DEFAULT_CACHE_BYTES, metavar="N", help="What that folder may hold."
+    )
+    options.add_argument(
+        "--max-model-bytes", type=_bytes, default=DEFAULT_MAX_MODEL_BYTES, metavar="N", help="The largest model."
+    )
+    options.add_argument("--debug", action="store_true", help="Show a traceback when something fails.")
+    return options
+
+
+def _bytes(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of bytes")
+    return int(text)
+
+
+def run_agent(arguments: Sequence[str]) -> int:
+    """Runs an agent to its end; the exit code. Logs to stderr."""
+    try:
+        given = parser().parse_args(arguments)
+    except SystemExit as ended:  # --help, or a mistake that argparse has explained
+        return int(ended.code or 0)
+    _log_to_stderr()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _serve(given)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except ParetuneError as error:
+        if given.debug:
+            traceback.print_exc()
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+
+
+def _serve(given: argparse.Namespace) -> int:
+    # Here, not above: --help needs no runtime, no NumPy and no HTTP client.
+    from evaluators.agent.agent import Agent, AgentSettings
+    from evaluators.agent.client import Dismissed
+
+    settings = AgentSettings(
+        server=given.server,
+        token=read_token(given.token_file),
+        device=given.device,
+        local=given.local,
+        runtimes=tuple(given.runtime),
+        cache=given.cache or cache_folder() / "agent" / given.device,
+        cache_bytes=given.cache_bytes,
+        max_model_bytes=given.max_model_bytes,
+    )
+    try:
+        Agent(settings).run()
+    except Dismissed as error:
+        raise DeviceUnavailable(error.message, error.hint) from None
+
+
+def read_token(file: Path) -> str:
+    """The token in a file; raises :class:`InvalidInput` where there is none."""
+    try:
+        with file.open("rb") as opened:
+            token = opened.read(_MAX_TOKEN_BYTES + 1).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is no plain text"
+        raise InvalidInput(
+            f"--token-file: {file} cannot be read: {said}",
+            "make a token on the server with: paretune devices token NAME",
+        ) from None
+    if not token or len(token) > _MAX_TOKEN_BYTES or not token.isprintable() or " " in token:
+        raise InvalidInput(
+            f"--token-file: {file} holds no token", "make one on the server with: paretune devices token NAME"
+        )
+    return token
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("paretune")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)

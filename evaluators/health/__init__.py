@@ -1,0 +1,9 @@
+"""Whether a machine was fit to be measured on while it was: its signals, and what they come to."""
+
+from evaluators.health.counters import Counters
+from evaluators.health.gpu import GpuCounters
+from evaluators.health.history import History
+from evaluators.health.verdict import VERDICTS, Health, Tolerance
+from evaluators.health.watch import Watch
+
+__all__ = ["VERDICTS", "Counters", "GpuCounters", "Health", "History", "Tolerance", "Watch"]

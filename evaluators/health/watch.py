@@ -1,0 +1,190 @@
+"""Watches a machine through one measurement."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from evaluators.health.counters import Counters
+from evaluators.health.gpu import GpuCounters
+from evaluators.health.snapshot import Snapshot
+from evaluators.health.verdict import TOLERANCE, Health, Tolerance
+
+SIGNALS = (
+    "others_share", "wait_share", "preemptions_per_s", "siblings_share", "elsewhere_share", "steal_share",
+    "quota_share", "throttles", "cooling", "clock_mhz", "clock_drop_share", "below_base_share", "temperature_c",
+    "load_1m", "drift_share", "gpu_clock_mhz", "gpu_clock_drop_share", "gpu_temperature_c", "gpu_slowed",
+)  # fmt: skip
+"""All that is looked at; what a machine does not expose is listed as unknown."""
+
+SHORTEST_S = 0.4
+"""The kernel counts processor time in hundredths of seconds: shares of less than this would be guesses."""
+
+_SLACK_TICKS = 2
+"""By so much two counts of one time may differ, a core."""
+
+_TWO_THREADS = {"siblings_share"}
+_MORE_CORES = {"elsewhere_share"}
+
+
+class Watch:
+    """Looks at the machine when made, whenever it is told to, and at the end; owned by the measuring process.
+
+    ``cores`` are those that the process may run on. A look costs a fraction of a millisecond and belongs between timed
+    inferences, best right after one and while sessions are open: clocks are those under load then, and the waiting of a
+    session's threads is still to be had.
+    """
+
+    def __init__(
+        self,
+        cores: tuple[int, ...],
+        counters: Counters | None = None,
+        *,
+        threads: int = 1,
+        gpu: GpuCounters | None = None,
+    ) -> None:
+        self._machine, self._gpu = counters or Counters(), gpu
+        self._threads = threads
+        first = self._machine.snapshot(cores)
+        self._cores = tuple(core for core in cores if core in first.cores) or tuple(first.cores)
+        siblings = self._machine.siblings(self._cores)
+        self._siblings = tuple(core for core in siblings if core in first.cores)
+        self._base_mhz = self._machine.base_clock_mhz(self._cores)
+        self._first = self._last = first
+        self._waited_s: float | None = None
+        self._preemptions: float | None = None
+        self._clocks_mhz: list[float] = []
+        self._hottest_c: float | None = None
+        self._cooling: float | None = None
+        self._gpu_clocks_mhz: list[float] = []
+        self._gpu_hottest_c: float | None = None
+        self._gpu_slowed: float | None = None
+
+    def look(self) -> None:
+        """Takes what has happened since the last look into account."""
+        now = self._machine.snapshot(self._cores)
+        for thread, times in now.threads.items():
+            before = self._last.threads.get(thread)
+            if times.waited_s is not None:
+                since = before.waited_s if before and before.waited_s is not None else 0.0
+                self._waited_s = (self._waited_s or 0.0) + max(0.0, times.waited_s - since)
+            if times.preemptions is not None:
+                already = before.preemptions if before and before.preemptions is not None else 0
+                self._preemptions = (self._preemptions or 0.0) + max(0, times.preemptions - already)
+        if now.clocks_mhz:
+            self._clocks_mhz.append(median(now.clocks_mhz))
+        self._hottest_c = _larger(self._hottest_c, now.temperature_c)
+        self._cooling = _larger(self._cooling, now.cooling)
+        if self._gpu is not None:
+            state = self._gpu.state()
+            if state.clock_mhz:
+                self._gpu_clocks_mhz.append(state.clock_mhz)
+            self._gpu_hottest_c = _larger(self._gpu_hottest_c, state.temperature_c)
+            self._gpu_slowed = _larger(self._gpu_slowed, state.slowed)
+        self._last = now
+
+    def health(self, *, drift_share: float | None = None, tolerance: Tolerance = TOLERANCE) -> Health:
+        """What all looks together come to. ``drift_share`` is how much longer than lately the baseline took."""
+        signals = {name: round(value, 6) for name, value in self._signals().items() if value is not None}
+        if drift_share is not None:
+            signals["drift_share"] = round(drift_share, 6)
+        unknown = tuple(name for name in SIGNALS if name not in signals and self._applies(name))
+        return tolerance.judge(signals, unknown, threads=self._threads)
+
+    def _applies(self, name: str) -> bool:
+        """A core without siblings, a machine without further cores, and one whose GPU is not asked hide nothing."""
+        if name.startswith("gpu_"):
+            return self._gpu is not None
+        if not self._first.cores:
+            return True
+        if name in _TWO_THREADS:
+            return bool(self._siblings)
+        return name not in _MORE_CORES or bool(self._elsewhere)
+
+    @property
+    def _elsewhere(self) -> tuple[int, ...]:
+        return tuple(core for core in self._first.cores if core not in {*self._cores, *self._siblings})
+
+    def _signals(self) -> dict[str, float | None]:
+        first, last = self._first, self._last
+        elapsed_s = last.at_s - first.at_s
+        if elapsed_s <= 0:
+            return {}
+        counted = elapsed_s >= SHORTEST_S
+        width = max(1, len(self._cores))
+        found: dict[str, float | None] = {
+            "wait_share": None if self._waited_s is None else self._waited_s / elapsed_s / width,
+            "preemptions_per_s": None if self._preemptions is None else self._preemptions / elapsed_s,
+            "throttles": _difference(first.throttles, last.throttles),
+            "cooling": self._cooling,
+            "temperature_c": self._hottest_c,
+            "load_1m": last.load_1m,
+        }
+        if counted:
+            found |= {
+                "others_share": self._others_share(first, last, elapsed_s),
+                "siblings_share": _busy_share(first, last, self._siblings, elapsed_s),
+                "elsewhere_share": _busy_share(first, last, self._elsewhere, elapsed_s),
+                "steal_share": _stolen_share(first, last, self._cores, elapsed_s),
+            }
+        held_back_s = _difference(first.quota_s, last.quota_s)
+        found["quota_share"] = None if held_back_s is None else held_back_s / elapsed_s
+        return found | self._clock() | self._gpu_signals()
+
+    def _others_share(self, first: Snapshot, last: Snapshot, elapsed_s: float) -> float | None:
+        """Of the measured cores' time, what neither idled nor was this process's."""
+        own_s = _difference(first.own_s, last.own_s)
+        busy = _busy_share(first, last, self._cores, elapsed_s)
+        if own_s is None or busy is None:
+            return None
+        width = len(self._cores)
+        slack_s = _SLACK_TICKS / self._machine.ticks
+        return max(0.0, busy - (own_s / width + slack_s) / elapsed_s)
+
+    def _clock(self) -> dict[str, float | None]:
+        clocks = self._clocks_mhz
+        if not clocks:
+            return {}
+        found: dict[str, float | None] = {"clock_mhz": median(clocks)}
+        if self._base_mhz:
+            found["below_base_share"] = max(0.0, 1 - median(clocks) / self._base_mhz)
+        found["clock_drop_share"] = _drop(clocks)
+        return found
+
+    def _gpu_signals(self) -> dict[str, float | None]:
+        clocks = self._gpu_clocks_mhz
+        return {
+            "gpu_clock_mhz": median(clocks) if clocks else None,
+            "gpu_clock_drop_share": _drop(clocks),
+            "gpu_temperature_c": self._gpu_hottest_c,
+            "gpu_slowed": self._gpu_slowed,
+        }
+
+
+def _drop(clocks: list[float]) -> float | None:
+    """By how much the last third of the clocks lies below the first."""
+    if len(clocks) < 2:
+        return None
+    third = max(1, len(clocks) // 3)
+    return max(0.0, 1 - median(clocks[-third:]) / median(clocks[:third]))
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else max(0.0, after - before)
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    known = [value for value in (one, other) if value is not None]
+    return max(known, default=None)
+
+
+def _busy_share(first: Snapshot, last: Snapshot, cores: tuple[int, ...], elapsed_s: float) -> float | None:
+    """The share of the cores' time in which they worked, None for no cores; one taken offline counts no more."""
+    both = [core for core in cores if core in first.cores and core in last.cores]
+    busy_s = sum(last.cores[core].busy_s - first.cores[core].busy_s for core in both)
+    return max(0.0, busy_s / elapsed_s / len(both)) if both else None
+
+
+def _stolen_share(first: Snapshot, last: Snapshot, cores: tuple[int, ...], elapsed_s: float) -> float | None:
+    both = [core for core in cores if core in first.cores and core in last.cores]
+    stolen_s = sum(last.cores[core].stolen_s - first.cores[core].stolen_s for core in both)
+    return max(0.0, stolen_s / elapsed_s / len(both)) if both else None

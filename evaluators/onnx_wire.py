@@ -1,0 +1,109 @@
+"""Looks over an ONNX file that nobody vouches for without the onnx package, which a remote agent does not have.
+
+Only the framing of protobuf is read (`its encoding <https://protobuf.dev/programming-guides/encoding/>`_), never a
+weight: enough to tell that the file is a whole model that keeps its weights to itself.
+"""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+from hwprofiles.errors import InvalidInput
+
+_MAX_DEPTH = 64
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_WIDTHS = {_FIXED64: 8, _FIXED32: 4}
+
+# Message to the fields that lead on to tensors, by number, as onnx.proto3 has them.
+_FIELDS: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse tensor", 23: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+    "function": {7: "node", 11: "attribute"},
+    "training": {1: "graph", 2: "graph"},
+    "tensor": {},
+}
+_IR_VERSION, _GRAPH = 1, 7
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+
+_HINT = "export the model again, as one file"
+
+
+def check_model_file(path: Path, max_bytes: int) -> None:
+    """Raises :class:`InvalidInput` unless ``path`` is a whole ONNX model of at most ``max_bytes`` that holds its own
+    weights: nothing but that one file would be read to open it."""
+    size_bytes = path.stat().st_size
+    if size_bytes > max_bytes:
+        raise InvalidInput(
+            f"model {path.name} has {size_bytes} bytes, more than the {max_bytes} that are allowed",
+            "allow more with --max-model-bytes",
+        )
+    if size_bytes == 0:
+        raise _malformed(path.name, "it is empty")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        walk = _Walk(data, path.name)
+        walk.message("model", 0, size_bytes, 0)
+        if not {_IR_VERSION, _GRAPH} <= walk.top:
+            raise _malformed(path.name, "it has no graph")
+
+
+class _Walk:
+    """Goes through nested messages by their framing alone."""
+
+    def __init__(self, data: mmap.mmap, name: str) -> None:
+        self._data, self._name = data, name
+        self.top: set[int] = set()
+
+    def message(self, kind: str, start: int, end: int, depth: int) -> None:
+        """Checks the message of a kind that lies at ``start`` to ``end``, and what it holds."""
+        if depth > _MAX_DEPTH:
+            raise _malformed(self._name, "it is nested too deeply")
+        leads_to = _FIELDS[kind]
+        at = start
+        while at < end:
+            tag, at = self._varint(at, end)
+            number, wire = tag >> 3, tag & 7
+            if number == 0:
+                raise _malformed(self._name, "it has a field without a number")
+            if depth == 0:
+                self.top.add(number)
+            if wire == _VARINT:
+                value, at = self._varint(at, end)
+                if kind == "tensor" and number == _DATA_LOCATION and value:
+                    raise self._external()
+                continue
+            if wire == _BYTES:
+                length, at = self._varint(at, end)
+            elif wire in _WIDTHS:
+                length = _WIDTHS[wire]
+            else:
+                raise _malformed(self._name, f"it has a field of the unknown kind {wire}")
+            if length > end - at:
+                raise _malformed(self._name, "it ends too early")
+            if kind == "tensor" and number == _EXTERNAL_DATA:
+                raise self._external()
+            if wire == _BYTES and number in leads_to:
+                self.message(leads_to[number], at, at + length, depth + 1)
+            at += length
+
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        """A number of up to 64 bits, and where it ends."""
+        value = shift = 0
+        while at < end and shift < 70:
+            byte = self._data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, at
+            shift += 7
+        raise _malformed(self._name, "it ends too early" if shift < 70 else "it has a number of more than 64 bits")
+
+    def _external(self) -> InvalidInput:
+        return InvalidInput(f"model {self._name} refers to weights in other files", _HINT)
+
+
+def _malformed(name: str, why: str) -> InvalidInput:
+    return InvalidInput(f"{name} is not an ONNX model: {why}", _HINT)

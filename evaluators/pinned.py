@@ -1,0 +1,157 @@
+"""What the measuring process does: pinned to the profile's cores, and watching the machine meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from evaluators.attempt import Attempt
+from evaluators.energy import measure_energy, meter_of
+from evaluators.health import GpuCounters, History, Watch
+from evaluators.health.history import baseline_key
+from evaluators.latency import Protocol, measure_pair
+from evaluators.measurement import Measurement
+from evaluators.runtimes import runtime_of
+from evaluators.runtimes.base import Array, Session
+from evaluators.throughput import Load, Throughput
+from evaluators.throughput import measure_load as loaded
+from hwprofiles import Profile
+from hwprofiles.errors import UnhealthyMeasurement
+
+Sample = Mapping[str, Array]
+
+
+def measure_once(
+    profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Sample, protocol: Protocol, memory: Path
+) -> Attempt[Measurement]:
+    """One attempt at a paired latency; ``memory`` is the folder in which baselines' times are remembered."""
+    marks, cores = _pinned(profile)
+    openers = _openers(profile, spec, baseline, candidate, profile.threads)
+    watch = _watch(profile, cores, profile.threads)
+    try:
+        measured = measure_pair(
+            *openers,
+            sample,
+            profile_digest=profile.digest,
+            runtime=spec,
+            runtime_version=runtime_of(spec).version(),
+            protocol=protocol,
+            marks=marks,
+            look=watch.look,
+        )
+    except UnhealthyMeasurement as error:
+        return Attempt(watch.health(), None, error.message)
+    history = History(memory, profile.digest)
+    key = baseline_key(baseline, profile.threads, {name: list(values.shape) for name, values in sample.items()})
+    median_ms = float(np.median([ms for block in measured.baseline_ms for ms in block]))
+    health = watch.health(drift_share=history.drift_share(key, median_ms))
+    if health.verdict in ("healthy", "drifted"):
+        history.remember(key, median_ms)
+    meter = meter_of(profile, (runtime_of(profile.runtime), runtime_of(spec))) if protocol.energy_s > 0 else None
+    if meter is not None:
+        energy_mj = measure_energy(*openers, sample, meter, window_s=protocol.energy_s)
+        measured = replace(measured, energy_mj=energy_mj)
+    return Attempt(health, measured)
+
+
+def measure_load(
+    profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Sample, load: Load
+) -> Attempt[Throughput]:
+    """One attempt at a paired throughput."""
+    _, cores = _pinned(profile)
+    streams, threads = load.split(profile.threads)
+    openers = _openers(profile, spec, baseline, candidate, threads)
+    watch = _watch(profile, cores, max(streams, profile.threads))
+    try:
+        found = loaded(*openers, sample, load=load, streams=streams, batch=profile.batch, look=watch.look)
+    except UnhealthyMeasurement as error:
+        return Attempt(watch.health(), None, error.message)
+    return Attempt(watch.health(), found)
+
+
+def start_ms(profile: Profile, spec: str, model: Path, sample: Sample) -> tuple[float, float]:
+    """Milliseconds to open a model and run it once: for the first time in this process, and for the second."""
+    _pinned(profile)
+    runtime = runtime_of(spec)
+    runtime.version()
+    found = []
+    for _ in range(2):
+        start = time.perf_counter()
+        session = runtime.open(model, threads=profile.threads)
+        try:
+            session.run(sample)
+            found.append((time.perf_counter() - start) * 1000)
+        finally:
+            session.close()
+    return found[0], found[1]
+
+
+def peak_memory(profile: Profile, spec: str, model: Path, sample: Sample) -> int:
+    """Bytes by which the process's peak lies above what it had with the runtime imported."""
+    runtime = runtime_of(spec)
+    runtime.version()
+    before = psutil.Process().memory_info().rss
+    session = runtime.open(model, threads=profile.threads)
+    try:
+        for _ in range(3):
+            session.run(sample)
+    finally:
+        session.close()
+    return max(0, _high_water_bytes() - before)
+
+
+def _openers(
+    profile: Profile, spec: str, baseline: Path, candidate: Path, threads: int
+) -> tuple[Callable[[], Session], Callable[[], Session]]:
+    """Opens either file; before, once a file, it is asserted that all of its nodes run where they should."""
+    first, runtime = runtime_of(profile.runtime), runtime_of(spec)
+    for asked, model in ((first, baseline), (runtime, candidate)):
+        key = (asked.name, asked.hint, *_content(model))
+        if key not in _placed:
+            asked.check_placement(model, threads=threads)
+            _placed.add(key)
+    return lambda: first.open(baseline, threads=threads), lambda: runtime.open(candidate, threads=threads)
+
+
+_placed: set[tuple[object, ...]] = set()
+
+
+def _content(model: Path) -> tuple[object, ...]:
+    try:
+        stat = model.stat()
+    except OSError:
+        return str(model), None
+    return str(model), stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _pinned(profile: Profile) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Pins this process, and all threads that sessions start later; a mark says where that is not possible. With the
+    cores that it may run on then."""
+    marks: tuple[str, ...] = ("unpinned",)
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setaffinity(0, profile.cores)
+        marks = ()
+    with contextlib.suppress(OSError, AttributeError):
+        return marks, tuple(sorted(os.sched_getaffinity(0)))
+    return marks, profile.cores
+
+
+def _watch(profile: Profile, cores: tuple[int, ...], threads: int) -> Watch:
+    gpu = None if profile.gpu is None else GpuCounters(profile.gpu.index)
+    return Watch(cores, threads=threads, gpu=gpu)
+
+
+def _high_water_bytes() -> int:
+    """The process's own peak; ``getrusage`` would count its parent's too, which a spawned process inherits."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return int(psutil.Process().memory_info().rss)

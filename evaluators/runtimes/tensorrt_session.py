@@ -1,0 +1,270 @@
+"""One opened engine: buffers, a stream, and inferences timed in parts."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from evaluators.runtimes.base import Array, Arrays, Session, TensorSpec, TimedNode
+from evaluators.runtimes.cuda import Buffer
+from evaluators.runtimes.tensorrt_library import Library
+from hwprofiles.errors import BuildFailed, OutOfMemory, UnsupportedOp
+
+PROVIDER = "TensorRT"
+
+
+@dataclass(frozen=True)
+class Timings:
+    """One inference in parts, on the GPU's clock: copying the inputs there, computing, copying the outputs back."""
+
+    host_to_device_ms: float
+    compute_ms: float
+    device_to_host_ms: float
+
+
+class TensorRtSession(Session):
+    """Runs an engine on one stream. Where dimensions vary, ``engine_for`` gives an engine for the shapes at hand, which
+    the first inference waits for; engines for smaller shapes than it has seen are not asked for.
+
+    ``time_ms`` is the wall time from inputs in ordinary memory to outputs in the host's page-locked memory.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        engine_for: Callable[[dict[str, tuple[int, ...]]], Any],
+    ) -> None:
+        self.inputs, self.outputs = inputs, outputs
+        self._library, self._cuda = library, library.cuda
+        self._engine_for = engine_for
+        self._lock = threading.Lock()
+        self._engine: Any = None
+        self._context: Any = None
+        self._largest: dict[str, tuple[int, ...]] = {}
+        self._shapes: dict[str, tuple[int, ...]] | None = None
+        self._buffers: dict[str, Buffer] = {}
+        self._stream: Any = library.cuda.stream()
+        with ExitStack() as stack:
+            stack.callback(self.close)
+            if not any(None in spec.shape for spec in inputs):
+                self._use_engine({})
+            stack.pop_all()
+
+    def run(self, feed: Arrays) -> dict[str, Array]:
+        """See :meth:`Session.run`. One at a time: an engine's context serves one inference."""
+        with self._lock:
+            self._fit(feed)
+            self._infer(feed)
+            return {spec.name: self._buffers[spec.name].array.copy() for spec in self.outputs}
+
+    def time_ms(self, feed: Arrays) -> float:
+        """See :meth:`Session.time_ms`."""
+        with self._lock:
+            self._fit(feed)
+            start = time.perf_counter_ns()
+            self._infer(feed)
+            return (time.perf_counter_ns() - start) / 1e6
+
+    def timings(self, feed: Arrays) -> Timings:
+        """One inference in parts; four events in the stream make it a little slower than :meth:`time_ms`."""
+        with self._lock:
+            self._fit(feed)
+            events: list[Any] = []
+            try:
+                events.extend(self._cuda.event() for _ in range(4))
+                self._infer(feed, events)
+                return Timings(*(self._cuda.elapsed_ms(a, b) for a, b in pairwise(events)))
+            finally:
+                for event in events:
+                    self._cuda.drop_event(event)
+
+    def timed_layers(self, feed: Arrays, runs: int) -> list[TimedNode]:
+        """The engine's layers in order with their median times, measured by TensorRT's own profiler."""
+        with self._lock:
+            self._fit(feed)
+            profiler = _profiler(self._library.trt)
+            self._context.enqueue_emits_profile = True
+            self._context.profiler = profiler
+            for number in range(runs + 1):
+                self._infer(feed)
+                if number == 0:
+                    profiler.times_ms.clear()
+            inspector = self._engine.create_engine_inspector()
+            inspector.execution_context = self._context
+            described = inspector.get_engine_information(self._library.trt.LayerInformationFormat.JSON)
+            return layers_of(profiler.times_ms, described)
+
+    def close(self) -> None:
+        """See :meth:`Session.close`."""
+        buffers, self._buffers = self._buffers, {}
+        for buffer in buffers.values():
+            buffer.free()
+        self._context = self._engine = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            self._cuda.drop_stream(stream)
+
+    def _infer(self, feed: Arrays, events: Sequence[Any] = ()) -> None:
+        """Inputs up, compute, outputs down, wait; ``events`` are put between."""
+        marks = iter(events)
+        self._mark(marks)
+        for spec in self.inputs:
+            buffer = self._buffers[spec.name]
+            np.copyto(buffer.array, feed[spec.name])
+            self._cuda.to_device(buffer.device, buffer.host, buffer.size_bytes, self._stream)
+        self._mark(marks)
+        if not self._context.execute_async_v3(int(self._stream)):
+            self._cuda.wait(self._stream)
+            raise BuildFailed(f"TensorRT did not run the model: {self._library.log.said or 'it did not say why'}")
+        self._mark(marks)
+        for spec in self.outputs:
+            buffer = self._buffers[spec.name]
+            self._cuda.to_host(buffer.host, buffer.device, buffer.size_bytes, self._stream)
+        self._mark(marks)
+        self._cuda.wait(self._stream)
+
+    def _mark(self, marks: Any) -> None:
+        event = next(marks, None)
+        if event is not None:
+            self._cuda.mark(event, self._stream)
+
+    def _fit(self, feed: Arrays) -> None:
+        """Engine, shapes and buffers for a feed; nothing where they are those of the last one."""
+        if self._stream is None:
+            raise BuildFailed("the model was closed")
+        shapes = {}
+        for spec in self.inputs:
+            if spec.name not in feed:
+                raise BuildFailed(f"the runtime refused an input: {spec.name!r} is missing")
+            values = np.asarray(feed[spec.name])
+            fits = len(values.shape) == len(spec.shape) and all(
+                dim in (None, size) for dim, size in zip(spec.shape, values.shape, strict=True)
+            )
+            if not fits or values.dtype != np.dtype(spec.dtype):
+                raise BuildFailed(
+                    f"the runtime refused an input: {spec.name!r} is {values.dtype}{list(values.shape)}, "
+                    f"the model takes {spec.dtype}{[dim or '?' for dim in spec.shape]}"
+                )
+            shapes[spec.name] = tuple(values.shape)
+        if shapes == self._shapes:
+            return
+        self._shapes = None
+        varying = {spec.name: shapes[spec.name] for spec in self.inputs if None in spec.shape}
+        if self._engine is None or any(
+            size > room for name in varying for size, room in zip(varying[name], self._largest[name], strict=True)
+        ):
+            self._use_engine(varying)
+        for name, shape in varying.items():
+            if not self._context.set_input_shape(name, shape):
+                raise BuildFailed(f"TensorRT refuses shape {list(shape)} of input {name!r}")
+        if unknown := self._context.infer_shapes():
+            raise BuildFailed(f"TensorRT does not know the shape of {unknown[0]!r}")
+        self._place(shapes)
+        self._shapes = shapes
+
+    def _use_engine(self, largest: dict[str, tuple[int, ...]]) -> None:
+        self._engine = self._engine_for(largest)
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise OutOfMemory("the GPU has no memory left for the engine", "use a smaller batch, or free the GPU")
+        self._largest = largest
+
+    def _place(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """A buffer for each input and output, told to the context."""
+        wanted = {spec.name: (spec.dtype, shapes[spec.name]) for spec in self.inputs}
+        for spec in self.outputs:
+            shape = tuple(int(dim) for dim in self._context.get_tensor_shape(spec.name))
+            if any(dim < 0 for dim in shape):
+                raise UnsupportedOp(f"the shape of output {spec.name!r} depends on the data, which is not measured")
+            wanted[spec.name] = (spec.dtype, shape)
+        buffers, self._buffers = self._buffers, {}
+        for buffer in buffers.values():
+            buffer.free()
+        for name, (kind, shape) in wanted.items():
+            self._buffers[name] = Buffer(self._cuda, shape, numpy_type(kind, name))
+            if not self._context.set_tensor_address(name, self._buffers[name].device):
+                raise BuildFailed(f"TensorRT refuses the memory of {name!r}")
+
+
+def numpy_type(kind: str, name: str) -> np.dtype[Any]:
+    """NumPy's type of an input or output; raises :class:`UnsupportedOp` for one that it lacks."""
+    if kind == "bfloat16":
+        try:
+            import ml_dtypes
+        except ImportError:
+            raise UnsupportedOp(f"{name!r} is bfloat16, for which the package ml_dtypes is missing") from None
+        found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return found
+    try:
+        return np.dtype(kind)
+    except TypeError:
+        raise UnsupportedOp(f"{name!r} is {kind}, which cannot be an input or output here") from None
+
+
+def _profiler(trt: Any) -> Any:
+    """Collects each layer's times in milliseconds, in the order in which the layers first report."""
+
+    class Profiler(trt.IProfiler):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+            self.times_ms: dict[str, list[float]] = defaultdict(list)
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            self.times_ms[layer_name].append(float(ms))
+
+    return Profiler()
+
+
+def layers_of(times_ms: dict[str, list[float]], described: str) -> list[TimedNode]:
+    """Layers with their median times; kind, types and shapes from the JSON in which the engine inspector describes the
+    engine, empty where it describes a layer by its name alone."""
+    known = {layer["Name"]: layer for layer in _described_layers(described)}
+    nodes = []
+    for name, times in times_ms.items():
+        layer = known.get(name, {})
+        nodes.append(
+            TimedNode(
+                name=name,
+                operator=str(layer.get("LayerType", "")),
+                ms=median(times),
+                provider=PROVIDER,
+                inputs=_tensors(layer.get("Inputs", ())),
+                outputs=_tensors(layer.get("Outputs", ())),
+            )
+        )
+    return nodes
+
+
+def _described_layers(described: str) -> list[dict[str, Any]]:
+    try:
+        layers = json.loads(described).get("Layers", [])
+    except (json.JSONDecodeError, AttributeError):
+        return []
+    return [layer for layer in layers if isinstance(layer, dict) and "Name" in layer]
+
+
+# How the inspector begins a tensor's "Format/Datatype"; the longer names first.
+_FORMATS = (("FP16", "float16"), ("BF16", "bfloat16"), ("FP32", "float32"), ("Half", "float16"), ("Float", "float32"),
+            ("UInt8", "uint8"), ("Int8", "int8"), ("Int32", "int32"), ("Int64", "int64"), ("Bool", "bool"),
+            ("FP8", "float8"), ("Int4", "int4"))  # fmt: skip
+
+
+def _tensors(described: Sequence[dict[str, Any]]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    found = []
+    for about in described:
+        words = str(about.get("Datatype") or about.get("Format/Datatype") or "").lower()
+        kind = next((ours for theirs, ours in _FORMATS if theirs.lower() in words), words)
+        found.append((kind, tuple(int(dim) for dim in about.get("Dimensions", ()))))
+    return tuple(found)

@@ -1,0 +1,119 @@
+"""The NVIDIA GPU of this machine, as its driver describes it.
+
+Asked in a process of its own: a driver that is half installed can end the process that loads it, and creating
+TensorRT's runtime where there is none does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hwprofiles.errors import DeviceUnavailable
+from hwprofiles.gpus import Gpu, find_gpus
+
+LIBRARY = "libcuda.so.1"
+PATIENCE_S = 60.0
+
+_PROGRAM = "import json; from hwprofiles.cuda import described; print(json.dumps(described()))"
+
+_NO_DRIVER = "install the driver of your NVIDIA GPU, or name another device: --device local-cpu"
+
+# CUdevice_attribute of the driver's interface.
+_MAJOR, _MINOR = 75, 76
+
+
+def cuda_gpu() -> Gpu:
+    """The first GPU that CUDA shows this process. Raises :class:`DeviceUnavailable` where there is none.
+
+    ``CUDA_VISIBLE_DEVICES`` chooses another one. Of a machine with one GPU, what NVML knows besides is added.
+    """
+    answer = _answer()
+    if "error" in answer:
+        raise DeviceUnavailable(answer["error"], answer["hint"])
+    listed = find_gpus().gpus
+    if len(listed) == 1 and listed[0].name == answer["name"]:
+        return replace(listed[0], **answer)
+    return Gpu(index=0, **answer)
+
+
+@functools.cache
+def _answer() -> dict[str, Any]:
+    """What the child says; asked once a process, since neither driver nor GPU changes under it."""
+    return asked([sys.executable, "-c", _PROGRAM])
+
+
+def asked(command: list[str]) -> dict[str, Any]:
+    """The JSON that a probing program prints, or what became of it under ``error`` and ``hint``."""
+    hint = "look at what nvidia-smi says, and restart the machine after a driver update"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired:
+        return {"error": f"the CUDA driver gave no answer within {PATIENCE_S:g} s", "hint": hint}
+    if done.returncode:
+        how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+        return {"error": f"the process that asked the CUDA driver ended with {how}", "hint": hint}
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def described(load: Callable[[str], Any] = ctypes.CDLL, versions: tuple[Path, ...] | None = None) -> dict[str, Any]:
+    """Fields of a :class:`Gpu`, or ``error`` and ``hint``, from the driver's library.
+
+    Functions of the CUDA driver API: https://docs.nvidia.com/cuda/cuda-driver-api/
+    """
+    try:
+        driver = load(LIBRARY)
+    except OSError:
+        return {"error": f"no NVIDIA driver is installed here: {LIBRARY} is missing", "hint": _NO_DRIVER}
+    if code := driver.cuInit(0):
+        return {"error": f"the CUDA driver does not start: {_error_name(driver, code)}", "hint": _NO_DRIVER}
+    count = ctypes.c_int()
+    if driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return {"error": "the CUDA driver shows no GPU", "hint": "look at CUDA_VISIBLE_DEVICES and at nvidia-smi"}
+    device, major, minor, version = ctypes.c_int(), ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t()
+    for code in (
+        driver.cuDeviceGet(ctypes.byref(device), 0),
+        driver.cuDeviceGetName(name, len(name), device),
+        driver.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device),
+        driver.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, device),
+        driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device),
+        driver.cuDriverGetVersion(ctypes.byref(version)),
+    ):
+        if code:
+            return {"error": f"the CUDA driver describes no GPU: {_error_name(driver, code)}", "hint": _NO_DRIVER}
+    cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"
+    return {
+        "name": name.value.decode(),
+        "compute_capability": f"{major.value}.{minor.value}",
+        "memory_bytes": memory.value,
+        "driver": _driver_version(_VERSIONS if versions is None else versions) or f"CUDA {cuda}",
+        "cuda": cuda,
+    }
+
+
+def _error_name(driver: Any, code: int) -> str:
+    text = ctypes.c_char_p()
+    driver.cuGetErrorName(code, ctypes.byref(text))
+    return text.value.decode() if text.value else f"error {code}"
+
+
+# Where the kernel's module says its version: on servers and desktops, and on Jetson.
+_VERSIONS = (Path("/sys/module/nvidia/version"), Path("/etc/nv_tegra_release"))
+
+
+def _driver_version(places: tuple[Path, ...]) -> str:
+    for place in places:
+        try:
+            return place.read_text().strip().splitlines()[0].lstrip("# ")
+        except (OSError, IndexError):
+            continue
+    return ""

@@ -1,0 +1,161 @@
+"""One device of a job as its candidates meet it: their quality, latency and memory there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evaluators.base import Evaluator
+from evaluators.device import Device
+from evaluators.measurement import Measurement
+from evaluators.on_device import LatencyEvaluator, MemoryEvaluator, StartEvaluator, ThroughputEvaluator
+from evaluators.runtimes import built_twice
+from evaluators.runtimes.base import Array
+from evaluators.sandbox import Sandbox
+from hwprofiles import Profile
+from hwprofiles.errors import ParetuneError
+from search import workspace
+from search.candidate import RUNTIME
+from search.devices import JobDevice
+from search.quality import QualityEvaluator
+from search.workspace import WorkOrder
+
+Conditions = tuple[str, int]
+"""What a file's quality depends on besides the file: the runtime and the batch."""
+
+
+Known = dict[Conditions, dict[str, Any] | ParetuneError]
+"""The quality of a file under the conditions that were tried, or why it has none."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a device said of a candidate."""
+
+    metrics: dict[str, Any]
+    measurement: dict[str, Any] | None
+
+
+class Bench:
+    """Evaluates a job's candidates on one of its devices. Used by one thread, closed by its owner; the ``builder`` is
+    the owner's. ``open_device`` is called on first use."""
+
+    def __init__(
+        self,
+        device: JobDevice,
+        order: WorkOrder,
+        facts: Mapping[str, Any],
+        builder: Sandbox,
+        open_device: Callable[[Profile], Device],
+    ) -> None:
+        self.label, self.profile = device.label, device.profile
+        self._order, self._facts, self._builder, self._open = order, facts, builder, open_device
+        self._job = order.job
+        self._limits = self._job.limits
+        self._name = None if device == order.devices[0] else device.label
+
+    def runtime(self, decisions: Mapping[str, str]) -> str | None:
+        """The runtime that a candidate decides for here; None for the device's first."""
+        return decisions.get(runtime_decision(self._name))
+
+    def conditions(self, decisions: Mapping[str, str]) -> Conditions:
+        """What decides a file's quality here: candidates are as true on every device of equal conditions."""
+        return self.runtime(decisions) or self.profile.runtime, self.profile.batch
+
+    def evaluate(self, path: Path, decisions: Mapping[str, str], known: Known) -> Findings:
+        """All metrics of a file here, but its size; quality, or why there is none, is taken from ``known`` or added.
+
+        The cheapest way to a failure comes first; memory, starts and throughput are measured in a search only where
+        the job asks for them.
+        """
+        conditions, runtime = self.conditions(decisions), self.runtime(decisions)
+        if conditions not in known:
+            try:
+                known[conditions] = self._quality.evaluate(path, runtime).metrics
+            except ParetuneError as error:
+                known[conditions] = error
+        quality = known[conditions]
+        if isinstance(quality, ParetuneError):
+            raise quality
+        metrics, measurement = dict(quality), None
+        for evaluator in self._evaluators:
+            found = evaluator.evaluate(path, runtime)
+            metrics.update(found.metrics)
+            measurement = found.measurement.to_dict() if found.measurement else measurement
+        return Findings(metrics, measurement)
+
+    def measure_again(self, path: Path, decisions: Mapping[str, str]) -> Findings:
+        """What stands in the final front: latency in fresh sessions, and what is beside it."""
+        measured = self.measure(path, decisions)
+        return Findings({**measured.metrics(), **self.beside(path, decisions)}, measured.to_dict())
+
+    def beside(self, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
+        """Memory and starts, and throughput where the job asks for it."""
+        evaluators = [self._memory, self._starts, *([self._throughput] if self._job.wants("throughput") else [])]
+        found: dict[str, Any] = {}
+        for evaluator in evaluators:
+            found |= evaluator.evaluate(path, self.runtime(decisions)).metrics
+        return found
+
+    def measure(self, path: Path, decisions: Mapping[str, str]) -> Measurement:
+        """Paired latency against the fp32 model, with its raw samples; of engines built twice where a runtime builds
+        engines, since no two builds are equal."""
+        latency = self._latency
+        return latency.device.measure(
+            latency.baseline, path, latency.sample, protocol=latency.protocol, limit_s=latency.limit_s,
+            runtime=built_twice(self.runtime(decisions) or self.profile.runtime),
+        )  # fmt: skip
+
+    def peak_memory_bytes(self, path: Path, decisions: Mapping[str, str]) -> int:
+        """Peak memory of a fresh process that holds only this model."""
+        found: int = self._memory.evaluate(path, self.runtime(decisions)).metrics["peak_memory_bytes"]
+        return found
+
+    def close(self) -> None:
+        """Ends what measures."""
+        if "_device" in self.__dict__:
+            self._device.close()
+
+    @cached_property
+    def _quality(self) -> QualityEvaluator:
+        return QualityEvaluator(self._builder, self._order, self._limits.measuring_s, self._name)
+
+    @cached_property
+    def _evaluators(self) -> list[Evaluator]:
+        others = self._memory, self._starts, self._throughput
+        return [self._latency, *(one for one in others if any(map(self._job.wants, one.metrics)))]
+
+    @cached_property
+    def _device(self) -> Device:
+        return self._open(self.profile)
+
+    @cached_property
+    def _latency(self) -> LatencyEvaluator:
+        baseline = Path(self._facts["model_path"])
+        return LatencyEvaluator(self._device, baseline, self._sample, self._limits.measuring_s)
+
+    @cached_property
+    def _memory(self) -> MemoryEvaluator:
+        return MemoryEvaluator(self._device, self._sample, self._limits.measuring_s)
+
+    @cached_property
+    def _starts(self) -> StartEvaluator:
+        return StartEvaluator(self._device, self._sample, self._limits.measuring_s)
+
+    @cached_property
+    def _throughput(self) -> ThroughputEvaluator:
+        return ThroughputEvaluator(self._device, self._latency.baseline, self._sample, self._limits.measuring_s)
+
+    @cached_property
+    def _sample(self) -> dict[str, Array]:
+        return self._builder.call(
+            workspace.sample, self._order, self._name, stage="building", limit_s=self._limits.building_s
+        )
+
+
+def runtime_decision(label: str | None) -> str:
+    """The decision that says what executes a candidate on a device; None stands for the job's first one."""
+    return RUNTIME if label is None else f"{RUNTIME}@{label}"

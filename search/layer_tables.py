@@ -1,0 +1,115 @@
+"""The layer tables of a job: one for each device, graph and runtime that its candidates can have."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from evaluators.device import Device
+from evaluators.layer_answers import LayerAnswers
+from evaluators.layer_timing import Question, measure_table
+from evaluators.runtimes.base import Arrays
+from hwprofiles import Precision, digest_of
+from search.answers import StoredAnswers
+from search.candidate import RUNTIME, Space
+from search.techniques import Draft, Technique
+from search.techniques.precision import CALIBRATION, PREFIX, PrecisionTechnique, carried_out
+
+LIMIT_S = 120.0
+"""Time for the tables of one device; the answers that it was enough for serve the next job."""
+
+MOST = 8
+"""Combinations of graph and runtime that tables are made of, the first ones first."""
+
+Json = dict[str, Any]
+
+
+def layer_tables(
+    device: Device,
+    space: Space,
+    techniques: Mapping[str, Technique],
+    draft: Draft,
+    sample: Arrays,
+    *,
+    subject: str,
+    cache: Path,
+    runtime: str = RUNTIME,
+    limit_s: float = LIMIT_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Json]:
+    """Tables as ``{"values": {…}, "table": {…}}``, ``values`` being those of the decisions that are not a layer's
+    precision. The first is that of the model as every candidate starts from it; none where that one has none.
+
+    ``draft`` is the fp32 model, ``subject`` names it and its data, ``runtime`` is the decision that says what executes
+    a candidate on this device.
+    """
+    precision = techniques.get("precision")
+    if not isinstance(precision, PrecisionTechnique):
+        return []
+    ends_at = clock() + limit_s
+    found: list[Json] = []
+    with LayerAnswers(device, StoredAnswers(cache / "layers")) as answers:
+        for values in itertools.islice(_structures(space, runtime), MOST):
+            spec = values.get(runtime)
+            changed = draft
+            for technique in techniques.values():
+                changed = technique.apply(changed, values)
+            question = Question(
+                name=digest_of([subject, {name: value for name, value in values.items() if name != runtime}]),
+                model=changed.model,
+                groups=changed.groups,
+                values=_precisions(space, changed, values),
+                sample=sample,
+                scheme=precision.scheme_of(spec),
+                runtime=None if spec == device.profile.runtime else spec,
+            )
+            table = measure_table(answers, question, limit_s=max(0.0, ends_at - clock()), clock=clock)
+            if table is None:
+                break
+            found.append({"values": values, "table": table.to_dict()})
+    return found
+
+
+def structure_of(decisions: Mapping[str, str], runtime: str = RUNTIME) -> dict[str, str]:
+    """The values that choose a candidate's table: all but the layers' precisions, the calibration's method, and what
+    executes it on other devices."""
+    return {
+        name: value
+        for name, value in decisions.items()
+        if not name.startswith(PREFIX) and name != CALIBRATION and (not is_runtime(name) or name == runtime)
+    }
+
+
+def is_runtime(name: str) -> bool:
+    """Whether a decision says what executes a candidate on one of the devices."""
+    return name.partition("@")[0] == RUNTIME
+
+
+def _structures(space: Space, runtime: str) -> Iterator[dict[str, str]]:
+    """The structures that candidates of the space can have, the baseline's first."""
+    baseline = space.baseline().decisions
+    choices = {decision.name: decision.choices for decision in space.decisions}
+    names = structure_of(baseline, runtime)
+    seen: list[dict[str, str]] = []
+    for values in itertools.product(*(choices[name] for name in names)):
+        found = structure_of(space.candidate(baseline | dict(zip(names, values, strict=True))).decisions, runtime)
+        if found not in seen:
+            seen.append(found)
+            yield found
+
+
+def _precisions(space: Space, draft: Draft, structure: Mapping[str, str]) -> dict[str, dict[str, Precision]]:
+    """By group, the values that its decision can have in this structure, and what each comes to."""
+    groups = {PREFIX + group.name: group for group in draft.groups}
+    baseline = space.baseline().decisions | dict(structure)
+    found: dict[str, dict[str, Precision]] = {}
+    for decision in space.decisions:
+        if decision.name in groups:
+            group = groups[decision.name]
+            candidates = (space.candidate(baseline | {decision.name: value}) for value in decision.choices)
+            values = dict.fromkeys(candidate.decisions[decision.name] for candidate in candidates)
+            found[group.name] = {value: carried_out(group, Precision(value)) for value in values}
+    return found

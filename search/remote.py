@@ -1,0 +1,197 @@
+"""A remote device: asks its agent through the store, and waits."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from evaluators.child import waiting
+from evaluators.device import Device
+from evaluators.errand import (
+    VERSION,
+    Errand,
+    FileRef,
+    answer_of,
+    error_in,
+    measurement_in,
+    packed,
+    peak_memory_in,
+)
+from evaluators.latency import Protocol
+from evaluators.measurement import Measurement
+from evaluators.onnx_model import MAX_MODEL_BYTES
+from evaluators.onnx_wire import check_model_file
+from evaluators.runtimes import runtime_of
+from evaluators.runtimes.base import Arrays
+from hwprofiles import Profile, digest_of
+from hwprofiles.errors import BuildFailed, DeviceUnavailable, InvalidInput, StageTimeout, UnsupportedOp
+from search.blobs import Blobs
+from search.errand_link import DeviceLost, ErrandLink
+from search.states import ErrandState
+from search.store import Store
+from search.store.errands import ErrandRow
+
+GRACE_S = 600.0
+"""How much longer than its limit an errand may take while its agent is there: for files to travel, and for the device
+to be free of other users' measurements. The limit itself is kept by the agent."""
+
+KEPT_S = 30 * 86400.0
+"""How long what an errand came to is kept."""
+
+_LOOK_S, _LOOK_AT_AGENT_S = 0.1, 2.0
+
+
+class RemoteDevice(Device):
+    """A device that its agent measures. Files travel by content, once; questions as errands in the store.
+
+    Raises what the agent reported; :class:`DeviceLost` when no agent was there for ``away_s`` seconds, or the one
+    that is there cannot do it; what was asked stays asked.
+    """
+
+    def __init__(self, profile: Profile, link: ErrandLink) -> None:
+        self.profile, self._link = profile, link
+        self._purpose = link.purpose or secrets.token_hex(16)
+        self._store = Store(link.url)
+        self._blobs = Blobs()
+        self._times: Counter[str] = Counter()
+        self._known: dict[tuple[Path, int, int], FileRef] = {}
+        self._sent: set[FileRef] = set()
+        self._store.errands.forget(KEPT_S)
+        self._blobs.prune(self._store.errands.files())
+
+    def measure(
+        self,
+        baseline: Path,
+        candidate: Path,
+        sample: Arrays,
+        *,
+        protocol: Protocol,
+        limit_s: float,
+        runtime: str | None = None,
+    ) -> Measurement:
+        """See :meth:`Device.measure`."""
+        errand = self._errand(
+            "latency", candidate, sample, limit_s, runtime, baseline=self._model(baseline), protocol=protocol
+        )
+        return measurement_in(self._answer(errand), self.profile.digest)
+
+    def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
+        """See :meth:`Device.peak_memory_bytes`."""
+        return peak_memory_in(self._answer(self._errand("peak_memory", model, sample, limit_s, runtime)))
+
+    def close(self) -> None:
+        """Closes the store. What was sent for candidates goes, what they share stays for others a while."""
+        self._blobs.remove(self._sent, self._store.errands.files())
+        self._sent.clear()
+        self._store.close()
+
+    def _errand(
+        self, kind: Any, candidate: Path, sample: Arrays, limit_s: float, runtime: str | None, **more: Any
+    ) -> Errand:
+        self._check_runtime(runtime or self.profile.runtime)
+        sent = self._model(candidate)
+        if sent != more.get("baseline"):
+            self._sent.add(sent)
+        return Errand(
+            kind=kind,
+            profile_digest=self.profile.digest,
+            threads=self.profile.threads,
+            batch=self.profile.batch,
+            runtime=runtime or self.profile.runtime,
+            candidate=sent,
+            sample=self._blobs.put_bytes(packed(sample)),
+            limit_s=limit_s,
+            **more,
+        )
+
+    def _check_runtime(self, spec: str) -> None:
+        agent = self._store.agents.row(self.profile.device)
+        allowed = [] if agent is None else agent.offer.get("runtimes", [])
+        runtime_of(spec)
+        if allowed and spec.partition(":")[0] not in allowed:
+            raise UnsupportedOp(
+                f"runtime {spec!r} is not allowed on device {self.profile.device!r}",
+                f"its agent allows: {', '.join(allowed)}",
+            )
+
+    def _model(self, path: Path) -> FileRef:
+        """A model's file, put where the server finds it; raises :class:`BuildFailed` for one that no agent takes."""
+        try:
+            stat = path.stat()
+            key = path, stat.st_mtime_ns, stat.st_size
+            if key not in self._known:
+                check_model_file(path, MAX_MODEL_BYTES)
+        except InvalidInput as error:
+            raise BuildFailed(error.message, error.hint) from None
+        except OSError as error:
+            raise BuildFailed(f"{path.name} cannot be read: {error.strerror}") from None
+        if key not in self._known or self._blobs.find(self._known[key].sha256) is None:
+            self._known[key] = self._blobs.put(path)
+        return self._known[key]
+
+    def _answer(self, errand: Errand) -> dict[str, Any]:
+        request = errand.to_dict()
+        asked = digest_of([VERSION, self._purpose, self.profile.device, request])
+        # Whoever asks the same again wants it measured again; a resumed job asks from the first time on.
+        errand_id = digest_of([asked, self._times[asked]])[:32]
+        self._times[asked] += 1
+        self._store.errands.enqueue(errand_id, self.profile, request)
+        try:
+            row = self._ended(errand_id, errand.limit_s)
+        except BaseException:
+            if self._link.purpose is None:
+                self._store.errands.cancel(errand_id)
+            raise
+        answer = row.result or answer_of(
+            DeviceUnavailable("the measurement was cancelled", "go on with: paretune resume JOB")
+        )
+        error = error_in(answer)
+        if isinstance(error, DeviceUnavailable):
+            raise DeviceLost(error.message, error.hint)
+        if error is not None:
+            raise error
+        return answer
+
+    def _ended(self, errand_id: str, limit_s: float) -> ErrandRow:
+        """The errand once it has ended; time in the queue counts against no limit."""
+        began = datetime.now(UTC)
+        look_at = leased_at = 0.0
+        with waiting():
+            row = self._store.errands.get(errand_id)
+            while row.state is ErrandState.QUEUED:
+                look_at = self._look(began, look_at)
+                row = self._store.errands.get(errand_id)
+        leased_at = time.monotonic()
+        while row.state in (ErrandState.QUEUED, ErrandState.LEASED):
+            look_at = self._look(began, look_at)
+            row = self._store.errands.get(errand_id)
+            if row.state is ErrandState.QUEUED:
+                leased_at = time.monotonic()
+            elif row.state is ErrandState.LEASED and time.monotonic() - leased_at > limit_s + GRACE_S:
+                self._store.errands.cancel(errand_id)
+                raise StageTimeout(f"measuring: took longer than {limit_s:g} s", "raise limits.measuring_s")
+        return row
+
+    def _look(self, began: datetime, look_at: float) -> float:
+        """Pauses, and now and then makes sure that the agent is there; when to do so again."""
+        time.sleep(_LOOK_S)
+        if time.monotonic() < look_at:
+            return look_at
+        agent = self._store.agents.row(self.profile.device)
+        name = self.profile.device
+        if agent is None or agent.revoked_at is not None:
+            raise DeviceLost(
+                f"the token of device {name!r} was revoked", "make a new one with: paretune devices token NAME"
+            )
+        heard = max(agent.seen_at or began, began)
+        silent_s = (datetime.now(UTC) - heard).total_seconds()
+        if silent_s > self._link.away_s:
+            raise DeviceLost(
+                f"nothing was heard from the agent of device {name!r} for {silent_s:.0f} s",
+                "start the server here and the agent there, then go on with: paretune resume JOB",
+            )
+        return time.monotonic() + _LOOK_AT_AGENT_S

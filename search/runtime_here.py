@@ -1,0 +1,28 @@
+"""What executes a file on this machine where a job looks at its outputs rather than its speed."""
+
+from __future__ import annotations
+
+from evaluators.runtimes import OnnxRuntime, Runtime, runtime_of
+from hwprofiles import Profile
+from hwprofiles.errors import DeviceUnavailable
+
+
+def runtime_here(profile: Profile, spec: str | None = None) -> Runtime:
+    """The runtime ``spec`` (``name`` or ``name:hint``, None: the profile's first).
+
+    A remote device's files are looked at by this machine. Where a runtime of that device is not installed here, ONNX
+    Runtime stands in: it executes the same graph, though not with the same rounding.
+    """
+    wanted = runtime_of(spec or profile.runtime)
+    if not profile.agent:
+        return wanted
+    try:
+        wanted.version()
+    except DeviceUnavailable:
+        return OnnxRuntime()
+    return wanted
+
+
+def version_here(profile: Profile) -> str:
+    """The version of what :func:`runtime_here` gives for a profile's first runtime."""
+    return runtime_here(profile).version() if profile.agent else profile.runtime_version

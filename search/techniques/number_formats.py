@@ -1,0 +1,109 @@
+"""In which number format a runtime computes static int8 fastest: asked, since the wrong one can be slower than fp32."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any, Literal
+
+import onnx
+
+from evaluators.calibration import Ranges, calibrate
+from evaluators.child import report
+from evaluators.layer_answers import Answer
+from evaluators.quantize import Quantizer, Scheme, activation_tensors
+from evaluators.quiet import pause_point
+from hwprofiles import Precision, digest_of
+from hwprofiles.errors import BuildFailed, UnsupportedOp
+from search.folders import write_json
+from search.techniques.base import Draft, Subject
+from search.techniques.whole_model import LIMIT_S, WholeModel, runs
+
+SAMPLES = 128
+"""Of calibration, unless a job says otherwise."""
+
+_FORMATS: tuple[tuple[Literal["uint8", "int8"], bool], ...] = (("uint8", False), ("int8", True))
+"""Activation type, and whether zero lies in its middle: what processors' kernels take, and what GPUs' and OpenVINO's do
+(with a zero elsewhere OpenVINO computes matrix products on floats)."""
+
+
+_REFUSED = (BuildFailed.state, UnsupportedOp.state)
+
+
+def best_static(
+    model: WholeModel, runtime: str, base: Scheme | None = None, method: str = "minmax", samples: int = SAMPLES,
+    activations: str = "auto",
+) -> tuple[Scheme | None, Answer]:  # fmt: skip
+    """The number format in which the whole model in static int8 is fastest in a runtime, with what it gains there.
+
+    A format that is refused is asked about again with biases in float, as TensorRT wants them. None, and the last
+    reason, where no format runs.
+    """
+    best: tuple[Scheme | None, Answer] = (None, {"reason": "no layer can be static int8"})
+    for scheme, answer in static_answers(model, runtime, base or Scheme(), method, samples, activations):
+        if best[0] is None or answer.get("ratio", 0.0) > best[1].get("ratio", 0.0):
+            best = (scheme if runs(answer) else None, answer)
+    return best
+
+
+def static_answers(
+    model: WholeModel, runtime: str, base: Scheme, method: str, samples: int, activations: str
+) -> Iterator[tuple[Scheme, Answer]]:
+    """Every number format with what the whole model in static int8 gains by it in a runtime."""
+    if not any(Precision.INT8 in group.precisions for group in model.subject.groups):
+        return
+    for kind, symmetric in _FORMATS:
+        if activations not in ("auto", kind):
+            continue
+        for integer_bias in (True, False):
+            scheme = replace(
+                base, activation_type=kind, symmetric_activations=symmetric, integer_bias=integer_bias
+            )  # fmt: skip
+            answer = static_gain(model, runtime, scheme, method, samples)
+            yield scheme, answer
+            if not answer.get("reason", "").startswith(_REFUSED):
+                break
+
+
+def static_gain(
+    model: WholeModel, runtime: str, scheme: Scheme, method: str = "minmax", samples: int = SAMPLES,
+    limit_s: float = LIMIT_S,
+) -> Answer:  # fmt: skip
+    """What the whole model in static int8 gains by one number format in a runtime."""
+    subject = model.subject
+    everything = {g.name: Precision.INT8 for g in subject.groups if Precision.INT8 in g.precisions}
+
+    def build() -> onnx.ModelProto:
+        draft = Draft(subject.model, subject.groups)
+        ranges = calibrated(subject, draft, method, samples)
+        return Quantizer(draft.model, draft.groups, ranges, scheme).apply(everything)
+
+    report(f"asking the device about {scheme.activation_type} activations in {runtime}")
+    return model.gain(["static", asdict(scheme), method, samples], build, runtime, limit_s)
+
+
+def calibrated(subject: Subject, draft: Draft, method: str, samples: int) -> Ranges:
+    """The ranges of a graph's activations: calibrated once for a model, its data and a method, whatever job asks."""
+    tensors = sorted(activation_tensors(draft.model, draft.groups))
+    name = digest_of([subject.digest, graph_digest(draft.model), tensors, method, samples])
+    path = subject.cache / "calibration" / f"{name}.json"
+    if path.exists():
+        return Ranges.from_dict(json.loads(path.read_text()))
+    report(f"calibrating activations ({method})")
+    batches = subject.calibration_batches(samples)
+    ranges = calibrate(draft.model, batches, tensors, method, between_batches=pause_point)  # type: ignore[arg-type]
+    write_json(path, ranges.to_dict())
+    return ranges
+
+
+def graph_digest(model: onnx.ModelProto) -> str:
+    """Names a graph's structure; weights belong to the subject's digest."""
+    return digest_of([[node.op_type, list(node.input), list(node.output)] for node in model.graph.node])
+
+
+def answer_row(runtime: str, precision: str, scheme: Scheme | None, answer: Answer) -> dict[str, Any]:
+    """An answer about the whole model as it is shown."""
+    symmetric = scheme is not None and scheme.symmetric_activations
+    activations = "" if scheme is None else scheme.activation_type + " symmetric" * symmetric
+    return {"layer": "all", "precision": precision, "activations": activations, "runtime": runtime, **answer}

@@ -1,0 +1,147 @@
+"""What each of a device's runtimes makes of the precisions: the number format that it wants, and what pays there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import onnx
+
+from evaluators.child import report
+from evaluators.device import Device
+from evaluators.layer_answers import Answer
+from evaluators.quantize import Quantizer, Scheme
+from evaluators.runtimes import runtime_of
+from hwprofiles import Precision, Profile, digest_of
+from hwprofiles.errors import BuildFailed
+from search.answers import StoredAnswers
+from search.candidate import Replacement
+from search.techniques.base import Draft, Subject
+from search.techniques.number_formats import answer_row, best_static
+from search.techniques.runtimes import fastest_of_families, kept_runtimes
+from search.techniques.whole_model import WholeModel, runs, slower
+
+ASKED_BY_LAYER = ("onnxruntime", "null")
+"""Families whose activation type :class:`search.techniques.precision.PrecisionTechnique` asks for itself."""
+
+_FOOTPRINT = {"size_bytes", "peak_memory_bytes"}
+
+# What stands in, where it pays, for a value that does not: 8 bits on both sides, however the ranges are found.
+_NEAREST = {Precision.INT8: Precision.INT8_DYNAMIC, Precision.INT8_DYNAMIC: Precision.INT8}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The precisions that pay in some runtime, what becomes of the others in each, and the answers behind it."""
+
+    pays: set[Precision]
+    replacements: list[Replacement]
+    answers: list[dict[str, Any]]
+
+
+class RuntimeFormats:
+    """Asks for the runtimes that a candidate may choose besides the device's first, a family of kernels at a time and
+    about the whole model: single layers would pay for entering and leaving integers each.
+
+    ``base`` are the number formats apart from static activations; ``activations`` other than ``auto`` narrow those.
+    """
+
+    def __init__(
+        self, subject: Subject, base: Scheme, choices: tuple[Precision, ...], method: str, samples: int,
+        activations: str,
+    ) -> None:  # fmt: skip
+        self._subject, self._base, self._choices = subject, base, choices
+        self._method, self._samples, self._activations = method, samples, activations
+
+    def ask(self, device: Device, pays: Collection[Precision]) -> Found:
+        """What pays where, given what ``pays`` in the device's first runtime.
+
+        Only the job's first device is asked: it is whose number formats the files have.
+        """
+        subject, profile = self._subject, device.profile
+        kept = kept_runtimes(subject, profile)
+        others = fastest_of_families(kept, profile.runtime)
+        found = Found(set(pays) if profile.runtime in kept else set(), [], [])
+        if profile.digest != subject.profile.digest or not others:
+            return found
+        paying = {runtime_of(profile.runtime).family: set(pays)}
+        model = WholeModel(subject, device)
+        for family, spec in others.items():
+            paying[family] = self._ask_family(model, family, spec, kept[spec], found)
+        for precisions in paying.values():
+            found.pays.update(precisions)
+        for spec in kept:
+            own = paying[runtime_of(spec).family]
+            for precision in Precision:
+                if precision in found.pays - own and precision is not Precision.FP32:
+                    nearest = _NEAREST.get(precision)
+                    instead = nearest if nearest in own and nearest is not None else Precision.FP32
+                    found.replacements.append(Replacement(spec, "precision", precision.value, instead.value))
+        return found
+
+    def scheme_of(self, spec: str | None) -> Scheme | None:
+        """The number format of static int8 for a runtime (None: the device's first), as the device has answered; None
+        for ONNX Runtime, which is asked in more detail.
+
+        Raises :class:`BuildFailed` where the answer is gone: another format would be another file.
+        """
+        profile = self._subject.profile
+        family = runtime_of(spec or profile.runtime).family
+        if family in ASKED_BY_LAYER:
+            return None
+        stored = StoredAnswers(self._subject.cache / "formats").get(self._name(profile, family))
+        if stored is None:
+            raise BuildFailed(
+                f"which number format runtime {spec!r} wants is no longer in the cache", "run the job anew"
+            )
+        return Scheme(**stored)
+
+    def ask_first(self, device: Device) -> tuple[Scheme, list[dict[str, Any]]]:
+        """The number format that the device's first runtime wants, with the answer, where that is not ONNX Runtime."""
+        first = device.profile.runtime
+        scheme, answer = self._static(WholeModel(self._subject, device), runtime_of(first).family, first)
+        return scheme or self._base, [answer_row(first, Precision.INT8, scheme, answer)]
+
+    def _static(self, model: WholeModel, family: str, spec: str) -> tuple[Scheme | None, Answer]:
+        scheme, answer = best_static(model, spec, self._base, self._method, self._samples, self._activations)
+        self._store(model.device.profile, family, scheme or self._base)
+        return scheme, answer
+
+    def _store(self, profile: Profile, family: str, scheme: Scheme) -> None:
+        StoredAnswers(self._subject.cache / "formats")[self._name(profile, family)] = asdict(scheme)
+
+    def _ask_family(self, model: WholeModel, family: str, spec: str, fp32: float, found: Found) -> set[Precision]:
+        """The precisions that pay in a family of runtimes, asked of its fastest member ``spec``."""
+        pays: set[Precision] = set()
+        small = bool(self._subject.wanted & _FOOTPRINT)
+        if Precision.INT8 not in self._choices:
+            self._store(model.device.profile, family, self._base)
+        for precision in (one for one in self._choices if one is not Precision.FP32):
+            scheme: Scheme | None = None
+            if precision is Precision.INT8:
+                scheme, answer = self._static(model, family, spec)
+            else:
+                answer = self._everywhere(model, precision, spec)
+            found.answers.append(answer_row(spec, precision, scheme, answer))
+            if runs(answer) if small else not slower(answer, fp32):
+                pays.add(precision)
+        return pays
+
+    def _everywhere(self, model: WholeModel, precision: Precision, spec: str) -> Answer:
+        subject = self._subject
+        groups = {group.name: precision for group in subject.groups if precision in group.precisions}
+        if not groups:
+            return {"reason": "no layer can have it"}
+        draft = Draft(subject.model, subject.groups)
+
+        def build() -> onnx.ModelProto:
+            return Quantizer(draft.model, draft.groups, None, self._base).apply(groups)
+
+        report(f"asking the device about {precision} in {spec}")
+        return model.gain(["everywhere", precision, asdict(self._base)], build, spec)
+
+    def _name(self, profile: Profile, family: str) -> str:
+        base = asdict(replace(self._base, activation_type="uint8"))
+        question = [base, self._method, self._samples, self._activations]
+        return digest_of([self._subject.digest, profile.digest, family, question])

@@ -1,0 +1,170 @@
+"""Energy from recorded counters, and none where there are none."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from counter_tree import CounterTree
+
+from evaluators.energy import Meter, Nvml, Rapl, measure_energy, meter_of
+from evaluators.health import GpuCounters
+from evaluators.runtimes import OnnxRuntime
+from evaluators.runtimes.base import Array, Arrays, Session
+from hwprofiles import find_device
+from hwprofiles.gpus import Gpu
+
+
+class Metered(Session):
+    """Takes so many milliseconds and millijoules an inference, by its bench's clock and counter."""
+
+    inputs = outputs = ()
+
+    def __init__(self, bench: Bench, ms: float, mj: float) -> None:
+        self._bench, self._ms, self._mj = bench, ms, mj
+
+    def run(self, feed: Arrays) -> dict[str, Array]:
+        raise NotImplementedError
+
+    def time_ms(self, feed: Arrays) -> float:
+        self._bench.now_s += self._ms / 1000
+        self._bench.used_mj += self._mj
+        return self._ms
+
+    def close(self) -> None:
+        pass
+
+
+class Bench(Meter):
+    source = "bench"
+
+    def __init__(self) -> None:
+        self.now_s, self.used_mj = 0.0, 123456.0
+
+    def read_mj(self) -> float:
+        return self.used_mj
+
+    def model(self, ms: float, mj: float) -> Callable[[], Session]:
+        return lambda: Metered(self, ms, mj)
+
+
+class TestInferences:
+    @pytest.mark.parametrize(("baseline", "candidate"), [((10.0, 50.0), (2.0, 30.0)), ((0.5, 1.0), (900.0, 4000.0))])
+    def test_each_is_told_its_own(self, baseline: tuple[float, float], candidate: tuple[float, float]) -> None:
+        bench = Bench()
+        found = measure_energy(
+            bench.model(*baseline), bench.model(*candidate), {}, bench, window_s=0.5, clock=lambda: bench.now_s
+        )
+        assert found["baseline"] == pytest.approx(baseline[1])
+        assert found["candidate"] == pytest.approx(candidate[1])
+        assert found["source"] == "bench"
+
+    def test_it_takes_two_windows_each(self) -> None:
+        bench = Bench()
+        measure_energy(bench.model(10, 1), bench.model(10, 1), {}, bench, window_s=0.5, clock=lambda: bench.now_s)
+        assert 2.0 <= bench.now_s < 2.2
+
+
+class TestRapl:
+    @pytest.fixture
+    def tree(self, tmp_path: Path) -> CounterTree:
+        return CounterTree(tmp_path)
+
+    def meter(self, tree: CounterTree) -> Rapl:
+        meter = Rapl.found(tree.root)
+        assert meter is not None
+        return meter
+
+    def test_what_passed_since_the_last_reading(self, tree: CounterTree) -> None:
+        tree.energy_uj(0, 5_000_000)
+        meter = self.meter(tree)
+        start = meter.read_mj()
+        tree.energy_uj(0, 5_750_000)
+        assert meter.read_mj() - start == pytest.approx(750)
+        tree.energy_uj(0, 5_800_000)
+        assert meter.read_mj() - start == pytest.approx(800)
+
+    def test_a_counter_that_is_full_begins_anew(self, tree: CounterTree) -> None:
+        highest = 10_000_000
+        tree.energy_uj(0, highest - 1000, highest=highest)
+        meter = self.meter(tree)
+        start = meter.read_mj()
+        tree.energy_uj(0, 2000, highest=highest)
+        assert meter.read_mj() - start == pytest.approx(3)
+
+    def test_all_packages_and_nothing_else(self, tree: CounterTree) -> None:
+        tree.energy_uj(0, 0)
+        tree.energy_uj(1, 0)
+        tree.energy_uj(2, 0, name="psys")
+        tree.file("sys/class/powercap/intel-rapl:0:0/name", "core\n")
+        tree.file("sys/class/powercap/intel-rapl:0:0/energy_uj", "5\n")
+        meter = self.meter(tree)
+        start = meter.read_mj()
+        for package, value in enumerate((1000, 2000, 64000)):
+            tree.energy_uj(package, value, name="psys" if package == 2 else "")
+        assert meter.read_mj() - start == pytest.approx(3)
+
+    def test_a_machine_without(self, tree: CounterTree) -> None:
+        assert Rapl.found(tree.root) is None
+        tree.energy_uj(0, 0)
+        tree.file("sys/class/powercap/intel-rapl:0/energy_uj", "")  # as one that may not be read
+        assert Rapl.found(tree.root) is None
+
+    def test_one_that_vanishes(self, tree: CounterTree) -> None:
+        tree.energy_uj(0, 1000)
+        meter = self.meter(tree)
+        tree.energy_uj(0, 3000)
+        assert meter.read_mj() == pytest.approx(2)
+        tree.file("sys/class/powercap/intel-rapl:0/energy_uj", "")
+        assert meter.read_mj() == pytest.approx(2)
+
+
+class CountingNvml:
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self) -> None:
+        self.counts = itertools.count(1000, 250)
+
+    def nvmlInit(self) -> None:
+        pass
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        if index:
+            raise self.NVMLError("no such GPU")
+        return index
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: int) -> int:
+        return next(self.counts)
+
+
+class TestNvml:
+    def test_it_counts(self) -> None:
+        meter = Nvml(GpuCounters(0, CountingNvml()))
+        assert meter.read_mj() + 250 == meter.read_mj()
+
+    def test_one_that_is_not_there(self) -> None:
+        assert Nvml.found(1, CountingNvml()) is None
+
+
+class TestWhich:
+    def test_the_processor_s_for_what_computes_there(self, tmp_path: Path) -> None:
+        tree, profile = CounterTree(tmp_path), find_device("local-cpu")
+        assert meter_of(profile, [OnnxRuntime()], tree.root) is None
+        tree.energy_uj(0, 0)
+        assert isinstance(meter_of(profile, [OnnxRuntime(), OnnxRuntime()], tree.root), Rapl)
+
+    def test_never_the_processor_s_for_a_gpu(self, tmp_path: Path) -> None:
+        tree = CounterTree(tmp_path)
+        tree.energy_uj(0, 0)
+        profile = replace(find_device("local-cpu"), gpu=Gpu(63, "a GPU that no machine has"))
+        assert meter_of(profile, [OnnxRuntime("cuda")], tree.root) is None
+        assert meter_of(find_device("local-cpu"), [OnnxRuntime("cuda")], tree.root) is None
+
+    def test_two_places_cannot_be_compared(self, tmp_path: Path) -> None:
+        tree = CounterTree(tmp_path)
+        tree.energy_uj(0, 0)
+        assert meter_of(find_device("local-cpu"), [OnnxRuntime(), OnnxRuntime("cuda")], tree.root) is None

@@ -1,0 +1,214 @@
+"""The words between a server and its agents: whole there and back, and refused when they are anything else."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluators.errand import (
+    Errand,
+    FileRef,
+    answer_of,
+    error_in,
+    measurement_in,
+    packed,
+    peak_memory_in,
+    unpacked,
+)
+from evaluators.latency import Protocol
+from evaluators.measurement import Measurement, paired_ratio
+from hwprofiles.errors import (
+    BuildFailed,
+    CandidateError,
+    DeviceUnavailable,
+    InvalidInput,
+    ParetuneError,
+    StageTimeout,
+)
+
+DIGEST = "0123456789abcdef" * 4
+
+
+def errand(**fields: Any) -> Errand:
+    known: dict[str, Any] = {
+        "kind": "latency", "profile_digest": DIGEST, "threads": 2, "batch": 8, "runtime": "onnxruntime",
+        "candidate": FileRef(DIGEST, 10), "sample": FileRef(DIGEST[::-1], 20), "limit_s": 60.0,
+        "baseline": FileRef(DIGEST, 10), "protocol": Protocol(),
+    }  # fmt: skip
+    return Errand(**known | fields)
+
+
+def through_json(value: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        errand(),
+        errand(protocol=Protocol().quick()),
+        errand(runtime="openvino:bf16"),
+        errand(kind="peak_memory", baseline=None, protocol=None),
+    ],
+    ids=["latency", "with infinity", "with a hint", "memory"],
+)
+def test_an_errand_survives_json(asked: Errand) -> None:
+    assert Errand.from_dict(through_json(asked.to_dict())) == asked
+
+
+def test_each_file_travels_once() -> None:
+    assert errand().files == (FileRef(DIGEST, 10), FileRef(DIGEST[::-1], 20))
+
+
+WRONG: dict[str, Any] = {
+    "another kind": {"kind": "shell"},
+    "code": {"kind": ["import os"]},
+    "a path for a digest": {"candidate": {"sha256": "../../etc/passwd", "size_bytes": 1}},
+    "a file without a size": {"candidate": {"sha256": DIGEST}},
+    "a negative size": {"candidate": {"sha256": DIGEST, "size_bytes": -1}},
+    "no candidate": {"candidate": None},
+    "a size that is a flag": {"sample": {"sha256": DIGEST, "size_bytes": True}},
+    "no threads": {"threads": 0},
+    "threads as text": {"threads": "2"},
+    "a batch of a half": {"batch": 0.5},
+    "a module for a runtime": {"runtime": "os.system"},
+    "a runtime that is no text": {"runtime": 1},
+    "an endless limit": {"limit_s": math.inf},
+    "no limit": {"limit_s": 0},
+    "a limit that is no number": {"limit_s": math.nan},
+    "another profile": {"profile_digest": "short"},
+    "no protocol": {"protocol": None},
+    "another protocol": {"protocol": {"runs": 5}},
+    "a protocol of text": {"protocol": Protocol().__dict__ | {"runs": "5"}},
+    "a protocol of flags": {"protocol": Protocol().__dict__ | {"runs": True}},
+    "a protocol of nothing": {"protocol": Protocol().__dict__ | {"max_s": math.nan}},
+    "something more": {"command": "rm"},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_no_errand_is_refused(wrong: str) -> None:
+    with pytest.raises(InvalidInput):
+        Errand.from_dict(errand().to_dict() | WRONG[wrong])
+
+
+@pytest.mark.parametrize("data", [None, [], "errand", 3, {}])
+def test_other_things_are_refused(data: Any) -> None:
+    with pytest.raises(InvalidInput):
+        Errand.from_dict(data)
+
+
+class TestSamples:
+    ARRAYS = {  # noqa: RUF012
+        "x": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "mask": np.array([[True, False]]),
+        "ids": np.array([1, 2, 3]),
+    }
+
+    def test_there_and_back(self, tmp_path: Path) -> None:
+        (tmp_path / "sample").write_bytes(packed(self.ARRAYS))
+        found = unpacked(tmp_path / "sample", 10**6)
+        assert found.keys() == self.ARRAYS.keys()
+        for name, values in self.ARRAYS.items():
+            assert found[name].dtype == values.dtype
+            assert np.array_equal(found[name], values)
+
+    def test_the_same_arrays_give_the_same_bytes(self) -> None:
+        assert packed(self.ARRAYS) == packed(self.ARRAYS)
+
+    def test_text_is_not_pickled(self, tmp_path: Path) -> None:
+        (tmp_path / "sample").write_bytes(packed({"words": np.array([["a", "word"]], dtype=object)}))
+        assert unpacked(tmp_path / "sample", 10**6)["words"].tolist() == [["a", "word"]]
+
+    def test_pickles_are_refused(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "sample.npz", evil=np.array([{"a": 1}], dtype=object))
+        with pytest.raises(InvalidInput, match="cannot be read"):
+            unpacked(tmp_path / "sample.npz", 10**6)
+
+    @pytest.mark.parametrize("junk", [b"", b"junk", b"PK\x05\x06" + bytes(10)])
+    def test_junk_is_refused(self, tmp_path: Path, junk: bytes) -> None:
+        (tmp_path / "sample").write_bytes(junk)
+        with pytest.raises(InvalidInput, match="cannot be read"):
+            unpacked(tmp_path / "sample", 10**6)
+
+    def test_what_unpacks_to_too_much_is_refused(self, tmp_path: Path) -> None:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("x.npy", bytes(20_000_000))
+        assert len(file.getvalue()) < 100_000
+        (tmp_path / "bomb").write_bytes(file.getvalue())
+        with pytest.raises(InvalidInput, match="more than the 1000000"):
+            unpacked(tmp_path / "bomb", 10**6)
+
+
+def measurement() -> Measurement:
+    baseline, candidate, sessions = ((4.0, 4.1), (4.2, 4.0)), ((2.0, 2.1), (2.1, 2.0)), (0, 1)
+    ratio, interval = paired_ratio(baseline, candidate, sessions)
+    return Measurement(DIGEST, "onnxruntime", "1.31.1", baseline, candidate, sessions, ratio, interval, "stable")
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("kind", CandidateError.__subclasses__(), ids=lambda kind: kind.__name__)
+    def test_a_candidate_s_failure_stays_what_it_is(self, kind: type[CandidateError]) -> None:
+        found = error_in(through_json(answer_of(kind("what is wrong", "how to mend it"))))
+        assert type(found) is kind
+        assert (found.message, found.hint) == ("what is wrong", "how to mend it")
+
+    def test_any_other_failure_is_the_device_s(self) -> None:
+        assert type(error_in(answer_of(ParetuneError("disk full")))) is DeviceUnavailable
+
+    def test_no_failure(self) -> None:
+        assert error_in({"peak_memory_bytes": 3}) is None
+
+    @pytest.mark.parametrize("error", ["text", {}, {"state": 3, "message": "", "hint": ""}])
+    def test_a_failure_that_cannot_be_read(self, error: Any) -> None:
+        assert type(error_in({"error": error})) is BuildFailed
+
+    def test_messages_stay_one_line(self) -> None:
+        found = error_in(answer_of(StageTimeout("one\ntwo\x1b[31m" + "x" * 9000)))
+        assert found is not None
+        assert "\n" not in found.message
+        assert len(found.message) <= 2000
+
+    def test_a_measurement(self) -> None:
+        whole = measurement()
+        assert measurement_in(through_json({"measurement": whole.to_dict()}), DIGEST) == whole
+
+    def test_its_ratio_follows_from_its_samples(self) -> None:
+        boast = replace(measurement(), ratio=99.0, ratio_ci95=(98.0, 100.0))
+        assert measurement_in({"measurement": boast.to_dict()}, DIGEST).ratio == measurement().ratio
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"baseline_ms": []},
+            {"sessions": [0]},
+            {"candidate_ms": [[2.0], [-1.0]]},
+            {"candidate_ms": [[2.0], [math.inf]]},
+            {"candidate_ms": [[2.0], []]},
+            {"candidate_ms": "fast"},
+            {"unknown": 1},
+        ],
+        ids=str,
+    )
+    def test_one_that_is_malformed(self, change: dict[str, Any]) -> None:
+        with pytest.raises(BuildFailed, match="cannot be read"):
+            measurement_in({"measurement": measurement().to_dict() | change}, DIGEST)
+
+    def test_one_of_another_profile(self) -> None:
+        with pytest.raises(BuildFailed, match="another profile"):
+            measurement_in({"measurement": measurement().to_dict()}, DIGEST[::-1])
+
+    @pytest.mark.parametrize("found", [None, -1, 1.5, True, "many"])
+    def test_memory_that_is_none(self, found: Any) -> None:
+        assert peak_memory_in({"peak_memory_bytes": 4096}) == 4096
+        with pytest.raises(BuildFailed):
+            peak_memory_in({"peak_memory_bytes": found})

@@ -1,0 +1,390 @@
+"""A remote device as a job sees it, with an agent that is played by a thread: what is asked, what comes back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from remote_host import BRIEF
+from small_jobs import classifier
+
+from evaluators.device import LocalDevice
+from evaluators.errand import Errand, answer_of, packed
+from evaluators.latency import Protocol
+from evaluators.measurement import Measurement, paired_ratio
+from hwprofiles import Profile, digest_of_file, find_device
+from hwprofiles.errors import (
+    BuildFailed,
+    DeviceUnavailable,
+    InvalidInput,
+    ParetuneError,
+    ProcessCrashed,
+    StageTimeout,
+    UnsupportedOp,
+)
+from hwprofiles.folders import data_folder
+from search import remote
+from search.blobs import Blobs
+from search.device_lookup import agents_of, open_device
+from search.device_lookup import find_device as find_any
+from search.errand_link import DeviceLost, ErrandLink
+from search.folders import default_database
+from search.remote import RemoteDevice
+from search.states import ErrandState
+from search.store import Store
+from search.store.errands import ErrandRow
+
+SAMPLE = {"x": np.ones((1, 16), np.float32)}
+OFFER = {"runtimes": ["onnxruntime"], "cores": [[1], [0, 1]]}
+
+
+@pytest.fixture
+def store(home: Path) -> Iterator[Store]:
+    with Store(default_database()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def profile(store: Store) -> Profile:
+    """A device whose agent has registered."""
+    store.agents.new_token("pi")
+    found = replace(find_device("local-cpu"), device="pi", agent=True)
+    store.agents.register("pi", "first", found, OFFER)
+    return found
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> tuple[Path, Path]:
+    paths = tmp_path / "baseline.onnx", tmp_path / "candidate.onnx"
+    for seed, path in enumerate(paths):
+        onnx.save(classifier(1, seed=seed), path)
+    return paths
+
+
+def link(purpose: str | None = "job search", away_s: float = 600.0) -> ErrandLink:
+    return ErrandLink(default_database(), purpose, away_s)
+
+
+@pytest.fixture
+def device(profile: Profile) -> Iterator[RemoteDevice]:
+    opened = RemoteDevice(profile, link())
+    yield opened
+    opened.close()
+
+
+def measured(errand: Errand, ratio: float = 2.0) -> dict[str, Any]:
+    baseline, candidate, sessions = ((4.0,),) * 4, ((4.0 / ratio,),) * 4, (0, 0, 1, 1)
+    found, interval = paired_ratio(baseline, candidate, sessions)
+    record = Measurement(
+        errand.profile_digest, errand.runtime, "1", baseline, candidate, sessions, found, interval, "stable"
+    )
+    return {"measurement": record.to_dict()}
+
+
+class Agent(threading.Thread):
+    """Answers errands with what ``answers`` gives, until the test is over."""
+
+    def __init__(self, answers: Callable[[Errand], dict[str, Any]]) -> None:
+        super().__init__(daemon=True)
+        self.over = threading.Event()
+        self.answers, self.errands = answers, []  # type: ignore[var-annotated]
+
+    def run(self) -> None:
+        with Store(default_database()) as store:
+            while not self.over.wait(0.01):
+                row = store.errands.lease("pi", "first")
+                if row is not None:
+                    self._serve(store, row)
+
+    def _serve(self, store: Store, row: ErrandRow) -> None:
+        errand = Errand.from_dict(row.request)
+        self.errands.append(errand)
+        answer = self.answers(errand)
+        error = answer.get("error")
+        state = ErrandState.DONE if error is None else ErrandState.FAILED
+        if error is not None and error["state"] == "unavailable":
+            state = ErrandState.REFUSED
+        store.errands.finish("pi", "first", row.errand_id, row.epoch, state, answer)
+
+
+@pytest.fixture
+def agent(profile: Profile) -> Iterator[Callable[[Callable[[Errand], dict[str, Any]]], Agent]]:
+    started: list[Agent] = []
+
+    def start(answers: Callable[[Errand], dict[str, Any]] = measured) -> Agent:
+        started.append(Agent(answers))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.over.set()
+        one.join()
+
+
+def measure(device: RemoteDevice, models: tuple[Path, Path], **options: Any) -> Measurement:
+    return device.measure(*models, SAMPLE, **{"protocol": BRIEF, "limit_s": 60.0, **options})
+
+
+class TestAsking:
+    def test_what_is_asked_is_names_hashes_and_numbers(
+        self, device: RemoteDevice, agent: Any, models: tuple[Path, Path]
+    ) -> None:
+        working = agent()
+        protocol = Protocol().quick()
+        found = measure(device, models, protocol=protocol, limit_s=77.0)
+        (errand,) = working.errands
+        assert found.ratio == 2.0
+        assert errand.baseline is not None
+        assert [errand.baseline.sha256, errand.candidate.sha256] == list(map(digest_of_file, models))
+        assert (errand.protocol, errand.limit_s, errand.runtime) == (protocol, 77.0, "onnxruntime")
+        assert (errand.profile_digest, errand.threads, errand.batch) == (device.profile.digest, 1, 1)
+
+    def test_its_files_are_there_to_fetch(self, device: RemoteDevice, agent: Any, models: tuple[Path, Path]) -> None:
+        contents: list[bytes] = []
+
+        def read(errand: Errand) -> dict[str, Any]:
+            paths = [Blobs().find(file.sha256) for file in errand.files]
+            contents.extend(path.read_bytes() for path in paths if path is not None)
+            return measured(errand)
+
+        agent(read)
+        measure(device, models)
+        assert contents == [*(path.read_bytes() for path in models), packed(SAMPLE)]
+
+    def test_memory(self, device: RemoteDevice, agent: Any, models: tuple[Path, Path]) -> None:
+        working = agent(lambda errand: {"peak_memory_bytes": 4096})
+        assert device.peak_memory_bytes(models[1], SAMPLE, limit_s=60.0) == 4096
+        assert (working.errands[0].baseline, working.errands[0].protocol) == (None, None)
+
+    @pytest.mark.parametrize("kind", [ProcessCrashed, UnsupportedOp, StageTimeout, BuildFailed])
+    def test_what_the_agent_reports_is_raised(
+        self, device: RemoteDevice, agent: Any, models: tuple[Path, Path], kind: type[ParetuneError]
+    ) -> None:
+        agent(lambda errand: answer_of(kind("what happened", "what to do")))
+        with pytest.raises(kind, match="what happened") as caught:
+            measure(device, models)
+        assert caught.value.hint == "what to do"
+
+    def test_what_the_device_cannot_do_is_no_failure_of_the_candidate(
+        self, device: RemoteDevice, agent: Any, models: tuple[Path, Path]
+    ) -> None:
+        agent(lambda errand: answer_of(DeviceUnavailable("it is another device now", "start anew")))
+        with pytest.raises(DeviceLost, match="another device now"):
+            measure(device, models)
+
+    def test_nonsense_is_a_failure_of_the_candidate(
+        self, device: RemoteDevice, agent: Any, models: tuple[Path, Path]
+    ) -> None:
+        agent(lambda errand: {"measurement": {"ratio": 9000}})
+        with pytest.raises(BuildFailed, match="cannot be read"):
+            measure(device, models)
+
+
+class TestOnce:
+    """Who comes back for the same purpose is answered by what was measured already."""
+
+    def test_a_resumed_job_measures_nothing_twice(
+        self, profile: Profile, agent: Any, models: tuple[Path, Path]
+    ) -> None:
+        ratios = iter((2.0, 3.0, 4.0))
+        working = agent(lambda errand: measured(errand, next(ratios)))
+        found = []
+        for _ in range(2):
+            device = RemoteDevice(profile, link())
+            found.append([measure(device, models).ratio for _ in range(2)])
+            device.close()
+        assert found == [[2.0, 3.0]] * 2
+        assert len(working.errands) == 2
+
+    def test_another_purpose_measures_again(self, profile: Profile, agent: Any, models: tuple[Path, Path]) -> None:
+        working = agent()
+        for purpose in ("job search", "job final", None, None):
+            device = RemoteDevice(profile, link(purpose))
+            measure(device, models)
+            device.close()
+        assert len(working.errands) == 4
+
+    def test_a_failure_is_remembered_too(self, profile: Profile, agent: Any, models: tuple[Path, Path]) -> None:
+        working = agent(lambda errand: answer_of(ProcessCrashed("signal 11")))
+        for _ in range(2):
+            device = RemoteDevice(profile, link())
+            with pytest.raises(ProcessCrashed):
+                measure(device, models)
+            device.close()
+        assert len(working.errands) == 1
+
+    def test_what_was_under_way_when_the_job_was_killed_is_waited_for(
+        self, profile: Profile, store: Store, agent: Any, models: tuple[Path, Path]
+    ) -> None:
+        device = RemoteDevice(profile, link(away_s=0.0))
+        with pytest.raises(DeviceLost):
+            measure(device, models)
+        device.close()
+        working = agent()
+        again = RemoteDevice(profile, link())
+        assert measure(again, models).ratio == 2.0
+        again.close()
+        assert len(working.errands) == 1
+
+
+class TestGone:
+    def test_a_silent_agent_is_given_up_and_the_errand_kept(
+        self, profile: Profile, store: Store, models: tuple[Path, Path]
+    ) -> None:
+        device = RemoteDevice(profile, link(away_s=0.0))
+        with pytest.raises(DeviceLost, match="nothing was heard from the agent of device 'pi'") as caught:
+            measure(device, models)
+        assert isinstance(caught.value, DeviceUnavailable)
+        assert store.errands.files() != set()
+        device.close()
+
+    def test_nobody_comes_back_for_a_single_question(
+        self, profile: Profile, store: Store, models: tuple[Path, Path]
+    ) -> None:
+        device = RemoteDevice(profile, link(None, away_s=0.0))
+        with pytest.raises(DeviceLost):
+            measure(device, models)
+        assert store.errands.files() == set()
+        device.close()
+
+    def test_a_revoked_token(self, device: RemoteDevice, store: Store, models: tuple[Path, Path]) -> None:
+        store.agents.revoke("pi")
+        with pytest.raises(DeviceLost, match="was revoked"):
+            measure(device, models)
+
+    def test_an_agent_that_keeps_no_limit(
+        self, device: RemoteDevice, store: Store, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(remote, "GRACE_S", 0.0)
+        taken = threading.Thread(target=self._take, args=(store,))
+        taken.start()
+        with pytest.raises(StageTimeout, match=r"took longer than 0\.1 s"):
+            measure(device, models, limit_s=0.1)
+        taken.join()
+        assert store.errands.files() == set()
+
+    @staticmethod
+    def _take(store: Store) -> None:
+        while store.errands.lease("pi", "first") is None:
+            time.sleep(0.01)
+
+
+class TestRefusing:
+    """What no agent would take is not even sent."""
+
+    def test_what_is_no_model(self, device: RemoteDevice, store: Store, models: tuple[Path, Path]) -> None:
+        models[1].write_bytes(b"not a model")
+        with pytest.raises(BuildFailed, match="is not an ONNX model"):
+            measure(device, models)
+        assert store.errands.files() == set()
+
+    def test_one_that_is_too_large(
+        self, device: RemoteDevice, store: Store, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(remote, "MAX_MODEL_BYTES", 100)
+        with pytest.raises(BuildFailed, match="more than the 100 that are allowed"):
+            measure(device, models)
+        assert store.errands.files() == set()
+
+    def test_a_file_that_is_not_there(self, device: RemoteDevice, models: tuple[Path, Path]) -> None:
+        models[1].unlink()
+        with pytest.raises(BuildFailed, match="cannot be read"):
+            measure(device, models)
+
+    def test_a_runtime_that_its_agent_does_not_allow(
+        self, device: RemoteDevice, store: Store, models: tuple[Path, Path]
+    ) -> None:
+        with pytest.raises(UnsupportedOp, match="'null' is not allowed on device 'pi'"):
+            measure(device, models, runtime="null")
+        assert store.errands.files() == set()
+
+    def test_a_runtime_that_nobody_knows(self, device: RemoteDevice, models: tuple[Path, Path]) -> None:
+        with pytest.raises(InvalidInput, match="unknown runtime 'abacus'"):
+            measure(device, models, runtime="abacus")
+
+
+class TestFiles:
+    def test_what_was_sent_for_candidates_goes_with_the_device(
+        self, profile: Profile, agent: Any, models: tuple[Path, Path]
+    ) -> None:
+        agent()
+        device = RemoteDevice(profile, link())
+        measure(device, models)
+        device.close()
+        left = {path.name for path in (data_folder() / "blobs").iterdir()}
+        assert digest_of_file(models[0]) in left
+        assert digest_of_file(models[1]) not in left
+
+    def test_what_nobody_needs_goes_in_time(self, home: Path) -> None:
+        blobs = Blobs()
+        kept, idle = blobs.put_bytes(b"needed"), blobs.put_bytes(b"idle")
+        blobs.prune({kept.sha256})
+        assert blobs.find(idle.sha256) is not None
+        blobs.prune({kept.sha256}, idle_s=-1)
+        assert blobs.find(idle.sha256) is None
+        assert blobs.find(kept.sha256) is not None
+
+    def test_nothing_but_digests_is_found(self, home: Path) -> None:
+        (data_folder() / "secret").write_text("x")
+        for name in ("../secret", "secret", "", "/etc/passwd", "A" * 64):
+            assert Blobs().find(name) is None
+
+
+class TestLookingUp:
+    def test_a_remote_device_is_what_its_agent_last_said(self, store: Store, profile: Profile) -> None:
+        with agents_of(store):
+            assert find_any("pi") == replace(profile, cores=(1,))
+            wide = find_any("pi", 2, 8)
+        assert (wide.threads, wide.batch, wide.cores) == (2, 8, (0, 1))
+        assert wide.digest != profile.digest
+        assert wide.agent
+
+    def test_more_threads_than_it_has(self, store: Store, profile: Profile) -> None:
+        with agents_of(store), pytest.raises(DeviceUnavailable, match="3 threads, but 2 cores are usable there"):
+            find_any("pi", 3)
+
+    def test_one_whose_agent_never_came(self, store: Store) -> None:
+        store.agents.new_token("phone")
+        with agents_of(store), pytest.raises(DeviceUnavailable, match="no agent of device 'phone' has been here yet"):
+            find_any("phone")
+
+    def test_one_that_was_revoked(self, store: Store, profile: Profile) -> None:
+        store.agents.revoke("pi")
+        with agents_of(store), pytest.raises(DeviceUnavailable, match="was revoked"):
+            find_any("pi")
+
+    def test_one_that_nobody_knows_lists_the_remote_ones(self, store: Store, profile: Profile) -> None:
+        with agents_of(store), pytest.raises(InvalidInput, match="unknown device 'pie'") as caught:
+            find_any("pie")
+        assert caught.value.hint.endswith("remote devices: pi")
+
+    def test_the_devices_of_this_machine_are_found_as_ever(self, store: Store, profile: Profile) -> None:
+        with agents_of(store):
+            assert find_any("local-cpu") == find_device("local-cpu")
+        with pytest.raises(InvalidInput):
+            find_any("pi")
+
+    def test_opening(self, profile: Profile) -> None:
+        opened = open_device(profile, link())
+        assert isinstance(opened, RemoteDevice)
+        opened.close()
+        here = open_device(find_device("local-cpu"), link())
+        assert isinstance(here, LocalDevice)
+        here.close()
+
+    def test_a_remote_device_is_never_measured_here_by_mistake(self, profile: Profile) -> None:
+        with pytest.raises(DeviceUnavailable, match="is measured by its agent, not by this machine"):
+            open_device(profile)
+
+
+def test_a_link_does_not_show_the_password() -> None:
+    secret = ErrandLink("postgresql://me:hunter2@host/jobs")
+    assert "hunter2" not in repr(secret)
