@@ -26,6 +26,11 @@ def capability_document(store: Store, device: str) -> Json:
     return document_of(*found)
 
 
+def is_probed(store: Store, device: str) -> bool:
+    """Whether there is a capability document of a device."""
+    return any(profile.device == device for profile, _ in store.capabilities())
+
+
 def document_of(profile: Profile, found: Capability) -> Json:
     """A capability as a document: one entry an operator, precision and number format of activations."""
     return {

@@ -32,7 +32,7 @@ from search.workspace import Loss, WorkOrder
 MEASUREMENTS = 3
 """So often in all a receipt is measured whose interval misses the front's; the verdict rests on all of it together."""
 
-_PACKAGES = ("paretune", "onnx", "onnxruntime", "numpy", "torch")
+_PACKAGES = ("paretune", "onnx", "onnxruntime", "openvino", "numpy", "torch")
 
 
 def export_candidate(
@@ -90,6 +90,7 @@ def export_candidate(
         measured, times = _latency(bench, built.path, row)
         beside = bench.beside(built.path, row.decisions)
         manifest = _manifest(job_row, row, chosen, built, facts)
+        manifest |= {"runtime": {"name": measured.runtime, "version": measured.runtime_version}}
         receipt = _receipt(row, built, validation, test, measured, times)
         receipt |= {**beside, "calibration_sha256": calibration}
         receipt |= {"device": chosen.label, "profile": chosen.profile.to_dict()}
@@ -230,7 +231,6 @@ def _manifest(
         "baseline_sha256": facts["model_sha256"],
         "device": chosen.label,
         "profile_digest": chosen.profile.digest,
-        "runtime": {"name": chosen.profile.runtime, "version": chosen.profile.runtime_version},
     }
 
 

@@ -153,6 +153,7 @@ class Runtime(ABC):
     def check_placement(self, model: Path, *, threads: int = 1) -> None:
         """Raises :class:`UnsupportedOp` that names the nodes of a file which this runtime would leave to another
         processor or provider than the one that it stands for. A runtime that has but one leaves nothing."""
+        return
 
     def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
         """The nodes that one inference executes, in order; empty where a runtime does not say.

@@ -44,6 +44,8 @@ SAMPLE = {"x": np.ones((1, 16), np.float32)}
 @pytest.fixture
 def hosts(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
     monkeypatch.setattr(routes, "HEARTBEAT_S", 0.3)
+    monkeypatch.setattr(routes, "_LOOK_S", 0.02)
+    monkeypatch.setattr(remote, "_LOOK_S", 0.02)
     # Locks of the test's own: it waits for no measurement of anyone else.
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

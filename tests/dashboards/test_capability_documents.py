@@ -106,6 +106,12 @@ def test_rest_and_page_show_the_same(probed: Store, address: str) -> None:
     assert 'data-heat="' in text
 
 
+def test_a_job_leads_to_its_device(store: Store, search: Any, address: str) -> None:
+    assert "/devices/dry-run" not in httpx.get(f"{address}/jobs/{search.job_id}").text
+    store.set_capability(PROFILE, capability_of(PROFILE).to_dict())
+    assert '<a href="/devices/dry-run">dry-run</a>' in httpx.get(f"{address}/jobs/{search.job_id}").text
+
+
 def test_a_page_says_what_is_missing(store: Store, address: str) -> None:
     store.set_capability(PROFILE, capability_of(PROFILE, complete=False).to_dict())
     assert "paretune devices capability dry-run" in httpx.get(f"{address}/devices/dry-run").text

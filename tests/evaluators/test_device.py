@@ -19,8 +19,8 @@ import pytest
 from onnx_builder import Builder
 
 from evaluators.device import STARTS, Device, LocalDevice, open_device
-from evaluators.health import VERDICTS
-from evaluators.health.history import ENOUGH
+from evaluators.health import VERDICTS, History
+from evaluators.health.history import ENOUGH, baseline_key
 from evaluators.health.watch import SIGNALS
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement
@@ -69,11 +69,6 @@ def device(profile: Profile) -> Iterator[LocalDevice]:
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     return perceptron(tmp_path / "small.onnx", 500)
-
-
-def _known(file: Path) -> dict[str, list[tuple[float, float]]]:
-    known: dict[str, list[tuple[float, float]]] = json.loads(file.read_text())
-    return known
 
 
 def measured_ratio(device: Device, model: Path) -> float:
@@ -157,16 +152,15 @@ class TestHealth:
         assert len(measured.quarantined) == Protocol().attempts - 1
         assert {attempt["verdict"] for attempt in measured.quarantined} == {"contended"}
 
-    def test_drift_is_told_by_what_the_baseline_took_before(self, device: LocalDevice, small: Path) -> None:
+    def test_drift_is_told_by_what_the_baseline_took_before(
+        self, device: LocalDevice, profile: Profile, small: Path
+    ) -> None:
+        history = History(lock_folder(), profile.digest)
         for _ in range(ENOUGH):
-            device.measure(small, small, SAMPLE, protocol=replace(SHORT, attempts=1), limit_s=LIMIT_S)
-        (file,) = lock_folder().glob("baselines-*.json")
-        (entries,) = json.loads(file.read_text()).values()
-        file.write_text(json.dumps({key: [[at, ms / 100] for at, ms in rows] for key, rows in _known(file).items()}))
+            history.remember(baseline_key(small, profile.threads, {"x": [1, 64]}), 1e-6)
         measured = device.measure(small, small, SAMPLE, protocol=replace(SHORT, attempts=1), limit_s=LIMIT_S)
-        assert entries
         assert measured.health is not None
-        assert measured.health.signals["drift_share"] > 1
+        assert measured.health.signals["drift_share"] > 100
 
 
 class TestStarts:

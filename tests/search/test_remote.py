@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from inline_search import without_ray
 from remote_host import BRIEF
-from small_jobs import classifier
+from small_jobs import classifier, spec, write_classifier
 
 from evaluators.device import LocalDevice
 from evaluators.errand import Errand, answer_of, packed
@@ -32,17 +33,24 @@ from hwprofiles.errors import (
 from hwprofiles.folders import data_folder
 from search import remote
 from search.blobs import Blobs
+from search.controller import Controller, submit
 from search.device_lookup import agents_of, open_device
 from search.device_lookup import find_device as find_any
 from search.errand_link import DeviceLost, ErrandLink
 from search.folders import default_database
+from search.job import parse_job
 from search.remote import RemoteDevice
-from search.states import ErrandState
+from search.states import ErrandState, JobState, TrialState
 from search.store import Store
 from search.store.errands import ErrandRow
 
 SAMPLE = {"x": np.ones((1, 16), np.float32)}
 OFFER = {"runtimes": ["onnxruntime"], "cores": [[1], [0, 1]]}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_LOOK_S", 0.01)
 
 
 @pytest.fixture
@@ -383,6 +391,57 @@ class TestLookingUp:
     def test_a_remote_device_is_never_measured_here_by_mistake(self, profile: Profile) -> None:
         with pytest.raises(DeviceUnavailable, match="is measured by its agent, not by this machine"):
             open_device(profile)
+
+
+class TestInAJob:
+    """A device that goes away stops the job and blames no candidate."""
+
+    @pytest.fixture
+    def job_id(self, store: Store, profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+        without_ray(monkeypatch, prepare_here=True)
+        # Locks of the test's own: it waits for no measurement of anyone else.
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        write_classifier(tmp_path, layers=1)
+        job = spec(
+            devices=["pi"], strategy={"name": "random"}, budget={"trials": 4, "batch": 4}, limits={"device_s": 0.5},
+            space={"precision": {"choices": ["fp32", "int8"], "activations": "uint8"}},
+        )  # fmt: skip
+        with agents_of(store):
+            parsed = parse_job(job, folder=tmp_path)
+        return submit(store, parsed, tmp_path)
+
+    def test_it_stops_and_goes_on_where_it_was(self, store: Store, agent: Any, job_id: str) -> None:
+        answered: list[Errand] = []
+
+        def answer(errand: Errand) -> dict[str, Any]:
+            answered.append(errand)
+            if store.trials(job_id) and sum(row.state.measured for row in store.trials(job_id)) == 2:
+                working.over.set()
+            return measured(errand) if errand.kind == "latency" else {"peak_memory_bytes": 4096}
+
+        working = agent(answer)
+        with pytest.raises(DeviceLost, match="nothing was heard from the agent") as caught:
+            Controller(store, job_id).run()
+        assert caught.value.exit_code == 5
+        job = store.job(job_id)
+        assert (job.state, job.error) == (JobState.FAILED, caught.value.message)
+        before = store.trials(job_id)
+        assert [row.state.finished for row in before] == [True, True, True, False]
+        assert all(row.state is TrialState.DONE for row in before[:3])
+
+        working = agent(answer)
+        assert Controller(store, job_id).run() is JobState.DONE
+        after = store.trials(job_id)
+        assert [row.state for row in after] == [TrialState.DONE] * 4
+        for row in after:
+            phases = [m["phase"] for m in store.measurements(row.candidate_id)]
+            assert phases.count("search") == 1
+
+    def test_one_that_never_answers_fails_the_preparation(self, store: Store, job_id: str) -> None:
+        with pytest.raises(DeviceLost):
+            Controller(store, job_id).run()
+        assert (store.job(job_id).state, store.trials(job_id)) == (JobState.FAILED, [])
 
 
 def test_a_link_does_not_show_the_password() -> None:

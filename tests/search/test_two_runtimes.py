@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from inline_search import InlineSandbox, measuring_briefly, without_ray
 from small_jobs import spec, write_classifier
 
+from hwprofiles import probe
 from search.controller import Controller, submit
+from search.export import export_candidate
 from search.folders import default_database
 from search.job import parse_job
 from search.states import JobState
@@ -26,6 +29,7 @@ def fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     without_ray(monkeypatch, prepare_here=True)
     measuring_briefly(monkeypatch)
     monkeypatch.setattr("search.trial.Sandbox", InlineSandbox)
+    monkeypatch.setattr("search.export.Sandbox", InlineSandbox)
     answer = {"ratio": 2.0, "ci95": [1.9, 2.1], "ms": 1.0, "baseline_ms": 2.0}
     monkeypatch.setattr("search.techniques.whole_model.measured_gain", lambda *_, **__: dict(answer))
     return spec(
@@ -53,3 +57,10 @@ def test_candidates_are_built_judged_and_measured_in_their_own_runtime(tmp_path:
         front = store.front(job_id)
         assert front is not None
         assert front["members"]
+
+        chosen = next(t for t in trials if t.decisions["runtime"] == "openvino:f32")
+        receipt = export_candidate(store, chosen.candidate_id, tmp_path / "bundle")
+        manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+        assert manifest["runtime"] == {"name": "openvino:f32", "version": probe.package_version("openvino")}
+        assert manifest["model_sha256"] == receipt["model_sha256"] == chosen.artifact_sha256
+        assert receipt["quality"]["validation"]["cosine"]["value"] == chosen.metrics["cosine"]

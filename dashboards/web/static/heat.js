@@ -19,7 +19,8 @@
   function option() {
     const colour = palette();
     const cells = heat.cells.map(([x, y, ratio]) => ({ value: [x, y, Math.log2(ratio)], ratio }));
-    const most = Math.max(1, ...cells.map((cell) => Math.abs(cell.value[2])));
+    // Beyond 8 times the colour stays: a few slow outliers would take it from all others.
+    const most = Math.min(3, Math.max(1, ...cells.map((cell) => Math.abs(cell.value[2]))));
     const labels = { color: colour.quiet, fontSize: 12 };
     return {
       animation: false,
@@ -46,7 +47,7 @@
       },
       visualMap: {
         min: -most, max: most, calculable: false, orient: "horizontal", left: "center", bottom: 0, itemHeight: 160, itemWidth: 12,
-        text: [`${(2 ** most).toFixed(1)}× faster`, `${(2 ** most).toFixed(1)}× slower`], textStyle: labels,
+        text: [`${(2 ** most).toFixed(1)}× faster or more`, `${(2 ** most).toFixed(1)}× slower or more`], textStyle: labels,
         inRange: { color: [colour.contender, colour.surface, colour.front] },
       },
       series: [{
