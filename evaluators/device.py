@@ -104,7 +104,7 @@ def open_device(profile: Profile) -> Device:
 def _measure(
     profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Mapping[str, object], protocol: Protocol
 ) -> Measurement:
-    marks = _pinned(profile)
+    marks = pin(profile)
     first, runtime = runtime_of(profile.runtime), runtime_of(spec)
     return measure_pair(
         lambda: first.open(baseline, threads=profile.threads),
@@ -118,7 +118,7 @@ def _measure(
     )
 
 
-def _pinned(profile: Profile) -> tuple[str, ...]:
+def pin(profile: Profile) -> tuple[str, ...]:
     """Pins this process, and all threads that sessions start later; a mark says where that is not possible."""
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setaffinity(0, profile.cores)
