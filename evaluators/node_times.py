@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from evaluators.pinned import pin
 from evaluators.quiet import exclusive_device, measuring
 from evaluators.runtimes import runtime_of
 from evaluators.runtimes.base import Arrays, TimedNode
@@ -27,6 +26,5 @@ def node_times(profile: Profile, model: Path, sample: Arrays, *, limit_s: float)
 
 
 def _timed(profile: Profile, model: Path, sample: Mapping[str, Any]) -> list[TimedNode]:
-    with suppress(OSError, AttributeError):
-        os.sched_setaffinity(0, profile.cores)
+    pin(profile)
     return runtime_of(profile.runtime).timed_nodes(model, sample, threads=profile.threads)

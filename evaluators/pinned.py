@@ -32,7 +32,7 @@ def measure_once(
     profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Sample, protocol: Protocol, memory: Path
 ) -> Attempt[Measurement]:
     """One attempt at a paired latency; ``memory`` is the folder in which baselines' times are remembered."""
-    marks, cores = _pinned(profile)
+    marks, cores = pin(profile)
     openers = _openers(profile, spec, baseline, candidate, profile.threads)
     watch = _watch(profile, cores, profile.threads)
     try:
@@ -65,7 +65,7 @@ def measure_load(
     profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Sample, load: Load
 ) -> Attempt[Throughput]:
     """One attempt at a paired throughput."""
-    _, cores = _pinned(profile)
+    _, cores = pin(profile)
     streams, threads = load.split(profile.threads)
     openers = _openers(profile, spec, baseline, candidate, threads)
     watch = _watch(profile, cores, max(streams, profile.threads))
@@ -78,7 +78,7 @@ def measure_load(
 
 def start_ms(profile: Profile, spec: str, model: Path, sample: Sample) -> tuple[float, float]:
     """Milliseconds to open a model and run it once: for the first time in this process, and for the second."""
-    _pinned(profile)
+    pin(profile)
     runtime = runtime_of(spec)
     runtime.version()
     found = []
@@ -131,7 +131,7 @@ def _content(model: Path) -> tuple[object, ...]:
     return str(model), stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def _pinned(profile: Profile) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def pin(profile: Profile) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Pins this process, and all threads that sessions start later; a mark says where that is not possible. With the
     cores that it may run on then."""
     marks: tuple[str, ...] = ("unpinned",)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from evaluators.child import Progress
 from evaluators.device import open_device
@@ -38,8 +39,9 @@ def profile_model(model: Path, against: Path | None, profile: Profile, progress:
     """
     loaded = load_model(model)
     specs = input_specs(loaded)
-    if against is not None:
-        other = input_specs(load_model(against))
+    compared = None if against is None else load_model(against)
+    if compared is not None:
+        other = input_specs(compared)
         if [(s.name, s.dtype) for s in specs] != [(s.name, s.dtype) for s in other]:
             raise InvalidInput(
                 f"{against} takes the inputs {[s.name for s in other]}, {model} takes {[s.name for s in specs]}",
@@ -53,8 +55,8 @@ def profile_model(model: Path, against: Path | None, profile: Profile, progress:
         progress("measuring memory")
         memory = device.peak_memory_bytes(model, sample, limit_s=LIMIT_S)
         progress("timing each node")
-        ours = _execution(profile, model, sample)
-        theirs = None if against is None else _execution(profile, against, sample)
+        ours = _execution(profile, model, loaded, sample)
+        theirs = None if against is None or compared is None else _execution(profile, against, compared, sample)
     except CandidateError as error:
         raise ParetuneError(f"{model} cannot be measured: {error.message}", error.hint or "check the model") from None
     finally:
@@ -93,8 +95,8 @@ def profile_model(model: Path, against: Path | None, profile: Profile, progress:
     return document
 
 
-def _execution(profile: Profile, model: Path, sample: Mapping[str, Array]) -> Execution:
-    return Execution(node_times(profile, model, sample, limit_s=LIMIT_S), weights_of(load_model(model)))
+def _execution(profile: Profile, path: Path, model: onnx.ModelProto, sample: Mapping[str, Array]) -> Execution:
+    return Execution(node_times(profile, path, sample, limit_s=LIMIT_S), weights_of(model))
 
 
 def _layers(ours: Execution, theirs: Execution | None) -> list[dict[str, Any]]:

@@ -58,11 +58,14 @@ def error_lines(finished: subprocess.CompletedProcess[str]) -> tuple[str, str]:
 @contextlib.contextmanager
 def started(*arguments: str | Path, home: Path, log: Path, **extra: str) -> Iterator[subprocess.Popen[str]]:
     """A command that runs beside the test, in a process group of its own; whatever is left of it ends with the test."""
+    # Tests that run in a shell's background ignore Ctrl-C, and what they start would inherit that.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("w") as output:
         process = subprocess.Popen(
             [*COMMAND, *map(str, arguments)], cwd=home.parent, env=environment(home, **extra), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=output, text=True, start_new_session=True,
         )  # fmt: skip
+    signal.signal(signal.SIGINT, heard)
     try:
         yield process
     finally:
