@@ -9,7 +9,7 @@
     processor = "Broadcom BCM2712 (4 x Cortex-A76)"
     instruction_sets = ["asimd", "asimddp"]
     cores = {value = 4, source = "[brief]"}
-    memory_bytes = {value = 8_000_000_000, source = "[brief]"}
+    memory_bytes = {value = 8_589_934_592, source = "[brief]"}
     bytes_per_s = {value = 17.1e9, source = "32 bits of LPDDR4X-4267 [brief]"}
 
     [operations_per_s]
