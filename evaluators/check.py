@@ -11,7 +11,7 @@ from typing import Any
 
 from evaluators.device import open_device
 from evaluators.latency import Protocol
-from evaluators.measurement import Measurement, pooled
+from evaluators.measurement import Measurement, combined
 from evaluators.reference_models import write_chain
 from evaluators.runtimes import runtime_of
 from evaluators.sandbox import Sandbox
@@ -161,7 +161,7 @@ def _measured(profile: Profile, protocol: Protocol) -> Measurement:
                 if _holds_one(measured):
                     break
                 again = device.measure(model, model, feed, protocol=protocol, limit_s=PATIENCE_S)
-                measured = pooled(measured, again)
+                measured = combined(measured, again)
             return measured
     finally:
         device.close()

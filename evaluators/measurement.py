@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from evaluators.health import Health
+from evaluators.health import Health, widened
 from evaluators.statistics import PERCENTILE_SAMPLES, Floats, median_interval
 
 
@@ -19,8 +20,10 @@ class Measurement:
     ``runtime`` (``name`` or ``name:hint``) is what ran the candidate; the baseline ran in the profile's first one.
     ``baseline_ms`` and ``candidate_ms`` are the milliseconds of each block's runs, ``sessions`` the number of the
     session pair that each block ran in, ``ratio`` the paired speed-up (median over blocks of baseline median /
-    candidate median) with its 95 % interval. ``verdict`` is ``stable`` when the interval became narrow enough in time,
-    else ``unstable``; ``marks`` lists what a reader should know (``unpinned``).
+    candidate median) with its 95 % interval. ``repeat_share`` is by how much the pair's ratio varies from one moment of
+    the machine to another (a standard deviation, as a share), ``moments`` at how many this one was measured; the
+    interval holds both that and what varied meanwhile. ``verdict`` is ``stable`` when the latter became small enough
+    in time, else ``unstable``; ``marks`` lists what a reader should know (``unpinned``).
 
     ``health`` says whether the machine was fit to be measured on meanwhile, None where nobody looked. ``quarantined``
     lists the attempts that were set aside because it was not: what they would have said (``ratio`` and ``ci95``, None
@@ -38,6 +41,8 @@ class Measurement:
     ratio_ci95: tuple[float, float]
     verdict: str
     marks: tuple[str, ...] = ()
+    repeat_share: float = 0.0
+    moments: int = 1
     health: Health | None = None
     quarantined: tuple[dict[str, Any], ...] = ()
     energy_mj: dict[str, Any] | None = None
@@ -111,13 +116,16 @@ def pooled(first: Measurement, second: Measurement) -> Measurement:
     candidate_ms = first.candidate_ms + second.candidate_ms
     sessions = first.sessions + tuple(number + offset for number in second.sessions)
     ratio, interval = paired_ratio(baseline_ms, candidate_ms, sessions)
+    share, moments = max(first.repeat_share, second.repeat_share), first.moments + second.moments
     return replace(
         second,
         baseline_ms=baseline_ms,
         candidate_ms=candidate_ms,
         sessions=sessions,
         ratio=ratio,
-        ratio_ci95=interval,
+        ratio_ci95=widened(ratio, interval, share / math.sqrt(moments)),
+        repeat_share=share,
+        moments=moments,
         marks=tuple(dict.fromkeys(first.marks + second.marks)),
         health=second.health and (first.health.joined(second.health) if first.health else second.health),
         quarantined=first.quarantined + second.quarantined,

@@ -14,7 +14,7 @@ import psutil
 
 from evaluators.attempt import Attempt
 from evaluators.energy import measure_energy, meter_of
-from evaluators.health import GpuCounters, History, Watch
+from evaluators.health import GpuCounters, Health, History, Repeats, Watch, widened
 from evaluators.health.history import baseline_key
 from evaluators.latency import Protocol, measure_pair
 from evaluators.measurement import Measurement
@@ -22,7 +22,7 @@ from evaluators.runtimes import runtime_of
 from evaluators.runtimes.base import Array, Session
 from evaluators.throughput import Load, Throughput
 from evaluators.throughput import measure_load as loaded
-from hwprofiles import Profile
+from hwprofiles import Profile, digest_of, digest_of_file
 from hwprofiles.errors import UnhealthyMeasurement
 
 Sample = Mapping[str, Array]
@@ -54,11 +54,25 @@ def measure_once(
     health = watch.health(drift_share=history.drift_share(key, median_ms))
     if health.verdict in ("healthy", "drifted"):
         history.remember(key, median_ms)
+    measured = _repeated(measured, profile, (baseline, candidate), Repeats(memory, profile.digest), key, health)
     meter = meter_of(profile, (runtime_of(profile.runtime), runtime_of(spec))) if protocol.energy_s > 0 else None
     if meter is not None:
         energy_mj = measure_energy(*openers, sample, meter, window_s=protocol.energy_s)
         measured = replace(measured, energy_mj=energy_mj)
     return Attempt(health, measured)
+
+
+def _repeated(
+    measured: Measurement, profile: Profile, models: tuple[Path, Path], repeats: Repeats, key: str, health: Health
+) -> Measurement:
+    """With an interval that holds what another moment would have said; a file against itself says 1 at any moment."""
+    ours, theirs = map(digest_of_file, models)
+    if ours == theirs and measured.runtime == profile.runtime:
+        return measured
+    if health.healthy and measured.verdict == "stable":
+        repeats.remember(digest_of([key, theirs, measured.runtime])[:32], measured.ratio, measured.ratio_ci95)
+    share = repeats.share()
+    return replace(measured, repeat_share=share, ratio_ci95=widened(measured.ratio, measured.ratio_ci95, share))
 
 
 def measure_load(

@@ -29,7 +29,9 @@ SURFACES = {
         "RUNTIMES", "Array", "Arrays", "NullRuntime", "OnnxRuntime", "OpenVino", "Runtime", "Session",
         "TensorRtRuntime", "TensorSpec", "TrtexecRuntime", "built_twice", "runtime_of",
     },
-    "evaluators.health": {"VERDICTS", "Counters", "GpuCounters", "Health", "History", "Tolerance", "Watch"},
+    "evaluators.health": {
+        "VERDICTS", "Counters", "GpuCounters", "Health", "History", "Repeats", "Tolerance", "Watch", "widened",
+    },
     "evaluators.quantize": {"Quantizer", "Scheme", "activation_tensors"},
     "search.tasks": {
         "TASKS", "BuiltInTask", "Digits", "OnnxTask", "Predict", "Split", "Task", "TorchTask", "check_task",

@@ -3,7 +3,8 @@
 from evaluators.health.counters import Counters
 from evaluators.health.gpu import GpuCounters
 from evaluators.health.history import History
+from evaluators.health.repeats import Repeats, widened
 from evaluators.health.verdict import VERDICTS, Health, Tolerance
 from evaluators.health.watch import Watch
 
-__all__ = ["VERDICTS", "Counters", "GpuCounters", "Health", "History", "Tolerance", "Watch"]
+__all__ = ["VERDICTS", "Counters", "GpuCounters", "Health", "History", "Repeats", "Tolerance", "Watch", "widened"]

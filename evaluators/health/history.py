@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from evaluators.health.notes import Notes
 from hwprofiles.digest import digest_of, digest_of_file
 
 ENOUGH = 3
@@ -24,14 +23,10 @@ _MODELS = 256
 
 
 class History:
-    """Medians of the last measurements of each baseline, in one file a profile.
-
-    Only whoever holds the device writes. A file that cannot be read or written means that nothing is known: no
-    measurement fails for its history. What has drifted is remembered too.
-    """
+    """Medians of the last measurements of each baseline, in one file a profile. What has drifted is remembered too."""
 
     def __init__(self, folder: Path, profile_digest: str, now: Callable[[], float] = time.time) -> None:
-        self._path = folder / f"baselines-{profile_digest[:16]}.json"
+        self._notes = Notes(folder / f"baselines-{profile_digest[:16]}.json", width=2, names=_MODELS, kept=KEPT)
         self._now = now
 
     def drift_share(self, key: str, median_ms: float) -> float | None:
@@ -41,29 +36,12 @@ class History:
         Lately is the fastest quarter of the last day's measurements: a machine is slowed down now and then, by what may
         not show anywhere else, but never sped up.
         """
-        recent = [ms for at, ms in self._read().get(key, []) if 0 <= self._now() - at <= RECENT_S]
+        recent = [ms for at, ms in self._notes.read().get(key, []) if 0 <= self._now() - at <= RECENT_S]
         return median_ms / float(np.quantile(recent, 0.25)) - 1 if len(recent) >= ENOUGH else None
 
     def remember(self, key: str, median_ms: float) -> None:
         """Adds a measurement of a baseline."""
-        known = self._read()
-        entries = [*known.pop(key, []), (self._now(), median_ms)]
-        known[key] = entries[-KEPT:]
-        while len(known) > _MODELS:
-            del known[next(iter(known))]
-        partial = self._path.with_suffix(f".{os.getpid()}")
-        try:
-            partial.write_text(json.dumps(known))
-            partial.replace(self._path)
-        except OSError:
-            return
-
-    def _read(self) -> dict[str, list[tuple[float, float]]]:
-        try:
-            data = json.loads(self._path.read_text())
-            return {str(key): [(float(at), float(ms)) for at, ms in entries] for key, entries in data.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}
+        self._notes.add(key, (self._now(), median_ms))
 
 
 def baseline_key(model: Path, threads: int, shapes: dict[str, list[int]]) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from counter_tree import TICKS, CounterTree
 
-from evaluators.health import VERDICTS, Counters, GpuCounters, Health, History, Tolerance, Watch
+from evaluators.health import VERDICTS, Counters, GpuCounters, Health, History, Repeats, Tolerance, Watch, widened
 from evaluators.health.history import ENOUGH, KEPT, RECENT_S
+from evaluators.health.repeats import APART_S, EXPECTED
 from evaluators.health.watch import SIGNALS
 
 CORE = 3
@@ -443,6 +446,56 @@ class TestHistory:
 
     def test_a_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
         History(tmp_path / "absent", "p" * 64).remember("a", 5.0)
+
+
+class TestRepeats:
+    """What differs from moment to moment is learnt from pairs that are measured again."""
+
+    @pytest.fixture
+    def repeats(self, tmp_path: Path) -> Repeats:
+        self.now_s = 1e9
+        return Repeats(tmp_path, "p" * 64, now=lambda: self.now_s)
+
+    def measured(self, repeats: Repeats, pair: str, ratio: float, half_width: float = 0.01) -> None:
+        self.now_s += APART_S
+        repeats.remember(pair, ratio, (ratio * (1 - half_width), ratio * (1 + half_width)))
+
+    def test_the_expectation_holds_until_something_repeats(self, repeats: Repeats) -> None:
+        assert repeats.share() == pytest.approx(EXPECTED)
+        for number in range(20):
+            self.measured(repeats, f"pair {number}", 1.0 + number)
+        assert repeats.share() == pytest.approx(EXPECTED)
+
+    @pytest.mark.parametrize("between", [0.0, 0.02, 0.05])
+    def test_it_finds_what_was_put_in(self, repeats: Repeats, between: float) -> None:
+        rng = np.random.default_rng(0)
+        for number in range(100):
+            for _ in range(3):
+                shift = between * rng.standard_normal() + 0.005 * rng.standard_normal()
+                self.measured(repeats, f"pair {number}", 3.0 * math.exp(shift), half_width=0.005 * 1.96)
+        assert repeats.share() == pytest.approx(between, abs=0.003)
+
+    def test_one_moment_is_no_repetition(self, repeats: Repeats) -> None:
+        self.measured(repeats, "a", 2.0)
+        self.now_s -= APART_S / 2
+        self.measured(repeats, "a", 3.0)
+        assert repeats.share() == pytest.approx(EXPECTED)
+
+    def test_what_is_vague_says_nothing(self, repeats: Repeats) -> None:
+        self.measured(repeats, "a", 2.0)
+        self.measured(repeats, "a", 3.0, half_width=0.04)
+        assert repeats.share() == pytest.approx(EXPECTED)
+
+    def test_a_spoilt_file_means_that_nothing_is_known(self, repeats: Repeats, tmp_path: Path) -> None:
+        self.measured(repeats, "a", 2.0)
+        (file,) = tmp_path.iterdir()
+        file.write_text('{"a": [[1, 2]]}')
+        assert repeats.share() == pytest.approx(EXPECTED)
+
+    def test_widened_by_hand(self) -> None:
+        low, high = widened(2.0, (2.0 / math.exp(0.03), 2.0 * math.exp(0.03)), 0.04 / 1.96)
+        assert (low, high) == pytest.approx((2.0 / math.exp(0.05), 2.0 * math.exp(0.05)))
+        assert widened(2.0, (1.9, 2.2), 0.0) == pytest.approx((1.9, 2.2))
 
 
 class TestThisMachine:
