@@ -69,9 +69,9 @@ def _repeated(
     ours, theirs = map(digest_of_file, models)
     if ours == theirs and measured.runtime == profile.runtime:
         return measured
-    if health.healthy and measured.verdict == "stable":
-        repeats.remember(digest_of([key, theirs, measured.runtime])[:32], measured.ratio, measured.ratio_ci95)
-    share = repeats.share()
+    pair = digest_of([key, theirs, measured.runtime])[:32]
+    repeats.remember(pair, measured.ratio, measured.ratio_ci95, healthy=health.healthy)
+    share = repeats.share(healthy=health.healthy)
     return replace(measured, repeat_share=share, ratio_ci95=widened(measured.ratio, measured.ratio_ci95, share))
 
 

@@ -85,7 +85,7 @@ def _named(nodes: Sequence[TimedNode], most: int = 3) -> str:
 
 
 def _elsewhere(nodes: Sequence[TimedNode], provider: str, total: float) -> list[Finding]:
-    away = [node for node in nodes if node.provider != provider]
+    away = [node for node in nodes if provider and node.provider != provider]
     if not away:
         return []
     places = ", ".join(sorted({node.provider for node in away}))

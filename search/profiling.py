@@ -18,6 +18,7 @@ from evaluators.latency import Protocol
 from evaluators.node_times import node_times
 from evaluators.onnx_model import input_specs, load_model
 from evaluators.runtimes.base import Array, TensorSpec
+from evaluators.throughput import Load
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError
 from search.findings import findings
@@ -27,14 +28,21 @@ _OPEN_DIMENSION = 8
 
 LIMIT_S = 300.0
 
-_PROVIDERS = {"onnxruntime": "CPUExecutionProvider"}
-"""Where every node of a runtime should run."""
+_PROVIDERS = {
+    "onnxruntime": "CPUExecutionProvider",
+    "onnxruntime:cuda": "CUDAExecutionProvider",
+    "onnxruntime:tensorrt": "TensorrtExecutionProvider",
+}
+"""Where every node of a runtime should run; the others know one place only."""
 
 
-def profile_model(model: Path, against: Path | None, profile: Profile, progress: Progress) -> dict[str, Any]:
+def profile_model(
+    model: Path, against: Path | None, profile: Profile, progress: Progress, *, load: Load | None = None
+) -> dict[str, Any]:
     """Latency of ``model`` on random inputs, paired with ``against`` where given, else with itself.
 
-    ``speedup`` (only with ``against``) is the other model's time over this one's. Raises :class:`InvalidInput` for
+    ``speedup`` (only with ``against``) is the other model's time over this one's; ``throughput`` (only under a
+    ``load``) pairs them likewise. Raises :class:`InvalidInput` for
     files that cannot be read or take other inputs than one another.
     """
     loaded = load_model(model)
@@ -54,6 +62,10 @@ def profile_model(model: Path, against: Path | None, profile: Profile, progress:
         measured = device.measure(against or model, model, sample, protocol=Protocol(), limit_s=LIMIT_S)
         progress("measuring memory")
         memory = device.peak_memory_bytes(model, sample, limit_s=LIMIT_S)
+        throughput = None
+        if load is not None:
+            progress("measuring throughput")
+            throughput = device.throughput(against or model, model, sample, load=load, limit_s=LIMIT_S)
         progress("timing each node")
         ours = _execution(profile, model, loaded, sample)
         theirs = None if against is None or compared is None else _execution(profile, against, compared, sample)
@@ -79,6 +91,7 @@ def profile_model(model: Path, against: Path | None, profile: Profile, progress:
         "size_bytes": model.stat().st_size,
         "peak_memory_bytes": memory,
         "marks": list(measured.marks),
+        "health": None if measured.health is None else measured.health.to_dict(),
         "findings": [asdict(finding) for finding in found],
         "layers": _layers(ours, theirs),
         "operators": [
@@ -86,6 +99,8 @@ def profile_model(model: Path, against: Path | None, profile: Profile, progress:
             for name, count in Counter(node.op_type for node in loaded.graph.node).most_common()
         ],
     }
+    if throughput is not None:
+        document |= throughput.metrics()
     if against is not None:
         document |= {
             "against": str(against),

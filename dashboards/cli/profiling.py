@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dashboards.cli.options import AsFormat, Format, print_json
 from dashboards.console import ProgressBar, out, print_rows
+from dashboards.health import in_words
 from hwprofiles import find_device
 
 _SLOWEST = 12
@@ -23,13 +24,17 @@ def profile(
     device: Annotated[str, typer.Option(help="Where to measure.")] = "local-cpu",
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples in one inference, where the model leaves it open.")] = 1,
+    throughput: Annotated[bool, typer.Option("--throughput", help="Also measure it under several streams.")] = False,
+    streams: Annotated[int, typer.Option(min=0, help="Inferences under way at once. 0: as many as threads.")] = 0,
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Measure a model on a device, against a second one or against itself, and say why it is not faster."""
+    from evaluators.throughput import Load
     from search.profiling import profile_model
 
     with ProgressBar() as progress:
-        document = profile_model(model, against, find_device(device, threads, batch), progress.say)
+        load = Load(streams=streams) if throughput or streams else None
+        document = profile_model(model, against, find_device(device, threads, batch), progress.say, load=load)
     if format is Format.JSON:
         print_json(document)
         return
@@ -42,7 +47,11 @@ def profile(
     if "speedup" in document:
         low, high = document["speedup"]["ci95"]
         out.print(f"{document['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}] as fast as {against}", soft_wrap=True)
+    if "throughput" in document:
+        out.print(_throughput(document["throughput"], against), soft_wrap=True)
     out.print(f"peak memory {document['peak_memory_bytes'] / 1e6:.1f} MB, file {document['size_bytes'] / 1e6:.2f} MB")
+    if document["health"] is not None:
+        out.print(f"the machine was {in_words(document['health'])}", soft_wrap=True)
     for finding in document["findings"]:
         out.print(f"- {finding['text']}", soft_wrap=True)
     slowest = sorted(document["layers"], key=lambda layer: -layer["ms"])[:_SLOWEST]
@@ -54,6 +63,14 @@ def profile(
     if against is not None:
         columns["against_ms"] = "ms there"
     print_rows("", rows, columns, "")
+
+
+def _throughput(found: dict[str, Any], against: Path | None) -> str:
+    low, high = found["per_s_ci95"]
+    streams = f"{found['streams']} stream{'' if found['streams'] == 1 else 's'}"
+    text = f"{found['per_s']:.1f} samples/s [{low:.1f}, {high:.1f}] under {streams}"
+    low, high = found["ci95"]
+    return text + (f", {found['ratio']:.2f}x [{low:.2f}, {high:.2f}] those of {against}" if against else "")
 
 
 def _ms(value: float | None) -> str:

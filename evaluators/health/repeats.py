@@ -11,8 +11,9 @@ import numpy as np
 
 from evaluators.health.notes import Notes
 
-EXPECTED = 0.01
-"""Standard deviation of a ratio between moments (as a share of it) of a machine that is not known yet."""
+EXPECTED = {True: 0.01, False: 0.05}
+"""Standard deviation (as a share) of a ratio between healthy moments, and between any, of a machine that is not known
+yet."""
 
 EXPECTED_WEIGHT = 4
 """So many repetitions that expectation is worth."""
@@ -37,26 +38,28 @@ class Repeats:
     """
 
     def __init__(self, folder: Path, profile_digest: str, now: Callable[[], float] = time.time) -> None:
-        self._notes = Notes(folder / f"repeats-{profile_digest[:16]}.json", width=3, names=_PAIRS, kept=KEPT)
+        self._notes = Notes(folder / f"repeats-{profile_digest[:16]}.json", width=4, names=_PAIRS, kept=KEPT)
         self._now = now
 
-    def remember(self, pair: str, ratio: float, interval: tuple[float, float]) -> None:
+    def remember(self, pair: str, ratio: float, interval: tuple[float, float], *, healthy: bool) -> None:
         """Adds a measurement of a pair with its 95 % interval; a vague one, or one of the same moment as the last, says
         too little and is left out."""
         known, deviation = self._notes.read().get(pair, []), math.log(interval[1] / interval[0]) / 2 / _Z
         if deviation > VAGUE or (known and self._now() - known[-1][0] < APART_S):
             return
-        self._notes.add(pair, (self._now(), math.log(ratio), deviation))
+        self._notes.add(pair, (self._now(), math.log(ratio), deviation, healthy))
 
-    def share(self) -> float:
-        """The standard deviation of a ratio between moments, beyond what its interval says (0.01: one percent)."""
+    def share(self, *, healthy: bool) -> float:
+        """The standard deviation, beyond what its interval says, of a ratio between moments at which the machine was
+        healthy, else between any (0.01: one percent)."""
         squares, freedom = 0.0, 0
         for entries in self._notes.read().values():
-            if len(entries) > 1:
-                ratios, within = np.array(entries)[:, 1], np.array(entries)[:, 2]
-                squares += float(np.sum((ratios - ratios.mean()) ** 2) - (len(entries) - 1) * np.mean(within**2))
-                freedom += len(entries) - 1
-        variance = (EXPECTED_WEIGHT * EXPECTED**2 + squares) / (EXPECTED_WEIGHT + freedom)
+            rows = np.array([row for row in entries if row[3] or not healthy])
+            if len(rows) > 1:
+                ratios, within = rows[:, 1], rows[:, 2]
+                squares += float(np.sum((ratios - ratios.mean()) ** 2) - (len(rows) - 1) * np.mean(within**2))
+                freedom += len(rows) - 1
+        variance = (EXPECTED_WEIGHT * EXPECTED[healthy] ** 2 + squares) / (EXPECTED_WEIGHT + freedom)
         return math.sqrt(max(0.0, variance))
 
 

@@ -80,7 +80,11 @@ class Browser:
         """The number of different colours on the chart's canvas."""
         script = """
             const canvas = document.querySelector("[data-canvas] canvas");
-            const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+            const { width, height } = canvas;
+            const copy = Object.assign(document.createElement("canvas"), { width, height });
+            const context = copy.getContext("2d", { willReadFrequently: true });
+            context.drawImage(canvas, 0, 0);
+            const pixels = context.getImageData(0, 0, width, height).data;
             const colours = new Set();
             for (let i = 0; i < pixels.length; i += 4) {
               if (pixels[i + 3] > 0) colours.add((pixels[i] << 16) | (pixels[i + 1] << 8) | pixels[i + 2]);

@@ -26,10 +26,13 @@ from hwprofiles.registry import known_devices
 from search.store import Store
 
 COMMANDS = {
-    "run", "resume", "jobs", "status", "front", "show", "export", "profile", "serve", "schema", "devices list",
-    "devices show", "devices probe", "devices add", "devices remove", "devices check", "db upgrade",
+    "run", "resume", "jobs", "status", "front", "show", "export", "profile", "serve", "agent", "schema",
+    "devices list", "devices show", "devices probe", "devices add", "devices remove", "devices check",
+    "devices capability", "devices token", "devices revoke", "devices agents", "db upgrade",
 }  # fmt: skip
-WITH_FORMAT = COMMANDS - {"serve", "schema", "devices add", "devices remove", "db upgrade"}
+WITH_FORMAT = COMMANDS - {
+    "serve", "agent", "schema", "devices add", "devices remove", "devices token", "devices revoke", "db upgrade",
+}  # fmt: skip
 
 
 def every_command() -> dict[str, Any]:

@@ -456,15 +456,18 @@ class TestRepeats:
         self.now_s = 1e9
         return Repeats(tmp_path, "p" * 64, now=lambda: self.now_s)
 
-    def measured(self, repeats: Repeats, pair: str, ratio: float, half_width: float = 0.01) -> None:
+    def measured(
+        self, repeats: Repeats, pair: str, ratio: float, half_width: float = 0.01, *, healthy: bool = True
+    ) -> None:
         self.now_s += APART_S
-        repeats.remember(pair, ratio, (ratio * (1 - half_width), ratio * (1 + half_width)))
+        repeats.remember(pair, ratio, (ratio * (1 - half_width), ratio * (1 + half_width)), healthy=healthy)
 
-    def test_the_expectation_holds_until_something_repeats(self, repeats: Repeats) -> None:
-        assert repeats.share() == pytest.approx(EXPECTED)
+    @pytest.mark.parametrize("healthy", [True, False])
+    def test_the_expectation_holds_until_something_repeats(self, repeats: Repeats, healthy: bool) -> None:
+        assert repeats.share(healthy=healthy) == pytest.approx(EXPECTED[healthy])
         for number in range(20):
             self.measured(repeats, f"pair {number}", 1.0 + number)
-        assert repeats.share() == pytest.approx(EXPECTED)
+        assert repeats.share(healthy=healthy) == pytest.approx(EXPECTED[healthy])
 
     @pytest.mark.parametrize("between", [0.0, 0.02, 0.05])
     def test_it_finds_what_was_put_in(self, repeats: Repeats, between: float) -> None:
@@ -473,24 +476,31 @@ class TestRepeats:
             for _ in range(3):
                 shift = between * rng.standard_normal() + 0.005 * rng.standard_normal()
                 self.measured(repeats, f"pair {number}", 3.0 * math.exp(shift), half_width=0.005 * 1.96)
-        assert repeats.share() == pytest.approx(between, abs=0.003)
+        assert repeats.share(healthy=True) == pytest.approx(between, abs=0.003)
+
+    def test_unhealthy_moments_make_no_healthy_one_doubtful(self, repeats: Repeats) -> None:
+        for number in range(20):
+            for ratio, healthy in ((3.0, True), (3.0, True), (3.6, False)):
+                self.measured(repeats, f"pair {number}", ratio, healthy=healthy)
+        assert repeats.share(healthy=True) < 0.01
+        assert repeats.share(healthy=False) == pytest.approx(math.log(1.2) / math.sqrt(3), rel=0.05)
 
     def test_one_moment_is_no_repetition(self, repeats: Repeats) -> None:
         self.measured(repeats, "a", 2.0)
         self.now_s -= APART_S / 2
         self.measured(repeats, "a", 3.0)
-        assert repeats.share() == pytest.approx(EXPECTED)
+        assert repeats.share(healthy=True) == pytest.approx(EXPECTED[True])
 
     def test_what_is_vague_says_nothing(self, repeats: Repeats) -> None:
         self.measured(repeats, "a", 2.0)
         self.measured(repeats, "a", 3.0, half_width=0.04)
-        assert repeats.share() == pytest.approx(EXPECTED)
+        assert repeats.share(healthy=True) == pytest.approx(EXPECTED[True])
 
     def test_a_spoilt_file_means_that_nothing_is_known(self, repeats: Repeats, tmp_path: Path) -> None:
         self.measured(repeats, "a", 2.0)
         (file,) = tmp_path.iterdir()
         file.write_text('{"a": [[1, 2]]}')
-        assert repeats.share() == pytest.approx(EXPECTED)
+        assert repeats.share(healthy=True) == pytest.approx(EXPECTED[True])
 
     def test_widened_by_hand(self) -> None:
         low, high = widened(2.0, (2.0 / math.exp(0.03), 2.0 * math.exp(0.03)), 0.04 / 1.96)

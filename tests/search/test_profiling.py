@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from inline_search import measuring_briefly
 from onnx_builder import Builder
 from small_jobs import classifier
 
+from evaluators.health import VERDICTS
 from evaluators.runtimes.base import TensorSpec
+from evaluators.throughput import Load
 from hwprofiles import find_device
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, ParetuneError
 from search.profiling import profile_model, random_inputs
@@ -63,7 +66,8 @@ def test_a_model_alone_on_this_machine(model: Path, monkeypatch: pytest.MonkeyPa
     assert found["size_bytes"] == model.stat().st_size
     assert found["peak_memory_bytes"] > 0
     assert {one["operator"]: one["count"] for one in found["operators"]} == {"MatMul": 2, "Add": 1, "Relu": 1}
-    assert not {"speedup", "against", "baseline"} & set(found)
+    assert not {"speedup", "against", "baseline", "throughput"} & set(found)
+    assert found["health"]["verdict"] in VERDICTS
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert told == ["measuring latency", "measuring memory", "timing each node"]
     assert {layer["operator"] for layer in found["layers"]} <= {"MatMul", "Add", "Relu", "FusedMatMul", "FusedGemm"}
@@ -78,6 +82,15 @@ def test_a_model_against_another(model: Path, tmp_path: Path, device: Recording)
     assert found["against"] == str(tmp_path / "larger.onnx")
     assert found["baseline"]["latency_ms"]["p50"] == 1.0
     assert (device.baselines, device.asked) == ([tmp_path / "larger.onnx"], [model])
+
+
+def test_its_throughput(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring_briefly(monkeypatch)
+    load = Load(streams=2, window_s=0.01, min_pairs=2, usable_width=math.inf, attempts=1)
+    found = profile_model(model, None, find_device("local-cpu"), silent, load=load)["throughput"]
+    assert found["streams"] == 2
+    assert found["per_s"] > 0
+    assert found["health"] in VERDICTS
 
 
 def test_a_model_alone_is_measured_against_itself(model: Path, device: Recording) -> None:
