@@ -27,7 +27,8 @@ demo: setup ## search the digits network on this machine, and export the best co
 
 test: setup browser ## lint, types, layering, and every test
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -m "not alone" --numprocesses 2 --dist loadscope
+	$(BIN)/python -m pytest -q -m alone
 
 lint: setup ## ruff, mypy and the import fences
 	$(BIN)/ruff check .

@@ -30,6 +30,8 @@ from evaluators.throughput import Load
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, StageTimeout, UnhealthyMeasurement, UnsupportedOp
 
+pytestmark = pytest.mark.alone
+
 SHORT = Protocol(min_pairs=2, min_s=0.0, max_s=0.0, half_width=math.inf, usable_width=math.inf)
 """Healthy however noisy the machine is."""
 

@@ -21,6 +21,8 @@ from evaluators.throughput import Load
 from hwprofiles import find_device
 from hwprofiles.errors import CandidateError
 
+pytestmark = pytest.mark.alone
+
 SAMPLE = {"x": np.ones((1, 8), np.float32)}
 BRIEF = Protocol(min_pairs=2, min_s=0.0, max_s=5.0, half_width=10.0, attempts=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,17 @@ import numpy as np
 import onnxruntime
 import pytest
 from command_line import document, error_lines, paretune
+from inline_search import measuring_briefly
 from small_jobs import FinishedJob
 
+from dashboards.cli import run_app
 from search.states import TrialState
 from search.store import Store, this_process
 from search.tasks.digits import Digits, DigitsOptions
 
+pytestmark = pytest.mark.alone
+
+Export = Callable[..., int]
 ANY_SPEED = {"ratio": 1.0, "ci95": [0.001, 1000.0]}
 
 
@@ -85,24 +90,31 @@ def test_the_receipt_confirms_and_bare_onnx_runtime_gives_exactly_the_front_s_qu
     assert cosine(logits, reference) == pytest.approx(candidate["metrics"]["cosine"], abs=1e-15)
 
 
-def test_a_front_that_said_otherwise_is_contradicted_and_the_bundle_kept(job: FinishedJob, tmp_path: Path) -> None:
-    candidate = quantised(job)
-    claim(job, candidate["candidate_id"], accuracy=0.123, speedup=ANY_SPEED)
-    done = paretune("export", candidate["candidate_id"], "-o", tmp_path / "bundle", home=job.home)
-    assert done.returncode == 4
-    assert "accuracy on the validation split" in done.stderr
-    assert json.loads((tmp_path / "bundle" / "receipt.json").read_text())["verdict"] == "disagrees"
-    assert (tmp_path / "bundle" / "model.onnx").exists()
+@pytest.fixture
+def export_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Export:
+    """Exports in this process, with short measurements, and returns the exit code."""
+
+    def export(job: FinishedJob, candidate_id: str, *options: str) -> int:
+        monkeypatch.setenv("PARETUNE_HOME", str(job.home))
+        measuring_briefly(monkeypatch)
+        return run_app(["export", candidate_id, "-o", str(tmp_path / "bundle"), *options])
+
+    return export
 
 
-def test_a_speed_that_the_file_does_not_have_is_contradicted(job: FinishedJob, tmp_path: Path) -> None:
-    candidate = quantised(job)
-    claim(job, candidate["candidate_id"], speedup={"ratio": 900.0, "ci95": [899.0, 901.0]})
-    done = paretune("export", candidate["candidate_id"], "-o", tmp_path / "bundle", home=job.home)
-    assert done.returncode == 4
+def test_a_front_that_said_otherwise_is_contradicted_and_the_bundle_kept(
+    job: FinishedJob, tmp_path: Path, export_here: Export, capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidate = quantised(job)["candidate_id"]
+    claim(job, candidate, accuracy=0.123, speedup={"ratio": 900.0, "ci95": [899.0, 901.0]})
+    assert export_here(job, candidate) == 4
+    told = capsys.readouterr().err
+    assert "accuracy on the validation split" in told
     receipt = json.loads((tmp_path / "bundle" / "receipt.json").read_text())
+    assert receipt["verdict"] == "disagrees"
     assert receipt["latency"]["measurements"] == 3
     assert any("speed-up" in finding for finding in receipt["findings"])
+    assert (tmp_path / "bundle" / "model.onnx").exists()
 
 
 def test_a_modelled_candidate_asks_for_a_real_device(modelled_job: FinishedJob, tmp_path: Path) -> None:
@@ -115,13 +127,13 @@ def test_a_modelled_candidate_asks_for_a_real_device(modelled_job: FinishedJob, 
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_modelled_candidate_is_exported_for_a_real_device(modelled_job: FinishedJob, tmp_path: Path) -> None:
+def test_a_modelled_candidate_is_exported_for_a_real_device(
+    modelled_job: FinishedJob, tmp_path: Path, export_here: Export
+) -> None:
     """Nothing was measured that the file could contradict: its receipt says what it does there."""
-    home = modelled_job.copy(tmp_path / "home").home
-    candidate = modelled_job.front["front"][0]["candidate_id"]
-    receipt = document(
-        paretune("export", candidate, "-o", tmp_path / "bundle", "--device", "local-cpu", "--format", "json", home=home)
-    )
+    job = modelled_job.copy(tmp_path / "home")
+    assert export_here(job, modelled_job.front["front"][0]["candidate_id"], "--device", "local-cpu") == 0
+    receipt = json.loads((tmp_path / "bundle" / "receipt.json").read_text())
     assert receipt["verdict"] == "unclaimed", receipt["findings"]
     assert receipt["claimed"] == {}
     assert receipt["latency"]["speedup"]["ratio"] > 0

@@ -24,6 +24,8 @@ from search.job import parse_job
 from search.states import JobState, TrialState
 from search.store import Store, TrialRow
 
+pytestmark = pytest.mark.alone
+
 BUILDERS = Path(faulty_task.__file__).parent
 SIZE_MATTERS = [
     {"metric": "cosine", "direction": "max"},
