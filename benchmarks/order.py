@@ -60,13 +60,18 @@ def measured(name: str) -> Path:
                 found = device.measure(model, built.path, sample, protocol=Protocol(), limit_s=300)
                 low, high = found.ratio_ci95
                 row |= {"ratio": round(found.ratio, 5), "low": round(low, 5), "high": round(high, 5)}
-                row |= {"verdict": found.verdict}
+                row |= {"verdict": found.verdict, "health": found.health.verdict if found.health else "unknown"}
             except CandidateError as error:
-                row |= {"ratio": "", "low": "", "high": "", "verdict": error.state}
+                row |= {"ratio": "", "low": "", "high": "", "verdict": error.state, "health": ""}
             rows.append(row)
             print(row, file=sys.stderr, flush=True)
     device.close()
     return write_rows(name, profile, rows)
+
+
+def measured_at(path: Path) -> int:
+    """When a run ended, in seconds since 1970."""
+    return max(int(row["at"]) for row in csv.DictReader(path.open()))
 
 
 def compared(first: Path, second: Path) -> str:
@@ -87,7 +92,7 @@ def compared(first: Path, second: Path) -> str:
 if __name__ == "__main__":
     if "--again" in sys.argv:
         later = measured("order-later")
-        earlier = max(RESULTS.glob("local-cpu-*/order-first.csv"), key=lambda path: path.stat().st_mtime)
+        earlier = max(RESULTS.glob("local-cpu-*/order-first.csv"), key=measured_at)
         print(compared(earlier, later))
     else:
         print(f"rows: {measured('order-first').relative_to(ROOT)}")
