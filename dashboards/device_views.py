@@ -115,6 +115,7 @@ def in_short(report: JobReport) -> list[Json]:
             "profile_digest": view.job.profile_digest,
             "front_size": len(view.members),
             "best_speedup": view.best_speedup(),
+            "baseline_health": view.baseline_health,
         }
         for label, view in report.views.items()
     ]

@@ -15,7 +15,7 @@ from typing import Any
 from dashboards import device_views
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
-from search.device_metrics import DEVICE_METRICS, DEVICES
+from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_RUNTIME
 from search.objectives import Objective, metric_interval, metric_value
 from search.pareto import Entry, best_compromise, reference_point
 from search.states import JobState, TrialState
@@ -78,6 +78,7 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
         "objectives": report.objectives,
         "baseline": report.baseline,
         "health": last_health(measurements),
+        QUALITY_RUNTIME: trial.metrics.get(QUALITY_RUNTIME),
         "measurements": [without_samples(record) for record in measurements],
         "exports": store.exports(trial.candidate_id),
     }
@@ -217,6 +218,13 @@ class JobReport:
         left_out = ("model_path", "layer_tables")
         return {**stored, "facts": {key: value for key, value in stored["facts"].items() if key not in left_out}}
 
+    @property
+    def baseline_health(self) -> str | None:
+        """The verdict on the machine while the fp32 model was measured on the device; None where nobody looked."""
+        records = self.baseline["facts"].get("baseline_measurements", {})
+        health = records.get(self.job.device, {}).get("health")
+        return None if health is None else str(health["verdict"])
+
     @cached_property
     def members(self) -> dict[str, None]:
         """Ids of the front's members, in its order."""
@@ -315,6 +323,7 @@ class JobReport:
             "budget": budget,
             "progress": self.progress(budget),
             "prediction": job.prediction,
+            "baseline_health": self.baseline_health,
             "error": job.error,
             "hint": job.hint,
         }

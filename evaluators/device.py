@@ -129,7 +129,8 @@ class LocalDevice(Device):
         asked = self.profile, runtime or self.profile.runtime, model, dict(sample)
         fresh = Sandbox()
         try:
-            return fresh.call(peak_memory, *asked, stage="measuring", limit_s=limit_s)
+            with exclusive_device(self.profile), measuring():
+                return fresh.call(peak_memory, *asked, stage="measuring", limit_s=limit_s)
         finally:
             fresh.close()
 

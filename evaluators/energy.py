@@ -13,6 +13,7 @@ from evaluators.health.files import number, numbered, text
 from evaluators.latency import Open, opened_pair
 from evaluators.runtimes.base import Arrays, Runtime, Session
 from hwprofiles import Profile
+from hwprofiles.cuda import cuda_bus_id
 from hwprofiles.tree import ROOT
 
 _PAIRS = 2
@@ -25,8 +26,9 @@ class Meter(ABC):
     source: str
 
     @abstractmethod
-    def read_mj(self) -> float:
-        """Millijoules since some moment before the first reading; to be read at least every few minutes."""
+    def read_mj(self) -> float | None:
+        """Millijoules since some moment before the first reading, None where it cannot be read; to be read at least
+        every few minutes."""
 
 
 class Rapl(Meter):
@@ -52,12 +54,12 @@ class Rapl(Meter):
                 domains.append((counter, number(folder / "max_energy_range_uj") or 0.0))
         return cls(domains) if domains else None
 
-    def read_mj(self) -> float:
+    def read_mj(self) -> float | None:
         """See :meth:`Meter.read_mj`. A counter begins anew when it is full."""
         for place, (path, range_uj) in enumerate(self._domains):
             now, before = number(path), self._last_uj[place]
             if now is None or before is None:
-                continue
+                return None
             self._total_uj += now - before if now >= before else max(0.0, now - before + range_uj)
             self._last_uj[place] = now
         return self._total_uj / 1000
@@ -72,14 +74,14 @@ class Nvml(Meter):
         self._gpu = gpu
 
     @classmethod
-    def found(cls, index: int, nvml: Any = None) -> Nvml | None:
-        """The counter of GPU ``index``, None where there is none."""
-        gpu = GpuCounters(index, nvml)
+    def found(cls, bus_id: str | None, nvml: Any = None) -> Nvml | None:
+        """The counter of the GPU at a PCI bus id, None where there is none."""
+        gpu = GpuCounters(bus_id, nvml)
         return None if gpu.energy_mj() is None else cls(gpu)
 
-    def read_mj(self) -> float:
+    def read_mj(self) -> float | None:
         """See :meth:`Meter.read_mj`."""
-        return self._gpu.energy_mj() or 0.0
+        return self._gpu.energy_mj()
 
 
 def meter_of(profile: Profile, runtimes: Collection[Runtime], root: Path = ROOT) -> Meter | None:
@@ -88,7 +90,7 @@ def meter_of(profile: Profile, runtimes: Collection[Runtime], root: Path = ROOT)
     places = {runtime.on_gpu for runtime in runtimes}
     if places == {False}:
         return Rapl.found(root)
-    return Nvml.found(profile.gpu.index) if places == {True} and profile.gpu is not None else None
+    return Nvml.found(cuda_bus_id()) if places == {True} and profile.gpu is not None else None
 
 
 def measure_energy(
@@ -98,10 +100,12 @@ def measure_energy(
     meter: Meter,
     *,
     window_s: float,
+    look: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """``baseline`` and ``candidate``: millijoules of one inference, all that the counter counts meanwhile included;
-    ``source`` names the counter. Each runs for ``window_s`` (and at least three inferences) twice, in turn."""
+    ``source`` names the counter. Each runs for ``window_s`` (and at least three inferences) twice, in turn; ``look`` is
+    called at the end of each window. None where the counter could not be read each time."""
     used_mj, runs = {"baseline": 0.0, "candidate": 0.0}, {"baseline": 0, "candidate": 0}
     for pair in range(_PAIRS):
         with opened_pair(open_baseline, open_candidate, swap=bool(pair % 2)) as (ours, theirs):
@@ -113,6 +117,10 @@ def measure_energy(
                 while clock() - start < window_s or count < _FEWEST_RUNS:
                     session.time_ms(feed)
                     count += 1
-                used_mj[name] += meter.read_mj() - before_mj
+                after_mj = meter.read_mj()
+                look()
+                if before_mj is None or after_mj is None:
+                    return None
+                used_mj[name] += after_mj - before_mj
                 runs[name] += count
     return {**{name: used_mj[name] / runs[name] for name in used_mj}, "source": meter.source}

@@ -71,6 +71,11 @@ class Measurement:
         """As JSON-able data."""
         return {**asdict(self), "health": None if self.health is None else self.health.to_dict()}
 
+    def summary(self) -> dict[str, Any]:
+        """:meth:`to_dict` without the raw samples."""
+        raw = ("baseline_ms", "candidate_ms", "sessions")
+        return {key: value for key, value in self.to_dict().items() if key not in raw}
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Measurement:
         """The inverse of :meth:`to_dict`, also after a trip through JSON."""

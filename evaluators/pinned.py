@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -16,13 +17,14 @@ from evaluators.attempt import Attempt
 from evaluators.energy import measure_energy, meter_of
 from evaluators.health import GpuCounters, Health, History, Repeats, Watch, widened
 from evaluators.health.history import baseline_key
-from evaluators.latency import Protocol, measure_pair
+from evaluators.latency import Open, Protocol, measure_pair
 from evaluators.measurement import Measurement
-from evaluators.runtimes import runtime_of
-from evaluators.runtimes.base import Array, Session
+from evaluators.runtimes import built_twice, runtime_of
+from evaluators.runtimes.base import Array
 from evaluators.throughput import Load, Throughput
 from evaluators.throughput import measure_load as loaded
 from hwprofiles import Profile, digest_of, digest_of_file
+from hwprofiles.cuda import cuda_bus_id
 from hwprofiles.errors import UnhealthyMeasurement
 
 Sample = Mapping[str, Array]
@@ -55,11 +57,27 @@ def measure_once(
     if health.verdict in ("healthy", "drifted"):
         history.remember(key, median_ms)
     measured = _repeated(measured, profile, (baseline, candidate), Repeats(memory, profile.digest), key, health)
-    meter = meter_of(profile, (runtime_of(profile.runtime), runtime_of(spec))) if protocol.energy_s > 0 else None
-    if meter is not None:
-        energy_mj = measure_energy(*openers, sample, meter, window_s=protocol.energy_s)
-        measured = replace(measured, energy_mj=energy_mj)
+    if protocol.energy_s > 0 and not health.passing:
+        measured = replace(measured, energy_mj=_energy_mj(profile, spec, cores, openers, sample, protocol.energy_s))
     return Attempt(health, measured)
+
+
+def _energy_mj(
+    profile: Profile,
+    spec: str,
+    cores: tuple[int, ...],
+    openers: tuple[Open, Open],
+    sample: Sample,
+    window_s: float,
+) -> dict[str, Any] | None:
+    """As a measurement holds it. None without a counter, and where the machine was not healthy meanwhile: a counter
+    counts what others do too."""
+    meter = meter_of(profile, (runtime_of(profile.runtime), runtime_of(spec)))
+    if meter is None:
+        return None
+    watch = _watch(profile, cores, profile.threads)
+    found = measure_energy(*openers, sample, meter, window_s=window_s, look=watch.look)
+    return found if watch.health().healthy else None
 
 
 def _repeated(
@@ -109,6 +127,7 @@ def start_ms(profile: Profile, spec: str, model: Path, sample: Sample) -> tuple[
 
 def peak_memory(profile: Profile, spec: str, model: Path, sample: Sample) -> int:
     """Bytes by which the process's peak lies above what it had with the runtime imported."""
+    pin(profile)
     runtime = runtime_of(spec)
     runtime.version()
     before = psutil.Process().memory_info().rss
@@ -121,11 +140,14 @@ def peak_memory(profile: Profile, spec: str, model: Path, sample: Sample) -> int
     return max(0, _high_water_bytes() - before)
 
 
-def _openers(
-    profile: Profile, spec: str, baseline: Path, candidate: Path, threads: int
-) -> tuple[Callable[[], Session], Callable[[], Session]]:
-    """Opens either file; before, once a file, it is asserted that all of its nodes run where they should."""
-    first, runtime = runtime_of(profile.runtime), runtime_of(spec)
+def _openers(profile: Profile, spec: str, baseline: Path, candidate: Path, threads: int) -> tuple[Open, Open]:
+    """Opens either file; before, once a file, it is asserted that all of its nodes run where they should.
+
+    A candidate of one build is compared with one build of the baseline, any other with two, so that the interval holds
+    the luck of both.
+    """
+    once = built_twice(spec) != spec
+    first, runtime = runtime_of(profile.runtime if once else built_twice(profile.runtime)), runtime_of(spec)
     for asked, model in ((first, baseline), (runtime, candidate)):
         key = (asked.name, asked.hint, *_content(model))
         if key not in _placed:
@@ -158,7 +180,7 @@ def pin(profile: Profile) -> tuple[tuple[str, ...], tuple[int, ...]]:
 
 
 def _watch(profile: Profile, cores: tuple[int, ...], threads: int) -> Watch:
-    gpu = None if profile.gpu is None else GpuCounters(profile.gpu.index)
+    gpu = None if profile.gpu is None else GpuCounters(cuda_bus_id())
     return Watch(cores, threads=threads, gpu=gpu)
 
 

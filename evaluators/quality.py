@@ -19,10 +19,12 @@ Scores = dict[str, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Quality:
-    """Metrics by name, and the 95 % intervals of those that are means over samples."""
+    """Metrics by name, and the 95 % intervals of those that are means over samples; ``stand_in`` is the runtime that
+    answered in the place of the one asked for, None where none did."""
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+    stand_in: str | None = None
 
 
 def run_all(session: Session, samples: Arrays, *, batch: int, workers: int) -> dict[str, Array]:

@@ -38,10 +38,20 @@ def cuda_gpu() -> Gpu:
     answer = _answer()
     if "error" in answer:
         raise DeviceUnavailable(answer["error"], answer["hint"])
+    answer = {key: value for key, value in answer.items() if key != "bus_id"}
     listed = find_gpus().gpus
     if len(listed) == 1 and listed[0].name == answer["name"]:
         return replace(listed[0], **answer)
     return Gpu(index=0, **answer)
+
+
+def cuda_bus_id() -> str | None:
+    """Where on the PCI bus that GPU is, None where nobody says; NVML numbers GPUs in another order than CUDA.
+
+    No part of a profile: the same machine may have another address for it tomorrow.
+    """
+    found: str | None = _answer().get("bus_id")
+    return found
 
 
 @functools.cache
@@ -65,7 +75,7 @@ def asked(command: list[str]) -> dict[str, Any]:
 
 
 def described(load: Callable[[str], Any] = ctypes.CDLL, versions: tuple[Path, ...] | None = None) -> dict[str, Any]:
-    """Fields of a :class:`Gpu`, or ``error`` and ``hint``, from the driver's library.
+    """Fields of a :class:`Gpu` and its ``bus_id``, or ``error`` and ``hint``, from the driver's library.
 
     Functions of the CUDA driver API: https://docs.nvidia.com/cuda/cuda-driver-api/
     """
@@ -90,6 +100,8 @@ def described(load: Callable[[str], Any] = ctypes.CDLL, versions: tuple[Path, ..
     ):
         if code:
             return {"error": f"the CUDA driver describes no GPU: {_error_name(driver, code)}", "hint": _NO_DRIVER}
+    bus_id = ctypes.create_string_buffer(32)
+    code = driver.cuDeviceGetPCIBusId(bus_id, len(bus_id), device)
     cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"
     return {
         "name": name.value.decode(),
@@ -97,6 +109,7 @@ def described(load: Callable[[str], Any] = ctypes.CDLL, versions: tuple[Path, ..
         "memory_bytes": memory.value,
         "driver": _driver_version(_VERSIONS if versions is None else versions) or f"CUDA {cuda}",
         "cuda": cuda,
+        "bus_id": None if code else bus_id.value.decode() or None,
     }
 
 

@@ -19,12 +19,13 @@ from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, Stora
 from search import workspace
 from search.bench import Bench
 from search.device_lookup import agents_of, find_device
-from search.device_metrics import DEVICES, failures_of, figures_on
+from search.device_metrics import DEVICES, QUALITY_RUNTIME, failures_of, figures_on
 from search.devices import JobDevice
 from search.errand_link import ErrandLink
 from search.folders import job_folder
 from search.job import Job
 from search.objectives import metric_interval
+from search.runtime_here import stand_in
 from search.store import JobRow, Store, TrialRow, digests_of
 from search.trial import TrialRunner
 from search.workspace import Loss, WorkOrder
@@ -93,6 +94,8 @@ def export_candidate(
         manifest |= {"runtime": {"name": measured.runtime, "version": measured.runtime_version}}
         receipt = _receipt(row, built, validation, test, measured, times)
         receipt |= {**beside, "calibration_sha256": calibration}
+        stood_in = fresh.call(stand_in, chosen.profile, asked[0], stage="measuring", limit_s=limit_s)
+        receipt |= {QUALITY_RUNTIME: stood_in}
         receipt |= {"device": chosen.label, "profile": chosen.profile.to_dict()}
         receipt |= {"shared_split": bool(facts["shared_split"]), "versions": _versions()}
         bundle = Bundle.write(folder, built.path, manifest, receipt)

@@ -8,13 +8,15 @@ from pathlib import Path
 from evaluators.base import Evaluation, Evaluator
 from evaluators.sandbox import Sandbox
 from search import workspace
+from search.device_metrics import QUALITY_RUNTIME
 from search.workspace import WorkOrder
 
 
 @dataclass
 class QualityEvaluator(Evaluator):
     """The task's metrics on the validation split and their ``intervals``, from the file through its runtime, in a
-    sandbox; on the job's first device, or the one whose label is ``device``."""
+    sandbox; on the job's first device, or the one whose label is ``device``. Where another runtime stood in, it is
+    named under ``quality_runtime``."""
 
     sandbox: Sandbox
     order: WorkOrder
@@ -30,4 +32,5 @@ class QualityEvaluator(Evaluator):
             limit_s=self.limit_s,
         )  # fmt: skip
         intervals = {name: list(interval) for name, interval in found.intervals.items()}
-        return Evaluation({**found.metrics, "intervals": intervals})
+        mark = {} if found.stand_in is None else {QUALITY_RUNTIME: found.stand_in}
+        return Evaluation({**found.metrics, "intervals": intervals, **mark})

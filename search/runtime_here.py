@@ -23,6 +23,13 @@ def runtime_here(profile: Profile, spec: str | None = None) -> Runtime:
     return wanted
 
 
+def stand_in(profile: Profile, spec: str | None = None) -> str | None:
+    """The name of the runtime that :func:`runtime_here` gives in the place of the one asked for; None where it gives
+    that one."""
+    asked, given = runtime_of(spec or profile.runtime), runtime_here(profile, spec)
+    return None if (given.name, given.hint) == (asked.name, asked.hint) else given.name
+
+
 def version_here(profile: Profile) -> str:
     """The version of what :func:`runtime_here` gives for a profile's first runtime."""
     return runtime_here(profile).version() if profile.agent else profile.runtime_version

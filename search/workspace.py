@@ -40,7 +40,7 @@ from search.folders import cache_folder, partial_path
 from search.job import Job, validate_options
 from search.layer_tables import layer_tables
 from search.modelled import modelled_baseline
-from search.runtime_here import runtime_here, version_here
+from search.runtime_here import runtime_here, stand_in, version_here
 from search.tasks import Split, Task, open_task
 from search.techniques import TECHNIQUES, Draft, Subject, Technique
 from search.union import union
@@ -122,6 +122,8 @@ class Workspace:
         self.cache = cache_folder()
         self.answers: list[dict[str, Any]] = []
         """What the devices answered when they were asked for the space; of several, with the ``device``."""
+        self.measured: dict[str, dict[str, Any]] = {}
+        """The fp32 model's measurement against itself on each device, by label, without its raw samples."""
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(order.folder))
         self.digest = digest_of(["model", FORMAT, onnx.__version__, self.task.digest, not self.profile.simulated])
         if order.subject not in (None, self.digest):
@@ -245,7 +247,8 @@ class Workspace:
         (None: the job's first) will use."""
         scores, figures = self._scores(path, split, runtime, device)
         summary = summarised(scores, self.task.clusters(split))
-        return Quality({**figures, **summary.metrics}, summary.intervals)
+        stood_in = stand_in(self.order.profile_of(device), runtime)
+        return Quality({**figures, **summary.metrics}, summary.intervals, stood_in)
 
     def losses(
         self, path: Path, split: Split, runtime: str | None = None, device: str | None = None
@@ -327,13 +330,15 @@ class Workspace:
                 device.close()
         names = [device.label for device in self.order.devices]
         metrics = found[0] if len(found) == 1 else joined(names, dict(zip(names, found, strict=True)))
-        return Prepared(space, metrics, self._facts() | {"device_answers": self.answers, "layer_tables": tables})
+        facts = {"device_answers": self.answers, "layer_tables": tables, "baseline_measurements": self.measured}
+        return Prepared(space, metrics, self._facts() | facts)
 
     def _baseline_on(self, device: Device, of: JobDevice, quality: Quality) -> dict[str, Any]:
         """The fp32 model's figures on a device, from a measurement against itself."""
         report("measuring the fp32 model against itself")
         sample, limit_s = self.sample_of(of.profile), self.job.limits.measuring_s
         measured = device.measure(self.baseline_path, self.baseline_path, sample, protocol=Protocol(), limit_s=limit_s)
+        self.measured[of.label] = measured.summary()
         return {
             **quality.metrics,
             **measured.metrics(),

@@ -1,9 +1,12 @@
-"""What a GPU's driver says of its clock and temperature while it is measured on."""
+"""What a GPU's driver says of its clock, its temperature and its users while it is measured on."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
+
+import psutil
 
 _SLOWED = 0x8 | 0x20 | 0x40 | 0x80
 """Of the driver's reasons for a lower clock: slowed down by hardware, for heat (by software, by hardware), for power
@@ -12,19 +15,23 @@ brake. Idling and the usual power cap are none of them."""
 
 @dataclass(frozen=True)
 class GpuState:
-    """The moment's clock of the multiprocessors, temperature, and whether the GPU is slowed down; None where the driver
-    does not say."""
+    """The moment's clock of the multiprocessors, temperature, whether the GPU is slowed down, and how many processes of
+    others have work on it; None where the driver does not say."""
 
     clock_mhz: float | None = None
     temperature_c: float | None = None
     slowed: bool | None = None
+    others: int | None = None
 
 
 class GpuCounters:
-    """Asks NVML (``nvml`` is the module, for tests) about one GPU. Raises nothing: what is not told is None."""
+    """Asks NVML (``nvml`` is the module, for tests) about the GPU at a PCI bus id. Raises nothing: what is not told is
+    None, which is all where ``bus_id`` is."""
 
-    def __init__(self, index: int, nvml: Any = None) -> None:
+    def __init__(self, bus_id: str | None, nvml: Any = None) -> None:
         self._nvml, self._handle = nvml, None
+        if bus_id is None:
+            return
         try:
             if nvml is None:
                 import pynvml
@@ -34,7 +41,7 @@ class GpuCounters:
             return
         try:
             self._nvml.nvmlInit()
-            self._handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
+            self._handle = self._nvml.nvmlDeviceGetHandleByPciBusId(bus_id)
         except self._nvml.NVMLError:
             self._handle = None
 
@@ -48,6 +55,7 @@ class GpuCounters:
             clock_mhz=self._asked(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
             temperature_c=self._asked(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
             slowed=None if reasons is None else bool(int(reasons) & _SLOWED),
+            others=self._others(),
         )
 
     def energy_mj(self) -> float | None:
@@ -56,8 +64,29 @@ class GpuCounters:
             return None
         return self._asked(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
 
+    def _others(self) -> int | None:
+        """How many processes but Paretune's own have work there; to be asked while this one has.
+
+        Where it is not listed itself, the list is of another namespace, as in most containers, and says nothing.
+        """
+        try:
+            users = {int(one.pid) for one in self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)}
+        except self._nvml.NVMLError:
+            return None
+        return sum(not _paused(pid) for pid in users - {os.getpid()}) if os.getpid() in users else None
+
     def _asked(self, question: Any, *more: Any) -> float | None:
         try:
             return float(question(self._handle, *more))
         except self._nvml.NVMLError:
             return None
+
+
+def _paused(pid: int) -> bool:
+    """Whether a process is a sandbox of this user's: while one measures, the quiet token holds the others back, though
+    they keep their memory on the GPU."""
+    try:
+        process = psutil.Process(pid)
+        return process.uids().real == os.getuid() and "evaluators.child" in process.cmdline()
+    except psutil.Error:
+        return False

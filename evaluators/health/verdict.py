@@ -95,6 +95,8 @@ class Tolerance:
             verdict = "throttled"
         elif "others_share" not in signals and "wait_share" not in signals:
             return Health("unknown", signals, unknown, ("the machine does not show who uses the measured cores",))
+        elif "gpu_others" in unknown:
+            return Health("unknown", signals, unknown, ("the machine does not show who else uses the GPU",))
         elif drifted:
             verdict = "drifted"
         return Health(verdict, signals, unknown, (*contended, *throttled, *drifted))
@@ -110,9 +112,12 @@ class Tolerance:
         # With several threads of our own, these wait for one another too.
         if threads == 1 or "others_share" not in signals:
             said["wait_share"] = "the process waited for its core for {:.0%} of the time"
-        return [
+        found = [
             words.format(signals[name]) for name, words in said.items() if signals.get(name, 0) > getattr(self, name)
         ]
+        if signals.get("gpu_others", 0) > 0:
+            found.append(f"other processes had work on the GPU: {signals['gpu_others']:.0f}")
+        return found
 
     def _throttled(self, signals: Mapping[str, float]) -> list[str]:
         found = []

@@ -13,6 +13,7 @@ SIGNALS = (
     "others_share", "wait_share", "preemptions_per_s", "siblings_share", "elsewhere_share", "steal_share",
     "quota_share", "throttles", "cooling", "clock_mhz", "clock_drop_share", "below_base_share", "temperature_c",
     "load_1m", "drift_share", "gpu_clock_mhz", "gpu_clock_drop_share", "gpu_temperature_c", "gpu_slowed",
+    "gpu_others",
 )  # fmt: skip
 """All that is looked at; what a machine does not expose is listed as unknown."""
 
@@ -58,6 +59,7 @@ class Watch:
         self._gpu_clocks_mhz: list[float] = []
         self._gpu_hottest_c: float | None = None
         self._gpu_slowed: float | None = None
+        self._gpu_others: float | None = None
 
     def look(self) -> None:
         """Takes what has happened since the last look into account."""
@@ -80,6 +82,7 @@ class Watch:
                 self._gpu_clocks_mhz.append(state.clock_mhz)
             self._gpu_hottest_c = _larger(self._gpu_hottest_c, state.temperature_c)
             self._gpu_slowed = _larger(self._gpu_slowed, state.slowed)
+            self._gpu_others = _larger(self._gpu_others, state.others)
         self._last = now
 
     def health(self, *, drift_share: float | None = None, tolerance: Tolerance = TOLERANCE) -> Health:
@@ -157,6 +160,7 @@ class Watch:
             "gpu_clock_drop_share": _drop(clocks),
             "gpu_temperature_c": self._gpu_hottest_c,
             "gpu_slowed": self._gpu_slowed,
+            "gpu_others": self._gpu_others,
         }
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from dashboards.documents import (
@@ -16,7 +17,7 @@ from dashboards.documents import (
     without_samples,
 )
 from hwprofiles.errors import NotFound
-from search.states import JobState
+from search.states import JobState, TrialState
 from search.store import Store
 
 
@@ -128,6 +129,31 @@ def test_the_status_says_how_far_a_job_is(store: Store, search: Any) -> None:
     status = job_document(store, search.job_id)
     assert (status["error"], status["hint"]) == ("the disk is full", "free some space")
     assert status["progress"]["time_left_s"] is None
+
+
+def test_the_status_says_how_the_machine_was_under_the_fp32_model(store: Store, search: Any, address: str) -> None:
+    assert job_document(store, search.job_id)["baseline_health"] is None
+    row = store.job(search.job_id)
+    assert row.baseline is not None
+    assert row.space is not None
+    facts = {"baseline_measurements": {row.device: {"health": {"verdict": "contended"}}}}
+    store.set_prepared(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
+    assert job_document(store, search.job_id)["baseline_health"] == "contended"
+    assert "<dt>Machine under fp32</dt><dd>contended</dd>" in httpx.get(f"{address}/jobs/{search.job_id}").text
+
+
+@pytest.mark.parametrize("name", [None, "onnxruntime"])
+def test_a_candidate_says_what_stood_in_for_its_runtime(store: Store, search: Any, name: str | None) -> None:
+    (row,) = store.add_trials(
+        search.lease,
+        1,
+        "nsga2",
+        False,
+        [(99, search.space.candidate(search.space.baseline().decisions | {"width": "half"}))],
+    )
+    metrics = {"cosine": 1.0} if name is None else {"cosine": 1.0, "quality_runtime": name}
+    store.finish_trial(search.lease, row.candidate_id, TrialState.DONE, metrics=metrics, wall_s=0.5)
+    assert candidate_document(store, row.candidate_id)["quality_runtime"] == name
 
 
 def test_a_job_that_is_done_is_wholly_done(store: Store, search: Any) -> None:

@@ -25,7 +25,9 @@ ROWS = [
 FILES = [
     str(path.relative_to(ROOT))
     for folder, names in (
-        ("hwprofiles", ("cuda", "local_gpu", "trtexec")),
+        ("hwprofiles", ("cuda", "gpus", "local_gpu", "trtexec")),
+        ("evaluators", ("energy",)),
+        ("evaluators/health", ("gpu",)),
         ("evaluators/runtimes", ("cuda", "engine_store", "tensorrt*", "trtexec", "onnxruntime_providers")),
     )
     for name in names

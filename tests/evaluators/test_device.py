@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +25,10 @@ from evaluators.health.history import ENOUGH, baseline_key
 from evaluators.health.watch import SIGNALS
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement
-from evaluators.quiet import lock_folder
+from evaluators.pinned import peak_memory
+from evaluators.quiet import exclusive_device, lock_folder
 from evaluators.runtimes.base import Array
+from evaluators.sandbox import Sandbox
 from evaluators.throughput import Load
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, StageTimeout, UnhealthyMeasurement, UnsupportedOp
@@ -249,6 +252,23 @@ class TestMemory:
         broken.write_bytes(b"not a model")
         with pytest.raises(BuildFailed):
             device.peak_memory_bytes(broken, SAMPLE, limit_s=LIMIT_S)
+
+    def test_it_waits_for_the_device(self, device: LocalDevice, profile: Profile, small: Path) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            with exclusive_device(profile):
+                asked = pool.submit(device.peak_memory_bytes, small, SAMPLE, limit_s=LIMIT_S)
+                assert not wait([asked], timeout=3.0).done
+            assert asked.result() > 0
+
+    def test_it_is_pinned_to_the_profiles_cores(self, profile: Profile, small: Path) -> None:
+        core = min(os.sched_getaffinity(0))
+        fresh = Sandbox()
+        try:
+            asked = replace(profile, cores=(core,)), profile.runtime, small, SAMPLE
+            fresh.call(peak_memory, *asked, stage="measuring", limit_s=LIMIT_S)
+            assert fresh.call(os.sched_getaffinity, 0, stage="measuring", limit_s=LIMIT_S) == {core}
+        finally:
+            fresh.close()
 
     def test_its_process_ends(self, device: LocalDevice, small: Path) -> None:
         before = set(psutil.Process().children())

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ import pytest
 from counter_tree import TICKS, CounterTree
 
 from evaluators.health import VERDICTS, Counters, GpuCounters, Health, History, Repeats, Tolerance, Watch, widened
+from evaluators.health.gpu import GpuState
 from evaluators.health.history import ENOUGH, KEPT, RECENT_S
 from evaluators.health.repeats import APART_S, EXPECTED
 from evaluators.health.watch import SIGNALS
+from evaluators.sandbox import Sandbox
 
 CORE = 3
 
@@ -309,15 +312,28 @@ class FakeNvml:
 
     NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
 
-    def __init__(self, clocks: list[int], reasons: int = 0, energy: int | None = None, there: bool = True) -> None:
+    def __init__(
+        self,
+        clocks: list[int],
+        reasons: int = 0,
+        energy: int | None = None,
+        there: bool = True,
+        users: list[int] | None = None,
+    ) -> None:
         self._clocks, self._reasons, self._energy, self._there = clocks, reasons, energy, there
+        self._users = [os.getpid()] if users is None else users
 
     def nvmlInit(self) -> None:
         if not self._there:
             raise self.NVMLError("no driver")
 
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
-        return index
+    def nvmlDeviceGetHandleByPciBusId(self, bus_id: str) -> str:
+        return bus_id
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[SimpleNamespace]:
+        if -1 in self._users:
+            raise self.NVMLError("not supported")
+        return [SimpleNamespace(pid=pid, usedGpuMemory=None) for pid in self._users]
 
     def nvmlDeviceGetClockInfo(self, handle: int, kind: int) -> int:
         return self._clocks.pop(0)
@@ -336,7 +352,7 @@ class FakeNvml:
 
 class TestGpu:
     def health(self, tree: CounterTree, nvml: FakeNvml, looks: int = 4) -> Health:
-        watching = watch(tree, gpu=GpuCounters(0, nvml))
+        watching = watch(tree, gpu=GpuCounters("0000:3B:00.0", nvml))
         for _ in range(looks):
             tree.passes(2.0)
             watching.look()
@@ -358,7 +374,40 @@ class TestGpu:
     def test_without_its_driver_it_is_unknown(self, tree: CounterTree) -> None:
         health = self.health(tree, FakeNvml([], there=False))
         assert {"gpu_clock_mhz", "gpu_slowed", "gpu_temperature_c"} <= set(health.unknown)
-        assert GpuCounters(0, FakeNvml([], there=False)).energy_mj() is None
+        assert GpuCounters("0000:3B:00.0", FakeNvml([], there=False)).energy_mj() is None
+
+    def test_one_whose_address_is_unknown_is_not_asked(self) -> None:
+        counters = GpuCounters(None, FakeNvml([1980], energy=7))
+        assert counters.state() == GpuState()
+        assert counters.energy_mj() is None
+
+    @pytest.mark.parametrize("pids", [[1], [1, 2]])
+    def test_others_who_have_work_on_it(self, tree: CounterTree, pids: list[int]) -> None:
+        health = self.health(tree, FakeNvml([1980] * 4, users=[os.getpid(), *pids]))
+        assert (health.verdict, health.signals["gpu_others"]) == ("contended", len(pids))
+        assert str(len(pids)) in health.reasons[0]
+
+    @pytest.mark.parametrize("users", [[], [1, 2], [-1]], ids=["none", "of another namespace", "not told"])
+    def test_whoever_is_not_shown_its_users_cannot_say_that_it_is_quiet(
+        self, tree: CounterTree, users: list[int]
+    ) -> None:
+        health = self.health(tree, FakeNvml([1980] * 4, users=users))
+        assert health.verdict == "unknown"
+        assert "gpu_others" in health.unknown
+        assert "GPU" in health.reasons[0]
+
+    def test_what_is_known_to_be_wrong_is_said_all_the_same(self, tree: CounterTree) -> None:
+        assert self.health(tree, FakeNvml([1980] * 4, reasons=0x8, users=[])).verdict == "throttled"
+
+    def test_our_own_sandboxes_pause_meanwhile(self, tree: CounterTree) -> None:
+        builder = Sandbox()
+        try:
+            pid = builder.call(os.getpid, stage="building", limit_s=60.0)
+            health = self.health(tree, FakeNvml([1980] * 4, users=[os.getpid(), pid]))
+        finally:
+            builder.close()
+        assert health.healthy
+        assert health.signals["gpu_others"] == 0
 
     def test_a_machine_without_one_hides_none(self, tree: CounterTree) -> None:
         assert not [name for name in after(tree).unknown if name.startswith("gpu_")]

@@ -273,6 +273,15 @@ class TestStop:
         assert machine.measure(Protocol()).verdict == "stable"
         assert machine.pairs == pairs
 
+    @pytest.mark.parametrize("pairs", [3, 4, 5])
+    def test_few_pairs_are_held_to_an_honest_interval(self, pairs: int) -> None:
+        """Of wavering models, hardly one in twenty may miss the true ratio, and none that is wide is stable."""
+        protocol = Protocol(min_s=0.0, max_s=0.0, few_pairs=pairs, usable_width=math.inf)
+        found = [Machine(noisy(4.0, 0.02, s), noisy(2.0, 0.02, s + 500)).measure(protocol) for s in range(200)]
+        assert sum(one.ratio_ci95[0] <= 2.0 <= one.ratio_ci95[1] for one in found) >= 185
+        assert all((one.verdict == "stable") == (half_width(one) <= 0.02) for one in found)
+        assert sum(one.verdict == "stable" for one in found) < 30
+
     @pytest.mark.parametrize("seed", range(5))
     def test_the_verdict_at_the_limit(self, seed: int) -> None:
         def measured(wanted: float, usable: float) -> Measurement:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -52,7 +53,11 @@ class TestFigures:
 
     def test_by_hand(self) -> None:
         figures = latency_figures([[1.0, 3.0, 2.0], [5.0, 4.0, 6.0]], [0, 1])
-        assert figures == {"p50": 3.5, "ci95": [2.0, 5.0], "n": 6}
+        half = 12.706 * math.log(2.5) / 2  # of two sessions, whose medians are 2 and 5
+        middle = math.sqrt(2 * 5)
+        assert figures == {
+            "p50": 3.5, "ci95": pytest.approx([middle * math.exp(-half), middle * math.exp(half)]), "n": 6,
+        }  # fmt: skip
 
     def test_percentiles_by_hand(self) -> None:
         figures = latency_figures([[float(ms)] for ms in range(1, 102)], list(range(101)))
@@ -78,16 +83,17 @@ class TestRatio:
     def test_by_hand(self) -> None:
         baseline = [[9.0, 10.0, 99.0], [12.0, 12.0, 12.0], [8.0, 8.0, 9.0]]
         candidate = [[5.0, 5.0, 1.0], [4.0, 4.0, 77.0], [4.0, 2.0, 9.0]]
-        ratio, interval = paired_ratio(baseline, candidate, [0, 1, 2])
+        ratio, (low, high) = paired_ratio(baseline, candidate, [0, 1, 2])
         assert ratio == 2.0  # of 2, 3, 2
-        assert interval == (2.0, 3.0)
+        half = 4.303 * math.log(1.5) / 3  # Student's, of three sessions
+        assert (low, high) == pytest.approx((2 * 1.5 ** (1 / 3) * math.exp(-half), 2 * 1.5 ** (1 / 3) * math.exp(half)))
 
     def test_whole_sessions_are_resampled(self) -> None:
-        """Blocks of one session share its luck: two sessions are two observations, however many blocks they have."""
-        ratios = [1.0] * 50 + [2.0] * 50
-        baseline, candidate = [[ratio] for ratio in ratios], [[1.0]] * 100
-        _, two_sessions = paired_ratio(baseline, candidate, [0] * 50 + [1] * 50)
-        assert two_sessions == (1.0, 2.0)
+        """Blocks of one session share its luck: six sessions are six observations, however many blocks they have."""
+        ratios = [1.0] * 150 + [2.0] * 150
+        baseline, candidate = [[ratio] for ratio in ratios], [[1.0]] * 300
+        _, six_sessions = paired_ratio(baseline, candidate, [block // 50 for block in range(300)])
+        assert six_sessions == (1.0, 2.0)
 
     def test_the_metrics_of_a_record(self) -> None:
         measured = record(ratio=3.0)

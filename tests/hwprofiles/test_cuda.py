@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from hwprofiles import cuda
-from hwprofiles.cuda import asked, cuda_gpu, described
+from hwprofiles.cuda import asked, cuda_bus_id, cuda_gpu, described
 from hwprofiles.errors import DeviceUnavailable
 from hwprofiles.gpus import Gpu, GpuReport
 
@@ -29,6 +29,7 @@ class FakeDriver:
             "cuDeviceGetName": lambda text, room, device: setattr(text, "value", b"NVIDIA Example"),
             "cuDeviceGetAttribute": lambda found, which, device: setattr(found._obj, "value", {75: 8, 76: 7}[which]),
             "cuDeviceTotalMem_v2": lambda size, device: setattr(size._obj, "value", 7 << 30),
+            "cuDeviceGetPCIBusId": lambda text, room, device: setattr(text, "value", b"0000:3B:00.0"),
             "cuDriverGetVersion": lambda version: setattr(version._obj, "value", 12060),
             "cuGetErrorName": lambda code, text: setattr(text._obj, "value", b"CUDA_ERROR_EXAMPLE"),
         }
@@ -47,8 +48,12 @@ def answer(driver: FakeDriver, versions: tuple[Path, ...] = ()) -> dict[str, Any
 def test_a_gpu() -> None:
     assert answer(FakeDriver()) == {
         "name": "NVIDIA Example", "compute_capability": "8.7", "memory_bytes": 7 << 30, "driver": "CUDA 12.6",
-        "cuda": "12.6",
+        "cuda": "12.6", "bus_id": "0000:3B:00.0",
     }  # fmt: skip
+
+
+def test_a_gpu_without_an_address() -> None:
+    assert answer(FakeDriver(failing={"cuDeviceGetPCIBusId": 801}))["bus_id"] is None
 
 
 @pytest.mark.parametrize(
@@ -148,6 +153,13 @@ class TestWithNvml:
         listed = Gpu(index=0, name="NVIDIA Example", cores=128, power_limit_w=60.0, driver="other")
         found = self.found(monkeypatch, listed)
         assert (found.cores, found.power_limit_w, found.driver) == (128, 60.0, "580.1")
+
+    def test_its_address_is_no_part_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        alone = self.found(monkeypatch)
+        assert cuda_bus_id() is None
+        monkeypatch.setattr(cuda, "_answer", lambda: self.ANSWER | {"bus_id": "0000:3B:00.0"})
+        assert cuda_bus_id() == "0000:3B:00.0"
+        assert cuda_gpu() == alone
 
     @pytest.mark.parametrize(
         "gpus",

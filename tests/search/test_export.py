@@ -72,6 +72,7 @@ def test_the_receipt_confirms_and_bare_onnx_runtime_gives_exactly_the_front_s_qu
     candidate = quantised(job)
     receipt = exported(job, tmp_path / "bundle", candidate)
     assert receipt["verdict"] == "confirmed", receipt["findings"]
+    assert receipt["quality_runtime"] is None
 
     model = tmp_path / "bundle" / "model.onnx"
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())

@@ -221,6 +221,9 @@ class TestPrepare:
         assert found.facts["shared_split"] is False
         assert [group["name"] for group in found.facts["groups"]]
         assert found.facts["device_answers"]
+        record = found.facts["baseline_measurements"]["dry-run"]
+        assert (record["ratio"], record["verdict"], record["health"]) == (1.0, "stable", None)
+        assert "baseline_ms" not in record
         assert json.loads(json.dumps(found.baseline, allow_nan=False))
 
     def test_on_the_modelled_device(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
