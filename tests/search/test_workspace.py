@@ -19,10 +19,11 @@ from small_jobs import samples, spec, write_classifier
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, InvalidInput
-from search import workspace
+from search import preparing, verbs
 from search.job import parse_job
 from search.tasks import OnnxTask
-from search.workspace import WorkOrder, Workspace
+from search.work_order import WorkOrder
+from search.workspace import Workspace
 
 Order = Callable[..., WorkOrder]
 INT8 = "int8"
@@ -38,7 +39,7 @@ def order(tmp_path: Path) -> Iterator[Order]:
         return WorkOrder(job.model_dump_json(), str(tmp_path), profile or find_device("local-cpu"), subject)
 
     yield of
-    workspace._workspace.cache_clear()
+    verbs.workspace_of.cache_clear()
 
 
 def all_int8(space: Workspace, value: str = INT8) -> dict[str, str]:
@@ -114,7 +115,7 @@ class TestBuild:
         process = Sandbox()
         try:
             elsewhere = process.call(
-                workspace.build, order(), decisions, tmp_path / "elsewhere.onnx", stage="building", limit_s=300
+                verbs.build, order(), decisions, tmp_path / "elsewhere.onnx", stage="building", limit_s=300
             )
         finally:
             process.close()
@@ -209,8 +210,8 @@ class TestQuality:
 class TestPrepare:
     def test_on_a_device(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
         device = FakeDevice(lambda path: 1.0 if path.parent.name == "models" else 3.0)
-        monkeypatch.setattr(workspace, "open_device", lambda *_: device)
-        found = workspace.prepare(order())
+        monkeypatch.setattr(preparing, "open_device", lambda *_: device)
+        found = verbs.prepare(order())
         assert found.space.size > 1
         assert found.metrics["speedup"] == {"ratio": 1.0, "ci95": [0.99, 1.01]}
         assert found.metrics["cosine"] == 1.0
@@ -228,7 +229,7 @@ class TestPrepare:
             raise AssertionError("evaluated")
 
         monkeypatch.setattr(Workspace, "quality", never)
-        found = workspace.prepare(order(find_device("dry-run")))
+        found = verbs.prepare(order(find_device("dry-run")))
         assert found.space.size == 5**4
         assert found.metrics["speedup"]["ratio"] == 1.0
         assert "device_answers" not in found.facts
@@ -243,6 +244,6 @@ class TestPrepare:
     )
     def test_metrics_that_nothing_gives_are_named(self, order: Order, fields: dict[str, Any], said: str) -> None:
         with pytest.raises(InvalidInput, match=said) as caught:
-            workspace.prepare(order(find_device("dry-run"), **fields))
+            verbs.prepare(order(find_device("dry-run"), **fields))
         assert caught.value.hint.startswith("known: ")
         assert "cosine" in caught.value.hint
