@@ -150,7 +150,7 @@ class Controller:
     def _prepared(self) -> Prepared:
         if self._row.space is not None and self._row.baseline is not None:
             baseline = self._row.baseline
-            self._order = replace(self._order, subject=baseline["facts"]["subject"])
+            self._order = self._order.prepared(baseline["facts"])
             return Prepared(Space.from_dict(self._row.space), baseline["metrics"], baseline["facts"])
         self._tell("preparing", "opening the task")
         limits = self._job.limits
@@ -169,7 +169,7 @@ class Controller:
             ) from None
         finally:
             sandbox.close()
-        self._order = replace(self._order, subject=found.facts["subject"])
+        self._order = self._order.prepared(found.facts)
         self._store.set_prepared(self._lease, space=found.space.to_dict(), baseline=found.baseline)
         return found
 

@@ -67,11 +67,12 @@ def export_candidate(
         spec = json.dumps(job.alone(job.labels[0]))
         order = WorkOrder(spec, job_row.spec_folder, chosen.profile, link=link)
         facts = _real_facts(order, job)
+        order = order.prepared(facts)
     else:
         first, *others = (JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
         order = WorkOrder(
-            json.dumps(job_row.spec), job_row.spec_folder, first.profile, facts["subject"], tuple(others), link=link
-        )
+            json.dumps(job_row.spec), job_row.spec_folder, first.profile, others=tuple(others), link=link
+        ).prepared(facts)
         row = replace(row, metrics=_claimed(row, chosen))
     runner = TrialRunner(order, facts, job_folder(row.job_id))
     fresh = Sandbox(log=job_folder(row.job_id) / "export.log", progress=progress)
@@ -156,10 +157,9 @@ def _real_facts(order: WorkOrder, job: Job) -> dict[str, Any]:
     limits = job.limits
     sandbox = Sandbox()
     try:
-        found = sandbox.call(verbs.prepare, order, stage="training", limit_s=limits.training_s + limits.exporting_s)
+        return sandbox.call(verbs.facts, order, stage="training", limit_s=limits.training_s + limits.exporting_s)
     finally:
         sandbox.close()
-    return found.facts
 
 
 def _latency(bench: Bench, path: Path, row: TrialRow) -> tuple[Measurement, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,12 +13,16 @@ from evaluators.quality import Quality
 from evaluators.runtimes import Arrays
 from evaluators.throughput import Load
 from hwprofiles import digest_of_file
+from hwprofiles.errors import ParetuneError
 from search.candidate import RUNTIME, Space
 from search.device_lookup import open_device
 from search.device_metrics import joined
 from search.devices import JobDevice
-from search.layer_tables import layer_tables
+from search.errand_link import DeviceLost
+from search.job import validate_options
+from search.layer_tables import MOST, layer_tables
 from search.modelled import modelled_baseline
+from search.strategies import STRATEGIES
 from search.techniques import Draft
 from search.workspace import Workspace
 
@@ -55,14 +60,24 @@ class Preparation:
             opened.extend(open_device(device.profile, self._order.link) for device in self._order.devices)
             space = self._work.space(*opened)
             found = [self._baseline_on(*one) for one in zip(opened, self._order.devices, qualities, strict=True)]
-            pairs = zip(opened, self._order.devices, strict=True)
-            tables = {of.label: self._layer_tables(device, of, space) for device, of in pairs}
+            tables = self._layer_tables(opened, space)
         finally:
             for device in opened:
                 device.close()
         names = [device.label for device in self._order.devices]
         metrics = found[0] if len(found) == 1 else joined(names, dict(zip(names, found, strict=True)))
-        return Prepared(space, metrics, self._facts() | {"device_answers": self._work.answers, "layer_tables": tables})
+        return Prepared(space, metrics, self._facts() | {"device_answers": self._work.answers, **tables})
+
+    def facts(self) -> dict[str, Any]:
+        """What builds and measurements rest on: the device is asked for the space, but nothing is measured beyond
+        that."""
+        self._work.model  # noqa: B018 - exported on first use
+        device = open_device(self._order.profile, self._order.link)
+        try:
+            self._work.space(device)
+        finally:
+            device.close()
+        return self._facts()
 
     def _simulated(self) -> Prepared:
         space = self._work.space(None)
@@ -93,13 +108,36 @@ class Preparation:
         found = device.throughput(path, path, sample, load=Load(), limit_s=self._job.limits.measuring_s)
         return {} if found is None else found.metrics()
 
-    def _layer_tables(self, device: Device, of: JobDevice, space: Space) -> list[dict[str, Any]]:
-        """What each layer takes on a device, to predict candidates by."""
-        work, runtime = self._work, RUNTIME if of == self._order.devices[0] else f"{RUNTIME}@{of.label}"
-        draft, sample = Draft(work.model, work.groups), work.sample_of(of.profile)
-        return layer_tables(
-            device, space, work.techniques, draft, sample, subject=work.digest, cache=work.cache, runtime=runtime
-        )
+    def _layer_tables(self, devices: Sequence[Device], space: Space) -> dict[str, Any]:
+        """What each layer takes on a device, to predict candidates by, and why some device has none of it.
+
+        Nobody waits for what only tells: unless the strategy screens by predictions, the table of the fp32 model's own
+        structure on the first device will do.
+        """
+        all_of_them = self._screens
+        work, draft = self._work, Draft(self._work.model, self._work.groups)
+        tables: dict[str, list[dict[str, Any]]] = {}
+        missing: dict[str, str] = {}
+        for number, (device, of) in enumerate(zip(devices, self._order.devices, strict=True)):
+            tables[of.label] = []
+            if number and not all_of_them:
+                continue
+            try:
+                tables[of.label] = layer_tables(
+                    device, space, work.techniques, draft, work.sample_of(of.profile), subject=work.digest,
+                    cache=work.cache, runtime=f"{RUNTIME}@{of.label}" if number else RUNTIME,
+                    most=MOST if all_of_them else 1, passing=work.passing,
+                )  # fmt: skip
+            except DeviceLost:
+                raise
+            except ParetuneError as error:
+                missing[of.label] = error.message
+        return {"layer_tables": tables, **({"no_layer_tables": missing} if missing else {})}
+
+    @property
+    def _screens(self) -> bool:
+        asked = self._job.strategy
+        return validate_options(STRATEGIES[asked.name].Options, asked.options, "strategy.options").screens
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -108,4 +146,5 @@ class Preparation:
             "model_sha256": digest_of_file(self._work.baseline_path),
             "groups": [asdict(group) for group in self._work.groups],
             "shared_split": self._work.task.shared_split,
+            **({"formats": self._work.formats} if self._work.formats else {}),
         }

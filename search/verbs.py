@@ -39,6 +39,11 @@ def prepare(order: WorkOrder) -> Prepared:
     return found
 
 
+def facts(order: WorkOrder) -> dict[str, Any]:
+    """See :meth:`Preparation.facts`."""
+    return Preparation(workspace_of(order)).facts()
+
+
 def _names(metrics: Mapping[str, Any]) -> str:
     return ", ".join(name for name in metrics if name.partition("@")[0] not in ("intervals", DEVICES))
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from hwprofiles import Profile
 from search.devices import JobDevice
@@ -14,7 +17,8 @@ from search.job import Job
 class WorkOrder:
     """A job as its processes need it: the resolved job, the folder that its paths start from, the device, once it is
     prepared the digest of model and data, which every process must find again, the job's further devices, how remote
-    ones are reached, and what is known of what the devices can do (as JSON)."""
+    ones are reached, what is known of what the devices can do (as JSON), and once it is prepared the number formats
+    that were chosen for its runtimes (as JSON)."""
 
     spec_json: str
     folder: str
@@ -23,6 +27,11 @@ class WorkOrder:
     others: tuple[JobDevice, ...] = ()
     link: ErrandLink | None = None
     capabilities: tuple[str, ...] = ()
+    formats: str = "{}"
+
+    def prepared(self, facts: Mapping[str, Any]) -> WorkOrder:
+        """The order of the job that was prepared with these facts."""
+        return replace(self, subject=facts["subject"], formats=json.dumps(facts.get("formats", {}), sort_keys=True))
 
     @property
     def job(self) -> Job:

@@ -73,6 +73,10 @@ class Workspace:
         self.cache = cache_folder()
         self.answers: list[dict[str, Any]] = []
         """What the devices answered when they were asked for the space; of several, with the ``device``."""
+        self.passing: dict[str, Any] = {}
+        """What they answered on a busy machine."""
+        self.formats: dict[str, dict[str, Any]] = json.loads(order.formats)
+        """The number formats of static int8 by family of runtimes, chosen when the devices were asked."""
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(order.folder))
         self.digest = digest_of(["model", FORMAT, onnx.__version__, self.task.digest, not self.profile.simulated])
         if order.subject not in (None, self.digest):
@@ -138,12 +142,15 @@ class Workspace:
             groups=self.groups,
             digest=self.digest,
             sample=self.sample,
+            samples=self.sample_of,
             calibration_batches=self._calibration_batches,
             cache=self.cache,
             profile=self.profile,
             wanted=frozenset(name for name in ("size_bytes", "peak_memory_bytes") if self.job.wants(name)),
             runtimes=tuple(sections[RUNTIME].get("choices", ())) if RUNTIME in sections else None,
             capabilities={known.profile_digest: known for known in map(capability_from, self.order.capabilities)},
+            passing=self.passing,
+            formats=self.formats,
         )
         return {
             name: TECHNIQUES[name](subject, validate_options(TECHNIQUES[name].Options, sections[name], f"space.{name}"))
@@ -175,9 +182,10 @@ class Workspace:
             if name != RUNTIME or name in deciding
         }
         digests = [device.profile.digest for device in self.order.devices]
+        context = [self.digest, options, digests[0] if len(digests) == 1 else digests]
         return Space(
             tuple(decisions),
-            digest_of([self.digest, options, digests[0] if len(digests) == 1 else digests]),
+            digest_of([*context, self.formats] if self.formats else context),
             tuple(replacements) if len(devices) == 1 else (),
         )
 
@@ -240,13 +248,15 @@ class Workspace:
 
     def _reference(self, split: Split, profile: Profile, known: dict[str, Array] | None) -> dict[str, Array]:
         """The fp32 model's outputs on a split, kept for all candidates."""
-        key = digest_of([self.digest, split, self.task.digest, version_here(profile), profile.batch])
+        runtime = runtime_here(profile)
+        executed = [runtime.name, runtime.hint, version_here(profile)]
+        key = digest_of([self.digest, split, self.task.digest, executed, profile.batch])
         path = self.cache / "references" / f"{key}.npz"
         if path.exists():
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         if known is None:
-            session = runtime_here(profile).open(self.baseline_path)
+            session = runtime.open(self.baseline_path)
             try:
                 known = run_all(
                     session, self.task.inputs(split), batch=profile.batch, workers=max(1, len(usable_cores()))

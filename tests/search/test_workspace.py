@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from fake_device import FakeDevice
+from fake_device import FakeDevice, number_formats
 from onnx_builder import Builder
 from small_jobs import samples, spec, write_classifier
 
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, InvalidInput
-from search import preparing, verbs
+from search import layer_tables, preparing, verbs
+from search.errand_link import DeviceLost
 from search.job import parse_job
 from search.tasks import OnnxTask
 from search.work_order import WorkOrder
@@ -189,6 +191,13 @@ class TestQuality:
         assert space.quality(built.path, "validation") == first
         assert [path.suffix for path in (home / "cache" / "references").iterdir()] == [".npz"]
 
+    def test_each_runtime_and_hint_has_its_own_outputs_of_the_fp32_model(self, order: Order) -> None:
+        space, profile = Workspace(order()), find_device("local-cpu")
+        for number, runtime in enumerate(("onnxruntime", "openvino:f32", "openvino:bf16")):
+            given = {"y": np.full(3, number)}
+            found = space._reference("validation", replace(profile, runtime=runtime), given)
+            assert found["y"].tolist() == given["y"].tolist()
+
     def test_outputs_that_are_no_numbers_are_a_failure(self, order: Order, tmp_path: Path) -> None:
         space = Workspace(order())
         space.model  # noqa: B018 - exported
@@ -223,6 +232,65 @@ class TestPrepare:
         assert [group["name"] for group in found.facts["groups"]]
         assert found.facts["device_answers"]
         assert json.loads(json.dumps(found.baseline, allow_nan=False))
+
+    def test_a_table_of_the_first_structure_unless_the_strategy_screens(
+        self, order: Order, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+        monkeypatch.setattr(preparing, "layer_tables", lambda *_, most, **__: asked.append(most) or [])
+        monkeypatch.setattr(preparing, "open_device", lambda profile, *_: FakeDevice(lambda path: 1.0, profile=profile))
+        devices = [{"name": "local-cpu"}, {"name": "local-cpu", "batch": 2}]
+        for strategy in ({"name": "nsga2"}, {"name": "random", "options": {"screen": 4}}):
+            job = parse_job(spec(devices=devices, strategy=strategy), folder=Path(order().folder))
+            others = job.profiles[1:]
+            found = verbs.prepare(replace(order(), spec_json=job.model_dump_json(), others=tuple(others)))
+            assert list(found.facts["layer_tables"]) == list(job.labels)
+        assert asked == [1, layer_tables.MOST, layer_tables.MOST]
+
+    def test_a_table_that_cannot_be_made_stops_no_job(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+        failures: list[Exception] = [BuildFailed("no memory for it"), DeviceLost("gone")]
+
+        def failing(*_: Any, **__: Any) -> Any:
+            raise failures.pop(0)
+
+        monkeypatch.setattr(preparing, "layer_tables", failing)
+        monkeypatch.setattr(preparing, "open_device", lambda *_: FakeDevice(lambda path: 1.0))
+        facts = verbs.prepare(order()).facts
+        (tables,), (reason,) = facts["layer_tables"].values(), facts["no_layer_tables"].values()
+        assert (tables, reason) == ([], "no memory for it")
+        with pytest.raises(DeviceLost):
+            verbs.prepare(order())
+
+    def test_every_process_builds_by_the_formats_that_were_chosen(
+        self, order: Order, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        likes_int8 = FakeDevice(lambda path: 3.0 if "int8" in number_formats(path) else 1.5)
+        monkeypatch.setattr(preparing, "open_device", lambda *_: likes_int8)
+        found = verbs.prepare(order())
+        assert found.facts["formats"]["onnxruntime"]["activation_type"] == "int8"
+        for folder in ("gains", "layers"):
+            shutil.rmtree(home / "cache" / folder)
+        space = Workspace(order().prepared(json.loads(json.dumps(found.facts))))
+        built = space.build(all_int8(space), tmp_path / "int8.onnx")
+        assert number_formats(built.path) == {"int8"}
+        unasked = Workspace(order())
+        assert unasked.space(None).context != found.space.context
+
+    def test_the_facts_alone_measure_no_baseline(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+        def speed(path: Path) -> float:
+            if path.parent.name == "models":
+                raise AssertionError("measured the baseline")
+            return 2.0
+
+        def never(*_: object, **__: object) -> None:
+            raise AssertionError("evaluated")
+
+        monkeypatch.setattr(preparing, "open_device", lambda *_: FakeDevice(speed))
+        monkeypatch.setattr(preparing, "layer_tables", never)
+        monkeypatch.setattr(Workspace, "quality", never)
+        facts = verbs.facts(order(objectives=[{"metric": "bit_operations", "direction": "min"}]))
+        assert Path(facts["model_path"]).exists()
+        assert "onnxruntime" in facts["formats"]
 
     def test_on_the_modelled_device(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
         def never(*_: object) -> None:
