@@ -33,7 +33,8 @@ from evaluators.latency import Protocol
 from evaluators.runtimes.base import Array
 from hwprofiles import Profile
 from search.job import load_job
-from search.workspace import WorkOrder, Workspace
+from search.work_order import WorkOrder
+from search.workspace import Workspace
 
 DUTIES = (20, 40, 60, 80, 100)
 REFERENCES = 8

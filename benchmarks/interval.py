@@ -22,9 +22,9 @@ from evaluators.device import LocalDevice
 from evaluators.latency import Protocol
 from hwprofiles import find_device
 from hwprofiles.probe import usable_cores
-from search import workspace
 from search.job import parse_job
-from search.workspace import WorkOrder
+from search.work_order import WorkOrder
+from search.workspace import Workspace
 
 LOAD = "import numpy as np\na = np.random.rand(512, 512)\nwhile True: a @ a"
 
@@ -34,7 +34,7 @@ def main(times: int) -> None:
     profile = find_device("local-cpu")
     job = parse_job({"task": {"name": "digits"}}, folder=Path())
     order = WorkOrder(json.dumps(job.model_dump(mode="json")), ".", profile)
-    space = workspace.Workspace(order)
+    space = Workspace(order)
     model, sample = space.baseline_path, (space.model, space.sample)[1]
     others = set(usable_cores()) - set(profile.cores)
     load = subprocess.Popen(

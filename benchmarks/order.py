@@ -28,7 +28,8 @@ from evaluators.latency import Protocol
 from hwprofiles.errors import CandidateError
 from search.candidate import Candidate, Space
 from search.job import load_job
-from search.workspace import WorkOrder, Workspace
+from search.work_order import WorkOrder
+from search.workspace import Workspace
 
 CANDIDATES = 20
 

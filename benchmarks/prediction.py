@@ -30,7 +30,8 @@ from search.job import parse_job
 from search.layer_tables import layer_tables
 from search.prediction import Predictor
 from search.techniques import Draft
-from search.workspace import WorkOrder, Workspace
+from search.work_order import WorkOrder
+from search.workspace import Workspace
 
 CANDIDATES = 30
 

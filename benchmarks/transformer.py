@@ -46,7 +46,8 @@ from search.folders import default_database
 from search.job import load_job, parse_job
 from search.progress import Status, Watcher
 from search.store import Store
-from search.workspace import WorkOrder, Workspace
+from search.work_order import WorkOrder
+from search.workspace import Workspace
 
 FLOAT = {"DefaultTensorType": onnx.TensorProto.FLOAT}
 BRIEF = Protocol(min_pairs=5, max_s=10.0, usable_width=math.inf)

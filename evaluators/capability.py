@@ -12,7 +12,7 @@ from evaluators.operator_families import FAMILIES
 from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput
 
-VERSION = 1
+VERSION = 2
 """Part of every record; raised when what is probed changes."""
 
 UNASKED = "not asked yet"
@@ -22,18 +22,25 @@ UNASKED = "not asked yet"
 @dataclass(frozen=True)
 class Point:
     """An operator at one width: its speed-up over fp32 with its interval (None for fp32 itself), and its time as a
-    multiple of the yardstick's (:mod:`evaluators.yardstick`); or the ``reason`` that there are none."""
+    multiple of the yardstick's (:mod:`evaluators.yardstick`); or the ``reason`` that there are none. ``provisional``
+    where it was asked at a bad moment (a busy machine, a time-out), and is to be asked again."""
 
     width: int
     ratio: float | None
     ci95: tuple[float, float] | None
     yardsticks: float | None
     reason: str = ""
+    provisional: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still to be asked, or to be asked again: nothing may be concluded from it."""
+        return self.provisional or self.reason == UNASKED
 
     @property
     def slower(self) -> bool:
         """Whether it is clearly slower than fp32, or does not run at all."""
-        return self.reason != UNASKED and (self.ci95 is None or self.ci95[1] < 1.0)
+        return not self.open and (self.ci95 is None or self.ci95[1] < 1.0)
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,8 @@ class Sweep:
 class Capability:
     """What a profile's first runtime answered, operator by operator.
 
-    ``complete`` is false where time ran out before everything was asked. ``yardstick_ms`` is how long the yardstick
-    took when the device was probed.
+    ``complete`` is false where something is still to be asked: time ran out, or the moment was bad. ``yardstick_ms`` is
+    how long the yardstick took when the device was probed.
     """
 
     profile_digest: str
@@ -89,7 +96,7 @@ class Capability:
         ``small`` is wanted, whether they never run in it. False where that was not probed, or not to the end."""
         operators = [family.name for family in FAMILIES if family.kind == kind]
         found = [sweep for operator in operators for sweep in self.of(operator, precision)]
-        asked = all(point.reason != UNASKED for sweep in found for point in sweep.points)
+        asked = not any(point.open for sweep in found for point in sweep.points)
         return bool(found) and asked and all(not sweep.runs if small else sweep.never_pays for sweep in found)
 
     def to_dict(self) -> dict[str, Any]:

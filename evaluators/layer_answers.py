@@ -37,10 +37,10 @@ QUICK = Protocol().quick()
 
 Answer = dict[str, Any]
 """``ratio`` (baseline time over candidate time) and ``ci95``, ``ms`` and ``baseline_ms`` (medians of that moment), or
-the ``reason`` that there is none."""
+the ``reason`` that there is none. ``passing`` where the moment is to blame for what it says."""
 
 _PASSING = (UnhealthyMeasurement.state, StageTimeout.state)
-"""Failures of the moment, which are asked about again the next time, as is what an unhealthy machine answered."""
+"""Failures of the moment. They, and what an unhealthy machine answered, are asked about again the next time."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,24 @@ class SingleLayer:
 
 
 class LayerAnswers:
-    """Asks one device, and remembers in ``known``, which outlives it where its owner wants that.
+    """Asks one device, and remembers in ``known``, which outlives it where its owner wants that; in ``passing`` what is
+    to be asked again, which is not to outlive the process.
 
     Used from one thread; closed by its owner, or left as a context.
     """
 
-    def __init__(self, device: Device, known: MutableMapping[str, Answer], protocol: Protocol = QUICK) -> None:
+    def __init__(
+        self,
+        device: Device,
+        known: MutableMapping[str, Answer],
+        protocol: Protocol = QUICK,
+        passing: MutableMapping[str, Answer] | None = None,
+    ) -> None:
         self.device = device
         self.asked = 0
         """Questions that the device had to answer; the others were known."""
         self._known, self._protocol = known, protocol
+        self._passing: MutableMapping[str, Answer] = {} if passing is None else passing
         self._folder = tempfile.TemporaryDirectory(prefix="paretune-layer-")
 
     def __enter__(self) -> Self:
@@ -103,26 +111,30 @@ class LayerAnswers:
 
     def knows_gain(self, layer: SingleLayer, precision: Precision, scheme: Scheme, runtime: str | None = None) -> bool:
         """Whether :meth:`gain` would answer without asking."""
-        return self._name("gain", layer.key, precision, repr(scheme), runtime or "") in self._known
+        return self._knows(self._name("gain", layer.key, precision, repr(scheme), runtime or ""))
 
     def knows_yardsticks(self, layer: SingleLayer) -> bool:
         """Whether :meth:`yardsticks` would answer without asking."""
-        return self._name("yardsticks", YARDSTICK_VERSION, layer.key) in self._known
+        return self._knows(self._name("yardsticks", YARDSTICK_VERSION, layer.key))
 
     def _name(self, *question: Any) -> str:
         return digest_of([VERSION, *question, self.device.profile.digest, repr(asdict(self._protocol))])
 
+    def _knows(self, name: str) -> bool:
+        return name in self._known or name in self._passing
+
     def _answer(self, name: str, ask: Any) -> Answer:
-        if name in self._known:
-            return self._known[name]
+        for known in (self._known, self._passing):
+            if name in known:
+                return known[name]
         self.asked += 1
         try:
             answer: Answer = ask()
         except CandidateError as error:
             answer = {"reason": f"{error.state}: {error.message}"}
-        passing = answer.pop("passing", False) or answer.get("reason", "").startswith(_PASSING)
-        if not passing:
-            self._known[name] = answer
+        if answer.get("reason", "").startswith(_PASSING):
+            answer["passing"] = True
+        (self._passing if answer.get("passing") else self._known)[name] = answer
         return answer
 
     def _gain(

@@ -26,6 +26,9 @@ from hwprofiles import Precision
 SMALL = 4096
 """Tensors of fewer values are converted in no time worth asking about."""
 
+WIDE = 4096
+"""Two layers of more features or channels are not joined to price a tensor: their weights are the square of these."""
+
 Values = Mapping[str, Mapping[str, Precision]]
 """For each group, the values of its decision, and the precision that each comes to."""
 
@@ -33,7 +36,11 @@ Values = Mapping[str, Mapping[str, Precision]]
 @dataclass(frozen=True)
 class Question:
     """A model to make a table of: its ``name`` (which must name its weights' shapes and wiring by content), the groups
-    with what can be decided for each, and one inference's input."""
+    with what can be decided for each, and one inference's input.
+
+    ``integers_runtime``, where there is one, is asked about static int8 in the place of ``runtime``: a family's integer
+    kernels are the same whatever floats are computed in.
+    """
 
     name: str
     model: onnx.ModelProto
@@ -42,6 +49,7 @@ class Question:
     sample: Arrays
     scheme: Scheme
     runtime: str | None = None
+    integers_runtime: str | None = None
 
 
 def measure_table(
@@ -193,6 +201,8 @@ class _Timing:
         conv = "Conv" in kind
         if self._size(tensor) < SMALL or (conv and len(shape) < 3) or not self._quantised:
             return {FLOAT: 0.0, INTEGER: 0.0}
+        if (shape[1 if conv else -1] or 0) > WIDE:
+            return {FLOAT: 0.0, INTEGER: 0.0}
         key = ("conv" if conv else "product", shape)
         if key not in self._ends:
             sizes = [dim or 1 for dim in shape]
@@ -224,6 +234,9 @@ class _Timing:
 
     def _gain(self, layer: SingleLayer, precision: Precision, whole: bool) -> Answer:
         scheme, runtime = self._question.scheme, self._question.runtime
+        if precision is Precision.INT8 and self._question.integers_runtime is not None:
+            runtime = self._question.integers_runtime
+            runtime = None if runtime == self._answers.device.profile.runtime else runtime
         if self._clock() >= self._ends_at and not self._answers.knows_gain(layer, precision, scheme, runtime):
             raise _OutOfTime
         feed = self._question.sample if whole else None

@@ -85,8 +85,9 @@ def products(shape: Sequence[int], *, operator: str = "MatMul", count: int = 1) 
 
 
 def _values(name: str, dims: Sequence[int], fan_in: int) -> onnx.TensorProto:
-    values = np.random.default_rng(len(name)).standard_normal(dims) / np.sqrt(fan_in)
-    return numpy_helper.from_array(values.astype(np.float32), name)
+    values = np.random.default_rng(len(name)).standard_normal(dims, dtype=np.float32)
+    values /= np.float32(np.sqrt(fan_in))
+    return numpy_helper.from_array(values, name)
 
 
 def _model(

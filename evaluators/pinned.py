@@ -53,8 +53,8 @@ def measure_once(
     history = History(memory, profile.digest)
     key = baseline_key(baseline, profile.threads, {name: list(values.shape) for name, values in sample.items()})
     median_ms = float(np.median([ms for block in measured.baseline_ms for ms in block]))
-    health = watch.health(drift_share=history.drift_share(key, median_ms))
-    if health.verdict in ("healthy", "drifted"):
+    health = watch.health(drift_share=history.drift_share(key, median_ms) if protocol.drift else None)
+    if protocol.drift and health.verdict in ("healthy", "drifted"):
         history.remember(key, median_ms)
     measured = _repeated(measured, profile, (baseline, candidate), Repeats(memory, profile.digest), key, health)
     if protocol.energy_s > 0 and not health.passing:

@@ -82,7 +82,7 @@ def probe(
                     _in_integers(executes),
                 )
             )
-    complete = all(point.reason != UNASKED for sweep in sweeps for point in sweep.points)
+    complete = not any(point.open for sweep in sweeps for point in sweep.points)
     middle = sorted(yardstick_ms)[len(yardstick_ms) // 2] if yardstick_ms else None
     return Capability(profile.digest, profile.runtime, profile.runtime_version, complete, middle, tuple(sweeps))
 
@@ -132,12 +132,13 @@ def _questions(family: Family) -> Iterator[_Question]:
 
 def _point(width: int, fp32: Answer, gain: Answer | None) -> Point:
     yardsticks = fp32.get("yardsticks")
+    provisional = bool((fp32 if gain is None else gain).get("passing"))
     if gain is None:
-        return Point(width, None, None, yardsticks, fp32.get("reason", ""))
+        return Point(width, None, None, yardsticks, fp32.get("reason", ""), provisional)
     if "ratio" not in gain:
-        return Point(width, None, None, None, gain["reason"])
-    low, high = gain["ci95"]
-    return Point(width, gain["ratio"], (low, high), None if yardsticks is None else yardsticks / gain["ratio"])
+        return Point(width, None, None, None, gain["reason"], provisional)
+    ratio, (low, high) = gain["ratio"], gain["ci95"]
+    return Point(width, ratio, (low, high), None if yardsticks is None else yardsticks / ratio, "", provisional)
 
 
 def _in_integers(executes: Sequence[str]) -> bool | None:

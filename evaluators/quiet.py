@@ -35,16 +35,32 @@ def _locked(name: str, operation: int) -> Iterator[None]:
 
 
 @contextmanager
+def _alone(name: str) -> Iterator[None]:
+    with (lock_folder() / name).open("w") as file:
+        _take(file)
+        yield
+
+
+def _take(file: TextIO) -> None:
+    """The lock for oneself alone; waiting for it counts against no limit."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with waiting():
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
+@contextmanager
 def exclusive_device(profile: Profile) -> Iterator[None]:
     """Holds the device: one file a core set, taken in order, so that overlapping sets exclude one another too."""
     if not profile.cores:
-        with _locked(f"{profile.device}.lock", fcntl.LOCK_EX):
+        with _alone(f"{profile.device}.lock"):
             yield
         return
     files = [(lock_folder() / f"core-{core}.lock").open("w") for core in sorted(profile.cores)]
     try:
         for file in files:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _take(file)
         yield
     finally:
         for file in files:
@@ -57,7 +73,7 @@ def measuring() -> Iterator[None]:
 
     The turnstile keeps workers from coming back in while the measurement waits.
     """
-    with _locked(_TURNSTILE, fcntl.LOCK_EX), _locked(_QUIET, fcntl.LOCK_EX):
+    with _alone(_TURNSTILE), _alone(_QUIET):
         yield
 
 

@@ -46,8 +46,12 @@ class Profile:
     @cached_property
     def digest(self) -> str:
         """Changes when anything of the profile does. What later versions added counts only where it says something, so
-        that the digests of profiles which do not have it stay what they are."""
+        that the digests of profiles which do not have it stay what they are. Of memory two digits count: a hypervisor
+        takes and gives back a little of it all the time."""
         data = self.to_dict()
+        data["memory_bytes"] = _rough(self.memory_bytes)
+        if self.machine is not None:
+            data["machine"]["memory_bytes"] = _rough(self.machine.memory_bytes)
         return digest_of({key: value for key, value in data.items() if value or key not in _ADDED})
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,3 +76,8 @@ class Profile:
             part = values.get(key)
             values[key] = None if part is None else kind.from_dict(part)
         return cls(**values)
+
+
+def _rough(value: int | None) -> int | None:
+    """To two significant digits."""
+    return value and int(float(f"{value:.1e}"))

@@ -5,6 +5,7 @@ Each reader takes the root folder, so that a recorded tree can stand in for a ma
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def text_at(path: Path) -> str | None:
     says nothing or cannot be read."""
     try:
         with path.open("rb") as file:
-            content = b"".join(file.read(_READ_BYTES) for _ in range(_MOST_READS))
+            pieces = itertools.islice(iter(lambda: file.read(_READ_BYTES), b""), _MOST_READS)
+            content = b"".join(pieces)
     except OSError:
         return None
     return content.decode(errors="replace").strip(" \t\r\n\0") or None

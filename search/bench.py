@@ -17,11 +17,11 @@ from evaluators.runtimes.base import Array
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile
 from hwprofiles.errors import ParetuneError
-from search import workspace
+from search import verbs
 from search.candidate import RUNTIME
 from search.devices import JobDevice
 from search.quality import QualityEvaluator
-from search.workspace import WorkOrder
+from search.work_order import WorkOrder
 
 Conditions = tuple[str, int]
 """What a file's quality depends on besides the file: the runtime and the batch."""
@@ -152,7 +152,7 @@ class Bench:
     @cached_property
     def _sample(self) -> dict[str, Array]:
         return self._builder.call(
-            workspace.sample, self._order, self._name, stage="building", limit_s=self._limits.building_s
+            verbs.sample, self._order, self._name, stage="building", limit_s=self._limits.building_s
         )
 
 

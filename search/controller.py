@@ -12,7 +12,7 @@ from typing import Any
 
 from evaluators.sandbox import Sandbox
 from hwprofiles.errors import CandidateError, ParetuneError
-from search import workspace
+from search import verbs
 from search.assessment import Assessments
 from search.candidate import Space
 from search.capabilities import known_capabilities
@@ -24,6 +24,7 @@ from search.folders import job_folder
 from search.fronts import best_speedup
 from search.job import Job, validate_options
 from search.joint_fronts import Fronts, fronts_of
+from search.preparing import Prepared
 from search.progress import Status, Watcher
 from search.scheduler import Scheduler, judged
 from search.states import JobState, TrialState
@@ -31,7 +32,7 @@ from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of,
 from search.strategies import STRATEGIES, Strategy
 from search.trial import TrialRunner
 from search.views import views_of
-from search.workspace import Prepared, WorkOrder
+from search.work_order import WorkOrder
 
 LEASE_S = 30.0
 FRONT_EVERY_S = 0.5
@@ -149,7 +150,7 @@ class Controller:
     def _prepared(self) -> Prepared:
         if self._row.space is not None and self._row.baseline is not None:
             baseline = self._row.baseline
-            self._order = replace(self._order, subject=baseline["facts"]["subject"])
+            self._order = self._order.prepared(baseline["facts"])
             return Prepared(Space.from_dict(self._row.space), baseline["metrics"], baseline["facts"])
         self._tell("preparing", "opening the task")
         limits = self._job.limits
@@ -160,7 +161,7 @@ class Controller:
         )
         try:
             found = sandbox.call(
-                workspace.prepare, self._order, stage="training", limit_s=limits.training_s + limits.exporting_s
+                verbs.prepare, self._order, stage="training", limit_s=limits.training_s + limits.exporting_s
             )
         except CandidateError as error:
             raise ParetuneError(
@@ -168,7 +169,7 @@ class Controller:
             ) from None
         finally:
             sandbox.close()
-        self._order = replace(self._order, subject=found.facts["subject"])
+        self._order = self._order.prepared(found.facts)
         self._store.set_prepared(self._lease, space=found.space.to_dict(), baseline=found.baseline)
         return found
 

@@ -16,7 +16,7 @@ from evaluators.child import Progress
 from evaluators.measurement import Measurement, combined
 from evaluators.sandbox import Sandbox
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
-from search import workspace
+from search import verbs
 from search.bench import Bench
 from search.device_lookup import agents_of, find_device
 from search.device_metrics import DEVICES, QUALITY_RUNTIME, failures_of, figures_on
@@ -28,7 +28,8 @@ from search.objectives import metric_interval
 from search.runtime_here import stand_in
 from search.store import JobRow, Store, TrialRow, digests_of
 from search.trial import TrialRunner
-from search.workspace import Loss, WorkOrder
+from search.work_order import WorkOrder
+from search.workspace import Built, Loss
 
 MEASUREMENTS = 3
 """So often in all a receipt is measured whose interval misses the front's; the verdict rests on all of it together."""
@@ -67,11 +68,12 @@ def export_candidate(
         spec = json.dumps(job.alone(job.labels[0]))
         order = WorkOrder(spec, job_row.spec_folder, chosen.profile, link=link)
         facts = _real_facts(order, job)
+        order = order.prepared(facts)
     else:
         first, *others = (JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
         order = WorkOrder(
-            json.dumps(job_row.spec), job_row.spec_folder, first.profile, facts["subject"], tuple(others), link=link
-        )
+            json.dumps(job_row.spec), job_row.spec_folder, first.profile, others=tuple(others), link=link
+        ).prepared(facts)
         row = replace(row, metrics=_claimed(row, chosen))
     runner = TrialRunner(order, facts, job_folder(row.job_id))
     fresh = Sandbox(log=job_folder(row.job_id) / "export.log", progress=progress)
@@ -82,11 +84,11 @@ def export_candidate(
         limit_s, asked = job.limits.measuring_s, (bench.runtime(row.decisions), chosen.label)
         progress("quality on the validation split")
         validation = fresh.call(
-            workspace.losses, order, built.path, "validation", *asked, stage="measuring", limit_s=limit_s
+            verbs.losses, order, built.path, "validation", *asked, stage="measuring", limit_s=limit_s
         )
         progress("quality on the test split")
-        test = fresh.call(workspace.losses, order, built.path, "test", *asked, stage="measuring", limit_s=limit_s)
-        calibration = fresh.call(workspace.calibration_digest, order, stage="measuring", limit_s=limit_s)
+        test = fresh.call(verbs.losses, order, built.path, "test", *asked, stage="measuring", limit_s=limit_s)
+        calibration = fresh.call(verbs.calibration_digest, order, stage="measuring", limit_s=limit_s)
         progress("latency in a fresh process")
         measured, times = _latency(bench, built.path, row)
         beside = bench.beside(built.path, row.decisions)
@@ -158,10 +160,9 @@ def _real_facts(order: WorkOrder, job: Job) -> dict[str, Any]:
     limits = job.limits
     sandbox = Sandbox()
     try:
-        found = sandbox.call(workspace.prepare, order, stage="training", limit_s=limits.training_s + limits.exporting_s)
+        return sandbox.call(verbs.facts, order, stage="training", limit_s=limits.training_s + limits.exporting_s)
     finally:
         sandbox.close()
-    return found.facts
 
 
 def _latency(bench: Bench, path: Path, row: TrialRow) -> tuple[Measurement, int]:
@@ -176,7 +177,7 @@ def _latency(bench: Bench, path: Path, row: TrialRow) -> tuple[Measurement, int]
 
 def _receipt(
     row: TrialRow,
-    built: workspace.Built,
+    built: Built,
     validation: Mapping[str, Loss],
     test: Mapping[str, Loss],
     measured: Measurement,
@@ -218,7 +219,7 @@ def _receipt(
 
 
 def _manifest(
-    job_row: JobRow, row: TrialRow, chosen: JobDevice, built: workspace.Built, facts: Mapping[str, Any]
+    job_row: JobRow, row: TrialRow, chosen: JobDevice, built: Built, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
         "format": 1,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from evaluators.device import Device
 from evaluators.layer_answers import LayerAnswers
 from evaluators.layer_timing import Question, measure_table
+from evaluators.runtimes import runtime_of
 from evaluators.runtimes.base import Arrays
 from hwprofiles import Precision, digest_of
 from search.answers import StoredAnswers
@@ -37,6 +38,8 @@ def layer_tables(
     subject: str,
     cache: Path,
     runtime: str = RUNTIME,
+    most: int = MOST,
+    passing: MutableMapping[str, Any] | None = None,
     limit_s: float = LIMIT_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Json]:
@@ -44,15 +47,16 @@ def layer_tables(
     precision. The first is that of the model as every candidate starts from it; none where that one has none.
 
     ``draft`` is the fp32 model, ``subject`` names it and its data, ``runtime`` is the decision that says what executes
-    a candidate on this device.
+    a candidate on this device. ``passing`` holds what was answered on a busy machine.
     """
     precision = techniques.get("precision")
     if not isinstance(precision, PrecisionTechnique):
         return []
     ends_at = clock() + limit_s
     found: list[Json] = []
-    with LayerAnswers(device, StoredAnswers(cache / "layers")) as answers:
-        for values in itertools.islice(_structures(space, runtime), MOST):
+    integers: dict[str, str] = {}
+    with LayerAnswers(device, StoredAnswers(cache / "layers"), passing=passing) as answers:
+        for values in itertools.islice(_structures(space, runtime), most):
             spec = values.get(runtime)
             changed = draft
             for technique in techniques.values():
@@ -63,8 +67,10 @@ def layer_tables(
                 groups=changed.groups,
                 values=_precisions(space, changed, values),
                 sample=sample,
-                scheme=precision.scheme_of(spec),
+                # Files have the number format that the first device's runtime wants, whichever device executes them.
+                scheme=precision.scheme_of(spec if runtime == RUNTIME else None),
                 runtime=None if spec == device.profile.runtime else spec,
+                integers_runtime=spec and integers.setdefault(runtime_of(spec).family, spec),
             )
             table = measure_table(answers, question, limit_s=max(0.0, ends_at - clock()), clock=clock)
             if table is None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from evaluators.base import Evaluation, Evaluator
 from evaluators.sandbox import Sandbox
-from search import workspace
+from search import verbs
 from search.device_metrics import QUALITY_RUNTIME
-from search.workspace import WorkOrder
+from search.work_order import WorkOrder
 
 
 @dataclass
@@ -28,7 +28,7 @@ class QualityEvaluator(Evaluator):
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
         found = self.sandbox.call(
-            workspace.quality, self.order, model, "validation", runtime, self.device, stage="measuring",
+            verbs.quality, self.order, model, "validation", runtime, self.device, stage="measuring",
             limit_s=self.limit_s,
         )  # fmt: skip
         intervals = {name: list(interval) for name, interval in found.intervals.items()}

@@ -14,14 +14,15 @@ from evaluators.on_device import SizeEvaluator
 from evaluators.sandbox import Sandbox
 from hwprofiles import Precision, Profile
 from hwprofiles.errors import CandidateError, ParetuneError
-from search import workspace
+from search import verbs
 from search.bench import Bench, Findings, Known
 from search.device_lookup import open_device
 from search.device_metrics import joined
 from search.errand_link import DeviceLost
 from search.modelled import modelled
 from search.states import TrialState
-from search.workspace import WorkOrder
+from search.work_order import WorkOrder
+from search.workspace import Built
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,11 @@ class TrialRunner:
     def _opened(self, profile: Profile) -> Device:
         return open_device(profile, self._order.link)
 
-    def build(self, decisions: Mapping[str, str], digest: str) -> workspace.Built:
+    def build(self, decisions: Mapping[str, str], digest: str) -> Built:
         """The candidate's file, in the job's folder under its digest."""
         path = self.path(digest)
         return self._builder.call(
-            workspace.build, self._order, decisions, path, stage="building", limit_s=self._limits.building_s
+            verbs.build, self._order, decisions, path, stage="building", limit_s=self._limits.building_s
         )
 
     def path(self, digest: str) -> Path:

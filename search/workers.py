@@ -15,7 +15,7 @@ from search.scheduler import Scheduler
 from search.states import TrialState
 from search.store import TrialRow
 from search.trial import Outcome, TrialRunner
-from search.workspace import WorkOrder
+from search.work_order import WorkOrder
 
 
 class CandidateTrainable(tune.Trainable):  # type: ignore[misc]

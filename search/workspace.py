@@ -1,6 +1,6 @@
 """What turns a candidate into a file and a file into quality: the part of a job that runs in sandboxes.
 
-A workspace is opened once a process from a :class:`WorkOrder`, which is all that another process needs to know.
+A workspace is opened once a process from a :class:`WorkOrder`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,79 +20,30 @@ from evaluators.capability import Capability
 from evaluators.child import report
 from evaluators.device import Device
 from evaluators.graph_cleanup import prepared
-from evaluators.latency import Protocol
 from evaluators.layers import LayerGroup, layer_groups
 from evaluators.onnx_model import load_model, save_model
 from evaluators.quality import Quality, Scores, check_finite, fidelity, run_all, summarised
 from evaluators.quiet import working
 from evaluators.runtimes import Array, Arrays
 from evaluators.statistics import mean_interval
-from evaluators.throughput import Load
 from hwprofiles import Profile, digest_of, digest_of_file
-from hwprofiles.errors import BuildFailed, InvalidInput
+from hwprofiles.errors import InvalidInput
 from hwprofiles.probe import usable_cores
 from search.candidate import RUNTIME, Decision, Space
-from search.device_lookup import open_device
-from search.device_metrics import DEVICES, joined
 from search.devices import JobDevice
-from search.errand_link import ErrandLink
 from search.folders import cache_folder, partial_path
-from search.job import Job, validate_options
-from search.layer_tables import layer_tables
-from search.modelled import modelled_baseline
+from search.job import validate_options
 from search.runtime_here import runtime_here, stand_in, version_here
 from search.tasks import Split, Task, open_task
 from search.techniques import TECHNIQUES, Draft, Subject, Technique
 from search.union import union
+from search.work_order import WorkOrder
 
 FORMAT = 1
 """Part of every digest of built files; raised when building changes what a candidate means."""
 
 
 CALIBRATION_BATCH = 8
-
-
-@dataclass(frozen=True)
-class WorkOrder:
-    """A job as its processes need it: the resolved job, the folder that its paths start from, the device, once it is
-    prepared the digest of model and data, which every process must find again, the job's further devices, how remote
-    ones are reached, and what is known of what the devices can do (as JSON)."""
-
-    spec_json: str
-    folder: str
-    profile: Profile
-    subject: str | None = None
-    others: tuple[JobDevice, ...] = ()
-    link: ErrandLink | None = None
-    capabilities: tuple[str, ...] = ()
-
-    @property
-    def job(self) -> Job:
-        """The job itself."""
-        return Job.model_validate_json(self.spec_json)
-
-    @property
-    def devices(self) -> tuple[JobDevice, ...]:
-        """All devices of the job, the first one first."""
-        return (JobDevice(self.job.labels[0], self.profile), *self.others)
-
-    def profile_of(self, device: str | None) -> Profile:
-        """The profile of the device with this label; None stands for the first."""
-        return next((other.profile for other in self.others if other.label == device), self.profile)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is known before the first candidate: the space, the baseline's metrics, and facts about model and device."""
-
-    space: Space
-    metrics: dict[str, Any]
-    facts: dict[str, Any]
-
-    @property
-    def baseline(self) -> dict[str, Any]:
-        """As the store keeps it."""
-        return {"metrics": self.metrics, "facts": self.facts}
 
 
 @dataclass(frozen=True)
@@ -122,8 +73,10 @@ class Workspace:
         self.cache = cache_folder()
         self.answers: list[dict[str, Any]] = []
         """What the devices answered when they were asked for the space; of several, with the ``device``."""
-        self.measured: dict[str, dict[str, Any]] = {}
-        """The fp32 model's measurement against itself on each device, by label, without its raw samples."""
+        self.passing: dict[str, Any] = {}
+        """What they answered on a busy machine."""
+        self.formats: dict[str, dict[str, Any]] = json.loads(order.formats)
+        """The number formats of static int8 by family of runtimes, chosen when the devices were asked."""
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(order.folder))
         self.digest = digest_of(["model", FORMAT, onnx.__version__, self.task.digest, not self.profile.simulated])
         if order.subject not in (None, self.digest):
@@ -189,12 +142,15 @@ class Workspace:
             groups=self.groups,
             digest=self.digest,
             sample=self.sample,
+            samples=self.sample_of,
             calibration_batches=self._calibration_batches,
             cache=self.cache,
             profile=self.profile,
             wanted=frozenset(name for name in ("size_bytes", "peak_memory_bytes") if self.job.wants(name)),
             runtimes=tuple(sections[RUNTIME].get("choices", ())) if RUNTIME in sections else None,
             capabilities={known.profile_digest: known for known in map(capability_from, self.order.capabilities)},
+            passing=self.passing,
+            formats=self.formats,
         )
         return {
             name: TECHNIQUES[name](subject, validate_options(TECHNIQUES[name].Options, sections[name], f"space.{name}"))
@@ -226,9 +182,10 @@ class Workspace:
             if name != RUNTIME or name in deciding
         }
         digests = [device.profile.digest for device in self.order.devices]
+        context = [self.digest, options, digests[0] if len(digests) == 1 else digests]
         return Space(
             tuple(decisions),
-            digest_of([self.digest, options, digests[0] if len(digests) == 1 else digests]),
+            digest_of([*context, self.formats] if self.formats else context),
             tuple(replacements) if len(devices) == 1 else (),
         )
 
@@ -292,13 +249,15 @@ class Workspace:
 
     def _reference(self, split: Split, profile: Profile, known: dict[str, Array] | None) -> dict[str, Array]:
         """The fp32 model's outputs on a split, kept for all candidates."""
-        key = digest_of([self.digest, split, self.task.digest, version_here(profile), profile.batch])
+        runtime = runtime_here(profile)
+        executed = [runtime.name, runtime.hint, version_here(profile)]
+        key = digest_of([self.digest, split, self.task.digest, executed, profile.batch])
         path = self.cache / "references" / f"{key}.npz"
         if path.exists():
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         if known is None:
-            session = runtime_here(profile).open(self.baseline_path)
+            session = runtime.open(self.baseline_path)
             try:
                 known = run_all(
                     session, self.task.inputs(split), batch=profile.batch, workers=max(1, len(usable_cores()))
@@ -310,77 +269,6 @@ class Workspace:
         partial.replace(path)
         return known
 
-    def prepare(self) -> Prepared:
-        """The space and the baseline's own figures; the longest step of a job's start."""
-        if self.profile.simulated:
-            return self._prepare_simulated()
-        self.model  # noqa: B018 - exported on first use
-        report("evaluating the fp32 model")
-        labels = [None, *(other.label for other in self.order.others)]
-        qualities = [self.quality(self.baseline_path, "validation", None, label) for label in labels]
-        opened: list[Device] = []
-        try:
-            opened.extend(open_device(device.profile, self.order.link) for device in self.order.devices)
-            space = self.space(*opened)
-            found = [self._baseline_on(*one) for one in zip(opened, self.order.devices, qualities, strict=True)]
-            pairs = zip(opened, self.order.devices, strict=True)
-            tables = {of.label: self._layer_tables(device, of, space) for device, of in pairs}
-        finally:
-            for device in opened:
-                device.close()
-        names = [device.label for device in self.order.devices]
-        metrics = found[0] if len(found) == 1 else joined(names, dict(zip(names, found, strict=True)))
-        facts = {"device_answers": self.answers, "layer_tables": tables, "baseline_measurements": self.measured}
-        return Prepared(space, metrics, self._facts() | facts)
-
-    def _baseline_on(self, device: Device, of: JobDevice, quality: Quality) -> dict[str, Any]:
-        """The fp32 model's figures on a device, from a measurement against itself."""
-        report("measuring the fp32 model against itself")
-        sample, limit_s = self.sample_of(of.profile), self.job.limits.measuring_s
-        measured = device.measure(self.baseline_path, self.baseline_path, sample, protocol=Protocol(), limit_s=limit_s)
-        self.measured[of.label] = measured.summary()
-        return {
-            **quality.metrics,
-            **measured.metrics(),
-            "size_bytes": self.baseline_path.stat().st_size,
-            "peak_memory_bytes": device.peak_memory_bytes(self.baseline_path, sample, limit_s=limit_s),
-            **(starts.metrics() if (starts := device.starts(self.baseline_path, sample, limit_s=limit_s)) else {}),
-            **self._throughput_on(device, sample),
-            "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
-        }
-
-    def _throughput_on(self, device: Device, sample: Arrays) -> dict[str, Any]:
-        """The fp32 model's throughput, where the job asks for it and the device can be asked."""
-        if not self.job.wants("throughput"):
-            return {}
-        found = device.throughput(
-            self.baseline_path, self.baseline_path, sample, load=Load(), limit_s=self.job.limits.measuring_s
-        )
-        return {} if found is None else found.metrics()
-
-    def _layer_tables(self, device: Device, of: JobDevice, space: Space) -> list[dict[str, Any]]:
-        """What each layer takes on a device, to predict candidates by."""
-        runtime = RUNTIME if of == self.order.devices[0] else f"{RUNTIME}@{of.label}"
-        draft, sample = Draft(self.model, self.groups), self.sample_of(of.profile)
-        return layer_tables(
-            device, space, self.techniques, draft, sample, subject=self.digest, cache=self.cache, runtime=runtime
-        )
-
-    def _prepare_simulated(self) -> Prepared:
-        space = self.space(None)
-        baseline = space.baseline()
-        metrics = modelled_baseline(self.order.devices, self.groups, baseline.decisions, baseline.digest)
-        return Prepared(space, metrics, self._facts())
-
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "subject": self.digest,
-            "model_path": str(self.baseline_path),
-            "model_sha256": digest_of_file(self.baseline_path),
-            "groups": [asdict(group) for group in self.groups],
-            "shared_split": self.task.shared_split,
-        }
-
 
 def _renamed(decisions: list[Decision], device: JobDevice) -> list[Decision]:
     """A further device's decisions: what executes a candidate there is one of its own."""
@@ -390,63 +278,3 @@ def _renamed(decisions: list[Decision], device: JobDevice) -> list[Decision]:
 def capability_from(text: str) -> Capability:
     """A device's capability as a work order carries it."""
     return Capability.from_dict(json.loads(text))
-
-
-@lru_cache(maxsize=1)
-def _workspace(order: WorkOrder) -> Workspace:
-    return Workspace(order)
-
-
-# The verbs that a sandbox is asked for, as importable functions.
-
-
-def prepare(order: WorkOrder) -> Prepared:
-    """See :meth:`Workspace.prepare`. Raises :class:`InvalidInput` for a metric that the job wants but nothing gives."""
-    found = _workspace(order).prepare()
-    for objective in order.job.parsed_objectives:
-        if objective.gain(found.metrics) is None:
-            known = _names(found.metrics)
-            raise InvalidInput(f"objectives: the task has no metric {objective.metric!r}", f"known: {known}")
-    for constraint in order.job.parsed_constraints:
-        if constraint.violation(found.metrics, found.metrics) == float("inf"):
-            known = _names(found.metrics)
-            raise InvalidInput(f"constraints: the task has no metric {constraint.metric!r}", f"known: {known}")
-    return found
-
-
-def _names(metrics: Mapping[str, Any]) -> str:
-    return ", ".join(name for name in metrics if name.partition("@")[0] not in ("intervals", DEVICES))
-
-
-def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
-    """See :meth:`Workspace.build`."""
-    return _workspace(order).build(decisions, path)
-
-
-def quality(
-    order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
-) -> Quality:
-    """See :meth:`Workspace.quality`; a metric that is not a number is a failure of the candidate."""
-    found = _workspace(order).quality(path, split, runtime, device)
-    if not found.metrics:
-        raise BuildFailed("the task gives no metric for this model")
-    return found
-
-
-def losses(
-    order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
-) -> dict[str, Loss]:
-    """See :meth:`Workspace.losses`."""
-    return _workspace(order).losses(path, split, runtime, device)
-
-
-def sample(order: WorkOrder, device: str | None = None) -> dict[str, Array]:
-    """See :meth:`Workspace.sample_of`."""
-    return _workspace(order).sample_of(order.profile_of(device))
-
-
-def calibration_digest(order: WorkOrder) -> str:
-    """Names the calibration data."""
-    from search.tasks.arrays import arrays_digest
-
-    return arrays_digest(_workspace(order).task.inputs("calibration"))

@@ -33,7 +33,7 @@ def devices_capability(
     else:
         _print(document)
     if not document["complete"]:
-        err.print(f"time ran out before everything was asked; go on with: paretune devices capability {device}")
+        err.print(f"not everything could be asked at a quiet moment; go on with: paretune devices capability {device}")
 
 
 def _print(document: Json) -> None:

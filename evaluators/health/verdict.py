@@ -93,7 +93,7 @@ class Tolerance:
             verdict = "contended"
         elif throttled:
             verdict = "throttled"
-        elif "others_share" not in signals and "wait_share" not in signals:
+        elif "others_share" not in signals and (threads > 1 or "wait_share" not in signals):
             return Health("unknown", signals, unknown, ("the machine does not show who uses the measured cores",))
         elif "gpu_others" in unknown:
             return Health("unknown", signals, unknown, ("the machine does not show who else uses the GPU",))
@@ -110,7 +110,7 @@ class Tolerance:
             "quota_share": "the control group's quota held the process back for {:.0%} of the time",
         }
         # With several threads of our own, these wait for one another too.
-        if threads == 1 or "others_share" not in signals:
+        if threads == 1:
             said["wait_share"] = "the process waited for its core for {:.0%} of the time"
         found = [
             words.format(signals[name]) for name, words in said.items() if signals.get(name, 0) > getattr(self, name)

@@ -18,6 +18,11 @@ class StrategyOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def screens(self) -> bool:
+        """Whether proposals are chosen by predictions: all layer tables are then made before the first candidate."""
+        return False
+
 
 @dataclass(frozen=True)
 class Result:

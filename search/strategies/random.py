@@ -17,6 +17,11 @@ class RandomOptions(StrategyOptions):
     batch: int = Field(16, ge=1)
     screen: int = Field(1, ge=1, le=1000)
 
+    @property
+    def screens(self) -> bool:
+        """See :attr:`StrategyOptions.screens`."""
+        return self.screen > 1
+
 
 class RandomSearch(Strategy):
     """The uniform assignments first, then every decision drawn independently and uniformly.
@@ -42,7 +47,7 @@ class RandomSearch(Strategy):
         """See :meth:`Strategy.ask`."""
         if self._seeds:
             return self._seeds.pop(0)
-        if self.options.screen == 1 or self.predictor is None:
+        if not self.options.screens or self.predictor is None:
             return self._drawn()
         draws = [self._drawn() for _ in range(self.options.screen)]
         left = screened(draws, [self.predictor.speedup(one.decisions) for one in draws], self.space.baseline())

@@ -29,11 +29,15 @@ class TechniqueOptions(BaseModel):
 class Subject:
     """What is to be made smaller: the fp32 model as every candidate starts from it, its layers, and its data.
 
-    ``digest`` names the model and its data; ``sample`` is one inference's input; ``calibration_batches`` gives feeds of
-    up to so many calibration samples; ``wanted`` are the metrics that the job's objectives and constraints name.
+    ``digest`` names the model and its data; ``sample`` is one inference's input, ``samples`` gives it in the batch of a
+    further device; ``calibration_batches`` gives feeds of up to so many calibration samples; ``wanted`` are the metrics
+    that the job's objectives and constraints name.
     ``runtimes`` are those that the job lets a candidate choose from: None where there is nothing to choose, empty for
     all that the device has. ``capabilities`` are what profiles are known to be able to do, by their digests.
-    ``passing`` holds what a device answered on a busy machine: it does for this process.
+    ``passing`` holds what a device answered on a busy machine: it does for this process. ``formats`` are the number
+    formats of static int8 by family of runtimes, chosen when the devices are asked: they belong to the job, which gives
+    them back to each of its processes, so that no build depends on what a cache holds meanwhile. ``kept`` are the
+    runtimes that stay, by the digest of the device's profile, with their speed-up in fp32.
     """
 
     model: onnx.ModelProto
@@ -47,6 +51,13 @@ class Subject:
     runtimes: tuple[str, ...] | None = None
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
     passing: dict[str, Any] = field(default_factory=dict, compare=False)
+    formats: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
+    kept: dict[str, dict[str, float]] = field(default_factory=dict, compare=False)
+    samples: Callable[[Profile], Mapping[str, Array]] | None = None
+
+    def sample_of(self, profile: Profile) -> Mapping[str, Array]:
+        """One inference's input on a device, in its batch."""
+        return self.sample if self.samples is None or profile == self.profile else self.samples(profile)
 
 
 @dataclass(frozen=True)

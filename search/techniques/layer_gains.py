@@ -1,8 +1,8 @@
-"""What a device gains by a precision, layer shape by layer shape: asked of the device, remembered for every job."""
+"""Whether a device gains by a precision in any layer shape: asked of the device, remembered for every job."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from evaluators.child import report
@@ -34,6 +34,10 @@ class Gain:
         """Whether it is clearly slower than fp32, or does not run at all."""
         return self.ci95 is None or self.ci95[1] < 1.0
 
+    def pays(self, *, small: bool) -> bool:
+        """Whether it is reason enough to search in this precision; where ``small`` is wanted, running is."""
+        return self.runs if small else not self.slower
+
     @property
     def runs(self) -> bool:
         """Whether the device executes it, however fast; a device too noisy to say how fast does."""
@@ -41,29 +45,34 @@ class Gain:
 
 
 class LayerGains:
-    """Asks a device about each layer shape of a model once. Answers lie in the cache, named by layer, number format and
+    """Asks a device about the layer shapes of a model. Answers lie in the cache, named by layer, number format and
     device, and are shared by all models that have such a layer."""
 
     def __init__(self, subject: Subject, device: Device) -> None:
         self._subject, self._device = subject, device
 
-    def ask(self, schemes: Mapping[Precision, list[Scheme]]) -> list[Gain]:
-        """The gain of every layer shape in every precision and number format that it is possible in."""
+    def ask(self, precisions: Iterable[Precision], scheme: Scheme, *, small: bool = False) -> list[Gain]:
+        """The gains by each precision, the layers with most work first, up to the first layer shape that does not run
+        slower by it; where ``small`` is wanted, up to the first that runs."""
         layers = list(self._layers())
         gains: list[Gain] = []
-        with LayerAnswers(self._device, StoredAnswers(self._subject.cache / "layers")) as answers:
-            for number, (group, layer) in enumerate(layers, 1):
-                report(f"asking the device about layer shape {number} of {len(layers)}")
-                for precision, formats in schemes.items():
+        with LayerAnswers(
+            self._device, StoredAnswers(self._subject.cache / "layers"), passing=self._subject.passing
+        ) as answers:
+            for precision in precisions:
+                report(f"asking the device about {precision}")
+                for group, layer in layers:
                     if precision in group.precisions:
-                        gains.extend(_gain(answers, layer, precision, scheme) for scheme in formats)
+                        gains.append(_gain(answers, layer, precision, scheme))
+                        if gains[-1].pays(small=small):
+                            break
         return gains
 
     def _layers(self) -> Iterator[tuple[LayerGroup, SingleLayer]]:
-        model = self._subject.model
-        shapes = tensor_shapes(model, {name: list(values.shape) for name, values in self._subject.sample.items()})
+        model, sample = self._subject.model, self._subject.sample_of(self._device.profile)
+        shapes = tensor_shapes(model, {name: list(values.shape) for name, values in sample.items()})
         seen = set()
-        for group in self._subject.groups:
+        for group in sorted(self._subject.groups, key=lambda group: -group.macs):
             key = layer_key(model, group, shapes)
             if key and key not in seen:
                 seen.add(key)

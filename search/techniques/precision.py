@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
 from evaluators.capability import hopeless_precisions
-from evaluators.child import report
 from evaluators.device import Device
-from evaluators.layer_answers import measured_gain
 from evaluators.layers import LayerGroup
-from evaluators.onnx_model import save_model
 from evaluators.quantize import Quantizer, Scheme
 from evaluators.runtimes import runtime_of
-from hwprofiles import Precision, digest_of
+from hwprofiles import Precision
+from hwprofiles.errors import BuildFailed
 from search.candidate import RUNTIME, Decision
-from search.folders import write_json
 from search.techniques.base import Draft, Subject, Technique, TechniqueOptions
 from search.techniques.layer_gains import LayerGains
-from search.techniques.number_formats import SAMPLES, calibrated, graph_digest
+from search.techniques.number_formats import SAMPLES, answer_row, calibrated, graph_digest, static_gain
 from search.techniques.runtime_formats import ASKED_BY_LAYER, RuntimeFormats
 from search.techniques.runtimes import kept_runtimes
+from search.techniques.whole_model import WholeModel
 
 PREFIX = "precision:"
 CALIBRATION = "calibration"
@@ -100,16 +95,28 @@ class PrecisionTechnique(Technique):
             return draft
         method = values.get(CALIBRATION, self.options.calibration[0])
         static = Precision.INT8 in assignment.values()
-        scheme = self._formats.scheme_of(values.get(RUNTIME)) if static else None
+        scheme = self.scheme_of(values.get(RUNTIME)) if static else self._base
         return Draft(self._quantizer(draft, method if static else None, scheme).apply(assignment), draft.groups)
 
     def scheme_of(self, runtime: str | None) -> Scheme:
-        """The number formats of candidates that ``runtime`` (None: the device's first) executes."""
-        return self._formats.scheme_of(runtime) or self._scheme(self._activations)
+        """The number formats of candidates that ``runtime`` (None: the first) of the job's first device executes.
 
-    def _quantizer(self, draft: Draft, method: str | None, scheme: Scheme | None) -> Quantizer:
-        """``method`` is that of static int8, ``scheme`` what the candidate's runtime wants (None: the first one's)."""
-        scheme = scheme or self._scheme(self._activations)
+        As was chosen when the devices were asked; ONNX Runtime's, where nobody was, is ``uint8``. Raises
+        :class:`BuildFailed` where any other runtime was not asked: another format would be another file.
+        """
+        family = runtime_of(runtime or self.subject.profile.runtime).family
+        chosen = self.subject.formats.get(family)
+        if chosen is not None:
+            return Scheme(**chosen)
+        if family not in ASKED_BY_LAYER:
+            raise BuildFailed(
+                f"the job does not know which number format runtime {runtime or self.subject.profile.runtime!r} wants",
+                "run the job anew",
+            )
+        return self._base
+
+    def _quantizer(self, draft: Draft, method: str | None, scheme: Scheme) -> Quantizer:
+        """``method`` is that of static int8, ``scheme`` what the candidate's runtime wants."""
         key = (graph_digest(draft.model), method or "", repr(scheme))
         if key not in self._quantizers:
             ranges = None if method is None else calibrated(self.subject, draft, method, self._samples)
@@ -119,6 +126,11 @@ class PrecisionTechnique(Technique):
     @property
     def _samples(self) -> int:
         return self.options.calibration_samples
+
+    @property
+    def _base(self) -> Scheme:
+        """The number formats that nobody is asked about."""
+        return self._scheme("int8" if self.options.activations == "int8" else "uint8")
 
     @property
     def _formats(self) -> RuntimeFormats:
@@ -146,25 +158,6 @@ class PrecisionTechnique(Technique):
             block_size=self.options.block_size,
         )
 
-    @property
-    def _answers_path(self) -> Path:
-        """Where what the device likes is left for the job's other processes."""
-        key = digest_of([self.subject.digest, self.subject.profile.digest, self.options.model_dump(mode="json")])
-        return self.subject.cache / "activations" / f"{key}.json"
-
-    @property
-    def _activations(self) -> Activations:
-        if self.options.activations != "auto":
-            return self.options.activations
-        return "int8" if self._stored_answers["liked"] == "int8" else "uint8"
-
-    @property
-    def _stored_answers(self) -> dict[str, Any]:
-        if not self._answers_path.exists():
-            return {"liked": "uint8", "answers": []}
-        stored: dict[str, Any] = json.loads(self._answers_path.read_text())
-        return stored
-
     def _paying(self, device: Device) -> set[Precision]:
         """The precisions that are not slower than fp32 for every layer, with the activations that the device likes."""
         small = bool(self.subject.wanted & _FOOTPRINT)
@@ -175,48 +168,40 @@ class PrecisionTechnique(Technique):
         ]
         asked = [p for p in self.options.choices if p is not Precision.FP32 and p not in hopeless]
         scheme = self._first_scheme(device, static=Precision.INT8 in asked)
-        gains = LayerGains(self.subject, device).ask({p: [scheme] for p in asked})
+        gains = LayerGains(self.subject, device).ask(asked, scheme, small=small)
         self.answers += [asdict(gain) for gain in gains]
-        return {gain.precision for gain in gains if (gain.runs if small else not gain.slower)}
+        return {gain.precision for gain in gains if gain.pays(small=small)}
 
     def _first_scheme(self, device: Device, *, static: bool) -> Scheme:
-        """The number formats that the device's first runtime wants."""
-        if static and runtime_of(device.profile.runtime).family not in ASKED_BY_LAYER:
+        """The number formats of files for the first runtime of the job's first device, which alone is asked."""
+        family = runtime_of(self.subject.profile.runtime).family
+        if device.profile.digest != self.subject.profile.digest:
+            return Scheme(**self.subject.formats.get(family, asdict(self._base)))
+        found = self._asked_first(device) if static else self._base
+        self.subject.formats[family] = asdict(found)
+        return found
+
+    def _asked_first(self, device: Device) -> Scheme:
+        """What the device's first runtime wants.
+
+        ONNX Runtime is asked which activations it likes: with which the whole model in static int8 is fastest. Alone, a
+        convolution may be as fast with either, while the sums and pools between convolutions are not.
+        """
+        first = device.profile.runtime
+        if runtime_of(first).family not in ASKED_BY_LAYER:
             scheme, answers = self._formats.ask_first(device)
             self.answers += answers
             return scheme
-        if static and self.options.activations == "auto":
-            asked = self._answers_path.exists()
-            if not asked:
-                write_json(self._answers_path, self._ask_activations(device))
-            if not asked or device.profile == self.subject.profile:  # a job's further devices are not asked
-                self.answers += self._stored_answers["answers"]
-        return self._scheme(self._activations)
-
-    def _ask_activations(self, device: Device) -> dict[str, Any]:
-        """The activation type that is ``liked``: with which the whole model in static int8 is fastest.
-
-        Asked of the whole model: alone, a convolution may be as fast with either, while the sums and pools between
-        convolutions are not.
-        """
-        everything = {g.name: Precision.INT8 for g in self.subject.groups if Precision.INT8 in g.precisions}
-        if not everything:
-            return {"liked": "uint8", "answers": []}
-        draft = Draft(self.subject.model, self.subject.groups)
-        ranges = calibrated(self.subject, draft, self.options.calibration[0], self._samples)
-        ratios: dict[Activations, float] = {}
-        answers = []
-        with tempfile.TemporaryDirectory(prefix="paretune-model-") as folder:
-            baseline, candidate = Path(folder) / "baseline.onnx", Path(folder) / "candidate.onnx"
-            save_model(draft.model, baseline)
-            for kind in get_args(Activations):
-                report(f"asking the device about {kind} activations")
-                quantizer = Quantizer(draft.model, draft.groups, ranges, self._scheme(kind))
-                save_model(quantizer.apply(everything), candidate)
-                gain = measured_gain(device, baseline, candidate, self.subject.sample)
-                ratios[kind] = gain.get("ratio", 0.0)
-                answers.append({"layer": "all", "precision": Precision.INT8.value, "activations": kind, **gain})
-        return {"liked": max(ratios, key=lambda kind: ratios[kind]), "answers": answers}
+        possible = any(Precision.INT8 in group.precisions for group in self.subject.groups)
+        if self.options.activations != "auto" or not possible:
+            return self._base
+        model, ratios = WholeModel(self.subject, device), {}
+        for kind in get_args(Activations):
+            scheme = self._scheme(kind)
+            answer = static_gain(model, first, scheme, self.options.calibration[0], self._samples)
+            ratios[kind] = answer.get("ratio", 0.0)
+            self.answers.append(answer_row(first, Precision.INT8, scheme, answer))
+        return self._scheme(max(get_args(Activations), key=lambda kind: ratios[kind]))
 
 
 def carried_out(group: LayerGroup, wanted: Precision) -> Precision:

@@ -15,7 +15,7 @@ from hwprofiles.errors import InvalidInput
 from search.candidate import RUNTIME, Decision
 from search.techniques.base import Draft, Technique, TechniqueOptions
 from search.techniques.number_formats import answer_row, best_static, static_gain
-from search.techniques.runtimes import possible_runtimes, remember_runtimes
+from search.techniques.runtimes import possible_runtimes
 from search.techniques.whole_model import WholeModel, slower
 
 _PATIENCE_S, _PATIENCE_RUNS = 15.0, 200
@@ -56,7 +56,7 @@ class RuntimeTechnique(Technique):
         if set(specs) <= {device.profile.runtime}:
             return []
         kept = self._kept(device, specs)
-        remember_runtimes(self.subject, device.profile, kept)
+        self.subject.kept[device.profile.digest] = kept
         if set(kept) <= {device.profile.runtime}:
             return []
         return [Decision(RUNTIME, tuple(kept), RUNTIME)]

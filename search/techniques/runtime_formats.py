@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import onnx
@@ -13,9 +13,7 @@ from evaluators.device import Device
 from evaluators.layer_answers import Answer
 from evaluators.quantize import Quantizer, Scheme
 from evaluators.runtimes import runtime_of
-from hwprofiles import Precision, Profile, digest_of
-from hwprofiles.errors import BuildFailed
-from search.answers import StoredAnswers
+from hwprofiles import Precision
 from search.candidate import Replacement
 from search.techniques.base import Draft, Subject
 from search.techniques.number_formats import answer_row, best_static
@@ -80,47 +78,25 @@ class RuntimeFormats:
                     found.replacements.append(Replacement(spec, "precision", precision.value, instead.value))
         return found
 
-    def scheme_of(self, spec: str | None) -> Scheme | None:
-        """The number format of static int8 for a runtime (None: the device's first), as the device has answered; None
-        for ONNX Runtime, which is asked in more detail.
-
-        Raises :class:`BuildFailed` where the answer is gone: another format would be another file.
-        """
-        profile = self._subject.profile
-        family = runtime_of(spec or profile.runtime).family
-        if family in ASKED_BY_LAYER:
-            return None
-        stored = StoredAnswers(self._subject.cache / "formats").get(self._name(profile, family))
-        if stored is None:
-            raise BuildFailed(
-                f"which number format runtime {spec!r} wants is no longer in the cache", "run the job anew"
-            )
-        return Scheme(**stored)
-
     def ask_first(self, device: Device) -> tuple[Scheme, list[dict[str, Any]]]:
         """The number format that the device's first runtime wants, with the answer, where that is not ONNX Runtime."""
         first = device.profile.runtime
-        scheme, answer = self._static(WholeModel(self._subject, device), runtime_of(first).family, first)
+        scheme, answer = self._static(WholeModel(self._subject, device), first)
         return scheme or self._base, [answer_row(first, Precision.INT8, scheme, answer)]
 
-    def _static(self, model: WholeModel, family: str, spec: str) -> tuple[Scheme | None, Answer]:
-        scheme, answer = best_static(model, spec, self._base, self._method, self._samples, self._activations)
-        self._store(model.device.profile, family, scheme or self._base)
-        return scheme, answer
-
-    def _store(self, profile: Profile, family: str, scheme: Scheme) -> None:
-        StoredAnswers(self._subject.cache / "formats")[self._name(profile, family)] = asdict(scheme)
+    def _static(self, model: WholeModel, spec: str) -> tuple[Scheme | None, Answer]:
+        return best_static(model, spec, self._base, self._method, self._samples, self._activations)
 
     def _ask_family(self, model: WholeModel, family: str, spec: str, fp32: float, found: Found) -> set[Precision]:
         """The precisions that pay in a family of runtimes, asked of its fastest member ``spec``."""
         pays: set[Precision] = set()
         small = bool(self._subject.wanted & _FOOTPRINT)
-        if Precision.INT8 not in self._choices:
-            self._store(model.device.profile, family, self._base)
+        self._subject.formats[family] = asdict(self._base)
         for precision in (one for one in self._choices if one is not Precision.FP32):
             scheme: Scheme | None = None
             if precision is Precision.INT8:
-                scheme, answer = self._static(model, family, spec)
+                scheme, answer = self._static(model, spec)
+                self._subject.formats[family] = asdict(scheme or self._base)
             else:
                 answer = self._everywhere(model, precision, spec)
             found.answers.append(answer_row(spec, precision, scheme, answer))
@@ -140,8 +116,3 @@ class RuntimeFormats:
 
         report(f"asking the device about {precision} in {spec}")
         return model.gain(["everywhere", precision, asdict(self._base)], build, spec)
-
-    def _name(self, profile: Profile, family: str) -> str:
-        base = asdict(replace(self._base, activation_type="uint8"))
-        question = [base, self._method, self._samples, self._activations]
-        return digest_of([self._subject.digest, profile.digest, family, question])

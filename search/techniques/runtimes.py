@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from evaluators.runtimes import RUNTIMES, runtime_of
-from hwprofiles import Profile, digest_of
-from search.answers import StoredAnswers
+from hwprofiles import Profile
 from search.techniques.base import Subject
 
 
@@ -30,17 +28,11 @@ def possible_runtimes(profile: Profile, choices: tuple[str, ...] = ()) -> tuple[
     return tuple(found)
 
 
-def remember_runtimes(subject: Subject, profile: Profile, kept: Mapping[str, float]) -> None:
-    """Leaves the answer of :func:`kept_runtimes` for the job's other techniques."""
-    StoredAnswers(subject.cache / "runtimes")[_name(subject, profile)] = dict(kept)
-
-
 def kept_runtimes(subject: Subject, profile: Profile) -> dict[str, float]:
-    """The runtimes among which a job's candidates choose on a device, with their speed-up in fp32."""
-    if subject.runtimes is None:
-        return {profile.runtime: 1.0}
-    stored: dict[str, Any] = StoredAnswers(subject.cache / "runtimes").get(_name(subject, profile), {})
-    return {spec: float(ratio) for spec, ratio in stored.items()} or {profile.runtime: 1.0}
+    """The runtimes among which a job's candidates choose on a device, with their speed-up in fp32; the first alone
+    where :class:`search.techniques.runtime.RuntimeTechnique` asked for no others."""
+    alone = {profile.runtime: 1.0}
+    return alone if subject.runtimes is None else subject.kept.get(profile.digest, alone)
 
 
 def fastest_of_families(kept: Mapping[str, float], first: str) -> dict[str, str]:
@@ -54,7 +46,3 @@ def fastest_of_families(kept: Mapping[str, float], first: str) -> dict[str, str]
 def _same(one: str, other: str) -> bool:
     first, second = runtime_of(one), runtime_of(other)
     return (first.name, first.hint) == (second.name, second.hint)
-
-
-def _name(subject: Subject, profile: Profile) -> str:
-    return digest_of([subject.digest, profile.digest, list(subject.runtimes or ())])

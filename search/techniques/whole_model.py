@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from evaluators.device import Device
-from evaluators.layer_answers import Answer, measured_gain
+from evaluators.layer_answers import QUICK, Answer, measured_gain
 from evaluators.onnx_model import save_model
 from hwprofiles import digest_of
 from hwprofiles.errors import CandidateError, DeviceUnavailable, UnhealthyMeasurement
 from search.answers import StoredAnswers
+from search.errand_link import DeviceLost
 from search.techniques.base import Subject
 
-VERSION = 1
+VERSION = 2
 """Part of every answer's name; raised when what is asked changes."""
 
 LIMIT_S = 120.0
@@ -38,12 +40,18 @@ class WholeModel:
     def __init__(self, subject: Subject, device: Device) -> None:
         self.subject, self.device = subject, device
         self._known = StoredAnswers(subject.cache / "gains")
+        self._sample = subject.sample_of(device.profile)
+        shapes = {name: list(values.shape) for name, values in self._sample.items()}
+        self._asked_how = [self.device.profile.digest, shapes, repr(asdict(QUICK))]
 
     def gain(
         self, question: Sequence[Any], build: Callable[[], onnx.ModelProto], runtime: str, limit_s: float = LIMIT_S
     ) -> Answer:
-        """What the model that ``build`` makes gains in ``runtime``; ``question`` (JSON-able) names what was built."""
-        name = digest_of([VERSION, self.subject.digest, list(question), runtime, self.device.profile.digest])
+        """What the model that ``build`` makes gains in ``runtime``; ``question`` (JSON-able) names what was built.
+
+        Raises :class:`DeviceLost`; every other failure is an answer.
+        """
+        name = digest_of([VERSION, self.subject.digest, list(question), runtime, *self._asked_how])
         for known in (self.subject.passing, self._known):
             if name in known:
                 found: Answer = known[name]
@@ -59,9 +67,11 @@ class WholeModel:
             try:
                 save_model(self.subject.model, baseline)
                 save_model(build(), candidate)
-                return measured_gain(self.device, baseline, candidate, self.subject.sample, runtime, limit_s=limit_s)
+                return measured_gain(self.device, baseline, candidate, self._sample, runtime, limit_s=limit_s)
             except CandidateError as error:
                 return {"reason": f"{error.state}: {error.message}"}
+            except DeviceLost:
+                raise
             except DeviceUnavailable as error:
                 return {"reason": f"{UNAVAILABLE}: {error.message}"}
 

@@ -41,14 +41,14 @@ def without_ray(monkeypatch: pytest.MonkeyPatch, *, prepare_here: bool = False) 
 
 def with_device(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
     """From now on whatever this process measures is measured by ``device``, and built in this process."""
-    for module in ("search.workspace", "search.trial"):
+    for module in ("search.preparing", "search.trial"):
         monkeypatch.setattr(f"{module}.open_device", lambda *_: device)
     monkeypatch.setattr("search.trial.Sandbox", InlineSandbox)
 
 
 def with_devices(monkeypatch: pytest.MonkeyPatch, devices: Mapping[str, Device]) -> None:
     """As :func:`with_device`, of several that are told apart by their profiles' digests."""
-    for module in ("search.workspace", "search.trial"):
+    for module in ("search.preparing", "search.trial"):
         monkeypatch.setattr(f"{module}.open_device", lambda profile, *_: devices[profile.digest])
     monkeypatch.setattr("search.trial.Sandbox", InlineSandbox)
 

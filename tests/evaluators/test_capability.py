@@ -13,13 +13,15 @@ from costed_device import CostedDevice
 from fake_device import FakeDevice, number_formats
 
 from evaluators.capability import UNASKED, Capability, hopeless_precisions, rounded_width
+from evaluators.health import Health
 from evaluators.layer_answers import LayerAnswers
 from evaluators.layers import LayerGroup
+from evaluators.measurement import Measurement
 from evaluators.operator_families import FAMILIES
 from evaluators.probing import probe
 from evaluators.runtimes.base import TimedNode
 from hwprofiles import Precision
-from hwprofiles.errors import InvalidInput, UnsupportedOp
+from hwprofiles.errors import InvalidInput, StageTimeout, UnsupportedOp
 
 WIDTHS = (8, 16, 20, 24, 28, 32, 64, 128)
 CONV, MATMUL = (replace(family, widths=WIDTHS) for family in FAMILIES if family.name in ("conv3x3", "matmul"))
@@ -144,3 +146,38 @@ def test_every_family_can_be_built() -> None:
         keys = {family.layer(width).key for width in family.widths}
         assert len(keys) == len(family.widths)
         assert all(family.layer(width).groups[0].kind == family.kind for width in family.widths[:1])
+
+
+class Busy(CostedDevice):
+    """A device on a machine where others are at work."""
+
+    def measure(self, *args: Any, **options: Any) -> Measurement:
+        return replace(super().measure(*args, **options), health=Health("contended"))
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_a_busy_machine_s_answers_are_provisional(small: bool) -> None:
+    known: dict[str, Any] = {}
+    device = Busy(faster=0.5)
+    found = probed(device, known)
+    assert known == {}
+    assert not found.complete
+    assert all(point.provisional and not point.slower for sweep in found.sweeps for point in sweep.points)
+    assert all(point.ratio for sweep in found.sweeps[1:] for point in sweep.points)
+    assert not found.hopeless("Conv", Precision.INT8, small=small)
+    assert len(device.asked) == 3 * len(CONV.widths)  # each once, though fp32 is needed for every precision
+    again = probed(CostedDevice(faster=0.5), known)
+    assert again.complete
+    assert again.hopeless("Conv", Precision.INT8)
+
+
+def test_a_point_that_took_too_long_is_not_slower() -> None:
+    def slow(path: Path) -> float:
+        if number_formats(path):
+            raise StageTimeout("measuring: took longer than 60 s")
+        return 1.0
+
+    found = probed(FakeDevice(slow))
+    assert not found.complete
+    assert not any(point.slower for sweep in found.sweeps[1:] for point in sweep.points)
+    assert not found.hopeless("Conv", Precision.INT8, small=True)

@@ -166,6 +166,11 @@ class TestHealth:
         measured = device.measure(small, small, SAMPLE, protocol=replace(SHORT, attempts=1), limit_s=LIMIT_S)
         assert measured.health is not None
         assert measured.health.signals["drift_share"] > 100
+        quick = replace(SHORT, attempts=1, drift=Protocol().quick().drift)
+        measured = device.measure(small, small, SAMPLE, protocol=quick, limit_s=LIMIT_S)
+        assert measured.health is not None
+        assert "drift_share" not in measured.health.signals
+        assert measured.health.verdict != "drifted"
 
 
 class TestStarts:

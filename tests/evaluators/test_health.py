@@ -88,6 +88,15 @@ class TestContended:
         watching.look()
         assert watching.health().healthy
 
+    def test_nor_are_they_judged_where_nothing_else_is_known(self, tree: CounterTree) -> None:
+        """Too short to count what others used."""
+        watching = watch(tree, cores=(2, CORE), threads=2)
+        tree.passes(0.2, own_s=0.2, waited_s=0.1)
+        watching.look()
+        health = watching.health()
+        assert health.signals["wait_share"] > 0.2
+        assert (health.verdict, health.passing) == ("unknown", False)
+
     def test_a_thread_that_is_new_and_gone_again_counts(self, tree: CounterTree) -> None:
         watching = watch(tree)
         tree.passes(5.0, waited_s=1.0, thread=7)

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from costed_device import US_PER_MACS, CostedDevice
-from fake_device import FakeDevice
+from fake_device import FakeDevice, number_formats
 from onnx_builder import Builder
 
 from evaluators.calibration import calibrate
@@ -21,6 +21,7 @@ from evaluators.layer_table import LayerTable
 from evaluators.layer_timing import Question, measure_table
 from evaluators.layers import LayerGroup, layer_groups
 from evaluators.onnx_model import save_model
+from evaluators.operator_families import products
 from evaluators.quantize import Quantizer, Scheme
 from hwprofiles import Precision
 from hwprofiles.errors import UnsupportedOp
@@ -177,3 +178,37 @@ def test_another_runtime_is_measured_against_the_first() -> None:
 def test_a_table_survives_json() -> None:
     table = table_of(CostedDevice(), chain())
     assert LayerTable.from_dict(json.loads(json.dumps(table.to_dict()))) == table
+
+
+def test_a_wide_tensor_has_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joining two layers there would take weights of the square of its features."""
+    joined: list[int] = []
+
+    def watched(shape: Any, **options: Any) -> onnx.ModelProto:
+        joined.append(shape[-1])
+        return products(shape, **options)
+
+    monkeypatch.setattr("evaluators.layer_timing.products", watched)
+    builder = Builder(17)
+    x = builder.input("x", [4, 1024])
+    x = builder.op("Relu", builder.op("MatMul", x, builder.weight(1024, 1024)))
+    builder.output(builder.op("MatMul", x, builder.weight(1024, 5000)), shape=[4, 5000])
+    sample = {"x": np.zeros((4, 1024), np.float32)}
+    table = table_of(CostedDevice(), prepared(builder.model()), sample=sample)
+    assert set(joined) == {1024}
+    (wide,) = (tensor for tensor in table.tensors if tensor.elements == 20_000)
+    assert set(wide.ends.values()) == {0.0}
+    assert any(tensor.ends["integer"] for tensor in table.tensors if tensor.elements == 4096)
+
+
+def test_static_int8_is_asked_of_one_runtime_for_all_of_its_family() -> None:
+    class Recording(CostedDevice):
+        def measure(
+            self, baseline: Path, candidate: Path, *args: Any, runtime: str | None = None, **options: Any
+        ) -> Any:
+            self.questions = {*getattr(self, "questions", set()), (runtime, bool(number_formats(candidate)))}
+            return super().measure(baseline, candidate, *args, runtime=runtime, **options)
+
+    device = Recording()
+    table_of(device, chain(), runtime="other:fast", integers_runtime="other:exact")
+    assert device.questions == {(None, False), ("other:fast", False), ("other:exact", True)}

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluators import child
 from evaluators.quiet import exclusive_device, lock_folder, measuring, pause_point, working
 from hwprofiles import find_device
 
@@ -149,6 +150,30 @@ class TestQuiet:
         measurement.let_go()
         thread.join(PATIENCE_S)
         assert passed.is_set()
+
+    @pytest.mark.parametrize("lock", [MEASURING, "device", "board"])
+    def test_waiting_for_another_s_lock_is_told(self, hold: Hold, monkeypatch: pytest.MonkeyPatch, lock: str) -> None:
+        """Else it would count against the limit of whoever waits."""
+        told: list[bool] = []
+        waits = threading.Event()
+        monkeypatch.setattr(child, "_pause", lambda begins: (told.append(begins), waits.set()))
+        profile = replace(find_device("dry-run"), cores=() if lock == "board" else (0, 1), device="board")
+        early = hold(MEASURING if lock == MEASURING else device(*profile.cores, name="board"))
+        early.expect("in")
+
+        def take() -> None:
+            with measuring() if lock == MEASURING else exclusive_device(profile):
+                pass
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        assert waits.wait(PATIENCE_S)
+        assert told == [True]
+        early.let_go()
+        thread.join(PATIENCE_S)
+        assert told == [True, False]
+        take()
+        assert len(told) == 2
 
     def test_without_a_measurement_nothing_pauses(self) -> None:
         for _ in range(100):

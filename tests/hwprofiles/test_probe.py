@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from recorded_machines import CPU, NOTHING, XEON_FLAGS, big_and_little, guest, r
 from hwprofiles import digest_of, probe, processor, system
 from hwprofiles.machine import Cache, Machine
 from hwprofiles.probe import probe_machine
+from hwprofiles.tree import text_at
 
 
 @pytest.fixture
@@ -313,3 +315,16 @@ class TestCores:
         assert system.memory_bytes(write_tree(tmp_path, files)) == 4_096_000
         write_tree(tmp_path, {"sys/fs/cgroup/memory.max": "max\n"})
         assert system.memory_bytes(tmp_path) == 8_192_000
+
+
+def test_a_file_is_read_until_it_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+
+    class Counted(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            reads.append(1)
+            return super().read(size)
+
+    monkeypatch.setattr(Path, "open", lambda path, mode: Counted(b"performance\n"))
+    assert text_at(tmp_path / "governor") == "performance"
+    assert len(reads) == 2

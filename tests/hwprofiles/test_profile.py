@@ -137,3 +137,12 @@ class TestDigests:
 )
 def test_weight_bits(precision: str, bits: int) -> None:
     assert Precision(precision).weight_bits == bits
+
+
+def test_a_little_memory_that_comes_and_goes_is_no_other_profile() -> None:
+    def with_memory(size: int) -> Profile:
+        return replace(PROFILE, memory_bytes=size, machine=Machine(memory_bytes=size))
+
+    assert with_memory(8_240_000_000).digest == with_memory(8_239_000_123).digest
+    assert with_memory(8_240_000_000).digest != with_memory(8_600_000_000).digest
+    assert with_memory(8_240_000_001).to_dict()["memory_bytes"] == 8_240_000_001

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from costed_device import CostedDevice
+from fake_device import number_formats
 from onnx_builder import Builder
 
 from evaluators.graph_cleanup import prepared
@@ -114,6 +115,31 @@ def test_answers_serve_the_next_job(technique: PrecisionTechnique, space: Space,
     assert tables_of(again, technique, space, tmp_path) == tables
     assert again.asked == []
     assert len(StoredAnswers(tmp_path / "layers")) == len(first.asked)
+
+
+def test_another_device_executes_files_in_the_first_one_s_format(
+    technique: PrecisionTechnique, space: Space, tmp_path: Path
+) -> None:
+    """Nobody chose a number format for its runtimes. One of them answers for the integers of all."""
+
+    class Recording(CostedDevice):
+        def measure(self, baseline: Path, candidate: Path, *args: Any, runtime: str | None = None, **more: Any) -> Any:
+            self.questions = {*getattr(self, "questions", set()), (runtime, frozenset(number_formats(candidate)))}
+            return super().measure(baseline, candidate, *args, runtime=runtime, **more)
+
+    specs = ("openvino:f32", "openvino:bf16")
+    wider = replace(space, decisions=(Decision("runtime@phone", specs, "runtime"), *space.decisions))
+    device = Recording()
+    tables = tables_of(device, technique, wider, tmp_path, runtime="runtime@phone")
+    assert [one["values"] for one in tables] == [{"runtime@phone": spec} for spec in specs]
+    assert {runtime for runtime, kinds in device.questions if kinds} == {"openvino:f32"}
+    assert {kinds for _, kinds in device.questions} == {frozenset(), frozenset({"uint8"})}
+
+
+def test_no_more_tables_than_asked_for(technique: PrecisionTechnique, space: Space, tmp_path: Path) -> None:
+    wider = replace(space, decisions=(Decision("graph", ("plain", "fused"), "graph"), *space.decisions))
+    (only,) = tables_of(CostedDevice(), technique, wider, tmp_path, most=1)
+    assert only["values"] == {"graph": "plain"}
 
 
 def test_no_time_gives_no_table(technique: PrecisionTechnique, space: Space, tmp_path: Path) -> None:

@@ -472,7 +472,7 @@ def test_watchers_are_told_of_the_first_front(store: Store, new_job: Submit) -> 
 
 def test_runtimes_are_decided_for_each_device(tmp_path: Path) -> None:
     """The first device's decision is ``runtime``, another's has its label."""
-    from search.workspace import WorkOrder
+    from search.work_order import WorkOrder
 
     job = parse_job(spec(devices=MEASURED), folder=tmp_path)
     first, *others = job.profiles

@@ -228,6 +228,10 @@ class TestRandomSearch(StrategyContract):
             runs.append(play(strategy, 4))
         assert runs[0] == runs[1]
 
+    def test_who_screens_says_so(self) -> None:
+        assert [kind.Options().screens for kind in (Nsga2, RandomSearch)] == [False, False]
+        assert RandomSearch.Options(screen=2).screens
+
     def test_without_a_predictor_nothing_is_screened(self) -> None:
         assert play(self.make(batch=8, screen=5), 4) == play(self.make(batch=8), 4)
 

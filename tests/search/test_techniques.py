@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +23,12 @@ from evaluators.capability import Capability, Point, Sweep
 from evaluators.device import Device
 from evaluators.fusion import fuse_transformer
 from evaluators.graph_cleanup import prepared
+from evaluators.health import Health
 from evaluators.layers import layer_groups
 from evaluators.onnx_model import serialized
 from hwprofiles import Precision, Profile, digest_of, find_device
 from hwprofiles.errors import InvalidInput, ProcessCrashed, UnhealthyMeasurement, UnsupportedOp
+from search.candidate import Decision
 from search.job import validate_options
 from search.techniques import TECHNIQUES, Draft, GraphTechnique, PrecisionTechnique, Subject, Technique
 from search.techniques.precision import NEVER_PAYS
@@ -304,28 +308,60 @@ class TestDeviceAnswers:
         small = replace(subject, wanted=frozenset({"size_bytes"}))
         assert "int8_weight" not in self.ask(subject, {"eight_bits": noisy})[1]
         assert "int8_weight" in self.ask(small, {"eight_bits": noisy})[1]
-        assert "int8_weight" in self.ask(subject, {})[1]
+        assert "int8_weight" not in self.ask(subject, {})[1]  # for this process they do
+        assert "int8_weight" in self.ask(replace(subject, passing={}), {})[1]
+
+    def test_a_precision_is_asked_about_until_a_layer_pays(self, subject: Subject) -> None:
+        technique, _, _ = self.ask(subject, {"four_bits": 0.5})
+        asked = Counter(str(answer["precision"]) for answer in technique.answers if answer["layer"] != "all")
+        shapes = asked.pop("int4_weight")
+        assert shapes > 1
+        assert asked == dict.fromkeys(("int8", "int8_dynamic", "int8_weight"), 1)
+
+    def test_another_job_s_answers_change_no_file(self, subject: Subject, tmp_path: Path) -> None:
+        """Its machine was busy, and it likes other activations; one cache serves both."""
+        technique, _, _ = self.ask(subject, {"uint8": 2.0, "int8": 3.0})
+        other = replace(subject, digest="asked anew", formats={}, passing={})
+        shutil.rmtree(subject.cache / "gains")
+        self.ask(replace(other, digest=subject.digest), {"uint8": 3.0, "int8": 2.0})
+        for one in (technique, PrecisionTechnique(subject, technique.options)):
+            self.check_activations(one, subject, tmp_path, "int8")
+
+    def test_a_busy_answer_about_activations_holds_for_one_job(
+        self, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        measure = FakeDevice.measure
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                FakeDevice, "measure", lambda *a, **o: replace(measure(*a, **o), health=Health("contended"))
+            )
+            technique, _, _ = self.ask(subject, {"uint8": 2.0, "int8": 3.0})
+        self.check_activations(technique, subject, tmp_path, "int8")
+        next_job = replace(subject, formats={}, passing={})
+        technique, _, _ = self.ask(next_job, {"uint8": 3.0, "int8": 2.0})
+        self.check_activations(technique, next_job, tmp_path, "uint8")
 
     def test_nothing_that_pays_leaves_nothing_to_decide(self, subject: Subject) -> None:
         slower = dict.fromkeys(ALL_FASTER, 0.5)
         assert self.ask(subject, slower)[1] == ()
 
     def test_a_layer_that_pays_keeps_the_precision_for_all(self, subject: Subject) -> None:
-        technique = PrecisionTechnique(subject, PrecisionTechnique.Options())
-        first: list[Path] = []
+        def asked(folder: str, pays: Callable[[int], bool]) -> tuple[list[Decision], list[int]]:
+            """The decisions, and the sizes of the layers asked about, where some sizes pay."""
+            sizes: list[int] = []
 
-        def only_the_first_layer(path: Path) -> float:
-            size = (path.parent / "baseline.onnx").stat().st_size
-            first.append(path)
-            return 2.0 if size == largest else 0.5
+            def speed(path: Path) -> float:
+                sizes.append((path.parent / "baseline.onnx").stat().st_size)
+                return 2.0 if pays(sizes[-1]) else 0.5
 
-        sizes: list[int] = []
-        PrecisionTechnique(replace(subject, cache=subject.cache / "sizes"), PrecisionTechnique.Options()).decisions(
-            FakeDevice(lambda path: sizes.append((path.parent / "baseline.onnx").stat().st_size) or 1.0)
-        )
-        largest = sorted(set(sizes))[-2]  # the whole model is larger, and asked about too
-        assert largest > min(sizes)
-        decisions = technique.decisions(FakeDevice(only_the_first_layer))
+            own = replace(subject, cache=subject.cache / folder, formats={})
+            return PrecisionTechnique(own, PrecisionTechnique.Options()).decisions(FakeDevice(speed)), sizes
+
+        nothing, sizes = asked("nothing", lambda size: False)
+        assert nothing == []
+        smallest = min(sizes)
+        assert smallest < sorted(set(sizes))[-2]  # the whole model is larger, and asked about too
+        decisions, _ = asked("smallest", lambda size: size == smallest)
         assert {decision.choices for decision in decisions} == {tuple(Precision)}
 
     @pytest.mark.parametrize(("uint8", "int8", "liked"), [(3.0, 2.0, "uint8"), (0.7, 2.5, "int8"), (0.6, 0.7, "int8")])

@@ -20,6 +20,7 @@ from evaluators.onnx_model import serialized
 from hwprofiles import Profile, digest_of, find_device
 from hwprofiles.errors import BuildFailed, CandidateError, DeviceUnavailable, InvalidInput, StageTimeout, UnsupportedOp
 from search.candidate import Decision, Replacement, Space
+from search.errand_link import DeviceLost
 from search.job import validate_options
 from search.techniques import Draft, GraphTechnique, PrecisionTechnique, Subject
 from search.techniques.runtime import RuntimeTechnique
@@ -191,6 +192,27 @@ class TestDecision:
         ask_runtimes(replace(subject, passing={}), SeveralRuntimes(USUAL))
         assert asked == [F32, BF16, F16] * 2
 
+    def test_each_device_is_asked_with_its_own_batch(self, subject: Subject) -> None:
+        class Recording(SeveralRuntimes):
+            def measure(self, baseline: Path, candidate: Path, sample: Any, **options: Any) -> Measurement:
+                batches.append(len(sample["x"]))
+                return super().measure(baseline, candidate, sample, **options)
+
+        batches: list[int] = []
+        wider = replace(subject, samples=lambda profile: {"x": samples(profile.batch)["x"]})
+        ask_runtimes(wider, Recording(USUAL, profile(batch=4)))
+        assert set(batches) == {4}
+
+    def test_answers_are_named_by_the_sample(self, subject: Subject) -> None:
+        ask_runtimes(subject, SeveralRuntimes(USUAL))
+        again = SeveralRuntimes(USUAL)
+        ask_runtimes(replace(subject, sample={"x": subject.sample["x"][:2]}), again)
+        assert again.questions
+
+    def test_a_device_that_is_lost_is_no_answer(self, subject: Subject) -> None:
+        with pytest.raises(DeviceLost):
+            ask_runtimes(subject, SeveralRuntimes({spec: {"": DeviceLost("gone")} for spec in (F32, BF16, F16)}))
+
     def test_without_the_first_runtime(self, subject: Subject) -> None:
         (decision,) = ask_runtimes(subject, SeveralRuntimes(USUAL), [BF16])
         assert decision.choices == (BF16,)
@@ -291,11 +313,16 @@ class TestPrecisions:
         technique, _ = self.ask(subject, SeveralRuntimes(USUAL), choices=["fp32", "int8_weight"])
         assert technique.scheme_of(BF16) == technique.scheme_of(ORT)
 
-    def test_an_answer_that_is_gone_is_no_other_file(self, subject: Subject, tmp_path: Path) -> None:
+    def test_formats_belong_to_the_job_and_not_to_a_cache(self, subject: Subject, tmp_path: Path) -> None:
         technique, _ = self.ask(subject, SeveralRuntimes(USUAL))
         elsewhere = PrecisionTechnique(replace(subject, cache=tmp_path / "empty"), technique.options)
-        with pytest.raises(BuildFailed, match="no longer in the cache"):
-            self.built(elsewhere, subject, tmp_path, BF16)
+        assert self.built(elsewhere, subject, tmp_path, BF16) == "int8 symmetric"
+
+    def test_a_format_that_nobody_was_asked_for_is_no_other_file(self, subject: Subject, tmp_path: Path) -> None:
+        technique, _ = self.ask(subject, SeveralRuntimes(USUAL))
+        unasked = PrecisionTechnique(replace(subject, formats={}), technique.options)
+        with pytest.raises(BuildFailed, match="does not know which number format runtime 'openvino:bf16' wants"):
+            self.built(unasked, subject, tmp_path, BF16)
 
     def built(self, technique: PrecisionTechnique, subject: Subject, folder: Path, runtime: str | None) -> str:
         values = {f"precision:{group.name}": "int8" for group in subject.groups}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +13,19 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from fake_device import FakeDevice
+from fake_device import FakeDevice, number_formats
 from onnx_builder import Builder
 from small_jobs import samples, spec, write_classifier
 
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, InvalidInput
-from search import workspace
+from search import layer_tables, preparing, verbs
+from search.errand_link import DeviceLost
 from search.job import parse_job
 from search.tasks import OnnxTask
-from search.workspace import WorkOrder, Workspace
+from search.work_order import WorkOrder
+from search.workspace import Workspace
 
 Order = Callable[..., WorkOrder]
 INT8 = "int8"
@@ -38,7 +41,7 @@ def order(tmp_path: Path) -> Iterator[Order]:
         return WorkOrder(job.model_dump_json(), str(tmp_path), profile or find_device("local-cpu"), subject)
 
     yield of
-    workspace._workspace.cache_clear()
+    verbs.workspace_of.cache_clear()
 
 
 def all_int8(space: Workspace, value: str = INT8) -> dict[str, str]:
@@ -114,7 +117,7 @@ class TestBuild:
         process = Sandbox()
         try:
             elsewhere = process.call(
-                workspace.build, order(), decisions, tmp_path / "elsewhere.onnx", stage="building", limit_s=300
+                verbs.build, order(), decisions, tmp_path / "elsewhere.onnx", stage="building", limit_s=300
             )
         finally:
             process.close()
@@ -188,6 +191,13 @@ class TestQuality:
         assert space.quality(built.path, "validation") == first
         assert [path.suffix for path in (home / "cache" / "references").iterdir()] == [".npz"]
 
+    def test_each_runtime_and_hint_has_its_own_outputs_of_the_fp32_model(self, order: Order) -> None:
+        space, profile = Workspace(order()), find_device("local-cpu")
+        for number, runtime in enumerate(("onnxruntime", "openvino:f32", "openvino:bf16")):
+            given = {"y": np.full(3, number)}
+            found = space._reference("validation", replace(profile, runtime=runtime), given)
+            assert found["y"].tolist() == given["y"].tolist()
+
     def test_outputs_that_are_no_numbers_are_a_failure(self, order: Order, tmp_path: Path) -> None:
         space = Workspace(order())
         space.model  # noqa: B018 - exported
@@ -209,8 +219,8 @@ class TestQuality:
 class TestPrepare:
     def test_on_a_device(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
         device = FakeDevice(lambda path: 1.0 if path.parent.name == "models" else 3.0)
-        monkeypatch.setattr(workspace, "open_device", lambda *_: device)
-        found = workspace.prepare(order())
+        monkeypatch.setattr(preparing, "open_device", lambda *_: device)
+        found = verbs.prepare(order())
         assert found.space.size > 1
         assert found.metrics["speedup"] == {"ratio": 1.0, "ci95": [0.99, 1.01]}
         assert found.metrics["cosine"] == 1.0
@@ -226,12 +236,71 @@ class TestPrepare:
         assert "baseline_ms" not in record
         assert json.loads(json.dumps(found.baseline, allow_nan=False))
 
+    def test_a_table_of_the_first_structure_unless_the_strategy_screens(
+        self, order: Order, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+        monkeypatch.setattr(preparing, "layer_tables", lambda *_, most, **__: asked.append(most) or [])
+        monkeypatch.setattr(preparing, "open_device", lambda profile, *_: FakeDevice(lambda path: 1.0, profile=profile))
+        devices = [{"name": "local-cpu"}, {"name": "local-cpu", "batch": 2}]
+        for strategy in ({"name": "nsga2"}, {"name": "random", "options": {"screen": 4}}):
+            job = parse_job(spec(devices=devices, strategy=strategy), folder=Path(order().folder))
+            others = job.profiles[1:]
+            found = verbs.prepare(replace(order(), spec_json=job.model_dump_json(), others=tuple(others)))
+            assert list(found.facts["layer_tables"]) == list(job.labels)
+        assert asked == [1, layer_tables.MOST, layer_tables.MOST]
+
+    def test_a_table_that_cannot_be_made_stops_no_job(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+        failures: list[Exception] = [BuildFailed("no memory for it"), DeviceLost("gone")]
+
+        def failing(*_: Any, **__: Any) -> Any:
+            raise failures.pop(0)
+
+        monkeypatch.setattr(preparing, "layer_tables", failing)
+        monkeypatch.setattr(preparing, "open_device", lambda *_: FakeDevice(lambda path: 1.0))
+        facts = verbs.prepare(order()).facts
+        (tables,), (reason,) = facts["layer_tables"].values(), facts["no_layer_tables"].values()
+        assert (tables, reason) == ([], "no memory for it")
+        with pytest.raises(DeviceLost):
+            verbs.prepare(order())
+
+    def test_every_process_builds_by_the_formats_that_were_chosen(
+        self, order: Order, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        likes_int8 = FakeDevice(lambda path: 3.0 if "int8" in number_formats(path) else 1.5)
+        monkeypatch.setattr(preparing, "open_device", lambda *_: likes_int8)
+        found = verbs.prepare(order())
+        assert found.facts["formats"]["onnxruntime"]["activation_type"] == "int8"
+        for folder in ("gains", "layers"):
+            shutil.rmtree(home / "cache" / folder)
+        space = Workspace(order().prepared(json.loads(json.dumps(found.facts))))
+        built = space.build(all_int8(space), tmp_path / "int8.onnx")
+        assert number_formats(built.path) == {"int8"}
+        unasked = Workspace(order())
+        assert unasked.space(None).context != found.space.context
+
+    def test_the_facts_alone_measure_no_baseline(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+        def speed(path: Path) -> float:
+            if path.parent.name == "models":
+                raise AssertionError("measured the baseline")
+            return 2.0
+
+        def never(*_: object, **__: object) -> None:
+            raise AssertionError("evaluated")
+
+        monkeypatch.setattr(preparing, "open_device", lambda *_: FakeDevice(speed))
+        monkeypatch.setattr(preparing, "layer_tables", never)
+        monkeypatch.setattr(Workspace, "quality", never)
+        facts = verbs.facts(order(objectives=[{"metric": "bit_operations", "direction": "min"}]))
+        assert Path(facts["model_path"]).exists()
+        assert "onnxruntime" in facts["formats"]
+
     def test_on_the_modelled_device(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
         def never(*_: object) -> None:
             raise AssertionError("evaluated")
 
         monkeypatch.setattr(Workspace, "quality", never)
-        found = workspace.prepare(order(find_device("dry-run")))
+        found = verbs.prepare(order(find_device("dry-run")))
         assert found.space.size == 5**4
         assert found.metrics["speedup"]["ratio"] == 1.0
         assert "device_answers" not in found.facts
@@ -246,6 +315,6 @@ class TestPrepare:
     )
     def test_metrics_that_nothing_gives_are_named(self, order: Order, fields: dict[str, Any], said: str) -> None:
         with pytest.raises(InvalidInput, match=said) as caught:
-            workspace.prepare(order(find_device("dry-run"), **fields))
+            verbs.prepare(order(find_device("dry-run"), **fields))
         assert caught.value.hint.startswith("known: ")
         assert "cosine" in caught.value.hint

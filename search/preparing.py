@@ -1,0 +1,153 @@
+"""What is done once, before a job's first candidate: the devices are asked, and the fp32 model is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evaluators.child import report
+from evaluators.device import Device
+from evaluators.latency import Protocol
+from evaluators.quality import Quality
+from evaluators.runtimes import Arrays
+from evaluators.throughput import Load
+from hwprofiles import digest_of_file
+from hwprofiles.errors import ParetuneError
+from search.candidate import RUNTIME, Space
+from search.device_lookup import open_device
+from search.device_metrics import joined
+from search.devices import JobDevice
+from search.errand_link import DeviceLost
+from search.job import validate_options
+from search.layer_tables import MOST, layer_tables
+from search.modelled import modelled_baseline
+from search.strategies import STRATEGIES
+from search.techniques import Draft
+from search.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known before the first candidate: the space, the baseline's metrics, and facts about model and device."""
+
+    space: Space
+    metrics: dict[str, Any]
+    facts: dict[str, Any]
+
+    @property
+    def baseline(self) -> dict[str, Any]:
+        """As the store keeps it."""
+        return {"metrics": self.metrics, "facts": self.facts}
+
+
+class Preparation:
+    """Asks and measures for one workspace, in its process."""
+
+    def __init__(self, space: Workspace) -> None:
+        self._work, self._order, self._job = space, space.order, space.job
+        self._measured: dict[str, dict[str, Any]] = {}
+
+    def prepared(self) -> Prepared:
+        """The space and the baseline's own figures; the longest step of a job's start."""
+        if self._order.profile.simulated:
+            return self._simulated()
+        self._work.model  # noqa: B018 - exported on first use
+        report("evaluating the fp32 model")
+        labels = [None, *(other.label for other in self._order.others)]
+        qualities = [self._work.quality(self._work.baseline_path, "validation", None, label) for label in labels]
+        opened: list[Device] = []
+        try:
+            opened.extend(open_device(device.profile, self._order.link) for device in self._order.devices)
+            space = self._work.space(*opened)
+            found = [self._baseline_on(*one) for one in zip(opened, self._order.devices, qualities, strict=True)]
+            tables = self._layer_tables(opened, space)
+        finally:
+            for device in opened:
+                device.close()
+        names = [device.label for device in self._order.devices]
+        metrics = found[0] if len(found) == 1 else joined(names, dict(zip(names, found, strict=True)))
+        facts = {"device_answers": self._work.answers, "baseline_measurements": self._measured, **tables}
+        return Prepared(space, metrics, self._facts() | facts)
+
+    def facts(self) -> dict[str, Any]:
+        """What builds and measurements rest on: the device is asked for the space, but nothing is measured beyond
+        that."""
+        self._work.model  # noqa: B018 - exported on first use
+        device = open_device(self._order.profile, self._order.link)
+        try:
+            self._work.space(device)
+        finally:
+            device.close()
+        return self._facts()
+
+    def _simulated(self) -> Prepared:
+        space = self._work.space(None)
+        baseline = space.baseline()
+        metrics = modelled_baseline(self._order.devices, self._work.groups, baseline.decisions, baseline.digest)
+        return Prepared(space, metrics, self._facts())
+
+    def _baseline_on(self, device: Device, of: JobDevice, quality: Quality) -> dict[str, Any]:
+        """The fp32 model's figures on a device, from a measurement against itself."""
+        report("measuring the fp32 model against itself")
+        path, sample, limit_s = self._work.baseline_path, self._work.sample_of(of.profile), self._job.limits.measuring_s
+        measured = device.measure(path, path, sample, protocol=Protocol(), limit_s=limit_s)
+        self._measured[of.label] = measured.summary()
+        return {
+            **quality.metrics,
+            **measured.metrics(),
+            "size_bytes": path.stat().st_size,
+            "peak_memory_bytes": device.peak_memory_bytes(path, sample, limit_s=limit_s),
+            **(starts.metrics() if (starts := device.starts(path, sample, limit_s=limit_s)) else {}),
+            **self._throughput_on(device, sample),
+            "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
+        }
+
+    def _throughput_on(self, device: Device, sample: Arrays) -> dict[str, Any]:
+        """The fp32 model's throughput, where the job asks for it and the device can be asked."""
+        if not self._job.wants("throughput"):
+            return {}
+        path = self._work.baseline_path
+        found = device.throughput(path, path, sample, load=Load(), limit_s=self._job.limits.measuring_s)
+        return {} if found is None else found.metrics()
+
+    def _layer_tables(self, devices: Sequence[Device], space: Space) -> dict[str, Any]:
+        """What each layer takes on a device, to predict candidates by, and why some device has none of it.
+
+        Nobody waits for what only tells: unless the strategy screens by predictions, the table of the fp32 model's own
+        structure on the first device will do.
+        """
+        all_of_them = self._screens
+        work, draft = self._work, Draft(self._work.model, self._work.groups)
+        tables: dict[str, list[dict[str, Any]]] = {}
+        missing: dict[str, str] = {}
+        for number, (device, of) in enumerate(zip(devices, self._order.devices, strict=True)):
+            tables[of.label] = []
+            if number and not all_of_them:
+                continue
+            try:
+                tables[of.label] = layer_tables(
+                    device, space, work.techniques, draft, work.sample_of(of.profile), subject=work.digest,
+                    cache=work.cache, runtime=f"{RUNTIME}@{of.label}" if number else RUNTIME,
+                    most=MOST if all_of_them else 1, passing=work.passing,
+                )  # fmt: skip
+            except DeviceLost:
+                raise
+            except ParetuneError as error:
+                missing[of.label] = error.message
+        return {"layer_tables": tables, **({"no_layer_tables": missing} if missing else {})}
+
+    @property
+    def _screens(self) -> bool:
+        asked = self._job.strategy
+        return validate_options(STRATEGIES[asked.name].Options, asked.options, "strategy.options").screens
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "subject": self._work.digest,
+            "model_path": str(self._work.baseline_path),
+            "model_sha256": digest_of_file(self._work.baseline_path),
+            "groups": [asdict(group) for group in self._work.groups],
+            "shared_split": self._work.task.shared_split,
+            **({"formats": self._work.formats} if self._work.formats else {}),
+        }

@@ -1,0 +1,80 @@
+"""What a job's sandboxes are asked for, as importable functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from evaluators.quality import Quality
+from evaluators.runtimes import Array
+from hwprofiles.errors import BuildFailed, InvalidInput
+from search.device_metrics import DEVICES
+from search.preparing import Preparation, Prepared
+from search.tasks import Split
+from search.tasks.arrays import arrays_digest
+from search.work_order import WorkOrder
+from search.workspace import Built, Loss, Workspace
+
+
+@lru_cache(maxsize=1)
+def workspace_of(order: WorkOrder) -> Workspace:
+    """This process's workspace for an order; the last one is kept."""
+    return Workspace(order)
+
+
+def prepare(order: WorkOrder) -> Prepared:
+    """See :meth:`Preparation.prepared`. Raises :class:`InvalidInput` for a metric that the job wants but nothing
+    gives."""
+    found = Preparation(workspace_of(order)).prepared()
+    for objective in order.job.parsed_objectives:
+        if objective.gain(found.metrics) is None:
+            known = _names(found.metrics)
+            raise InvalidInput(f"objectives: the task has no metric {objective.metric!r}", f"known: {known}")
+    for constraint in order.job.parsed_constraints:
+        if constraint.violation(found.metrics, found.metrics) == float("inf"):
+            known = _names(found.metrics)
+            raise InvalidInput(f"constraints: the task has no metric {constraint.metric!r}", f"known: {known}")
+    return found
+
+
+def facts(order: WorkOrder) -> dict[str, Any]:
+    """See :meth:`Preparation.facts`."""
+    return Preparation(workspace_of(order)).facts()
+
+
+def _names(metrics: Mapping[str, Any]) -> str:
+    return ", ".join(name for name in metrics if name.partition("@")[0] not in ("intervals", DEVICES))
+
+
+def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
+    """See :meth:`Workspace.build`."""
+    return workspace_of(order).build(decisions, path)
+
+
+def quality(
+    order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
+) -> Quality:
+    """See :meth:`Workspace.quality`; a metric that is not a number is a failure of the candidate."""
+    found = workspace_of(order).quality(path, split, runtime, device)
+    if not found.metrics:
+        raise BuildFailed("the task gives no metric for this model")
+    return found
+
+
+def losses(
+    order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
+) -> dict[str, Loss]:
+    """See :meth:`Workspace.losses`."""
+    return workspace_of(order).losses(path, split, runtime, device)
+
+
+def sample(order: WorkOrder, device: str | None = None) -> dict[str, Array]:
+    """See :meth:`Workspace.sample_of`."""
+    return workspace_of(order).sample_of(order.profile_of(device))
+
+
+def calibration_digest(order: WorkOrder) -> str:
+    """Names the calibration data."""
+    return arrays_digest(workspace_of(order).task.inputs("calibration"))
