@@ -102,7 +102,7 @@ def test_rest_and_page_show_the_same(probed: Store, address: str) -> None:
         assert f">{figure}</td>" in text
     assert all(f'class="number">{width}</th>' in text for width in WIDTHS)
     assert "QLinearConv" in text
-    assert "Not everything was asked yet" not in text
+    assert "Not everything could be asked" not in text
     assert 'data-heat="' in text
 
 
