@@ -62,9 +62,8 @@ def store(home: Path) -> Iterator[Store]:
 @pytest.fixture
 def profile(store: Store) -> Profile:
     """A device whose agent has registered."""
-    store.agents.new_token("pi")
     found = replace(find_device("local-cpu"), device="pi", agent=True)
-    store.agents.register("pi", "first", found, OFFER)
+    store.agents.register("pi", store.agents.new_token("pi"), "first", found, OFFER)
     return found
 
 
