@@ -418,6 +418,8 @@ class TestFiles:
         agent.lease()
         answer = agent.http.get(path)
         assert (answer.status_code, answer.content) == (200, b"weights")
+        rest = agent.http.get(path, headers={"Range": "bytes=3-"})
+        assert (rest.status_code, rest.content) == (206, b"ghts")
         agent.post(f"errands/{errand[0]}/result", epoch=1, answer=DONE)
         problem(agent.http.get(path), 404)
 
