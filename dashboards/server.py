@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import sys
 import threading
@@ -15,11 +16,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from dashboards.api import agent_problem, agent_router, api_router, problem_response, problem_status
+from dashboards.api import AGENT_PATHS, agent_problem, agent_router, api_router, problem_response, problem_status
 from dashboards.web.headers import SecurityHeaders
 from dashboards.web.views import mount_pages, problem_page
 from hwprofiles.errors import InvalidInput, ParetuneError
 from search.store import Store
+
+log = logging.getLogger("paretune.server")
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8700
@@ -151,6 +154,9 @@ def _handle_errors(app: FastAPI) -> None:
 
 def _answer(request: Request, status: int, detail: str, hint: str) -> Response:
     path = request.url.path
+    if path.startswith(AGENT_PATHS) and status < 500:
+        peer = request.client.host if request.client else "unknown"
+        log.warning("refused a request of %s for %.200r with %d: %.400r; %s", peer, path, status, detail, hint)
     if path.startswith(_MACHINE_PATHS):
         return problem_response(status, detail, hint, instance=path)
     return problem_page(status, detail, hint)

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from evaluators.health import widened
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement, paired_ratio
 from evaluators.runtimes.base import Array, Arrays
@@ -33,6 +34,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RUNTIME = re.compile(r"[a-z0-9_]{1,64}(:[a-z0-9_.-]{1,64})?")
 _HINT = "install the same version of Paretune on both sides"
 _MAX_TEXT = 2000
+_ENCRYPTED = 1
+"""The bit in an archive's member that says so."""
+
+_MAX_MS = 1e12
+_VERDICTS = ("stable", "unstable")
 
 
 @dataclass(frozen=True)
@@ -163,22 +169,39 @@ def packed(sample: Arrays) -> bytes:
     """Arrays as the bytes of an ``.npz``; the same arrays give the same bytes. Text stays text, nothing is pickled."""
     plain = {name: values.astype(np.str_) if values.dtype.kind == "O" else values for name, values in sample.items()}
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **plain)
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, values in plain.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(values), allow_pickle=False)
     return file.getvalue()
 
 
 def unpacked(path: Path, max_bytes: int) -> dict[str, Array]:
-    """The arrays of :func:`packed`; raises :class:`InvalidInput` for what is none, or unpacks to more than
-    ``max_bytes``."""
+    """The arrays of :func:`packed`; raises :class:`InvalidInput` for anything else, and for more than ``max_bytes``."""
     try:
         with zipfile.ZipFile(path) as archive:
-            size_bytes = sum(entry.file_size for entry in archive.infolist())
-        if size_bytes > max_bytes:
-            raise InvalidInput(f"the sample has {size_bytes} bytes, more than the {max_bytes} that are allowed", _HINT)
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
-        raise InvalidInput(f"the sample cannot be read: {str(error)[:200]}", _HINT) from None
+            _check_members(archive.infolist(), path.stat().st_size, max_bytes)
+            return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in archive.infolist()}
+    except InvalidInput:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a file
+        words = _one_line(f"{type(error).__name__}: {error}")[:200]
+        raise InvalidInput(f"the sample cannot be read: {words}", _HINT) from None
+
+
+def _check_members(members: list[zipfile.ZipInfo], held_bytes: int, max_bytes: int) -> None:
+    size_bytes = sum(member.file_size for member in members)
+    if size_bytes > max_bytes:
+        raise InvalidInput(f"the sample has {size_bytes} bytes, more than the {max_bytes} that are allowed", _HINT)
+    plain = all(member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & _ENCRYPTED for member in members)
+    if not plain or size_bytes > held_bytes:
+        raise InvalidInput("the sample cannot be read: it is compressed or encrypted", _HINT)
+
+
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
+    with archive.open(entry) as member:
+        found: Array = np.lib.format.read_array(member, allow_pickle=False)
+        return found
 
 
 # Answers
@@ -200,27 +223,60 @@ def error_in(answer: Mapping[str, Any]) -> ParetuneError | None:
     ):
         return BuildFailed("the agent sent an error that cannot be read", _HINT)
     kinds: dict[str, type[ParetuneError]] = {kind.state: kind for kind in CandidateError.__subclasses__()}
-    kind = kinds.get(found["state"], DeviceUnavailable)
+    kinds[UNAVAILABLE] = DeviceUnavailable
+    kind = kinds.get(found["state"], BuildFailed)
     return kind(_one_line(found["message"]), _one_line(found["hint"]))
 
 
-def measurement_in(answer: Mapping[str, Any], profile_digest: str) -> Measurement:
-    """The measurement that an answer holds, its ratio computed anew from the raw samples.
+def measurement_in(answer: Mapping[str, Any], errand: Errand) -> Measurement:
+    """The measurement that the answer to an errand holds, its ratio computed anew from the raw samples.
 
-    Raises :class:`BuildFailed` for one that is malformed, or of another profile.
+    Raises :class:`BuildFailed` for one that is malformed, or of another profile or runtime.
     """
     try:
         found = Measurement.from_dict(answer["measurement"])
-        samples = [*found.baseline_ms, *found.candidate_ms]
-        whole = len(found.baseline_ms) == len(found.candidate_ms) == len(found.sessions) > 0
-        if not whole or not all(row and all(0 < ms < math.inf for ms in row) for row in samples):
-            raise ValueError("its samples are no times")
-        ratio, interval = paired_ratio(found.baseline_ms, found.candidate_ms, found.sessions)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        _check_measurement(found)
+        found = _with_own_ratio(found)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BuildFailed(f"the agent sent a measurement that cannot be read: {_one_line(str(error))}", _HINT) from None
-    if found.profile_digest != profile_digest:
+    if found.profile_digest != errand.profile_digest:
         raise BuildFailed("the agent measured on another profile than it was asked to", _HINT)
-    return replace(found, ratio=ratio, ratio_ci95=interval)
+    if found.runtime != errand.runtime:
+        raise BuildFailed("the agent measured with another runtime than it was asked to", _HINT)
+    return found
+
+
+def _check_measurement(found: Measurement) -> None:
+    """Raises ``ValueError`` for figures that no measurement has."""
+    samples = [*found.baseline_ms, *found.candidate_ms]
+    if not len(found.baseline_ms) == len(found.candidate_ms) == len(found.sessions) > 0:
+        raise ValueError("its blocks are not paired")
+    if not all(row and all(_is_figure(ms) and ms > 1 / _MAX_MS for ms in row) for row in samples):
+        raise ValueError("its samples are no times")
+    if not all(type(number) is int and 0 <= number < len(found.sessions) for number in found.sessions):
+        raise ValueError("its sessions are no numbers")
+    if found.verdict not in _VERDICTS or not all(
+        isinstance(text, str) for text in (*found.marks, found.runtime_version)
+    ):
+        raise ValueError("its verdict or marks are none")
+    if not (_is_figure(found.repeat_share) and found.repeat_share < 1) or not (
+        type(found.moments) is int and found.moments > 0
+    ):
+        raise ValueError("its repetition is none")
+    energy = found.energy_mj
+    if energy is not None and not all(_is_figure(energy[model]) for model in ("baseline", "candidate")):
+        raise ValueError("its energy is none")
+
+
+def _is_figure(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < _MAX_MS
+
+
+def _with_own_ratio(found: Measurement) -> Measurement:
+    """With the speed-up and its interval as this side computes them."""
+    ratio, interval = paired_ratio(found.baseline_ms, found.candidate_ms, found.sessions)
+    share = found.repeat_share / math.sqrt(found.moments)
+    return replace(found, ratio=ratio, ratio_ci95=widened(ratio, interval, share))
 
 
 def peak_memory_in(answer: Mapping[str, Any]) -> int:

@@ -12,6 +12,9 @@ from pathlib import Path
 from hwprofiles.errors import InvalidInput
 
 _MAX_DEPTH = 64
+_LAST_FIELD = 2**29 - 1
+"""Readers cut longer numbers off, and take the field for another one."""
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
 
@@ -66,8 +69,8 @@ class _Walk:
         while at < end:
             tag, at = self._varint(at, end)
             number, wire = tag >> 3, tag & 7
-            if number == 0:
-                raise _malformed(self._name, "it has a field without a number")
+            if not 1 <= number <= _LAST_FIELD:
+                raise _malformed(self._name, f"it has a field of the number {number}")
             if depth == 0:
                 self.top.add(number)
             if wire == _VARINT:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from evaluators.errand import FileRef
@@ -29,30 +30,38 @@ class Blobs:
         self._folder = made(data_folder() / "blobs")
 
     def put(self, path: Path) -> FileRef:
-        """Keeps a copy of a file."""
-        file = FileRef(digest_of_file(path), path.stat().st_size)
-        target = self._folder / file.sha256
-        if not self._touched(target):
-            partial = partial_path(target)
-            try:
-                shutil.copyfile(path, partial)
-                partial.replace(target)
-            except OSError as error:
-                raise _unwritable(target, error) from None
-            finally:
-                partial.unlink(missing_ok=True)
+        """Keeps a copy of a file; raises :class:`StorageError` where that is not possible."""
+        try:
+            file = FileRef(digest_of_file(path), path.stat().st_size)
+            if not self.touch(file):
+                with _partial(self._folder / file.sha256) as partial:
+                    shutil.copyfile(path, partial)
+                    partial.replace(self._folder / file.sha256)
+        except OSError as error:
+            raise self._unwritable(error) from None
         return file
 
     def put_bytes(self, data: bytes) -> FileRef:
-        """Keeps bytes as a file."""
-        partial = partial_path(self._folder / "bytes")
+        """Keeps bytes as a file, as :meth:`put` does."""
         try:
-            partial.write_bytes(data)
-            return self.put(partial)
+            with _partial(self._folder / "bytes") as partial:
+                partial.write_bytes(data)
+                return self.put(partial)
         except OSError as error:
-            raise _unwritable(partial, error) from None
-        finally:
-            partial.unlink(missing_ok=True)
+            raise self._unwritable(error) from None
+
+    def touch(self, file: FileRef) -> bool:
+        """Keeps a file for longer; False where it is not here, or not whole."""
+        path = self._folder / file.sha256
+        try:
+            if path.stat().st_size != file.size_bytes:
+                return False
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._unwritable(error) from None
+        return True
 
     def find(self, sha256: str) -> Path | None:
         """Where a file lies; None if it is not here, or the name is no digest."""
@@ -63,28 +72,29 @@ class Blobs:
         """Removes files, but for those that errands need."""
         for file in files:
             if file.sha256 not in needed:
-                (self._folder / file.sha256).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    (self._folder / file.sha256).unlink()
 
     def prune(self, needed: Collection[str], idle_s: float = IDLE_S) -> None:
         """Removes what no errand needs and nobody has put here for so long."""
         before = time.time() - idle_s
         for path in self._folder.iterdir():
-            try:
+            with contextlib.suppress(OSError):
                 if path.name not in needed and path.stat().st_mtime < before:
                     path.unlink()
-            except FileNotFoundError:
-                continue
 
-    @staticmethod
-    def _touched(path: Path) -> bool:
-        try:
-            os.utime(path)
-        except FileNotFoundError:
-            return False
-        return True
+    def _unwritable(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"a file cannot be put into folder {self._folder}: {error.strerror}",
+            "free some space there, or set PARETUNE_HOME",
+        )
 
 
-def _unwritable(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"folder {path.parent} cannot be written: {error.strerror}", "free some space there, or set PARETUNE_HOME"
-    )
+@contextlib.contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """Where to write what is put at ``path`` whole; gone afterwards."""
+    partial = partial_path(path)
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)

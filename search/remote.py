@@ -29,15 +29,18 @@ from evaluators.runtimes import runtime_of
 from evaluators.runtimes.base import Arrays
 from hwprofiles import Profile, digest_of
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, InvalidInput, StageTimeout, UnsupportedOp
-from search.blobs import Blobs
+from search.blobs import IDLE_S, Blobs
 from search.errand_link import DeviceLost, ErrandLink
 from search.states import ErrandState
 from search.store import Store
-from search.store.errands import ErrandRow
+from search.store.errands import LEASE_S, ErrandRow
 
 GRACE_S = 600.0
 """How much longer than its limit an errand may take while its agent is there: for files to travel, and for the device
 to be free of other users' measurements. The limit itself is kept by the agent."""
+
+SLOWEST_BYTES_S = 50_000.0
+"""A link as slow as this is waited for on top of that."""
 
 KEPT_S = 30 * 86400.0
 """How long what an errand came to is kept."""
@@ -61,7 +64,8 @@ class RemoteDevice(Device):
         self._known: dict[tuple[Path, int, int], FileRef] = {}
         self._sent: set[FileRef] = set()
         self._store.errands.forget(KEPT_S)
-        self._blobs.prune(self._store.errands.files())
+        self._prune_at = 0.0
+        self._prune()
 
     def measure(
         self,
@@ -77,7 +81,7 @@ class RemoteDevice(Device):
         errand = self._errand(
             "latency", candidate, sample, limit_s, runtime, baseline=self._model(baseline), protocol=protocol
         )
-        return measurement_in(self._answer(errand), self.profile.digest)
+        return measurement_in(self._answer(errand), errand)
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """See :meth:`Device.peak_memory_bytes`."""
@@ -129,7 +133,7 @@ class RemoteDevice(Device):
             raise BuildFailed(error.message, error.hint) from None
         except OSError as error:
             raise BuildFailed(f"{path.name} cannot be read: {error.strerror}") from None
-        if key not in self._known or self._blobs.find(self._known[key].sha256) is None:
+        if key not in self._known or not self._blobs.touch(self._known[key]):
             self._known[key] = self._blobs.put(path)
         return self._known[key]
 
@@ -139,9 +143,10 @@ class RemoteDevice(Device):
         # Whoever asks the same again wants it measured again; a resumed job asks from the first time on.
         errand_id = digest_of([asked, self._times[asked]])[:32]
         self._times[asked] += 1
+        self._prune()
         self._store.errands.enqueue(errand_id, self.profile, request)
         try:
-            row = self._ended(errand_id, errand.limit_s)
+            row = self._ended(errand_id, errand)
         except BaseException:
             if self._link.purpose is None:
                 self._store.errands.cancel(errand_id)
@@ -156,42 +161,62 @@ class RemoteDevice(Device):
             raise error
         return answer
 
-    def _ended(self, errand_id: str, limit_s: float) -> ErrandRow:
-        """The errand once it has ended; time in the queue counts against no limit."""
-        began = datetime.now(UTC)
-        look_at = leased_at = 0.0
+    def _prune(self) -> None:
+        """Frees the room of files that nobody needs, now and then."""
+        if time.monotonic() >= self._prune_at:
+            self._blobs.prune(self._store.errands.files())
+            self._prune_at = time.monotonic() + IDLE_S
+
+    def _ended(self, errand_id: str, errand: Errand) -> ErrandRow:
+        """The errand once it has ended. Against its limit counts the time for which its agent has held it, and was
+        there: neither the queue, nor an earlier agent's time, nor an absence, which ``away_s`` limits."""
+        watch = _Watch(self._store, self.profile.device, self._link.away_s)
         with waiting():
             row = self._store.errands.get(errand_id)
             while row.state is ErrandState.QUEUED:
-                look_at = self._look(began, look_at)
+                watch.pause()
                 row = self._store.errands.get(errand_id)
-        leased_at = time.monotonic()
+        most_s = errand.limit_s + GRACE_S + sum(file.size_bytes for file in errand.files) / SLOWEST_BYTES_S
+        held_s, epoch, before = 0.0, row.epoch, time.monotonic()
         while row.state in (ErrandState.QUEUED, ErrandState.LEASED):
-            look_at = self._look(began, look_at)
+            watch.pause()
             row = self._store.errands.get(errand_id)
-            if row.state is ErrandState.QUEUED:
-                leased_at = time.monotonic()
-            elif row.state is ErrandState.LEASED and time.monotonic() - leased_at > limit_s + GRACE_S:
+            now = time.monotonic()
+            if row.state is ErrandState.QUEUED or row.epoch != epoch:
+                held_s, epoch = 0.0, row.epoch
+            elif watch.silent_s <= LEASE_S:
+                held_s += now - before
+            before = now
+            if row.state is ErrandState.LEASED and held_s > most_s:
                 self._store.errands.cancel(errand_id)
-                raise StageTimeout(f"measuring: took longer than {limit_s:g} s", "raise limits.measuring_s")
+                raise StageTimeout(f"measuring: took longer than {errand.limit_s:g} s", "raise limits.measuring_s")
         return row
 
-    def _look(self, began: datetime, look_at: float) -> float:
-        """Pauses, and now and then makes sure that the agent is there; when to do so again."""
+
+class _Watch:
+    """Looks now and then for how long a device's agent has been silent."""
+
+    def __init__(self, store: Store, device: str, away_s: float) -> None:
+        self._store, self._device, self._away_s = store, device, away_s
+        self._began, self._look_at = datetime.now(UTC), 0.0
+        self.silent_s = 0.0
+
+    def pause(self) -> None:
+        """Waits a moment; raises :class:`DeviceLost` for an agent that was given up."""
         time.sleep(_LOOK_S)
-        if time.monotonic() < look_at:
-            return look_at
-        agent = self._store.agents.row(self.profile.device)
-        name = self.profile.device
+        if time.monotonic() < self._look_at:
+            return
+        agent = self._store.agents.row(self._device)
         if agent is None or agent.revoked_at is not None:
             raise DeviceLost(
-                f"the token of device {name!r} was revoked", "make a new one with: paretune devices token NAME"
+                f"the token of device {self._device!r} was revoked",
+                "make a new one with: paretune devices token NAME",
             )
-        heard = max(agent.seen_at or began, began)
-        silent_s = (datetime.now(UTC) - heard).total_seconds()
-        if silent_s > self._link.away_s:
+        heard = max(agent.seen_at or self._began, self._began)
+        self.silent_s = (datetime.now(UTC) - heard).total_seconds()
+        if self.silent_s > self._away_s:
             raise DeviceLost(
-                f"nothing was heard from the agent of device {name!r} for {silent_s:.0f} s",
+                f"nothing was heard from the agent of device {self._device!r} for {self.silent_s:.0f} s",
                 "start the server here and the agent there, then go on with: paretune resume JOB",
             )
-        return time.monotonic() + _LOOK_AT_AGENT_S
+        self._look_at = time.monotonic() + _LOOK_AT_AGENT_S

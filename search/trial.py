@@ -13,7 +13,7 @@ from evaluators.layers import LayerGroup
 from evaluators.on_device import SizeEvaluator
 from evaluators.sandbox import Sandbox
 from hwprofiles import Precision, Profile
-from hwprofiles.errors import CandidateError, ParetuneError
+from hwprofiles.errors import CandidateError, ParetuneError, StorageError
 from search import verbs
 from search.bench import Bench, Findings, Known
 from search.device_lookup import open_device
@@ -94,6 +94,8 @@ class TrialRunner:
                 found[bench.label] = bench.evaluate(path, decisions, known)
             except DeviceLost:
                 raise
+            except StorageError as error:  # on the way to a device, and no candidate's fault
+                raise DeviceLost(error.message, error.hint) from None
             except ParetuneError as error:
                 failures[bench.label] = _state(error), error.message
         return found, failures

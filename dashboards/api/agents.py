@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -24,8 +25,8 @@ from hwprofiles.errors import ParetuneError
 from search.blobs import Blobs
 from search.states import ErrandState
 from search.store import Store
-from search.store.agents import Agents
-from search.store.errands import LEASE_S, AgentReplaced, ErrandRow, StaleErrand
+from search.store.agents import AgentReplaced, Agents
+from search.store.errands import LEASE_S, ErrandRow, StaleErrand
 
 Json = dict[str, Any]
 log = logging.getLogger("paretune.agents")
@@ -35,8 +36,13 @@ HEARTBEAT_S = LEASE_S / 6
 WAIT_S = 20.0
 """How long a lease request is kept waiting for an errand."""
 
-MAX_BODY_BYTES = 16 * 2**20
+MAX_BODY_BYTES = 64 * 2**10
+MAX_RESULT_BYTES = 16 * 2**20
+MAX_TEXT = 255
+"""Characters of any one text in a profile."""
+
 MAX_THREADS = 64
+_BODY_S = 60.0
 _LOOK_S = 0.2
 _HINT = "install the same version of Paretune on both sides"
 
@@ -45,21 +51,25 @@ def agent_router(store: Store) -> APIRouter:
     """All of ``/api/v1/agent`` over one store; every route asks for a device's token."""
     router = APIRouter(prefix="/api/v1/agent", tags=["agent"])
     allowed = Depends(_device_by_token(store.agents))
+    polls = _Polls(store)
 
     @router.post("/register", summary="An agent says what its device is")
     async def register(request: Request, device: str = allowed) -> Json:
         body = await _body(request, "instance", "version", "profile", "runtimes", "cores")
         if body["version"] != VERSION:
-            raise RequestRefused(400, f"the agent speaks version {body['version']!r}, the server {VERSION}", _HINT)
+            raise RequestRefused(
+                400, f"the agent speaks version {str(body['version'])[:40]!r}, the server {VERSION}", _HINT
+            )
         profile, offer = _profile(body["profile"], device), _offer(body)
-        await run_in_threadpool(store.agents.register, device, _instance(body), profile, offer)
+        await run_in_threadpool(store.agents.register, device, _token(request), _instance(body), profile, offer)
+        polls.end(device)
         log.info("device %s: agent registered", device)
         return {"device": device, "profile_digest": profile.digest, "heartbeat_s": HEARTBEAT_S}
 
     @router.post("/lease", summary="The next errand, or 204 after a while without one", response_model=None)
     async def lease(request: Request, device: str = allowed) -> Json | Response:
         instance = _instance(await _body(request, "instance"))
-        row = await _next_errand(store, device, instance, request.app.state.stopping)
+        row = await polls.next_errand(device, instance, request)
         if row is None:
             return Response(status_code=204)
         return {"errand_id": row.errand_id, "epoch": row.epoch, "request": row.request}
@@ -70,7 +80,6 @@ def agent_router(store: Store) -> APIRouter:
             raise RequestRefused(404, f"device {device!r} holds no errand that needs this file", "lease it first")
         path = Blobs().find(sha256)
         if path is None:
-            log.warning("device %s: file %s is not here; is PARETUNE_HOME that of the job?", device, sha256[:12])
             raise RequestRefused(404, "the file is not here", "start the server with the same PARETUNE_HOME as the job")
         return FileResponse(path, media_type="application/octet-stream")
 
@@ -82,7 +91,7 @@ def agent_router(store: Store) -> APIRouter:
 
     @router.post("/errands/{errand_id}/result", summary="Hands in what came of an errand")
     async def result(errand_id: str, request: Request, device: str = allowed) -> Json:
-        body = await _body(request, "instance", "epoch", "answer")
+        body = await _body(request, "instance", "epoch", "answer", max_bytes=MAX_RESULT_BYTES)
         held = device, _instance(body), errand_id, _epoch(body)
         state = _state_of(body["answer"])
         await run_in_threadpool(store.errands.finish, *held, state, body["answer"])
@@ -107,16 +116,12 @@ def agent_problem(error: ParetuneError) -> int | None:
 
 
 def _device_by_token(agents: Agents) -> Callable[[Request], str]:
-    """The device that the request's bearer token speaks for; refuses any other request, and logs that."""
+    """The device that the request's bearer token speaks for; refuses any other request."""
 
     def device(request: Request) -> str:
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        found = agents.device_of(token.strip()) if kind.lower() == "bearer" and token else None
+        token = _token(request)
+        found = agents.device_of(token) if token else None
         if found is None:
-            peer = request.client.host if request.client else "unknown"
-            log.warning(
-                "refused a request of %s for %s: no token, or an unknown or revoked one", peer, request.url.path
-            )
             raise RequestRefused(
                 401, "the token is missing, unknown or revoked", "make one with: paretune devices token NAME"
             )
@@ -125,26 +130,53 @@ def _device_by_token(agents: Agents) -> Callable[[Request], str]:
     return device
 
 
-async def _next_errand(store: Store, device: str, instance: str, stopping: threading.Event) -> ErrandRow | None:
-    """The device's next errand, waited for a while."""
-    ends_at = time.monotonic() + WAIT_S
-    while True:
-        row = await run_in_threadpool(store.errands.lease, device, instance)
-        if row is not None or stopping.is_set() or time.monotonic() > ends_at:
-            return row
-        await asyncio.sleep(_LOOK_S)
+def _token(request: Request) -> str:
+    """The bearer token of a request; empty where there is none."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
 
 
-async def _body(request: Request, *fields: str) -> Json:
-    """The JSON object of a request, with exactly these fields; read no further than is allowed."""
-    read = bytearray()
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > MAX_BODY_BYTES:
-            log.warning("refused a body of more than %d bytes for %s", MAX_BODY_BYTES, request.url.path)
-            raise RequestRefused(413, f"the request has more than {MAX_BODY_BYTES} bytes", _HINT)
+class _Polls:
+    """The requests for an errand that are waiting. A device's newest one alone leases, and only while its asker is
+    there: what another one leased would reach nobody, and end the lease of whoever is at work."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._newest: dict[str, object] = {}
+        self._leasing = asyncio.Lock()
+
+    def end(self, device: str) -> None:
+        """Lets the device's request wait no longer."""
+        self._newest.pop(device, None)
+
+    async def next_errand(self, device: str, instance: str, request: Request) -> ErrandRow | None:
+        """The device's next errand, waited for a while."""
+        mine = self._newest[device] = object()
+        stopping: threading.Event = request.app.state.stopping
+        ends_at = time.monotonic() + WAIT_S
+        while True:
+            async with self._leasing:
+                if self._newest.get(device) is not mine or await request.is_disconnected():
+                    return None
+                row = await run_in_threadpool(self._store.errands.lease, device, instance)
+            if row is not None or stopping.is_set() or time.monotonic() > ends_at:
+                return row
+            await asyncio.sleep(_LOOK_S)
+
+
+async def _body(request: Request, *fields: str, max_bytes: int | None = None) -> Json:
+    """The JSON object of a request, with exactly these fields; read no further and no longer than is allowed."""
+    read, most = bytearray(), max_bytes or MAX_BODY_BYTES
     try:
-        body = json.loads(read, parse_constant=_refused_constant)
+        async with asyncio.timeout(_BODY_S):
+            async for chunk in request.stream():
+                read += chunk
+                if len(read) > most:
+                    raise RequestRefused(413, f"the request has more than {most} bytes", _HINT)
+    except TimeoutError:
+        raise RequestRefused(408, f"the request did not arrive within {_BODY_S:g} s", "try again") from None
+    try:
+        body = json.loads(read, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         raise RequestRefused(400, "the request holds no JSON", _HINT) from None
     if not isinstance(body, dict) or set(body) != set(fields):
@@ -152,8 +184,11 @@ async def _body(request: Request, *fields: str) -> Json:
     return body
 
 
-def _refused_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
 
 
 def _instance(body: Json) -> str:
@@ -177,7 +212,8 @@ def _profile(data: Any, device: str) -> Profile:
         numbers = profile.threads, profile.batch, profile.memory_bytes, *profile.cores
         plain = all(type(number) is int and number >= 0 for number in numbers)
         named = all(isinstance(text, str) for text in (profile.runtime, profile.runtime_version, profile.processor))
-    except (TypeError, ValueError, KeyError, AttributeError):
+        named = named and _short(data)
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
         same = plain = named = False
     if not (same and plain and named):
         raise RequestRefused(400, "the profile cannot be read", _HINT)
@@ -188,6 +224,12 @@ def _profile(data: Any, device: str) -> Profile:
     if not profile.agent or profile.simulated:
         raise RequestRefused(400, "the profile is not that of a device with an agent", _HINT)
     return profile
+
+
+def _short(data: Any) -> bool:
+    if isinstance(data, dict):
+        return all(map(_short, data.values()))
+    return all(map(_short, data)) if isinstance(data, list) else not isinstance(data, str) or len(data) <= MAX_TEXT
 
 
 def _offer(body: Json) -> Json:

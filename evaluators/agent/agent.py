@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -30,6 +31,7 @@ log = logging.getLogger("paretune.agent")
 
 MAX_THREADS = 64
 
+_SEE_LOG = "see what the agent logged on the device"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 
 
@@ -52,7 +54,8 @@ class Agent:
     """Serves one device until it is interrupted or dismissed. Runs in the process's main thread, which SIGUSR1 wakes
     when an errand is no longer wanted.
 
-    Holds a result until the server has it: a link or a server that is gone costs time, never a measurement.
+    Holds a result until the server has it: a link or a server that is gone costs time, never a measurement. When
+    interrupted it tries once more to hand in what it holds.
     """
 
     def __init__(self, settings: AgentSettings) -> None:
@@ -88,6 +91,10 @@ class Agent:
                     log.warning("%s; trying again in %.1f s", gone.message, wait_s)
                     time.sleep(wait_s)
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        except KeyboardInterrupt:
+            with suppress(ServerGone, Dismissed):
+                self._hand_in()
+            raise
         finally:
             if self._device is not None:
                 self._device.close()
@@ -95,20 +102,20 @@ class Agent:
 
     def _hand_in(self) -> None:
         """Hands in the result that is held, if any; one that the server does not want any more is dropped."""
-        if self._held is None:
-            return
-        leased, answer = self._held
+        while self._held is not None:
+            leased, answer = self._held
+            self._held = None if self._handed_in(leased, answer) else (leased, _refused_result())
+
+    def _handed_in(self, leased: LeasedErrand, answer: dict[str, Any]) -> bool:
+        """False where the server takes no such answer, and another is to be given."""
         try:
             self._client.finish(leased, answer)
         except LeaseLost as lost:
             log.warning("errand %s: the result is not wanted any more: %s", leased.errand_id, lost.message)
-        except InvalidInput as refused:
-            log.error("errand %s: %s", leased.errand_id, refused.message)
-            self._held = leased, answer_of(BuildFailed(f"the result was refused: {refused.message}", refused.hint))
-            if "error" in answer:
-                self._held = None
-            return
-        self._held = None
+        except (InvalidInput, ValueError) as refused:  # JSON has no NaN
+            log.error("errand %s: the result cannot be handed in: %s", leased.errand_id, refused)
+            return "error" in answer
+        return True
 
     def _work_on(self, leased: LeasedErrand, heartbeat_s: float) -> None:
         try:
@@ -138,6 +145,12 @@ class Agent:
         except ParetuneError as error:
             log.warning("errand %s failed: %s", leased.errand_id, error.message)
             return answer_of(error)
+        except OSError as error:
+            log.exception("errand %s failed", leased.errand_id)
+            return answer_of(DeviceUnavailable(f"the agent failed: {error}", _SEE_LOG))
+        except Exception as error:
+            log.exception("errand %s failed", leased.errand_id)
+            return answer_of(BuildFailed(f"the agent failed: {type(error).__name__}: {error}", _SEE_LOG))
         log.info("errand %s: done", leased.errand_id)
         return answer
 
@@ -151,7 +164,7 @@ class Agent:
         self._check_runtime(errand.runtime)
         limit_bytes, names = self._settings.max_model_bytes, [file.sha256 for file in errand.files]
         paths = {
-            file: self._cache.get(file, lambda file: self._client.fetch(leased, file), limit_bytes, names)
+            file: self._cache.get(file, partial(self._client.fetch, leased), limit_bytes, names)
             for file in errand.files
         }
         for model in filter(None, (errand.baseline, errand.candidate)):
@@ -209,6 +222,10 @@ def _allowed(names: tuple[str, ...]) -> tuple[str, ...]:
         if name not in RUNTIMES:
             raise InvalidInput(f"--runtime: unknown runtime {name!r}", f"known: {', '.join(RUNTIMES)}")
     return tuple(dict.fromkeys(names)) or tuple(name for name in RUNTIMES if name != "null")
+
+
+def _refused_result() -> dict[str, Any]:
+    return answer_of(BuildFailed("the agent's result could not be handed in", _SEE_LOG))
 
 
 class _Unwanted(BaseException):

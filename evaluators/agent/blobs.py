@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from hwprofiles import digest_of_file
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
 from hwprofiles.folders import made
 
-Fetch = Callable[[FileRef], Iterator[bytes]]
+Fetch = Callable[[FileRef, int], Iterator[bytes]]
+"""Gives a file's content from a byte on."""
 
 
 class BlobCache:
     """A folder of files named by their SHA-256; the longest unused go when it outgrows ``max_bytes``.
 
-    One agent a folder. A file is hashed each time before it is used, so that what is opened is what was asked for.
+    One agent a folder. A file is hashed each time before it is used, so that what is opened is what was asked for. What
+    came of one before the link was cut is kept, and the rest fetched when it is asked for again.
     """
 
     def __init__(self, folder: Path, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
@@ -31,7 +34,8 @@ class BlobCache:
     def get(self, file: FileRef, fetch: Fetch, max_file_bytes: int, keep: Collection[str] = ()) -> Path:
         """The file, fetched if need be; ``keep`` names others that must stay.
 
-        Raises :class:`InvalidInput` for one that is larger than ``max_file_bytes`` or not what its name says.
+        Raises :class:`InvalidInput` for one that is larger than ``max_file_bytes``, :class:`DeviceUnavailable` for one
+        that arrives as something else or cannot be kept, and what ``fetch`` raises.
         """
         if file.size_bytes > max_file_bytes:
             raise InvalidInput(
@@ -41,28 +45,28 @@ class BlobCache:
         path = self._folder / file.sha256
         if path.exists():
             if digest_of_file(path) == file.sha256:
-                os.utime(path)
+                # When it was written stays: whoever has looked at it need not look again.
+                os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
                 return path
             path.unlink()
-        self._make_room(file.size_bytes, {*keep, file.sha256})
         partial = path.with_name(f"{file.sha256}.partial")
         try:
-            self._write(partial, file, fetch(file))
+            self._write(partial, file, fetch, keep)
             if digest_of_file(partial) != file.sha256:
-                raise InvalidInput(
-                    f"file {file.sha256[:12]} arrived with another content than its name says",
-                    "look for what lies between the agent and the server",
-                )
-            partial.replace(path)
-        finally:
+                raise _unlike(file, "content than its name says")
+        except DeviceUnavailable:
             partial.unlink(missing_ok=True)
-        return path
+            raise
+        return partial.replace(path)
 
-    def _write(self, partial: Path, file: FileRef, chunks: Iterator[bytes]) -> None:
-        written = 0
+    def _write(self, partial: Path, file: FileRef, fetch: Fetch, keep: Collection[str]) -> None:
+        """Fetches what is missing of a file."""
+        found = partial.stat().st_size if partial.exists() else 0
+        written = found if found < file.size_bytes else 0
+        self._make_room(file.size_bytes - written, {*keep, file.sha256, partial.name})
         try:
-            with partial.open("wb") as target:
-                for chunk in chunks:
+            with partial.open("ab" if written else "wb") as target:
+                for chunk in fetch(file, written):
                     written += len(chunk)
                     if written > file.size_bytes:
                         break
@@ -73,16 +77,13 @@ class BlobCache:
                 "free some space there, or start the agent with another --cache",
             ) from None
         if written != file.size_bytes:
-            raise InvalidInput(
-                f"file {file.sha256[:12]} arrived with another size than announced",
-                "look for what lies between the agent and the server",
-            )
+            raise _unlike(file, "size than announced")
 
     def _make_room(self, wanted_bytes: int, keep: Collection[str]) -> None:
         found = []
         for path in self._folder.iterdir():
             with contextlib.suppress(OSError):
-                found.append((path.stat().st_mtime, path.stat().st_size, path))
+                found.append((path.stat().st_atime, path.stat().st_size, path))
         used = sum(size_bytes for _, size_bytes, _ in found)
         for _, size_bytes, path in sorted(found):
             if used + wanted_bytes <= self._max_bytes:
@@ -96,3 +97,9 @@ class BlobCache:
                 f"the agent's cache {self._folder} has no room for {wanted_bytes} bytes",
                 "free some space there, or start the agent with another --cache",
             )
+
+
+def _unlike(file: FileRef, what: str) -> DeviceUnavailable:
+    return DeviceUnavailable(
+        f"file {file.sha256[:12]} arrived with another {what}", "look for what lies between the agent and the server"
+    )

@@ -18,6 +18,7 @@ _TIMEOUT = httpx.Timeout(10.0, read=60.0)
 _QUICK_TIMEOUT = httpx.Timeout(5.0)
 _CHUNK_BYTES = 1 << 20
 _MAX_ANSWER_BYTES = 1 << 20
+_PROBLEM = "application/problem+json"
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -111,19 +112,23 @@ class AgentClient:
         """Gives an errand back undone, since this agent ends."""
         self._post(_of(leased, "release"), {"epoch": leased.epoch}, _QUICK_TIMEOUT)
 
-    def fetch(self, leased: LeasedErrand, file: FileRef) -> Iterator[bytes]:
-        """A file's content, piece by piece."""
+    def fetch(self, leased: LeasedErrand, file: FileRef, start: int = 0) -> Iterator[bytes]:
+        """A file's content from a byte on, piece by piece; raises :class:`DeviceUnavailable` where the server does not
+        give it."""
+        headers = {"Range": f"bytes={start}-"} if start else {}
         try:
-            with self._http.stream("GET", f"errands/{leased.errand_id}/files/{file.sha256}") as response:
-                if response.status_code == 404:
-                    raise DeviceUnavailable(
-                        f"the server does not have the file {file.sha256[:12]}",
-                        "start the server with the same PARETUNE_HOME as the job",
-                    )
-                if response.status_code != 200:
-                    response.read()
-                    _check(response)
-                yield from response.iter_raw(_CHUNK_BYTES)
+            with self._http.stream(
+                "GET", f"errands/{leased.errand_id}/files/{file.sha256}", headers=headers
+            ) as response:
+                if response.status_code not in (200, 206):
+                    _check(response, _read(response))
+                skip = start if response.status_code == 200 else 0
+                for chunk in response.iter_raw(_CHUNK_BYTES):
+                    if len(chunk) > skip:
+                        yield chunk[skip:]
+                    skip = max(0, skip - len(chunk))
+        except InvalidInput as refused:
+            raise DeviceUnavailable(refused.message, refused.hint) from None
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise _gone(error) from None
 
@@ -132,14 +137,7 @@ class AgentClient:
             with self._http.stream(
                 "POST", path, json={"instance": self._instance, **body}, timeout=timeout or _TIMEOUT
             ) as response:
-                read = b""
-                for chunk in response.iter_raw():
-                    read += chunk
-                    if len(read) > _MAX_ANSWER_BYTES:
-                        raise ServerGone(
-                            "the server's answer is too long", "check that --server names a Paretune server"
-                        )
-                return _check(response, read)
+                return _check(response, _read(response))
         except httpx.HTTPError as error:
             raise _gone(error) from None
 
@@ -148,12 +146,28 @@ def _of(leased: LeasedErrand, verb: str) -> str:
     return f"errands/{leased.errand_id}/{verb}"
 
 
-def _check(response: httpx.Response, read: bytes | None = None) -> dict[str, Any]:
-    """The JSON object of an answer; raises what a refusal means."""
+def _read(response: httpx.Response) -> bytes:
+    """All of an answer, as it was sent."""
+    read = bytearray()
+    for chunk in response.iter_raw():
+        read += chunk
+        if len(read) > _MAX_ANSWER_BYTES:
+            raise ServerGone("the server's answer is too long", "check that --server names a Paretune server")
+    return bytes(read)
+
+
+def _check(response: httpx.Response, read: bytes) -> dict[str, Any]:
+    """The JSON object of an answer; raises what a refusal means.
+
+    Our server's refusals are problem documents: any other comes from what lies on the way, and says nothing of us.
+    """
     status = response.status_code
     if status == 204:
         return {}
-    document = _json(response, read)
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if status != 200 and kind != _PROBLEM:
+        raise ServerGone(f"something answers {status} in the server's place", "check that it runs, and --server")
+    document = _json(status, read)
     detail, hint = str(document.get("detail", f"HTTP status {status}"))[:400], str(document.get("hint", ""))[:400]
     if status == 200:
         return document
@@ -168,14 +182,14 @@ def _check(response: httpx.Response, read: bytes | None = None) -> dict[str, Any
     )
 
 
-def _json(response: httpx.Response, read: bytes | None) -> dict[str, Any]:
+def _json(status: int, read: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(response.content if read is None else read)
+        document = json.loads(read)
     except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict):
         return document
-    if response.status_code == 200:
+    if status == 200:
         raise ServerGone("the server's answer cannot be read", "check that --server names a Paretune server")
     return {}
 

@@ -65,5 +65,7 @@ class Repeats:
 
 def widened(ratio: float, interval: tuple[float, float], share: float) -> tuple[float, float]:
     """A ratio's 95 % interval with a further, independent standard deviation of ``share`` of it."""
+    if share == 0:
+        return interval
     low, high = (math.hypot(math.log(end / ratio), _Z * share) for end in interval)
     return ratio * math.exp(-low), ratio * math.exp(high)

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Select, insert, select, update
 
 from hwprofiles import Profile
-from hwprofiles.errors import NotFound
+from hwprofiles.errors import NotFound, ParetuneError
 from search.store import models, statements
 from search.store.columns import utc_now
 from search.store.models import Agent, Errand
@@ -19,6 +19,10 @@ from search.store.rows import Json
 from search.store.transactions import Transaction
 
 TOKEN_BYTES = 32
+
+
+class AgentReplaced(ParetuneError):
+    """An agent that is not its device's newest, or whose token was revoked: it must end itself."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +47,19 @@ class Agents:
 
     def new_token(self, device: str) -> str:
         """A token for a device's agent, which is returned once and kept as its hash alone. The one before, if any, is
-        worth nothing from now on."""
+        worth nothing from now on, and neither is the agent that registered with it."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        values = {"token_sha256": _hashed(token), "revoked_at": None}
+        values = {"token_sha256": _hashed(token), "revoked_at": None, "instance": None}
         with self._writing() as connection:
             if not connection.execute(update(Agent).where(Agent.device == device), values).rowcount:
                 connection.execute(insert(Agent), {"device": device, "created_at": utc_now(), "offer": {}, **values})
         return token
 
     def revoke(self, device: str) -> None:
-        """From now on the device's token is refused; raises :class:`NotFound` for a device that has none."""
+        """From now on the device's token and agent are refused; raises :class:`NotFound` for a device that has none."""
+        values = {"revoked_at": utc_now(), "instance": None}
         with self._writing() as connection:
-            if not connection.execute(update(Agent).where(Agent.device == device), {"revoked_at": utc_now()}).rowcount:
+            if not connection.execute(update(Agent).where(Agent.device == device), values).rowcount:
                 raise no_agent(device)
 
     def device_of(self, token: str) -> str | None:
@@ -71,17 +76,19 @@ class Agents:
                 found = str(device)
         return found
 
-    def register(self, device: str, instance: str, profile: Profile, offer: Json) -> None:
+    def register(self, device: str, token: str, instance: str, profile: Profile, offer: Json) -> None:
         """A device's agent, in the process that ``instance`` names, says what the device is.
 
-        It is the device's only one from now on: what an earlier instance had leased is there to lease again.
+        It is the device's only one from now on: what an earlier instance had leased is there to lease again. Raises
+        :class:`AgentReplaced` where ``token`` is not, or no longer, the device's.
         """
+        here = Agent.device == device, Agent.token_sha256 == _hashed(token), Agent.revoked_at.is_(None)
         with self._writing() as connection:
             statements.register(connection, profile)
             now = utc_now()
             values = {"instance": instance, "profile_digest": profile.digest, "offer": offer, "seen_at": now}
-            if not connection.execute(update(Agent).where(Agent.device == device), values).rowcount:
-                raise no_agent(device)
+            if not connection.execute(update(Agent).where(*here), values).rowcount:
+                raise replaced(device)
             earlier = Errand.device == device, Errand.holder.is_not(None), Errand.holder != instance
             connection.execute(update(Errand).where(*earlier), {"lease_until": now})
 
@@ -101,6 +108,14 @@ def seen(connection: Connection, device: str, instance: str) -> bool:
     """Notes that a device was heard from now; False where ``instance`` is not, or no longer, its agent."""
     here = Agent.device == device, Agent.instance == instance, Agent.revoked_at.is_(None)
     return bool(connection.execute(update(Agent).where(*here), {"seen_at": utc_now()}).rowcount)
+
+
+def replaced(device: str) -> AgentReplaced:
+    """The error that tells an agent to end itself."""
+    return AgentReplaced(
+        f"another agent has registered for device {device!r} since, or the token was revoked",
+        "end the other agent, or make a new token with: paretune devices token NAME",
+    )
 
 
 def no_agent(device: str) -> NotFound:

@@ -24,15 +24,10 @@ DEATHS_UNTIL_CRASHED = 3
 
 _OPEN = (ErrandState.QUEUED, ErrandState.LEASED)
 _AGAIN = (ErrandState.CANCELLED, ErrandState.REFUSED)
-_ENDED = [state for state in ErrandState if state not in _OPEN]
 
 
 class StaleErrand(ParetuneError):
     """An agent whose lease of an errand is not the newest: nothing was written."""
-
-
-class AgentReplaced(ParetuneError):
-    """An agent that is not its device's newest, or whose token was revoked: it must end itself."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +76,10 @@ class Errands:
                     request=request, state=ErrandState.QUEUED, epoch=0, deaths=0, created_at=utc_now(),
                 )  # fmt: skip
             elif known in _AGAIN:
-                _change(connection, errand_id, state=ErrandState.QUEUED, deaths=0, result=None, finished_at=None)
+                _change(
+                    connection, errand_id, state=ErrandState.QUEUED, deaths=0, result=None, finished_at=None,
+                    created_at=utc_now(),
+                )  # fmt: skip
 
     def get(self, errand_id: str) -> ErrandRow:
         """Where an errand stands."""
@@ -105,19 +103,22 @@ class Errands:
             return {sha256 for request in requests for sha256 in _files_of(request)}
 
     def forget(self, older_than_s: float) -> None:
-        """Removes errands that ended so long ago; their results are in the jobs that asked."""
+        """Removes errands that ended so long ago, their results being in the jobs that asked; and those that were asked
+        so long ago, and that no agent has held since."""
         before = utc_now() - timedelta(seconds=older_than_s)
+        idle = or_(Errand.lease_until.is_(None), Errand.lease_until < before)
+        waited = Errand.state.in_(_OPEN) & (Errand.created_at < before) & idle
         with self._writing() as connection:
-            connection.execute(delete(Errand).where(Errand.state.in_(_ENDED), Errand.finished_at < before))
+            connection.execute(delete(Errand).where(or_(Errand.finished_at < before, waited)))
 
     # Agents
 
     def lease(self, device: str, instance: str, lease_s: float = LEASE_S) -> ErrandRow | None:
         """The next errand for a device's agent, the oldest first; None if there is none.
 
-        Raises :class:`AgentReplaced` for an agent that is not the device's newest. An errand that this agent holds
-        already is given to it again, as its earlier answer was lost on the way; one whose agent was lost is counted,
-        and after three such deaths it has ``crashed``.
+        Raises :class:`search.store.agents.AgentReplaced` for an agent that is not the device's newest. An errand that
+        this agent holds already is given to it again, as its earlier answer was lost on the way; one whose agent was
+        lost is counted, and after three such deaths it has ``crashed``.
         """
         with self._writing() as connection:
             _heard(connection, device, instance)
@@ -155,7 +156,7 @@ class Errands:
     def renew(self, device: str, instance: str, errand_id: str, epoch: int, lease_s: float = LEASE_S) -> bool:
         """Keeps a lease for so long from now; False where nobody waits for the errand any more.
 
-        Raises :class:`StaleErrand` for a lease that is not the newest, :class:`AgentReplaced` as :meth:`lease` does.
+        Raises :class:`StaleErrand` for a lease that is not the newest; otherwise as :meth:`lease` does.
         """
         with self._writing() as connection:
             _heard(connection, device, instance)
@@ -196,10 +197,7 @@ class Errands:
 
 def _heard(connection: Connection, device: str, instance: str) -> None:
     if not agents.seen(connection, device, instance):
-        raise AgentReplaced(
-            f"another agent has registered for device {device!r} since, or the token was revoked",
-            "end the other agent, or make a new token with: paretune devices token NAME",
-        )
+        raise agents.replaced(device)
 
 
 def _held(connection: Connection, device: str, errand_id: str, epoch: int) -> ErrandRow:

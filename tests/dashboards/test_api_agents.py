@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -103,6 +104,16 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     return document
 
 
+def opened(address: str, path: str, length: int, body: str = "", token: str = "") -> socket.socket:
+    """A connection on which a request was sent whose body is to have that length."""
+    host, port = address.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    lines = f"POST /api/v1/agent/{path} HTTP/1.1", "Host: x", f"Content-Length: {length}"
+    allowed = [f"Authorization: Bearer {token}"] if token else []
+    connection.sendall("\r\n".join([*lines, *allowed, "", body]).encode())
+    return connection
+
+
 ROUTES = [
     ("POST", "register"),
     ("POST", "lease"),
@@ -143,10 +154,7 @@ class TestTokens:
         problem(answer, 401)
 
     def test_what_strangers_send_is_not_read(self, address: str) -> None:
-        host, port = address.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=30) as connection:
-            head = "POST /api/v1/agent/register HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
-            connection.sendall(head.encode())
+        with opened(address, "register", 10**9) as connection:
             assert connection.recv(1000).startswith(b"HTTP/1.1 401")
 
     def test_a_token_is_for_its_device_alone(self, store: Store, address: str) -> None:
@@ -169,6 +177,7 @@ class TestRegistering:
         "a profile with less": {"profile": {"device": "pi"}},
         "a profile with more": {"profile": {**PROFILE.to_dict(), "command": "rm"}},
         "a profile of text": {"profile": {**PROFILE.to_dict(), "memory_bytes": "much"}},
+        "a profile of long texts": {"profile": {**PROFILE.to_dict(), "processor": "x" * 256}},
         "a profile of a list": {"profile": {**PROFILE.to_dict(), "processor": ["x"]}},
         "a local profile": {"profile": {**PROFILE.to_dict(), "agent": False}},
         "a modelled profile": {"profile": {**PROFILE.to_dict(), "simulated": True}},
@@ -224,6 +233,36 @@ class TestErrands:
         later.start()
         assert agent.lease()["errand_id"] == "1" * 32
         later.join()
+
+    def test_who_is_gone_is_given_nothing(self, store: Store, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(routes, "WAIT_S", 60.0)
+        monkeypatch.setattr(routes, "_LOOK_S", 0.02)
+        with pytest.raises(httpx.ReadTimeout):
+            agent.http.post("lease", json={"instance": "first"}, timeout=0.1)
+        time.sleep(0.1)
+        errand_id = ask(store)
+        time.sleep(0.2)
+        assert store.errands.get(errand_id).state is ErrandState.QUEUED
+
+    @pytest.mark.parametrize("then", ["lease", "register"])
+    def test_the_newest_request_is_the_only_one_that_waits(
+        self, store: Store, token: str, address: str, agent: Agent, monkeypatch: pytest.MonkeyPatch, then: str
+    ) -> None:
+        """What lies between may keep an earlier one open although its agent has given it up."""
+        monkeypatch.setattr(routes, "WAIT_S", 60.0)
+        monkeypatch.setattr(routes, "_LOOK_S", 0.02)
+        with opened(address, "lease", 20, '{"instance":"first"}', token) as earlier:
+            time.sleep(0.1)
+            if then == "register":
+                agent.register()
+                assert earlier.recv(1000).startswith(b"HTTP/1.1 204")
+            later = threading.Timer(0.1, ask, [store])
+            later.start()
+            epoch = agent.lease()["epoch"]
+            later.join()
+            if then == "lease":
+                assert earlier.recv(1000).startswith(b"HTTP/1.1 204")
+        assert agent.post(f"errands/{'1' * 32}/heartbeat", epoch=epoch).json() == {"wanted": True}
 
     def test_a_stopping_server_lets_nobody_wait(self, store: Store, token: str, monkeypatch: Any) -> None:
         monkeypatch.setattr(routes, "WAIT_S", 60.0)
@@ -288,7 +327,7 @@ class TestErrands:
 
 class TestBodies:
     @pytest.mark.parametrize(
-        "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"instance": NaN}', b"[" * 100_000], ids=lambda c: repr(c[:10])
+        "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"instance": NaN}', b"[" * 60_000], ids=lambda c: repr(c[:10])
     )
     def test_what_is_no_json_object(self, agent: Agent, content: bytes) -> None:
         problem(agent.http.post("lease", content=content), 400)
@@ -297,18 +336,72 @@ class TestBodies:
         errand_id = ask(store)
         agent.lease()
         content = json.dumps({"instance": "first", "epoch": 1, "answer": {"measurement": {"ratio": float("nan")}}})
-        problem(agent.http.post(f"errands/{errand_id}/result", content=content), 400)
+        for wrong in (content, content.replace("NaN", "1e999")):
+            problem(agent.http.post(f"errands/{errand_id}/result", content=wrong), 400)
 
     def test_one_that_is_too_large(
         self, store: Store, agent: Agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(routes, "MAX_BODY_BYTES", 10_000)
+        monkeypatch.setattr(routes, "MAX_RESULT_BYTES", 10_000)
         errand_id = ask(store)
         agent.lease()
         answer = {"measurement": {"samples": ["x" * 20_000]}}
         problem(agent.post(f"errands/{errand_id}/result", epoch=1, answer=answer), 413)
         assert store.errands.get(errand_id).result is None
         assert "more than 10000 bytes" in caplog.text
+
+    def test_only_results_are_long(self, store: Store, agent: Agent) -> None:
+        errand_id, long = ask(store), "x" * 2**16
+        agent.lease()
+        problem(agent.post("register", more=long), 413)
+        problem(agent.post("lease", more=long), 413)
+        for verb in ("heartbeat", "release"):
+            problem(agent.post(f"errands/{errand_id}/{verb}", epoch=1, more=long), 413)
+        answer = {"measurement": {"samples": [long]}}
+        assert agent.post(f"errands/{errand_id}/result", epoch=1, answer=answer).status_code == 200
+
+    def test_one_that_does_not_arrive(
+        self, address: str, token: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(routes, "_BODY_S", 0.2)
+        with opened(address, "lease", 9, "{", token) as connection:
+            assert connection.recv(1000).startswith(b"HTTP/1.1 408")
+        assert "did not arrive within 0.2 s" in caplog.text
+
+
+class TestRefusals:
+    """Each is logged, once: who asked, for what, and why not."""
+
+    CASES = {  # noqa: RUF012
+        400: ("lease", {"more": 1}, "must hold instance"),
+        401: ("lease", {}, "missing, unknown or revoked"),
+        403: ("lease", {"instance": "other"}, "another agent has registered"),
+        404: ("nothing", {}, "there is nothing at"),
+        409: (f"errands/{'9' * 32}/heartbeat", {"epoch": 1}, "not valid any more"),
+        413: ("lease", {"more": "x" * 2**16}, "more than 65536 bytes"),
+    }  # fmt: skip
+
+    @pytest.mark.parametrize("status", CASES)
+    def test_each(self, agent: Agent, token: str, caplog: pytest.LogCaptureFixture, status: int) -> None:
+        path, body, why = self.CASES[status]
+        if status == 401:
+            agent.http.headers["Authorization"] = "Bearer wrong"
+        answer = agent.http.post(path, json={"instance": "first", **body})
+        problem(answer, status)
+        (record,) = [one for one in caplog.records if one.name == "paretune.server"]
+        said = record.getMessage()
+        assert record.levelname == "WARNING"
+        assert all(part in said for part in ("127.0.0.1", f"/api/v1/agent/{path}", f"with {status}", why))
+        assert token not in said
+
+    def test_nothing_in_the_log_is_as_the_asker_wrote_it(self, agent: Agent, caplog: pytest.LogCaptureFixture) -> None:
+        problem(agent.http.post("one%0Atwo%1B%5B31m", json={}), 404)
+        assert "\n" not in caplog.records[-1].getMessage()
+        assert "\x1b" not in caplog.text
+
+    def test_what_is_no_agent_s_is_not(self, address: str, caplog: pytest.LogCaptureFixture) -> None:
+        assert httpx.get(f"{address}/api/v1/jobs/nope", trust_env=False).status_code == 404
+        assert not caplog.records
 
 
 class TestFiles:
@@ -325,6 +418,8 @@ class TestFiles:
         agent.lease()
         answer = agent.http.get(path)
         assert (answer.status_code, answer.content) == (200, b"weights")
+        rest = agent.http.get(path, headers={"Range": "bytes=3-"})
+        assert (rest.status_code, rest.content) == (206, b"ghts")
         agent.post(f"errands/{errand[0]}/result", epoch=1, answer=DONE)
         problem(agent.http.get(path), 404)
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from evaluators.agent.blobs import BlobCache
+from evaluators.agent.client import ServerGone
 from evaluators.errand import FileRef
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
 
@@ -27,11 +28,11 @@ class Source:
         self.files[file.sha256] = content if pretend is None else pretend
         return file
 
-    def fetch(self, file: FileRef) -> Iterator[bytes]:
+    def fetch(self, file: FileRef, start: int) -> Iterator[bytes]:
         self.fetched.append(file.sha256)
-        content = self.files[file.sha256]
-        for start in range(0, len(content), 3):
-            yield content[start : start + 3]
+        content = self.files[file.sha256][start:]
+        for at in range(0, len(content), 3):
+            yield content[at : at + 3]
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_a_file_is_fetched_once(source: Source, folder: Path) -> None:
 def test_what_arrives_differently_is_refused_and_not_kept(source: Source, folder: Path, arrives: bytes) -> None:
     file = source.add(b"weights", arrives)
     cache = BlobCache(folder)
-    with pytest.raises(InvalidInput, match="arrived with another"):
+    with pytest.raises(DeviceUnavailable, match="arrived with another"):
         cache.get(file, source.fetch, LIMIT)
     assert list(folder.iterdir()) == []
 
@@ -67,15 +68,63 @@ def test_what_arrives_differently_is_refused_and_not_kept(source: Source, folder
 def test_a_server_that_never_stops_sending_is_cut_off(source: Source, folder: Path) -> None:
     sent = 0
 
-    def endless(file: FileRef) -> Iterator[bytes]:
+    def endless(file: FileRef, start: int) -> Iterator[bytes]:
         nonlocal sent
         while True:
             sent += 1
             yield b"x" * 1000
 
-    with pytest.raises(InvalidInput, match="another size"):
+    with pytest.raises(DeviceUnavailable, match="another size"):
         BlobCache(folder).get(source.add(b"weights"), endless, LIMIT)
     assert sent == 1
+
+
+@pytest.mark.parametrize("most", [10**6, 25])
+def test_what_came_before_the_link_was_cut_is_not_fetched_again(source: Source, folder: Path, most: int) -> None:
+    cache, file = BlobCache(folder, max_bytes=most), source.add(b"weights of a model")
+    cache.get(source.add(b"old"), source.fetch, LIMIT)
+    starts: list[int] = []
+
+    def cut(file: FileRef, start: int) -> Iterator[bytes]:
+        starts.append(start)
+        yield source.files[file.sha256][start : start + 4]
+        raise ConnectionAbortedError
+
+    def whole(file: FileRef, start: int) -> Iterator[bytes]:
+        starts.append(start)
+        return source.fetch(file, start)
+
+    for _ in range(2):
+        with pytest.raises(ServerGone):
+            cache.get(file, lambda *asked: gone(cut(*asked)), LIMIT)
+    assert cache.get(file, whole, LIMIT).read_bytes() == b"weights of a model"
+    assert starts == [0, 4, 8]
+
+
+def gone(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except ConnectionAbortedError:
+        raise ServerGone("the link was cut") from None
+
+
+def test_half_a_file_of_something_else_does_not_stay(source: Source, folder: Path) -> None:
+    file = source.add(b"weights")
+    cache = BlobCache(folder)
+    (folder / f"{file.sha256}.partial").write_bytes(b"wax")
+    with pytest.raises(DeviceUnavailable, match="another content"):
+        cache.get(file, source.fetch, LIMIT)
+    assert cache.get(file, source.fetch, LIMIT).read_bytes() == b"weights"
+
+
+def test_using_a_file_does_not_make_it_look_changed(source: Source, folder: Path) -> None:
+    """Else whoever remembers files by the time of their last change would check them for each errand again."""
+    file = source.add(b"weights")
+    cache = BlobCache(folder)
+    os.utime(cache.get(file, source.fetch, LIMIT), (1000, 1000))
+    found = cache.get(file, source.fetch, LIMIT).stat()
+    assert found.st_mtime == 1000
+    assert found.st_atime > 1000
 
 
 def test_one_that_is_too_large_is_not_fetched(source: Source, folder: Path) -> None:

@@ -6,6 +6,9 @@ import io
 import json
 import math
 import zipfile
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +124,15 @@ class TestSamples:
             assert found[name].dtype == values.dtype
             assert np.array_equal(found[name], values)
 
+    def test_inputs_may_have_any_name(self, tmp_path: Path) -> None:
+        named = {name: np.ones(3, np.float32) for name in ("file", "allow_pickle", "self", "a/b", "x.npy", "ä")}
+        (tmp_path / "sample").write_bytes(packed(named))
+        assert unpacked(tmp_path / "sample", 10**6).keys() == named.keys()
+
+    def test_it_is_what_numpy_writes(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "numpy.npz", **self.ARRAYS)
+        assert (tmp_path / "numpy.npz").read_bytes() == packed(self.ARRAYS)
+
     def test_the_same_arrays_give_the_same_bytes(self) -> None:
         assert packed(self.ARRAYS) == packed(self.ARRAYS)
 
@@ -148,6 +160,53 @@ class TestSamples:
         with pytest.raises(InvalidInput, match="more than the 1000000"):
             unpacked(tmp_path / "bomb", 10**6)
 
+    @pytest.mark.parametrize("way", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_compressed_ones_are_refused(self, tmp_path: Path, way: int) -> None:
+        with zipfile.ZipFile(tmp_path / "sample", "w", way) as archive:
+            archive.writestr("x.npy", bytes(1000))
+        with pytest.raises(InvalidInput, match="compressed or encrypted"):
+            unpacked(tmp_path / "sample", 10**6)
+
+    def test_encrypted_ones_are_refused(self, tmp_path: Path) -> None:
+        self._write(tmp_path / "sample", lambda data: data[:8] + b"\x01\x00" + data[10:])
+        with pytest.raises(InvalidInput, match="compressed or encrypted"):
+            unpacked(tmp_path / "sample", 10**6)
+
+    def test_more_than_the_file_holds_is_refused(self, tmp_path: Path) -> None:
+        self._write(tmp_path / "sample", lambda data: data[:24] + b"\x00\x00\x01\x00" + data[28:])
+        with pytest.raises(InvalidInput, match="cannot be read"):
+            unpacked(tmp_path / "sample", 10**6)
+
+    def _write(self, path: Path, change: Callable[[bytes], bytes]) -> None:
+        """A sample whose entry in the archive's directory was changed."""
+        data = packed({"x": np.ones(3, np.float32)})
+        at = data.index(b"PK\x01\x02")
+        path.write_bytes(data[:at] + change(data[at:]))
+
+    @pytest.mark.parametrize(
+        "error", [MemoryError(), RecursionError(), zlib.error("x"), NotImplementedError(), OSError(5, "x")], ids=repr
+    )
+    def test_whatever_goes_wrong_is_the_sample_s_fault(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        def fail(*_: Any, **__: Any) -> None:
+            raise error
+
+        (tmp_path / "sample").write_bytes(packed(self.ARRAYS))
+        monkeypatch.setattr(np.lib.format, "read_array", fail)
+        with pytest.raises(InvalidInput, match=f"cannot be read: {type(error).__name__}"):
+            unpacked(tmp_path / "sample", 10**6)
+
+    def test_random_changes_never_raise_anything_else(self, tmp_path: Path) -> None:
+        whole, rng = packed(self.ARRAYS), np.random.default_rng(0)
+        for _ in range(300):
+            data = bytearray(whole)
+            for place in rng.integers(0, len(data), 4):
+                data[place] = rng.integers(0, 256)
+            (tmp_path / "sample").write_bytes(data)
+            with suppress(InvalidInput):
+                unpacked(tmp_path / "sample", 10**6)
+
 
 def measurement() -> Measurement:
     baseline, candidate, sessions = ((4.0, 4.1), (4.2, 4.0)), ((2.0, 2.1), (2.1, 2.0)), (0, 1)
@@ -161,6 +220,10 @@ class TestAnswers:
         found = error_in(through_json(answer_of(kind("what is wrong", "how to mend it"))))
         assert type(found) is kind
         assert (found.message, found.hint) == ("what is wrong", "how to mend it")
+
+    def test_one_that_nobody_knows_is_the_candidate_s(self) -> None:
+        unknown = {"error": {"state": "on fire", "message": "m", "hint": "h"}}
+        assert type(error_in(unknown)) is BuildFailed
 
     def test_any_other_failure_is_the_device_s(self) -> None:
         assert type(error_in(answer_of(ParetuneError("disk full")))) is DeviceUnavailable
@@ -180,11 +243,19 @@ class TestAnswers:
 
     def test_a_measurement(self) -> None:
         whole = measurement()
-        assert measurement_in(through_json({"measurement": whole.to_dict()}), DIGEST) == whole
+        assert measurement_in(through_json({"measurement": whole.to_dict()}), errand()) == whole
 
     def test_its_ratio_follows_from_its_samples(self) -> None:
         boast = replace(measurement(), ratio=99.0, ratio_ci95=(98.0, 100.0))
-        assert measurement_in({"measurement": boast.to_dict()}, DIGEST).ratio == measurement().ratio
+        assert measurement_in({"measurement": boast.to_dict()}, errand()).ratio == measurement().ratio
+
+    def test_what_its_moments_are_worth_stays(self) -> None:
+        whole = replace(measurement(), repeat_share=0.05)
+        (low, high), (narrow_low, narrow_high) = (
+            measurement_in({"measurement": found.to_dict()}, errand()).ratio_ci95 for found in (whole, measurement())
+        )
+        assert low < narrow_low
+        assert narrow_high < high
 
     @pytest.mark.parametrize(
         "change",
@@ -196,16 +267,43 @@ class TestAnswers:
             {"candidate_ms": [[2.0], []]},
             {"candidate_ms": "fast"},
             {"unknown": 1},
+            {"candidate_ms": [[2.0], [10**400]]},
+            {"candidate_ms": [[2.0], [1e13]]},
+            {"candidate_ms": [[2.0], [5e-324]]},
+            {"candidate_ms": [[2.0], [True]]},
+            {"sessions": [0, 2]},
+            {"sessions": [0, -1]},
+            {"sessions": [0, 0.5]},
+            {"sessions": [0, 10**400]},
+            {"sessions": [[0], [1]]},
+            {"verdict": "splendid"},
+            {"verdict": []},
+            {"marks": [1]},
+            {"runtime_version": 1},
+            {"energy_mj": {"baseline": -1.0, "candidate": 1.0, "source": "rapl"}},
+            {"energy_mj": {"baseline": 10**400, "candidate": 1.0, "source": "rapl"}},
+            {"energy_mj": {}},
+            {"repeat_share": -0.1},
+            {"repeat_share": 1.0},
+            {"moments": 0},
+            {"moments": 1.5},
         ],
-        ids=str,
+        ids=lambda change: str(change)[:60],
     )
     def test_one_that_is_malformed(self, change: dict[str, Any]) -> None:
         with pytest.raises(BuildFailed, match="cannot be read"):
-            measurement_in({"measurement": measurement().to_dict() | change}, DIGEST)
+            measurement_in({"measurement": measurement().to_dict() | change}, errand())
 
     def test_one_of_another_profile(self) -> None:
         with pytest.raises(BuildFailed, match="another profile"):
-            measurement_in({"measurement": measurement().to_dict()}, DIGEST[::-1])
+            measurement_in({"measurement": measurement().to_dict()}, errand(profile_digest=DIGEST[::-1]))
+
+    @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime:f32"])
+    def test_one_of_another_runtime(self, runtime: str) -> None:
+        found = {"measurement": replace(measurement(), runtime=runtime).to_dict()}
+        assert measurement_in(found, errand(runtime=runtime)).runtime == runtime
+        with pytest.raises(BuildFailed, match="another runtime"):
+            measurement_in(found, errand())
 
     @pytest.mark.parametrize("found", [None, -1, 1.5, True, "many"])
     def test_memory_that_is_none(self, found: Any) -> None:

@@ -111,6 +111,21 @@ def test_one_that_is_too_large_is_not_even_read(path: Path) -> None:
     assert "--max-model-bytes" in caught.value.hint
 
 
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+WRAPPED = 2**29
+"""Readers of 32-bit tags take a field of so much more for the field itself."""
+
 JUNK = {
     "empty": b"",
     "text": b"this is no model at all",
@@ -121,6 +136,8 @@ JUNK = {
     "a length past the end": b"\x08\x0a\x3a\xff\xff\x7f",
     "a number without an end": b"\x08" + b"\xff" * 20,
     "a group": b"\x08\x0a\x3b",
+    "a number past the last": linear().SerializeToString() + _field(WRAPPED, b""),
+    "weights elsewhere, under a number that wraps": b"\x08\x0a" + _field(7, _field(5, _field(WRAPPED + 13, b""))),
 }
 
 
@@ -148,14 +165,6 @@ def test_graphs_within_graphs_end_somewhere(path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(InvalidInput, match="nested too deeply"):
         check_model_file(path, LIMIT)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def test_random_changes_never_raise_anything_else(path: Path) -> None:

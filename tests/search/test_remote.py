@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from remote_host import BRIEF
 from small_jobs import classifier, spec, write_classifier
 
 from evaluators.device import LocalDevice
-from evaluators.errand import Errand, answer_of, packed
+from evaluators.errand import Errand, FileRef, answer_of, packed
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement, paired_ratio
 from hwprofiles import Profile, digest_of_file, find_device
@@ -28,6 +30,7 @@ from hwprofiles.errors import (
     ParetuneError,
     ProcessCrashed,
     StageTimeout,
+    StorageError,
     UnsupportedOp,
 )
 from hwprofiles.folders import data_folder
@@ -62,9 +65,8 @@ def store(home: Path) -> Iterator[Store]:
 @pytest.fixture
 def profile(store: Store) -> Profile:
     """A device whose agent has registered."""
-    store.agents.new_token("pi")
     found = replace(find_device("local-cpu"), device="pi", agent=True)
-    store.agents.register("pi", "first", found, OFFER)
+    store.agents.register("pi", store.agents.new_token("pi"), "first", found, OFFER)
     return found
 
 
@@ -272,6 +274,7 @@ class TestGone:
         self, device: RemoteDevice, store: Store, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(remote, "GRACE_S", 0.0)
+        monkeypatch.setattr(remote, "SLOWEST_BYTES_S", 1e12)
         taken = threading.Thread(target=self._take, args=(store,))
         taken.start()
         with pytest.raises(StageTimeout, match=r"took longer than 0\.1 s"):
@@ -279,10 +282,34 @@ class TestGone:
         taken.join()
         assert store.errands.files() == set()
 
+    @pytest.mark.parametrize("why", ["leased anew", "absent", "a slow link"])
+    def test_what_counts_against_no_limit(
+        self, device: RemoteDevice, store: Store, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, why: str
+    ) -> None:
+        """Of 0.8 s with a limit of 0.5 s: an agent that was lost, one that was away, and files that travel slowly."""
+        monkeypatch.setattr(remote, "GRACE_S", 0.0)
+        monkeypatch.setattr(remote, "SLOWEST_BYTES_S", 100.0 if why == "a slow link" else 1e12)
+        monkeypatch.setattr(remote, "LEASE_S", 0.1 if why == "absent" else 30.0)
+        monkeypatch.setattr(remote, "_LOOK_AT_AGENT_S", 0.01)
+
+        def work() -> None:
+            row = self._take(store)
+            for _ in range(4):
+                time.sleep(0.2)
+                row = self._take(store) if why == "leased anew" else row
+            found = measured(Errand.from_dict(row.request))
+            store.errands.finish("pi", "first", row.errand_id, row.epoch, ErrandState.DONE, found)
+
+        working = threading.Thread(target=work)
+        working.start()
+        assert measure(device, models, limit_s=0.5).ratio == 2.0
+        working.join()
+
     @staticmethod
-    def _take(store: Store) -> None:
-        while store.errands.lease("pi", "first") is None:
+    def _take(store: Store) -> ErrandRow:
+        while (row := store.errands.lease("pi", "first")) is None:
             time.sleep(0.01)
+        return row
 
 
 class TestRefusing:
@@ -339,6 +366,50 @@ class TestFiles:
         blobs.prune({kept.sha256}, idle_s=-1)
         assert blobs.find(idle.sha256) is None
         assert blobs.find(kept.sha256) is not None
+
+    def test_in_a_long_job_too(
+        self, profile: Profile, agent: Any, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is still asked about stays, however long ago it was put there."""
+        agent()
+        device = RemoteDevice(profile, link())
+        measure(device, models)
+        for path in (data_folder() / "blobs").iterdir():
+            os.utime(path, (1000, 1000))
+        earlier = digest_of_file(models[1])
+        onnx.save(classifier(1, seed=2), models[1])
+        monkeypatch.setattr(device, "_prune_at", 0.0)
+        measure(device, models)
+        left = {path.name for path in (data_folder() / "blobs").iterdir()}
+        assert left >= set(map(digest_of_file, models))
+        assert earlier not in left
+        pruned: list[object] = []
+        monkeypatch.setattr(Blobs, "prune", pruned.append)
+        measure(device, models)
+        assert pruned == []
+        device.close()
+
+    def test_half_a_file_is_written_anew(self, home: Path) -> None:
+        file = Blobs().put_bytes(b"weights")
+        path = data_folder() / "blobs" / file.sha256
+        path.write_bytes(b"wei")
+        assert not Blobs().touch(file)
+        assert Blobs().put_bytes(b"weights") == file
+        assert path.read_bytes() == b"weights"
+
+    @pytest.mark.parametrize("place", ["search.blobs.digest_of_file", "os.utime", "shutil.copyfile"])
+    def test_a_disk_in_the_way(
+        self, home: Path, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, place: str
+    ) -> None:
+        if place == "os.utime":
+            Blobs().put(models[0])
+
+        def fail(*_: Any) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(place, fail)
+        with pytest.raises(StorageError, match="Input/output error"):
+            Blobs().put(models[0])
 
     def test_nothing_but_digests_is_found(self, home: Path) -> None:
         (data_folder() / "secret").write_text("x")
@@ -437,6 +508,22 @@ class TestInAJob:
         for row in after:
             phases = [m["phase"] for m in store.measurements(row.candidate_id)]
             assert phases.count("search") == 1
+
+    def test_a_full_disk_stops_it_too(
+        self, store: Store, agent: Any, job_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put = Blobs.put
+
+        def full(blobs: Blobs, path: Path) -> FileRef:
+            if any(row.state.finished for row in store.trials(job_id)):
+                raise StorageError("no space left")
+            return put(blobs, path)
+
+        agent(lambda errand: measured(errand) if errand.kind == "latency" else {"peak_memory_bytes": 4096})
+        monkeypatch.setattr(Blobs, "put", full)
+        with pytest.raises(DeviceLost, match="no space left"):
+            Controller(store, job_id).run()
+        assert {row.state for row in store.trials(job_id) if row.state.finished} == {TrialState.DONE}
 
     def test_one_that_never_answers_fails_the_preparation(self, store: Store, job_id: str) -> None:
         with pytest.raises(DeviceLost):

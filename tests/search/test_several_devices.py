@@ -404,6 +404,7 @@ class TestModelled:
                 "profile_digest": front["profile_digest"],
                 "front_size": len(front["front"]),
                 "best_speedup": front["front"][0]["metrics"]["speedup"]["ratio"],
+                "baseline_health": None,
             }
             for label, front in document["fronts"].items()
         ]

@@ -14,7 +14,8 @@ from hwprofiles import Profile, find_device
 from hwprofiles.errors import NotFound, ParetuneError
 from search.states import ErrandState
 from search.store import Store
-from search.store.errands import DEATHS_UNTIL_CRASHED, AgentReplaced, ErrandRow, StaleErrand
+from search.store.agents import AgentReplaced
+from search.store.errands import DEATHS_UNTIL_CRASHED, ErrandRow, StaleErrand
 
 Contents = Callable[[], dict[str, list[tuple[object, ...]]]]
 
@@ -43,7 +44,7 @@ def token(store: Store) -> str:
 @pytest.fixture
 def agent(store: Store, token: str) -> str:
     """The instance of a registered agent."""
-    store.agents.register("pi", "first", profile(), OFFER)
+    store.agents.register("pi", token, "first", profile(), OFFER)
     return "first"
 
 
@@ -93,8 +94,6 @@ class TestTokens:
     def test_devices_that_never_had_one(self, store: Store) -> None:
         with pytest.raises(NotFound, match="no remote device 'toaster'"):
             store.agents.revoke("toaster")
-        with pytest.raises(NotFound):
-            store.agents.register("toaster", "first", profile("toaster"), OFFER)
         assert store.agents.row("toaster") is None
 
 
@@ -111,10 +110,12 @@ class TestRegistering:
         assert row is not None
         assert (row.profile, row.seen_at) == (None, None)
 
-    def test_the_newest_agent_is_the_only_one(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
+    def test_the_newest_agent_is_the_only_one(
+        self, store: Store, token: str, agent: str, ask: Callable[..., str]
+    ) -> None:
         ask()
         row = leased(store)
-        store.agents.register("pi", "second", profile(), OFFER)
+        store.agents.register("pi", token, "second", profile(), OFFER)
         writers: list[Callable[[], object]] = [
             lambda: store.errands.lease("pi", "first"),
             lambda: store.errands.renew(*held(row)),
@@ -125,6 +126,31 @@ class TestRegistering:
             with pytest.raises(AgentReplaced, match="another agent has registered"):
                 write()
         assert leased(store, "second").errand_id == row.errand_id
+
+    def test_another_token_than_the_device_s_registers_nobody(self, store: Store, token: str, agent: str) -> None:
+        """A token that was good when the request came may not be any more when it is acted on."""
+        newer = store.agents.new_token("pi")
+        for wrong in (token, store.agents.new_token("phone")):
+            with pytest.raises(AgentReplaced):
+                store.agents.register("pi", wrong, "second", profile(), OFFER)
+        store.agents.revoke("pi")
+        with pytest.raises(AgentReplaced, match="revoked"):
+            store.agents.register("pi", newer, "second", profile(), OFFER)
+        with pytest.raises(AgentReplaced):
+            store.agents.register("toaster", newer, "second", profile("toaster"), OFFER)
+        assert store.agents.row("toaster") is None
+
+    @pytest.mark.parametrize("revoked", [False, True])
+    def test_an_agent_ends_with_its_token(
+        self, store: Store, agent: str, ask: Callable[..., str], revoked: bool
+    ) -> None:
+        ask()
+        row = leased(store)
+        if revoked:
+            store.agents.revoke("pi")
+        store.agents.new_token("pi")
+        with pytest.raises(AgentReplaced):
+            store.errands.finish(*held(row), ErrandState.DONE, DONE)
 
     def test_a_revoked_agent_leases_nothing(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
         ask()
@@ -187,8 +213,7 @@ class TestAsking:
         assert given == asked
 
     def test_devices_do_not_share_errands(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
-        store.agents.new_token("phone")
-        store.agents.register("phone", "other", profile("phone"), OFFER)
+        store.agents.register("phone", store.agents.new_token("phone"), "other", profile("phone"), OFFER)
         ask(device="phone")
         assert store.errands.lease("pi", agent) is None
         assert store.errands.lease("phone", "other") is not None
@@ -229,8 +254,7 @@ class TestLeases:
         assert contents()["errands"] == before
 
     def test_another_device_s_errand_cannot_be_written(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
-        store.agents.new_token("phone")
-        store.agents.register("phone", "other", profile("phone"), OFFER)
+        store.agents.register("phone", store.agents.new_token("phone"), "other", profile("phone"), OFFER)
         ask()
         row = leased(store)
         with pytest.raises(StaleErrand):
@@ -264,28 +288,32 @@ class TestLeases:
         assert store.errands.get(errand_id).result is None
 
     def test_a_killed_agent_s_errand_is_leased_again_at_once(
-        self, store: Store, agent: str, ask: Callable[..., str]
+        self, store: Store, token: str, agent: str, ask: Callable[..., str]
     ) -> None:
         errand_id = ask()
         leased(store, lease_s=600)
-        store.agents.register("pi", "second", profile(), OFFER)
+        store.agents.register("pi", token, "second", profile(), OFFER)
         row = leased(store, "second")
         assert (row.errand_id, row.deaths) == (errand_id, 1)
 
-    def test_a_returning_agent_keeps_what_it_holds(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
+    def test_a_returning_agent_keeps_what_it_holds(
+        self, store: Store, token: str, agent: str, ask: Callable[..., str]
+    ) -> None:
         ask()
         row = leased(store)
-        store.agents.register("pi", agent, profile(), OFFER)
+        store.agents.register("pi", token, agent, profile(), OFFER)
         store.errands.finish(*held(row), ErrandState.DONE, DONE)
 
-    def test_after_three_deaths_it_has_crashed(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
+    def test_after_three_deaths_it_has_crashed(
+        self, store: Store, token: str, agent: str, ask: Callable[..., str]
+    ) -> None:
         guilty, innocent = ask("guilty"), ask("innocent")
         for death in range(DEATHS_UNTIL_CRASHED):
             instance = f"agent{death}"
-            store.agents.register("pi", instance, profile(), OFFER)
+            store.agents.register("pi", token, instance, profile(), OFFER)
             row = leased(store, instance)
             assert (row.errand_id, row.deaths) == (guilty, death)
-        store.agents.register("pi", "last", profile(), OFFER)
+        store.agents.register("pi", token, "last", profile(), OFFER)
         assert leased(store, "last").errand_id == innocent
         crashed = store.errands.get(guilty)
         assert crashed.state is ErrandState.FAILED
@@ -293,11 +321,13 @@ class TestLeases:
         assert crashed.result["error"]["state"] == "crashed"
         assert "3 times" in crashed.result["error"]["message"]
 
-    def test_giving_back_counts_as_no_death(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
+    def test_giving_back_counts_as_no_death(
+        self, store: Store, token: str, agent: str, ask: Callable[..., str]
+    ) -> None:
         errand_id = ask()
         for number in range(DEATHS_UNTIL_CRASHED + 1):
             instance = f"agent{number}"
-            store.agents.register("pi", instance, profile(), OFFER)
+            store.agents.register("pi", token, instance, profile(), OFFER)
             row = leased(store, instance)
             assert (row.errand_id, row.deaths) == (errand_id, 0)
             store.errands.release(*held(row, instance))
@@ -345,13 +375,24 @@ class TestFiles:
         assert store.errands.files() == {digest("candidate"), digest("sample")}
 
 
-def test_old_results_are_forgotten_and_open_errands_are_not(store: Store, agent: str, ask: Callable[..., str]) -> None:
+def test_what_is_old_is_forgotten(store: Store, agent: str, ask: Callable[..., str]) -> None:
     old = ask("old")
     store.errands.finish(*held(leased(store)), ErrandState.DONE, DONE)
+    measured = ask("measured")
+    leased(store)
     waiting = ask("waiting")
     store.errands.forget(3600)
-    assert store.errands.get(old).state is ErrandState.DONE
+    assert [store.errands.get(one).state for one in (old, waiting)] == [ErrandState.DONE, ErrandState.QUEUED]
     store.errands.forget(0)
-    assert store.errands.get(waiting).state is ErrandState.QUEUED
-    with pytest.raises(NotFound):
-        store.errands.get(old)
+    assert store.errands.get(measured).state is ErrandState.LEASED
+    for gone in (old, waiting):
+        with pytest.raises(NotFound):
+            store.errands.get(gone)
+
+
+def test_what_is_asked_again_is_as_young_as_the_question(store: Store, agent: str, ask: Callable[..., str]) -> None:
+    refused = ask("refused")
+    store.errands.finish(*held(leased(store)), ErrandState.REFUSED, {"error": {}})
+    ask("other")
+    ask("refused")
+    assert leased(store).errand_id != refused
