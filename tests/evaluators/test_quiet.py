@@ -157,7 +157,8 @@ class TestQuiet:
         told: list[bool] = []
         waits = threading.Event()
         monkeypatch.setattr(child, "_pause", lambda begins: (told.append(begins), waits.set()))
-        profile = replace(find_device("dry-run"), cores=() if lock == "board" else (0, 1), device="board")
+        # Cores that no other test's device has.
+        profile = replace(find_device("dry-run"), cores=() if lock == "board" else (900, 901), device="board")
         early = hold(MEASURING if lock == MEASURING else device(*profile.cores, name="board"))
         early.expect("in")
 

@@ -251,7 +251,7 @@ def test_the_stand_in_for_cuda_has_published_functions(name: str) -> None:
 def test_functions_and_numbers_of_the_driver_are_published() -> None:
     source = inspect.getsource(our_driver)
     functions = set(re.findall(r"driver\.(cu\w+)", source))
-    assert len(functions) == 8
+    assert len(functions) == 9
     for name in functions:
         assert hasattr(cuda_driver, name.removesuffix("_v2")), name
     attributes = cuda_driver.CUdevice_attribute
