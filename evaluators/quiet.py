@@ -63,7 +63,7 @@ def exclusive_device(profile: Profile) -> Iterator[None]:
             _take(file)
         yield
     finally:
-        for file in files:
+        for file in reversed(files):  # whoever waits for the first then finds all of them free
             file.close()
 
 

@@ -157,8 +157,7 @@ class TestQuiet:
         told: list[bool] = []
         waits = threading.Event()
         monkeypatch.setattr(child, "_pause", lambda begins: (told.append(begins), waits.set()))
-        # Cores that no other test's device has.
-        profile = replace(find_device("dry-run"), cores=() if lock == "board" else (900, 901), device="board")
+        profile = replace(find_device("dry-run"), cores=() if lock == "board" else (0, 1), device="board")
         early = hold(MEASURING if lock == MEASURING else device(*profile.cores, name="board"))
         early.expect("in")
 
