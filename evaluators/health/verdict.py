@@ -81,7 +81,7 @@ class Tolerance:
     steal_share: float = 0.04
     quota_share: float = 0.01
     clock_drop_share: float = 0.10
-    drift_share: float = 0.08
+    drift_share: float = 0.05
 
     def judge(self, signals: Mapping[str, float], unknown: tuple[str, ...], *, threads: int = 1) -> Health:
         """The verdict on ``signals``, of which those named in ``unknown`` are missing."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import optuna
 from pydantic import Field
 
 from search.candidate import Candidate, Space
 from search.strategies.base import Result, Strategy, StrategyOptions
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+if TYPE_CHECKING:
+    import optuna  # else where it is used: every process of a job reads the registry, one proposes candidates
 
 
 class Nsga2Options(StrategyOptions):
@@ -33,7 +34,10 @@ class Nsga2(Strategy):
     options: Nsga2Options
 
     def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
+        import optuna
+
         super().__init__(space, objectives, constraints, seed, options)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         sampler = optuna.samplers.NSGAIISampler(
             population_size=self.options.population,
             mutation_prob=self.options.mutation,
@@ -59,11 +63,13 @@ class Nsga2(Strategy):
 
     def tell(self, results: Sequence[Result]) -> None:
         """See :meth:`Strategy.tell`."""
+        from optuna.trial import TrialState
+
         asked, self._asked = self._asked, []
         for trial, result in zip(asked, results, strict=True):
             for number, violation in enumerate(result.violations):
                 trial.set_constraint(str(number), violation)
             if result.gains is None:
-                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                self._study.tell(trial, state=TrialState.FAIL)
             else:
                 self._study.tell(trial, list(result.gains))

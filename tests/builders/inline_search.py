@@ -54,8 +54,9 @@ def with_devices(monkeypatch: pytest.MonkeyPatch, devices: Mapping[str, Device])
 
 
 def measuring_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on this machine is asked for short measurements, which no noise makes unhealthy."""
+    """From now on this machine is asked for short measurements, which no noise makes unhealthy, and for one start."""
     measure = LocalDevice.measure
+    monkeypatch.setattr("evaluators.device.STARTS", 1)
 
     def brief(device: LocalDevice, *arguments: Any, protocol: Protocol, **options: Any) -> Measurement:
         return measure(device, *arguments, protocol=ANY_INTERVAL, **options)

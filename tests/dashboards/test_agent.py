@@ -38,8 +38,6 @@ from search.remote import RemoteDevice
 from search.states import ErrandState, JobState, TrialState
 from search.store import Store
 
-pytestmark = pytest.mark.alone
-
 SAMPLE = {"x": np.ones((1, 16), np.float32)}
 
 

@@ -24,8 +24,6 @@ from search.job import parse_job
 from search.states import JobState, TrialState
 from search.store import Store, TrialRow
 
-pytestmark = pytest.mark.alone
-
 BUILDERS = Path(faulty_task.__file__).parent
 SIZE_MATTERS = [
     {"metric": "cosine", "direction": "max"},
@@ -75,7 +73,7 @@ def run_here(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     return run
 
 
-LIMIT_S = 7
+LIMIT_S = 10
 OUTCOMES = {
     "raises": (TrialState.BUILD_FAILED, "ValueError: this candidate is not to my taste"),
     "nan": (TrialState.BUILD_FAILED, "'wit' holds NaN or infinity"),
@@ -157,7 +155,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(folder: Path) -> Any:
     """The same with Ray, and measurements as the product makes them."""
-    job = faulty(folder, ["raises", "nan"], budget={"trials": 4})
+    space = {"precision": {"choices": ["fp32", "int8"], "activations": "uint8"}}
+    job = faulty(folder, ["raises", "nan"], space=space, budget={"trials": 4})
     (folder / "job.yaml").write_text(yaml.safe_dump(job))
     return paretune("run", "job.yaml", "--format", "json", home=folder / "home", cwd=folder, PYTHONPATH=path())
 

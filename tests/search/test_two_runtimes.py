@@ -18,8 +18,6 @@ from search.job import parse_job
 from search.states import JobState
 from search.store import Store
 
-pytestmark = pytest.mark.alone
-
 RUNTIMES = ["onnxruntime", "openvino:f32"]
 
 
