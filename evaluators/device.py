@@ -80,7 +80,8 @@ class LocalDevice(Device):
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self._process = Sandbox()
-        self._hopeless = False
+        self._stays: str | None = None
+        """The verdict at the end of the last measurement, where that was unhealthy throughout."""
 
     def measure(
         self,
@@ -103,11 +104,11 @@ class LocalDevice(Device):
     ) -> list[Attempt[T]]:
         """Attempts until one is not unhealthy, at most ``most`` and as far as the time allows.
 
-        Where the one before stayed unhealthy to its end the load is there to stay: two must do.
+        Where the one before stayed unhealthy to its end, and this one begins in the same way, it is there to stay.
         """
         ends_at, longest_s = time.monotonic() + limit_s, 0.0
         made: list[Attempt[T]] = []
-        for _ in range(max(1, min(most, 2) if self._hopeless else most)):
+        for _ in range(max(1, most)):
             started = time.monotonic()
             if made and started + longest_s > ends_at:
                 break
@@ -119,9 +120,9 @@ class LocalDevice(Device):
                     raise
                 break
             longest_s = max(longest_s, time.monotonic() - started)
-            if not made[-1].health.passing:
+            if not made[-1].health.passing or made[0].health.verdict == self._stays:
                 break
-        self._hopeless = made[-1].health.passing
+        self._stays = made[-1].health.verdict if made[-1].health.passing else None
         return made
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:

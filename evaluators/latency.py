@@ -39,7 +39,7 @@ class Protocol:
     min_pairs: int = 8
     few_pairs: int = 3
     min_s: float = 1.0
-    max_s: float = 40.0
+    max_s: float = 20.0
     half_width: float = 0.02
     usable_width: float = 0.04
     warm_up_runs: int = 3
