@@ -19,6 +19,7 @@ from hwprofiles.errors import BuildFailed, StageTimeout, UnhealthyMeasurement
 
 HEALTHY = Health("healthy")
 CONTENDED = Health("contended", {"others_share": 0.5}, (), ("others used 50%",))
+DRIFTED = Health("drifted", {"drift_share": 0.2}, (), ("the baseline took 20% longer",))
 UNKNOWN = Health("unknown", {}, ("others_share",), ("nothing is shown",))
 
 
@@ -143,8 +144,8 @@ class TestMeasuringAgain:
 
     def test_a_load_that_stays_is_not_waited_for_again_and_again(self) -> None:
         self.measure(*[attempt(CONTENDED)] * 3)
-        self.measure(*[attempt(CONTENDED)] * 2)
-        self.measure(attempt(CONTENDED), attempt(HEALTHY))
+        self.measure(attempt(CONTENDED))
+        self.measure(attempt(DRIFTED), attempt(HEALTHY))
         self.measure(*[attempt(CONTENDED)] * 2, attempt(HEALTHY))
 
     def test_not_beyond_the_limit(self) -> None:
