@@ -56,7 +56,9 @@ def measure_once(
     health = watch.health(drift_share=history.drift_share(key, median_ms) if protocol.drift else None)
     if protocol.drift and health.verdict in ("healthy", "drifted"):
         history.remember(key, median_ms)
-    measured = _repeated(measured, profile, (baseline, candidate), Repeats(memory, profile.digest), key, health)
+    measured = _repeated(
+        measured, profile, (baseline, candidate), Repeats(memory, digest_of([profile.digest, spec])), key, health
+    )
     if protocol.energy_s > 0 and not health.passing:
         measured = replace(measured, energy_mj=_energy_mj(profile, spec, cores, openers, sample, protocol.energy_s))
     return Attempt(health, measured)

@@ -30,15 +30,16 @@ _Z = 1.96
 
 
 class Repeats:
-    """Speed-ups that were measured of one pair at different moments, in one file a profile.
+    """Speed-ups that were measured of one pair at different moments, in one file for whatever ``key`` names: a profile
+    and the candidates' runtime, since some runtimes' kernels suffer more from what else a machine does than others'.
 
     The bootstrap inside a measurement sees what changes within it. What changes between moments (another tenant of the
     host, where things lie in memory) shows only when the same pair is measured again: the variance between groups in a
     one-way layout with random effects (Searle, Casella and McCulloch, Variance Components, 1992), pooled over pairs.
     """
 
-    def __init__(self, folder: Path, profile_digest: str, now: Callable[[], float] = time.time) -> None:
-        self._notes = Notes(folder / f"repeats-{profile_digest[:16]}.json", width=4, names=_PAIRS, kept=KEPT)
+    def __init__(self, folder: Path, key: str, now: Callable[[], float] = time.time) -> None:
+        self._notes = Notes(folder / f"repeats-{key[:16]}.json", width=4, names=_PAIRS, kept=KEPT)
         self._now = now
 
     def remember(self, pair: str, ratio: float, interval: tuple[float, float], *, healthy: bool) -> None:
