@@ -266,7 +266,7 @@ class TestStop:
         assert caught.value.hint
         assert all(session.closed for session in machine.sessions)
 
-    @pytest.mark.parametrize(("ms", "pairs"), [(4.0, 8), (300.0, 5), (5000.0, 3)])
+    @pytest.mark.parametrize(("ms", "pairs"), [(4.0, 8), (150.0, 5), (5000.0, 3)])
     def test_models_that_take_seconds_do_with_few_pairs(self, ms: float, pairs: int) -> None:
         """At the limit an interval needs no more than that; without one it would have no width at all."""
         machine = Machine(always(ms), always(ms))
