@@ -26,9 +26,9 @@ def capability_document(store: Store, device: str) -> Json:
     return document_of(*found)
 
 
-def is_probed(store: Store, device: str) -> bool:
-    """Whether there is a capability document of a device."""
-    return any(profile.device == device for profile, _ in store.capabilities())
+def probed_devices(store: Store) -> set[str]:
+    """The devices that there is a capability document of."""
+    return {profile.device for profile, _ in store.capabilities()}
 
 
 def document_of(profile: Profile, found: Capability) -> Json:

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from dashboards import device_views
+from dashboards.health import last_health, verdict_on
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
 from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_RUNTIME
@@ -42,9 +43,10 @@ def front_document(store: Store, job_id_or_prefix: str, device: str | None = Non
     first one's front, with all of them in ``fronts`` and ``joint``; a ``device`` that is named has its own alone.
     """
     document = JobReport.read(store, job_id_or_prefix).on(device).front_document()
+    measurements = cache(store.measurements)  # the same candidates stand on several fronts
     for part in (document, *document.get("fronts", {}).values(), *filter(None, [document.get("joint")])):
         for entry in part["front"] + part["contenders"]:
-            entry["health"] = _verdict_on(store, entry["candidate_id"], part.get("profile_digest"))
+            entry["health"] = verdict_on(measurements(entry["candidate_id"]), part.get("profile_digest"))
     return document
 
 
@@ -88,19 +90,6 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
             measured["device"] = labels.get(measured["record"].get("profile_digest"))
         document["devices"] = device_views.standings(report, trial.candidate_id)
     return document
-
-
-def last_health(measurements: Sequence[Mapping[str, Any]]) -> Json | None:
-    """How the machine was while the last of a candidate's measurements was made; None where nobody looked."""
-    found: list[Json | None] = [measurement["record"].get("health") for measurement in measurements]
-    return found[-1] if found else None
-
-
-def _verdict_on(store: Store, candidate_id: str, profile_digest: str | None) -> str | None:
-    found = store.measurements(candidate_id)
-    here = [one for one in found if profile_digest in (None, one["record"].get("profile_digest"))]
-    health = last_health(here)
-    return None if health is None else str(health["verdict"])
 
 
 def device_names(job: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 import sys
@@ -19,6 +18,7 @@ from starlette.exceptions import HTTPException
 from dashboards.api import AGENT_PATHS, agent_problem, agent_router, api_router, problem_response, problem_status
 from dashboards.web.headers import SecurityHeaders
 from dashboards.web.views import mount_pages, problem_page
+from hwprofiles.addresses import is_loopback
 from hwprofiles.errors import InvalidInput, ParetuneError
 from search.store import Store
 
@@ -115,11 +115,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _check_reach(store: Store, host: str) -> None:
     """Off the loopback the server answers agents alone, by their tokens: without one there is nobody to answer."""
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback and all(agent.revoked_at is not None for agent in store.agents.all()):
+    if not is_loopback(host) and all(agent.revoked_at is not None for agent in store.agents.all()):
         raise InvalidInput(
             f"host {host!r} is not this machine's loopback, and no device has a token to be known by",
             "make one with: paretune devices token NAME; for pages use a tunnel: ssh -L 8700:127.0.0.1:8700 HOST",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -12,9 +11,10 @@ from typing import Any
 from evaluators.device import open_device
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement, combined
+from evaluators.pinned import pin
 from evaluators.reference_models import write_chain
 from evaluators.runtimes import runtime_of
-from evaluators.sandbox import Sandbox
+from evaluators.sandbox import in_own_process
 from hwprofiles import Profile
 from hwprofiles.errors import ParetuneError
 
@@ -48,7 +48,7 @@ def check_device(
 
     Never raises for what is wrong with the device: that is a check that failed.
     """
-    return tuple(_checks(profile, registered, protocol or Protocol(max_s=20.0, energy_s=0.0), say))
+    return tuple(_checks(profile, registered, protocol or Protocol(energy_s=0.0), say))
 
 
 def _checks(
@@ -62,7 +62,7 @@ def _checks(
         say(f"loading {name}")
         yield _runtime(name, version)
     if profile.cores:
-        yield _pinning(profile.cores)
+        yield _pinning(profile)
     say("measuring a small model against itself")
     yield from _against_itself(profile, protocol)
 
@@ -96,13 +96,10 @@ def _brief(value: Any) -> str:
 
 def _runtime(name: str, version: str) -> Check:
     """Loads a runtime in a process of its own, which it may end."""
-    process = Sandbox()
     try:
-        found = process.call(_version_of, name, stage="measuring", limit_s=PATIENCE_S)
+        found = in_own_process(_version_of, name, stage="measuring", limit_s=PATIENCE_S)
     except ParetuneError as error:
         return Check(f"runtime {name}", FAILED, _said(error))
-    finally:
-        process.close()
     if found != version:
         return Check(f"runtime {name}", FAILED, f"loads as version {found}, but version {version} is installed")
     return Check(f"runtime {name}", OK, f"version {found} loads")
@@ -112,27 +109,16 @@ def _version_of(name: str) -> str:
     return runtime_of(name).version()
 
 
-def _pinning(cores: tuple[int, ...]) -> Check:
+def _pinning(profile: Profile) -> Check:
     """Pins another process, so that this one keeps its cores."""
-    process = Sandbox()
     try:
-        pinned = process.call(_pinned, cores, stage="measuring", limit_s=PATIENCE_S)
+        marks, cores = in_own_process(pin, profile, stage="measuring", limit_s=PATIENCE_S)
     except ParetuneError as error:
         return Check("pinning", UNKNOWN, _said(error))
-    finally:
-        process.close()
-    shown = ", ".join(map(str, cores))
-    if pinned == cores:
+    shown = ", ".join(map(str, profile.cores))
+    if not marks and cores == profile.cores:
         return Check("pinning", OK, f"a process stays on core {shown}")
     return Check("pinning", FAILED, f"the system does not pin to core {shown}: measurements are marked unpinned")
-
-
-def _pinned(cores: tuple[int, ...]) -> tuple[int, ...]:
-    try:
-        os.sched_setaffinity(0, cores)
-        return tuple(sorted(os.sched_getaffinity(0)))
-    except (OSError, AttributeError):  # the latter where the system knows no affinity
-        return ()
 
 
 def _against_itself(profile: Profile, protocol: Protocol) -> Iterator[Check]:

@@ -14,7 +14,7 @@ from evaluators.measurement import Measurement
 from evaluators.pinned import measure_load, measure_once, peak_memory, start_ms
 from evaluators.quiet import exclusive_device, lock_folder, measuring
 from evaluators.runtimes.base import Arrays
-from evaluators.sandbox import Sandbox
+from evaluators.sandbox import Sandbox, in_own_process
 from evaluators.starts import Starts
 from evaluators.throughput import Load, Throughput
 from hwprofiles import Profile
@@ -128,12 +128,8 @@ class LocalDevice(Device):
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """See :meth:`Device.peak_memory_bytes`."""
         asked = self.profile, runtime or self.profile.runtime, model, dict(sample)
-        fresh = Sandbox()
-        try:
-            with exclusive_device(self.profile), measuring():
-                return fresh.call(peak_memory, *asked, stage="measuring", limit_s=limit_s)
-        finally:
-            fresh.close()
+        with exclusive_device(self.profile), measuring():
+            return in_own_process(peak_memory, *asked, stage="measuring", limit_s=limit_s)
 
     def starts(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> Starts:
         """See :meth:`Device.starts`. Every figure is a fresh process's; the file is in the system's cache."""
@@ -142,12 +138,8 @@ class LocalDevice(Device):
         with exclusive_device(self.profile), measuring():
             ends_at = time.monotonic() + limit_s
             for _ in range(STARTS):
-                fresh = Sandbox()
-                try:
-                    limit_s = ends_at - time.monotonic()
-                    found.append(fresh.call(start_ms, *asked, stage="measuring", limit_s=limit_s))
-                finally:
-                    fresh.close()
+                left_s = ends_at - time.monotonic()
+                found.append(in_own_process(start_ms, *asked, stage="measuring", limit_s=left_s))
         return Starts(tuple(cold for cold, _ in found), tuple(warm for _, warm in found))
 
     def throughput(

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.health import GpuCounters
-from evaluators.health.files import number, numbered, text
+from evaluators.health.files import number, numbered
 from evaluators.latency import Open, opened_pair
 from evaluators.runtimes.base import Arrays, Runtime, Session
 from hwprofiles import Profile
 from hwprofiles.cuda import cuda_bus_id
-from hwprofiles.tree import ROOT
+from hwprofiles.tree import ROOT, text_at
 
 _PAIRS = 2
 _FEWEST_RUNS = 3
@@ -50,7 +50,7 @@ class Rapl(Meter):
         domains = []
         for folder in numbered(root / "sys/class/powercap", "intel-rapl:"):
             counter = folder / "energy_uj"
-            if (text(folder / "name") or "").startswith("package") and number(counter) is not None:
+            if (text_at(folder / "name") or "").startswith("package") and number(counter) is not None:
                 domains.append((counter, number(folder / "max_energy_range_uj") or 0.0))
         return cls(domains) if domains else None
 

@@ -124,14 +124,14 @@ class LayerAnswers:
         return name in self._known or name in self._passing
 
     def _answer(self, name: str, ask: Any) -> Answer:
-        for known in (self._known, self._passing):
-            if name in known:
-                return known[name]
+        known = remembered(name, self._known, self._passing)
+        if known is not None:
+            return known
         self.asked += 1
         try:
             answer: Answer = ask()
         except CandidateError as error:
-            answer = {"reason": f"{error.state}: {error.message}"}
+            answer = no_gain(error)
         if answer.get("reason", "").startswith(_PASSING):
             answer["passing"] = True
         (self._passing if answer.get("passing") else self._known)[name] = answer
@@ -177,6 +177,16 @@ def in_precision(layer: SingleLayer, precision: Precision, scheme: Scheme) -> on
     return quantizer.apply({group.name: precision for group in layer.groups})
 
 
+def remembered(name: str, *places: Mapping[str, Answer]) -> Answer | None:
+    """The answer of this name in the first of ``places`` that has one, each looked up once: some are folders."""
+    return next((found for place in places if (found := place.get(name)) is not None), None)
+
+
+def no_gain(error: CandidateError) -> Answer:
+    """The answer where there is no figure."""
+    return {"reason": f"{error.state}: {error.message}"}
+
+
 def measured_gain(
     device: Device,
     baseline: Path,
@@ -190,7 +200,7 @@ def measured_gain(
     try:
         found = device.measure(baseline, candidate, feed, protocol=protocol, limit_s=limit_s, runtime=runtime)
     except CandidateError as error:
-        return {"reason": f"{error.state}: {error.message}"}
+        return no_gain(error)
     answer: Answer = {
         "ratio": found.ratio,
         "ci95": list(found.ratio_ci95),

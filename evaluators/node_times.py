@@ -10,19 +10,15 @@ from evaluators.pinned import pin
 from evaluators.quiet import exclusive_device, measuring
 from evaluators.runtimes import runtime_of
 from evaluators.runtimes.base import Arrays, TimedNode
-from evaluators.sandbox import Sandbox
+from evaluators.sandbox import in_own_process
 from hwprofiles import Profile
 
 
 def node_times(profile: Profile, model: Path, sample: Arrays, *, limit_s: float) -> list[TimedNode]:
     """The nodes that one inference on ``sample`` executes in the profile's runtime, in a process of its own, pinned and
     quiet as a measurement is. Empty where the runtime does not say. Raises what :meth:`Sandbox.call` raises."""
-    sandbox = Sandbox()
-    try:
-        with exclusive_device(profile), measuring():
-            return sandbox.call(_timed, profile, model, dict(sample), stage="measuring", limit_s=limit_s)
-    finally:
-        sandbox.close()
+    with exclusive_device(profile), measuring():
+        return in_own_process(_timed, profile, model, dict(sample), stage="measuring", limit_s=limit_s)
 
 
 def _timed(profile: Profile, model: Path, sample: Mapping[str, Any]) -> list[TimedNode]:

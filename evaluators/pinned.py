@@ -51,14 +51,14 @@ def measure_once(
     except UnhealthyMeasurement as error:
         return Attempt(watch.health(), None, error.message)
     history = History(memory, profile.digest)
-    key = baseline_key(baseline, profile.threads, {name: list(values.shape) for name, values in sample.items()})
+    ours, theirs = digest_of_file(baseline), digest_of_file(candidate)
+    key = baseline_key(ours, profile.threads, {name: list(values.shape) for name, values in sample.items()})
     median_ms = float(np.median([ms for block in measured.baseline_ms for ms in block]))
     health = watch.health(drift_share=history.drift_share(key, median_ms) if protocol.drift else None)
     if protocol.drift and health.verdict in ("healthy", "drifted"):
         history.remember(key, median_ms)
-    measured = _repeated(
-        measured, profile, (baseline, candidate), Repeats(memory, digest_of([profile.digest, spec])), key, health
-    )
+    if ours != theirs or spec != profile.runtime:  # a file against itself says 1 at any moment
+        measured = _repeated(measured, Repeats(memory, digest_of([profile.digest, spec])), [key, theirs, spec], health)
     if protocol.energy_s > 0 and not health.passing:
         measured = replace(measured, energy_mj=_energy_mj(profile, spec, cores, openers, sample, protocol.energy_s))
     return Attempt(health, measured)
@@ -82,15 +82,9 @@ def _energy_mj(
     return found if watch.health().healthy else None
 
 
-def _repeated(
-    measured: Measurement, profile: Profile, models: tuple[Path, Path], repeats: Repeats, key: str, health: Health
-) -> Measurement:
-    """With an interval that holds what another moment would have said; a file against itself says 1 at any moment."""
-    ours, theirs = map(digest_of_file, models)
-    if ours == theirs and measured.runtime == profile.runtime:
-        return measured
-    pair = digest_of([key, theirs, measured.runtime])[:32]
-    repeats.remember(pair, measured.ratio, measured.ratio_ci95, healthy=health.healthy)
+def _repeated(measured: Measurement, repeats: Repeats, pair: list[str], health: Health) -> Measurement:
+    """With an interval that holds what another moment of the ``pair`` would have said."""
+    repeats.remember(digest_of(pair)[:32], measured.ratio, measured.ratio_ci95, healthy=health.healthy)
     share = repeats.share(healthy=health.healthy)
     return replace(measured, repeat_share=share, ratio_ci95=widened(measured.ratio, measured.ratio_ci95, share))
 

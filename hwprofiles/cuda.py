@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hwprofiles.errors import DeviceUnavailable
-from hwprofiles.gpus import Gpu, find_gpus
+from hwprofiles.gpus import Gpu, cuda_version, find_gpus
 
 LIBRARY = "libcuda.so.1"
 PATIENCE_S = 60.0
@@ -102,7 +102,7 @@ def described(load: Callable[[str], Any] = ctypes.CDLL, versions: tuple[Path, ..
             return {"error": f"the CUDA driver describes no GPU: {_error_name(driver, code)}", "hint": _NO_DRIVER}
     bus_id = ctypes.create_string_buffer(32)
     code = driver.cuDeviceGetPCIBusId(bus_id, len(bus_id), device)
-    cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"
+    cuda = cuda_version(version.value)
     return {
         "name": name.value.decode(),
         "compute_capability": f"{major.value}.{minor.value}",

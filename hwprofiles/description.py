@@ -31,10 +31,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwprofiles.errors import DeviceUnavailable, InvalidInput
+from hwprofiles.errors import InvalidInput
 from hwprofiles.names import nearest
 from hwprofiles.peaks import FORMATS, Peaks
-from hwprofiles.profile import Profile
+from hwprofiles.profile import Profile, check_threads
 
 VERSION = 1
 KINDS = ("cpu", "gpu")
@@ -80,11 +80,8 @@ class Description:
         """The device as modelled; ``threads`` of a processor's cores do their share of its operations, a GPU works as a
         whole. Raises :class:`DeviceUnavailable` where it has fewer cores than that."""
         cores = int(self.cores.value)
-        if self.kind == "cpu" and threads > cores:
-            raise DeviceUnavailable(
-                f"device {self.name!r} was asked for {threads} threads, but it has {cores} cores",
-                f"set threads to {cores} or fewer",
-            )
+        if self.kind == "cpu":
+            check_threads(self.name, threads, cores, f"it has {cores} cores")
         rates = tuple((name, figure.value) for name, figure in self.operations_per_s)
         peaks = Peaks(rates, self.bytes_per_s.value)
         return Profile(

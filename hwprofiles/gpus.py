@@ -103,8 +103,17 @@ def _gpu(nvml: Any, index: int) -> Gpu:
         ecc=None if ecc is None else bool(ecc[0]),
         mig=None if mig is None else bool(mig[0]),
         driver=_text(of_system(nvml.nvmlSystemGetDriverVersion)) or None,
-        cuda=None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}",
+        cuda=None if cuda is None else cuda_version(cuda),
     )
+
+
+def cuda_version(number: int) -> str:
+    """A version as CUDA counts it, in words.
+
+    >>> cuda_version(13020)
+    '13.2'
+    """
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _text(value: Any) -> str:

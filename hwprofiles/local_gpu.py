@@ -13,7 +13,7 @@ from typing import Any
 from hwprofiles import probe
 from hwprofiles.cuda import asked, cuda_gpu
 from hwprofiles.errors import DeviceUnavailable
-from hwprofiles.profile import Profile
+from hwprofiles.profile import Profile, check_threads
 from hwprofiles.trtexec import find_trtexec
 
 _GPU_PROVIDERS = {"CUDAExecutionProvider": "onnxruntime:cuda", "TensorrtExecutionProvider": "onnxruntime:tensorrt"}
@@ -34,11 +34,7 @@ def local_gpu(threads: int = 1, batch: int = 1) -> Profile:
             f"no runtime for the GPU is installed ({gpu.name})", "install one with: pip install 'paretune[tensorrt]'"
         )
     cores = probe.usable_cores()
-    if threads > len(cores):
-        raise DeviceUnavailable(
-            f"device 'local-gpu' was asked for {threads} threads, but {len(cores)} cores are usable here",
-            f"set threads to {len(cores)} or fewer",
-        )
+    check_threads("local-gpu", threads, len(cores), f"{len(cores)} cores are usable here")
     return Profile(
         device="local-gpu",
         runtime=first,

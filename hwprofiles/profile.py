@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from hwprofiles.digest import digest_of
+from hwprofiles.errors import DeviceUnavailable
 from hwprofiles.gpus import Gpu
 from hwprofiles.machine import Machine
 from hwprofiles.peaks import Peaks
@@ -76,6 +77,14 @@ class Profile:
             part = values.get(key)
             values[key] = None if part is None else kind.from_dict(part)
         return cls(**values)
+
+
+def check_threads(device: str, threads: int, cores: int, said: str) -> None:
+    """Raises :class:`DeviceUnavailable` for more ``threads`` than a device has cores; ``said`` counts them in words."""
+    if threads > cores:
+        raise DeviceUnavailable(
+            f"device {device!r} was asked for {threads} threads, but {said}", f"set threads to {cores} or fewer"
+        )
 
 
 def _rough(value: int | None) -> int | None:

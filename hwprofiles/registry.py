@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from hwprofiles import probe
 from hwprofiles.described import added_names, catalogue, described
-from hwprofiles.errors import DeviceUnavailable, InvalidInput
+from hwprofiles.errors import InvalidInput
 from hwprofiles.local_gpu import local_gpu
 from hwprofiles.names import nearest
-from hwprofiles.profile import Profile
+from hwprofiles.profile import Profile, check_threads
 
 
 def local_cpu(threads: int = 1, batch: int = 1) -> Profile:
@@ -19,11 +19,7 @@ def local_cpu(threads: int = 1, batch: int = 1) -> Profile:
     Core 0 serves most interrupts, hence the last ones. Raises :class:`DeviceUnavailable` when fewer cores are usable.
     """
     cores = probe.usable_cores()
-    if threads > len(cores):
-        raise DeviceUnavailable(
-            f"device 'local-cpu' was asked for {threads} threads, but {len(cores)} cores are usable here",
-            f"set threads to {len(cores)} or fewer",
-        )
+    check_threads("local-cpu", threads, len(cores), f"{len(cores)} cores are usable here")
     version = probe.package_version("onnxruntime")
     machine = probe.probe_machine()
     return Profile(

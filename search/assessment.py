@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from search.candidate import RUNTIME
+from search.candidate import runtime_decision
 from search.correction import Correction, accuracy, left_out
 from search.objectives import metric_value
 from search.prediction import Predictor, Sum
@@ -61,7 +61,7 @@ class Assessments:
         """``facts`` as the job was prepared with; ``labels`` of its devices, the first one first."""
         tables = facts.get("layer_tables", {})
         self.predictors = {
-            label: Predictor(tables.get(label, ()), f"{RUNTIME}@{label}" if number else RUNTIME)
+            label: Predictor(tables.get(label, ()), runtime_decision(label if number else None))
             for number, label in enumerate(labels)
         }
         self._assessments = {label: Assessment(predictor) for label, predictor in self.predictors.items()}

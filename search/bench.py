@@ -18,7 +18,7 @@ from evaluators.sandbox import Sandbox
 from hwprofiles import Profile
 from hwprofiles.errors import ParetuneError
 from search import verbs
-from search.candidate import RUNTIME
+from search.candidate import runtime_decision
 from search.devices import JobDevice
 from search.quality import QualityEvaluator
 from search.work_order import WorkOrder
@@ -109,11 +109,6 @@ class Bench:
             runtime=built_twice(self.runtime(decisions) or self.profile.runtime),
         )  # fmt: skip
 
-    def peak_memory_bytes(self, path: Path, decisions: Mapping[str, str]) -> int:
-        """Peak memory of a fresh process that holds only this model."""
-        found: int = self._memory.evaluate(path, self.runtime(decisions)).metrics["peak_memory_bytes"]
-        return found
-
     def close(self) -> None:
         """Ends what measures."""
         if "_device" in self.__dict__:
@@ -154,8 +149,3 @@ class Bench:
         return self._builder.call(
             verbs.sample, self._order, self._name, stage="building", limit_s=self._limits.building_s
         )
-
-
-def runtime_decision(label: str | None) -> str:
-    """The decision that says what executes a candidate on a device; None stands for the job's first one."""
-    return RUNTIME if label is None else f"{RUNTIME}@{label}"

@@ -14,6 +14,15 @@ RUNTIME = "runtime"
 """The decision that says what executes a candidate (``name`` or ``name:hint``), where a device has several runtimes."""
 
 
+def runtime_decision(label: str | None) -> str:
+    """The decision that says what executes a candidate on a device; None stands for the job's first one.
+
+    >>> runtime_decision(None), runtime_decision("phone")
+    ('runtime', 'runtime@phone')
+    """
+    return RUNTIME if label is None else f"{RUNTIME}@{label}"
+
+
 @dataclass(frozen=True)
 class Decision:
     """One choice of a search space: ``name``, its possible ``choices`` (the first leaves the model as it is), and the

@@ -13,6 +13,7 @@ from evaluators import device as local
 from evaluators.device import Device
 from hwprofiles import Profile, registry
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
+from hwprofiles.profile import check_threads
 from search.errand_link import ErrandLink
 
 if TYPE_CHECKING:
@@ -85,11 +86,7 @@ def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:
             "start it there with: paretune agent --server URL --token-file FILE --device NAME",
         )
     cores = agent.offer["cores"]
-    if threads > len(cores):
-        raise DeviceUnavailable(
-            f"device {agent.device!r} was asked for {threads} threads, but {len(cores)} cores are usable there",
-            f"set threads to {len(cores)} or fewer",
-        )
+    check_threads(agent.device, threads, len(cores), f"{len(cores)} cores are usable there")
     return replace(agent.profile, threads=threads, batch=batch, cores=tuple(cores[threads - 1]))
 
 

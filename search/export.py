@@ -14,7 +14,7 @@ from typing import Any
 from evaluators.bundle import Bundle, check_target
 from evaluators.child import Progress
 from evaluators.measurement import Measurement, combined
-from evaluators.sandbox import Sandbox
+from evaluators.sandbox import Sandbox, in_own_process
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
 from search import verbs
 from search.bench import Bench
@@ -157,12 +157,8 @@ def _claimed(row: TrialRow, chosen: JobDevice) -> dict[str, Any]:
 
 def _real_facts(order: WorkOrder, job: Job) -> dict[str, Any]:
     """The facts of the trained model, which a modelled job never made."""
-    limits = job.limits
-    sandbox = Sandbox()
-    try:
-        return sandbox.call(verbs.facts, order, stage="training", limit_s=limits.training_s + limits.exporting_s)
-    finally:
-        sandbox.close()
+    limit_s = job.limits.training_s + job.limits.exporting_s
+    return in_own_process(verbs.facts, order, stage="training", limit_s=limit_s)
 
 
 def _latency(bench: Bench, path: Path, row: TrialRow) -> tuple[Measurement, int]:

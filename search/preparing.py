@@ -14,7 +14,7 @@ from evaluators.runtimes import Arrays
 from evaluators.throughput import Load
 from hwprofiles import digest_of_file
 from hwprofiles.errors import ParetuneError
-from search.candidate import RUNTIME, Space
+from search.candidate import Space, runtime_decision
 from search.device_lookup import open_device
 from search.device_metrics import joined
 from search.devices import JobDevice
@@ -128,7 +128,7 @@ class Preparation:
             try:
                 tables[of.label] = layer_tables(
                     device, space, work.techniques, draft, work.sample_of(of.profile), subject=work.digest,
-                    cache=work.cache, runtime=f"{RUNTIME}@{of.label}" if number else RUNTIME,
+                    cache=work.cache, runtime=runtime_decision(of.label if number else None),
                     most=MOST if all_of_them else 1, passing=work.passing,
                 )  # fmt: skip
             except DeviceLost:

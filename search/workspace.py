@@ -29,7 +29,7 @@ from evaluators.statistics import mean_interval
 from hwprofiles import Profile, digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from hwprofiles.probe import usable_cores
-from search.candidate import RUNTIME, Decision, Space
+from search.candidate import RUNTIME, Decision, Space, runtime_decision
 from search.devices import JobDevice
 from search.folders import cache_folder, partial_path
 from search.job import validate_options
@@ -77,6 +77,8 @@ class Workspace:
         """What they answered on a busy machine."""
         self.formats: dict[str, dict[str, Any]] = json.loads(order.formats)
         """The number formats of static int8 by family of runtimes, chosen when the devices were asked."""
+        self._samples: dict[int, dict[str, Array]] = {}
+        """One inference's input by its batch."""
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(order.folder))
         self.digest = digest_of(["model", FORMAT, onnx.__version__, self.task.digest, not self.profile.simulated])
         if order.subject not in (None, self.digest):
@@ -104,19 +106,21 @@ class Workspace:
                 source.unlink(missing_ok=True)
         return load_model(self.baseline_path)
 
-    @cached_property
+    @property
     def sample(self) -> dict[str, Array]:
         """One inference's input: the first validation samples, as many as the device's batch."""
         return self.sample_of(self.profile)
 
     def sample_of(self, profile: Profile) -> dict[str, Array]:
         """:attr:`sample` for a device's batch."""
-        session = runtime_here(self.profile).open(self.baseline_path)
-        try:
-            rows = {name: values[: profile.batch] for name, values in self.task.inputs("validation").items()}
-            return session.batches(rows, profile.batch)[0]
-        finally:
-            session.close()
+        if profile.batch not in self._samples:
+            session = runtime_here(self.profile).open(self.baseline_path)
+            try:
+                rows = {name: values[: profile.batch] for name, values in self.task.inputs("validation").items()}
+                self._samples[profile.batch] = session.batches(rows, profile.batch)[0]
+            finally:
+                session.close()
+        return self._samples[profile.batch]
 
     def _calibration_batches(self, samples: int) -> list[dict[str, Array]]:
         session = runtime_here(self.profile).open(self.baseline_path)
@@ -272,7 +276,7 @@ class Workspace:
 
 def _renamed(decisions: list[Decision], device: JobDevice) -> list[Decision]:
     """A further device's decisions: what executes a candidate there is one of its own."""
-    return [replace(one, name=f"{RUNTIME}@{device.label}") if one.name == RUNTIME else one for one in decisions]
+    return [replace(one, name=runtime_decision(device.label)) if one.name == RUNTIME else one for one in decisions]
 
 
 def capability_from(text: str) -> Capability:

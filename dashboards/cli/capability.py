@@ -9,6 +9,7 @@ import typer
 from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
 from dashboards.console import ProgressBar, err, out, print_rows
 from dashboards.documents import Json
+from dashboards.web.formats import precision_title
 
 
 def devices_capability(
@@ -46,7 +47,6 @@ def _print(document: Json) -> None:
 
 
 def _row(sweep: Json) -> Json:
-    precision = sweep["precision"] + (f" ({sweep['activations']})" if sweep["activations"] else "")
     best, pays_from = sweep["best_ratio"], sweep["pays_from"]
     if sweep["precision"] == "fp32":
         best_text, pays = "", ""
@@ -56,7 +56,7 @@ def _row(sweep: Json) -> Json:
         best_text, pays = f"{best:.2f}×", f"from {pays_from} channels" if pays_from else "nowhere"
     return {
         "operator": sweep["operator"],
-        "precision": precision,
+        "precision": precision_title(sweep),
         "best": best_text,
         "pays": pays,
         "step": sweep["step"] or "–",

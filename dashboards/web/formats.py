@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 _TITLES = {
     "cosine": "Cosine similarity to fp32",
@@ -105,6 +106,11 @@ def duration(seconds: float | None) -> str:
 def moment(iso: str | None) -> str:
     """An ISO 8601 time in UTC to the minute."""
     return "–" if iso is None else f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"
+
+
+def precision_title(sweep: Mapping[str, Any]) -> str:
+    """The precision of a capability's sweep, with the number format of its activations where it has one."""
+    return f"{sweep['precision']} ({sweep['activations']})" if sweep["activations"] else str(sweep["precision"])
 
 
 def _three_digits(value: float) -> str:

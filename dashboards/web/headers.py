@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboards.api import AGENT_PATHS, problem_response
+from hwprofiles.addresses import is_loopback, is_loopback_address
 
 POLICY = "; ".join(
     (
@@ -58,25 +57,18 @@ class SecurityHeaders:
         answer: ASGIApp = self.app
         if not scope["path"].startswith(AGENT_PATHS):
             peer = scope.get("client")
-            if not is_loopback(Headers(scope=scope).get("host", "")):
+            if not names_loopback(Headers(scope=scope).get("host", "")):
                 answer = problem_response(400, "the host of the request is not this machine", "use http://127.0.0.1")
-            elif peer is not None and not _is_loopback_address(peer[0]):
+            elif peer is not None and not is_loopback_address(peer[0]):
                 answer = problem_response(403, "only agents are answered from elsewhere", _TUNNEL)
         await answer(scope, receive, send_with_headers)
 
 
-def is_loopback(host: str) -> bool:
+def names_loopback(host: str) -> bool:
     """Whether a ``Host`` header names the loopback.
 
-    >>> is_loopback("localhost:8700"), is_loopback("[::1]"), is_loopback("example.org")
+    >>> names_loopback("localhost:8700"), names_loopback("[::1]"), names_loopback("example.org")
     (True, True, False)
     """
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return name == "localhost" or _is_loopback_address(name)
-
-
-def _is_loopback_address(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(name)

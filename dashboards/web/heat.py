@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dashboards.web.formats import precision_title
+
 Json = dict[str, Any]
 
 
@@ -18,7 +20,12 @@ def capability_context(document: Json) -> Json:
         if cell is not None and cell["ratio"] is not None
     ]
     steps = [
-        {"operator": sweep["operator"], "about": sweep["about"], "precision": _precision(sweep), "step": sweep["step"]}
+        {
+            "operator": sweep["operator"],
+            "about": sweep["about"],
+            "precision": precision_title(sweep),
+            "step": sweep["step"],
+        }
         for sweep in document["sweeps"]
         if sweep["saved_between_steps"] is not None
     ]
@@ -30,12 +37,8 @@ def _row(sweep: Json, widths: list[int]) -> Json:
     points = {point["width"]: point for point in sweep["points"]}
     return {
         "operator": sweep["operator"],
-        "precision": _precision(sweep),
-        "title": f"{sweep['operator']} {_precision(sweep)}",
+        "precision": precision_title(sweep),
+        "title": f"{sweep['operator']} {precision_title(sweep)}",
         "executes": sweep["executes"],
         "cells": [points.get(width) for width in widths],
     }
-
-
-def _precision(sweep: Json) -> str:
-    return f"{sweep['precision']} ({sweep['activations']})" if sweep["activations"] else str(sweep["precision"])

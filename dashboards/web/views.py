@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from dashboards import documents
-from dashboards.capability import capability_document, is_probed
+from dashboards.capability import capability_document, probed_devices
 from dashboards.prediction import layers_document
 from dashboards.web.heat import capability_context
 from dashboards.web.rendering import render, vendored, views_context
@@ -35,8 +35,9 @@ def mount_pages(app: FastAPI, store: Store) -> None:
     def job(job: str) -> str:
         context = _job_context(store, job)
         layers = layers_document(store, context["job"]["job_id"])
-        probed = [name for name in (context["job"]["device"], *layers["devices"]) if is_probed(store, name)]
-        return render("job.html", vendored=vendored(), layers=layers, probed=list(dict.fromkeys(probed)), **context)
+        known, names = probed_devices(store), dict.fromkeys((context["job"]["device"], *layers["devices"]))
+        probed = [name for name in names if name in known]
+        return render("job.html", vendored=vendored(), layers=layers, probed=probed, **context)
 
     @router.get("/live/jobs/{job}")
     def live_job(job: str) -> str:

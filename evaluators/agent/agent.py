@@ -148,6 +148,7 @@ class Agent:
         except OSError as error:
             log.exception("errand %s failed", leased.errand_id)
             return answer_of(DeviceUnavailable(f"the agent failed: {error}", _SEE_LOG))
+        # A runtime, or a file that a stranger sent, may raise anything; the next errand is another one.
         except Exception as error:
             log.exception("errand %s failed", leased.errand_id)
             return answer_of(BuildFailed(f"the agent failed: {type(error).__name__}: {error}", _SEE_LOG))

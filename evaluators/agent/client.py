@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import httpx
 
 from evaluators.errand import VERSION, FileRef
 from hwprofiles import Profile
+from hwprofiles.addresses import is_loopback
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, ParetuneError
 
 _TIMEOUT = httpx.Timeout(10.0, read=60.0)
@@ -64,7 +64,7 @@ class AgentClient:
             raise InvalidInput(f"--server: {error}", "write it like https://paretune.example:8700") from None
         if url.scheme not in ("http", "https") or not url.host:
             raise InvalidInput(f"--server: {server!r} is no address", "write it like https://paretune.example:8700")
-        self.local = _is_loopback(url.host)
+        self.local = is_loopback(url.host)
         self.encrypted = url.scheme == "https"
         self._instance = instance
         self._http = httpx.Client(
@@ -197,12 +197,3 @@ def _json(status: int, read: bytes) -> dict[str, Any]:
 def _gone(error: Exception) -> ServerGone:
     words = " ".join(str(error).split())[:200] or type(error).__name__
     return ServerGone(f"the server cannot be reached: {words}", "check that it runs, and --server")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from evaluators.health.files import as_number, field, number, numbered, text
+from evaluators.health.files import as_number, field, number, numbered
 from evaluators.health.snapshot import CoreTimes, Snapshot, ThreadTimes
-from hwprofiles.tree import ROOT, cores_in
+from hwprofiles.tree import ROOT, cores_in, text_at
 
 _COUNTERS = ("core_throttle_count", "package_throttle_count")
 _CPU_COOLING = ("processor", "cpufreq", "thermal-cpufreq", "cpu")
@@ -48,13 +48,15 @@ class Counters:
             throttles=self._throttles(cores),
             cooling=self._cooling(),
             temperature_c=self._temperature_c(),
-            load_1m=as_number((text(self._proc / "loadavg") or " ").split(" ")[0]),
+            load_1m=as_number((text_at(self._proc / "loadavg") or " ").split(" ")[0]),
         )
 
     def siblings(self, cores: tuple[int, ...]) -> tuple[int, ...]:
         """The other hardware threads of the physical cores that ``cores`` are on."""
         found = {
-            other for core in cores for other in cores_in(text(self._cpus / f"cpu{core}/topology/thread_siblings_list"))
+            other
+            for core in cores
+            for other in cores_in(text_at(self._cpus / f"cpu{core}/topology/thread_siblings_list"))
         }
         return tuple(sorted(found - set(cores)))
 
@@ -66,7 +68,7 @@ class Counters:
 
     def _core_times(self) -> dict[int, CoreTimes]:
         found = {}
-        for line in (text(self._proc / "stat") or "").splitlines():
+        for line in (text_at(self._proc / "stat") or "").splitlines():
             name, *counts = line.split()
             if not name.startswith("cpu"):
                 break
@@ -78,23 +80,25 @@ class Counters:
 
     def _own_s(self) -> float | None:
         # The command's name may hold blanks and brackets; what counts stands behind the last bracket.
-        fields = (text(self._proc / "self/stat") or "").rpartition(")")[2].split()
+        fields = (text_at(self._proc / "self/stat") or "").rpartition(")")[2].split()
         if len(fields) < 13 or not (fields[11].isdigit() and fields[12].isdigit()):
             return None
         return (int(fields[11]) + int(fields[12])) / self.ticks
 
     def _thread_times(self) -> Iterator[tuple[int, ThreadTimes]]:
         for task in numbered(self._proc / "self/task", ""):
-            counts = (text(task / "schedstat") or "").split()
+            counts = (text_at(task / "schedstat") or "").split()
             waited = as_number(counts[1]) if len(counts) == 3 else None
-            switches = as_number(field(text(task / "status"), "nonvoluntary_ctxt_switches"))
+            switches = as_number(field(text_at(task / "status"), "nonvoluntary_ctxt_switches"))
             yield (
                 int(task.name),
                 ThreadTimes(None if waited is None else waited / 1e9, None if switches is None else int(switches)),
             )
 
     def _quota_s(self) -> float | None:
-        found = [seconds for group in self._groups if (seconds := _held_back_s(text(group / "cpu.stat"))) is not None]
+        found = [
+            seconds for group in self._groups if (seconds := _held_back_s(text_at(group / "cpu.stat"))) is not None
+        ]
         return sum(found) if found else None
 
     @cached_property
@@ -102,7 +106,7 @@ class Counters:
         """The folders of this process's processor control group and of all above it, of either version."""
         root = self._sys / "fs/cgroup"
         found: list[Path] = []
-        for line in (text(self._proc / "self/cgroup") or "").splitlines():
+        for line in (text_at(self._proc / "self/cgroup") or "").splitlines():
             _, controllers, path = [*line.split(":", 2), "", ""][:3]
             if ".." in path.split("/"):
                 continue
@@ -123,12 +127,12 @@ class Counters:
     @cached_property
     def _tells_clock(self) -> bool:
         """A guest is shown a constant instead of its clock."""
-        return "hypervisor" not in (field(text(self._proc / "cpuinfo"), "flags") or "").split()
+        return "hypervisor" not in (field(text_at(self._proc / "cpuinfo"), "flags") or "").split()
 
     @property
     def _cpuinfo_mhz(self) -> dict[int, float]:
         found: dict[int, float] = {}
-        for block in (text(self._proc / "cpuinfo") or "").split("\n\n"):
+        for block in (text_at(self._proc / "cpuinfo") or "").split("\n\n"):
             core = as_number(field(block, "processor"))
             lines = [line.partition(":")[2] for line in block.splitlines() if line.startswith("cpu MHz")]
             mhz = as_number(lines[0]) if lines else None
@@ -144,7 +148,7 @@ class Counters:
     def _cooling(self) -> int | None:
         states = []
         for device in numbered(self._sys / "class/thermal", "cooling_device"):
-            if (text(device / "type") or "").strip().lower().startswith(_CPU_COOLING):
+            if (text_at(device / "type") or "").strip().lower().startswith(_CPU_COOLING):
                 state = number(device / "cur_state")
                 if state is not None and 0 <= state < _ACTING:
                     states.append(int(state))

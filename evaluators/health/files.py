@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-
-def text(path: Path) -> str | None:
-    """A file's content, None where it cannot be read."""
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return None
+from hwprofiles.tree import text_at
 
 
 def number(path: Path) -> float | None:
     """The one number that a file holds, None where it holds something else."""
-    return as_number(text(path))
+    return as_number(text_at(path))
 
 
 def as_number(value: str | None) -> float | None:

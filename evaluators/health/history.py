@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluators.health.notes import Notes
-from hwprofiles.digest import digest_of, digest_of_file
+from hwprofiles.digest import digest_of
 
 ENOUGH = 3
 """Earlier measurements of a baseline, before a later one can be called far from them."""
@@ -44,6 +44,6 @@ class History:
         self._notes.add(key, (self._now(), median_ms))
 
 
-def baseline_key(model: Path, threads: int, shapes: dict[str, list[int]]) -> str:
+def baseline_key(sha256: str, threads: int, shapes: dict[str, list[int]]) -> str:
     """Names a baseline by its content and by what it is fed."""
-    return digest_of([digest_of_file(model), threads, shapes])[:32]
+    return digest_of([sha256, threads, shapes])[:32]

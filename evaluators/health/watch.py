@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from statistics import median
 
 from evaluators.health.counters import Counters
 from evaluators.health.gpu import GpuCounters
-from evaluators.health.snapshot import Snapshot
+from evaluators.health.snapshot import CoreTimes, Snapshot
 from evaluators.health.verdict import TOLERANCE, Health, Tolerance
 
 SIGNALS = (
@@ -125,9 +127,9 @@ class Watch:
         if counted:
             found |= {
                 "others_share": self._others_share(first, last, elapsed_s),
-                "siblings_share": _busy_share(first, last, self._siblings, elapsed_s),
-                "elsewhere_share": _busy_share(first, last, self._elsewhere, elapsed_s),
-                "steal_share": _stolen_share(first, last, self._cores, elapsed_s),
+                "siblings_share": _share(_BUSY, first, last, self._siblings, elapsed_s),
+                "elsewhere_share": _share(_BUSY, first, last, self._elsewhere, elapsed_s),
+                "steal_share": _share(_STOLEN, first, last, self._cores, elapsed_s),
             }
         held_back_s = _difference(first.quota_s, last.quota_s)
         found["quota_share"] = None if held_back_s is None else held_back_s / elapsed_s
@@ -136,7 +138,7 @@ class Watch:
     def _others_share(self, first: Snapshot, last: Snapshot, elapsed_s: float) -> float | None:
         """Of the measured cores' time, what neither idled nor was this process's."""
         own_s = _difference(first.own_s, last.own_s)
-        busy = _busy_share(first, last, self._cores, elapsed_s)
+        busy = _share(_BUSY, first, last, self._cores, elapsed_s)
         if own_s is None or busy is None:
             return None
         width = len(self._cores)
@@ -181,14 +183,13 @@ def _larger(one: float | None, other: float | None) -> float | None:
     return max(known, default=None)
 
 
-def _busy_share(first: Snapshot, last: Snapshot, cores: tuple[int, ...], elapsed_s: float) -> float | None:
-    """The share of the cores' time in which they worked, None for no cores; one taken offline counts no more."""
+def _share(
+    of: Callable[[CoreTimes], float], first: Snapshot, last: Snapshot, cores: tuple[int, ...], elapsed_s: float
+) -> float | None:
+    """The share of the cores' time that is ``of`` a kind, None for no cores; one taken offline counts no more."""
     both = [core for core in cores if core in first.cores and core in last.cores]
-    busy_s = sum(last.cores[core].busy_s - first.cores[core].busy_s for core in both)
-    return max(0.0, busy_s / elapsed_s / len(both)) if both else None
+    spent_s = sum(of(last.cores[core]) - of(first.cores[core]) for core in both)
+    return max(0.0, spent_s / elapsed_s / len(both)) if both else None
 
 
-def _stolen_share(first: Snapshot, last: Snapshot, cores: tuple[int, ...], elapsed_s: float) -> float | None:
-    both = [core for core in cores if core in first.cores and core in last.cores]
-    stolen_s = sum(last.cores[core].stolen_s - first.cores[core].stolen_s for core in both)
-    return max(0.0, stolen_s / elapsed_s / len(both)) if both else None
+_BUSY, _STOLEN = attrgetter("busy_s"), attrgetter("stolen_s")

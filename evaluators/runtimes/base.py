@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,12 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+
+    def admits(self, shape: Sequence[int]) -> bool:
+        """Whether values of this shape fit."""
+        return len(shape) == len(self.shape) and all(
+            size in (None, own) for own, size in zip(shape, self.shape, strict=True)
+        )
 
     def rows(self, samples: Array, start: int, stop: int) -> Array:
         """Samples ``start`` to ``stop`` as the model takes them.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, OutOfMemory
+from hwprofiles.gpus import cuda_version
 
 # After these the process can use the GPU no more; the names of cudaError_t.
 _LOST = {
@@ -42,8 +43,7 @@ class Cuda:
 
     def version(self) -> str:
         """Of the CUDA runtime, as ``13.0``."""
-        version = int(self._done(*self._api.cudaRuntimeGetVersion()))
-        return f"{version // 1000}.{version % 1000 // 10}"
+        return cuda_version(int(self._done(*self._api.cudaRuntimeGetVersion())))
 
     def stream(self) -> Any:
         """A new stream."""

@@ -162,10 +162,7 @@ class _OpenVinoSession(Session):
             value = feed.get(spec.name)
             if value is None:
                 raise BuildFailed(f"the runtime refused an input: {spec.name!r} is missing")
-            fits = len(value.shape) == len(spec.shape) and all(
-                size in (None, own) for own, size in zip(value.shape, spec.shape, strict=True)
-            )
-            if not fits or value.dtype.name != spec.dtype:
+            if not spec.admits(value.shape) or value.dtype.name != spec.dtype:
                 raise BuildFailed(
                     f"the runtime refused an input: {spec.name!r} takes {spec.dtype} {spec.shape}, not "
                     f"{value.dtype.name} {value.shape}"

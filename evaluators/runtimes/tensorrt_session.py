@@ -149,10 +149,7 @@ class TensorRtSession(Session):
             if spec.name not in feed:
                 raise BuildFailed(f"the runtime refused an input: {spec.name!r} is missing")
             values = np.asarray(feed[spec.name])
-            fits = len(values.shape) == len(spec.shape) and all(
-                dim in (None, size) for dim, size in zip(spec.shape, values.shape, strict=True)
-            )
-            if not fits or values.dtype != np.dtype(spec.dtype):
+            if not spec.admits(values.shape) or values.dtype != np.dtype(spec.dtype):
                 raise BuildFailed(
                     f"the runtime refused an input: {spec.name!r} is {values.dtype}{list(values.shape)}, "
                     f"the model takes {spec.dtype}{[dim or '?' for dim in spec.shape]}"

@@ -18,6 +18,9 @@ from evaluators.runtimes.base import Array
 from hwprofiles import Profile
 from search.candidate import Decision, Replacement
 
+# Metrics that a change may be wanted for even where it is not faster.
+_FOOTPRINT = {"size_bytes", "peak_memory_bytes"}
+
 
 class TechniqueOptions(BaseModel):
     """Options of a technique, its section in the job's ``space``; unknown keys are rejected."""
@@ -54,6 +57,11 @@ class Subject:
     formats: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
     kept: dict[str, dict[str, float]] = field(default_factory=dict, compare=False)
     samples: Callable[[Profile], Mapping[str, Array]] | None = None
+
+    @property
+    def small(self) -> bool:
+        """Whether the job wants a candidate to be small, whatever its speed."""
+        return bool(self.wanted & _FOOTPRINT)
 
     def sample_of(self, profile: Profile) -> Mapping[str, Array]:
         """One inference's input on a device, in its batch."""

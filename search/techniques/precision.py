@@ -33,9 +33,6 @@ NEVER_PAYS = "not asked: never faster than fp32 when the device was probed"
 # What stands in where a fused operator has no kernel for the value.
 _NEXT_BEST = {Precision.INT8: Precision.INT8_DYNAMIC}
 
-# Metrics that a precision may be wanted for even where it is not faster.
-_FOOTPRINT = {"size_bytes", "peak_memory_bytes"}
-
 
 class PrecisionOptions(TechniqueOptions):
     """``choices`` of each layer, the ``calibration`` method (several make a decision of it) and its number of samples,
@@ -160,7 +157,7 @@ class PrecisionTechnique(Technique):
 
     def _paying(self, device: Device) -> set[Precision]:
         """The precisions that are not slower than fp32 for every layer, with the activations that the device likes."""
-        small = bool(self.subject.wanted & _FOOTPRINT)
+        small = self.subject.small
         known = self.subject.capabilities.get(device.profile.digest)
         hopeless = hopeless_precisions(known, self.subject.groups, small=small)
         self.answers += [

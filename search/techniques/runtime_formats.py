@@ -23,8 +23,6 @@ from search.techniques.whole_model import WholeModel, runs, slower
 ASKED_BY_LAYER = ("onnxruntime", "null")
 """Families whose activation type :class:`search.techniques.precision.PrecisionTechnique` asks for itself."""
 
-_FOOTPRINT = {"size_bytes", "peak_memory_bytes"}
-
 # What stands in, where it pays, for a value that does not: 8 bits on both sides, however the ranges are found.
 _NEAREST = {Precision.INT8: Precision.INT8_DYNAMIC, Precision.INT8_DYNAMIC: Precision.INT8}
 
@@ -90,7 +88,6 @@ class RuntimeFormats:
     def _ask_family(self, model: WholeModel, family: str, spec: str, fp32: float, found: Found) -> set[Precision]:
         """The precisions that pay in a family of runtimes, asked of its fastest member ``spec``."""
         pays: set[Precision] = set()
-        small = bool(self._subject.wanted & _FOOTPRINT)
         self._subject.formats[family] = asdict(self._base)
         for precision in (one for one in self._choices if one is not Precision.FP32):
             scheme: Scheme | None = None
@@ -100,7 +97,7 @@ class RuntimeFormats:
             else:
                 answer = self._everywhere(model, precision, spec)
             found.answers.append(answer_row(spec, precision, scheme, answer))
-            if runs(answer) if small else not slower(answer, fp32):
+            if runs(answer) if self._subject.small else not slower(answer, fp32):
                 pays.add(precision)
         return pays
 

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 
 from evaluators.device import Device
-from evaluators.layer_answers import QUICK, Answer, measured_gain
+from evaluators.layer_answers import QUICK, Answer, measured_gain, no_gain, remembered
 from evaluators.onnx_model import save_model
 from hwprofiles import digest_of
 from hwprofiles.errors import CandidateError, DeviceUnavailable, UnhealthyMeasurement
@@ -52,10 +52,9 @@ class WholeModel:
         Raises :class:`DeviceLost`; every other failure is an answer.
         """
         name = digest_of([VERSION, self.subject.digest, list(question), runtime, *self._asked_how])
-        for known in (self.subject.passing, self._known):
-            if name in known:
-                found: Answer = known[name]
-                return found
+        known = remembered(name, self.subject.passing, self._known)
+        if known is not None:
+            return known
         answer = self._asked(build, runtime, limit_s)
         passing = answer.pop("passing", False) or answer.get("reason", "").startswith(_PASSING)
         (self.subject.passing if passing else self._known)[name] = answer
@@ -69,7 +68,7 @@ class WholeModel:
                 save_model(build(), candidate)
                 return measured_gain(self.device, baseline, candidate, self._sample, runtime, limit_s=limit_s)
             except CandidateError as error:
-                return {"reason": f"{error.state}: {error.message}"}
+                return no_gain(error)
             except DeviceLost:
                 raise
             except DeviceUnavailable as error:

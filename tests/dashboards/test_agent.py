@@ -104,6 +104,19 @@ def registered(hosts: Hosts, times: int = 1) -> None:
     hosts.wait_for("registered as pi", times=times)
 
 
+def held_up(
+    hosts: Hosts, store: Store, models: tuple[Path, Path]
+) -> tuple[subprocess.Popen[bytes], RemoteDevice, Asking]:
+    """A measurement that has begun and does not get on: the agent that makes it, its device, and who waits."""
+    hosts.hold()
+    agent = hosts.start_agent()
+    registered(hosts)
+    device = open_remote(store)
+    asking = Asking(device, models)
+    wait_until(lambda: hosts.begun == 1, "a measurement")
+    return agent, device, asking
+
+
 def test_a_measurement_on_another_host(
     hosts: Hosts, store: Store, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,12 +156,7 @@ def _broken(path: Path) -> None:
 def test_an_agent_killed_in_the_middle_of_a_measurement(hosts: Hosts, store: Store, models: tuple[Path, Path]) -> None:
     """The next agent takes the work up at once, and the job never notices."""
     hosts.serve_here(store)
-    hosts.hold()
-    agent = hosts.start_agent()
-    registered(hosts)
-    device = open_remote(store)
-    asking = Asking(device, models)
-    wait_until(lambda: hosts.begun == 1, "a measurement")
+    agent, device, asking = held_up(hosts, store, models)
     os.kill(agent.pid, signal.SIGKILL)
     agent.wait()
     hosts.go_on()
@@ -162,12 +170,7 @@ def test_an_agent_killed_in_the_middle_of_a_measurement(hosts: Hosts, store: Sto
 def test_a_server_that_is_restarted_under_a_measurement(hosts: Hosts, store: Store, models: tuple[Path, Path]) -> None:
     """The agent measures on, and hands its result to the new server."""
     server = hosts.start_server()
-    hosts.hold()
-    hosts.start_agent()
-    registered(hosts)
-    device = open_remote(store)
-    asking = Asking(device, models)
-    wait_until(lambda: hosts.begun == 1, "a measurement")
+    _, device, asking = held_up(hosts, store, models)
     os.kill(server.pid, signal.SIGKILL)
     server.wait()
     hosts.go_on()
@@ -339,12 +342,7 @@ class TestRefused:
         self, hosts: Hosts, store: Store, models: tuple[Path, Path]
     ) -> None:
         hosts.serve_here(store)
-        hosts.hold()
-        agent = hosts.start_agent()
-        registered(hosts)
-        device = open_remote(store)
-        asking = Asking(device, models)
-        wait_until(lambda: hosts.begun == 1, "a measurement")
+        agent, device, asking = held_up(hosts, store, models)
         assert run_app(["devices", "revoke", "pi"]) == 0
         with pytest.raises(DeviceLost, match="was revoked"):
             asking.result()
@@ -415,12 +413,7 @@ class TestRefused:
 
 def test_a_measurement_that_nobody_waits_for_is_ended(hosts: Hosts, store: Store, models: tuple[Path, Path]) -> None:
     hosts.serve_here(store)
-    hosts.hold()
-    hosts.start_agent()
-    registered(hosts)
-    device = open_remote(store)
-    asking = Asking(device, models)
-    wait_until(lambda: hosts.begun == 1, "a measurement")
+    _, device, asking = held_up(hosts, store, models)
     (errand_id,) = _errands(store)
     store.errands.cancel(errand_id)
     with pytest.raises(DeviceLost, match="was cancelled"):
@@ -444,12 +437,7 @@ def _errands(store: Store) -> list[str]:
 
 def test_an_agent_that_ends_gives_its_errand_back(hosts: Hosts, store: Store, models: tuple[Path, Path]) -> None:
     hosts.serve_here(store)
-    hosts.hold()
-    agent = hosts.start_agent()
-    registered(hosts)
-    device = open_remote(store)
-    asking = Asking(device, models)
-    wait_until(lambda: hosts.begun == 1, "a measurement")
+    agent, device, asking = held_up(hosts, store, models)
     interrupt(agent)  # type: ignore[arg-type]
     assert agent.wait(60) == 130
     (errand_id,) = _errands(store)

@@ -220,4 +220,4 @@ def test_durations_are_words(seconds: float | None, text: str) -> None:
     ],
 )
 def test_loopback_hosts(host: str, loopback: bool) -> None:
-    assert headers.is_loopback(host) is loopback
+    assert headers.names_loopback(host) is loopback

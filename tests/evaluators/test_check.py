@@ -42,7 +42,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> Checked:
     def run(*ratios: float, health: Health | None = None, registered: Profile | None = None) -> dict[str, Check]:
         monkeypatch.setattr(check, "open_device", lambda profile: Answering(*ratios, health=health))
         monkeypatch.setattr(check, "_runtime", lambda name, version: Check(f"runtime {name}", "ok", version))
-        monkeypatch.setattr(check, "_pinning", lambda cores: Check("pinning", "ok", str(cores)))
+        monkeypatch.setattr(check, "_pinning", lambda profile: Check("pinning", "ok", str(profile.cores)))
         return {found.name: found for found in check_device(PROFILE, registered)}
 
     return run
@@ -128,10 +128,10 @@ class TestRuntimes:
 
 class TestPinning:
     def test_a_core_of_ours(self) -> None:
-        assert check._pinning(PROFILE.cores).state == "ok"
+        assert check._pinning(PROFILE).state == "ok"
 
     def test_a_core_that_is_not_there(self) -> None:
-        found = check._pinning((4095,))
+        found = check._pinning(replace(PROFILE, cores=(4095,)))
         assert (found.state, "unpinned" in found.finding) == ("failed", True)
 
 

@@ -30,7 +30,7 @@ from evaluators.quiet import exclusive_device, lock_folder
 from evaluators.runtimes.base import Array
 from evaluators.sandbox import Sandbox
 from evaluators.throughput import Load
-from hwprofiles import Profile, find_device
+from hwprofiles import Profile, digest_of_file, find_device
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, StageTimeout, UnhealthyMeasurement, UnsupportedOp
 
 pytestmark = pytest.mark.alone
@@ -162,7 +162,7 @@ class TestHealth:
     ) -> None:
         history = History(lock_folder(), profile.digest)
         for _ in range(ENOUGH):
-            history.remember(baseline_key(small, profile.threads, {"x": [1, 64]}), 1e-6)
+            history.remember(baseline_key(digest_of_file(small), profile.threads, {"x": [1, 64]}), 1e-6)
         measured = device.measure(small, small, SAMPLE, protocol=replace(SHORT, attempts=1), limit_s=LIMIT_S)
         assert measured.health is not None
         assert measured.health.signals["drift_share"] > 100

@@ -4,45 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_device import FakeDevice
-from inline_search import run_trials, with_device, without_ray
-from small_jobs import spec, write_classifier
+from inline_search import run_trials, with_device
 
 from dashboards.documents import front_document
 from hwprofiles import DEVICES
 from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed
-from search.controller import Controller, submit
-from search.folders import default_database, job_folder
-from search.job import parse_job
+from search.controller import Controller
+from search.folders import job_folder
 from search.progress import Status, Watcher
 from search.states import JobState, TrialState
 from search.store import JobBusy, StaleLease, Store, this_process
 
 Submit = Callable[..., str]
-
-
-@pytest.fixture
-def store(home: Path) -> Iterator[Store]:
-    with Store(default_database()) as opened:
-        yield opened
-
-
-@pytest.fixture
-def new_job(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Submit:
-    """Queues a small job; controllers of this test work without Ray."""
-    without_ray(monkeypatch, prepare_here=True)
-    write_classifier(tmp_path)
-
-    def create(**fields: Any) -> str:
-        return submit(store, parse_job(spec(**fields), folder=tmp_path), tmp_path)
-
-    return create
 
 
 class Recorder(Watcher):

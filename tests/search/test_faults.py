@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,6 @@ def faulty(folder: Path, faults: list[str], **fields: Any) -> dict[str, Any]:
         "task": {"name": "./faulty_task.py:make_task", "options": options}, "devices": ["local-cpu"],
         "objectives": SIZE_MATTERS, "space": SPACE, "strategy": {"name": "random"}, **fields,
     })  # fmt: skip
-
-
-@pytest.fixture
-def store(home: Path) -> Iterator[Store]:
-    with Store(default_database()) as opened:
-        yield opened
 
 
 @pytest.fixture

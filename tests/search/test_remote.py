@@ -57,12 +57,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(home: Path) -> Iterator[Store]:
-    with Store(default_database()) as opened:
-        yield opened
-
-
-@pytest.fixture
 def profile(store: Store) -> Profile:
     """A device whose agent has registered."""
     found = replace(find_device("local-cpu"), device="pi", agent=True)

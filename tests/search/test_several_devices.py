@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_device import FakeDevice, Speed, number_formats
-from inline_search import with_devices, without_ray
-from small_jobs import spec, write_classifier
+from inline_search import with_devices
+from small_jobs import spec
 
 from dashboards.documents import candidate_document, front_document, job_document, trials_document
 from evaluators.bundle import MANIFEST, RECEIPT
 from hwprofiles import DEVICES, find_device
 from hwprofiles.errors import InvalidInput, NotFound, ParetuneError, ProcessCrashed, UnsupportedOp
 from search import export
-from search.controller import Controller, submit
-from search.folders import default_database
+from search.controller import Controller
 from search.job import Job, parse_job
 from search.objectives import gains
 from search.pareto import dominates
@@ -35,24 +34,6 @@ MEASURED = [{"name": "local-cpu"}, {"name": "local-cpu", "batch": 8}]
 MODELLED = [{"name": "dry-run"}, {"name": "dry-run", "threads": 2, "batch": 8}]
 SPACE = {"precision": {"choices": ["fp32", "int8"], "activations": "uint8"}}
 Submit = Callable[..., str]
-
-
-@pytest.fixture
-def store(home: Path) -> Iterator[Store]:
-    with Store(default_database()) as opened:
-        yield opened
-
-
-@pytest.fixture
-def new_job(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Submit:
-    """Queues a small job; controllers of this test work without Ray."""
-    without_ray(monkeypatch, prepare_here=True)
-    write_classifier(tmp_path)
-
-    def create(**fields: Any) -> str:
-        return submit(store, parse_job(spec(**fields), folder=tmp_path), tmp_path)
-
-    return create
 
 
 @pytest.fixture
