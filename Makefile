@@ -27,7 +27,7 @@ demo: setup ## search the digits network on this machine, and export the best co
 
 test: setup browser ## lint, types, layering, and every test
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -q -m "not alone" --numprocesses 2 --dist loadscope
+	$(BIN)/python -m pytest -q -m "not alone" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m pytest -q -m alone
 
 lint: setup ## ruff, mypy and the import fences
