@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evaluators.quiet import working
 from evaluators.runtimes.base import Array, Arrays, Session
 from evaluators.statistics import mean_interval
-from hwprofiles.errors import BuildFailed
+from hwprofiles.errors import BuildFailed, InvalidInput
 
 Scores = dict[str, NDArray[np.float64]]
 """Metric name to one figure a sample, ``(samples,)``; the metric is their mean."""
@@ -96,6 +96,26 @@ def classification(logits: Array, labels: Array) -> Scores:
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     picked = np.take_along_axis(log_probabilities, labels.astype(np.int64)[:, None], axis=-1)[:, 0]
     return {"accuracy": (values.argmax(-1) == labels).astype(np.float64), "nll": -picked}
+
+
+def false_negatives(logits: Array, labels: Array, classes: Iterable[int]) -> Scores:
+    """``fnr:CLASS`` a sample for each of ``classes``, from logits ``(samples, classes)`` and labels ``(samples,)``: the
+    mean is the share of the class's samples that are taken for another class.
+
+    A sample of the class that is missed counts the number of all samples over that of the class's, all others count
+    nothing. Raises :class:`InvalidInput` for a class that no sample is of.
+    """
+    scores: Scores = {}
+    predicted = logits.argmax(-1)
+    for number in classes:
+        own = labels == number
+        if not own.any():
+            raise InvalidInput(
+                f"false negatives: no sample is of the class {number}",
+                f"the labels are {', '.join(map(str, np.unique(labels)[:20]))}",
+            )
+        scores[f"fnr:{number}"] = (own & (predicted != number)) * (len(labels) / own.sum())
+    return scores
 
 
 def summarised(scores: Mapping[str, NDArray[np.float64]], clusters: NDArray[np.int64] | None) -> Quality:

@@ -2,7 +2,8 @@
 
 A candidate's metrics are plain data: a number (``accuracy``, ``size_bytes``), or a mapping whose main figure is its
 ``p50`` (``latency_ms``) or ``ratio`` (``speedup``). ``latency_ms`` therefore names the median, ``latency_ms.p90`` that
-percentile. A metric that is missing is never feasible and never dominates.
+percentile; ``fnr:3`` is a plain name, the false-negative rate of class 3. A metric that is missing is never feasible
+and never dominates.
 
 Where a job has several devices, ``speedup@LABEL`` is a device's figure and ``speedup@geomean`` (or ``@min``, ``@max``)
 that of all of them; a name without ``@`` stands for the device on which it is worst.
@@ -120,7 +121,7 @@ def gains(objectives: Sequence[Objective], metrics: Metrics) -> tuple[float, ...
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _CONSTRAINT = re.compile(
-    rf"\s*(?P<metric>[A-Za-z_]\w*(?:\.\w+)*)(?:@(?P<device>[\w.-]+))?\s*(?P<sign><=|>=)\s*"
+    rf"\s*(?P<metric>[A-Za-z_]\w*(?::\w+)?(?:\.\w+)*)(?:@(?P<device>[\w.-]+))?\s*(?P<sign><=|>=)\s*"
     rf"(?:(?P<number>{_NUMBER})|baseline(?:\s*(?P<operator>[-+*])\s*(?P<operand>{_NUMBER}))?)\s*"
 )
 

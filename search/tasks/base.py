@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,12 @@ from pydantic import BaseModel
 
 from evaluators.quality import Scores
 from evaluators.runtimes.base import Array, Arrays
+from hwprofiles.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import torch
+
+    from search.training.data import TrainingData
 
 Split = Literal["calibration", "validation", "test"]
 Predict = Callable[[Arrays], dict[str, Array]]
@@ -28,11 +34,16 @@ class Task(ABC):
 
     A task gives ``score`` (figures a sample, which have intervals) or ``evaluate`` (finished metrics), or neither: how
     near the outputs are to the fp32 model (``cosine``, ``top1_agreement``) is measured for every task.
+
+    A task whose model is a torch module may also give that module and what it is trained with (``module`` and
+    ``training``, and ``trainable`` says so): techniques that train need them, all others do without.
     """
 
     digest: str
     shared_split: bool = False
     """Whether there were too few samples to split, so that all three splits are the same."""
+    trainable: bool = False
+    """Whether it gives ``module`` and ``training``."""
 
     @abstractmethod
     def export(self, path: Path, *, trained: bool = True) -> None:
@@ -54,6 +65,22 @@ class Task(ABC):
         """Metrics of a predictor on a split; accuracies are fractions."""
         scores = self.score(predict(self.inputs(split)), split)
         return {name: float(values.mean()) for name, values in scores.items()}
+
+    def module(self) -> torch.nn.Module:
+        """A fresh copy of the trained model as a torch module, on the processor and in evaluation mode; trains it on
+        first use. Takes the task's inputs in their order. Raises :class:`InvalidInput` where there is none."""
+        raise self._untrainable()
+
+    def training(self) -> TrainingData:
+        """What :meth:`module` and its smaller relatives are trained with; raises :class:`InvalidInput` where there is
+        no such thing."""
+        raise self._untrainable()
+
+    def _untrainable(self) -> InvalidInput:
+        return InvalidInput(
+            f"task: {type(self).__name__} gives no torch module, which techniques that train need",
+            "make the task a function that returns a search.tasks.TorchTask, or leave those techniques out of space",
+        )
 
 
 class BuiltInTask(Task):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from evaluators.child import report
 from evaluators.onnx_export import export_module
-from evaluators.quality import Scores, classification
+from evaluators.quality import Scores, classification, false_negatives
 from evaluators.runtimes.base import Array, Arrays
 from hwprofiles import digest_of
 from search.folders import cache_folder, partial_path
 from search.tasks.base import BuiltInTask, Split
+from search.training.data import Samples, TrainingData
+
+if TYPE_CHECKING:
+    import torch
 
 VERSION = 1
 """Part of every digest; raised when data or training change."""
@@ -41,6 +45,7 @@ class DigitsOptions(BaseModel):
     strength: float = Field(1.0, ge=0, le=3, description="of the distortions")
     epochs: int = Field(7, ge=1)
     seed: int = Field(0, ge=0)
+    false_negatives: tuple[Annotated[int, Field(ge=0, le=9)], ...] = ()
 
     @field_validator("depth")
     @classmethod
@@ -61,10 +66,11 @@ class Digits(BuiltInTask):
     """Handwritten digits, split by image into 70 % training, 10 % validation, 20 % test."""
 
     Options = DigitsOptions
+    trainable = True
 
     def __init__(self, options: DigitsOptions) -> None:
         self.options = options.resolved()
-        self.digest = digest_of(["digits", VERSION, self.options.model_dump(exclude={"preset"})])
+        self.digest = digest_of(["digits", VERSION, self.options.model_dump(exclude={"preset", "false_negatives"})])
 
     @classmethod
     def open(cls, options: DigitsOptions, folder: Path) -> Digits:
@@ -73,6 +79,27 @@ class Digits(BuiltInTask):
 
     def export(self, path: Path, *, trained: bool = True) -> None:
         """See :meth:`Task.export`; the trained teacher is cached by the task's digest."""
+        export_module(
+            self._network(trained=trained),
+            {"image": self.inputs("calibration")["image"][:1]},
+            path,
+            outputs=("logits",),
+        )
+
+    def module(self) -> torch.nn.Module:
+        """See :meth:`Task.module`; the trained teacher is cached by the task's digest."""
+        return self._network(trained=True).eval()
+
+    def training(self) -> TrainingData:
+        """See :meth:`Task.training`: the training images, distorted anew in each epoch as they were for the teacher."""
+        images, labels = self._split("calibration")
+        return TrainingData(
+            digest=self.digest,
+            epoch=lambda rng: Samples((self._distorted(images, rng),), labels),
+            validation=Samples((self._images["validation"],), np.repeat(self._split("validation")[1], COPIES)),
+        )
+
+    def _network(self, *, trained: bool) -> torch.nn.Module:
         import torch
 
         from search.tasks.resnet import ResNet
@@ -96,16 +123,18 @@ class Digits(BuiltInTask):
             partial = partial_path(weights)
             torch.save(model.state_dict(), partial)
             partial.replace(weights)
-        export_module(model, {"image": self.inputs("calibration")["image"][:1]}, path, outputs=("logits",))
+        return model
 
     def inputs(self, split: Split) -> dict[str, Array]:
         """``image`` ``(samples, 1, size, size)``, float32 of about zero mean and unit variance."""
         return {"image": self._images[split]}
 
     def score(self, outputs: Arrays, split: Split) -> Scores:
-        """``accuracy`` and ``nll``."""
+        """``accuracy``, ``nll``, and ``fnr:CLASS`` for the classes named under ``false_negatives``."""
         labels = self._split(split)[1]
-        return classification(outputs["logits"], labels if split == "calibration" else np.repeat(labels, COPIES))
+        labels = labels if split == "calibration" else np.repeat(labels, COPIES)
+        logits = outputs["logits"]
+        return classification(logits, labels) | false_negatives(logits, labels, self.options.false_negatives)
 
     def clusters(self, split: Split) -> NDArray[np.int64] | None:
         """The eight copies of an image share its number."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from evaluators.onnx_model import input_specs, load_model, save_model
-from evaluators.quality import Scores, classification
+from evaluators.quality import Scores, classification, false_negatives
 from evaluators.runtimes.base import Array, Arrays, TensorSpec
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
@@ -22,13 +23,14 @@ LABELS = "labels"
 
 
 class OnnxOptions(BaseModel):
-    """Paths, relative to the job file's folder, and the seed of the split."""
+    """Paths, relative to the job file's folder, the seed of the split, and classes whose ``fnr:CLASS`` is measured."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Path
     data: Path
     seed: int = Field(0, ge=0)
+    false_negatives: tuple[Annotated[int, Field(ge=0)], ...] = ()
 
 
 class OnnxTask(BuiltInTask):
@@ -43,6 +45,7 @@ class OnnxTask(BuiltInTask):
         self._path = folder / options.model
         self._data_path = folder / options.data
         self._seed = options.seed
+        self._false_negatives = options.false_negatives
         self._model = load_model(self._path)
         self._inputs_specs = input_specs(self._model)
         self._samples = _load_samples(self._data_path)
@@ -69,7 +72,8 @@ class OnnxTask(BuiltInTask):
         return {name: values[self._rows(split)] for name, values in self._samples.items()}
 
     def score(self, outputs: Arrays, split: Split) -> Scores:
-        """``accuracy`` and ``nll`` of the first output with classes, where there are labels."""
+        """``accuracy``, ``nll`` and the ``fnr:CLASS`` asked for of the first output with classes, where there are
+        labels."""
         if self._labels is None:
             return {}
         logits = next((v for v in outputs.values() if v.ndim == 2 and v.shape[-1] >= 2), None)
@@ -86,7 +90,8 @@ class OnnxTask(BuiltInTask):
                 f"{self._data_path.name} holds the label {strangers[0]}, the model tells {known} classes apart",
                 f"give classes as numbers from 0 to {known - 1}",
             )
-        return classification(logits, labels[self._rows(split)])
+        labels = labels[self._rows(split)]
+        return classification(logits, labels) | false_negatives(logits, labels, self._false_negatives)
 
     @property
     def _count(self) -> int:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from evaluators.onnx_export import export_module
-from evaluators.quality import Scores, classification
+from evaluators.quality import Scores, classification, false_negatives
 from evaluators.runtimes.base import Array, Arrays
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from search.tasks.arrays import arrays_digest
 from search.tasks.base import Predict, Split, Task
+from search.training.data import Figure, Samples, TaskLoss, TrainingData
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +31,12 @@ class TorchTask(Task):
 
     ``inputs`` maps a split to named arrays in the order of the module's arguments, first axis samples; ``labels`` maps
     a split to class numbers ``(samples,)`` and adds ``accuracy`` and ``nll``; ``evaluate(predict, split)`` adds metrics
-    of the user's own.
+    of the user's own. ``false_negatives`` names classes whose ``fnr:CLASS`` is measured.
+
+    Techniques that train use the calibration split, or the samples that ``epoch`` gives for a generator, anew in each
+    epoch. ``loss(outputs, labels)`` is what they make small in the place of cross-entropy, ``figure(outputs, labels)``
+    what they judge by in the place of accuracy, larger being better. Without labels they learn from the trained module
+    alone.
 
     >>> TorchTask(net, {"calibration": {"x": a}, "validation": {"x": b}, "test": {"x": c}})  # doctest: +SKIP
     """
@@ -41,12 +48,18 @@ class TorchTask(Task):
         *,
         labels: Mapping[Split, Array] | None = None,
         evaluate: Evaluate | None = None,
+        false_negatives: Sequence[int] = (),
+        epoch: Callable[[np.random.Generator], Samples] | None = None,
+        loss: TaskLoss | None = None,
+        figure: Figure | None = None,
     ) -> None:
         _check(inputs, labels)
         self._module = module
         self._inputs = {split: dict(arrays) for split, arrays in inputs.items()}
         self._labels = labels
         self._evaluate = evaluate
+        self._false_negatives = tuple(false_negatives)
+        self._epoch, self._loss, self._figure = epoch, loss, figure
         weights = {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
         self.digest = digest_of(
             [
@@ -56,6 +69,8 @@ class TorchTask(Task):
                 {split: arrays_digest(arrays) for split, arrays in self._inputs.items()},
             ]
         )
+
+    trainable = True
 
     def export(self, path: Path, *, trained: bool = True) -> None:
         """See :meth:`Task.export`."""
@@ -67,15 +82,50 @@ class TorchTask(Task):
         return self._inputs[split]
 
     def score(self, outputs: Arrays, split: Split) -> Scores:
-        """``accuracy`` and ``nll`` of the first output, where there are labels."""
+        """``accuracy``, ``nll`` and the ``fnr:CLASS`` asked for of the first output, where there are labels."""
         if self._labels is None:
             return {}
-        return classification(next(iter(outputs.values())), np.asarray(self._labels[split]))
+        logits, labels = next(iter(outputs.values())), np.asarray(self._labels[split])
+        return classification(logits, labels) | false_negatives(logits, labels, self._false_negatives)
 
     def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
         """See :meth:`Task.evaluate`; the user's own function adds to it."""
         metrics = super().evaluate(predict, split) if self._labels is not None else {}
         return metrics | (self._evaluate(predict, split) if self._evaluate else {})
+
+    def module(self) -> torch.nn.Module:
+        """See :meth:`Task.module`."""
+        return copy.deepcopy(self._module).cpu().eval()
+
+    def training(self) -> TrainingData:
+        """See :meth:`Task.training`."""
+        given = self._samples("calibration")
+        return TrainingData(
+            # What trains is no part of the model's and data's own digest: only some jobs depend on it.
+            digest=digest_of(
+                [self.digest, [_code_of(f) for f in (self._epoch, self._loss, self._figure)], self._labelled]
+            ),
+            epoch=self._epoch or (lambda rng: given),
+            validation=self._samples("validation"),
+            loss=self._loss,
+            figure=self._figure,
+        )
+
+    def _samples(self, split: Split) -> Samples:
+        labels = None if self._labels is None else np.asarray(self._labels[split])
+        return Samples(tuple(self._inputs[split].values()), labels)
+
+    @property
+    def _labelled(self) -> dict[str, str]:
+        given = self._labels or {}
+        return {split: arrays_digest({"labels": np.asarray(values)}) for split, values in given.items()}
+
+
+def _code_of(function: Callable[..., object] | None) -> str | None:
+    """A digest of the file that a function is written in; None where it cannot be found."""
+    with contextlib.suppress(TypeError, OSError):
+        return None if function is None else digest_of_file(Path(inspect.getfile(function)))
+    return None
 
 
 def _check(inputs: Mapping[Split, Mapping[str, Array]], labels: Mapping[Split, Array] | None) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluators.quality import Scores, check_finite, classification, fidelity, run_all, summarised
+from evaluators.quality import Scores, check_finite, classification, false_negatives, fidelity, run_all, summarised
 from evaluators.runtimes.base import Array, Arrays, Session, TensorSpec
-from hwprofiles.errors import BuildFailed
+from hwprofiles.errors import BuildFailed, InvalidInput
 
 
 def rows(*values: list[float]) -> NDArray[np.float32]:
@@ -197,3 +197,39 @@ class TestRunAll:
         x[bad, 1] = np.nan
         with pytest.raises(BuildFailed, match="NaN"):
             run_all(Doubling(), {"x": x}, batch=4, workers=1)
+
+
+class TestFalseNegatives:
+    LABELS = np.array([0, 0, 1, 1, 1, 2])
+
+    def rates(self, predicted: list[int], *classes: int) -> dict[str, float]:
+        scores = false_negatives(np.eye(3, dtype=np.float32)[predicted], self.LABELS, classes)
+        return {name: float(values.mean()) for name, values in scores.items()}
+
+    @pytest.mark.parametrize(
+        ("predicted", "zero", "one", "two"),
+        [
+            ([0, 0, 1, 1, 1, 2], 0, 0, 0),
+            ([1, 0, 1, 1, 1, 2], 1 / 2, 0, 0),
+            ([0, 0, 0, 2, 1, 2], 0, 2 / 3, 0),
+            ([1, 1, 1, 1, 1, 1], 1, 0, 1),
+        ],
+    )
+    def test_the_share_of_a_class_that_is_missed(
+        self, predicted: list[int], zero: float, one: float, two: float
+    ) -> None:
+        assert self.rates(predicted, 0, 1, 2) == pytest.approx({"fnr:0": zero, "fnr:1": one, "fnr:2": two})
+
+    def test_only_of_named_classes(self) -> None:
+        assert set(self.rates([0] * 6, 1)) == {"fnr:1"}
+        assert self.rates([0] * 6) == {}
+
+    def test_it_has_an_interval_as_other_figures_do(self) -> None:
+        scores = false_negatives(np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 1, 2]], self.LABELS, [1])
+        low, high = summarised(scores, None).intervals["fnr:1"]
+        assert low < 1 / 3 < high
+
+    def test_a_class_without_samples_is_refused(self) -> None:
+        with pytest.raises(InvalidInput, match="class 7") as caught:
+            self.rates([0] * 6, 7)
+        assert "0, 1, 2" in caught.value.hint

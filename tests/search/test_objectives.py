@@ -112,6 +112,8 @@ class TestGrammar:
             ("latency_ms.p90 <= 5", "latency_ms.p90", None, "<=", 0.0, 5.0),
             ("latency_ms@local-cpu <= 5", "latency_ms", "local-cpu", "<=", 0.0, 5.0),
             ("latency_ms.p90@board_2.lan <= baseline", "latency_ms.p90", "board_2.lan", "<=", 1.0, 0.0),
+            ("fnr:3 <= baseline + 0.01", "fnr:3", None, "<=", 1.0, 0.01),
+            ("fnr:tumour@board <= 0.02", "fnr:tumour", "board", "<=", 0.0, 0.02),
             ("  accuracy  >=  0.9  ", "accuracy", None, ">=", 0.0, 0.9),
             ("\taccuracy >= 0.9\n", "accuracy", None, ">=", 0.0, 0.9),
         ],
@@ -132,6 +134,7 @@ class TestGrammar:
             "accuracy >= baseline - 0.01 - 0.02", "accuracy >= nan", "accuracy >= inf", "accuracy >= 0x10",
             "accuracy >= 1_000", "accuracy >= 1,5", "accuracy.>= 1", "accuracy..x >= 1", "9lives >= 1",
             "accuracy@ >= 1", "accuracy@a b >= 1", "__import__('os').system('true') >= 1", "accuracy >= 1e", "a b >= 1",
+            "fnr: <= 1", "fnr:a:b <= 1", ":3 <= 1", "fnr :3 <= 1",
         ],
     )  # fmt: skip
     def test_what_cannot(self, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from evaluators.calibration import run_once
 from hwprofiles.errors import InvalidInput
@@ -72,6 +73,17 @@ class TestData:
         assert scores["accuracy"].mean() == 1.0
         assert scores["nll"].max() < 1e-6
         assert bench.score({"logits": np.roll(logits, 8, axis=0)}, "validation")["accuracy"].mean() < 0.5
+
+    def test_false_negatives_are_counted_by_class(self) -> None:
+        """No part of the digest: the model and its data are the same."""
+        task = digits(false_negatives=[3, 8])
+        assert task.digest == digits().digest
+        labels = np.repeat(task._split("validation")[1], COPIES)
+        logits = np.eye(10, dtype=np.float32)[np.where(labels == 8, 3, labels)]
+        scores = task.score({"logits": logits}, "validation")
+        assert scores["fnr:8"].mean() == pytest.approx(1.0)
+        assert scores["fnr:3"].mean() == 0.0
+        assert set(scores) == {"accuracy", "nll", "fnr:3", "fnr:8"}
 
     def test_all_ten_digits_are_in_every_split(self, bench: Digits) -> None:
         for split in SPLITS:
@@ -171,6 +183,28 @@ class TestTeacher:
         task = digits(**SMALL)
         task.export(tmp_path / "model.onnx")
         assert [path.name for path in (home / "cache" / "teachers").iterdir()] == [f"{task.digest}.pt"]
+
+    def test_the_module_is_the_teacher_that_is_exported(self, tmp_path: Path, trained: list[int]) -> None:
+        task = digits(**SMALL)
+        task.export(tmp_path / "model.onnx")
+        module = task.module()
+        assert trained == [1]
+        assert not module.training
+        images = task.inputs("validation")["image"][:16]
+        with torch.no_grad():
+            expected = module(torch.from_numpy(images)).numpy()
+        found = run_once(onnx.load(tmp_path / "model.onnx"), {"image": images})["logits"]
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+    def test_it_is_trained_on_with_its_own_images(self) -> None:
+        task = digits(**SMALL)
+        training = task.training()
+        one, same, other = (training.epoch(np.random.default_rng(seed)) for seed in (0, 0, 1))
+        assert one.inputs[0].shape == (IMAGES["calibration"], 1, 8, 8)
+        assert np.array_equal(one.inputs[0], same.inputs[0])
+        assert not np.array_equal(one.inputs[0], other.inputs[0])
+        assert len(training.validation) == IMAGES["validation"] * COPIES
+        assert task.trainable
 
     def test_deeper_and_wider_networks_export(self, tmp_path: Path) -> None:
         task = digits(depth=14, width=8, size=8)

@@ -18,6 +18,7 @@ from torch import nn
 from evaluators.calibration import run_once
 from hwprofiles.errors import InvalidInput
 from search.tasks import Split, Task, TorchTask, check_task, open_task
+from search.training.data import Samples
 
 SPLITS: tuple[Split, ...] = ("calibration", "validation", "test")
 NUMPY_TASK = """
@@ -306,3 +307,63 @@ def make_task():
     def test_one_label_a_sample(self) -> None:
         message, _ = refused(lambda: TorchTask(net(), arrays(), labels=labels(11)))
         assert "x 12, labels 11" in message
+
+
+class TestTraining:
+    def test_a_fresh_copy_of_the_module(self) -> None:
+        module = net()
+        task = TorchTask(module, arrays(), labels=labels())
+        copy = task.module()
+        assert task.trainable
+        assert not copy.training
+        with torch.no_grad():
+            copy.get_parameter("head.weight").zero_()
+        assert module.head.weight.abs().sum() > 0
+        assert task.module().get_parameter("head.weight").abs().sum() > 0
+
+    def test_the_calibration_split_is_what_it_learns_from(self) -> None:
+        task = TorchTask(net(), arrays(), labels=labels())
+        training = task.training()
+        given = training.epoch(np.random.default_rng(0))
+        assert given.inputs[0] is task.inputs("calibration")["x"]
+        assert given.labels is not None
+        assert given.labels.tolist() == labels()["calibration"].tolist()
+        assert training.validation.inputs[0] is task.inputs("validation")["x"]
+        assert (training.loss, training.figure) == (None, None)
+
+    def test_batches_loss_and_figure_of_one_s_own(self) -> None:
+        def epoch(rng: np.random.Generator) -> Samples:
+            return Samples((rng.standard_normal((5, 6)).astype(np.float32),))
+
+        def loss(raw: Any, given: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(())
+
+        def figure(outputs: Any, given: Any) -> float:
+            return 0.0
+
+        task = TorchTask(net(), arrays(), epoch=epoch, loss=loss, figure=figure)
+        training = task.training()
+        assert (training.epoch, training.loss, training.figure) == (epoch, loss, figure)
+        assert training.validation.labels is None
+        plain = TorchTask(net(), arrays())
+        assert task.digest == plain.digest
+        assert (
+            training.digest != plain.training().digest != TorchTask(net(), arrays(), labels=labels()).training().digest
+        )
+
+    def test_a_task_without_a_module_says_so(self, write: Callable[..., Path], tmp_path: Path) -> None:
+        write(NUMPY_TASK)
+        task = open_task("./my_task.py:make_task", {}, tmp_path)
+        assert not task.trainable
+        for call in (task.module, task.training):
+            message, hint = refused(call)
+            assert "Lines gives no torch module" in message
+            assert "TorchTask" in hint
+
+    def test_false_negatives_of_named_classes(self) -> None:
+        task = TorchTask(net(), arrays(), labels=labels(), false_negatives=[1])
+        logits = np.eye(3, dtype=np.float32)[labels()["test"]]
+        logits[1] = [1, 0, 0]  # one of the four samples of class 1
+        found = task.evaluate(lambda feeds: {"output": logits}, "test")
+        assert found["fnr:1"] == pytest.approx(0.25)
+        assert set(found) == {"accuracy", "nll", "fnr:1"}

@@ -1,0 +1,17 @@
+"""The learning rate over time."""
+
+from __future__ import annotations
+
+import math
+
+
+def learning_rate_factor(step: int, steps: int, warm_up: float) -> float:
+    """What step ``step`` (from 0) of ``steps`` multiplies the learning rate by, above 0 and at most 1.
+
+    It rises linearly over the first ``warm_up`` of the steps (Goyal et al., arXiv:1706.02677, 2017) and falls along
+    half a cosine (Loshchilov and Hutter, ICLR 2017).
+    """
+    rising = round(warm_up * steps)
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))

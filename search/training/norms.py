@@ -1,0 +1,37 @@
+"""Running statistics of batch normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from evaluators.quiet import working
+
+
+def normalisations(module: nn.Module) -> list[_BatchNorm]:
+    """The parts that keep running statistics."""
+    return [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+
+
+@torch.no_grad()
+def reestimate(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
+    """Makes the running statistics the plain mean of the batches' own, with the weights as they are now; all else is in
+    evaluation mode meanwhile. What training leaves behind is a moving average over weights that have changed since
+    (Izmailov et al., *Averaging Weights Leads to Wider Optima*, UAI 2018, section 3). Ends in evaluation mode.
+    """
+    module.eval()
+    parts = normalisations(module)
+    momenta = [part.momentum for part in parts]
+    for part in parts:
+        part.reset_running_stats()
+        part.momentum = None
+        part.train()
+    for inputs in batches:
+        with working():
+            module(*inputs)
+    for part, momentum in zip(parts, momenta, strict=True):
+        part.momentum = momentum
+    module.eval()

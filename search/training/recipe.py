@@ -1,0 +1,37 @@
+"""How a module is trained, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+
+class Recipe(BaseModel):
+    """Everything that training depends on beside module, teacher and data; unknown keys are rejected.
+
+    ``losses`` maps names of :data:`search.training.losses.LOSSES` to their options; a number stands for a weight.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(10, ge=1)
+    steps: int | None = Field(None, ge=1, description="batches in all, in the place of epochs")
+    batch: int = Field(64, ge=1)
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    warm_up: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(1e-2, ge=0, allow_inf_nan=False)
+    gradient_clip: float | None = Field(None, gt=0, description="largest norm of all gradients together")
+    losses: dict[str, dict[str, Any]] = Field({"task": {}, "kl": {}}, min_length=1)
+    patience: int | None = Field(3, ge=1, description="evaluations without a better figure before training stops")
+    evaluate_every: int | None = Field(None, ge=1, description="steps; null: an epoch")
+    seed: int = Field(0, ge=0)
+
+    @field_validator("losses", mode="before")
+    @classmethod
+    def _weights(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        plain = {name: one for name, one in value.items() if isinstance(one, int | float) and not isinstance(one, bool)}
+        return {**value, **{name: {"weight": weight} for name, weight in plain.items()}}

@@ -1,0 +1,338 @@
+"""Losses: known answers, nothing at equality, gradients that lead to the teacher, and what changes nothing."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hwprofiles.errors import InvalidInput
+from search.training.answers import Answers, Seen, Tapped
+from search.training.losses import LOSSES, Loss, made_losses
+
+
+def made(name: str, **options: Any) -> Loss:
+    return made_losses({name: options})[name]
+
+
+def answers(output: Tensor, **features: Tensor) -> Answers:
+    return Answers(output, output, features)
+
+
+def seen(student: Tensor, teacher: Tensor | None = None, labels: list[int] | None = None) -> Seen:
+    return Seen(
+        answers(student, part=student),
+        None if teacher is None else answers(teacher, part=teacher),
+        None if labels is None else torch.tensor(labels),
+    )
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Distillation(ABC):
+    """What every loss that compares with a teacher must do."""
+
+    shape: tuple[int, ...]
+
+    @abstractmethod
+    def loss(self) -> Loss: ...
+
+    def of(self, student: Tensor, teacher: Tensor) -> Tensor:
+        loss = self.loss()
+        loss.prepare(seen(student, teacher))
+        value = loss(seen(student, teacher))
+        assert value.shape == ()
+        assert value.dtype == torch.float32
+        return value
+
+    def test_it_is_nothing_at_equality(self) -> None:
+        same = drawn(*self.shape)
+        assert float(self.of(same, same.clone())) == pytest.approx(0, abs=1e-6)
+
+    def test_it_is_something_elsewhere(self) -> None:
+        assert float(self.of(drawn(*self.shape), drawn(*self.shape, seed=1))) > 1e-3
+
+    def test_its_gradient_leads_to_the_teacher(self) -> None:
+        student, teacher = drawn(*self.shape).requires_grad_(), drawn(*self.shape, seed=1).requires_grad_()
+        first = self.of(student, teacher)
+        (gradient,) = torch.autograd.grad(first, student)
+        near = student.detach() - 1e-2 * gradient / gradient.norm()
+        assert self.of(near, teacher.detach()) < first
+
+    def test_it_does_not_depend_on_the_number_of_samples(self) -> None:
+        student, teacher = drawn(*self.shape), drawn(*self.shape, seed=1)
+        twice = self.of(torch.cat([student, student]), torch.cat([teacher, teacher]))
+        assert float(twice) == pytest.approx(float(self.of(student, teacher)), rel=1e-5)
+
+    def test_without_a_teacher_it_says_so(self) -> None:
+        with pytest.raises(InvalidInput, match="there is no") as caught:
+            self.loss().prepare(seen(drawn(*self.shape)))
+        assert caught.value.hint
+
+
+class TestLogitsKl(Distillation):
+    shape = (5, 7)
+
+    def loss(self) -> Loss:
+        return made("kl", temperature=3.0)
+
+    def test_a_known_answer(self) -> None:
+        """Teacher (3/4, 1/4), student (1/2, 1/2) at temperature 1; at T the logits are T times as far apart."""
+        expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+        teacher, student = torch.tensor([[math.log(3), 0.0]]), torch.zeros(1, 2)
+        assert float(made("kl", temperature=1)(seen(student, teacher))) == pytest.approx(expected, rel=1e-5)
+        assert float(made("kl", temperature=2)(seen(student, teacher * 2))) == pytest.approx(4 * expected, rel=1e-5)
+
+    def test_a_shift_of_all_logits_changes_nothing(self) -> None:
+        student, teacher = drawn(5, 7), drawn(5, 7, seed=1)
+        assert float(self.of(student + 3, teacher - 2)) == pytest.approx(float(self.of(student, teacher)), rel=1e-4)
+
+    def test_hot_it_is_the_distance_of_centred_logits(self) -> None:
+        """Hinton et al., section 2.1: in the limit matching logits is a special case."""
+        student, teacher = drawn(5, 7), drawn(5, 7, seed=1)
+        apart = (student - student.mean(1, keepdim=True)) - (teacher - teacher.mean(1, keepdim=True))
+        hot = made("kl", temperature=100.0)(seen(student, teacher))
+        assert float(hot) == pytest.approx(float(apart.square().sum(1).mean() / (2 * 7)), rel=0.05)
+
+    def test_positions_count_as_samples(self) -> None:
+        student, teacher = drawn(2, 3, 7), drawn(2, 3, 7, seed=1)
+        assert float(self.of(student, teacher)) == pytest.approx(
+            float(self.of(student.flatten(0, 1), teacher.flatten(0, 1))), rel=1e-5
+        )
+
+    def test_another_number_of_classes_is_refused(self) -> None:
+        with pytest.raises(InvalidInput, match=r"\(5, 7\), of the teacher \(5, 8\)"):
+            self.of(drawn(5, 7), drawn(5, 8))
+
+
+class TestLogitsL2(Distillation):
+    shape = (5, 7)
+
+    def loss(self) -> Loss:
+        return made("l2")
+
+    def test_a_known_answer(self) -> None:
+        """Half of 1 + 4, and half of 9, on average."""
+        student, teacher = torch.tensor([[1.0, 2.0], [0.0, 3.0]]), torch.zeros(2, 2)
+        assert float(self.of(student, teacher)) == pytest.approx((2.5 + 4.5) / 2)
+
+    def test_twice_as_far_is_four_times_as_much(self) -> None:
+        student = drawn(5, 7)
+        zero = torch.zeros(5, 7)
+        assert float(self.of(2 * student, zero)) == pytest.approx(4 * float(self.of(student, zero)), rel=1e-5)
+
+    def test_a_shift_of_all_logits_counts(self) -> None:
+        same = drawn(5, 7)
+        assert float(self.of(same + 1, same)) == pytest.approx(3.5, rel=1e-4)
+
+
+class TestChannelWise(Distillation):
+    shape = (3, 4, 5, 5)
+
+    def loss(self) -> Loss:
+        return made("cwd", features={"part": "part"}, temperature=2.0)
+
+    def test_a_known_answer(self) -> None:
+        """One channel of two positions, as for logits; a second that agrees halves the mean over channels."""
+        expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+        teacher = torch.tensor([[[[2 * math.log(3), 0.0]], [[5.0, 1.0]]]])
+        student = torch.tensor([[[[0.0, 0.0]], [[5.0, 1.0]]]])
+        assert float(self.of(student, teacher)) == pytest.approx(4 * expected / 2, rel=1e-5)
+
+    def test_the_level_of_a_channel_changes_nothing(self) -> None:
+        student, teacher = drawn(*self.shape), drawn(*self.shape, seed=1)
+        shifted = student + drawn(1, 4, 1, 1, seed=2)
+        assert float(self.of(shifted, teacher)) == pytest.approx(float(self.of(student, teacher)), rel=1e-4)
+
+    def test_the_order_of_positions_changes_nothing(self) -> None:
+        student, teacher = drawn(*self.shape), drawn(*self.shape, seed=1)
+        assert float(self.of(student.transpose(2, 3), teacher.transpose(2, 3))) == pytest.approx(
+            float(self.of(student, teacher)), rel=1e-5
+        )
+
+    def test_fewer_channels_are_brought_to_the_teacher_s(self) -> None:
+        loss = self.loss()
+        student, teacher = drawn(3, 2, 5, 5).requires_grad_(), drawn(*self.shape, seed=1)
+        loss.prepare(seen(student, teacher))
+        (adapter,) = loss.parameters()
+        assert adapter.shape == (4, 2, 1)
+        loss(seen(student, teacher)).backward()
+        assert adapter.grad is not None
+        assert student.grad is not None
+
+    @pytest.mark.parametrize(("student", "teacher"), [((3, 4, 5, 4), (3, 4, 5, 5)), ((3, 4), (3, 4))])
+    def test_maps_that_do_not_lie_over_one_another_are_refused(
+        self, student: tuple[int, ...], teacher: tuple[int, ...]
+    ) -> None:
+        with pytest.raises(InvalidInput, match="part"):
+            self.of(drawn(*student), drawn(*teacher))
+
+
+class TestAttentionRelations(Distillation):
+    """Queries, keys and values come side by side in one tensor."""
+
+    shape = (2, 5, 24)
+    relations: tuple[str, ...] = ("qk", "vv")
+
+    def loss(self) -> Loss:
+        return made("minilm", student=["part"], teacher=["part"], heads=2, relations=self.relations)
+
+    def test_a_known_answer(self) -> None:
+        """Two tokens, one head of width 1. The teacher's first token has scores (ln 3, 0), all others are even."""
+        root = math.sqrt(math.log(3))
+        expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+        teacher = torch.tensor([[[root, root, 0.0], [0.0, 0.0, 0.0]]])
+        loss = made("minilm", student=["part"], teacher=["part"], heads=1)
+        found = loss(seen(torch.zeros(1, 2, 3), teacher))
+        assert float(found) == pytest.approx(expected / 2, rel=1e-5)  # the mean over two tokens
+
+    def test_the_attention_is_the_model_s_own(self) -> None:
+        """``softmax(q kᵀ / √d)`` of one head is what attention gives for the identity as values."""
+        q, k = drawn(1, 1, 5, 4), drawn(1, 1, 5, 4, seed=1)
+        own = functional.scaled_dot_product_attention(q, k, torch.eye(5).expand(1, 1, 5, 5))
+        from search.training.losses.attention_relations import _log_relation
+
+        assert torch.allclose(_log_relation(q, k).exp(), own, atol=1e-6)
+
+    def test_turning_the_space_of_a_head_changes_nothing(self) -> None:
+        turn = torch.linalg.qr(drawn(4, 4, seed=3))[0]
+        student, teacher = drawn(*self.shape), drawn(*self.shape, seed=1)
+        turned = (student.unflatten(-1, (6, 4)) @ turn).flatten(2)
+        assert float(self.of(turned, teacher)) == pytest.approx(float(self.of(student, teacher)), rel=1e-4)
+
+    def test_three_parts_are_as_good_as_one(self) -> None:
+        names = {"student": ["a", "b", "c"], "teacher": ["a", "b", "c"]}
+        sides = [drawn(*self.shape), drawn(*self.shape, seed=1)]
+        student, teacher = (answers(one, **dict(zip("abc", one.chunk(3, -1), strict=True))) for one in sides)
+        loss = made("minilm", **names, heads=2, relations=self.relations)
+        assert float(loss(Seen(student, teacher))) == pytest.approx(float(self.of(*sides)), rel=1e-6)
+
+    def test_other_tokens_are_refused(self) -> None:
+        with pytest.raises(InvalidInput, match="5 tokens, the teacher 6"):
+            self.of(drawn(2, 5, 24), drawn(2, 6, 24))
+
+    def test_heads_that_do_not_divide_are_refused(self) -> None:
+        with pytest.raises(InvalidInput, match="for 2 heads"):
+            self.of(drawn(2, 5, 21), drawn(2, 5, 24))
+
+
+class TestRelationsOfTheSecondVersion(TestAttentionRelations):
+    relations = ("qq", "kk", "vv")
+
+    def test_a_known_answer(self) -> None:
+        """The teacher's first token relates to itself by ln 3 in all three; the student's are even."""
+        root = math.sqrt(math.log(3))
+        expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+        teacher = torch.tensor([[[root, root, root], [0.0, 0.0, 0.0]]])
+        loss = made("minilm", student=["part"], teacher=["part"], heads=1, relations=self.relations)
+        assert float(loss(seen(torch.zeros(1, 2, 3), teacher))) == pytest.approx(3 * expected / 2, rel=1e-5)
+
+    def test_a_narrower_student_has_relations_too(self) -> None:
+        assert float(self.of(drawn(2, 5, 12), drawn(2, 5, 24))) > 0
+
+
+class TestTask:
+    def test_cross_entropy_by_itself(self) -> None:
+        output = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
+        assert float(made("task")(seen(output, labels=[0, 1]))) == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
+
+    def test_the_task_s_own(self) -> None:
+        own = Seen(answers(torch.ones(2, 3)), None, torch.tensor([4, 5]), lambda raw, labels: raw.sum() + labels.sum())
+        assert float(made("task")(own)) == 15.0
+
+    @pytest.mark.parametrize("name", ["task", "class_weighted"])
+    def test_without_labels_they_say_so(self, name: str) -> None:
+        options = {"classes": {1: 2.0}} if name == "class_weighted" else {}
+        with pytest.raises(InvalidInput, match="needs labels"):
+            made(name, **options).prepare(seen(torch.ones(2, 3)))
+
+
+class TestClassWeighted:
+    def test_a_known_answer(self) -> None:
+        """ln 4/3 of a class that weighs 1 and ln 2 of one that weighs 3: their weighted mean."""
+        output = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
+        found = made("class_weighted", classes={1: 3.0})(seen(output, labels=[0, 1]))
+        assert float(found) == pytest.approx((math.log(4 / 3) + 3 * math.log(2)) / 4)
+
+    def test_equal_weights_change_nothing(self) -> None:
+        output, labels = drawn(6, 3), [0, 1, 2, 0, 1, 2]
+        equal = made("class_weighted", classes={0: 5.0, 1: 5.0, 2: 5.0})(seen(output, labels=labels))
+        assert float(equal) == pytest.approx(float(made("task")(seen(output, labels=labels))), rel=1e-6)
+
+    def test_a_heavier_class_pulls_harder(self) -> None:
+        def pull(weight: float) -> float:
+            output = torch.zeros(2, 2, requires_grad=True)
+            made("class_weighted", classes={1: weight})(seen(output, labels=[0, 1])).backward()
+            assert output.grad is not None
+            return -float(output.grad[1, 1])
+
+        assert pull(0.5) < pull(1.0) < pull(9.0)
+
+    def test_classes_of_a_file_may_be_text(self) -> None:
+        assert made("class_weighted", classes={"3": 2}).options.classes == {3: 2.0}
+
+    def test_a_class_that_is_not_there_is_refused(self) -> None:
+        with pytest.raises(InvalidInput, match="no class 3"):
+            made("class_weighted", classes={3: 2.0}).prepare(seen(torch.ones(2, 3), labels=[0, 1]))
+
+
+class TestMaking:
+    @pytest.mark.parametrize(
+        ("sections", "said"),
+        [
+            ({"lk": {}}, "losses: unknown loss 'lk'"),
+            ({"kl": {"temprature": 2}}, "losses.kl.temprature: unknown key"),
+            ({"kl": {"temperature": 0}}, "losses.kl.temperature"),
+            ({"kl": {"weight": -1}}, "losses.kl.weight"),
+            ({"cwd": {}}, "losses.cwd.features"),
+            ({"minilm": {"student": ["a", "b"], "teacher": ["a"], "heads": 1}}, "losses.minilm.student"),
+            ({"class_weighted": {"classes": {1: -1}}}, "losses.class_weighted.classes"),
+        ],
+    )
+    def test_what_cannot_be_made_is_named(self, sections: dict[str, Any], said: str) -> None:
+        with pytest.raises(InvalidInput) as caught:
+            made_losses(sections)
+        assert caught.value.message.startswith(said)
+        assert caught.value.hint
+
+    def test_each_has_a_reference(self) -> None:
+        for name in LOSSES:
+            assert LOSSES[name].__doc__
+            assert issubclass(LOSSES[name], Loss)
+
+
+class TestTapping:
+    def test_parts_are_seen_and_let_go(self) -> None:
+        net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+        with Tapped(net, ["0"], "student") as tapped:
+            found = tapped((torch.ones(5, 3),))
+            assert torch.equal(found.features["0"], net[0](torch.ones(5, 3)))
+            assert torch.equal(found.output, net(torch.ones(5, 3)))
+        assert not net[0]._forward_hooks
+
+    def test_a_part_that_is_not_there_is_refused(self) -> None:
+        with pytest.raises(InvalidInput, match="the teacher has no part '7'"):
+            Tapped(nn.Sequential(nn.Linear(3, 4)), ["7"], "teacher")
+
+    @pytest.mark.parametrize("wrap", [lambda y: (y, None), lambda y: {"logits": y}, lambda y: [y]])
+    def test_the_first_tensor_of_an_answer(self, wrap: Any) -> None:
+        class Net(nn.Module):
+            def forward(self, x: Tensor) -> Any:
+                return wrap(x * 2)
+
+        assert torch.equal(Tapped(Net(), [], "student")((torch.ones(2, 2),)).output, torch.full((2, 2), 2.0))
+
+    def test_an_answer_without_tensors_is_refused(self) -> None:
+        class Net(nn.Module):
+            def forward(self, x: Tensor) -> Any:
+                return "nothing"
+
+        with pytest.raises(InvalidInput, match="answers with str"):
+            Tapped(Net(), [], "student")((torch.ones(2, 2),))
