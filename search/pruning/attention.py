@@ -62,7 +62,8 @@ class PlainAttention(nn.Module):
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    layer = nn.Linear(1, 1, bias=bias is not None)
+    # Without this a new layer would draw its weights, and change what the caller draws next.
+    layer = nn.utils.skip_init(nn.Linear, 1, 1, bias=bias is not None)
     layer.out_features, layer.in_features = weight.shape
     layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
     if bias is not None:

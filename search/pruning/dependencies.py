@@ -61,7 +61,7 @@ def channel_groups(model: nn.Module, example: Inputs) -> tuple[ChannelGroup, ...
     ``example`` are the model's arguments for one batch. Covers residual sums, concatenations, grouped and depthwise
     convolutions, heads of attention (:class:`torch.nn.MultiheadAttention`, and modules with linear layers for query, key
     and value and an attribute such as ``heads``) and the widths of linear layers between others. Each group is tried:
-    without every other block of it the model must run, its outputs must have their shapes, and their values must be those of the
+    without half of its blocks the model must run, its outputs must have their shapes, and their values must be those of the
     model with zeros in its place, unless a normalisation over these channels says otherwise. A group that fails is left
     out, so that the model's own inputs and outputs never change.
 
@@ -259,19 +259,24 @@ def operator_of(layer: nn.Module, call: Call | None) -> str:
 
 
 def _tried(group: ChannelGroup, model: nn.Module, example: Inputs) -> ChannelGroup | None:
-    """The group if the model can do without every other block of it, None otherwise."""
-    kept: Kept = {group: [channel for members in group.blocks[1::2] for channel in members]}
+    """The group if the model can do without every other block of it, and without its first half; None otherwise.
+
+    One of the two leaves the parts of a hidden structure (heads whose number stands in the code) unequally wide.
+    """
+    kept = (group.blocks[1::2], group.blocks[len(group.blocks) // 2 :])
+    works = all(_works(group, {group: [one for block in blocks for one in block]}, model, example) for blocks in kept)
+    return group if works else None
+
+
+def _works(group: ChannelGroup, kept: Kept, model: nn.Module, example: Inputs) -> bool:
     expected = outputs_of(zeroed(model, kept), example)
     try:
         found = outputs_of(prune(model, kept), example)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
-        return None
+        return False
     if [one.shape for one in found] != [one.shape for one in expected]:
-        return None
-    if not group.exact:
-        return group
-    near = all(
+        return False
+    return not group.exact or all(
         torch.allclose(ours, theirs, rtol=0, atol=TOLERANCE * max(1e-6, float(theirs.abs().max())))
         for ours, theirs in zip(found, expected, strict=True)
     )
-    return group if near else None

@@ -52,15 +52,12 @@ def prune(model: nn.Module, kept: Kept) -> nn.Module:
     for module in changed.modules():
         update_sizes(module)
     for group, channels in kept.items():
-        if isinstance(group, BlockGroup):
-            if _is_left_out(group, channels):
-                changed.set_submodule(group.module, PassOn(_submodule(changed, group)))
-            continue
-        for path in group.heads:
+        for path in group.heads if isinstance(group, ChannelGroup) else ():
             attention = changed.get_submodule(path)
             count = first_of(HEAD_COUNTS, attention)
             if count is not None:
                 setattr(attention, count, len(group.kept_blocks(channels)))
+    _leave_out(changed, kept)
     return changed
 
 
@@ -69,14 +66,14 @@ def zeroed(model: nn.Module, kept: Kept) -> nn.Module:
 
     What it computes is what :func:`prune` gives where the groups are ``exact``. Block groups are left out as there.
     """
-    changed = prune(model, {group: channels for group, channels in kept.items() if isinstance(group, BlockGroup)})
+    changed = with_plain_attention(model)
     tensors = Tensors(changed)
-    channels = {group: which for group, which in kept.items() if isinstance(group, ChannelGroup)}
-    for (name, axis), gone in _removed(channels, tensors).items():
+    for (name, axis), gone in _removed(kept, tensors).items():
         tensor = tensors.by_name[name]
         if isinstance(tensor, nn.Parameter):
             with torch.no_grad():
                 tensor.index_fill_(axis, torch.tensor(sorted(gone), dtype=torch.long, device=tensor.device), 0.0)
+    _leave_out(changed, kept)
     return changed
 
 
@@ -120,6 +117,12 @@ def _removed(kept: Kept, tensors: Tensors) -> dict[tuple[str, int], set[int]]:
                 if number not in stays:
                     gone[part.tensor, part.axis].update(indices)
     return {key: indices for key, indices in gone.items() if indices}
+
+
+def _leave_out(model: nn.Module, kept: Kept) -> None:
+    for group, channels in kept.items():
+        if isinstance(group, BlockGroup) and _is_left_out(group, channels):
+            model.set_submodule(group.module, PassOn(_submodule(model, group)))
 
 
 def _is_left_out(group: BlockGroup, channels: Sequence[int]) -> bool:

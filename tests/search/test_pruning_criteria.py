@@ -196,7 +196,7 @@ def test_expressiveness_counts_pairs_that_differ() -> None:
     """Of four inputs a channel that one activates tells 3 of 6 pairs apart, one that two activate 4 of 6."""
     model = nn.Sequential(nn.Linear(4, 3, bias=False), nn.ReLU(), nn.Linear(3, 2)).eval()
     with torch.no_grad():
-        rows = torch.tensor([[1.0, 0, 0, 0], [1.0, 1, 0, 0], [1.0, 1, 1, 1]])
+        rows = torch.tensor([[1.0, 0, 0, 0], [1.0, 1, 0, 0], [1.0, 1, 1, 1.0]])
         model[0].weight.copy_(rows)  # type: ignore[operator]
     (group,) = channel_groups(model, (torch.rand(2, 4),))
     batches = [Batch((torch.eye(4)[:2],)), Batch((torch.eye(4)[2:],))]
