@@ -53,7 +53,8 @@ class PlainAttention(nn.Module):
             for layer, x in ((self.query, query), (self.key, key), (self.value, value))
         )
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-        for mask in (_by_head(attn_mask, scores), None if key_padding_mask is None else key_padding_mask[:, None, None]):
+        padding = None if key_padding_mask is None else key_padding_mask[:, None, None]
+        for mask in (_by_head(attn_mask, scores), padding):
             if mask is not None:
                 scores = scores.masked_fill(mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
         weights = nn.functional.dropout(scores.softmax(-1), self.dropout, self.training)

@@ -18,8 +18,8 @@ TOLERANCE = 1e-4
 def block_groups(model: nn.Module, example: Inputs) -> tuple[BlockGroup, ...]:
     """The innermost blocks that give back their input where all their layers are zero, in the model's order.
 
-    Such a block has a shortcut without a layer of its own, and an output of its input's shape: leaving it out keeps what
-    the rest was trained on (Veit et al., NeurIPS 2016, removed such blocks one by one without retraining). A layer
+    Such a block has a shortcut without a layer of its own, and an output of its input's shape: leaving it out
+    keeps what the rest was trained on (Veit et al., NeurIPS 2016, removed such blocks without retraining). A layer
     normalisation after the sum may stay between input and output. Blocks that are called several times are left alone.
     """
     plain = with_plain_attention(model).eval()

@@ -59,11 +59,11 @@ def channel_groups(model: nn.Module, example: Inputs) -> tuple[ChannelGroup, ...
     """The groups of channels that can be pruned, in the order of the model's modules; the model is left alone.
 
     ``example`` are the model's arguments for one batch. Covers residual sums, concatenations, grouped and depthwise
-    convolutions, heads of attention (:class:`torch.nn.MultiheadAttention`, and modules with linear layers for query, key
-    and value and an attribute such as ``heads``) and the widths of linear layers between others. Each group is tried:
-    without half of its blocks the model must run, its outputs must have their shapes, and their values must be those of the
-    model with zeros in its place, unless a normalisation over these channels says otherwise. A group that fails is left
-    out, so that the model's own inputs and outputs never change.
+    convolutions, heads of attention (:class:`torch.nn.MultiheadAttention`, and modules with linear layers for query,
+    key and value and an attribute such as ``heads``) and the widths of linear layers between others. Each group is
+    tried: without half of its blocks the model must run, its outputs must have their shapes, and their values must be
+    those of the model with zeros in its place, unless a normalisation over these channels says otherwise. A group that
+    fails is left out, so that the model's own inputs and outputs never change.
 
     Raises :class:`InvalidInput` where the model cannot be traced.
     """

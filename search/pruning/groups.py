@@ -35,12 +35,12 @@ class Producer:
 class ChannelGroup:
     """Channels that several layers share, so that removing one changes all of them (DepGraph, Fang et al., CVPR 2023).
 
-    ``name`` is that of the layer group in the exported ONNX file where both hold the same layers. ``channels`` counts
-    the channels of the first producer; ``blocks`` are those that can only go together, all of one size: single channels,
-    an attention head, one channel of each group of a grouped convolution. ``operators`` are all probed operators whose
-    width changes. ``heads`` are attention modules whose number of heads is the number of blocks. ``exact`` says that the
-    pruned model computes what the original does with these channels' weights at zero; where a normalisation over the
-    channels is among them, it does not.
+    ``name`` is that of the layer group in the exported ONNX file where both hold the same layers. ``channels``
+    counts the channels of the first producer; ``blocks`` are those that can only go together, all of one size:
+    single channels, an attention head, one channel of each group of a grouped convolution. ``operators`` are all
+    probed operators whose width changes. ``heads`` are attention modules whose number of heads is the number of
+    blocks. ``exact`` says that the pruned model computes what the original does with these channels' weights at zero;
+    where a normalisation over the channels is among them, it does not.
     """
 
     name: str

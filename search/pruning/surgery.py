@@ -38,9 +38,9 @@ class PassOn(nn.Module):
 def prune(model: nn.Module, kept: Kept) -> nn.Module:
     """A copy of the model with only these channels of these groups; groups that are not named keep all of theirs.
 
-    The original is left alone. In the copy each :class:`torch.nn.MultiheadAttention` is made of plain layers, and a block
-    that is left out passes its input on. Raises :class:`InvalidInput` for channels that a group does not have or that
-    split its blocks, and for groups of another model.
+    The original is left alone. In the copy each :class:`torch.nn.MultiheadAttention` is made of plain layers, and a
+    block that is left out passes its input on. Raises :class:`InvalidInput` for channels that a group does not have or
+    that split its blocks, and for groups of another model.
     """
     changed = with_plain_attention(model)
     tensors = Tensors(changed)

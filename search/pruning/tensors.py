@@ -125,4 +125,5 @@ def update_sizes(module: nn.Module) -> None:
 
 def first_of(names: Iterable[str], module: nn.Module) -> str | None:
     """The first attribute among ``names`` that is a whole number above one on a module."""
-    return next((name for name in names if isinstance(getattr(module, name, None), int) and getattr(module, name) > 1), None)
+    values = {name: getattr(module, name, None) for name in names}
+    return next((name for name, value in values.items() if isinstance(value, int) and value > 1), None)

@@ -30,9 +30,9 @@ def kept_widths(group: Group, ratios: Sequence[float], step: int = 1) -> tuple[i
     """The widths that a group has to choose from, in channels: its own first, then one for each keep-ratio in
     ``(0, 1]``, widest first and each once.
 
-    A width is rounded up to whole blocks and whole multiples of ``step``, since what lies between costs as much; to whole
-    blocks alone where no multiple of both is below the full width. It is never 0. A block group has 1 and 0, whatever
-    the ratios. Raises :class:`InvalidInput` for a ratio outside of ``(0, 1]``.
+    A width is rounded up to whole blocks and whole multiples of ``step``, since what lies between costs as much; to
+    whole blocks alone where no multiple of both is below the full width. It is never 0. A block group has 1 and 0,
+    whatever the ratios. Raises :class:`InvalidInput` for a ratio outside of ``(0, 1]``.
     """
     if isinstance(group, BlockGroup):
         return (1, 0)
@@ -49,8 +49,8 @@ def kept_widths(group: Group, ratios: Sequence[float], step: int = 1) -> tuple[i
 def best_channels(group: ChannelGroup, scores: NDArray[np.float64], width: int) -> tuple[int, ...]:
     """The ``width`` channels to keep, in order: the blocks with the highest mean score, the first of equal ones.
 
-    ``scores`` is ``(channels,)``. Raises :class:`InvalidInput` for another shape, scores that are not finite, and a width
-    that is not one of whole blocks from one block on.
+    ``scores`` is ``(channels,)``. Raises :class:`InvalidInput` for another shape, scores that are not finite, and a
+    width that is not one of whole blocks from one block on.
     """
     if scores.shape != (group.channels,) or not np.isfinite(scores).all():
         raise InvalidInput(f"{group.name}: no finite score for each channel", f"give {group.channels} finite scores")

@@ -77,7 +77,7 @@ class Criterion(ABC):
         if self.needs is not Needs.NOTHING and not batches:
             raise InvalidInput("this criterion needs data and got none", f"give batches: it needs {self.needs.value}")
         if self.needs is Needs.LABELS and any(batch.labels is None for batch in batches):
-            raise InvalidInput("this criterion needs labels, and a batch has none", "choose a criterion that needs none")
+            raise InvalidInput("this criterion needs labels, and a batch has none", "choose one that needs none")
         copy = with_plain_attention(model).eval().requires_grad_(True)
         copy.zero_grad(set_to_none=True)
         for module in copy.modules():
@@ -91,7 +91,7 @@ class Criterion(ABC):
     def block_scores(
         self, model: nn.Module, groups: Sequence[ChannelGroup], batches: Sequence[Batch]
     ) -> Mapping[str, Tensor | Scores]:
-        """By group, a score for each block. The model is a copy to be used up, in evaluation mode, with gradients on."""
+        """By group, a score for each block. The model is a copy to be used up, in evaluation mode, gradients on."""
 
 
 def _by_channel(group: ChannelGroup, values: Tensor | Scores) -> Scores:

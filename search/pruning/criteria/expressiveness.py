@@ -16,14 +16,14 @@ from search.pruning.tracing import hooked
 
 
 class Expressiveness(Criterion):
-    """How little the activation patterns of different inputs overlap in a channel (the idea of Maroudis and Xydis, *Neural
-    Expressiveness for Beyond Importance Model Compression*, arXiv:2512.06440, 2025).
+    """How little the activation patterns of different inputs overlap in a channel (the idea of Maroudis and Xydis,
+    *Neural Expressiveness for Beyond Importance Model Compression*, arXiv:2512.06440, 2025).
 
-    The formula is ours: a pattern is where a producing layer's output (batch normalisation included) is above zero, and
-    the score is the mean share of positions in which the patterns of two inputs differ, over all pairs of inputs, averaged
-    over a group's layers. Between 0 and 1; hardly comparable between groups. Random inputs will do. Sees dead channels, as
-    all inputs have the same pattern; not duplicates, which are as expressive as the original. Blind to what reads a
-    channel. Needs inputs, at least two.
+    The formula is ours: a pattern is where a producing layer's output (batch normalisation included) is above zero,
+    and the score is the mean share of positions in which the patterns of two inputs differ, over all pairs of inputs,
+    averaged over a group's layers. Between 0 and 1; hardly comparable between groups. Random inputs will do. Sees dead
+    channels, as all inputs have the same pattern; not duplicates, which are as expressive as the original. Blind to
+    what reads a channel. Needs inputs, at least two.
     """
 
     needs: ClassVar[Needs] = Needs.INPUTS
@@ -41,7 +41,8 @@ class Expressiveness(Criterion):
         def note(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             if name not in wanted:
                 return
-            positive = (output.movedim(channel_axis(module), 1) > 0).flatten(2) if output.ndim > 2 else output[..., None] > 0
+            rows = output.movedim(channel_axis(module), 1)
+            positive = (rows.flatten(2) if rows.ndim > 2 else rows[..., None]) > 0
             counts = positive.sum(0, dtype=torch.float64)
             active[name] = active[name] + counts if name in active else counts
             samples[name] = samples.get(name, 0) + len(output)

@@ -24,12 +24,13 @@ class Relevance(Criterion):
     """How much of the right class's output a channel accounts for, by layer-wise relevance propagation: *Pruning by
     Explaining* (Yeom et al., Pattern Recognition, 2021).
 
-    A batch's relevance starts as the output of each sample's class and is passed back by the ``epsilon`` rule or the
-    ``alpha_beta`` rule with ``beta = alpha - 1`` (Bach et al., PLoS ONE, 2015). What flows back is relevance over
-    activation, so that autograd passes sums, means and rectifiers on as the z-rule does, and only layers with weights
-    need a rule of their own; batch normalisation is folded into them first. A channel's score is the absolute relevance of
-    its positions and layers together, averaged over samples; comparable between groups, as each layer shares out the same
-    total. For nets of convolutions, linear layers and batch normalisation, that end in one output ``(batch, classes)``.
+    A batch's relevance starts as the output of each sample's class and is passed back by the ``epsilon`` rule or
+    the ``alpha_beta`` rule with ``beta = alpha - 1`` (Bach et al., PLoS ONE, 2015). What flows back is relevance
+    over activation, so that autograd passes sums, means and rectifiers on as the z-rule does, and only layers with
+    weights need a rule of their own; batch normalisation is folded into them first. A channel's score is the absolute
+    relevance of its positions and layers together, averaged over samples; comparable between groups, as each layer
+    shares out the same total. For nets of convolutions, linear layers and batch normalisation, that end in one output
+    ``(batch, classes)``.
 
     Sees dead channels, also those that nothing reads; duplicates share their relevance and are not seen. Needs labelled
     batches.

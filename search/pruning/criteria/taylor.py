@@ -15,8 +15,8 @@ from search.pruning.tensors import Tensors
 
 class Taylor(Criterion):
     """The squared change of the loss, to first order, when a block's weights become zero: the square of the sum of
-    weight times gradient, for each tensor of the group, summed over tensors and averaged over batches (Molchanov et al.,
-    *Importance Estimation for Neural Network Pruning*, CVPR 2019).
+    weight times gradient, for each tensor of the group, summed over tensors and averaged over batches (Molchanov et
+    al., *Importance Estimation for Neural Network Pruning*, CVPR 2019).
 
     Scores of different groups are comparable. Sees dead channels, also those that nothing reads; of duplicates each has
     its share of the gradient, so it does not see them. Needs labelled batches and a loss.
