@@ -247,8 +247,8 @@ def _size(shape: Sequence[int | None]) -> int:
 
 def _group_names(groups: Sequence[Sequence[onnx.NodeProto]]) -> list[str]:
     """A name for each group: short where that is unique, else with the operators' own names, else numbered."""
-    short = [_group_name([_path(node) for node in members]) for members in groups]
-    long = [_group_name([_parts(node.name) for node in members]) for members in groups]
+    short = [joined_name([_path(node) for node in members]) for members in groups]
+    long = [joined_name([_parts(node.name) for node in members]) for members in groups]
     names: list[str] = []
     for brief, full in zip(short, long, strict=True):
         name = base = brief if short.count(brief) == 1 else full
@@ -260,7 +260,7 @@ def _group_names(groups: Sequence[Sequence[onnx.NodeProto]]) -> list[str]:
     return names
 
 
-def _group_name(paths: list[list[str]]) -> str:
+def joined_name(paths: list[list[str]]) -> str:
     """One name for nodes: their common path, then what differs, as in ``layers.0/attention/q+k+v``."""
     if len(paths) == 1:
         return "/".join(paths[0])

@@ -38,6 +38,13 @@ SURFACES = {
         "open_task",
     },
     "search.techniques": {"TECHNIQUES", "Draft", "Subject", "Technique", "TechniqueOptions"},
+    "search.pruning": {
+        "BlockGroup", "ChannelGroup", "Group", "Kept", "Producer", "TensorSlice", "best_channels", "block_groups",
+        "channel_groups", "channel_step", "kept_widths", "parameter_count", "prune", "zeroed",
+    },
+    "search.pruning.criteria": {
+        "CRITERIA", "Batch", "Criterion", "Loss", "Needs", "Scores", "Sees", "sparsity_term",
+    },
     "search.strategies": {
         "STRATEGIES", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Strategy", "StrategyOptions",
     },
@@ -52,6 +59,7 @@ REGISTRIES = {
     "evaluators.runtimes.RUNTIMES": ["onnxruntime", "openvino", "tensorrt", "trtexec", "null"],
     "search.tasks.TASKS": ["digits", "onnx"],
     "search.techniques.TECHNIQUES": ["runtime", "graph", "precision"],
+    "search.pruning.criteria.CRITERIA": ["l1", "l2", "bn_scale", "taylor", "lrp", "expressiveness", "random"],
     "search.strategies.STRATEGIES": ["nsga2", "random"],
 }
 

@@ -1,0 +1,35 @@
+"""Criteria: which channels are worth keeping. A new one is one file here, one line below, and one test class."""
+
+from search.plugins import Registry
+from search.pruning.criteria.base import Batch, Criterion, Loss, Needs, Scores, Sees
+from search.pruning.criteria.bn_scale import BatchNormScale, sparsity_term
+from search.pruning.criteria.expressiveness import Expressiveness
+from search.pruning.criteria.l1 import L1
+from search.pruning.criteria.l2 import L2
+from search.pruning.criteria.lrp import Relevance
+from search.pruning.criteria.random import Random
+from search.pruning.criteria.taylor import Taylor
+
+CRITERIA: Registry[Criterion] = Registry(
+    "paretune.criteria",
+    {
+        "l1": L1,
+        "l2": L2,
+        "bn_scale": BatchNormScale,
+        "taylor": Taylor,
+        "lrp": Relevance,
+        "expressiveness": Expressiveness,
+        "random": Random,
+    },
+)
+
+__all__ = [
+    "CRITERIA",
+    "Batch",
+    "Criterion",
+    "Loss",
+    "Needs",
+    "Scores",
+    "Sees",
+    "sparsity_term",
+]

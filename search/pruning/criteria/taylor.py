@@ -1,0 +1,46 @@
+"""First-order Taylor expansion of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from search.pruning.criteria.base import Batch, Criterion, Needs, Sees, by_block
+from search.pruning.groups import ChannelGroup
+from search.pruning.tensors import Tensors
+
+
+class Taylor(Criterion):
+    """The squared change of the loss, to first order, when a block's weights become zero: the square of the sum of
+    weight times gradient, for each tensor of the group, summed over tensors and averaged over batches (Molchanov et
+    al., *Importance Estimation for Neural Network Pruning*, CVPR 2019).
+
+    Scores of different groups are comparable. Sees dead channels, also those that nothing reads; of duplicates each has
+    its share of the gradient, so it does not see them. Needs labelled batches and a loss.
+    """
+
+    needs: ClassVar[Needs] = Needs.LABELS
+    sees: ClassVar[frozenset[Sees]] = frozenset({Sees.DEAD})
+
+    def block_scores(
+        self, model: nn.Module, groups: Sequence[ChannelGroup], batches: Sequence[Batch]
+    ) -> Mapping[str, Tensor]:
+        """See :meth:`Criterion.block_scores`."""
+        tensors = Tensors(model)
+        found = {group.name: torch.zeros(len(group.blocks), dtype=torch.float64) for group in groups}
+        for batch in batches:
+            if batch.labels is None:
+                continue
+            model.zero_grad(set_to_none=True)
+            self.loss(model(*batch.inputs), batch.labels).backward()  # type: ignore[no-untyped-call]
+            for group in groups:
+                for part in group.slices:
+                    tensor = tensors.by_name[part.tensor]
+                    if tensor.grad is None:
+                        continue
+                    products = (tensor.detach() * tensor.grad).movedim(part.axis, 0).flatten(1).double().sum(1)
+                    found[group.name] += by_block(products, part.indices).cpu() ** 2 / len(batches)
+        return found

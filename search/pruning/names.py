@@ -1,0 +1,39 @@
+"""Names of modules as the exported ONNX file has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from evaluators.layers import joined_name
+
+
+def onnx_path(model: nn.Module, module: str) -> list[str]:
+    """The scopes that the exporter gives a module, outermost first.
+
+    A numbered child is called after its parent too (``blocks.0``), and lists, which are never called themselves, have
+    no scope of their own.
+    """
+    scopes: list[str] = []
+    current, last = model, ""
+    for part in module.split("."):
+        last = f"{last}.{part}" if part.isdecimal() and last else part
+        current = current.get_submodule(part)
+        if not isinstance(current, nn.ModuleList | nn.ModuleDict):
+            scopes.append(last)
+    return scopes
+
+
+def unique_names(model: nn.Module, groups: Sequence[Sequence[str]]) -> list[str]:
+    """A name for each list of modules, as :func:`evaluators.layers.layer_groups` would name their nodes; numbered where
+    two are equal."""
+    names: list[str] = []
+    for modules in groups:
+        name = base = joined_name([onnx_path(model, module) for module in modules])
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{base}#{number}"
+        names.append(name)
+    return names
