@@ -217,6 +217,7 @@ class Controller:
         options = validate_options(kind.Options, self._job.strategy.options, "strategy.options")
         strategy = kind(prepared.space, len(self._objectives), len(self._constraints), self._job.seed, options)
         strategy.predictor = next(iter(self._assessments.predictors.values()))
+        strategy.metrics = tuple(objective.metric for objective in self._objectives)
         return strategy
 
     def _out_of_time(self) -> bool:

@@ -44,6 +44,13 @@ def facts(order: WorkOrder) -> dict[str, Any]:
     return Preparation(workspace_of(order)).facts()
 
 
+def fp32_model(order: WorkOrder) -> Path:
+    """The file of the fp32 model that every candidate starts from, made on first use."""
+    workspace = workspace_of(order)
+    workspace.model  # noqa: B018 - exported on first use
+    return workspace.baseline_path
+
+
 def _names(metrics: Mapping[str, Any]) -> str:
     return ", ".join(name for name in metrics if name.partition("@")[0] not in ("intervals", DEVICES))
 

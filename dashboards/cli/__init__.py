@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dashboards.cli import agents, capability, devices, jobs, profiling, results, service
+from dashboards.cli import agents, analysis, capability, devices, jobs, profiling, results, service
 from dashboards.console import print_error
 from hwprofiles.errors import ParetuneError
 
@@ -29,7 +29,7 @@ app.add_typer(db_app, name="db")
 # In the order in which --help lists them.
 for command in (
     jobs.run, jobs.resume, jobs.jobs, jobs.status, results.front, results.show, results.export, profiling.profile,
-    service.serve, agents.agent, service.schema,
+    analysis.analyse, service.serve, agents.agent, service.schema,
 ):  # fmt: skip
     app.command()(command)
 devices_app.command("list")(devices.devices_list)

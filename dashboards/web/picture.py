@@ -39,12 +39,12 @@ def save_html(document: Json, trials: Json, path: Path) -> None:
         **views_context(dict(document), dict(trials)),
         linked=False,
         vendored=with_chart,
-        policy=_policy(style, scripts),
+        policy=policy(style, scripts),
         style=style,
         scripts=scripts,
         data=_embedded(trials),
     )
-    _write(path, page.encode("utf-8"))
+    write_whole(path, page.encode("utf-8"))
 
 
 def save_png(document: Json, trials: Json, path: Path) -> None:
@@ -64,7 +64,7 @@ def save_png(document: Json, trials: Json, path: Path) -> None:
         # A name may hold characters that the font lacks; they become boxes.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         drawing.savefig(content, format="png")
-    _write(path, content.getvalue())
+    write_whole(path, content.getvalue())
 
 
 def _script(path: Path) -> str:
@@ -76,7 +76,7 @@ def _embedded(trials: Json) -> str:
     return json.dumps(trials, separators=(",", ":")).translate(_ESCAPES)
 
 
-def _policy(style: str, scripts: Sequence[str]) -> str:
+def policy(style: str, scripts: Sequence[str] = ()) -> str:
     """A content security policy that allows what the page embeds, by hash, and nothing else."""
     allowed = " ".join(map(_hash_source, scripts)) or "'none'"
     return f"default-src 'none'; script-src {allowed}; style-src {_hash_source(style)}; img-src data:"
@@ -86,7 +86,7 @@ def _hash_source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Replace a file whole: a reader sees the old one or the new one."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -11,7 +11,7 @@ from dashboards.web import formats
 Json = Mapping[str, Any]
 Point = tuple[float, float]
 
-PAGE, INK, _QUIET, _LINE = "#ffffff", "#1c1f24", "#5c636e", "#e2e4e6"
+PAGE, INK, QUIET, LINE = "#ffffff", "#1c1f24", "#5c636e", "#e2e4e6"
 _LEGEND = ("Pareto front", "contender", "fp32 baseline", "dominated", "breaks a constraint")
 _FRONT, _CONTENDER, _OTHER = "#0b5ea8", "#c05a00", "#8b929c"
 
@@ -77,29 +77,29 @@ def _focus(axes: Any, near: Sequence[Point], far: Sequence[Point]) -> None:
     outside = sum(not (left <= x <= right and bottom <= y <= top) for x, y in far)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    axes.annotate(f"{outside} more outside", (0, 0), (4, 6), "axes fraction", "offset points", color=_QUIET, fontsize=8)
+    axes.annotate(f"{outside} more outside", (0, 0), (4, 6), "axes fraction", "offset points", color=QUIET, fontsize=8)
 
 
 def _dress(axes: Any, across: Json | None, up: Json) -> None:
     """Titles, ticks, grid and legend."""
     title = "Candidate, in the order tried" if across is None else _titled(across, "→", "←")
-    axes.set_xlabel(title, color=_QUIET, fontsize=8.5, loc="right", parse_math=False)
-    axes.set_ylabel(_titled(up, "→", "←"), color=_QUIET, fontsize=8.5, loc="top", parse_math=False)
+    axes.set_xlabel(title, color=QUIET, fontsize=8.5, loc="right", parse_math=False)
+    axes.set_ylabel(_titled(up, "→", "←"), color=QUIET, fontsize=8.5, loc="top", parse_math=False)
     if across is not None:
         axes.xaxis.set_major_formatter(_formatter(across["metric"]))
     axes.yaxis.set_major_formatter(_formatter(up["metric"]))
-    axes.grid(color=_LINE, linewidth=0.7)
+    axes.grid(color=LINE, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_QUIET, length=0, labelsize=8.5)
+    axes.tick_params(colors=QUIET, length=0, labelsize=8.5)
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(_LINE)
+        spine.set_color(LINE)
     handles, labels = axes.get_legend_handles_labels()
     ordered = sorted(zip(labels, handles, strict=True), key=lambda pair: _LEGEND.index(pair[0]))
     if ordered:
         axes.legend(
             [handle for _, handle in ordered], [label for label, _ in ordered], ncols=len(ordered), frameon=False,
-            fontsize=8.5, labelcolor=_QUIET, loc="lower left", bbox_to_anchor=(-0.01, 1.0), borderpad=0.2,
+            fontsize=8.5, labelcolor=QUIET, loc="lower left", bbox_to_anchor=(-0.01, 1.0), borderpad=0.2,
             handletextpad=0.4, columnspacing=1.4,
         )  # fmt: skip
 

@@ -4,7 +4,24 @@ from search.plugins import Registry
 from search.strategies.base import LatencyPredictor, Result, Strategy, StrategyOptions
 from search.strategies.nsga2 import Nsga2
 from search.strategies.random import RandomSearch
+from search.strategies.sensitivity import Sensitivity
 
-STRATEGIES: Registry[Strategy] = Registry("paretune.strategies", {"nsga2": Nsga2, "random": RandomSearch})
+STRATEGIES: Registry[Strategy] = Registry(
+    "paretune.strategies",
+    {
+        "nsga2": Nsga2,
+        "random": RandomSearch,
+        "sensitivity": Sensitivity,
+    },
+)
 
-__all__ = ["STRATEGIES", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Strategy", "StrategyOptions"]
+__all__ = [
+    "STRATEGIES",
+    "LatencyPredictor",
+    "Nsga2",
+    "RandomSearch",
+    "Result",
+    "Sensitivity",
+    "Strategy",
+    "StrategyOptions",
+]

@@ -67,6 +67,8 @@ class Strategy(ABC):
         self.rng = np.random.default_rng(seed)
         self.predictor: LatencyPredictor | None = None
         """Set before the first ``ask``, where the job has one: to screen proposals with, never in a result's place."""
+        self.metrics: tuple[str, ...] = ()
+        """Set likewise: the objectives' metrics; empty where nobody says."""
 
     @property
     @abstractmethod

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from search.candidate import Candidate, Space
 from search.strategies.base import Result, Strategy, StrategyOptions
+from search.strategies.sensitivity import Sensitivity
 
 if TYPE_CHECKING:
     import optuna  # else where it is used: every process of a job reads the registry, one proposes candidates
@@ -16,11 +17,18 @@ if TYPE_CHECKING:
 
 class Nsga2Options(StrategyOptions):
     """``population`` candidates make a generation and are asked at once; each value of a child mutates with
-    ``mutation`` probability (None: one value a child on average)."""
+    ``mutation`` probability (None: one value a child on average). With ``warm_start`` the first generations are what
+    the strategy ``sensitivity`` proposes, until one of them was all knapsacks."""
 
     population: int = Field(16, ge=2)
     mutation: float | None = Field(None, ge=0, le=1)
     crossover: float = Field(0.9, ge=0, le=1)
+    warm_start: bool = False
+
+    @property
+    def screens(self) -> bool:
+        """See :attr:`StrategyOptions.screens`."""
+        return self.warm_start
 
 
 class Nsga2(Strategy):
@@ -46,8 +54,12 @@ class Nsga2(Strategy):
         )
         self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
         self._distributions = {d.name: optuna.distributions.CategoricalDistribution(d.choices) for d in space.decisions}
-        for candidate in space.uniform():
-            self._study.enqueue_trial(candidate.decisions)
+        self._warm: Sensitivity | None = None
+        if self.options.warm_start:
+            self._warm = Sensitivity(space, objectives, constraints, seed, Sensitivity.Options())
+        else:
+            for candidate in space.uniform():
+                self._study.enqueue_trial(candidate.decisions)
         self._asked: list[optuna.trial.Trial] = []
 
     @property
@@ -57,6 +69,9 @@ class Nsga2(Strategy):
 
     def ask(self) -> Candidate:
         """See :meth:`Strategy.ask`."""
+        if self._warm is not None:
+            self._warm.predictor, self._warm.metrics = self.predictor, self.metrics
+            self._study.enqueue_trial(self._warm.ask().decisions)
         trial = self._study.ask(self._distributions)
         self._asked.append(trial)
         return self.space.candidate(trial.params)
@@ -66,6 +81,11 @@ class Nsga2(Strategy):
         from optuna.trial import TrialState
 
         asked, self._asked = self._asked, []
+        if self._warm is not None:
+            if self._warm.learnt:
+                self._warm = None
+            else:
+                self._warm.tell(results)
         for trial, result in zip(asked, results, strict=True):
             for number, violation in enumerate(result.violations):
                 trial.set_constraint(str(number), violation)

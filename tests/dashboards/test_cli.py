@@ -26,7 +26,7 @@ from hwprofiles.registry import known_devices
 from search.store import Store
 
 COMMANDS = {
-    "run", "resume", "jobs", "status", "front", "show", "export", "profile", "serve", "agent", "schema",
+    "run", "resume", "jobs", "status", "front", "show", "export", "profile", "analyse", "serve", "agent", "schema",
     "devices list", "devices show", "devices probe", "devices add", "devices remove", "devices check",
     "devices capability", "devices token", "devices revoke", "devices agents", "db upgrade",
 }  # fmt: skip

@@ -18,6 +18,7 @@ import typer
 import yaml
 from capability_record import capability_of
 from pydantic import BaseModel
+from small_jobs import classifier
 
 from dashboards import documents
 from dashboards.api.problems import problem
@@ -40,6 +41,8 @@ from hwprofiles.errors import CandidateError, ParetuneError
 from hwprofiles.gpus import Gpu
 from hwprofiles.peaks import FORMATS
 from search import assessment, layer_tables, states
+from search.analysis import BITS, analysed, device_view
+from search.analysis.gaussian import pruned_db, quantised_db
 from search.candidate import Decision, Space
 from search.controller import submit
 from search.correction import Correction, accuracy
@@ -546,6 +549,23 @@ def test_documents_about_capability_and_layers_are_as_documented() -> None:
     assert "fewer than nine candidates" in text
     for family in FAMILIES:
         assert f"| `{family.name}` | {family.about} |" in text
+
+
+def test_the_analysis_is_as_documented() -> None:
+    profile = find_device("dry-run")
+    given: dict[str, Any] = {**analysed(classifier()), "device": device_view(profile, capability_of(profile))}
+    documented = the_json("analysis")
+    assert documented.keys() - {"model"} == given.keys()
+    for key in ("bits", "layers"):
+        assert documented[key][0].keys() == given[key][0].keys()
+    assert documented["layers"][0]["points"][0].keys() == given["layers"][0]["points"][0].keys()
+    assert documented["bits"][0]["gaussian"].keys() == given["bits"][0]["gaussian"].keys()
+    assert documented["device"].keys() == given["device"].keys()
+    assert documented["device"]["gains"][0].keys() == given["device"]["gains"][0].keys()
+    text = page("analysis.md")
+    for bits in (8, 4, 3, 2):
+        assert f"| {bits} | {quantised_db(bits):.1f} dB | {pruned_db(bits):.1f} dB |" in text
+    assert f"Sizes are {', '.join(map(str, BITS[:-1]))} and {BITS[-1]} bits" in text
 
 
 def test_routes_are_documented(store: Store) -> None:

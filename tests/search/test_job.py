@@ -235,7 +235,11 @@ class TestUnknownNames:
             ({"task": {"name": "digit"}}, "task.name: unknown task 'digit'", "did you mean 'digits'?"),
             ({"devices": ["dryrun"]}, "devices.0.name: unknown device 'dryrun'", "did you mean 'dry-run'?"),
             ({"strategy": {"name": "nsga3"}}, "strategy.name: unknown strategy 'nsga3'", "did you mean 'nsga2'?"),
-            ({"strategy": {"name": "xyz"}}, "strategy.name: unknown strategy 'xyz'", "known: nsga2, random"),
+            (
+                {"strategy": {"name": "xyz"}},
+                "strategy.name: unknown strategy 'xyz'",
+                "known: nsga2, random, sensitivity",
+            ),
             ({"space": {"precison": {}}}, "space: unknown technique 'precison'", "did you mean 'precision'?"),
             (
                 {"constraints": ["size_bytes <= 5", "latency_ms@board <= 5"]},

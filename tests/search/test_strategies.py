@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from search.candidate import Candidate, Decision, Space
 from search.pareto import hypervolume
-from search.strategies import STRATEGIES, Nsga2, RandomSearch, Result, Strategy
+from search.strategies import STRATEGIES, Nsga2, RandomSearch, Result, Sensitivity, Strategy
 from search.strategies.random import screened
 
 PRECISIONS = ("fp32", "int8", "int4")
@@ -231,6 +231,8 @@ class TestRandomSearch(StrategyContract):
     def test_who_screens_says_so(self) -> None:
         assert [kind.Options().screens for kind in (Nsga2, RandomSearch)] == [False, False]
         assert RandomSearch.Options(screen=2).screens
+        assert Nsga2.Options(warm_start=True).screens
+        assert Sensitivity.Options().screens
 
     def test_without_a_predictor_nothing_is_screened(self) -> None:
         assert play(self.make(batch=8, screen=5), 4) == play(self.make(batch=8), 4)
@@ -306,3 +308,32 @@ class TestNsga2(StrategyContract):
             block = [strategy.ask() for _ in range(strategy.batch)]
             shares.append(sum(candidate.decisions["graph"] == "fused" for candidate in block) / len(block))
         assert np.mean(shares) > 0.7
+
+
+class TestSensitivity(StrategyContract):
+    """What is its own is in test_sensitivity.py."""
+
+    kind = Sensitivity
+    small: ClassVar[dict[str, Any]] = {"batch": 4}
+
+    def test_it_is_the_same_again_with_a_predictor(self) -> None:
+        runs = []
+        for _ in range(2):
+            strategy = self.make(seed=3)
+            strategy.predictor = Costs()
+            runs.append(play(strategy, 4))
+        assert runs[0] == runs[1]
+
+    def test_it_ends_above_the_others_where_losses_and_times_add_up(self) -> None:
+        volumes = {}
+        for kind in (Sensitivity, Nsga2, RandomSearch):
+            asked: list[Candidate] = []
+
+            def result(candidate: Candidate, asked: list[Candidate] = asked) -> Result:
+                asked.append(candidate)
+                return Result(candidate, large_gains(candidate))
+
+            strategy = kind(LARGE, 2, 0, 0, kind.Options())
+            play(strategy, 64 // strategy.batch, result)
+            volumes[kind] = hypervolume_of(asked)
+        assert volumes[Sensitivity] > max(volumes[Nsga2], volumes[RandomSearch])

@@ -1,0 +1,129 @@
+"""The command that answers whether to prune or to quantise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
+from dashboards.console import ProgressBar, err, out, print_rows
+from dashboards.documents import Json
+from hwprofiles import Profile
+from search.device_lookup import agents_of, find_device
+from search.job import Job, load_job
+
+_JOB_FILES = (".yaml", ".yml")
+
+
+def analyse(
+    source: Annotated[Path, typer.Argument(help="An ONNX model, or a job file (YAML).", show_default=False)],
+    device: Annotated[
+        str | None,
+        typer.Option(help="Whose gains to show; default the job's first, else local-cpu.", show_default=False),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Cores of the device, where it is named.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Samples in one inference, where the device is named.")] = 1,
+    html: Annotated[
+        Path | None, typer.Option(help="Also save it as a self-contained page.", show_default=False)
+    ] = None,
+    png: Annotated[Path | None, typer.Option(help="Also save the plot as a picture.", show_default=False)] = None,
+    db: Db = None,
+    format: AsFormat = Format.TABLE,
+) -> None:
+    """Compare what quantising and pruning leave of a model's weights at equal size, and show what the device gains."""
+    from search.analysis import analysed, device_view, model_of_file, model_of_job
+    from search.capabilities import capability_of
+
+    with open_store(db) as store, agents_of(store):
+        job = load_job(source) if source.suffix.lower() in _JOB_FILES else None
+        profile = _profile(job, device, threads, batch)
+        with ProgressBar() as progress:
+            model = model_of_file(source) if job is None else model_of_job(job, source.parent, progress.say)
+            progress.say("quantising and pruning each layer")
+            found = analysed(model)
+        view = device_view(profile, capability_of(store, profile.digest))
+    document = {"model": str(source), **found, "device": view}
+    if html or png:
+        from dashboards.web.analysis_picture import save_html, save_png
+
+        if html:
+            save_html(document, html)
+            err.print(f"wrote {html}")
+        if png:
+            save_png(document, png)
+            err.print(f"wrote {png}")
+    if format is Format.JSON:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def _profile(job: Job | None, device: str | None, threads: int, batch: int) -> Profile:
+    if job is not None and device is None:
+        return job.profile
+    return find_device(device or "local-cpu", threads, batch)
+
+
+def _print(document: Json) -> None:
+    layers = len(document["layers"])
+    out.print(f"{document['model']}: {layers} layers, {document['weights']} weights", soft_wrap=True)
+    rows = [
+        {
+            "bits": row["bits"],
+            "smaller": f"{row['compression']:.3g}x",
+            "kept": f"{row['kept_share']:.1%}",
+            "quantised": _db(row["quantised_db"]),
+            "pruned": _db(row["pruned_db"]),
+            "better": f"{row['layers_better_quantised']} of {layers}",
+            "normal": f"{_db(row['gaussian']['quantised_db'])} / {_db(row['gaussian']['pruned_db'])}",
+        }
+        for row in document["bits"]
+    ]
+    columns = {
+        "bits": "bits", "smaller": "smaller", "kept": "weights kept", "quantised": "quantised dB",
+        "pruned": "pruned dB", "better": "better quantised", "normal": "normal distribution",
+    }  # fmt: skip
+    print_rows("Medians over the layers", rows, columns, "")
+    sizes = [row["bits"] for row in document["bits"]]
+    rows = [
+        {
+            "name": layer["name"],
+            "operator": layer["operator"],
+            "weights": layer["weights"],
+            "kurtosis": "" if layer["kurtosis"] is None else f"{layer['kurtosis']:.1f}",
+            **{str(p["bits"]): f"{_db(p['quantised_db'])} / {_db(p['pruned_db'])}" for p in layer["points"]},
+        }
+        for layer in document["layers"]
+    ]
+    columns = {"name": "layer", "operator": "operator", "weights": "weights", "kurtosis": "kurtosis"}
+    print_rows("Quantised / pruned, dB", rows, columns | {str(bits): f"{bits} bits" for bits in sizes}, "")
+    _print_device(document["device"])
+
+
+def _print_device(view: Json) -> None:
+    if not view["asked"]:
+        out.print(
+            f"what {view['device']} gains is not known; ask it with: paretune devices capability {view['device']}",
+            soft_wrap=True,
+        )
+        return
+    rows = [
+        {
+            "operator": gain["operator"],
+            "precision": gain["precision"] + (f" ({gain['activations']})" if gain["activations"] else ""),
+            "best": "–" if gain["best_ratio"] is None else f"{gain['best_ratio']:.2f}x",
+            "pays": f"from {gain['pays_from']} channels" if gain["pays_from"] else "nowhere that was asked",
+        }
+        for gain in view["gains"]
+    ]
+    columns = {"operator": "operator", "precision": "precision", "best": "best", "pays": "faster than fp32"}
+    print_rows(f"What {view['device']} gains", rows, columns, "")
+    steps = [f"{operator} in steps of {step}" for operator, step in view["steps"].items() if step]
+    if steps:
+        out.print(f"fp32 latency grows with channels: {', '.join(steps)}", soft_wrap=True)
+
+
+def _db(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"

@@ -1,0 +1,85 @@
+"""An analysis as one file: a page that opens without a network, or a picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dashboards.web.picture import policy, write_whole
+from dashboards.web.plot import INK, LINE, PAGE, QUIET, one_line
+from dashboards.web.rendering import render
+
+Json = Mapping[str, Any]
+
+_STATIC = Path(__file__).parent / "static"
+_KINDS = (("quantised_db", "quantised", "#0b5ea8", "o"), ("pruned_db", "pruned", "#c05a00", "s"))
+_MOST_LINES = 200
+"""Layers that are drawn; their medians are of all."""
+
+
+def save_png(document: Json, path: Path) -> None:
+    """Write the plot of an analysis document as a picture of 1600 by 1000 pixels: signal to noise over size, a thin
+    line a layer, a thick one for their median, a broken one for a normal distribution.
+
+    Replaces ``path`` whole; raises :class:`StorageError` where it cannot be written.
+    """
+    write_whole(path, _picture(document))
+
+
+def save_html(document: Json, path: Path) -> None:
+    """Write one HTML file with the plot and the figures, that needs nothing else; as :func:`save_png`."""
+    style = (_STATIC / "style.css").read_text(encoding="utf-8")
+    picture = base64.b64encode(_picture(document)).decode("ascii")
+    page = render("analysis.html", analysis=document, policy=policy(style), style=style, picture=picture)
+    write_whole(path, page.encode("utf-8"))
+
+
+def _picture(document: Json) -> bytes:
+    from matplotlib.figure import Figure  # it takes a second to import, which only this function is worth
+
+    drawing = Figure(figsize=(8.0, 5.0), dpi=200, facecolor=PAGE, layout="constrained")
+    axes = drawing.subplots()
+    _draw(axes, document)
+    title = one_line(f"{document['model']}: what is left of the weights")
+    axes.set_title(title, loc="left", color=INK, fontsize=10, fontweight="bold", pad=26, parse_math=False)
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        # A name may hold characters that the font lacks; they become boxes.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        drawing.savefig(content, format="png")
+    return content.getvalue()
+
+
+def _draw(axes: Any, document: Json) -> None:
+    sizes = [row["compression"] for row in document["bits"]]
+    for key, label, color, marker in _KINDS:
+        for layer in document["layers"][:_MOST_LINES]:
+            axes.plot(sizes, _values(layer["points"], key), color=color, alpha=0.18, linewidth=0.8, zorder=2)
+        medians = _values(document["bits"], key)
+        axes.plot(sizes, medians, color=color, marker=marker, markersize=5, linewidth=1.8, zorder=4, label=label)
+        normal = [row["gaussian"][key] for row in document["bits"]]
+        axes.plot(sizes, normal, color=color, linewidth=1.0, ls="--", zorder=3, label=f"normal, {label}")
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{row['compression']:.3g}×\n{row['bits']} bits" for row in document["bits"]])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("smaller than in 16 bits →", color=QUIET, fontsize=8.5, loc="right", parse_math=False)
+    axes.set_ylabel("signal to noise, dB → better", color=QUIET, fontsize=8.5, loc="top", parse_math=False)
+    axes.grid(color=LINE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=QUIET, length=0, labelsize=8.5)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(LINE)
+    axes.legend(
+        ncols=4, frameon=False, fontsize=8.5, labelcolor=QUIET, loc="lower left", bbox_to_anchor=(-0.01, 1.0),
+        borderpad=0.2, handletextpad=0.4, columnspacing=1.4,
+    )  # fmt: skip
+
+
+def _values(rows: Any, key: str) -> list[float]:
+    """Figures to draw; a gap where nothing is lost."""
+    return [float("nan") if row[key] is None else row[key] for row in rows]
