@@ -130,11 +130,15 @@ def summary(rows: list[dict[str, Any]]) -> str:
     busy = [row["verdict"] for row in rows if row["load_percent"] > 0]
     silent = [abs(row["off"]) for row in rows if row["verdict"] == "healthy"]
     wrong = sum(off > OFF for off in silent)
+    outside = sum(
+        not row["low"] <= row["quiet_ratio"] <= row["high"] for row in rows if row["verdict"] == "healthy"
+    )  # fmt: skip
     return (
         f"quiet: {quiet.count('healthy')} of {len(quiet)} healthy; "
         f"measured core kept busy: {busy.count('contended')} of {len(busy)} contended; "
         f"{wrong} of {len(rows)} ratios off by more than {OFF:.0%} without a verdict that says so (the worst healthy "
-        f"one by {max(silent, default=0.0):.1%}, the worst of all by {max(abs(row['off']) for row in rows):.1%})"
+        f"one by {max(silent, default=0.0):.1%}, the worst of all by {max(abs(row['off']) for row in rows):.1%}); "
+        f"{outside} healthy intervals miss the quiet ratio"
     )
 
 

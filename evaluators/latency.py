@@ -27,7 +27,9 @@ class Protocol:
     long that they would pass ``block_ms``; a *session pair* is both models opened anew,
     warmed up, and timed for ``blocks`` blocks each in turn. Pairs follow one another until there are at least
     ``min_pairs`` of them and ``min_s`` seconds have passed and the ratio's interval is within ``half_width`` of it, or
-    until ``max_s`` have passed and there are at least ``few_pairs``, with which slow models must do. A measurement on a
+    until ``max_s`` have passed and there are at least ``few_pairs``, with which slow models must do. An interval that
+    is then wider than ``usable_width`` is given until ``patience_s`` to become as narrow as that, where more pairs
+    would make it so: its width falls with the square root of their number. A measurement on a
     machine that was not healthy is made up to ``attempts`` times in all. ``drift`` says whether a baseline that takes
     another time than lately makes it so. Where the device counts energy, each model then runs for ``energy_s`` on its
     own, twice.
@@ -41,7 +43,8 @@ class Protocol:
     min_s: float = 1.0
     max_s: float = 20.0
     half_width: float = 0.02
-    usable_width: float = 0.04
+    usable_width: float = 0.1
+    patience_s: float = 60.0
     warm_up_runs: int = 3
     warm_up_max_runs: int = 30
     attempts: int = 3
@@ -77,7 +80,8 @@ def measure_pair(
     """Times a candidate against the baseline on one feed, and calls ``look`` at the end of each session pair, while its
     sessions are still open.
 
-    Raises :class:`UnhealthyMeasurement` when the interval is still wider than ``usable_width`` at the time limit;
+    Raises :class:`UnhealthyMeasurement` when the interval is still wider than ``usable_width`` at ``patience_s``, or at
+    ``max_s`` where it would be;
     wider than ``half_width`` it is ``unstable`` but usable. Warm-up is never averaged in.
     """
     start = clock()
@@ -105,13 +109,21 @@ def measure_pair(
             continue
         ratio, interval = paired_ratio(baseline_ms, candidate_ms, sessions)
         half_width = (interval[1] - interval[0]) / 2 / ratio
-        if half_width <= protocol.half_width or elapsed >= protocol.max_s:
+        if half_width <= protocol.half_width:
             break
-    if half_width > max(protocol.usable_width, protocol.half_width):
-        raise UnhealthyMeasurement(
-            f"the speed-up's interval is still ±{half_width:.1%} wide after {elapsed:.0f} s",
-            "quieten the machine and measure again",
-        )
+        if elapsed < protocol.max_s:
+            continue
+        usable = max(protocol.usable_width, protocol.half_width)
+        if half_width <= usable:
+            break
+        if (
+            half_width * math.sqrt(elapsed / max(elapsed, protocol.patience_s)) > usable
+            or elapsed >= protocol.patience_s
+        ):
+            raise UnhealthyMeasurement(
+                f"the speed-up's interval is still ±{half_width:.1%} wide after {elapsed:.0f} s",
+                "quieten the machine and measure again",
+            )
     return Measurement(
         profile_digest=profile_digest,
         runtime=runtime,

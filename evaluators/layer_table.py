@@ -100,12 +100,13 @@ class LayerTable:
         What is no layer counts as in the fp32 model, so that this itself is estimated exactly. None where a layer could
         not be timed in its precision.
         """
-        found, fp32 = self._sum(values), self._sum({})
+        found, fp32 = self.layers(values), self.layers({})
         if found is None or fp32 is None:
             return None
         return Estimate(found.yardsticks - fp32.yardsticks + self.whole, found.entering, found.leaving)
 
-    def _sum(self, values: Mapping[str, str]) -> Estimate | None:
+    def layers(self, values: Mapping[str, str]) -> Estimate | None:
+        """What the layers alone add up to; None where one could not be timed."""
         total, formats = self.overhead, []
         for unit in self.units:
             time = unit.times.get(values.get(unit.group, Precision.FP32.value))

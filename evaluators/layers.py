@@ -6,7 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -82,10 +82,28 @@ def layer_groups(
                 precisions=precisions,
                 macs=sum(node_macs(node, shapes) for node in members),
                 weights=sum(weights.values()),
-                values=sum(node_values(node, shapes) for node in members),
+                values=sum(sum(node_reads_and_writes(node, shapes)) for node in members),
             )
         )
     return tuple(groups)
+
+
+def under_first_names(groups: Iterable[LayerGroup], first: Iterable[LayerGroup]) -> tuple[LayerGroup, ...]:
+    """The groups of a changed model under the names that its nodes' groups had in the ``first`` one. Where what tied
+    layers together is gone, they still share the decision that they have."""
+    names = {node: group.name for group in first for node in group.nodes}
+    found: dict[str, LayerGroup] = {}
+    for group in groups:
+        name = names.get(group.nodes[0], group.name)
+        other = found.get(name)
+        if other is not None:
+            group = replace(
+                other, nodes=other.nodes + group.nodes, macs=other.macs + group.macs,
+                precisions=tuple(p for p in other.precisions if p in group.precisions),
+                weights=other.weights + group.weights, values=other.values + group.values,
+            )  # fmt: skip
+        found[name] = replace(group, name=name)
+    return tuple(found.values())
 
 
 def weight_names(node: onnx.NodeProto) -> tuple[str, ...]:
@@ -235,10 +253,11 @@ def node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
     return _size((*shapes.get(node.output[0], (None,)), inner))
 
 
-def node_values(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
-    """Values that one layer reads and writes, its weights aside; those of unknown shape are not counted."""
+def node_reads_and_writes(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> tuple[int, int]:
+    """Values that one layer reads (its weights aside) and writes; those of unknown shape are not counted."""
     read = () if is_op(node, "Gather") else node.input[:1]
-    return sum(_size(shapes.get(name, (None,))) for name in (*read, *node.output) if name)
+    sizes = (sum(_size(shapes.get(name, (None,))) for name in names if name) for names in (read, node.output))
+    return next(sizes), next(sizes)
 
 
 def _size(shape: Sequence[int | None]) -> int:

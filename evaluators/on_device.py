@@ -8,20 +8,28 @@ from pathlib import Path
 from evaluators.base import Evaluation, Evaluator
 from evaluators.device import Device
 from evaluators.latency import Protocol
+from evaluators.onnx_model import load_model
 from evaluators.runtimes.base import Arrays
+from evaluators.sparse_size import sparse_size_bytes
 from evaluators.throughput import Load
 from hwprofiles.errors import BuildFailed
 
 
+@dataclass
 class SizeEvaluator(Evaluator):
-    """``size_bytes``: the file on disk."""
+    """``size_bytes``: the file on disk; where asked, also what it would be without its zeros: ``sparse_size_bytes``."""
 
-    metrics = frozenset({"size_bytes"})
+    sparse: bool = False
+
+    metrics = frozenset({"size_bytes", "sparse_size_bytes"})
 
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
         try:
-            return Evaluation({"size_bytes": model.stat().st_size})
+            found = {"size_bytes": model.stat().st_size}
+            return Evaluation(
+                found | ({"sparse_size_bytes": sparse_size_bytes(load_model(model))} if self.sparse else {})
+            )
         except OSError as error:
             raise BuildFailed(f"{model.name} cannot be read: {error.strerror}") from None
 

@@ -41,6 +41,14 @@ def _alone(name: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_at_a_time(name: str) -> Iterator[None]:
+    """Held while something is made that several processes may want: the others wait, and then find it there. Waiting
+    counts against no limit."""
+    with _alone(f"{name}.lock"):
+        yield
+
+
 def _take(file: TextIO) -> None:
     """The lock for oneself alone; waiting for it counts against no limit."""
     try:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluators.layers import LayerGroup
-from evaluators.modelled import modelled_quality, precisions_of
+from evaluators.modelled import Pruned, modelled_quality, precisions_of
 from hwprofiles.peaks import Peaks
 from hwprofiles.precision import Precision
 
@@ -23,23 +23,29 @@ _COMPUTED_BITS = {Precision.INT8: 8, Precision.INT8_DYNAMIC: 8}
 
 
 def roofline_metrics(
-    groups: Sequence[LayerGroup], decisions: Mapping[str, str], digest: str, peaks: Peaks, batch: int = 1
+    groups: Sequence[LayerGroup],
+    decisions: Mapping[str, str],
+    digest: str,
+    peaks: Peaks,
+    batch: int = 1,
+    pruned: Pruned | None = None,
 ) -> dict[str, Any]:
     """A candidate's metrics for ``batch`` samples in one inference: ``latency_ms``, ``speedup`` over fp32,
     ``size_bytes`` of the weights, ``bit_operations``, and the same quality that a dry run models.
 
-    Decisions other than precisions change quality only.
+    Decisions other than precisions, and than those of ``pruned``, change quality only.
     """
+    pruned = pruned or Pruned(groups)
     chosen = precisions_of(groups, decisions)
-    latency_ms = sum(layer_ms(group, chosen[group.name], peaks, batch) for group in groups)
+    latency_ms = sum(layer_ms(group, chosen[group.name], peaks, batch) for group in pruned.groups)
     fp32_ms = sum(layer_ms(group, Precision.FP32, peaks, batch) for group in groups)
     ratio = fp32_ms / latency_ms if latency_ms else 1.0
     return {
-        **modelled_quality(groups, decisions, digest),
+        **modelled_quality(groups, decisions, digest, pruned),
         "latency_ms": {"p50": latency_ms, "ci95": [latency_ms, latency_ms], "n": 0},
         "speedup": {"ratio": ratio, "ci95": [ratio, ratio]},
-        "size_bytes": math.ceil(sum(weight_bytes(group, chosen[group.name]) for group in groups)),
-        "bit_operations": sum(bit_operations(group, chosen[group.name]) for group in groups) * batch,
+        "size_bytes": math.ceil(sum(weight_bytes(group, chosen[group.name]) for group in pruned.groups)),
+        "bit_operations": sum(bit_operations(group, chosen[group.name]) for group in pruned.groups) * batch,
     }
 
 

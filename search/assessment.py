@@ -10,6 +10,7 @@ from search.candidate import runtime_decision
 from search.correction import Correction, accuracy, left_out
 from search.objectives import metric_value
 from search.prediction import Predictor, Sum
+from search.scales import scales_of
 from search.states import TrialState
 from search.store import TrialRow
 
@@ -61,7 +62,7 @@ class Assessments:
         """``facts`` as the job was prepared with; ``labels`` of its devices, the first one first."""
         tables = facts.get("layer_tables", {})
         self.predictors = {
-            label: Predictor(tables.get(label, ()), runtime_decision(label if number else None))
+            label: Predictor(tables.get(label, ()), runtime_decision(label if number else None), scales_of(facts))
             for number, label in enumerate(labels)
         }
         self._assessments = {label: Assessment(predictor) for label, predictor in self.predictors.items()}

@@ -20,6 +20,7 @@ from search.device_lookup import find_device
 from search.device_metrics import FOLDS, is_device_metric
 from search.devices import JobDevice, labels_of
 from search.objectives import Constraint, Objective
+from search.training.recipe import Recipe
 
 _Options = TypeVar("_Options", bound=BaseModel)
 
@@ -99,6 +100,7 @@ class Job(_Strict):
     )
     constraints: tuple[str, ...] = ()
     space: dict[str, dict[str, Any]] | None = None
+    recovery: Recipe | None = Recipe()
     strategy: StrategySpec = StrategySpec()
     budget: Budget = Budget()
     limits: Limits = Limits()
@@ -229,7 +231,7 @@ def _is_list(value: Any) -> bool:
 def _check_names(job: Job, folder: Path) -> None:
     from search.strategies import STRATEGIES
     from search.tasks import TASKS, check_task
-    from search.techniques import TECHNIQUES
+    from search.techniques import TECHNIQUES, trains
 
     if not job.devices:
         raise InvalidInput("devices: at least one device is needed", "write: devices: [local-cpu]")
@@ -248,6 +250,10 @@ def _check_names(job: Job, folder: Path) -> None:
         if name not in TECHNIQUES:
             raise InvalidInput(f"space: unknown technique {name!r}", nearest(name, list(TECHNIQUES)))
         validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
+    if trains(job.space or ()) and job.recovery is not None:
+        from search.training.losses import made_losses  # imports torch, which few jobs need here
+
+        made_losses(job.recovery.losses, "recovery.losses")
     for number, text in enumerate(job.constraints):
         try:
             constraint = Constraint.parse(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from evaluators.runtimes.base import Arrays
 from hwprofiles import Precision, digest_of
 from search.answers import StoredAnswers
 from search.candidate import RUNTIME, Space
-from search.techniques import Draft, Technique
+from search.scales import LayerScale, levels
+from search.techniques import Draft, Technique, is_of_module
 from search.techniques.precision import CALIBRATION, PREFIX, PrecisionTechnique, carried_out
 
 LIMIT_S = 120.0
@@ -40,11 +41,16 @@ def layer_tables(
     runtime: str = RUNTIME,
     most: int = MOST,
     passing: MutableMapping[str, Any] | None = None,
+    scales: Sequence[LayerScale] = (),
+    narrowed: Callable[[Mapping[str, str]], Draft | None] = lambda values: None,
     limit_s: float = LIMIT_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Json]:
     """Tables as ``{"values": {…}, "table": {…}}``, ``values`` being those of the decisions that are not a layer's
     precision. The first is that of the model as every candidate starts from it; none where that one has none.
+
+    Where decisions narrow layers, each such table is followed by those of models that are equally narrow all over, as
+    ``scales`` say and ``narrowed`` makes them (untrained); what lies between is interpolated from them.
 
     ``draft`` is the fp32 model, ``subject`` names it and its data, ``runtime`` is the decision that says what executes
     a candidate on this device. ``passing`` holds what was answered on a busy machine.
@@ -56,9 +62,9 @@ def layer_tables(
     found: list[Json] = []
     integers: dict[str, str] = {}
     with LayerAnswers(device, StoredAnswers(cache / "layers"), passing=passing) as answers:
-        for values in itertools.islice(_structures(space, runtime), most):
+        for values in itertools.islice(_structures(space, runtime, scales), most):
             spec = values.get(runtime)
-            changed = draft
+            changed = narrowed(values) or draft
             for technique in techniques.values():
                 changed = technique.apply(changed, values)
             question = Question(
@@ -80,13 +86,14 @@ def layer_tables(
 
 
 def structure_of(decisions: Mapping[str, str], runtime: str = RUNTIME) -> dict[str, str]:
-    """The values that choose a candidate's table: all but the layers' precisions, the calibration's method, and what
-    executes it on other devices."""
+    """The values that choose a candidate's tables: all but the layers' precisions, the calibration's method, what
+    changes the module, and what executes it on other devices."""
     return {
         name: value
         for name, value in decisions.items()
-        if not name.startswith(PREFIX) and name != CALIBRATION and (not is_runtime(name) or name == runtime)
-    }
+        if not name.startswith(PREFIX) and name != CALIBRATION and not is_of_module(name)
+        and (not is_runtime(name) or name == runtime)
+    }  # fmt: skip
 
 
 def is_runtime(name: str) -> bool:
@@ -94,8 +101,8 @@ def is_runtime(name: str) -> bool:
     return name.partition("@")[0] == RUNTIME
 
 
-def _structures(space: Space, runtime: str) -> Iterator[dict[str, str]]:
-    """The structures that candidates of the space can have, the baseline's first."""
+def _structures(space: Space, runtime: str, scales: Sequence[LayerScale]) -> Iterator[dict[str, str]]:
+    """The structures that candidates of the space can have, the baseline's first, each followed by its narrow ones."""
     baseline = space.baseline().decisions
     choices = {decision.name: decision.choices for decision in space.decisions}
     names = structure_of(baseline, runtime)
@@ -105,6 +112,7 @@ def _structures(space: Space, runtime: str) -> Iterator[dict[str, str]]:
         if found not in seen:
             seen.append(found)
             yield found
+            yield from (found | level for level in levels(scales, choices))
 
 
 def _precisions(space: Space, draft: Draft, structure: Mapping[str, str]) -> dict[str, dict[str, Precision]]:

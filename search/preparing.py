@@ -9,6 +9,7 @@ from typing import Any
 from evaluators.child import report
 from evaluators.device import Device
 from evaluators.latency import Protocol
+from evaluators.on_device import SizeEvaluator
 from evaluators.quality import Quality
 from evaluators.runtimes import Arrays
 from evaluators.throughput import Load
@@ -96,7 +97,7 @@ class Preparation:
         return {
             **quality.metrics,
             **measured.metrics(),
-            "size_bytes": path.stat().st_size,
+            **SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(path).metrics,
             "peak_memory_bytes": device.peak_memory_bytes(path, sample, limit_s=limit_s),
             **(starts.metrics() if (starts := device.starts(path, sample, limit_s=limit_s)) else {}),
             **self._throughput_on(device, sample),
@@ -129,7 +130,8 @@ class Preparation:
                 tables[of.label] = layer_tables(
                     device, space, work.techniques, draft, work.sample_of(of.profile), subject=work.digest,
                     cache=work.cache, runtime=runtime_decision(of.label if number else None),
-                    most=MOST if all_of_them else 1, passing=work.passing,
+                    most=MOST if all_of_them else 1, passing=work.passing, scales=work.scales() if all_of_them else (),
+                    narrowed=work.untrained.draft,
                 )  # fmt: skip
             except DeviceLost:
                 raise
@@ -150,4 +152,5 @@ class Preparation:
             "groups": [asdict(group) for group in self._work.groups],
             "shared_split": self._work.task.shared_split,
             **({"formats": self._work.formats} if self._work.formats else {}),
+            **({"scales": [asdict(one) for one in scales]} if (scales := self._work.scales()) else {}),
         }

@@ -20,7 +20,9 @@ from search.device_lookup import open_device
 from search.device_metrics import joined
 from search.errand_link import DeviceLost
 from search.modelled import modelled
+from search.scales import scales_of
 from search.states import TrialState
+from search.techniques import trains
 from search.work_order import WorkOrder
 from search.workspace import Built
 
@@ -63,13 +65,13 @@ class TrialRunner:
         nothing can be known of it."""
         start = time.monotonic()
         if self._order.profile.simulated:
-            metrics = modelled(self._order.devices, groups_of(self._facts), decisions, digest)
+            metrics = modelled(self._order.devices, groups_of(self._facts), decisions, digest, scales_of(self._facts))
             return Outcome(TrialState.DONE, None, metrics, None, None, round(time.monotonic() - start, 3))
         sha256: str | None = None
         try:
             built = self.build(decisions, digest)
             sha256 = built.sha256
-            size = SizeEvaluator().evaluate(built.path).metrics
+            size = SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
         except ParetuneError as error:
             return Outcome(_state(error), error.message, {}, sha256, None, round(time.monotonic() - start, 3))
         found, failures = self._on_each(built.path, decisions)
@@ -118,6 +120,8 @@ class TrialRunner:
     def build(self, decisions: Mapping[str, str], digest: str) -> Built:
         """The candidate's file, in the job's folder under its digest."""
         path = self.path(digest)
+        if trains(self._job.space or ()):
+            self._builder.call(verbs.train, self._order, decisions, stage="training", limit_s=self._limits.training_s)
         return self._builder.call(
             verbs.build, self._order, decisions, path, stage="building", limit_s=self._limits.building_s
         )

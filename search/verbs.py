@@ -55,6 +55,11 @@ def _names(metrics: Mapping[str, Any]) -> str:
     return ", ".join(name for name in metrics if name.partition("@")[0] not in ("intervals", DEVICES))
 
 
+def train(order: WorkOrder, decisions: Mapping[str, str]) -> None:
+    """Makes the module that a candidate is exported from, which takes long only the first time."""
+    workspace_of(order).structures.draft(decisions)
+
+
 def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
     """See :meth:`Workspace.build`."""
     return workspace_of(order).build(decisions, path)

@@ -20,7 +20,7 @@ from evaluators.capability import Capability
 from evaluators.child import report
 from evaluators.device import Device
 from evaluators.graph_cleanup import prepared
-from evaluators.layers import LayerGroup, layer_groups
+from evaluators.layers import LayerGroup, layer_groups, under_first_names
 from evaluators.onnx_model import load_model, save_model
 from evaluators.quality import Quality, Scores, check_finite, fidelity, run_all, summarised
 from evaluators.quiet import working
@@ -34,8 +34,10 @@ from search.devices import JobDevice
 from search.folders import cache_folder, partial_path
 from search.job import validate_options
 from search.runtime_here import runtime_here, stand_in, version_here
+from search.scales import LayerScale
+from search.structures import Structures
 from search.tasks import Split, Task, open_task
-from search.techniques import TECHNIQUES, Draft, Subject, Technique
+from search.techniques import FOOTPRINT, TECHNIQUES, Draft, ModuleTechnique, Subject, Technique
 from search.union import union
 from search.work_order import WorkOrder
 
@@ -133,14 +135,38 @@ class Workspace:
     @cached_property
     def groups(self) -> tuple[LayerGroup, ...]:
         """The layers that share a decision; their figures are for one sample, whatever the devices' batches."""
-        self.model  # noqa: B018 - exported on first use
+        return self._groups_of(self.model)
+
+    def _groups_of(self, model: onnx.ModelProto) -> tuple[LayerGroup, ...]:
         sample = self.sample_of(replace(self.profile, batch=1))
-        return layer_groups(self.model, {name: list(values.shape) for name, values in sample.items()})
+        return layer_groups(model, {name: list(values.shape) for name, values in sample.items()})
+
+    def _changed_groups(self, model: onnx.ModelProto) -> tuple[LayerGroup, ...]:
+        return under_first_names(self._groups_of(model), self.groups)
+
+    @cached_property
+    def structures(self) -> Structures:
+        """The modules that candidates are exported from."""
+        changing = {name: one for name, one in self.techniques.items() if isinstance(one, ModuleTechnique)}
+        folder = self.cache / "structures"
+        return Structures(self.task, self.digest, changing, self.job.recovery, self._changed_groups, folder)
+
+    @cached_property
+    def untrained(self) -> Structures:
+        """The same without training, to be timed."""
+        return Structures(
+            self.task, self.digest, self.structures.techniques, None, self._changed_groups, self.cache / "structures"
+        )
+
+    def scales(self) -> list[LayerScale]:
+        """How decisions narrow the layers."""
+        return [scale for technique in self.structures.techniques.values() for scale in technique.scales()]
 
     @cached_property
     def techniques(self) -> dict[str, Technique]:
-        """The techniques of the job's space, in the order in which they apply; all of them where the job names none."""
-        sections = self.job.space if self.job.space is not None else {name: {} for name in TECHNIQUES}
+        """The techniques of the job's space, in the order in which they apply; the usual ones where it names none."""
+        usual: dict[str, dict[str, Any]] = {name: {} for name in TECHNIQUES if TECHNIQUES[name].by_default}
+        sections = self.job.space if self.job.space is not None else usual
         subject = Subject(
             model=self.model,
             groups=self.groups,
@@ -150,11 +176,12 @@ class Workspace:
             calibration_batches=self._calibration_batches,
             cache=self.cache,
             profile=self.profile,
-            wanted=frozenset(name for name in ("size_bytes", "peak_memory_bytes") if self.job.wants(name)),
+            wanted=frozenset(name for name in FOOTPRINT if self.job.wants(name)),
             runtimes=tuple(sections[RUNTIME].get("choices", ())) if RUNTIME in sections else None,
             capabilities={known.profile_digest: known for known in map(capability_from, self.order.capabilities)},
             passing=self.passing,
             formats=self.formats,
+            task=self.task,
         )
         return {
             name: TECHNIQUES[name](subject, validate_options(TECHNIQUES[name].Options, sections[name], f"space.{name}"))
@@ -187,6 +214,8 @@ class Workspace:
         }
         digests = [device.profile.digest for device in self.order.devices]
         context = [self.digest, options, digests[0] if len(digests) == 1 else digests]
+        if self.structures.techniques:
+            context.append(self.structures.training)
         return Space(
             tuple(decisions),
             digest_of([*context, self.formats] if self.formats else context),
@@ -195,7 +224,7 @@ class Workspace:
 
     def build(self, decisions: Mapping[str, str], path: Path) -> Built:
         """Writes a candidate's file; the same decisions give the same bytes."""
-        draft = Draft(self.model, self.groups)
+        draft = self.structures.draft(decisions) or Draft(self.model, self.groups)
         with working():
             for technique in self.techniques.values():
                 draft = technique.apply(draft, decisions)

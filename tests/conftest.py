@@ -15,9 +15,8 @@ from search.folders import default_database
 from search.job import parse_job
 from search.store import Store
 
-
-#: Modules that take longest, first: of two workers none is left with one of them when the other is done.
 LONG = ("test_resume", "test_faults", "test_agent", "test_cli_errors", "test_remote", "test_agent_install")
+"""Modules that take longest, first: of two workers none is left with one of them when the other is done."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

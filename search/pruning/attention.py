@@ -24,7 +24,7 @@ class PlainAttention(nn.Module):
         self.heads = source.num_heads
         self.batch_first = source.batch_first
         self.dropout = source.dropout
-        weights = [source.q_proj_weight, source.k_proj_weight, source.v_proj_weight]
+        weights: list[Tensor] = [source.q_proj_weight, source.k_proj_weight, source.v_proj_weight]
         if source.in_proj_weight is not None:
             weights = list(source.in_proj_weight.chunk(3))
         biases: list[Tensor | None] = [None] * 3
@@ -64,7 +64,7 @@ class PlainAttention(nn.Module):
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     # Without this a new layer would draw its weights, and change what the caller draws next.
-    layer = nn.utils.skip_init(nn.Linear, 1, 1, bias=bias is not None)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, 1, 1, bias=bias is not None)  # type: ignore[no-untyped-call]
     layer.out_features, layer.in_features = weight.shape
     layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
     if bias is not None:

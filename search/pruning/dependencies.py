@@ -173,9 +173,7 @@ def _group(
             wide = int(getattr(layer, "out_features", 0)) // count
             for head in range(count):
                 channels = range(head * wide, (head + 1) * wide)
-                unions.join(
-                    one for channel in channels for one in coordinates(layer, tensors, channel, out=True) or ()
-                )
+                unions.join(one for channel in channels for one in coordinates(layer, tensors, channel, out=True) or ())
     blocks: defaultdict[Coordinate, defaultdict[tuple[str, int], set[int]]] = defaultdict(lambda: defaultdict(set))
     for tensor, axis, index in members.coordinates:
         blocks[unions.root((tensor, axis, index))][tensor, axis].add(index)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hwprofiles.errors import InvalidInput
 from search.pruning.attention import with_plain_attention
-from search.pruning.groups import BlockGroup, ChannelGroup, Group
+from search.pruning.groups import BlockGroup, Group
 from search.pruning.tensors import HEAD_COUNTS, Tensors, first_of, update_sizes
 
 Kept = Mapping[Group, Sequence[int]]
@@ -52,7 +52,9 @@ def prune(model: nn.Module, kept: Kept) -> nn.Module:
     for module in changed.modules():
         update_sizes(module)
     for group, channels in kept.items():
-        for path in group.heads if isinstance(group, ChannelGroup) else ():
+        if isinstance(group, BlockGroup):
+            continue
+        for path in group.heads:
             attention = changed.get_submodule(path)
             count = first_of(HEAD_COUNTS, attention)
             if count is not None:

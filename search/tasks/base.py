@@ -46,8 +46,11 @@ class Task(ABC):
     """Whether it gives ``module`` and ``training``."""
 
     @abstractmethod
-    def export(self, path: Path, *, trained: bool = True) -> None:
-        """Writes the fp32 model as ONNX; trains it on first use. ``trained=False`` asks only for the structure."""
+    def export(self, path: Path, *, trained: bool = True, module: torch.nn.Module | None = None) -> None:
+        """Writes the fp32 model as ONNX; trains it on first use. ``trained=False`` asks only for the structure.
+
+        ``module`` is written in its place: a changed :meth:`module` with the same inputs and outputs.
+        """
 
     @abstractmethod
     def inputs(self, split: Split) -> dict[str, Array]:
@@ -66,9 +69,10 @@ class Task(ABC):
         scores = self.score(predict(self.inputs(split)), split)
         return {name: float(values.mean()) for name, values in scores.items()}
 
-    def module(self) -> torch.nn.Module:
+    def module(self, *, trained: bool = True) -> torch.nn.Module:
         """A fresh copy of the trained model as a torch module, on the processor and in evaluation mode; trains it on
-        first use. Takes the task's inputs in their order. Raises :class:`InvalidInput` where there is none."""
+        first use. Takes the task's inputs in their order. ``trained=False`` asks only for the structure. Raises
+        :class:`InvalidInput` where there is none."""
         raise self._untrainable()
 
     def training(self) -> TrainingData:

@@ -77,18 +77,18 @@ class Digits(BuiltInTask):
         """See :meth:`BuiltInTask.open`."""
         return cls(options)
 
-    def export(self, path: Path, *, trained: bool = True) -> None:
+    def export(self, path: Path, *, trained: bool = True, module: torch.nn.Module | None = None) -> None:
         """See :meth:`Task.export`; the trained teacher is cached by the task's digest."""
         export_module(
-            self._network(trained=trained),
+            self._network(trained=trained) if module is None else module,
             {"image": self.inputs("calibration")["image"][:1]},
             path,
             outputs=("logits",),
         )
 
-    def module(self) -> torch.nn.Module:
+    def module(self, *, trained: bool = True) -> torch.nn.Module:
         """See :meth:`Task.module`; the trained teacher is cached by the task's digest."""
-        return self._network(trained=True).eval()
+        return self._network(trained=trained).eval()
 
     def training(self) -> TrainingData:
         """See :meth:`Task.training`: the training images, distorted anew in each epoch as they were for the teacher."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from search.tasks.arrays import arrays_digest
 from search.tasks.base import BuiltInTask, Split
+
+if TYPE_CHECKING:
+    import torch
 
 ENOUGH_TO_SPLIT = 40
 LABELS = "labels"
@@ -63,7 +66,7 @@ class OnnxTask(BuiltInTask):
         """See :meth:`BuiltInTask.open`."""
         return cls(options, folder)
 
-    def export(self, path: Path, *, trained: bool = True) -> None:
+    def export(self, path: Path, *, trained: bool = True, module: torch.nn.Module | None = None) -> None:
         """Writes the model as loaded: external data inside, opset and IR as the runtime takes them."""
         save_model(self._model, path)
 

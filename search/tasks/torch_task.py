@@ -72,10 +72,10 @@ class TorchTask(Task):
 
     trainable = True
 
-    def export(self, path: Path, *, trained: bool = True) -> None:
+    def export(self, path: Path, *, trained: bool = True, module: torch.nn.Module | None = None) -> None:
         """See :meth:`Task.export`."""
         sample = {name: values[:1] for name, values in self._inputs["calibration"].items()}
-        export_module(self._module, sample, path)
+        export_module(self._module if module is None else module, sample, path)
 
     def inputs(self, split: Split) -> dict[str, Array]:
         """See :meth:`Task.inputs`."""
@@ -93,7 +93,7 @@ class TorchTask(Task):
         metrics = super().evaluate(predict, split) if self._labels is not None else {}
         return metrics | (self._evaluate(predict, split) if self._evaluate else {})
 
-    def module(self) -> torch.nn.Module:
+    def module(self, *, trained: bool = True) -> torch.nn.Module:
         """See :meth:`Task.module`."""
         return copy.deepcopy(self._module).cpu().eval()
 

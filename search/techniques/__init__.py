@@ -3,15 +3,49 @@
 Asked and applied in this order: the others ask what pays in each of the runtimes.
 """
 
+from collections.abc import Iterable
+
 from search.plugins import Registry
-from search.techniques.base import Draft, Subject, Technique, TechniqueOptions
+from search.techniques.base import FOOTPRINT, Draft, Subject, Technique, TechniqueOptions
 from search.techniques.graph import GraphTechnique
+from search.techniques.module import ModuleTechnique, technique_of
 from search.techniques.precision import PrecisionTechnique
+from search.techniques.pruning import PruningTechnique
 from search.techniques.runtime import RuntimeTechnique
+from search.techniques.sparsity import SparsityTechnique
 
 TECHNIQUES: Registry[Technique] = Registry(
     "paretune.techniques",
-    {"runtime": RuntimeTechnique, "graph": GraphTechnique, "precision": PrecisionTechnique},
+    {
+        "runtime": RuntimeTechnique,
+        "pruning": PruningTechnique,
+        "sparsity": SparsityTechnique,
+        "graph": GraphTechnique,
+        "precision": PrecisionTechnique,
+    },
 )
 
-__all__ = ["TECHNIQUES", "Draft", "Subject", "Technique", "TechniqueOptions"]
+
+def trains(names: Iterable[str]) -> bool:
+    """Whether candidates of a job with these techniques are trained."""
+    return any(issubclass(TECHNIQUES[name], ModuleTechnique) for name in names)
+
+
+def is_of_module(decision: str) -> bool:
+    """Whether a decision changes the module that candidates are exported from."""
+    technique = technique_of(decision)
+    return technique in TECHNIQUES and issubclass(TECHNIQUES[technique], ModuleTechnique)
+
+
+__all__ = [
+    "FOOTPRINT",
+    "TECHNIQUES",
+    "Draft",
+    "ModuleTechnique",
+    "Subject",
+    "Technique",
+    "TechniqueOptions",
+    "is_of_module",
+    "technique_of",
+    "trains",
+]

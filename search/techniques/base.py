@@ -17,9 +17,10 @@ from evaluators.layers import LayerGroup
 from evaluators.runtimes.base import Array
 from hwprofiles import Profile
 from search.candidate import Decision, Replacement
+from search.tasks.base import Task
 
-# Metrics that a change may be wanted for even where it is not faster.
-_FOOTPRINT = {"size_bytes", "peak_memory_bytes"}
+FOOTPRINT = frozenset({"size_bytes", "sparse_size_bytes", "peak_memory_bytes"})
+"""Metrics that a change may be wanted for even where it is not faster."""
 
 
 class TechniqueOptions(BaseModel):
@@ -37,6 +38,7 @@ class Subject:
     that the job's objectives and constraints name.
     ``runtimes`` are those that the job lets a candidate choose from: None where there is nothing to choose, empty for
     all that the device has. ``capabilities`` are what profiles are known to be able to do, by their digests.
+    ``task`` is where the model comes from, for techniques that change its module.
     ``passing`` holds what a device answered on a busy machine: it does for this process. ``formats`` are the number
     formats of static int8 by family of runtimes, chosen when the devices are asked: they belong to the job, which gives
     them back to each of its processes, so that no build depends on what a cache holds meanwhile. ``kept`` are the
@@ -57,11 +59,12 @@ class Subject:
     formats: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
     kept: dict[str, dict[str, float]] = field(default_factory=dict, compare=False)
     samples: Callable[[Profile], Mapping[str, Array]] | None = None
+    task: Task | None = None
 
     @property
     def small(self) -> bool:
         """Whether the job wants a candidate to be small, whatever its speed."""
-        return bool(self.wanted & _FOOTPRINT)
+        return bool(self.wanted & FOOTPRINT)
 
     def sample_of(self, profile: Profile) -> Mapping[str, Array]:
         """One inference's input on a device, in its batch."""
@@ -70,10 +73,12 @@ class Subject:
 
 @dataclass(frozen=True)
 class Draft:
-    """A model on its way through the techniques: the graph so far, and its layers under their first names."""
+    """A model on its way through the techniques: the graph so far, and its layers under their first names. ``digest``
+    names the changed module that it was exported from; empty where that is the task's own."""
 
     model: onnx.ModelProto
     groups: tuple[LayerGroup, ...]
+    digest: str = ""
 
 
 class Technique(ABC):
@@ -86,6 +91,8 @@ class Technique(ABC):
     """
 
     Options: ClassVar[type[TechniqueOptions]] = TechniqueOptions
+    by_default: ClassVar[bool] = True
+    """Whether jobs that name no techniques use it."""
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         self.subject = subject

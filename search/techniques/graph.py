@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
@@ -15,7 +14,7 @@ from evaluators.onnx_model import load_model, save_model
 from evaluators.runtimes import runtime_of
 from hwprofiles import digest_of
 from search.candidate import Decision, Replacement
-from search.techniques.base import Draft, Technique, TechniqueOptions
+from search.techniques.base import Draft, Subject, Technique, TechniqueOptions
 from search.techniques.runtimes import fastest_of_families, kept_runtimes
 from search.techniques.whole_model import WholeModel
 
@@ -39,9 +38,14 @@ class GraphTechnique(Technique):
     Options = GraphOptions
     options: GraphOptions
 
+    def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
+        super().__init__(subject, options)
+        self._known: dict[str, Draft | None] = {}
+        """What fusing makes of a draft, by its digest."""
+
     def decisions(self, device: Device | None) -> list[Decision]:
         """None for a graph in which nothing can be fused."""
-        fused = self._fused if "fused" in self.options.choices else None
+        fused = self._fused(self._plain) if "fused" in self.options.choices else None
         if fused is None:
             return []
         if device is not None and device.profile.digest == self.subject.profile.digest:
@@ -63,20 +67,22 @@ class GraphTechnique(Technique):
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
         """See :meth:`Technique.apply`."""
-        if values.get(DECISION) != "fused" or self._fused is None:
-            return draft
-        return self._fused
+        return draft if values.get(DECISION) != "fused" else self._fused(draft) or draft
 
-    @cached_property
-    def _fused(self) -> Draft | None:
+    @property
+    def _plain(self) -> Draft:
+        return Draft(self.subject.model, self.subject.groups)
+
+    def _fused(self, draft: Draft) -> Draft | None:
         """Fused once for all processes; a graph in which nothing can be fused is kept as it is, to say so."""
-        model = self.subject.model
-        path = self.subject.cache / "fused" / f"{digest_of([self.subject.digest, VERSION])}.onnx"
-        if not path.exists():
-            report("looking for transformer blocks to fuse")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_model(fuse_transformer(model, self.subject.sample) or model, path)
-        fused = load_model(path)
-        if fused.graph == model.graph:
-            return None
-        return Draft(fused, regroup(self.subject.groups, model, fused))
+        if draft.digest not in self._known:
+            named = [draft.digest] if draft.digest else []
+            path = self.subject.cache / "fused" / f"{digest_of([self.subject.digest, VERSION, *named])}.onnx"
+            if not path.exists():
+                report("looking for transformer blocks to fuse")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_model(fuse_transformer(draft.model, self.subject.sample) or draft.model, path)
+            fused = load_model(path)
+            groups = None if fused.graph == draft.model.graph else regroup(draft.groups, draft.model, fused)
+            self._known[draft.digest] = None if groups is None else Draft(fused, groups, draft.digest)
+        return self._known[draft.digest]

@@ -86,7 +86,8 @@ def static_gain(
 def calibrated(subject: Subject, draft: Draft, method: str, samples: int) -> Ranges:
     """The ranges of a graph's activations: calibrated once for a model, its data and a method, whatever job asks."""
     tensors = sorted(activation_tensors(draft.model, draft.groups))
-    name = digest_of([subject.digest, graph_digest(draft.model), tensors, method, samples])
+    changed = [draft.digest] if draft.digest else []
+    name = digest_of([subject.digest, graph_digest(draft.model), tensors, method, samples, *changed])
     path = subject.cache / "calibration" / f"{name}.json"
     if path.exists():
         return Ranges.from_dict(json.loads(path.read_text()))
@@ -98,7 +99,7 @@ def calibrated(subject: Subject, draft: Draft, method: str, samples: int) -> Ran
 
 
 def graph_digest(model: onnx.ModelProto) -> str:
-    """Names a graph's structure; weights belong to the subject's digest."""
+    """Names a graph's structure; weights belong to the subject's digest, or the draft's."""
     return digest_of([[node.op_type, list(node.input), list(node.output)] for node in model.graph.node])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator
@@ -64,7 +64,7 @@ class PrecisionTechnique(Technique):
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         super().__init__(subject, options)
-        self._quantizers: dict[tuple[str, str, str], Quantizer] = {}
+        self._quantizers: dict[tuple[str, ...], Quantizer] = {}
 
     def decisions(self, device: Device | None) -> list[Decision]:
         """One a layer group that can be quantised, and ``calibration`` where several methods are asked for.
@@ -93,7 +93,7 @@ class PrecisionTechnique(Technique):
         method = values.get(CALIBRATION, self.options.calibration[0])
         static = Precision.INT8 in assignment.values()
         scheme = self.scheme_of(values.get(RUNTIME)) if static else self._base
-        return Draft(self._quantizer(draft, method if static else None, scheme).apply(assignment), draft.groups)
+        return replace(draft, model=self._quantizer(draft, method if static else None, scheme).apply(assignment))
 
     def scheme_of(self, runtime: str | None) -> Scheme:
         """The number formats of candidates that ``runtime`` (None: the first) of the job's first device executes.
@@ -114,7 +114,7 @@ class PrecisionTechnique(Technique):
 
     def _quantizer(self, draft: Draft, method: str | None, scheme: Scheme) -> Quantizer:
         """``method`` is that of static int8, ``scheme`` what the candidate's runtime wants."""
-        key = (graph_digest(draft.model), method or "", repr(scheme))
+        key = (draft.digest, graph_digest(draft.model), method or "", repr(scheme))
         if key not in self._quantizers:
             ranges = None if method is None else calibrated(self.subject, draft, method, self._samples)
             self._quantizers[key] = Quantizer(draft.model, draft.groups, ranges, scheme)

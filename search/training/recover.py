@@ -33,6 +33,10 @@ Report = Callable[[int, float], bool]
 """Told the step and the figure of each evaluation; training goes on while it answers True."""
 
 
+Penalty = Callable[[nn.Module], Tensor]
+"""The student to a scalar that depends on its weights alone."""
+
+
 @dataclass(frozen=True)
 class Point:
     """An evaluation after ``step`` updates: the mean training loss since the last one, None where nothing was trained,
@@ -72,6 +76,7 @@ def recover(
     checkpoint: Path | None = None,
     report: Report = lambda step, figure: True,
     constraint: Constraint | None = None,
+    penalty: Penalty | None = None,
     device: str | None = None,
 ) -> Recovered:
     """Trains the student as the recipe says and leaves it with the weights that have the best validation figure; those
@@ -79,7 +84,8 @@ def recover(
 
     AdamW (Loshchilov and Hutter, ICLR 2019). Running statistics are estimated anew at the end where that makes the
     figure no worse. ``constraint`` is what the student is held to; states before it has settled are no results, unless
-    ``report`` ends the training sooner. ``device`` is the processor unless there is a GPU, where bfloat16 is mixed in.
+    ``report`` ends the training sooner. ``penalty`` is added to the loss of each step. ``device`` is the processor
+    unless there is a GPU, where bfloat16 is mixed in.
 
     Everything random follows from the recipe's seed: on a processor, equal arguments and an equal number of threads
     give equal bits, and so does a training that was interrupted and goes on from its ``checkpoint``, which is written
@@ -104,7 +110,7 @@ def recover(
             run = _Run(
                 stack.enter_context(Tapped(student, sorted(taps[0]), "student")),
                 None if teacher is None else stack.enter_context(Tapped(teacher.eval(), sorted(taps[1]), "teacher")),
-                student, losses, data, recipe, constraint, place,
+                student, losses, data, recipe, constraint, penalty, place,
             )  # fmt: skip
             return run.result(progress, checkpoint, report)
     except torch.OutOfMemoryError:
@@ -139,10 +145,12 @@ class _Run:
         data: TrainingData,
         recipe: Recipe,
         constraint: Constraint | None,
+        penalty: Penalty | None,
         place: torch.device,
     ) -> None:
         self._student, self._teacher, self._module = student, teacher, module
         self._data, self._recipe, self._constraint, self._place = data, recipe, constraint, place
+        self._penalty = penalty
         self._losses = nn.ModuleDict(losses)
         self._weights = {name: loss.options.weight for name, loss in losses.items()}
         self._epoch = Epochs(data, recipe.batch, recipe.seed)
@@ -239,6 +247,8 @@ class _Run:
         seen = self._seen(samples)
         with torch.autocast(self._place.type, enabled=False):
             terms = [self._weights[name] * loss(seen) for name, loss in self._losses.items()]
+            if self._penalty is not None:
+                terms.append(self._penalty(self._module))
         return torch.stack([term.reshape(()) for term in terms]).sum()
 
     def _seen(self, samples: Samples) -> Seen:

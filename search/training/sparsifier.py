@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -37,6 +37,26 @@ class Constraint(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from a state."""
+
+
+class Unconstrained:
+    """A constraint that holds nothing."""
+
+    key = "nothing"
+
+    def hold(self, step: int) -> None:
+        """See :meth:`Constraint.hold`."""
+
+    def settled(self, step: int) -> bool:
+        """See :meth:`Constraint.settled`."""
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :meth:`Constraint.state_dict`."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`Constraint.load_state_dict`."""
 
 
 class Sparsifier:
@@ -104,3 +124,38 @@ class Sparsifier:
         total = sum(weight.numel() for weight in self._weights.values())
         zeros = sum(weight.numel() - int(weight.count_nonzero()) for weight in self._weights.values())
         return zeros / total if total else 0.0
+
+
+class _Together:
+    """Several constraints, held in their order."""
+
+    def __init__(self, parts: Sequence[Constraint]) -> None:
+        self._parts = parts
+
+    @property
+    def key(self) -> str:
+        """See :class:`Constraint`."""
+        return " and ".join(part.key for part in self._parts)
+
+    def hold(self, step: int) -> None:
+        """See :meth:`Constraint.hold`."""
+        for part in self._parts:
+            part.hold(step)
+
+    def settled(self, step: int) -> bool:
+        """See :meth:`Constraint.settled`."""
+        return all(part.settled(step) for part in self._parts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :meth:`Constraint.state_dict`."""
+        return {str(number): part.state_dict() for number, part in enumerate(self._parts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`Constraint.load_state_dict`."""
+        for number, part in enumerate(self._parts):
+            part.load_state_dict(state[str(number)])
+
+
+def together(parts: Sequence[Constraint]) -> Constraint | None:
+    """One constraint that holds all of ``parts``; None where there are none."""
+    return parts[0] if len(parts) == 1 else _Together(parts) if parts else None

@@ -266,6 +266,22 @@ class TestStop:
         assert caught.value.hint
         assert all(session.closed for session in machine.sessions)
 
+    def test_patience_is_for_intervals_that_would_become_usable(self) -> None:
+        machine = Machine(noisy(40.0, 0.3, 1), noisy(20.0, 0.3, 2))
+        start = machine.now_s
+        found = machine.measure(replace(QUICK, max_s=5.0, half_width=0.0, usable_width=math.inf))
+        enough = half_width(found) * 0.8
+        assert 5.0 <= machine.now_s - start < 10.0
+        patient = Machine(noisy(40.0, 0.3, 1), noisy(20.0, 0.3, 2))
+        found = patient.measure(replace(QUICK, max_s=5.0, half_width=0.0, usable_width=enough))
+        assert found.verdict == "unstable"
+        assert half_width(found) <= enough
+        assert 5.0 < patient.now_s - start < 60.0
+        hopeless = Machine(noisy(40.0, 0.3, 1), noisy(20.0, 0.3, 2))
+        with pytest.raises(UnhealthyMeasurement):
+            hopeless.measure(replace(QUICK, max_s=5.0, half_width=0.0, usable_width=enough / 100))
+        assert hopeless.now_s - start < 10.0
+
     @pytest.mark.parametrize(("ms", "pairs"), [(4.0, 8), (150.0, 5), (5000.0, 3)])
     def test_models_that_take_seconds_do_with_few_pairs(self, ms: float, pairs: int) -> None:
         """At the limit an interval needs no more than that; without one it would have no width at all."""
@@ -286,7 +302,8 @@ class TestStop:
     def test_the_verdict_at_the_limit(self, seed: int) -> None:
         def measured(wanted: float, usable: float) -> Measurement:
             machine = Machine(noisy(4.0, 0.1, seed), noisy(2.0, 0.1, seed + 100))
-            return machine.measure(Protocol(min_s=0.0, max_s=0.0, few_pairs=8, half_width=wanted, usable_width=usable))
+            protocol = Protocol(min_s=0.0, max_s=0.0, patience_s=0.0, few_pairs=8)
+            return machine.measure(replace(protocol, half_width=wanted, usable_width=usable))
 
         found = half_width(measured(math.inf, math.inf))
         assert measured(found * 1.01, found * 1.02).verdict == "stable"

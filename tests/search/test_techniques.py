@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import pytest
 from fake_device import FakeDevice, Speed, number_formats
 from onnx_menagerie import ANIMALS
 from small_jobs import classifier, samples
+from technique_conformance import TechniqueConformance
 
 from evaluators.calibration import run_once
 from evaluators.capability import Capability, Point, Sweep
@@ -27,10 +27,10 @@ from evaluators.health import Health
 from evaluators.layers import layer_groups
 from evaluators.onnx_model import serialized
 from hwprofiles import Precision, Profile, digest_of, find_device
-from hwprofiles.errors import InvalidInput, ProcessCrashed, UnhealthyMeasurement, UnsupportedOp
+from hwprofiles.errors import ProcessCrashed, UnhealthyMeasurement, UnsupportedOp
 from search.candidate import Decision
 from search.job import validate_options
-from search.techniques import TECHNIQUES, Draft, GraphTechnique, PrecisionTechnique, Subject, Technique
+from search.techniques import Draft, GraphTechnique, PrecisionTechnique, Subject, Technique
 from search.techniques.precision import NEVER_PAYS
 
 Feed = dict[str, np.ndarray]
@@ -54,98 +54,6 @@ def subject_of(model: onnx.ModelProto, feeds: list[Feed], cache: Path, **changes
 def dense_feeds() -> list[Feed]:
     rows = samples(32)["x"]
     return [{"x": rows[start : start + 8]} for start in range(0, 32, 8)]
-
-
-class TechniqueConformance:
-    """A technique's test class subclasses this and gives a ``subject`` that there is something to decide for."""
-
-    kind: type[Technique]
-    options: dict[str, Any] = {}  # noqa: RUF012 - never written to
-
-    @pytest.fixture
-    def subject(self, tmp_path: Path) -> Subject:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def new(self, subject: Subject) -> Callable[..., Technique]:
-        def create(**options: Any) -> Technique:
-            return self.kind(subject, validate_options(self.kind.Options, self.options | options, "space"))
-
-        return create
-
-    def test_it_is_registered_once(self) -> None:
-        assert [name for name, kind in TECHNIQUES.items() if kind is self.kind] != []
-
-    def test_decisions_are_sound(self, new: Callable[..., Technique]) -> None:
-        decisions = new().decisions(None)
-        assert decisions
-        assert len({decision.name for decision in decisions}) == len(decisions)
-        for decision in decisions:
-            assert len(decision.choices) > 1
-            assert len(set(decision.choices)) == len(decision.choices)
-        assert new().decisions(None) == decisions
-
-    def test_first_choices_leave_the_model_as_it_is(self, new: Callable[..., Technique], subject: Subject) -> None:
-        technique = new()
-        draft = Draft(subject.model, subject.groups)
-        first = {decision.name: decision.choices[0] for decision in technique.decisions(None)}
-        assert serialized(technique.apply(draft, first).model) == serialized(subject.model)
-        assert technique.apply(draft, first).groups == subject.groups
-
-    def test_every_choice_gives_a_model_that_runs(self, new: Callable[..., Technique], subject: Subject) -> None:
-        technique = new()
-        draft = Draft(subject.model, subject.groups)
-        expected = run_once(subject.model, subject.sample)
-        for values in self.assignments(technique):
-            found = run_once(technique.apply(draft, values).model, subject.sample)
-            assert {name: value.shape for name, value in found.items()} == {
-                name: value.shape for name, value in expected.items()
-            }
-            assert all(np.isfinite(value).all() for value in found.values())
-
-    def test_the_draft_is_left_untouched(self, new: Callable[..., Technique], subject: Subject) -> None:
-        before = serialized(subject.model)
-        draft = Draft(subject.model, subject.groups)
-        technique = new()
-        for values in self.assignments(technique):
-            technique.apply(draft, values)
-        assert serialized(draft.model) == before
-        assert draft.groups == subject.groups
-        assert draft.model is subject.model
-
-    def test_the_same_values_give_the_same_bytes(self, new: Callable[..., Technique], subject: Subject) -> None:
-        draft = Draft(subject.model, subject.groups)
-        used = new()
-        assignments = self.assignments(used)
-        first = [serialized(used.apply(draft, values).model) for values in assignments]
-        again = [serialized(used.apply(draft, values).model) for values in reversed(assignments)][::-1]
-        another = new()
-        fresh = [serialized(another.apply(draft, dict(reversed(values.items()))).model) for values in assignments]
-        assert first == again == fresh
-        assert len(set(first)) > 1
-
-    def test_values_of_others_are_ignored(self, new: Callable[..., Technique], subject: Subject) -> None:
-        draft = Draft(subject.model, subject.groups)
-        assert serialized(new().apply(draft, {"width": "half"}).model) == serialized(subject.model)
-
-    def test_unknown_options_are_refused(self, new: Callable[..., Technique]) -> None:
-        with pytest.raises(InvalidInput, match="unknown key 'wit'"):
-            new(wit=1)
-
-    def test_answers_can_be_stored(self, new: Callable[..., Technique]) -> None:
-        technique = new()
-        technique.decisions(FakeDevice(lambda path: 2.0))
-        assert json.loads(json.dumps(technique.answers, allow_nan=False)) is not None
-
-    def assignments(self, technique: Technique) -> list[dict[str, str]]:
-        """Every value everywhere that it is possible, and each decision's last value alone."""
-        decisions = technique.decisions(None)
-        first = {decision.name: decision.choices[0] for decision in decisions}
-        values = dict.fromkeys(value for decision in decisions for value in decision.choices)
-        uniform = [
-            {d.name: value if value in d.choices else d.choices[0] for d in decisions} for value in values
-        ]  # fmt: skip
-        return [*uniform, *(first | {d.name: d.choices[-1]} for d in decisions)]
 
 
 @functools.cache

@@ -91,7 +91,7 @@ class Relevance(Criterion):
             logits = model(*inputs)
         if batch.labels is None or not isinstance(logits, Tensor) or logits.ndim != 2:
             raise InvalidInput("relevance needs one output (batch, classes)", "choose another criterion")
-        logits.gather(1, batch.labels[:, None]).sum().backward()
+        logits.gather(1, batch.labels[:, None]).sum().backward()  # type: ignore[no-untyped-call]
         found = {}
         for name, output in outputs.items():
             if output.grad is None:
@@ -152,7 +152,8 @@ def _shared_out(layer: Layer, x: Tensor, relevance: Tensor, sign: float) -> Tens
 def _linear(layer: Layer, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if isinstance(layer, nn.Linear):
         return nn.functional.linear(x, weight, bias)
-    return layer._conv_forward(x, weight, bias)
+    found: Tensor = layer._conv_forward(x, weight, bias)
+    return found
 
 
 def _check(model: nn.Module) -> None:

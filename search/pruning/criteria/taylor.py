@@ -41,6 +41,7 @@ class Taylor(Criterion):
                     tensor = tensors.by_name[part.tensor]
                     if tensor.grad is None:
                         continue
-                    products = (tensor.detach() * tensor.grad).movedim(part.axis, 0).flatten(1).double().sum(1)
+                    products = (tensor.detach() * tensor.grad).movedim(part.axis, 0).double()
+                    products = products.reshape(len(products), -1).sum(1)
                     found[group.name] += by_block(products, part.indices).cpu() ** 2 / len(batches)
         return found

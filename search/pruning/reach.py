@@ -1,0 +1,76 @@
+"""Which groups of channels each layer of the exported file reads and writes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import prod
+
+import onnx
+from torch import nn
+
+from evaluators.layers import LayerGroup, node_macs, node_reads_and_writes, weight_names
+from evaluators.onnx_graph import Graph
+from evaluators.shapes import tensor_shapes
+from search.pruning.attention import with_plain_attention
+from search.pruning.groups import BlockGroup, Group
+from search.pruning.names import onnx_path
+from search.pruning.tensors import CONVOLUTIONS, TRANSPOSED
+from search.scales import LayerScale, Reach
+
+
+def layer_scales(
+    model: onnx.ModelProto,
+    layers: Sequence[LayerGroup],
+    module: nn.Module,
+    groups: Mapping[str, Group],
+    shapes: Mapping[str, Sequence[int]],
+) -> list[LayerScale]:
+    """One for each layer that a group reaches, by the names of the groups' decisions.
+
+    ``model`` was exported from ``module``; ``shapes`` are its inputs' for one sample. Layers whose node has another
+    name than the module's own (those inside of :class:`torch.nn.MultiheadAttention`) are not found.
+    """
+    plain = with_plain_attention(module)
+    parts = {
+        "/" + "/".join(onnx_path(plain, name)): name
+        for name, part in plain.named_modules()
+        if name and isinstance(part, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED))
+    }
+    graph = Graph(model.graph)
+    known = tensor_shapes(model, shapes)
+    nodes = {node.name: node for node in model.graph.node}
+    reached = _reached(plain, groups)
+    blocks = {name: group.module for name, group in groups.items() if isinstance(group, BlockGroup)}
+    found = []
+    for layer in layers:
+        for node in (nodes[name] for name in layer.nodes):
+            part = parts.get(node.name.rpartition("/")[0])
+            if part is None:
+                continue
+            inputs, outputs = reached.get(part, ((), ()))
+            inside = tuple(name for name, path in blocks.items() if part.startswith(f"{path}."))
+            if inputs or outputs or inside:
+                read, written = node_reads_and_writes(node, known)
+                weights = sum(prod(graph.initializers[name].dims) for name in weight_names(node))
+                found.append(
+                    LayerScale(
+                        layer.name, node.name, node_macs(node, known), weights, read, written, inputs, outputs, inside
+                    )
+                )
+    return found
+
+
+def _reached(module: nn.Module, groups: Mapping[str, Group]) -> dict[str, tuple[Reach, Reach]]:
+    """By layer, the decisions about its inputs and about its outputs, with the share of them that each has."""
+    sides: defaultdict[str, dict[bool, dict[str, float]]] = defaultdict(lambda: {False: {}, True: {}})
+    for name, group in groups.items():
+        for part in () if isinstance(group, BlockGroup) else group.slices:
+            path, _, attribute = part.tensor.rpartition(".")
+            layer = module.get_submodule(path)
+            if attribute != "weight" or not isinstance(layer, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)):
+                continue
+            output_axis = 1 if isinstance(layer, TRANSPOSED) else 0
+            share = sum(map(len, part.indices)) / layer.weight.shape[part.axis]
+            sides[path][part.axis == output_axis][name] = share
+    return {path: (tuple(side[False].items()), tuple(side[True].items())) for path, side in sides.items()}

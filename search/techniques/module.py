@@ -1,0 +1,77 @@
+"""Techniques that change the torch module that a model is exported from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from hwprofiles.errors import InvalidInput
+from search.scales import LayerScale
+from search.tasks.base import Task
+from search.techniques.base import Draft, Subject, Technique, TechniqueOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search.training.sparsifier import Constraint
+
+
+class ModuleTechnique(Technique):
+    """A technique whose changes are made before the model is exported, and trained afterwards.
+
+    Those of a job are carried out together, once for each combination of their values
+    (:class:`search.structures.Structures`): in ``rounds`` the module is changed, then trained by the job's recovery;
+    what comes out is exported, and all other techniques start from that graph.
+
+    Decisions are named ``<technique>:…``, or as the technique is. Imports torch only when it is asked to change
+    something. Raises :class:`InvalidInput` for a task that gives no torch module.
+    """
+
+    by_default: ClassVar[bool] = False
+    unchanged: ClassVar[str]
+    """The value of its decisions that changes nothing, the first choice of each."""
+    rounds: int = 1
+
+    def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
+        super().__init__(subject, options)
+        if subject.task is None or not subject.task.trainable:
+            kind = type(subject.task).__name__
+            raise InvalidInput(
+                f"space: {type(self).__name__} changes a torch module, and the task {kind} gives none",
+                "make the task a function that returns a search.tasks.TorchTask, or leave the technique out",
+            )
+        self.task: Task = subject.task
+
+    @abstractmethod
+    def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
+        """The module, ``way`` of the way (above 0, at 1 all of it) from the task's own to these values.
+
+        ``module`` may be used up. It is the task's own, or what this returned in the round before, trained since.
+        """
+
+    def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> Constraint | None:
+        """What the module is held to in the ``steps`` updates of its last round; None for nothing."""
+        return None
+
+    def scales(self) -> list[LayerScale]:
+        """How its decisions narrow layers, for modelled devices and predictions; nothing where they do not."""
+        return []
+
+    def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
+        """Nothing: the draft was exported from the changed module."""
+        return draft
+
+    def module(self) -> nn.Module:
+        """A fresh copy of the task's own module; on a modelled device untrained, since nothing but its structure is
+        asked for."""
+        return self.task.module(trained=not self.subject.profile.simulated)
+
+
+def technique_of(decision: str) -> str:
+    """The technique of a decision that is named after it, as those of modules are.
+
+    >>> technique_of("pruning:blocks.0/conv1"), technique_of("sparsity")
+    ('pruning', 'sparsity')
+    """
+    return decision.partition(":")[0]

@@ -1,0 +1,258 @@
+"""Structured pruning: one decision a group of channels, and one a block that can be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, field_validator
+
+from evaluators.device import Device
+from hwprofiles import Precision
+from hwprofiles.names import nearest
+from search.candidate import Decision
+from search.scales import LayerScale
+from search.techniques.base import TechniqueOptions
+from search.techniques.module import ModuleTechnique
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from search.pruning import ChannelGroup, Group
+    from search.pruning.criteria import Batch
+    from search.pruning.tracing import Inputs
+
+PREFIX = "pruning:"
+KEPT, LEFT_OUT = "1", "0"
+USUAL_STEP = 8
+"""In which widths are rounded for devices that were not probed: what He et al. (AMC, ECCV 2018) use on processors and
+graphics cards."""
+
+CRITERIA_SLIMMING = {"bn_scale": 1e-4}
+"""Criteria that mean most after slimming, with the term's weight."""
+
+_BATCH = 64
+
+
+class PruningOptions(TechniqueOptions):
+    """``ratios`` of its channels that a group may keep, besides all; the ``criterion`` that says which, from so many
+    calibration ``samples``; ``round`` widths to multiples of so many channels, or to what the device likes (``auto``);
+    leave out whole ``blocks``; and how channels go: in so many ``rounds``, after a ``schedule``. ``slimming`` weighs
+    the term that makes scales of batch normalisation sparse in ``slimming_epochs`` before (network slimming)."""
+
+    ratios: tuple[float, ...] = Field((0.75, 0.5, 0.25), min_length=1)
+    criterion: str = "taylor"
+    samples: int = Field(256, ge=2)
+    round: Literal["auto"] | int = Field("auto")
+    blocks: bool = True
+    schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
+    rounds: int = Field(3, ge=1)
+    slimming: float | None = Field(None, ge=0, allow_inf_nan=False)
+    slimming_epochs: int = Field(5, ge=1)
+    seed: int = Field(0, ge=0)
+
+    @field_validator("ratios")
+    @classmethod
+    def _fractions(cls, ratios: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < ratio < 1 for ratio in ratios):
+            raise ValueError("ratios lie between 0 and 1: 0.5 keeps half of the channels")
+        return tuple(sorted(set(ratios), reverse=True))
+
+    @field_validator("round")
+    @classmethod
+    def _steps(cls, step: str | int) -> str | int:
+        if isinstance(step, int) and step < 1:
+            raise ValueError("round is auto, or a number of channels from 1 on")
+        return step
+
+    @field_validator("criterion")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        from search.pruning.criteria import CRITERIA
+
+        if name not in CRITERIA:
+            raise ValueError(f"unknown criterion {name!r}; {nearest(name, list(CRITERIA))}")
+        return name
+
+
+class PruningTechnique(ModuleTechnique):
+    """Removes channels, heads and blocks from the module (:mod:`search.pruning`).
+
+    A group's values are the shares of its channels that stay: the ratios asked for, after rounding the width up to what
+    the device likes. In several rounds the criterion looks again at what is left and was trained meanwhile.
+    """
+
+    Options = PruningOptions
+    options: PruningOptions
+    unchanged = KEPT
+
+    @property
+    def rounds(self) -> int:  # type: ignore[override]
+        """See :class:`ModuleTechnique`."""
+        return 1 if self.options.schedule == "one_shot" else self.options.rounds
+
+    def decisions(self, device: Device | None) -> list[Decision]:
+        """One a group with a choice, widest first, and one a block that can be left out."""
+        from search.pruning import ChannelGroup, kept_widths
+
+        found = []
+        for name, group in self._groups.items():
+            if not isinstance(group, ChannelGroup):
+                found.append(Decision(name, (KEPT, LEFT_OUT), "pruning"))
+                continue
+            widths = kept_widths(group, self.options.ratios, self._step(device, group))
+            if len(widths) > 1:
+                found.append(Decision(name, tuple(_share(width, group) for width in widths), "pruning"))
+        return found
+
+    def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
+        """See :meth:`ModuleTechnique.change`."""
+        from search.pruning import ChannelGroup, best_channels, prune
+
+        first = way * self.rounds <= 1
+        if first:
+            module = self._first
+        now = self._groups if first else self._found(module)
+        kept: dict[Group, tuple[int, ...]] = {}
+        shrinking: dict[ChannelGroup, int] = {}
+        for name, value in values.items():
+            group = _same(self._groups[name], now)
+            if group is None or value == KEPT:
+                continue
+            if not isinstance(group, ChannelGroup):
+                kept[group] = ()
+                continue
+            whole = self._groups[name].channels
+            width = self._width(whole, round(float(value) * whole), group.block, way)
+            if width < group.channels:
+                shrinking[group] = width
+        scores = self._scores(module, tuple(shrinking), first=first)
+        kept |= {group: best_channels(group, scores[group.name], width) for group, width in shrinking.items()}
+        return prune(module, kept)
+
+    def scales(self) -> list[LayerScale]:
+        """See :meth:`ModuleTechnique.scales`."""
+        from search.pruning.reach import layer_scales
+
+        return layer_scales(self.subject.model, self.subject.groups, self._structure, self._groups, self._shapes)
+
+    def _width(self, whole: int, final: int, block: int, way: float) -> int:
+        """What is left of ``whole`` channels after ``way`` of the way to ``final``, in whole blocks."""
+        from search.training.schedules import SCHEDULES
+
+        gone = SCHEDULES[self.options.schedule](way, 0.0, 1 - final / whole, self.rounds)
+        return max(final, -(-round(whole * (1 - gone)) // block) * block)
+
+    def _step(self, device: Device | None, group: ChannelGroup) -> int:
+        from search.pruning import channel_step
+
+        if isinstance(self.options.round, int):
+            return self.options.round
+        profile = self.subject.profile if device is None else device.profile
+        known = self.subject.capabilities.get(profile.digest)
+        return USUAL_STEP if known is None else channel_step(known, group, (Precision.FP32, Precision.INT8))
+
+    @property
+    def _slimming(self) -> float:
+        given, usual = self.options.slimming, CRITERIA_SLIMMING.get(self.options.criterion, 0.0)
+        return usual if given is None else given
+
+    @cached_property
+    def _first(self) -> nn.Module:
+        """What is pruned: the task's own module, slimmed where that is asked for."""
+        module = self.module()
+        if self._slimming == 0 or self.subject.profile.simulated:
+            return module
+        from search.pruning.slimming import slimmed
+
+        return slimmed(
+            module, self.task.training(), weight=self._slimming, epochs=self.options.slimming_epochs,
+            seed=self.options.seed, folder=self.subject.cache / "structures",
+        )  # fmt: skip
+
+    @cached_property
+    def _structure(self) -> nn.Module:
+        return self.module()
+
+    @cached_property
+    def _groups(self) -> dict[str, Group]:
+        """The task's own groups, by the names of their decisions."""
+        return self._found(self._structure)
+
+    def _found(self, module: nn.Module) -> dict[str, Group]:
+        from search.pruning import block_groups, channel_groups
+
+        groups: list[Group] = [*channel_groups(module, self._example)]
+        if self.options.blocks:
+            groups += block_groups(module, self._example)
+        names = [group.name for group in groups]
+        return {
+            PREFIX + group.name + "#block" * (name in names[:number]): group
+            for number, (name, group) in enumerate(zip(names, groups, strict=True))
+        }
+
+    @cached_property
+    def _example(self) -> Inputs:
+        import torch
+
+        return tuple(torch.from_numpy(values[:2].copy()) for values in self.task.inputs("calibration").values())
+
+    @property
+    def _shapes(self) -> dict[str, list[int]]:
+        """Of one sample."""
+        return {name: [1, *values.shape[1:]] for name, values in self.task.inputs("calibration").items()}
+
+    def _scores(
+        self, module: nn.Module, groups: tuple[ChannelGroup, ...], *, first: bool
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """Of the groups' channels; those of the task's own module are kept for all candidates."""
+        from search.pruning import ChannelGroup
+        from search.pruning.criteria import CRITERIA
+
+        if not groups:
+            return {}
+        criterion = CRITERIA[self.options.criterion](seed=self.options.seed)
+        if not first:
+            return criterion.scores(module, groups, self._batches)
+        if self._first_scores is None:
+            every = [group for group in self._groups.values() if isinstance(group, ChannelGroup)]
+            self._first_scores = criterion.scores(module, every, self._batches)
+        return self._first_scores
+
+    _first_scores: Mapping[str, NDArray[np.float64]] | None = None
+
+    @cached_property
+    def _batches(self) -> list[Batch]:
+        """Calibration samples, with labels where the task has them."""
+        import numpy as np
+        import torch
+
+        from search.pruning.criteria import Batch
+
+        samples = self.task.training().epoch(np.random.default_rng(self.options.seed))
+        found = []
+        for start in range(0, min(len(samples), self.options.samples), _BATCH):
+            rows = slice(start, min(start + _BATCH, self.options.samples))
+            labels = None if samples.labels is None else torch.tensor(samples.labels[rows]).long()
+            found.append(Batch(tuple(torch.tensor(values[rows]) for values in samples.inputs), labels))
+        return found
+
+
+def _share(width: int, group: ChannelGroup) -> str:
+    """A width as the share of a group's channels, exact enough to find it again."""
+    return f"{width / group.channels:.5g}"
+
+
+def _same(group: Group, now: Mapping[str, Any]) -> Group | None:
+    """The group of a changed module that holds what is left of one of the task's own."""
+    from search.pruning import BlockGroup
+
+    if isinstance(group, BlockGroup):
+        same = [one for one in now.values() if isinstance(one, BlockGroup) and one.module == group.module]
+    else:
+        layers = set(group.layers)
+        same = [one for one in now.values() if not isinstance(one, BlockGroup) and layers >= set(one.layers)]
+    return same[0] if same else None

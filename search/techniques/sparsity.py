@@ -1,0 +1,136 @@
+"""Unstructured and N:M sparsity: zeros in place, which make a file smaller and few runtimes faster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import onnx
+from pydantic import Field, field_validator
+
+from evaluators.child import report
+from evaluators.device import Device
+from search.candidate import Decision
+from search.techniques.base import TechniqueOptions
+from search.techniques.module import ModuleTechnique
+from search.techniques.whole_model import WholeModel
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search.training.masks import Pattern
+    from search.training.sparsifier import Constraint
+
+DECISION = "sparsity"
+DENSE = "dense"
+_IN_GROUPS = re.compile(r"([1-9]\d*):([1-9]\d*)")
+
+
+class SparsityOptions(TechniqueOptions):
+    """``choices``: shares of the weights that are zero, or ``N:M``, of which N of each M along the inputs stay; how
+    zeros come (``schedule``, in so many ``rounds`` where it is iterative), over the first ``share`` of the training."""
+
+    choices: tuple[str, ...] = Field(("0.5", "0.75", "0.9"), min_length=1)
+    schedule: Literal["one_shot", "iterative", "gradual"] = "gradual"
+    rounds: int = Field(5, ge=1)
+    share: float = Field(0.6, ge=0, le=1)
+
+    @field_validator("choices", mode="before")
+    @classmethod
+    def _as_text(cls, choices: Any) -> Any:
+        return (
+            [one if isinstance(one, str) else f"{one:g}" for one in choices] if isinstance(choices, list) else choices
+        )
+
+    @field_validator("choices")
+    @classmethod
+    def _possible(cls, choices: tuple[str, ...]) -> tuple[str, ...]:
+        for one in choices:
+            _parsed(one)
+        return choices
+
+
+class SparsityTechnique(ModuleTechnique):
+    """One decision for the whole model: how many weights of each linear and convolution layer are zero.
+
+    Offered where the job wants a small file (``size_bytes`` counts all values, ``sparse_size_bytes`` those that are not
+    zero), and where a device runs the model faster with zeros in it, which is asked.
+    """
+
+    Options = SparsityOptions
+    options: SparsityOptions
+    unchanged = DENSE
+
+    def decisions(self, device: Device | None) -> list[Decision]:
+        """One with the choices that pay."""
+        choices = [one for one in self.options.choices if self.subject.small or self._gains(device, one)]
+        return [Decision(DECISION, (DENSE, *choices), "sparsity")] if choices else []
+
+    def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
+        """Nothing: zeros come while it is trained, or with :meth:`constraint` at once."""
+        return module
+
+    def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> Constraint | None:
+        """See :meth:`ModuleTechnique.constraint`."""
+        from search.training.schedules import Schedule
+        from search.training.sparsifier import Sparsifier
+
+        pattern, sparsity = _pattern(values[DECISION])
+        curve = self.options.schedule
+        schedule = Schedule(
+            curve, final=sparsity, end=None if curve == "one_shot" else int(steps * self.options.share),
+            every=max(1, steps // 50), rounds=self.options.rounds,
+        )  # fmt: skip
+        return Sparsifier(module, schedule, pattern)
+
+    def _gains(self, device: Device | None, choice: str) -> bool:
+        """Whether the device runs the fp32 model faster with so many zeros."""
+        if device is None:
+            return False
+        report(f"asking the device about sparsity {choice}")
+        answer = WholeModel(self.subject, device).gain(
+            ["sparse", choice], lambda: with_zeros(self.subject.model, choice), device.profile.runtime
+        )
+        self.answers.append({"layer": "all", "precision": "fp32", "sparsity": choice, **answer})
+        return "ci95" in answer and answer["ci95"][0] > 1
+
+
+def with_zeros(model: onnx.ModelProto, choice: str) -> onnx.ModelProto:
+    """A copy of a graph whose smallest weights are zero, as many as ``choice`` says."""
+    import numpy as np
+    import torch
+    from onnx import numpy_helper
+
+    pattern, sparsity = _pattern(choice)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for tensor in copy.graph.initializer:
+        if len(tensor.dims) < 2 or tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        if pattern.fits(values):
+            zeros = values.masked_fill(~pattern.mask(values, sparsity), 0.0)
+            tensor.CopyFrom(numpy_helper.from_array(np.asarray(zeros.numpy()), tensor.name))
+    return copy
+
+
+def _parsed(choice: str) -> tuple[int | None, float]:
+    """The size of the groups (None: no groups), and the share of zeros."""
+    groups = _IN_GROUPS.fullmatch(choice)
+    if groups is not None and int(groups[1]) < int(groups[2]):
+        return int(groups[2]), 1 - int(groups[1]) / int(groups[2])
+    try:
+        share = float(choice)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise ValueError(f"{choice!r} is no sparsity: write a share such as 0.75, or N:M such as '2:4'")
+    return None, share
+
+
+def _pattern(choice: str) -> tuple[Pattern, float]:
+    from search.training.masks import InGroups, Unstructured
+
+    group, share = _parsed(choice)
+    return (Unstructured() if group is None else InGroups(group)), share

@@ -1,0 +1,114 @@
+"""What every technique promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_device import FakeDevice
+
+from evaluators.calibration import run_once
+from evaluators.onnx_model import serialized
+from hwprofiles.errors import InvalidInput
+from search.job import validate_options
+from search.techniques import TECHNIQUES, Draft, Subject, Technique
+
+
+class TechniqueConformance:
+    """A technique's test class subclasses this and gives a ``subject`` that there is something to decide for."""
+
+    kind: type[Technique]
+    options: dict[str, Any] = {}  # noqa: RUF012 - never written to
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Subject:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def new(self, subject: Subject) -> Callable[..., Technique]:
+        def create(**options: Any) -> Technique:
+            return self.kind(subject, validate_options(self.kind.Options, self.options | options, "space"))
+
+        return create
+
+    def test_it_is_registered_once(self) -> None:
+        assert [name for name, kind in TECHNIQUES.items() if kind is self.kind] != []
+
+    def test_decisions_are_sound(self, new: Callable[..., Technique]) -> None:
+        decisions = new().decisions(None)
+        assert decisions
+        assert len({decision.name for decision in decisions}) == len(decisions)
+        for decision in decisions:
+            assert len(decision.choices) > 1
+            assert len(set(decision.choices)) == len(decision.choices)
+        assert new().decisions(None) == decisions
+
+    def test_first_choices_leave_the_model_as_it_is(self, new: Callable[..., Technique], subject: Subject) -> None:
+        technique = new()
+        draft = Draft(subject.model, subject.groups)
+        first = {decision.name: decision.choices[0] for decision in technique.decisions(None)}
+        assert serialized(self.built(technique, draft, first).model) == serialized(subject.model)
+        assert self.built(technique, draft, first).groups == subject.groups
+
+    def test_every_choice_gives_a_model_that_runs(self, new: Callable[..., Technique], subject: Subject) -> None:
+        technique = new()
+        draft = Draft(subject.model, subject.groups)
+        expected = run_once(subject.model, subject.sample)
+        for values in self.assignments(technique):
+            found = run_once(self.built(technique, draft, values).model, subject.sample)
+            assert {name: value.shape for name, value in found.items()} == {
+                name: value.shape for name, value in expected.items()
+            }
+            assert all(np.isfinite(value).all() for value in found.values())
+
+    def test_the_draft_is_left_untouched(self, new: Callable[..., Technique], subject: Subject) -> None:
+        before = serialized(subject.model)
+        draft = Draft(subject.model, subject.groups)
+        technique = new()
+        for values in self.assignments(technique):
+            self.built(technique, draft, values)
+        assert serialized(draft.model) == before
+        assert draft.groups == subject.groups
+        assert draft.model is subject.model
+
+    def test_the_same_values_give_the_same_bytes(self, new: Callable[..., Technique], subject: Subject) -> None:
+        draft = Draft(subject.model, subject.groups)
+        used = new()
+        assignments = self.assignments(used)
+        first = [serialized(self.built(used, draft, values).model) for values in assignments]
+        again = [serialized(self.built(used, draft, values).model) for values in reversed(assignments)][::-1]
+        another = new()
+        fresh = [serialized(self.built(another, draft, dict(reversed(values.items()))).model) for values in assignments]
+        assert first == again == fresh
+        assert len(set(first)) > 1
+
+    def test_values_of_others_are_ignored(self, new: Callable[..., Technique], subject: Subject) -> None:
+        draft = Draft(subject.model, subject.groups)
+        assert serialized(self.built(new(), draft, {"width": "half"}).model) == serialized(subject.model)
+
+    def test_unknown_options_are_refused(self, new: Callable[..., Technique]) -> None:
+        with pytest.raises(InvalidInput, match="unknown key 'wit'"):
+            new(wit=1)
+
+    def test_answers_can_be_stored(self, new: Callable[..., Technique]) -> None:
+        technique = new()
+        technique.decisions(FakeDevice(lambda path: 2.0))
+        assert json.loads(json.dumps(technique.answers, allow_nan=False)) is not None
+
+    def built(self, technique: Technique, draft: Draft, values: Mapping[str, str]) -> Draft:
+        """What a candidate with these values starts from after this technique."""
+        return technique.apply(draft, values)
+
+    def assignments(self, technique: Technique) -> list[dict[str, str]]:
+        """Every value everywhere that it is possible, and each decision's last value alone."""
+        decisions = technique.decisions(None)
+        first = {decision.name: decision.choices[0] for decision in decisions}
+        values = dict.fromkeys(value for decision in decisions for value in decision.choices)
+        uniform = [
+            {d.name: value if value in d.choices else d.choices[0] for d in decisions} for value in values
+        ]  # fmt: skip
+        return [*uniform, *(first | {d.name: d.choices[-1]} for d in decisions)]
