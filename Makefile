@@ -47,7 +47,7 @@ browser: ## Chromium and its driver, which the browser tests need
 	  $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium chromium-driver >/dev/null; }
 
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
-	for name in interval overhead transformer runtimes prediction; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in interval overhead transformer runtimes prediction rounding criteria sparse_dense joint; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean: ## everything that was made here
 	rm -rf $(VENV) $(DEMO) node_modules dashboards/web/static/vendor .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

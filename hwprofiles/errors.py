@@ -13,7 +13,8 @@
         ├── StageTimeout          timeout
         ├── OutOfMemory           out_of_memory
         ├── ProcessCrashed        crashed
-        └── UnhealthyMeasurement  unhealthy_measurement
+        ├── UnhealthyMeasurement  unhealthy_measurement
+        └── TrainingStopped       stopped
 """
 
 from __future__ import annotations
@@ -99,3 +100,9 @@ class UnhealthyMeasurement(CandidateError):
     """The interval did not become narrow enough within the time limit."""
 
     state = "unhealthy_measurement"
+
+
+class TrainingStopped(CandidateError):
+    """The training was not worth going on with, next to others'."""
+
+    state = "stopped"

@@ -14,6 +14,7 @@ from search.objectives import Constraint, Objective, gains, violations
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
 from search.strategies import Result, Strategy
+from search.training.halving import TRAINING, Figures
 
 REPEATS_UNTIL_EXHAUSTED = 100
 """After so many known candidates in a row the space is called exhausted."""
@@ -54,6 +55,8 @@ class Scheduler:
         self._numbers: dict[str, int] = {}
         self._block = 0
         self._stopped = self._cut_short = False
+        self.trainings: list[Figures] = []
+        """The figures of trainings of all blocks that are closed."""
 
     @property
     def finished(self) -> list[TrialRow]:
@@ -162,6 +165,8 @@ class Scheduler:
 
     def _close_block(self) -> None:
         self._strategy.tell([self._result(candidate) for candidate in self._asked])
+        trained = (row.metrics.get(TRAINING) for row in self.finished)
+        self.trainings = [training["figures"] for training in trained if training]
         self._asked.clear()
         self._block += 1
         self._store.finish_block(self._lease, self._strategy.state_dict())

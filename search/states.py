@@ -33,6 +33,7 @@ class TrialState(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     CRASHED = "crashed"
     UNHEALTHY_MEASUREMENT = "unhealthy_measurement"
+    STOPPED = "stopped"
 
     @property
     def finished(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +17,28 @@ from evaluators.layers import LayerGroup
 from evaluators.onnx_model import load_model, save_model
 from evaluators.quiet import one_at_a_time
 from hwprofiles import digest_of
-from search.folders import partial_path
+from search.folders import partial_path, write_json
 from search.tasks.base import Task
 from search.techniques import Draft, ModuleTechnique, technique_of
+from search.training.halving import Figures, Halving
 from search.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from search.training.sparsifier import Constraint
+
 FORMAT = 1
 """Part of every structure's name; raised when changing or training changes."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a structure's training went: the figures after each evaluation, the first being that before the first step,
+    and whether it was not worth going on with."""
+
+    figures: tuple[float, ...]
+    stopped: bool = False
 
 
 class Structures:
@@ -48,6 +62,30 @@ class Structures:
         self._task, self._subject, self.techniques, self._recipe = task, subject, techniques, recipe
         self._groups, self._folder = groups, folder
         self._known: dict[str, Draft] = {}
+        self._answers: Any = None
+        """The teacher's, which all structures learn from."""
+
+    def train(self, decisions: Mapping[str, str], earlier: Sequence[Figures] = ()) -> Trained | None:
+        """Makes a candidate's structure, which takes long only the first time; None for the task's own.
+
+        Where the recipe says so, a training that falls behind the ``earlier`` ones ends early, and nothing is kept of
+        it. Whether it does is a matter of the figures alone, also where the structure was made before.
+        """
+        values = self._changed(decisions)
+        if not values:
+            return None
+        halving = None
+        if self._recipe is not None and self._recipe.halving is not None:
+            halving = Halving.after(self._recipe.halving, earlier)
+        try:
+            path = self._made(self._name(values), values, halving)
+        except _Behind as behind:
+            return Trained(behind.figures, stopped=True)
+        figures = tuple(json.loads(path.with_suffix(".json").read_text()))
+        for evaluations, figure in enumerate(figures[:-1]):
+            if halving is not None and not halving.goes_on(evaluations, figure):
+                return Trained(figures[: evaluations + 1], stopped=True)
+        return Trained(figures)
 
     def draft(self, decisions: Mapping[str, str]) -> Draft | None:
         """The exported graph of a candidate's structure, made on first use; None for the task's own."""
@@ -63,7 +101,9 @@ class Structures:
     @property
     def training(self) -> list[Any]:
         """What names the training: the recipe, and the data; JSON-able."""
-        return [] if self._recipe is None else [self._recipe.model_dump(mode="json"), self._task.training().digest]
+        if self._recipe is None:
+            return []
+        return [self._recipe.model_dump(mode="json", exclude={"halving"}), self._task.training().digest]
 
     def _changed(self, decisions: Mapping[str, str]) -> dict[str, dict[str, str]]:
         """By technique, the values of its decisions, where there is one that changes something."""
@@ -81,12 +121,13 @@ class Structures:
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.onnx"
 
-    def _made(self, name: str, values: Mapping[str, Mapping[str, str]]) -> Path:
+    def _made(self, name: str, values: Mapping[str, Mapping[str, str]], halving: Halving | None = None) -> Path:
         path = self._path(name)
-        with one_at_a_time(f"structure-{name[:16]}"):
-            if not path.exists():
+        with one_at_a_time(f"structure-{name[:2]}"):
+            if not (path.exists() and path.with_suffix(".json").exists()):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                module = self._trained(name, values)
+                module, figures = self._trained(name, values, halving)
+                write_json(path.with_suffix(".json"), figures)
                 source = path.with_name(f".{name}.{os.getpid()}.source.onnx")
                 partial = partial_path(path)
                 try:
@@ -99,40 +140,84 @@ class Structures:
                     partial.unlink(missing_ok=True)
         return path
 
-    def _trained(self, name: str, values: Mapping[str, Mapping[str, str]]) -> nn.Module:
-        """The changed module after its training. A round that was interrupted goes on from its checkpoint."""
+    def _trained(
+        self, name: str, values: Mapping[str, Mapping[str, str]], halving: Halving | None
+    ) -> tuple[nn.Module, list[float]]:
+        """The changed module after its training, and the figures of that. A round that was interrupted goes on from its
+        checkpoint."""
         module = self._task.module()
         rounds = max(self.techniques[one].rounds for one in values)
         checkpoints = [self._folder / f"{name}.{number}.checkpoint" for number in range(1, rounds + 1)]
-        for number, checkpoint in enumerate(checkpoints, 1):
-            for one, own in values.items():
-                report(f"changing the model: {one}" + f", round {number} of {rounds}" * (rounds > 1))
-                module = self.techniques[one].change(module, own, number / rounds)
-            module = self._recovered(module, values if number == rounds else {}, rounds, checkpoint)
-        for checkpoint in checkpoints:
-            checkpoint.unlink(missing_ok=True)
-        return module
+        figures: list[float] = []
+        try:
+            for number, checkpoint in enumerate(checkpoints, 1):
+                for one, own in values.items():
+                    report(f"changing the model: {one}" + f", round {number} of {rounds}" * (rounds > 1))
+                    module = self.techniques[one].change(module, own, number / rounds)
+                held = values if number == rounds else {}
+                module = self._recovered(module, held, rounds, checkpoint, figures, halving)
+        except _Behind:
+            _remove(checkpoints)
+            raise
+        _remove(checkpoints)
+        return module, figures
 
-    def _recovered(
-        self, module: nn.Module, held: Mapping[str, Mapping[str, str]], rounds: int, checkpoint: Path
-    ) -> nn.Module:
-        """The module after a round's share of the training, held to what the techniques in ``held`` say."""
-        from search.training.epochs import Epochs
-        from search.training.recover import recover
+    def _constraint(self, module: nn.Module, values: Mapping[str, Mapping[str, str]], steps: int) -> Constraint | None:
+        """All that these techniques hold the module to while it is trained for so many steps."""
         from search.training.sparsifier import together
 
-        recipe, steps = self._recipe, 0
-        if recipe is not None:
-            data = self._task.training()
-            whole = recipe.steps or recipe.epochs * Epochs(data, recipe.batch, recipe.seed).batches
-            steps = max(1, whole // rounds)
-        found = (self.techniques[one].constraint(module, own, steps) for one, own in held.items())
-        constraint = together([one for one in found if one is not None])
+        found = (self.techniques[one].constraint(module, own, steps) for one, own in values.items())
+        return together([one for one in found if one is not None])
+
+    def _recovered(
+        self,
+        module: nn.Module,
+        held: Mapping[str, Mapping[str, str]],
+        rounds: int,
+        checkpoint: Path,
+        figures: list[float],
+        halving: Halving | None,
+    ) -> nn.Module:
+        """The module after a round's share of the training, held to what the techniques in ``held`` say; its figures
+        are added to those of earlier rounds."""
+        from search.training.answers import Remembered
+        from search.training.epochs import Epochs
+        from search.training.recover import recover
+
+        recipe = self._recipe
         if recipe is None:
+            constraint = self._constraint(module, held, 0)
             if constraint is not None:
                 constraint.hold(0)
             return module
-        return recover(
-            module, self._task.module(), data, recipe.model_copy(update={"steps": steps}),
-            progress=report, checkpoint=checkpoint, constraint=constraint,
-        ).module  # fmt: skip
+        data = self._task.training()
+        batches = Epochs(data, recipe.batch, recipe.seed).batches
+        steps = max(1, (recipe.steps or recipe.epochs * batches) // rounds)
+        every = recipe.evaluate_every or batches
+        earlier = max(0, len(figures) - 1)
+
+        def going_on(step: int, figure: float) -> bool:
+            return halving is None or halving.goes_on(earlier + -(-step // every), figure)
+
+        self._answers = self._answers or Remembered()
+        found = recover(
+            module, self._task.module(), data, recipe.model_copy(update={"steps": steps}), progress=report,
+            checkpoint=checkpoint, constraint=self._constraint(module, held, steps), report=going_on,
+            remembered=self._answers,
+        )  # fmt: skip
+        figures += [point.figure for point in found.history[1 if figures else 0 :]]
+        if found.stopped == "report":
+            raise _Behind(tuple(figures))
+        return found.module
+
+
+class _Behind(Exception):
+    """A training that is not worth going on with."""
+
+    def __init__(self, figures: tuple[float, ...]) -> None:
+        self.figures = figures
+
+
+def _remove(files: Sequence[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)

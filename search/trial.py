@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from evaluators.layers import LayerGroup
 from evaluators.on_device import SizeEvaluator
 from evaluators.sandbox import Sandbox
 from hwprofiles import Precision, Profile
-from hwprofiles.errors import CandidateError, ParetuneError, StorageError
+from hwprofiles.errors import CandidateError, ParetuneError, StorageError, TrainingStopped
 from search import verbs
 from search.bench import Bench, Findings, Known
 from search.device_lookup import open_device
@@ -22,7 +22,9 @@ from search.errand_link import DeviceLost
 from search.modelled import modelled
 from search.scales import scales_of
 from search.states import TrialState
+from search.structures import Trained
 from search.techniques import trains
+from search.training.halving import TRAINING, Figures
 from search.work_order import WorkOrder
 from search.workspace import Built
 
@@ -60,24 +62,31 @@ class TrialRunner:
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log")
         self._benches = [Bench(device, order, facts, self._builder, self._opened) for device in order.devices]
 
-    def run(self, decisions: Mapping[str, str], digest: str) -> Outcome:
+    def run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures] = ()) -> Outcome:
         """Never raises for what is the candidate's own fault; that becomes its state. Raises :class:`DeviceLost` where
-        nothing can be known of it."""
+        nothing can be known of it. ``earlier`` are the figures of trainings that it may be compared with."""
         start = time.monotonic()
         if self._order.profile.simulated:
             metrics = modelled(self._order.devices, groups_of(self._facts), decisions, digest, scales_of(self._facts))
             return Outcome(TrialState.DONE, None, metrics, None, None, round(time.monotonic() - start, 3))
         sha256: str | None = None
+        trained: dict[str, Any] = {}
         try:
-            built = self.build(decisions, digest)
+            trained = self._trained(decisions, earlier)
+            if trained and trained[TRAINING]["stopped"]:
+                raise TrainingStopped(
+                    f"after {len(trained[TRAINING]['figures']) - 1} evaluations its training was behind others'",
+                    "leave halving out of the recipe to train all to their end",
+                )
+            built = self._built(decisions, digest)
             sha256 = built.sha256
-            size = SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
+            size = trained | SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
         except ParetuneError as error:
-            return Outcome(_state(error), error.message, {}, sha256, None, round(time.monotonic() - start, 3))
+            return Outcome(_state(error), error.message, trained, sha256, None, round(time.monotonic() - start, 3))
         found, failures = self._on_each(built.path, decisions)
         if not found:
             state, reason = next(iter(failures.values()))
-            return Outcome(state, reason, {}, sha256, None, round(time.monotonic() - start, 3))
+            return Outcome(state, reason, trained, sha256, None, round(time.monotonic() - start, 3))
         first, *others = [found[bench.label].measurement if bench.label in found else None for bench in self._benches]
         return Outcome(
             TrialState.DONE, None, self._joined(size, found, failures), sha256, first,
@@ -119,9 +128,20 @@ class TrialRunner:
 
     def build(self, decisions: Mapping[str, str], digest: str) -> Built:
         """The candidate's file, in the job's folder under its digest."""
+        self._trained(decisions)
+        return self._built(decisions, digest)
+
+    def _trained(self, decisions: Mapping[str, str], earlier: Sequence[Figures] = ()) -> dict[str, Any]:
+        """What the training of a candidate's module is called in its metrics; nothing where there is none."""
+        if not trains(self._job.space or ()):
+            return {}
+        found: Trained | None = self._builder.call(
+            verbs.train, self._order, decisions, earlier, stage="training", limit_s=self._limits.training_s
+        )
+        return {} if found is None else {TRAINING: {"figures": list(found.figures), "stopped": found.stopped}}
+
+    def _built(self, decisions: Mapping[str, str], digest: str) -> Built:
         path = self.path(digest)
-        if trains(self._job.space or ()):
-            self._builder.call(verbs.train, self._order, decisions, stage="training", limit_s=self._limits.training_s)
         return self._builder.call(
             verbs.build, self._order, decisions, path, stage="building", limit_s=self._limits.building_s
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from evaluators.runtimes import Array
 from hwprofiles.errors import BuildFailed, InvalidInput
 from search.device_metrics import DEVICES
 from search.preparing import Preparation, Prepared
+from search.structures import Trained
 from search.tasks import Split
 from search.tasks.arrays import arrays_digest
 from search.work_order import WorkOrder
@@ -55,9 +56,9 @@ def _names(metrics: Mapping[str, Any]) -> str:
     return ", ".join(name for name in metrics if name.partition("@")[0] not in ("intervals", DEVICES))
 
 
-def train(order: WorkOrder, decisions: Mapping[str, str]) -> None:
-    """Makes the module that a candidate is exported from, which takes long only the first time."""
-    workspace_of(order).structures.draft(decisions)
+def train(order: WorkOrder, decisions: Mapping[str, str], earlier: Sequence[Sequence[float]] = ()) -> Trained | None:
+    """See :meth:`search.structures.Structures.train`."""
+    return workspace_of(order).structures.train(decisions, earlier)
 
 
 def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:

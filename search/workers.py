@@ -34,7 +34,11 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Works on the candidate; the outcome travels as text, since Tune flattens mappings key by key."""
         try:
-            outcome = self._runner.run(json.loads(self._candidate["decisions"]), self._candidate["digest"])
+            outcome = self._runner.run(
+                json.loads(self._candidate["decisions"]),
+                self._candidate["digest"],
+                json.loads(self._candidate["earlier"]),
+            )
         except DeviceLost as error:
             return {"outcome": json.dumps({"lost": [error.message, error.hint]}), "done": True}
         return {"outcome": json.dumps(outcome.to_dict()), "done": True}
@@ -68,7 +72,8 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         if row is None:
             return Searcher.FINISHED if self._scheduler.exhausted else None
         self._running[trial_id] = row
-        return {"decisions": json.dumps(row.decisions), "digest": row.digest, "number": row.number}
+        earlier = json.dumps(self._scheduler.trainings)
+        return {"decisions": json.dumps(row.decisions), "digest": row.digest, "number": row.number, "earlier": earlier}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Records the outcome; an actor that Ray lost for good leaves its candidate ``crashed``."""

@@ -37,7 +37,10 @@ SURFACES = {
         "TASKS", "BuiltInTask", "Digits", "OnnxTask", "Predict", "Split", "Task", "TorchTask", "check_task",
         "open_task",
     },
-    "search.techniques": {"TECHNIQUES", "Draft", "Subject", "Technique", "TechniqueOptions"},
+    "search.techniques": {
+        "FOOTPRINT", "TECHNIQUES", "Draft", "ModuleTechnique", "Subject", "Technique", "TechniqueOptions",
+        "is_of_module", "technique_of", "trains",
+    },
     "search.pruning": {
         "BlockGroup", "ChannelGroup", "Group", "Kept", "Producer", "TensorSlice", "best_channels", "block_groups",
         "channel_groups", "channel_step", "kept_widths", "parameter_count", "prune", "zeroed",
@@ -46,7 +49,8 @@ SURFACES = {
         "CRITERIA", "Batch", "Criterion", "Loss", "Needs", "Scores", "Sees", "sparsity_term",
     },
     "search.strategies": {
-        "STRATEGIES", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Strategy", "StrategyOptions",
+        "STRATEGIES", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Sensitivity", "Strategy",
+        "StrategyOptions",
     },
     "search.store": {
         "JobBusy", "JobRow", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists", "digests_of",
@@ -58,9 +62,9 @@ REGISTRIES = {
     "hwprofiles.DEVICES": ["local-cpu", "local-gpu", "dry-run"],
     "evaluators.runtimes.RUNTIMES": ["onnxruntime", "openvino", "tensorrt", "trtexec", "null"],
     "search.tasks.TASKS": ["digits", "onnx"],
-    "search.techniques.TECHNIQUES": ["runtime", "graph", "precision"],
+    "search.techniques.TECHNIQUES": ["runtime", "pruning", "sparsity", "graph", "precision"],
     "search.pruning.criteria.CRITERIA": ["l1", "l2", "bn_scale", "taylor", "lrp", "expressiveness", "random"],
-    "search.strategies.STRATEGIES": ["nsga2", "random"],
+    "search.strategies.STRATEGIES": ["nsga2", "random", "sensitivity"],
 }
 
 

@@ -11,6 +11,7 @@ from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
 from dashboards.console import ProgressBar, err, out, print_rows
 from dashboards.documents import Json
 from hwprofiles import Profile
+from hwprofiles.errors import InvalidInput
 from search.device_lookup import agents_of, find_device
 from search.job import Job, load_job
 
@@ -25,6 +26,9 @@ def analyse(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Cores of the device, where it is named.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples in one inference, where the device is named.")] = 1,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Also train the job's model again after both: minutes to hours.")
+    ] = False,
     html: Annotated[
         Path | None, typer.Option(help="Also save it as a self-contained page.", show_default=False)
     ] = None,
@@ -33,16 +37,23 @@ def analyse(
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Compare what quantising and pruning leave of a model's weights at equal size, and show what the device gains."""
-    from search.analysis import analysed, device_view, model_of_file, model_of_job
+    from search.analysis import analysed, device_view, model_of_file, model_of_job, recovered_of_job
     from search.capabilities import capability_of
 
     with open_store(db) as store, agents_of(store):
         job = load_job(source) if source.suffix.lower() in _JOB_FILES else None
+        if recover and job is None:
+            raise InvalidInput(
+                "--recover trains the model of a job, and this is a model file",
+                "give a job file whose task has a module",
+            )
         profile = _profile(job, device, threads, batch)
         with ProgressBar() as progress:
             model = model_of_file(source) if job is None else model_of_job(job, source.parent, progress.say)
             progress.say("quantising and pruning each layer")
             found = analysed(model)
+            if recover and job is not None:
+                found["recovered"] = recovered_of_job(job, source.parent, progress.say)
         view = device_view(profile, capability_of(store, profile.digest))
     document = {"model": str(source), **found, "device": view}
     if html or png:
@@ -99,7 +110,22 @@ def _print(document: Json) -> None:
     ]
     columns = {"name": "layer", "operator": "operator", "weights": "weights", "kurtosis": "kurtosis"}
     print_rows("Quantised / pruned, dB", rows, columns | {str(bits): f"{bits} bits" for bits in sizes}, "")
+    if "recovered" in document:
+        _print_recovered(document["recovered"])
     _print_device(document["device"])
+
+
+def _print_recovered(recovered: Json) -> None:
+    rows = [
+        {
+            "bits": row["bits"],
+            "smaller": f"{row['compression']:.3g}x",
+            **{kind: f"{row[kind]['before']:.4f} → {row[kind]['after']:.4f}" for kind in ("quantised", "pruned")},
+        }
+        for row in recovered["points"]
+    ]
+    columns = {"bits": "bits", "smaller": "smaller", "quantised": "quantised", "pruned": "pruned"}
+    print_rows(f"Trained again, from {recovered['figure']:.4f} as it is", rows, columns, "")
 
 
 def _print_device(view: Json) -> None:

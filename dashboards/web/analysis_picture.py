@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,12 @@ def save_html(document: Json, path: Path) -> None:
 def _picture(document: Json) -> bytes:
     from matplotlib.figure import Figure  # it takes a second to import, which only this function is worth
 
-    drawing = Figure(figsize=(8.0, 5.0), dpi=200, facecolor=PAGE, layout="constrained")
-    axes = drawing.subplots()
+    panels = 2 if "recovered" in document else 1
+    drawing = Figure(figsize=(8.0 * panels, 5.0), dpi=200, facecolor=PAGE, layout="constrained")
+    axes, *others = drawing.subplots(1, panels, squeeze=False)[0]
     _draw(axes, document)
+    for other in others:
+        _draw_recovered(other, document["recovered"])
     title = one_line(f"{document['model']}: what is left of the weights")
     axes.set_title(title, loc="left", color=INK, fontsize=10, fontweight="bold", pad=26, parse_math=False)
     content = io.BytesIO()
@@ -63,11 +66,30 @@ def _draw(axes: Any, document: Json) -> None:
         axes.plot(sizes, medians, color=color, marker=marker, markersize=5, linewidth=1.8, zorder=4, label=label)
         normal = [row["gaussian"][key] for row in document["bits"]]
         axes.plot(sizes, normal, color=color, linewidth=1.0, ls="--", zorder=3, label=f"normal, {label}")
+    _frame(axes, document["bits"], "signal to noise, dB → better", columns=4)
+
+
+def _draw_recovered(axes: Any, recovered: Json) -> None:
+    """The figure before training again, broken, and after it."""
+    points = recovered["points"]
+    sizes = [row["compression"] for row in points]
+    for key, label, color, marker in _KINDS:
+        kind = key.removesuffix("_db")
+        for when, style in (("before", "--"), ("after", "-")):
+            values = [row[kind][when] for row in points]
+            axes.plot(sizes, values, style, color=color, marker=marker, markersize=5, label=f"{label}, {when} training")
+    axes.axhline(recovered["figure"], color=QUIET, linewidth=1.0, ls=":", label="as it is")
+    _frame(axes, points, "figure that training is judged by → better", columns=3)
+
+
+def _frame(axes: Any, rows: Sequence[Json], what: str, *, columns: int) -> None:
+    """What all plots over sizes have in common."""
     axes.set_xscale("log")
-    axes.set_xticks(sizes, [f"{row['compression']:.3g}×\n{row['bits']} bits" for row in document["bits"]])
+    labels = [f"{row['compression']:.3g}×\n{row['bits']} bits" for row in rows]
+    axes.set_xticks([row["compression"] for row in rows], labels)
     axes.set_xticks([], minor=True)
     axes.set_xlabel("smaller than in 16 bits →", color=QUIET, fontsize=8.5, loc="right", parse_math=False)
-    axes.set_ylabel("signal to noise, dB → better", color=QUIET, fontsize=8.5, loc="top", parse_math=False)
+    axes.set_ylabel(what, color=QUIET, fontsize=8.5, loc="top", parse_math=False)
     axes.grid(color=LINE, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(colors=QUIET, length=0, labelsize=8.5)
@@ -75,7 +97,7 @@ def _draw(axes: Any, document: Json) -> None:
         spine.set_visible(name in ("left", "bottom"))
         spine.set_color(LINE)
     axes.legend(
-        ncols=4, frameon=False, fontsize=8.5, labelcolor=QUIET, loc="lower left", bbox_to_anchor=(-0.01, 1.0),
+        ncols=columns, frameon=False, fontsize=8.5, labelcolor=QUIET, loc="lower left", bbox_to_anchor=(-0.01, 1.0),
         borderpad=0.2, handletextpad=0.4, columnspacing=1.4,
     )  # fmt: skip
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -14,6 +16,7 @@ from hwprofiles import find_device
 from hwprofiles.errors import CandidateError, ParetuneError
 from search import verbs
 from search.job import Job
+from search.training.recipe import Recipe
 from search.work_order import WorkOrder
 
 
@@ -24,11 +27,27 @@ def model_of_file(path: Path) -> onnx.ModelProto:
 
 def model_of_job(job: Job, folder: Path, progress: Progress) -> onnx.ModelProto:
     """The fp32 model of a job's task, trained, if need be, in a sandbox; paths in the job start from ``folder``."""
+    return load_model(_in_sandbox(verbs.fp32_model, job, folder, progress))
+
+
+def recovered_of_job(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
+    """See :func:`search.analysis.recovered.recovered`: of a job's task, by its recovery, in a sandbox."""
+    found: dict[str, Any] = _in_sandbox(_recovered, job, folder, progress)
+    return found
+
+
+def _recovered(order: WorkOrder) -> dict[str, Any]:
+    from search.analysis.recovered import recovered  # imports torch
+
+    return recovered(verbs.workspace_of(order).task, order.job.recovery or Recipe())
+
+
+def _in_sandbox(function: Callable[[WorkOrder], Any], job: Job, folder: Path, progress: Progress) -> Any:
     order = WorkOrder(job.model_dump_json(), str(folder.resolve()), find_device("local-cpu"))
     sandbox = Sandbox(memory_bytes=job.limits.memory_bytes, progress=progress)
     try:
         limit_s = job.limits.training_s + job.limits.exporting_s
-        return load_model(sandbox.call(verbs.fp32_model, order, stage="training", limit_s=limit_s))
+        return sandbox.call(function, order, stage="training", limit_s=limit_s)
     except CandidateError as error:
         raise ParetuneError(f"the model cannot be made: {error.message}", error.hint or "check the task") from None
     finally:

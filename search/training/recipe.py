@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -26,6 +26,8 @@ class Recipe(BaseModel):
     losses: dict[str, dict[str, Any]] = Field({"task": {}, "kl": {}}, min_length=1)
     patience: int | None = Field(3, ge=1, description="evaluations without a better figure before training stops")
     evaluate_every: int | None = Field(None, ge=1, description="steps; null: an epoch")
+    halving: int | None = Field(None, ge=2, description="keeps the best 1 / halving of all trainings at each rung")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = Field(0, ge=0)
 
     @field_validator("losses", mode="before")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +19,10 @@ from evaluators.quiet import working
 from evaluators.runtimes.base import Array
 from hwprofiles import digest_of
 from hwprofiles.errors import BuildFailed, InvalidInput, OutOfMemory
+from hwprofiles.probe import instruction_sets
 from search.training import checkpoint as files
-from search.training.answers import Seen, Tapped, move, to_tensors
-from search.training.data import Samples, TrainingData
+from search.training.answers import Remembered, Seen, Tapped, move, to_tensors
+from search.training.data import TrainingData
 from search.training.epochs import Epochs
 from search.training.learning_rate import learning_rate_factor
 from search.training.losses import Loss, made_losses
@@ -66,6 +68,14 @@ class Recovered:
         return self.history[-1].step
 
 
+def mixes(recipe: Recipe, place: torch.device) -> bool:
+    """Whether bfloat16 is mixed in: its range is float32's, so gradients need no scaling. ``auto`` does where there is
+    hardware for it, a GPU or a processor with AMX."""
+    if recipe.precision != "auto":
+        return recipe.precision == "bfloat16"
+    return place.type != "cpu" or "amx_bf16" in instruction_sets()
+
+
 def recover(
     student: nn.Module,
     teacher: nn.Module | None,
@@ -77,6 +87,7 @@ def recover(
     report: Report = lambda step, figure: True,
     constraint: Constraint | None = None,
     penalty: Penalty | None = None,
+    remembered: Remembered | None = None,
     device: str | None = None,
 ) -> Recovered:
     """Trains the student as the recipe says and leaves it with the weights that have the best validation figure; those
@@ -84,8 +95,8 @@ def recover(
 
     AdamW (Loshchilov and Hutter, ICLR 2019). Running statistics are estimated anew at the end where that makes the
     figure no worse. ``constraint`` is what the student is held to; states before it has settled are no results, unless
-    ``report`` ends the training sooner. ``penalty`` is added to the loss of each step. ``device`` is the processor
-    unless there is a GPU, where bfloat16 is mixed in.
+    ``report`` ends the training sooner. ``penalty`` is added to the loss of each step. ``remembered`` is shared
+    by trainings of equal teacher, data, batch and seed. ``device`` is the processor unless there is a GPU.
 
     Everything random follows from the recipe's seed: on a processor, equal arguments and an equal number of threads
     give equal bits, and so does a training that was interrupted and goes on from its ``checkpoint``, which is written
@@ -110,7 +121,7 @@ def recover(
             run = _Run(
                 stack.enter_context(Tapped(student, sorted(taps[0]), "student")),
                 None if teacher is None else stack.enter_context(Tapped(teacher.eval(), sorted(taps[1]), "teacher")),
-                student, losses, data, recipe, constraint, penalty, place,
+                student, losses, data, recipe, constraint, penalty, None if taps[1] else remembered, place,
             )  # fmt: skip
             return run.result(progress, checkpoint, report)
     except torch.OutOfMemoryError:
@@ -146,11 +157,13 @@ class _Run:
         recipe: Recipe,
         constraint: Constraint | None,
         penalty: Penalty | None,
+        remembered: Remembered | None,
         place: torch.device,
     ) -> None:
         self._student, self._teacher, self._module = student, teacher, module
         self._data, self._recipe, self._constraint, self._place = data, recipe, constraint, place
-        self._penalty = penalty
+        self._penalty, self._remembered = penalty, remembered or Remembered(0)
+        self._is_mixed = mixes(recipe, place)
         self._losses = nn.ModuleDict(losses)
         self._weights = {name: loss.options.weight for name, loss in losses.items()}
         self._epoch = Epochs(data, recipe.batch, recipe.seed)
@@ -159,7 +172,7 @@ class _Run:
         self._reference: Array | None = None
         module.eval()
         with torch.no_grad():
-            seen = self._seen(self._epoch.batch(0))
+            seen = self._seen(0)
             for loss in losses.values():
                 loss.to(place).prepare(seen)
         own = [weight for weight in (*module.parameters(), *self._losses.parameters()) if weight.requires_grad]
@@ -175,7 +188,7 @@ class _Run:
         return digest_of(
             [
                 shapes, self._recipe.model_dump(mode="json"), self._data.digest, self._steps, self._teacher is None,
-                None if self._constraint is None else self._constraint.key,
+                None if self._constraint is None else self._constraint.key, self._penalty is None, self._is_mixed,
             ]
         )  # fmt: skip
 
@@ -218,12 +231,11 @@ class _Run:
     def _step(self, state: _State) -> None:
         """One update."""
         recipe = self._recipe
-        samples = self._epoch.batch(state.step)
         for group in self._optimizer.param_groups:
             group["lr"] = recipe.learning_rate * learning_rate_factor(state.step, self._steps, recipe.warm_up)
         self._module.train()
         with working():
-            loss = self._loss(samples)
+            loss = self._loss(state.step)
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise BuildFailed(
@@ -243,15 +255,16 @@ class _Run:
         if self._constraint is not None:
             self._constraint.hold(step)
 
-    def _loss(self, samples: Samples) -> Tensor:
-        seen = self._seen(samples)
+    def _loss(self, step: int) -> Tensor:
+        seen = self._seen(step)
         with torch.autocast(self._place.type, enabled=False):
             terms = [self._weights[name] * loss(seen) for name, loss in self._losses.items()]
             if self._penalty is not None:
                 terms.append(self._penalty(self._module))
         return torch.stack([term.reshape(()) for term in terms]).sum()
 
-    def _seen(self, samples: Samples) -> Seen:
+    def _seen(self, step: int) -> Seen:
+        samples = self._epoch.batch(step)
         inputs = to_tensors(samples.inputs, self._place)
         labels = None if samples.labels is None else torch.tensor(samples.labels, device=self._place)
         if labels is not None and not labels.is_floating_point():
@@ -259,12 +272,12 @@ class _Run:
         with self._mixed():
             student = self._student(inputs)
             with torch.no_grad():
-                teacher = None if self._teacher is None else self._teacher(inputs)
+                ask = None if self._teacher is None else partial(self._teacher, inputs)
+                teacher = None if ask is None else self._remembered.of(step, ask)
         return Seen(student, teacher, labels, self._data.loss)
 
     def _mixed(self) -> torch.autocast:
-        """bfloat16 where it pays: its range is float32's, so gradients need no scaling."""
-        return torch.autocast(self._place.type, torch.bfloat16, enabled=self._place.type != "cpu")
+        return torch.autocast(self._place.type, torch.bfloat16, enabled=self._is_mixed)
 
     def _evaluated(self, state: _State) -> Point:
         """The point where the training stands, added to its history."""

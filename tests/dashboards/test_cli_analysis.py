@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from capability_record import capability_of
 from small_jobs import write_classifier
 
@@ -52,6 +53,26 @@ def test_page_and_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "data:image/png;base64," in text
     assert "<script" not in text
     assert "wrote" in capsys.readouterr().err
+
+
+def test_trained_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "task.py").write_text("from trainable import make_task\n")
+    recovery = {"steps": 6, "batch": 32, "losses": {"task": {}}, "precision": "float32"}
+    job = {"task": {"name": "./task.py:make_task"}, "devices": ["dry-run"], "recovery": recovery}
+    (folder / "job.yaml").write_text(yaml.safe_dump(job))
+    arguments = ["analyse", str(folder / "job.yaml"), "--recover", "--html", str(folder / "a.html")]
+    assert run_app([*arguments, "--format", "json"]) == 0
+    recovered = json.loads(capsys.readouterr().out)["recovered"]
+    assert [row["bits"] for row in recovered["points"]] == [8, 4, 3, 2]
+    assert recovered["figure"] > 0.9
+    for row in recovered["points"]:
+        for kind in ("quantised", "pruned"):
+            assert 0 <= row[kind]["before"] <= row[kind]["after"] <= 1 or kind == "pruned"
+    assert recovered["points"][0]["quantised"]["before"] == pytest.approx(recovered["figure"], abs=0.05)
+    assert recovered["points"][-1]["pruned"]["before"] < recovered["figure"]
+    assert "Trained again" in (folder / "a.html").read_text()
+    assert run_app(["analyse", str(folder / "model.onnx"), "--recover"]) == 2
+    assert "--recover trains the model of a job" in capsys.readouterr().err
 
 
 def test_what_is_no_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

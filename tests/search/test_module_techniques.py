@@ -3,136 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-import trainable
 from fake_device import FakeDevice
-from onnx import numpy_helper
-from technique_conformance import TechniqueConformance
+from module_conformance import RECIPE, ModuleConformance, structures, subject_in, weights
 
 from evaluators.capability import Capability
-from evaluators.graph_cleanup import prepared
-from evaluators.layers import LayerGroup, layer_groups, under_first_names
-from evaluators.onnx_model import load_model, serialized
+from evaluators.layers import LayerGroup, under_first_names
+from evaluators.onnx_model import serialized
 from evaluators.sparse_size import sparsity
-from hwprofiles import find_device
+from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput
 from search.job import parse_job, validate_options
 from search.layer_tables import structure_of
 from search.scales import LayerScale, levels, narrowed, work_left
-from search.structures import Structures
-from search.tasks import Task
-from search.techniques import Draft, ModuleTechnique, PrecisionTechnique, Subject, Technique, is_of_module, trains
+from search.techniques import Subject, Technique, trains
 from search.techniques.pruning import PruningTechnique
 from search.techniques.sparsity import SparsityTechnique
-from search.training.recipe import Recipe
-
-RECIPE = Recipe(steps=4, batch=32, learning_rate=1e-3, losses={"task": {}}, patience=None)
-SHAPES = {"image": [1, 1, 8, 8]}
-
-
-@pytest.fixture(scope="module")
-def task() -> Task:
-    return trainable.make_task()
+from search.training.halving import Halving
 
 
 @pytest.fixture
-def subject(task: Task, tmp_path: Path) -> Subject:
-    task.export(tmp_path / "model.onnx")
-    model = prepared(load_model(tmp_path / "model.onnx"))
-    return Subject(
-        model=model, groups=groups_of(model), digest="net", sample={"image": task.inputs("validation")["image"][:1]},
-        calibration_batches=lambda count: [{"image": task.inputs("calibration")["image"][:count]}], cache=tmp_path,
-        profile=find_device("local-cpu"), wanted=frozenset({"size_bytes"}), task=task,
-    )  # fmt: skip
-
-
-def groups_of(model: onnx.ModelProto) -> tuple[LayerGroup, ...]:
-    return layer_groups(model, SHAPES)
-
-
-def structures(technique: Technique, recipe: Recipe | None = RECIPE, folder: str = "structures") -> Structures:
-    assert isinstance(technique, ModuleTechnique)
-    name = "pruning" if isinstance(technique, PruningTechnique) else "sparsity"
-    return Structures(
-        technique.task, "net", {name: technique}, recipe,
-        lambda model: under_first_names(groups_of(model), technique.subject.groups), technique.subject.cache / folder,
-    )  # fmt: skip
-
-
-def weights(model: onnx.ModelProto) -> dict[str, Any]:
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-
-
-class ModuleConformance(TechniqueConformance):
-    """Also that what is built from the changed module keeps the layers' names, so that others find them."""
-
-    kind: type[ModuleTechnique]
-
-    @pytest.fixture
-    def subject(self, subject: Subject) -> Subject:
-        return subject
-
-    def built(self, technique: Technique, draft: Draft, values: Mapping[str, str]) -> Draft:
-        self.times += 1
-        # A folder of its own each time, so that equal bytes are not one file.
-        return technique.apply(structures(technique, folder=str(self.times)).draft(values) or draft, values)
-
-    times = 0
-
-    def test_it_is_used_only_where_a_job_names_it(self) -> None:
-        assert not self.kind.by_default
-
-    def test_a_task_without_a_module_is_refused(self, subject: Subject) -> None:
-        options = validate_options(self.kind.Options, self.options, "space")
-        for none in (None, NoModule()):
-            with pytest.raises(InvalidInput, match="gives none") as refused:
-                self.kind(replace(subject, task=none), options)
-            assert "TorchTask" in refused.value.hint
-
-    def test_every_decision_s_first_choice_changes_nothing(self, new: Callable[..., Technique]) -> None:
-        technique = new()
-        assert {decision.choices[0] for decision in technique.decisions(None)} == {self.kind.unchanged}
-        assert all(is_of_module(decision.name) for decision in technique.decisions(None))
-
-    def test_layers_keep_their_names(self, new: Callable[..., Technique], subject: Subject) -> None:
-        technique = new()
-        values = self.assignments(technique)[1]
-        draft = structures(technique).draft(values)
-        assert draft is not None
-        assert {group.name for group in draft.groups} <= {group.name for group in subject.groups}
-        assert draft.digest
-
-    def test_other_techniques_go_on_from_it(self, new: Callable[..., Technique], subject: Subject) -> None:
-        technique = new()
-        draft = structures(technique).draft(self.assignments(technique)[1])
-        assert draft is not None
-        precision = PrecisionTechnique(subject, PrecisionTechnique.Options())
-        decisions = {f"precision:{group.name}": "int8" for group in subject.groups}
-        quantised = precision.apply(draft, decisions)
-        assert quantised.digest == draft.digest
-        assert any(node.op_type == "QuantizeLinear" for node in quantised.model.graph.node)
-        # Ranges of the whole model must never serve a changed one: the graphs look alike.
-        plain = precision.apply(Draft(subject.model, subject.groups), decisions)
-        scales = [{n: v for n, v in weights(m).items() if "scale" in n} for m in (quantised.model, plain.model)]
-        assert scales[0].keys() & scales[1].keys()
-        assert any(not np.array_equal(scales[0][n], scales[1][n]) for n in scales[0].keys() & scales[1].keys())
-
-
-class NoModule(Task):
-    digest = ""
-
-    def export(self, path: Path, *, trained: bool = True, module: Any = None) -> None:
-        raise NotImplementedError
-
-    def inputs(self, split: Any) -> dict[str, Any]:
-        raise NotImplementedError
+def subject(tmp_path: Path) -> Subject:
+    return subject_in(tmp_path)
 
 
 class TestPruning(ModuleConformance):
@@ -314,6 +211,61 @@ class TestStructures:
         assert resumed is not None
         assert serialized(resumed.model) == serialized(whole.model)
         assert not list((subject.cache / "structures").glob("*checkpoint*"))
+
+
+class TestHalving:
+    EARLIER = ([0.1, 0.2, 0.5], [0.1, 0.3, 0.6], [0.1, 0.9, 0.7, 0.7])
+
+    def test_only_the_best_go_on(self) -> None:
+        halving = Halving.after(2, self.EARLIER)
+        assert halving.seen == {2: [0.5, 0.6, 0.7]}
+        assert [halving.goes_on(2, figure) for figure in (0.55, 0.6, 0.65)] == [False, True, True]
+        assert halving.goes_on(1, 0.0)
+        assert Halving.after(4, self.EARLIER).goes_on(4, 0.0)
+        assert Halving.after(2, self.EARLIER[:1]).goes_on(2, 0.0)
+
+    def test_a_training_that_falls_behind_leaves_nothing(self, subject: Subject) -> None:
+        technique = SparsityTechnique(subject, SparsityTechnique.Options())
+        recipe = RECIPE.model_copy(update={"evaluate_every": 1, "halving": 2})
+        made = structures(technique, recipe)
+        stopped = made.train({"sparsity": "0.5"}, [[0.0, 2.0, 2.0]] * 2)
+        assert stopped is not None
+        assert (len(stopped.figures), stopped.stopped) == (3, True)
+        assert list((subject.cache / "structures").iterdir()) == []
+        whole = made.train({"sparsity": "0.5"})
+        assert whole is not None
+        assert (len(whole.figures), whole.stopped) == (5, False)
+        assert whole.figures[:3] == stopped.figures
+
+    def test_a_structure_that_is_there_is_held_to_the_same(self, subject: Subject) -> None:
+        """What a cache holds must not decide what becomes of a candidate."""
+        technique = SparsityTechnique(subject, SparsityTechnique.Options())
+        made = structures(technique, RECIPE.model_copy(update={"evaluate_every": 1, "halving": 2}))
+        made.draft({"sparsity": "0.5"})
+        found = made.train({"sparsity": "0.5"}, [[0.0, 2.0, 2.0]] * 2)
+        assert found is not None
+        assert (len(found.figures), found.stopped) == (3, True)
+
+    def test_halving_changes_no_result(self, subject: Subject) -> None:
+        technique = SparsityTechnique(subject, SparsityTechnique.Options())
+        drafts = [
+            structures(technique, RECIPE.model_copy(update={"halving": halving})).draft({"sparsity": "0.5"})
+            for halving in (None, 3)
+        ]
+        assert len({draft.digest for draft in drafts if draft}) == 1
+
+
+class TestNames:
+    def test_layers_keep_their_decision_where_what_tied_them_is_gone(self) -> None:
+        def group(name: str, *nodes: str, macs: int = 1) -> LayerGroup:
+            return LayerGroup(name, nodes, "Conv", (Precision.FP32, Precision.INT8), macs, 10, 100)
+
+        first = [group("stem+conv", "stem", "conv", macs=3), group("head", "head")]
+        changed = [group("conv", "conv"), group("stem", "stem"), group("new", "added")]
+        found = under_first_names(changed, first)
+        assert [(one.name, one.nodes, one.macs) for one in found] == [
+            ("stem+conv", ("conv", "stem"), 2), ("new", ("added",), 1),
+        ]  # fmt: skip
 
 
 class TestJob:

@@ -63,7 +63,15 @@ def data(**changes: Any) -> TrainingData:
 
 def recipe(**options: Any) -> Recipe:
     return Recipe(
-        **{"epochs": 4, "batch": 24, "learning_rate": 0.03, "losses": {"task": {}}, "patience": None, **options}
+        **{
+            "epochs": 4,
+            "batch": 24,
+            "learning_rate": 0.03,
+            "losses": {"task": {}},
+            "patience": None,
+            "precision": "float32",
+            **options,
+        }
     )
 
 

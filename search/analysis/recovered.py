@@ -1,0 +1,96 @@
+"""What training wins back after quantising, and after pruning to the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
+
+from evaluators.child import report
+from search.analysis.gaussian import compression, kept_share
+from search.tasks.base import Task
+from search.training.epochs import Epochs
+from search.training.recipe import Recipe
+from search.training.recover import Recovered, recover
+from search.training.schedules import Schedule
+from search.training.sparsifier import Sparsifier
+
+Json = dict[str, Any]
+
+BITS = (8, 4, 3, 2)
+
+_RANGES = torch.linspace(0.1, 1.0, 46)
+"""Ranges to try, as shares of a channel's largest magnitude."""
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Rounded(nn.Module):
+    """A weight as symmetric integers of ``bits`` bits, each output channel with the scale of least squared error when
+    it was made; gradients pass straight through (Bengio et al., arXiv:1308.3432, 2013)."""
+
+    scale: Tensor
+
+    def __init__(self, weight: Tensor, bits: int) -> None:
+        super().__init__()
+        self.lowest, self.highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+        rows = weight.detach().flatten(1)
+        usual = rows.abs().amax(1).clamp(min=1e-30) / self.highest
+        scales = [(usual * share)[:, None] for share in _RANGES]
+        errors = torch.stack([(self._levels(rows, scale) - rows).square().sum(1) for scale in scales])
+        best = usual * _RANGES[errors.argmin(0)]
+        self.register_buffer("scale", best.view(-1, *[1] * (weight.ndim - 1)))
+
+    def _levels(self, weight: Tensor, scale: Tensor) -> Tensor:
+        return torch.clamp(torch.round(weight / scale), self.lowest, self.highest) * scale
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The rounded weight."""
+        return weight + (self._levels(weight, self.scale) - weight).detach()
+
+
+def recovered(task: Task, recipe: Recipe, bits: Sequence[int] = BITS) -> Json:
+    """The figure that training is judged by, right after compressing all linear and convolution layers and after the
+    recipe, for each size: quantised weights by channel, and the largest magnitudes of each layer, which are taken by
+    the cubic schedule over the first two thirds of the training. Activations stay as they are.
+
+    Raises as :func:`search.training.recover.recover`, and :class:`InvalidInput` for a task without a module.
+    """
+    rows, whole = [], 0.0
+    data = task.training()
+    for size in bits:
+        report(f"training again at {size} bits a weight")
+        quantised = _trained(_quantised(task.module(), size), task, recipe)
+        sparsity = 1 - kept_share(size)
+        report(f"training again with {kept_share(size):.1%} of the weights")
+        student = task.module()
+        at_once = Sparsifier(student, Schedule("one_shot", sparsity))
+        cut = _trained(student, task, recipe.model_copy(update={"steps": 1}), at_once)
+        student = task.module()
+        steps = recipe.steps or recipe.epochs * Epochs(data, recipe.batch, recipe.seed).batches
+        schedule = Schedule("gradual", sparsity, end=2 * steps // 3, every=max(1, steps // 50))
+        pruned = _trained(student, task, recipe, Sparsifier(student, schedule))
+        rows.append(
+            {
+                "bits": size,
+                "compression": compression(size),
+                "quantised": {"before": quantised.before, "after": quantised.figure},
+                "pruned": {"before": cut.before, "after": pruned.figure},
+            }
+        )
+        whole = pruned.before  # the schedule begins with all weights
+    return {"figure": whole, "points": rows}
+
+
+def _quantised(module: nn.Module, bits: int) -> nn.Module:
+    for part in list(module.modules()):
+        if isinstance(part, _LAYERS):
+            register_parametrization(part, "weight", Rounded(part.weight, bits))
+    return module
+
+
+def _trained(module: nn.Module, task: Task, recipe: Recipe, constraint: Sparsifier | None = None) -> Recovered:
+    return recover(module, task.module(), task.training(), recipe, progress=report, constraint=constraint)
