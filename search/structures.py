@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +45,8 @@ class Structures:
     """The structures of one task under one recipe, kept in ``folder`` for all jobs that share them.
 
     A structure is a function of task, techniques with their options, values and recipe: on a processor and with an
-    equal number of threads the same bits, also where training was interrupted. Used from one thread; processes that
-    want the same structure wait for the first of them.
+    equal number of threads the same bits, also where training was interrupted. Used from one thread. Trainings of this
+    user on this machine wait for one another: each takes all cores, and two at once are slower than one after another.
     """
 
     def __init__(
@@ -81,9 +81,10 @@ class Structures:
             path = self._made(self._name(values), values, halving)
         except _Behind as behind:
             return Trained(behind.figures, stopped=True)
-        figures = tuple(json.loads(path.with_suffix(".json").read_text()))
-        for evaluations, figure in enumerate(figures[:-1]):
-            if halving is not None and not halving.goes_on(evaluations, figure):
+        course = _Course(**json.loads(path.with_suffix(".json").read_text()))
+        figures = tuple(course.figures)
+        for evaluations in course.looked_at:
+            if halving is not None and not halving.goes_on(evaluations, figures[evaluations]):
                 return Trained(figures[: evaluations + 1], stopped=True)
         return Trained(figures)
 
@@ -123,11 +124,14 @@ class Structures:
 
     def _made(self, name: str, values: Mapping[str, Mapping[str, str]], halving: Halving | None = None) -> Path:
         path = self._path(name)
-        with one_at_a_time(f"structure-{name[:2]}"):
+        with one_at_a_time("training"):
             if not (path.exists() and path.with_suffix(".json").exists()):
+                from search.training.threads import threads
+
                 path.parent.mkdir(parents=True, exist_ok=True)
-                module, figures = self._trained(name, values, halving)
-                write_json(path.with_suffix(".json"), figures)
+                with threads(None if self._recipe is None else self._recipe.threads):
+                    module, course = self._trained(name, values, halving)
+                write_json(path.with_suffix(".json"), asdict(course))
                 source = path.with_name(f".{name}.{os.getpid()}.source.onnx")
                 partial = partial_path(path)
                 try:
@@ -142,25 +146,25 @@ class Structures:
 
     def _trained(
         self, name: str, values: Mapping[str, Mapping[str, str]], halving: Halving | None
-    ) -> tuple[nn.Module, list[float]]:
-        """The changed module after its training, and the figures of that. A round that was interrupted goes on from its
+    ) -> tuple[nn.Module, _Course]:
+        """The changed module after its training, and the course of that. A round that was interrupted goes on from its
         checkpoint."""
         module = self._task.module()
         rounds = max(self.techniques[one].rounds for one in values)
         checkpoints = [self._folder / f"{name}.{number}.checkpoint" for number in range(1, rounds + 1)]
-        figures: list[float] = []
+        course = _Course()
         try:
             for number, checkpoint in enumerate(checkpoints, 1):
                 for one, own in values.items():
                     report(f"changing the model: {one}" + f", round {number} of {rounds}" * (rounds > 1))
                     module = self.techniques[one].change(module, own, number / rounds)
                 held = values if number == rounds else {}
-                module = self._recovered(module, held, rounds, checkpoint, figures, halving)
+                module = self._recovered(module, held, rounds, checkpoint, course, halving)
         except _Behind:
             _remove(checkpoints)
             raise
         _remove(checkpoints)
-        return module, figures
+        return module, course
 
     def _constraint(self, module: nn.Module, values: Mapping[str, Mapping[str, str]], steps: int) -> Constraint | None:
         """All that these techniques hold the module to while it is trained for so many steps."""
@@ -175,11 +179,11 @@ class Structures:
         held: Mapping[str, Mapping[str, str]],
         rounds: int,
         checkpoint: Path,
-        figures: list[float],
+        course: _Course,
         halving: Halving | None,
     ) -> nn.Module:
-        """The module after a round's share of the training, held to what the techniques in ``held`` say; its figures
-        are added to those of earlier rounds."""
+        """The module after a round's share of the training, held to what the techniques in ``held`` say; ``course`` is
+        added to."""
         from search.training.answers import Remembered
         from search.training.epochs import Epochs
         from search.training.recover import recover
@@ -194,10 +198,13 @@ class Structures:
         batches = Epochs(data, recipe.batch, recipe.seed).batches
         steps = max(1, (recipe.steps or recipe.epochs * batches) // rounds)
         every = recipe.evaluate_every or batches
-        earlier = max(0, len(figures) - 1)
+        earlier = max(0, len(course.figures) - 1)
+
+        def evaluations(step: int) -> int:
+            return earlier + -(-step // every)
 
         def going_on(step: int, figure: float) -> bool:
-            return halving is None or halving.goes_on(earlier + -(-step // every), figure)
+            return halving is None or step >= steps or halving.goes_on(evaluations(step), figure)
 
         self._answers = self._answers or Remembered()
         found = recover(
@@ -205,10 +212,19 @@ class Structures:
             checkpoint=checkpoint, constraint=self._constraint(module, held, steps), report=going_on,
             remembered=self._answers,
         )  # fmt: skip
-        figures += [point.figure for point in found.history[1 if figures else 0 :]]
+        course.figures += [point.figure for point in found.history[1 if course.figures else 0 :]]
+        course.looked_at += [evaluations(point.step) for point in found.history if 0 < point.step < steps]
         if found.stopped == "report":
-            raise _Behind(tuple(figures))
+            raise _Behind(tuple(course.figures))
         return found.module
+
+
+@dataclass
+class _Course:
+    """The figures of a training after each evaluation, and the evaluations at which it might have been ended."""
+
+    figures: list[float] = field(default_factory=list)
+    looked_at: list[int] = field(default_factory=list)
 
 
 class _Behind(Exception):

@@ -39,7 +39,7 @@ def slimmed(module: nn.Module, data: TrainingData, *, weight: float, epochs: int
     """
     recipe = Recipe(epochs=epochs, seed=seed, patience=None, losses={"task": {}})
     path = folder / f"slimmed-{digest_of([data.digest, weight, recipe.model_dump(mode='json')])}.pt"
-    with one_at_a_time(path.stem):
+    with one_at_a_time("slimming"):
         if not path.exists():
             report("training for sparse scales")
             found = recover(

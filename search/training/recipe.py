@@ -28,6 +28,7 @@ class Recipe(BaseModel):
     evaluate_every: int | None = Field(None, ge=1, description="steps; null: an epoch")
     halving: int | None = Field(None, ge=2, description="keeps the best 1 / halving of all trainings at each rung")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: int | None = Field(None, ge=1, description="null: one a usable core")
     seed: int = Field(0, ge=0)
 
     @field_validator("losses", mode="before")

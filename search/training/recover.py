@@ -29,6 +29,7 @@ from search.training.losses import Loss, made_losses
 from search.training.norms import normalisations, reestimate
 from search.training.recipe import Recipe
 from search.training.sparsifier import Constraint
+from search.training.threads import threads
 
 Progress = Callable[[str], None]
 Report = Callable[[int, float], bool]
@@ -112,7 +113,7 @@ def recover(
     gpus = [place.index or 0] if place.type == "cuda" else []
     modules = [module for module in (student, teacher) if module is not None]
     try:
-        with torch.random.fork_rng(devices=gpus), ExitStack() as stack:
+        with torch.random.fork_rng(devices=gpus), threads(recipe.threads), ExitStack() as stack:
             torch.manual_seed(recipe.seed)
             for module in modules:
                 move(module, place, torch.channels_last)

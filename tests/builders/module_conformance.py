@@ -26,7 +26,7 @@ from search.tasks import Task
 from search.techniques import TECHNIQUES, Draft, ModuleTechnique, PrecisionTechnique, Subject, Technique, is_of_module
 from search.training.recipe import Recipe
 
-RECIPE = Recipe(steps=4, batch=32, learning_rate=1e-3, losses={"task": {}}, patience=None)
+RECIPE = Recipe(steps=4, batch=32, learning_rate=1e-3, losses={"task": {}}, patience=None, threads=1)
 SHAPES = {"image": [1, 1, 8, 8]}
 
 

@@ -56,8 +56,10 @@ def test_page_and_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_trained_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "task.py").write_text("from trainable import make_task\n")
-    recovery = {"steps": 6, "batch": 32, "losses": {"task": {}}, "precision": "float32"}
+    builders = Path(__file__).parents[1] / "builders"
+    task = f"import sys\nsys.path.append({str(builders)!r})\nfrom trainable import make_task\n"
+    (folder / "task.py").write_text(task)
+    recovery = {"steps": 6, "batch": 32, "losses": {"task": {}}, "precision": "float32", "threads": 1}
     job = {"task": {"name": "./task.py:make_task"}, "devices": ["dry-run"], "recovery": recovery}
     (folder / "job.yaml").write_text(yaml.safe_dump(job))
     arguments = ["analyse", str(folder / "job.yaml"), "--recover", "--html", str(folder / "a.html")]

@@ -22,6 +22,8 @@ from search.training.recover import Recovered, recover
 from search.training.schedules import Schedule
 from search.training.sparsifier import Sparsifier
 
+torch.set_num_threads(1)  # nets as small as these only wait for one another's threads
+
 CLASSES = 3
 
 
@@ -70,6 +72,7 @@ def recipe(**options: Any) -> Recipe:
             "losses": {"task": {}},
             "patience": None,
             "precision": "float32",
+            "threads": 1,
             **options,
         }
     )
