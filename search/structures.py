@@ -124,25 +124,30 @@ class Structures:
 
     def _made(self, name: str, values: Mapping[str, Mapping[str, str]], halving: Halving | None = None) -> Path:
         path = self._path(name)
-        with one_at_a_time("training"):
-            if not (path.exists() and path.with_suffix(".json").exists()):
-                from search.training.threads import threads
-
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with threads(None if self._recipe is None else self._recipe.threads):
-                    module, course = self._trained(name, values, halving)
-                write_json(path.with_suffix(".json"), asdict(course))
-                source = path.with_name(f".{name}.{os.getpid()}.source.onnx")
-                partial = partial_path(path)
-                try:
-                    report("exporting the changed model to ONNX")
-                    self._task.export(source, module=module)
-                    save_model(prepared(load_model(source)), partial)
-                    partial.replace(path)
-                finally:
-                    source.unlink(missing_ok=True)
-                    partial.unlink(missing_ok=True)
+        if not path.exists():
+            with one_at_a_time("training"):
+                if not path.exists():  # meanwhile
+                    self._make(path, values, halving)
         return path
+
+    def _make(self, path: Path, values: Mapping[str, Mapping[str, str]], halving: Halving | None) -> None:
+        """Writes the graph, and beside it the course of its training."""
+        from search.training.threads import threads
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with threads(None if self._recipe is None else self._recipe.threads):
+            module, course = self._trained(path.stem, values, halving)
+        write_json(path.with_suffix(".json"), asdict(course))
+        source = path.with_name(f".{path.stem}.{os.getpid()}.source.onnx")
+        partial = partial_path(path)
+        try:
+            report("exporting the changed model to ONNX")
+            self._task.export(source, module=module)
+            save_model(prepared(load_model(source)), partial)
+            partial.replace(path)
+        finally:
+            source.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
     def _trained(
         self, name: str, values: Mapping[str, Mapping[str, str]], halving: Halving | None
