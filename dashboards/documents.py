@@ -128,10 +128,17 @@ def _group_summary(names: Sequence[str], decisions: Mapping[str, str], known: Ma
         return [f"{name} {decisions[name]}" for name in changed]
     counts = Counter(decisions[name] for name in changed)
     total = len(names)
+    pruned = names[0] in known and known[names[0]]["technique"] == "pruning"
+    what = "groups" if pruned else "layers"
     return [
-        f"all {total} layers {value}" if count == total else f"{count} of {total} layers {value}"
+        f"{f'all {total}' if count == total else f'{count} of {total}'} {what} {_kept(value) if pruned else value}"
         for value, count in counts.most_common()
     ]
+
+
+def _kept(value: str) -> str:
+    """What stays of a pruned group, in words."""
+    return "left out" if float(value) == 0 else f"kept to {100 * float(value):.3g} %"
 
 
 def baseline_value(metrics: Mapping[str, Any], name: str) -> float | None:

@@ -224,6 +224,14 @@ def test_decisions_without_a_known_space_are_listed() -> None:
     assert decisions_summary({}, None) == "unchanged"
 
 
+def test_a_pruned_candidate_says_what_stays() -> None:
+    choices = {"a": ["1", "0.5"], "b": ["1", "0.375"], "c": ["1", "0.5"], "d": ["1", "0"]}
+    space = {"decisions": [{"name": n, "choices": c, "technique": "pruning"} for n, c in choices.items()]}
+    found = decisions_summary({"a": "0.5", "b": "1", "c": "0.5", "d": "0"}, space)
+    assert found == "2 of 4 groups kept to 50 %, 1 of 4 groups left out"
+    assert decisions_summary(dict.fromkeys("abcd", "1"), space) == "unchanged"
+
+
 def test_only_long_lists_of_numbers_are_samples() -> None:
     record = {"ci95": [1.0, 2.0], "nodes": ["a"] * 40, "blocks": [[1.0, 2.0]] * 40, "deep": [{"raw": [1] * 17}]}
     assert without_samples(record) == {
