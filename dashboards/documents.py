@@ -21,6 +21,7 @@ from search.objectives import Objective, metric_interval, metric_value
 from search.pareto import Entry, best_compromise, reference_point
 from search.states import JobState, TrialState
 from search.store import JobRow, Store, TrialRow, digests_of
+from search.training.halving import TRAINING
 
 Json = dict[str, Any]
 
@@ -105,6 +106,20 @@ def metric_names(metrics: Mapping[str, Any]) -> list[str]:
         own = [f"{name}@{label}" for label in labels]
         names += own if labels and (name in DEVICE_METRICS or any(one in metrics for one in own)) else [name]
     return [name for name in names if metric_value(metrics, name) is not None]
+
+
+def training_in_words(metrics: Mapping[str, Any]) -> str | None:
+    """How the training of a candidate's module went; None where there was none.
+
+    >>> training_in_words({"training": {"figures": [0.71, 0.95, 0.97], "stopped": False}})
+    '0.7100 before training, 0.9700 at best after it, 2 evaluations'
+    """
+    course = metrics.get(TRAINING)
+    if not course or not course["figures"]:
+        return None
+    before, *after = course["figures"]
+    count = f"{len(after)} evaluation" + "s" * (len(after) != 1)
+    return f"{before:.4f} before training, {max(course['figures']):.4f} at best after it, {count}"
 
 
 def decisions_summary(decisions: Mapping[str, str], space: Mapping[str, Any] | None) -> str:

@@ -69,6 +69,9 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
         print_fields(health_fields(document["health"]))
     metrics = document["metrics"]
     print_fields({metric_title(n): figure(metric_value(metrics, n), n) for n in documents.metric_names(metrics)})
+    trained = documents.training_in_words(metrics)
+    if trained is not None:
+        out.print(f"trained again: {trained}", soft_wrap=True)
     for label, standing in document.get("devices", {}).items():
         place = "on the front" if standing["on_front"] else standing["state"]
         why = f": {standing['reason']}" if standing["reason"] else ""

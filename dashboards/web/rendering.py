@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from dashboards.documents import baseline_value, device_names, metric_names
+from dashboards.documents import baseline_value, device_names, metric_names, training_in_words
 from dashboards.health import in_words
 from dashboards.web import formats
 from search.objectives import metric_interval, metric_value
@@ -45,6 +45,7 @@ _environment.globals |= {
     "metric_names": metric_names,
     "metric_value": metric_value,
     "metric_interval": metric_interval,
+    "training_in_words": training_in_words,
 }
 
 

@@ -13,6 +13,7 @@ from dashboards.documents import (
     front_document,
     job_document,
     jobs_document,
+    training_in_words,
     trials_document,
     without_samples,
 )
@@ -222,6 +223,13 @@ def test_decisions_are_summed_up(values: str, summary: str) -> None:
 def test_decisions_without_a_known_space_are_listed() -> None:
     assert decisions_summary({"a": "int8", "b": "int8"}, None) == "all 2 layers int8"
     assert decisions_summary({}, None) == "unchanged"
+
+
+def test_training_in_words() -> None:
+    course = {"figures": [0.5, 0.75, 0.7], "stopped": False}
+    assert training_in_words({"training": course}) == "0.5000 before training, 0.7500 at best after it, 2 evaluations"
+    assert training_in_words({"training": {"figures": [], "stopped": False}}) is None
+    assert training_in_words({"accuracy": 1.0}) is None
 
 
 def test_a_pruned_candidate_says_what_stays() -> None:
