@@ -22,8 +22,9 @@ from search.devices import JobDevice
 from search.errand_link import ErrandLink
 from search.folders import job_folder
 from search.fronts import best_speedup
-from search.job import Job, validate_options
+from search.job import Job
 from search.joint_fronts import Fronts, fronts_of
+from search.options import validate_options
 from search.preparing import Prepared
 from search.progress import Status, Watcher
 from search.scheduler import Scheduler, judged

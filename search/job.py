@@ -6,9 +6,9 @@ stored with the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -20,9 +20,8 @@ from search.device_lookup import find_device
 from search.device_metrics import FOLDS, is_device_metric
 from search.devices import JobDevice, labels_of
 from search.objectives import Constraint, Objective
+from search.options import explained, validate_options
 from search.training.recipe import Recipe
-
-_Options = TypeVar("_Options", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -195,7 +194,7 @@ def parse_job(data: Any, *, folder: Path) -> Job:
     try:
         job = Job.model_validate(data)
     except ValidationError as error:
-        raise _explained(error) from None
+        raise explained(error, Job) from None
     _check_names(job, folder)
     return job
 
@@ -310,73 +309,3 @@ def _either(names: Iterable[str]) -> str:
     """Names as a choice: ``a, b or c``."""
     *most, last = names
     return f"{', '.join(most)} or {last}" if most else last
-
-
-def validate_options(model: type[_Options], options: Mapping[str, Any], where: str) -> _Options:
-    """Options checked against their model; raises :class:`InvalidInput` that names the field below ``where``."""
-    try:
-        return model.model_validate(options)
-    except ValidationError as error:
-        raise _explained(error, model, where) from None
-
-
-def _explained(error: ValidationError, model: type[BaseModel] = Job, where: str = "") -> InvalidInput:
-    # A misspelt field is missing under its right name too: the misspelling says more.
-    problem = min(error.errors(), key=lambda found: found["type"] not in _UNKNOWN_KEY)
-    path = [part for part in problem["loc"] if not isinstance(part, str) or part not in ("function-after",)]
-    place = ".".join(str(part) for part in ([where] if where else []) + list(path))
-    if problem["type"] in _UNKNOWN_KEY:
-        return InvalidInput(f"{place}: unknown key {path[-1]!r}", nearest(str(path[-1]), _known_keys(model, path[:-1])))
-    if problem["type"] == "missing":
-        return InvalidInput(f"{place}: missing", f"add the field {str(path[-1])!r}")
-    value = problem.get("input")
-    shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ", but is empty" * (value is None)
-    return InvalidInput(f"{place}: {_expected(problem)}{shown}", _example(problem, path))
-
-
-_UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
-_LIST, _MAPPING = ("tuple_type", "list_type"), ("model_type", "dict_type")
-_KINDS = {
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
-    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
-    **dict.fromkeys(_LIST, "a list"),
-    **dict.fromkeys(_MAPPING, "a mapping of fields"),
-    "string_type": "text",
-    "finite_number": "a finite number",
-}
-
-
-def _expected(problem: Mapping[str, Any]) -> str:
-    """What a field must be, in the words of a job file rather than of Python."""
-    if problem["type"] in _KINDS:
-        return f"must be {_KINDS[problem['type']]}"
-    text: str = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    text = text.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
-    return text[:1].lower() + text[1:]
-
-
-def _example(problem: Mapping[str, Any], path: Sequence[Any]) -> str:
-    """A hint that shows how a misplaced plain value is written."""
-    value = problem.get("input")
-    field = next((part for part in reversed(path) if isinstance(part, str)), "")
-    if problem["type"] in _LIST and isinstance(value, str):
-        return f"write: {field}: [{value!r}]"
-    if problem["type"] == "model_type" and isinstance(value, str) and field in ("task", "devices", "strategy"):
-        return f"write: {field}: {{name: {value}}}"
-    if problem["type"] == "model_type" and field == "objectives":
-        return "write: objectives: [{metric: speedup, direction: max}]"
-    if value is None:
-        return f"give {field or 'it'} a value, or leave the line out"
-    return "see docs/job-file.md"
-
-
-def _known_keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
-    """The fields allowed at a path of the model."""
-    for part in path:
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(str(part))
-        candidates = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
-    return list(model.model_fields)

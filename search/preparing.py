@@ -20,9 +20,9 @@ from search.device_lookup import open_device
 from search.device_metrics import joined
 from search.devices import JobDevice
 from search.errand_link import DeviceLost
-from search.job import validate_options
 from search.layer_tables import MOST, layer_tables
 from search.modelled import modelled_baseline
+from search.options import validate_options
 from search.strategies import STRATEGIES
 from search.techniques import Draft
 from search.workspace import Workspace

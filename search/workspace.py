@@ -32,7 +32,7 @@ from hwprofiles.probe import usable_cores
 from search.candidate import RUNTIME, Decision, Space, runtime_decision
 from search.devices import JobDevice
 from search.folders import cache_folder, partial_path
-from search.job import validate_options
+from search.options import validate_options
 from search.runtime_here import runtime_here, stand_in, version_here
 from search.scales import LayerScale
 from search.structures import Structures

@@ -20,7 +20,7 @@ from evaluators.layers import LayerGroup, layer_groups, under_first_names
 from evaluators.onnx_model import load_model
 from hwprofiles import find_device
 from hwprofiles.errors import InvalidInput
-from search.job import validate_options
+from search.options import validate_options
 from search.structures import Structures
 from search.tasks import Task
 from search.techniques import TECHNIQUES, Draft, ModuleTechnique, PrecisionTechnique, Subject, Technique, is_of_module

@@ -14,7 +14,7 @@ from fake_device import FakeDevice
 from evaluators.calibration import run_once
 from evaluators.onnx_model import serialized
 from hwprofiles.errors import InvalidInput
-from search.job import validate_options
+from search.options import validate_options
 from search.techniques import TECHNIQUES, Draft, Subject, Technique
 
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
-from search.job import Job, json_schema, load_job, parse_job, validate_options
+from search.job import Job, json_schema, load_job, parse_job
+from search.options import validate_options
 from search.strategies import Nsga2
 
 REPOSITORY = Path(__file__).parents[2]

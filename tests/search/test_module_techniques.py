@@ -18,8 +18,9 @@ from evaluators.onnx_model import serialized
 from evaluators.sparse_size import sparsity
 from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput
-from search.job import parse_job, validate_options
+from search.job import parse_job
 from search.layer_tables import structure_of
+from search.options import validate_options
 from search.scales import LayerScale, levels, narrowed, work_left
 from search.techniques import Subject, Technique, trains
 from search.techniques.pruning import PruningTechnique

@@ -29,7 +29,7 @@ from evaluators.onnx_model import serialized
 from hwprofiles import Precision, Profile, digest_of, find_device
 from hwprofiles.errors import ProcessCrashed, UnhealthyMeasurement, UnsupportedOp
 from search.candidate import Decision
-from search.job import validate_options
+from search.options import validate_options
 from search.techniques import Draft, GraphTechnique, PrecisionTechnique, Subject, Technique
 from search.techniques.precision import NEVER_PAYS
 

@@ -21,7 +21,7 @@ from hwprofiles import Profile, digest_of, find_device
 from hwprofiles.errors import BuildFailed, CandidateError, DeviceUnavailable, InvalidInput, StageTimeout, UnsupportedOp
 from search.candidate import Decision, Replacement, Space
 from search.errand_link import DeviceLost
-from search.job import validate_options
+from search.options import validate_options
 from search.techniques import Draft, GraphTechnique, PrecisionTechnique, Subject
 from search.techniques.runtime import RuntimeTechnique
 from search.techniques.runtimes import possible_runtimes

@@ -7,7 +7,7 @@ from typing import Any
 
 from hwprofiles.errors import InvalidInput
 from hwprofiles.names import nearest
-from search.job import validate_options
+from search.options import validate_options
 from search.plugins import Registry
 from search.training.losses.attention_relations import AttentionRelations
 from search.training.losses.base import Loss, LossOptions
