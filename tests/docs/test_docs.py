@@ -322,7 +322,7 @@ def test_the_protocol_is_documented_as_it_is() -> None:
     assert f"{RESAMPLES} resamples" in text
     half_width = Protocol().half_width
     assert f"±{half_width:.0%}".replace("%", " %") in text
-    assert f"±{2 * half_width:.0%}".replace("%", " %") in text
+    assert f"±{Protocol().usable_width:.0%}".replace("%", " %") in text
     assert MEASUREMENTS == 3
     assert "up to three times" in text
 
@@ -555,7 +555,7 @@ def test_the_analysis_is_as_documented() -> None:
     profile = find_device("dry-run")
     given: dict[str, Any] = {**analysed(classifier()), "device": device_view(profile, capability_of(profile))}
     documented = the_json("analysis")
-    assert documented.keys() - {"model"} == given.keys()
+    assert documented.keys() - {"model", "recovered"} == given.keys()
     for key in ("bits", "layers"):
         assert documented[key][0].keys() == given[key][0].keys()
     assert documented["layers"][0]["points"][0].keys() == given["layers"][0]["points"][0].keys()
