@@ -5,8 +5,8 @@
 For five seeds (teacher, data and criterion) each criterion removes half of the channels: of each group alone, the
 others whole (``group``), and of all groups (``group`` is ``all``). The figure is accuracy on the validation split.
 Random scores, the control, are drawn four times. ``bn_scale`` is also asked about a network that was trained for sparse
-scales first, beside random scores for the same one. To hold: every criterion beats random, with the 95 % interval of the paired
-difference over seeds, or its page says where it does not. A quarter of an hour.
+scales first, beside random scores for the same one. To hold: every criterion beats random, with the 95 % interval of
+the paired difference over seeds, or its page says where it does not. A quarter of an hour.
 """
 
 from __future__ import annotations
