@@ -24,6 +24,7 @@ EXIT_CODES = {
     "OutOfMemory": 4,
     "ProcessCrashed": 4,
     "UnhealthyMeasurement": 4,
+    "TrainingStopped": 4,
 }
 STATES = {
     "BuildFailed": "build_failed",
@@ -32,6 +33,7 @@ STATES = {
     "OutOfMemory": "out_of_memory",
     "ProcessCrashed": "crashed",
     "UnhealthyMeasurement": "unhealthy_measurement",
+    "TrainingStopped": "stopped",
 }
 
 
