@@ -21,7 +21,10 @@ class SizeEvaluator(Evaluator):
 
     sparse: bool = False
 
-    metrics = frozenset({"size_bytes", "sparse_size_bytes"})
+    @property
+    def metrics(self) -> frozenset[str]:  # type: ignore[override]
+        """See :attr:`Evaluator.metrics`."""
+        return frozenset({"size_bytes", "sparse_size_bytes"} if self.sparse else {"size_bytes"})
 
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""

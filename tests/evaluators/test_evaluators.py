@@ -79,6 +79,17 @@ class TestSize(EvaluatorContract):
         assert evaluator.evaluate(model).metrics == {"size_bytes": len(model.read_bytes())}
 
 
+class TestSparseSize(EvaluatorContract):
+    @pytest.fixture
+    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
+        return SizeEvaluator(sparse=True)
+
+    def test_zeros_count_a_bit_each(self, evaluator: Evaluator, model: Path) -> None:
+        """Of 64 weights 8 are not zero: a bit for each of all, and four bytes for each of these."""
+        found = evaluator.evaluate(model).metrics
+        assert found["size_bytes"] - found["sparse_size_bytes"] == 64 * 4 - (64 // 8 + 8 * 4)
+
+
 class TestLatency(EvaluatorContract):
     @pytest.fixture
     def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
