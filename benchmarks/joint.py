@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks_path import ROOT
+from lines import Lines
 from rows import write_rows
 from scipy import stats
 
@@ -27,24 +28,12 @@ from search.folders import default_database
 from search.job import load_job, parse_job
 from search.objectives import metric_value
 from search.pareto import hypervolume
-from search.progress import Status, Watcher
 from search.states import JobState
 from search.store import Store, TrialRow
 
 SPACES = {"joint": ("pruning", "precision"), "pruning": ("pruning",), "precision": ("precision",)}
 POINTS, WANTED, BELOW = 0.05, 1.15, 0.005
 Point = tuple[float, float]
-
-
-class Lines(Watcher):
-    """Progress on stderr."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def update(self, status: Status) -> None:
-        """See the base class."""
-        print(self._what, status.phase, status.finished, "done, best", status.best_speedup, file=sys.stderr, flush=True)
 
 
 def finished(store: Store, width: int, trials: int, seed: int, space: str) -> str:

@@ -18,25 +18,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks_path import ROOT
+from lines import Lines
 from rows import write_rows
 
 from search.candidate import RUNTIME
 from search.controller import Controller, submit
 from search.folders import default_database
 from search.job import load_job, parse_job
-from search.progress import Status, Watcher
 from search.store import Store
 
 FASTER, COSINE = 3.5, 0.999
-
-
-class Lines(Watcher):
-    """Progress on stderr."""
-
-    def update(self, status: Status) -> None:
-        """See the base class."""
-        figures = f"{status.finished} done, {status.front} on the front, best {status.best_speedup}"
-        print(status.phase, status.message, figures, file=sys.stderr, flush=True)
 
 
 def main(minutes: float, job_id: str | None) -> None:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import onnx
 from benchmarks_path import ROOT
+from lines import Lines
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -44,7 +45,6 @@ from hwprofiles.errors import CandidateError
 from search.controller import Controller, submit
 from search.folders import default_database
 from search.job import load_job, parse_job
-from search.progress import Status, Watcher
 from search.store import Store
 from search.work_order import WorkOrder
 from search.workspace import Workspace
@@ -64,22 +64,6 @@ class Calibration(CalibrationDataReader):  # type: ignore[misc]
     def get_next(self) -> dict[str, Any] | None:
         """See the base class."""
         return next(self._feeds, None)
-
-
-class Lines(Watcher):
-    """Progress on stderr."""
-
-    def update(self, status: Status) -> None:
-        """See the base class."""
-        print(
-            status.phase,
-            status.message,
-            status.finished,
-            status.front,
-            status.best_speedup,
-            file=sys.stderr,
-            flush=True,
-        )
 
 
 def settings(source: Path, arrays: dict[str, Any], folder: Path) -> Iterator[tuple[str, Callable[[], Path]]]:

@@ -268,10 +268,14 @@ def _group_names(groups: Sequence[Sequence[onnx.NodeProto]]) -> list[str]:
     """A name for each group: short where that is unique, else with the operators' own names, else numbered."""
     short = [joined_name([_path(node) for node in members]) for members in groups]
     long = [joined_name([_parts(node.name) for node in members]) for members in groups]
+    return numbered(brief if short.count(brief) == 1 else full for brief, full in zip(short, long, strict=True))
+
+
+def numbered(wanted: Iterable[str]) -> list[str]:
+    """These names, each once: the second of two that are equal gets ``#2``."""
     names: list[str] = []
-    for brief, full in zip(short, long, strict=True):
-        name = base = brief if short.count(brief) == 1 else full
-        number = 1
+    for base in wanted:
+        name, number = base, 1
         while name in names:
             number += 1
             name = f"{base}#{number}"

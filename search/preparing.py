@@ -130,7 +130,7 @@ class Preparation:
                 tables[of.label] = layer_tables(
                     device, space, work.techniques, draft, work.sample_of(of.profile), subject=work.digest,
                     cache=work.cache, runtime=runtime_decision(of.label if number else None),
-                    most=MOST if all_of_them else 1, passing=work.passing, scales=work.scales() if all_of_them else (),
+                    most=MOST if all_of_them else 1, passing=work.passing, scales=work.scales if all_of_them else (),
                     narrowed=work.untrained.draft,
                 )  # fmt: skip
             except DeviceLost:
@@ -152,5 +152,5 @@ class Preparation:
             "groups": [asdict(group) for group in self._work.groups],
             "shared_split": self._work.task.shared_split,
             **({"formats": self._work.formats} if self._work.formats else {}),
-            **({"scales": [asdict(one) for one in scales]} if (scales := self._work.scales()) else {}),
+            **({"scales": [asdict(one) for one in scales]} if (scales := self._work.scales) else {}),
         }

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,15 @@ class Structures:
         _remove(checkpoints)
         return module, course
 
+    @cached_property
+    def _batches(self) -> int:
+        """Of an epoch: counted once, since that draws its samples."""
+        from search.training.epochs import Epochs
+
+        return (
+            0 if self._recipe is None else Epochs(self._task.training(), self._recipe.batch, self._recipe.seed).batches
+        )
+
     def _constraint(self, module: nn.Module, values: Mapping[str, Mapping[str, str]], steps: int) -> Constraint | None:
         """All that these techniques hold the module to while it is trained for so many steps."""
         from search.training.sparsifier import together
@@ -190,7 +200,6 @@ class Structures:
         """The module after a round's share of the training, held to what the techniques in ``held`` say; ``course`` is
         added to."""
         from search.training.answers import Remembered
-        from search.training.epochs import Epochs
         from search.training.recover import recover
 
         recipe = self._recipe
@@ -199,8 +208,7 @@ class Structures:
             if constraint is not None:
                 constraint.hold(0)
             return module
-        data = self._task.training()
-        batches = Epochs(data, recipe.batch, recipe.seed).batches
+        data, batches = self._task.training(), self._batches
         steps = max(1, (recipe.steps or recipe.epochs * batches) // rounds)
         every = recipe.evaluate_every or batches
         earlier = max(0, len(course.figures) - 1)

@@ -158,6 +158,7 @@ class Workspace:
             self.task, self.digest, self.structures.techniques, None, self._changed_groups, self.cache / "structures"
         )
 
+    @cached_property
     def scales(self) -> list[LayerScale]:
         """How decisions narrow the layers."""
         return [scale for technique in self.structures.techniques.values() for scale in technique.scales()]

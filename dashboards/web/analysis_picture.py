@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.web.picture import policy, write_whole
-from dashboards.web.plot import INK, LINE, PAGE, QUIET, one_line
+from dashboards.web.plot import INK, PAGE, QUIET, frame, legend, one_line
 from dashboards.web.rendering import render
 
 Json = Mapping[str, Any]
@@ -66,7 +66,7 @@ def _draw(axes: Any, document: Json) -> None:
         axes.plot(sizes, medians, color=color, marker=marker, markersize=5, linewidth=1.8, zorder=4, label=label)
         normal = [row["gaussian"][key] for row in document["bits"]]
         axes.plot(sizes, normal, color=color, linewidth=1.0, ls="--", zorder=3, label=f"normal, {label}")
-    _frame(axes, document["bits"], "signal to noise, dB → better", columns=4)
+    _by_size(axes, document["bits"], "signal to noise, dB → better", columns=4)
 
 
 def _draw_recovered(axes: Any, recovered: Json) -> None:
@@ -79,27 +79,17 @@ def _draw_recovered(axes: Any, recovered: Json) -> None:
             values = [row[kind][when] for row in points]
             axes.plot(sizes, values, style, color=color, marker=marker, markersize=5, label=f"{label}, {when} training")
     axes.axhline(recovered["figure"], color=QUIET, linewidth=1.0, ls=":", label="as it is")
-    _frame(axes, points, "figure that training is judged by → better", columns=3)
+    _by_size(axes, points, "figure that training is judged by → better", columns=3)
 
 
-def _frame(axes: Any, rows: Sequence[Json], what: str, *, columns: int) -> None:
-    """What all plots over sizes have in common."""
+def _by_size(axes: Any, rows: Sequence[Json], what: str, *, columns: int) -> None:
+    """The frame of a plot over sizes."""
     axes.set_xscale("log")
     labels = [f"{row['compression']:.3g}×\n{row['bits']} bits" for row in rows]
     axes.set_xticks([row["compression"] for row in rows], labels)
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("smaller than in 16 bits →", color=QUIET, fontsize=8.5, loc="right", parse_math=False)
-    axes.set_ylabel(what, color=QUIET, fontsize=8.5, loc="top", parse_math=False)
-    axes.grid(color=LINE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=QUIET, length=0, labelsize=8.5)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(LINE)
-    axes.legend(
-        ncols=columns, frameon=False, fontsize=8.5, labelcolor=QUIET, loc="lower left", bbox_to_anchor=(-0.01, 1.0),
-        borderpad=0.2, handletextpad=0.4, columnspacing=1.4,
-    )  # fmt: skip
+    frame(axes, "smaller than in 16 bits →", what)
+    legend(axes, columns)
 
 
 def _values(rows: Any, key: str) -> list[float]:

@@ -83,25 +83,34 @@ def _focus(axes: Any, near: Sequence[Point], far: Sequence[Point]) -> None:
 def _dress(axes: Any, across: Json | None, up: Json) -> None:
     """Titles, ticks, grid and legend."""
     title = "Candidate, in the order tried" if across is None else _titled(across, "→", "←")
-    axes.set_xlabel(title, color=QUIET, fontsize=8.5, loc="right", parse_math=False)
-    axes.set_ylabel(_titled(up, "→", "←"), color=QUIET, fontsize=8.5, loc="top", parse_math=False)
+    frame(axes, title, _titled(up, "→", "←"))
     if across is not None:
         axes.xaxis.set_major_formatter(_formatter(across["metric"]))
     axes.yaxis.set_major_formatter(_formatter(up["metric"]))
+    handles, labels = axes.get_legend_handles_labels()
+    ordered = sorted(zip(labels, handles, strict=True), key=lambda pair: _LEGEND.index(pair[0]))
+    if ordered:
+        legend(axes, len(ordered), [handle for _, handle in ordered], [label for label, _ in ordered])
+
+
+def frame(axes: Any, across: str, up: str) -> None:
+    """What all plots have in common: the titles of their axes, grid, ticks and two lines."""
+    axes.set_xlabel(across, color=QUIET, fontsize=8.5, loc="right", parse_math=False)
+    axes.set_ylabel(up, color=QUIET, fontsize=8.5, loc="top", parse_math=False)
     axes.grid(color=LINE, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(colors=QUIET, length=0, labelsize=8.5)
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
         spine.set_color(LINE)
-    handles, labels = axes.get_legend_handles_labels()
-    ordered = sorted(zip(labels, handles, strict=True), key=lambda pair: _LEGEND.index(pair[0]))
-    if ordered:
-        axes.legend(
-            [handle for _, handle in ordered], [label for label, _ in ordered], ncols=len(ordered), frameon=False,
-            fontsize=8.5, labelcolor=QUIET, loc="lower left", bbox_to_anchor=(-0.01, 1.0), borderpad=0.2,
-            handletextpad=0.4, columnspacing=1.4,
-        )  # fmt: skip
+
+
+def legend(axes: Any, columns: int, *entries: Any) -> None:
+    """The legend above the plot; ``entries`` are handles and labels, where these are not all."""
+    axes.legend(
+        *entries, ncols=columns, frameon=False, fontsize=8.5, labelcolor=QUIET, loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0), borderpad=0.2, handletextpad=0.4, columnspacing=1.4,
+    )  # fmt: skip
 
 
 def _formatter(metric: str) -> Any:

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from evaluators.child import report
 from search.analysis.gaussian import compression, kept_share
 from search.tasks.base import Task
-from search.training.epochs import Epochs
+from search.training.epochs import steps_of
 from search.training.recipe import Recipe
 from search.training.recover import Recovered, recover
 from search.training.schedules import Schedule
@@ -60,7 +60,7 @@ def recovered(task: Task, recipe: Recipe, bits: Sequence[int] = BITS) -> Json:
     Raises as :func:`search.training.recover.recover`, and :class:`InvalidInput` for a task without a module.
     """
     rows, whole = [], 0.0
-    data = task.training()
+    steps = steps_of(task.training(), recipe)
     for size in bits:
         report(f"training again at {size} bits a weight")
         quantised = _trained(_quantised(task.module(), size), task, recipe)
@@ -70,7 +70,6 @@ def recovered(task: Task, recipe: Recipe, bits: Sequence[int] = BITS) -> Json:
         at_once = Sparsifier(student, Schedule("one_shot", sparsity))
         cut = _trained(student, task, recipe.model_copy(update={"steps": 1}), at_once)
         student = task.module()
-        steps = recipe.steps or recipe.epochs * Epochs(data, recipe.batch, recipe.seed).batches
         schedule = Schedule("gradual", sparsity, end=2 * steps // 3, every=max(1, steps // 50))
         pruned = _trained(student, task, recipe, Sparsifier(student, schedule))
         rows.append(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from evaluators.layers import joined_name
+from evaluators.layers import joined_name, numbered
 
 
 def onnx_path(model: nn.Module, module: str) -> list[str]:
@@ -28,12 +28,4 @@ def onnx_path(model: nn.Module, module: str) -> list[str]:
 def unique_names(model: nn.Module, groups: Sequence[Sequence[str]]) -> list[str]:
     """A name for each list of modules, as :func:`evaluators.layers.layer_groups` would name their nodes; numbered where
     two are equal."""
-    names: list[str] = []
-    for modules in groups:
-        name = base = joined_name([onnx_path(model, module) for module in modules])
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{base}#{number}"
-        names.append(name)
-    return names
+    return numbered(joined_name([onnx_path(model, module) for module in modules]) for modules in groups)

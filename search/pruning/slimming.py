@@ -13,7 +13,7 @@ from hwprofiles import digest_of
 from search.folders import partial_path
 from search.pruning.criteria.bn_scale import sparsity_term
 from search.training.data import TrainingData
-from search.training.epochs import Epochs
+from search.training.epochs import steps_of
 from search.training.recipe import Recipe
 from search.training.recover import recover
 from search.training.sparsifier import Unconstrained
@@ -45,7 +45,7 @@ def slimmed(module: nn.Module, data: TrainingData, *, weight: float, epochs: int
             found = recover(
                 module, None, data, recipe, progress=report, checkpoint=path.with_suffix(".checkpoint"),
                 penalty=lambda student: weight * sparsity_term(student),
-                constraint=_ToTheEnd(epochs * Epochs(data, recipe.batch, seed).batches),
+                constraint=_ToTheEnd(steps_of(data, recipe)),
             )  # fmt: skip
             partial = partial_path(path)
             torch.save(found.module.state_dict(), partial)

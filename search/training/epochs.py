@@ -9,6 +9,12 @@ import numpy as np
 from evaluators.quiet import working
 from evaluators.runtimes.base import Array
 from search.training.data import Samples, TrainingData
+from search.training.recipe import Recipe
+
+
+def steps_of(data: TrainingData, recipe: Recipe) -> int:
+    """How many updates a recipe makes. Draws an epoch's samples, where it counts epochs."""
+    return recipe.steps or recipe.epochs * Epochs(data, recipe.batch, recipe.seed).batches
 
 
 class Epochs:
