@@ -6,7 +6,8 @@ For five seeds (teacher, data and criterion) each criterion removes half of the 
 others whole (``group``), and of all groups (``group`` is ``all``). The figure is accuracy on the validation split.
 Random scores, the control, are drawn four times. ``bn_scale`` is also asked about a network that was trained for sparse
 scales first, beside random scores for the same one. To hold: every criterion beats random, with the 95 % interval of
-the paired difference over seeds, or its page says where it does not. A quarter of an hour.
+the paired difference over seeds, or its page says where it does not. ``trained_on`` says where a row's network was
+trained: a teacher always on the processor, sparse scales on the GPU where there is one. A quarter of an hour.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from benchmarks_path import ROOT
+from networks import answers, trained_on
 from rows import write_rows
 from scipy import stats
 from torch import nn
@@ -40,9 +42,9 @@ Scores = Mapping[str, Any]
 def accuracy(module: nn.Module, task: Digits) -> float:
     """On the validation split."""
     samples = task.training().validation
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled="amx_bf16" in instruction_sets()):
-        answers = module(torch.from_numpy(samples.inputs[0])).float().argmax(1).numpy()
-    return float((answers == samples.labels).mean())
+    with torch.autocast("cpu", torch.bfloat16, enabled="amx_bf16" in instruction_sets()):
+        found = answers(module, samples.inputs[0]).argmax(1)
+    return float((found == samples.labels).mean())
 
 
 def halves(module: nn.Module, groups: Sequence[ChannelGroup], scores: Scores, task: Digits) -> dict[str, float]:
@@ -82,24 +84,30 @@ def judged(
     return rows
 
 
+def rows_of(width: int, seed: int) -> list[dict[str, Any]]:
+    """All rows of one seed."""
+    task = Digits(DigitsOptions(width=width, seed=seed))
+    plain = task.module()
+    slim = slimmed(
+        task.module(), task.training(), weight=SLIMMING, epochs=5, seed=seed,
+        folder=cache_folder() / "structures",
+    )  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    for module, suffix, criteria, place in (
+        (plain, "plain", tuple(CRITERIA), "cpu"), (slim, "slimmed", ("bn_scale", "random"), trained_on()),
+    ):  # fmt: skip
+        whole = {"teacher": suffix, "seed": seed, "criterion": "none", "group": "all"}
+        found = [whole | {"accuracy": round(accuracy(module, task), 5)}, *judged(module, task, seed, suffix, criteria)]
+        rows += [{"width": width, **row, "trained_on": place} for row in found]
+    return rows
+
+
 def main(width: int) -> None:
     """Prunes, evaluates and reports."""
     rows: list[dict[str, Any]] = []
     for seed in range(SEEDS):
-        task = Digits(DigitsOptions(width=width, seed=seed))
-        plain = task.module()
-        slim = slimmed(
-            task.module(), task.training(), weight=SLIMMING, epochs=5, seed=seed,
-            folder=cache_folder() / "structures",
-        )  # fmt: skip
-        for module, suffix, criteria in (
-            (plain, "plain", tuple(CRITERIA)), (slim, "slimmed", ("bn_scale", "random")),
-        ):  # fmt: skip
-            whole = {"teacher": suffix, "seed": seed, "criterion": "none", "group": "all"}
-            rows += [whole | {"accuracy": round(accuracy(module, task), 5)}]
-            rows += judged(module, task, seed, suffix, criteria)
+        rows += rows_of(width, seed)
         print(f"seed {seed} done", file=sys.stderr, flush=True)
-    rows = [{"width": width, **row} for row in rows]
     path = write_rows(f"criteria-{width}", find_device("local-cpu"), rows)
     print(*summary(rows), sep="\n")
     print(f"rows: {Path(path).relative_to(ROOT)}")

@@ -4,7 +4,8 @@
 
 A network of WIDTH is trained, then made sparse gradually while it trains on; dense ones of about as many weights are
 trained from the start for as many epochs in all. Writes a row a network and a plot of accuracy against weights that are
-not zero. Reports the difference at each size with its 95 % interval over seeds. About half an hour.
+not zero. Reports the difference at each size with its 95 % interval over seeds. ``trained_on`` says where the networks
+were trained: the first epochs, the task's own, always on the processor. About half an hour.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from benchmarks_path import ROOT
+from networks import answers, trained_on
 from rows import write_rows
 from scipy import stats
 from torch import nn
@@ -35,11 +36,8 @@ RECIPE = {"learning_rate": 2e-3, "losses": {"task": {}}, "patience": None}
 
 def test_accuracy(module: nn.Module, task: Digits) -> float:
     """On the test split, which neither training nor its choice of weights saw."""
-    outputs = []
-    image = task.inputs("test")["image"]
-    with torch.no_grad():
-        outputs = [module(torch.from_numpy(image[at : at + 512])).numpy() for at in range(0, len(image), 512)]
-    return float(task.score({"logits": np.concatenate(outputs)}, "test")["accuracy"].mean())
+    outputs = answers(module, task.inputs("test")["image"])
+    return float(task.score({"logits": outputs}, "test")["accuracy"].mean())
 
 
 def nonzero(module: nn.Module) -> int:
@@ -61,18 +59,25 @@ def dense(task: Digits, seed: int) -> nn.Module:
     return recover(task.module(), None, task.training(), Recipe(epochs=EPOCHS, seed=seed, **RECIPE)).module
 
 
+def rows_of(width: int, share: float, seed: int) -> list[dict[str, Any]]:
+    """The large network made sparse, and the dense one of its size: without a sparsity the large one as it is."""
+    large = Digits(DigitsOptions(width=width, seed=seed))
+    small = Digits(DigitsOptions(width=max(4, round(width * (1 - share) ** 0.5)), seed=seed))
+    networks = {"dense": dense(small, seed)} | ({"sparse": sparse(large, share, seed)} if share else {})
+    rows = []
+    for kind, module in networks.items():
+        row = {"width": width, "seed": seed, "sparsity": share, "network": kind, "weights": nonzero(module)}
+        rows.append(row | {"accuracy": round(test_accuracy(module, large), 5), "trained_on": trained_on()})
+    return rows
+
+
 def main(width: int, seeds: int) -> None:
     """Trains, evaluates, draws."""
     rows: list[dict[str, Any]] = []
     for seed in range(seeds):
-        large = Digits(DigitsOptions(width=width, seed=seed))
         for share in (0.0, *SPARSITIES):
-            small = Digits(DigitsOptions(width=max(4, round(width * (1 - share) ** 0.5)), seed=seed))
-            networks = {"dense": dense(small, seed)} | ({"sparse": sparse(large, share, seed)} if share else {})
-            for kind, module in networks.items():
-                row = {"width": width, "seed": seed, "sparsity": share, "network": kind, "weights": nonzero(module)}
-                rows.append(row | {"accuracy": round(test_accuracy(module, large), 5)})
-                print(rows[-1], file=sys.stderr, flush=True)
+            rows += rows_of(width, share, seed)
+            print(rows[-1], file=sys.stderr, flush=True)
     path = write_rows(f"sparse-dense-{width}", find_device("local-cpu"), rows)
     draw(rows, path.with_suffix(".png"))
     print(*summary(rows), sep="\n")
