@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits and a small residual network.
+"""scikit-learn's handwritten digits and a small residual network or vision transformer.
 
 Plain digits is saturated (int8 loses nothing at all), so validation and test are eight fixed, seeded distortions of
 each held-out image, and the teacher is trained on distorted images too.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticKnownError
 
 from evaluators.child import report
 from evaluators.onnx_export import export_module
@@ -30,7 +31,22 @@ VERSION = 1
 """Part of every digest; raised when data or training change."""
 
 COPIES = 8
+
+HEAD_WIDTH = 16
+"""Channels of each head of the vision transformer."""
+
+PATCHES = 4
+"""Of the vision transformer, along each side of an image; each holds 2x2 pixels of the original."""
+
 Floats = NDArray[np.float32]
+
+_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
+    ("resnet", "default"): {},
+    ("resnet", "bench"): {"width": 16, "size": 16, "epochs": 12},
+    ("vit", "default"): {"depth": 4, "epochs": 60},
+    ("vit", "bench"): {"width": 32, "depth": 4, "size": 16, "epochs": 60},
+}
+"""By model and preset, what stands in the place of the fields' own."""
 
 
 class DigitsOptions(BaseModel):
@@ -39,27 +55,47 @@ class DigitsOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: Literal["default", "bench"] = "default"
-    width: int = Field(64, ge=4, le=512)
-    depth: int = Field(8, ge=8, description="layers: 8, 14, 20, … (6 more for each further block a stage)")
+    model: Literal["resnet", "vit"] = "resnet"  # above what depends on it: a validator sees only the fields before its
+    width: int = Field(64, ge=4, le=512, description="channels of the first stage; of a vit, of each token")
+    depth: int = Field(8, description="layers: 8, 14, 20, … (6 more for each further block a stage); of a vit, blocks")
     size: int = Field(32, ge=8, le=64)
     strength: float = Field(1.0, ge=0, le=3, description="of the distortions")
     epochs: int = Field(7, ge=1)
     seed: int = Field(0, ge=0)
     false_negatives: tuple[Annotated[int, Field(ge=0, le=9)], ...] = ()
 
+    @field_validator("width")
+    @classmethod
+    def _whole_heads(cls, value: int, info: ValidationInfo) -> int:
+        if _is_vit(info) and value % HEAD_WIDTH:
+            raise ValueError(f"width must be a multiple of {HEAD_WIDTH} for a vit: each head has as many")
+        return value
+
+    @field_validator("size")
+    @classmethod
+    def _whole_patches(cls, value: int, info: ValidationInfo) -> int:
+        if _is_vit(info) and value % PATCHES:
+            raise ValueError(f"size must be a multiple of {PATCHES} for a vit: {PATCHES} patches lie along each side")
+        return value
+
     @field_validator("depth")
     @classmethod
-    def _whole_blocks(cls, value: int) -> int:
-        if (value - 2) % 6:
+    def _whole_blocks(cls, value: int, info: ValidationInfo) -> int:
+        least = 1 if _is_vit(info) else 8
+        if value < least:
+            raise PydanticKnownError("greater_than_equal", {"ge": least})
+        if (value - 2) % 6 and not _is_vit(info):
             raise ValueError("depth must be 8, 14, 20, …: two layers and six a block of each stage")
         return value
 
     def resolved(self) -> DigitsOptions:
-        """With the preset's values filled in where none were given."""
-        if self.preset == "default":
-            return self
+        """With the model's and preset's values filled in where none were given."""
         given = {name: getattr(self, name) for name in self.model_fields_set if name != "preset"}
-        return DigitsOptions(**{"width": 16, "size": 16, "epochs": 12, **given})
+        return DigitsOptions(**{**_DEFAULTS[self.model, self.preset], **given})
+
+
+def _is_vit(info: ValidationInfo) -> bool:
+    return info.data.get("model") == "vit"
 
 
 class Digits(BuiltInTask):
@@ -70,7 +106,10 @@ class Digits(BuiltInTask):
 
     def __init__(self, options: DigitsOptions) -> None:
         self.options = options.resolved()
-        self.digest = digest_of(["digits", VERSION, self.options.model_dump(exclude={"preset", "false_negatives"})])
+        # Jobs and caches name the residual network by a digest from before there was another model.
+        usual = {"model"} if self.options.model == "resnet" else set()
+        values = self.options.model_dump(exclude={"preset", "false_negatives", *usual})
+        self.digest = digest_of(["digits", VERSION, values])
 
     @classmethod
     def open(cls, options: DigitsOptions, folder: Path) -> Digits:
@@ -102,11 +141,10 @@ class Digits(BuiltInTask):
     def _network(self, *, trained: bool) -> torch.nn.Module:
         import torch
 
-        from search.tasks.resnet import ResNet
         from search.tasks.training import train_classifier
 
         torch.manual_seed(self.options.seed)
-        model = ResNet(width=self.options.width, depth=self.options.depth, classes=10)
+        model = self._untrained()
         weights = cache_folder() / "teachers" / f"{self.digest}.pt"
         if trained and weights.exists():
             model.load_state_dict(torch.load(weights, weights_only=True))
@@ -124,6 +162,19 @@ class Digits(BuiltInTask):
             torch.save(model.state_dict(), partial)
             partial.replace(weights)
         return model
+
+    def _untrained(self) -> torch.nn.Module:
+        options = self.options
+        if options.model == "vit":
+            from search.tasks.vit import VisionTransformer
+
+            return VisionTransformer(
+                size=options.size, patch=options.size // PATCHES, width=options.width,
+                heads=options.width // HEAD_WIDTH, depth=options.depth, classes=10,
+            )  # fmt: skip
+        from search.tasks.resnet import ResNet
+
+        return ResNet(width=options.width, depth=options.depth, classes=10)
 
     def inputs(self, split: Split) -> dict[str, Array]:
         """``image`` ``(samples, 1, size, size)``, float32 of about zero mean and unit variance."""

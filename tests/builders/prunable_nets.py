@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from search.tasks.resnet import ResNet
+from search.tasks.vit import VisionTransformer
 
 torch.set_num_threads(1)  # nets as small as these only wait for one another's threads
 
@@ -150,12 +151,18 @@ def torch_encoder() -> tuple[nn.Module, Inputs]:
     return settled(TorchEncoder()), (torch.randn(3, 6, 7),)
 
 
+def vit() -> tuple[nn.Module, Inputs]:
+    model = VisionTransformer(size=8, patch=2, width=16, heads=4, depth=2, classes=CLASSES)
+    return settled(model), (torch.randn(3, 1, 8, 8),)
+
+
 NETS: dict[str, Callable[[], tuple[nn.Module, Inputs]]] = {
     "resnet": resnet,
     "grouped": grouped,
     "concatenated": concatenated,
     "encoder": encoder,
     "torch_encoder": torch_encoder,
+    "vit": vit,
 }
 
 

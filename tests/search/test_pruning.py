@@ -212,6 +212,7 @@ def test_plain_attention_is_torch_s(batch_first: bool, bias: bool) -> None:
         ("resnet", ["blocks.0"]),
         ("encoder", ["layers.0", "layers.1"]),
         ("torch_encoder", ["encoder.layers.0", "encoder.layers.1"]),
+        ("vit", ["blocks.0", "blocks.1"]),
         ("concatenated", []),
     ],
 )

@@ -107,9 +107,20 @@ class TestOptions:
         digests = {digits(**options).digest for options in others}
         assert len(digests | {bench.digest}) == len(others) + 1
 
+    def test_the_residual_network_keeps_its_digests(self) -> None:
+        """Stored jobs and cached teachers are named by them."""
+        assert Digits(DigitsOptions()).digest == "b7286a13e6a7778d4bda8f0322830d5bc106632a3f34336045cb35abe5a35c3f"
+        assert digits().digest == "3c1a4e53a4e492f5140e51dc74c8d4ed6bb3bd4f9a9b3ada4bf47ad8908f7ef4"
+        assert digits(model="resnet").digest == digits().digest
+
     def test_a_preset_is_short_for_its_values(self, bench: Digits) -> None:
         assert Digits(DigitsOptions(width=16, size=16, epochs=12)).digest == bench.digest
         assert digits(width=64, size=32, epochs=7).digest == Digits(DigitsOptions()).digest
+        vit = digits(model="vit")
+        assert Digits(DigitsOptions(**vit.options.model_dump())).digest == vit.digest != bench.digest
+        whole = {"width": 64, "size": 32, "epochs": 60}
+        assert digits(model="vit", **whole).digest == Digits(DigitsOptions(model="vit")).digest
+        assert Digits(DigitsOptions(model="vit", depth=1)).options.depth == 1
 
     @pytest.mark.parametrize(
         ("options", "said"),
@@ -118,6 +129,12 @@ class TestOptions:
             ({"width": 2}, "task.options.width"),
             ({"size": "large"}, "task.options.size"),
             ({"preset": "huge"}, "task.options.preset"),
+            ({"depth": 7}, "task.options.depth: input should be greater than or equal to 8"),
+            ({"depth": 9}, "task.options.depth: value error, depth must be 8, 14, 20, …"),
+            ({"model": "vgg"}, "task.options.model"),
+            ({"model": "vit", "depth": 0}, "task.options.depth: input should be greater than or equal to 1"),
+            ({"model": "vit", "width": 40}, "task.options.width: value error, width must be a multiple of 16"),
+            ({"model": "vit", "size": 18}, "task.options.size: value error, size must be a multiple of 4"),
         ],
     )
     def test_options_that_do_not_fit_are_named(self, options: dict[str, Any], said: str) -> None:
@@ -133,6 +150,7 @@ class TestOptions:
 
 
 SMALL = {"width": 4, "size": 8, "epochs": 1}
+SMALL_VIT = {"model": "vit", "width": 16, "depth": 1, "size": 8, "epochs": 1}
 
 
 class TestTeacher:
@@ -184,8 +202,11 @@ class TestTeacher:
         task.export(tmp_path / "model.onnx")
         assert [path.name for path in (home / "cache" / "teachers").iterdir()] == [f"{task.digest}.pt"]
 
-    def test_the_module_is_the_teacher_that_is_exported(self, tmp_path: Path, trained: list[int]) -> None:
-        task = digits(**SMALL)
+    @pytest.mark.parametrize("options", [SMALL, SMALL_VIT], ids=["resnet", "vit"])
+    def test_the_module_is_the_teacher_that_is_exported(
+        self, tmp_path: Path, trained: list[int], options: dict[str, Any]
+    ) -> None:
+        task = digits(**options)
         task.export(tmp_path / "model.onnx")
         module = task.module()
         assert trained == [1]
