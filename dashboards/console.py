@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from dashboards.documents import Json, decisions_summary, metric_names
+from dashboards.documents import Json, metric_names
+from dashboards.formats_strip import Block, counted
 from dashboards.web.formats import duration, figure, short_title
 from search.objectives import metric_interval, metric_value
 from search.progress import Status, Watcher
@@ -26,6 +27,13 @@ _QUIET_S = 10.0
 
 _WIDE = 110
 """Columns of a terminal from which on there is room to say what a candidate changes."""
+
+_INK, _PAPER = "#1c1f24", "#ffffff"
+_SHADES = {
+    32: (_INK, "#ffffff"), 16: (_INK, "#e6f0f7"), 8: (_INK, "#cfe3f2"), 7: (_INK, "#a9cde6"), 6: (_INK, "#83b6da"),
+    5: (_INK, "#5b9dcb"), 4: (_PAPER, "#2a74b0"), 3: (_PAPER, "#1a5288"), 2: (_PAPER, "#0e305a"),
+}  # fmt: skip
+"""Text and ground of a layer's block by :attr:`Block.shade`, as in the pages' light theme."""
 
 
 class ProgressBar(Watcher):
@@ -88,7 +96,7 @@ def _figures(status: Status) -> str:
     return " · ".join(parts)
 
 
-def print_front(document: Json, space: Mapping[str, Any] | None) -> None:
+def print_front(document: Json) -> None:
     """A job's front as a table: baseline first, then members, then who is tied with them."""
     simulated = " (modelled, not measured)" if document["simulated"] else ""
     state = document["state"] if document["final"] or document["state"] != "done" else "done"
@@ -110,7 +118,8 @@ def print_front(document: Json, space: Mapping[str, Any] | None) -> None:
         table.add_row("baseline", *(_cell(baseline, m) for m in shown), *changes, style="dim")
     for member in document["front"]:
         ties = f" (tied with {', '.join(member['tied_with'])})" if member["tied_with"] else ""
-        changes = [Text(decisions_summary(member["decisions"], space) + ties)] if wide else []
+        how = " (simulated)" if member["simulated"] and not document["simulated"] else ""
+        changes = [Text(member["summary"] + how + ties)] if wide else []
         table.add_row(member["candidate_id"], *(_cell(member["metrics"], m) for m in shown), *changes)
     out.print(table)
     miss = document["nearest_miss"]
@@ -127,6 +136,23 @@ def _cell(metrics: Mapping[str, Any], name: str) -> str:
     if bounds is None or name.partition("@")[0] != "speedup" or not value or bounds[0] == bounds[1]:
         return text
     return f"{text} ±{(bounds[1] - bounds[0]) / 2 / value:.1%}"
+
+
+def print_formats(layers: Sequence[Block]) -> None:
+    """The number formats of layers as blocks in the graph's order, as many lines as it takes, and what they mean."""
+    width = max(len(one.mark) for one in layers) + 1
+    a_line = max(1, out.width // width)
+    for start in range(0, len(layers), a_line):
+        blocks = [_block(one, width) for one in layers[start : start + a_line]]
+        out.print(Text.assemble(*blocks), soft_wrap=True)
+    legend = [(_block(one, width), Text(f" {one.format} × {count}")) for one, count in counted(layers)]
+    meaning = Text(", ").join(Text.assemble(*entry) for entry in legend)
+    out.print(Text.assemble("bits of each layer's weights: ", meaning), soft_wrap=True)
+
+
+def _block(layer: Block, width: int) -> Text:
+    ink, ground = _SHADES.get(layer.shade or 0, ("", ""))
+    return Text(f"{layer.mark:>{width - 1}} ", style=f"{ink} on {ground}" if ground else "")
 
 
 def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: str) -> None:

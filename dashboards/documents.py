@@ -5,7 +5,6 @@ Pure views of the store. Units are in the keys; a figure that is not known is ``
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,8 @@ from functools import cache, cached_property
 from typing import Any
 
 from dashboards import device_views
+from dashboards.candidate_words import UNCHANGED, decisions_summary
+from dashboards.formats_strip import SIMULATED_FORMATS, blocks_of, formats_of, in_words, untold
 from dashboards.health import last_health, verdict_on
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
@@ -21,7 +22,6 @@ from search.objectives import Objective, metric_interval, metric_value
 from search.pareto import Entry, best_compromise, reference_point
 from search.states import JobState, TrialState
 from search.store import JobRow, Store, TrialRow, digests_of
-from search.training.halving import TRAINING
 
 Json = dict[str, Any]
 
@@ -106,54 +106,6 @@ def metric_names(metrics: Mapping[str, Any]) -> list[str]:
         own = [f"{name}@{label}" for label in labels]
         names += own if labels and (name in DEVICE_METRICS or any(one in metrics for one in own)) else [name]
     return [name for name in names if metric_value(metrics, name) is not None]
-
-
-def training_in_words(metrics: Mapping[str, Any]) -> str | None:
-    """How the training of a candidate's module went; None where there was none.
-
-    >>> training_in_words({"training": {"figures": [0.71, 0.95, 0.97], "stopped": False}})
-    '0.7100 before training, 0.9700 at best after it, 2 evaluations'
-    """
-    course = metrics.get(TRAINING)
-    if not course or not course["figures"]:
-        return None
-    before, *after = course["figures"]
-    count = f"{len(after)} evaluation" + "s" * (len(after) != 1)
-    return f"{before:.4f} before training, {max(course['figures']):.4f} at best after it, {count}"
-
-
-def decisions_summary(decisions: Mapping[str, str], space: Mapping[str, Any] | None) -> str:
-    """What a candidate changes, in a few words.
-
-    >>> space = {"decisions": [{"name": n, "choices": ["fp32", "int8"], "technique": "precision"} for n in "abc"]}
-    >>> decisions_summary({"a": "int8", "b": "fp32", "c": "int8"}, space)
-    '2 of 3 layers int8'
-    """
-    known = {} if space is None else {decision["name"]: decision for decision in space["decisions"]}
-    groups: dict[str, list[str]] = {}
-    for name in decisions:
-        groups.setdefault(known[name]["technique"] if name in known else "", []).append(name)
-    parts = [part for names in groups.values() for part in _group_summary(names, decisions, known)]
-    return ", ".join(parts) or "unchanged"
-
-
-def _group_summary(names: Sequence[str], decisions: Mapping[str, str], known: Mapping[str, Any]) -> list[str]:
-    changed = [name for name in names if name not in known or decisions[name] != known[name]["choices"][0]]
-    if len(names) == 1:
-        return [f"{name} {decisions[name]}" for name in changed]
-    counts = Counter(decisions[name] for name in changed)
-    total = len(names)
-    pruned = names[0] in known and known[names[0]]["technique"] == "pruning"
-    what = "groups" if pruned else "layers"
-    return [
-        f"{f'all {total}' if count == total else f'{count} of {total}'} {what} {_kept(value) if pruned else value}"
-        for value, count in counts.most_common()
-    ]
-
-
-def _kept(value: str) -> str:
-    """What stays of a pruned group, in words."""
-    return "left out" if float(value) == 0 else f"kept to {100 * float(value):.3g} %"
 
 
 def baseline_value(metrics: Mapping[str, Any], name: str) -> float | None:
@@ -341,6 +293,7 @@ class JobReport:
 
     def candidate(self, trial: TrialRow) -> Json:
         """One candidate with its decisions and metrics, as a front lists it."""
+        formats = formats_of(trial.decisions, trial.metrics)
         return {
             "candidate_id": trial.candidate_id,
             "digest": trial.digest,
@@ -349,11 +302,12 @@ class JobReport:
             "state": str(trial.state),
             "reason": trial.reason,
             "strategy": trial.strategy,
-            "simulated": trial.simulated,
+            "simulated": _simulated(trial),
             "on_front": trial.candidate_id in self.members,
             "tied_with": self.ties.get(trial.candidate_id, []),
-            "summary": decisions_summary(trial.decisions, self.job.space),
+            "summary": self._summary(trial),
             "decisions": trial.decisions,
+            **({"formats": formats} if formats else {}),
             "metrics": trial.metrics,
             "artifact_sha256": trial.artifact_sha256,
             "wall_s": trial.wall_s,
@@ -391,6 +345,15 @@ class JobReport:
             "time_left_s": min(left) if running and left else None,
         }
 
+    def _summary(self, trial: TrialRow) -> str:
+        """What a candidate changes, in a few words: its decisions, and the formats that only its training knows."""
+        formats = untold(formats_of(trial.decisions, trial.metrics), trial.decisions)
+        words = decisions_summary(trial.decisions, self.job.space)
+        if not formats:
+            return words
+        trained = in_words(blocks_of(formats))
+        return trained if words == UNCHANGED else f"{words}, {trained}"
+
     def _row(self, trial: TrialRow, names: Sequence[str]) -> Json:
         return {
             "trial": trial.number,
@@ -398,10 +361,10 @@ class JobReport:
             "state": str(trial.state),
             "reason": trial.reason,
             "strategy": trial.strategy,
-            "simulated": trial.simulated,
+            "simulated": _simulated(trial),
             "on_front": trial.candidate_id in self.members,
             "tied_with": self.ties.get(trial.candidate_id, []),
-            "summary": decisions_summary(trial.decisions, self.job.space),
+            "summary": self._summary(trial),
             "values": self._values(trial.metrics),
             "intervals": _intervals(trial.metrics, names),
         }
@@ -409,6 +372,11 @@ class JobReport:
     def _values(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """The objectives' figures."""
         return {o["metric"]: Objective(o["metric"], o["direction"]).value(metrics) for o in self.objectives}
+
+
+def _simulated(trial: TrialRow) -> bool:
+    """Whether a candidate is modelled, or trained in formats that no runtime computes in."""
+    return trial.simulated or bool(trial.metrics.get(SIMULATED_FORMATS))
 
 
 def _intervals(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, list[float]]:

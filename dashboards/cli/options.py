@@ -75,10 +75,9 @@ def report_front(store: Store, job: str, format: FrontFormat, device: str | None
     elif format is FrontFormat.CSV:
         _print_csv(fronts)
     else:
-        space = store.job(job).space
         named = device is not None or len(fronts) > 1
         for label, one in fronts.items():
-            print_front(document | one, space)
+            print_front(document | one)
             best = one["best_compromise"]
             if best and not document["simulated"]:
                 there = f" --device {label}" if named else ""
@@ -86,7 +85,7 @@ def report_front(store: Store, job: str, format: FrontFormat, device: str | None
                     f"best compromise: {best}; export it with: paretune export {best} -o DIR{there}", soft_wrap=True
                 )
         if "joint" in document:
-            print_front(document | {"device": "all devices together"} | document["joint"], space)
+            print_front(document | {"device": "all devices together"} | document["joint"])
 
 
 def _print_csv(fronts: Mapping[str, Json]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dashboards import documents
+from dashboards.candidate_words import training_in_words
 from dashboards.cli.options import (
     AsFormat,
     CandidateId,
@@ -20,7 +21,8 @@ from dashboards.cli.options import (
     print_json,
     report_front,
 )
-from dashboards.console import ProgressBar, err, out
+from dashboards.console import ProgressBar, err, out, print_formats
+from dashboards.formats_strip import blocks_of, untold
 from dashboards.health import health_fields, in_words
 from dashboards.web.formats import figure, metric_title
 from hwprofiles.errors import InvalidInput, ParetuneError
@@ -69,14 +71,17 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
         print_fields(health_fields(document["health"]))
     metrics = document["metrics"]
     print_fields({metric_title(n): figure(metric_value(metrics, n), n) for n in documents.metric_names(metrics)})
-    trained = documents.training_in_words(metrics)
+    trained = training_in_words(metrics)
     if trained is not None:
         out.print(f"trained again: {trained}", soft_wrap=True)
     for label, standing in document.get("devices", {}).items():
         place = "on the front" if standing["on_front"] else standing["state"]
         why = f": {standing['reason']}" if standing["reason"] else ""
         out.print(f"{label}: {place}{why}", soft_wrap=True)
-    print_fields(document["decisions"])
+    formats = document.get("formats", {})
+    if formats:
+        print_formats(blocks_of(formats))
+    print_fields(document["decisions"] | untold(formats, document["decisions"]))
 
 
 def export(
@@ -101,11 +106,14 @@ def export(
     else:
         latency = receipt["latency"]
         out.print(f"[bold]{receipt['verdict']}[/bold]: {folder / 'model.onnx'} ({receipt['size_bytes'] / 1e6:.2f} MB)")
-        low, high = latency["speedup"]["ci95"]
-        out.print(
-            f"speed-up {latency['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}], "
-            f"p50 {latency['latency_ms']['p50']:.3f} ms"
-        )
+        if latency is None:
+            out.print("simulated: no runtime computes in all of its number formats, so no latency is claimed")
+        else:
+            low, high = latency["speedup"]["ci95"]
+            out.print(
+                f"speed-up {latency['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}], "
+                f"p50 {latency['latency_ms']['p50']:.3f} ms"
+            )
         if receipt["health"] is not None:
             out.print(f"measured on a machine that was {in_words(receipt['health'])}", soft_wrap=True)
         for name, loss in receipt["quality"]["test"].items():

@@ -7,7 +7,9 @@ from typing import Any
 
 import jinja2
 
-from dashboards.documents import baseline_value, device_names, metric_names, training_in_words
+from dashboards import formats_strip
+from dashboards.candidate_words import training_in_words
+from dashboards.documents import baseline_value, device_names, metric_names
 from dashboards.health import in_words
 from dashboards.web import formats
 from search.objectives import metric_interval, metric_value
@@ -41,11 +43,15 @@ _environment.filters |= {
 }
 _environment.globals |= {
     "baseline_value": baseline_value,
+    "counted_formats": formats_strip.counted,
     "device_names": device_names,
+    "formats_in_words": formats_strip.in_words,
+    "blocks_of": formats_strip.blocks_of,
     "metric_names": metric_names,
     "metric_value": metric_value,
     "metric_interval": metric_interval,
     "training_in_words": training_in_words,
+    "untold_formats": formats_strip.untold,
 }
 
 
