@@ -107,6 +107,24 @@ def opset_of(model: onnx.ModelProto) -> int:
     return max((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), default=0)
 
 
+def with_opset(model: onnx.ModelProto, version: int, name: str = "the model") -> onnx.ModelProto:
+    """The same computation in a version of the default operator set: the given model itself where it has that version.
+
+    Raises:
+        InvalidInput: an operator cannot be converted.
+    """
+    opset = opset_of(model)
+    if opset == version:
+        return model
+    try:
+        return version_converter.convert_version(model, version)
+    except (RuntimeError, ValueError, checker.ValidationError, shape_inference.InferenceError) as error:
+        raise InvalidInput(
+            f"{name} has opset {opset}, which cannot be converted to {version}: {_first_line(error)}",
+            f"export the model with an opset of {LOWEST_OPSET} to {HIGHEST_OPSET}",
+        ) from None
+
+
 def supported(model: onnx.ModelProto, name: str = "the model") -> onnx.ModelProto:
     """The same computation as the runtime loads it: functions inlined, opset and IR converted, weights no inputs.
 
@@ -157,16 +175,7 @@ def _converted(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     if not opset and not any(node.domain in DEFAULT_DOMAINS for node in all_nodes(model.graph)):
         model.opset_import.append(onnx.helper.make_opsetid("", LOWEST_OPSET))
         return model
-    wanted = min(max(opset, LOWEST_OPSET), HIGHEST_OPSET)
-    if opset == wanted:
-        return model
-    try:
-        return version_converter.convert_version(model, wanted)
-    except (RuntimeError, ValueError, checker.ValidationError, shape_inference.InferenceError) as error:
-        raise InvalidInput(
-            f"{name} has opset {opset}, which cannot be converted to {wanted}: {_first_line(error)}",
-            f"export the model with an opset of {LOWEST_OPSET} to {HIGHEST_OPSET}",
-        ) from None
+    return with_opset(model, min(max(opset, LOWEST_OPSET), HIGHEST_OPSET), name)
 
 
 def _check(model: onnx.ModelProto, name: str) -> None:

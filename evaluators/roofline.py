@@ -12,14 +12,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evaluators.bit_operations import bit_operations
 from evaluators.layers import LayerGroup
 from evaluators.modelled import Pruned, modelled_quality, precisions_of
 from hwprofiles.peaks import Peaks
 from hwprofiles.precision import Precision
 
-# Bits of a layer's inputs and outputs in memory, and of what its multipliers take in.
+# Bits of a layer's inputs and outputs in memory.
 _MOVED_BITS = {Precision.INT8: 8}
-_COMPUTED_BITS = {Precision.INT8: 8, Precision.INT8_DYNAMIC: 8}
 
 
 def roofline_metrics(
@@ -45,7 +45,7 @@ def roofline_metrics(
         "latency_ms": {"p50": latency_ms, "ci95": [latency_ms, latency_ms], "n": 0},
         "speedup": {"ratio": ratio, "ci95": [ratio, ratio]},
         "size_bytes": math.ceil(sum(weight_bytes(group, chosen[group.name]) for group in pruned.groups)),
-        "bit_operations": sum(bit_operations(group, chosen[group.name]) for group in pruned.groups) * batch,
+        "bit_operations": bit_operations(pruned.groups, {name: one.value for name, one in chosen.items()}) * batch,
     }
 
 
@@ -58,11 +58,3 @@ def layer_ms(group: LayerGroup, precision: Precision, peaks: Peaks, batch: int =
 def weight_bytes(group: LayerGroup, precision: Precision) -> float:
     """Bytes of a layer group's weights."""
     return group.weights * precision.weight_bits / 8
-
-
-def bit_operations(group: LayerGroup, precision: Precision) -> int:
-    """Multiply-accumulates times the bits of weights and of what they are multiplied with, for one sample.
-
-    See van Baalen et al., "Bayesian Bits: Unifying Quantization and Pruning", NeurIPS 2020.
-    """
-    return group.macs * precision.weight_bits * _COMPUTED_BITS.get(precision, 32)

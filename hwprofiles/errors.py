@@ -14,7 +14,8 @@
         ├── OutOfMemory           out_of_memory
         ├── ProcessCrashed        crashed
         ├── UnhealthyMeasurement  unhealthy_measurement
-        └── TrainingStopped       stopped
+        ├── TrainingStopped       stopped
+        └── Unreachable           infeasible
 """
 
 from __future__ import annotations
@@ -106,3 +107,9 @@ class TrainingStopped(CandidateError):
     """The training was not worth going on with, next to others'."""
 
     state = "stopped"
+
+
+class Unreachable(CandidateError):
+    """What the candidate was to reach is beyond what its choices allow."""
+
+    state = "infeasible"

@@ -65,8 +65,9 @@ class Bench:
         """What decides a file's quality here: candidates are as true on every device of equal conditions."""
         return self.runtime(decisions) or self.profile.runtime, self.profile.batch
 
-    def evaluate(self, path: Path, decisions: Mapping[str, str], known: Known) -> Findings:
-        """All metrics of a file here, but its size; quality, or why there is none, is taken from ``known`` or added.
+    def evaluate(self, path: Path, decisions: Mapping[str, str], known: Known, *, timed: bool = True) -> Findings:
+        """All metrics of a file here, but its size, and unless it is ``timed`` its quality alone; quality, or why there
+        is none, is taken from ``known`` or added.
 
         The cheapest way to a failure comes first; memory, starts and throughput are measured in a search only where
         the job asks for them.
@@ -81,7 +82,7 @@ class Bench:
         if isinstance(quality, ParetuneError):
             raise quality
         metrics, measurement = dict(quality), None
-        for evaluator in self._evaluators:
+        for evaluator in self._evaluators if timed else ():
             found = evaluator.evaluate(path, runtime)
             metrics.update(found.metrics)
             measurement = found.measurement.to_dict() if found.measurement else measurement

@@ -31,6 +31,7 @@ from search.scheduler import Scheduler, judged
 from search.states import JobState, TrialState
 from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of, this_process
 from search.strategies import STRATEGIES, Strategy
+from search.techniques.formats import SIMULATED_FORMATS
 from search.trial import TrialRunner
 from search.views import views_of
 from search.work_order import WorkOrder
@@ -266,7 +267,8 @@ class Controller:
             return
         link = ErrandLink(self._store.url, f"{self._row.job_id} final", self._job.limits.device_s)
         runner = TrialRunner(replace(self._order, link=link), prepared.facts, self._folder)
-        confirmed = self._already_final(rows)
+        untimed = {(row.candidate_id, one) for row in rows if SIMULATED_FORMATS in row.metrics for one in self._digests}
+        confirmed = self._already_final(rows) | untimed
         try:
             for number in range(len(rows) * len(self._digests) + FINAL_ROUNDS):
                 fronts = self._fronts(rows, prepared)

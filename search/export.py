@@ -27,6 +27,7 @@ from search.job import Job
 from search.objectives import metric_interval
 from search.runtime_here import stand_in
 from search.store import JobRow, Store, TrialRow, digests_of
+from search.techniques.formats import SIMULATED_FORMATS
 from search.trial import TrialRunner
 from search.work_order import WorkOrder
 from search.workspace import Built, Loss
@@ -89,11 +90,13 @@ def export_candidate(
         progress("quality on the test split")
         test = fresh.call(verbs.losses, order, built.path, "test", *asked, stage="measuring", limit_s=limit_s)
         calibration = fresh.call(verbs.calibration_digest, order, stage="measuring", limit_s=limit_s)
-        progress("latency in a fresh process")
-        measured, times = _latency(bench, built.path, row)
-        beside = bench.beside(built.path, row.decisions)
+        measured, times, beside = None, 0, {}
         manifest = _manifest(job_row, row, chosen, built, facts)
-        manifest |= {"runtime": {"name": measured.runtime, "version": measured.runtime_version}}
+        if SIMULATED_FORMATS not in built.metrics:
+            progress("latency in a fresh process")
+            measured, times = _latency(bench, built.path, row)
+            beside = bench.beside(built.path, row.decisions)
+            manifest |= {"runtime": {"name": measured.runtime, "version": measured.runtime_version}}
         receipt = _receipt(row, built, validation, test, measured, times)
         receipt |= {**beside, "calibration_sha256": calibration}
         stood_in = fresh.call(stand_in, chosen.profile, asked[0], stage="measuring", limit_s=limit_s)
@@ -176,7 +179,7 @@ def _receipt(
     built: Built,
     validation: Mapping[str, Loss],
     test: Mapping[str, Loss],
-    measured: Measurement,
+    measured: Measurement | None,
     times: int,
 ) -> dict[str, Any]:
     findings = []
@@ -188,7 +191,7 @@ def _receipt(
                 findings.append(
                     f"{name} on the validation split is {loss.value!r}, the front said {row.metrics[name]!r}"
                 )
-        if _disjoint(metric_interval(row.metrics, "speedup"), measured.ratio_ci95):
+        if measured is not None and _disjoint(metric_interval(row.metrics, "speedup"), measured.ratio_ci95):
             findings.append(f"speed-up {measured.ratio:.2f} is outside the front's interval")
     for name, loss in test.items():
         ours, theirs = validation[name].difference_ci95, loss.difference_ci95
@@ -208,7 +211,17 @@ def _receipt(
             "validation": {name: asdict(loss) for name, loss in validation.items()},
             "test": {name: asdict(loss) for name, loss in test.items()},
         },
-        "latency": {**measured.metrics(), "baseline": measured.baseline_metrics()["latency_ms"], "measurements": times},
+        **_timed(measured, times),
+    }
+
+
+def _timed(measured: Measurement | None, times: int) -> dict[str, Any]:
+    """A receipt's latency; None for a file with number formats that no runtime computes in."""
+    if measured is None:
+        return {"latency": None, "health": None, "measurement": None}
+    baseline = measured.baseline_metrics()["latency_ms"]
+    return {
+        "latency": {**measured.metrics(), "baseline": baseline, "measurements": times},
         "health": None if measured.health is None else measured.health.to_dict(),
         "measurement": measured.to_dict(),
     }

@@ -245,6 +245,16 @@ def _check_names(job: Job, folder: Path) -> None:
             f"strategy.name: unknown strategy {job.strategy.name!r}", nearest(job.strategy.name, list(STRATEGIES))
         )
     validate_options(STRATEGIES[job.strategy.name].Options, job.strategy.options, "strategy.options")
+    for name in STRATEGIES[job.strategy.name].needs:
+        if name not in (job.space or {}):
+            raise InvalidInput(
+                f"space: the strategy {job.strategy.name!r} needs the technique {name!r}",
+                f"write: space: {{{name}: {{}}}}",
+            )
+    if {"formats", "precision"} <= set(job.space or ()):
+        raise InvalidInput(
+            "space: formats and precision both decide how layers' numbers are stored", "leave one of them out"
+        )
     for name, options in (job.space or {}).items():
         if name not in TECHNIQUES:
             raise InvalidInput(f"space: unknown technique {name!r}", nearest(name, list(TECHNIQUES)))

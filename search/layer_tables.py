@@ -10,6 +10,7 @@ from typing import Any
 
 from evaluators.device import Device
 from evaluators.layer_answers import LayerAnswers
+from evaluators.layer_table import LayerTable
 from evaluators.layer_timing import Question, measure_table
 from evaluators.runtimes import runtime_of
 from evaluators.runtimes.base import Arrays
@@ -18,6 +19,7 @@ from search.answers import StoredAnswers
 from search.candidate import RUNTIME, Space
 from search.scales import LayerScale, levels
 from search.techniques import Draft, Technique, is_of_module
+from search.techniques.formats import FORMATS, FormatsTechnique
 from search.techniques.precision import CALIBRATION, PREFIX, PrecisionTechnique, carried_out
 
 LIMIT_S = 120.0
@@ -83,6 +85,21 @@ def layer_tables(
                 break
             found.append({"values": values, "table": table.to_dict()})
     return found
+
+
+def format_table(
+    device: Device, techniques: Mapping[str, Technique], draft: Draft, sample: Arrays, *, subject: str, cache: Path,
+    passing: MutableMapping[str, Any] | None = None, limit_s: float = LIMIT_S,
+) -> LayerTable | None:  # fmt: skip
+    """The device's table of the fp32 model's layers in fp32 and int8, where number formats are searched for by it; None
+    where they are not, or there was not time enough."""
+    formats = techniques.get(FORMATS)
+    if not isinstance(formats, FormatsTechnique) or not formats.by_latency:
+        return None
+    values = {group.name: {Precision.INT8.value: Precision.INT8} for group in formats.layers}
+    question = Question(subject, draft.model, draft.groups, values, sample, formats.scheme)
+    with LayerAnswers(device, StoredAnswers(cache / "layers"), passing=passing) as answers:
+        return measure_table(answers, question, limit_s=limit_s)
 
 
 def structure_of(decisions: Mapping[str, str], runtime: str = RUNTIME) -> dict[str, str]:

@@ -20,7 +20,7 @@ from search.device_lookup import open_device
 from search.device_metrics import joined
 from search.devices import JobDevice
 from search.errand_link import DeviceLost
-from search.layer_tables import MOST, layer_tables
+from search.layer_tables import MOST, format_table, layer_tables
 from search.modelled import modelled_baseline
 from search.options import validate_options
 from search.strategies import STRATEGIES
@@ -62,7 +62,7 @@ class Preparation:
             opened.extend(open_device(device.profile, self._order.link) for device in self._order.devices)
             space = self._work.space(*opened)
             found = [self._baseline_on(*one) for one in zip(opened, self._order.devices, qualities, strict=True)]
-            tables = self._layer_tables(opened, space)
+            tables = self._layer_tables(opened, space) | self._layer_times(opened[0])
         finally:
             for device in opened:
                 device.close()
@@ -98,6 +98,7 @@ class Preparation:
             **quality.metrics,
             **measured.metrics(),
             **SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(path).metrics,
+            **self._work.baseline_metrics(),
             "peak_memory_bytes": device.peak_memory_bytes(path, sample, limit_s=limit_s),
             **(starts.metrics() if (starts := device.starts(path, sample, limit_s=limit_s)) else {}),
             **self._throughput_on(device, sample),
@@ -138,6 +139,15 @@ class Preparation:
             except ParetuneError as error:
                 missing[of.label] = error.message
         return {"layer_tables": tables, **({"no_layer_tables": missing} if missing else {})}
+
+    def _layer_times(self, device: Device) -> dict[str, Any]:
+        """The first device's table that number formats are searched for by, where they are."""
+        work, draft = self._work, Draft(self._work.model, self._work.groups)
+        sample = work.sample_of(self._order.profile)
+        found = format_table(
+            device, work.techniques, draft, sample, subject=work.digest, cache=work.cache, passing=work.passing
+        )
+        return {} if found is None else {"layer_times": found.to_dict()}
 
     @property
     def _screens(self) -> bool:

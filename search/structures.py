@@ -18,6 +18,7 @@ from evaluators.layers import LayerGroup
 from evaluators.onnx_model import load_model, save_model
 from evaluators.quiet import one_at_a_time
 from hwprofiles import digest_of
+from hwprofiles.probe import usable_cores
 from search.folders import partial_path, write_json
 from search.tasks.base import Task
 from search.techniques import Draft, ModuleTechnique, technique_of
@@ -47,7 +48,8 @@ class Structures:
 
     A structure is a function of task, techniques with their options, values and recipe: on a processor and with an
     equal number of threads the same bits, also where training was interrupted. Used from one thread. Trainings of this
-    user on this machine wait for one another: each takes all cores, and two at once are slower than one after another.
+    user on this machine that take all cores wait for one another, since two at once are slower than one after another;
+    with fewer threads as many as there are cores for run side by side.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class Structures:
             path = self._made(self._name(values), values, halving)
         except _Behind as behind:
             return Trained(behind.figures, stopped=True)
-        course = _Course(**json.loads(path.with_suffix(".json").read_text()))
+        course = _Course.read(path)
         figures = tuple(course.figures)
         for evaluations in course.looked_at:
             if halving is not None and not halving.goes_on(evaluations, figures[evaluations]):
@@ -96,8 +98,9 @@ class Structures:
             return None
         name = self._name(values)
         if name not in self._known:
-            model = load_model(self._made(name, values))
-            self._known[name] = Draft(model, self._groups(model), name)
+            path = self._made(name, values)
+            model = load_model(path)
+            self._known[name] = Draft(model, self._groups(model), name, _Course.read(path).notes)
         return self._known[name]
 
     @property
@@ -126,10 +129,17 @@ class Structures:
     def _made(self, name: str, values: Mapping[str, Mapping[str, str]], halving: Halving | None = None) -> Path:
         path = self._path(name)
         if not path.exists():
-            with one_at_a_time("training"):
+            with one_at_a_time(self._place(name)):
                 if not path.exists():  # meanwhile
                     self._make(path, values, halving)
         return path
+
+    def _place(self, name: str) -> str:
+        """Where on this machine a structure is trained: as many at once as there are cores for. The same one always at
+        the same place."""
+        threads = None if self._recipe is None else self._recipe.threads
+        places = 1 if threads is None else max(1, len(usable_cores()) // threads)
+        return f"training-{int(name[:8], 16) % places}"
 
     def _make(self, path: Path, values: Mapping[str, Mapping[str, str]], halving: Halving | None) -> None:
         """Writes the graph, and beside it the course of its training."""
@@ -138,6 +148,9 @@ class Structures:
         path.parent.mkdir(parents=True, exist_ok=True)
         with threads(None if self._recipe is None else self._recipe.threads):
             module, course = self._trained(path.stem, values, halving)
+        for one, own in values.items():
+            found = self.techniques[one].finish(module, own)
+            course.notes |= {one: found} if found else {}
         write_json(path.with_suffix(".json"), asdict(course))
         source = path.with_name(f".{path.stem}.{os.getpid()}.source.onnx")
         partial = partial_path(path)
@@ -234,10 +247,17 @@ class Structures:
 
 @dataclass
 class _Course:
-    """The figures of a training after each evaluation, and the evaluations at which it might have been ended."""
+    """The figures of a training after each evaluation, the evaluations at which it might have been ended, and what
+    techniques noted about what came out."""
 
     figures: list[float] = field(default_factory=list)
     looked_at: list[int] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> _Course:
+        """That of the structure in a file."""
+        return cls(**json.loads(path.with_suffix(".json").read_text()))
 
 
 class _Behind(Exception):

@@ -24,6 +24,7 @@ from search.scales import scales_of
 from search.states import TrialState
 from search.structures import Trained
 from search.techniques import trains
+from search.techniques.formats import SIMULATED_FORMATS
 from search.training.halving import TRAINING, Figures
 from search.work_order import WorkOrder
 from search.workspace import Built
@@ -80,10 +81,11 @@ class TrialRunner:
                 )
             built = self._built(decisions, digest)
             sha256 = built.sha256
-            size = trained | SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
+            size = {**trained, **built.metrics}
+            size |= SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
         except ParetuneError as error:
             return Outcome(_state(error), error.message, trained, sha256, None, round(time.monotonic() - start, 3))
-        found, failures = self._on_each(built.path, decisions)
+        found, failures = self._on_each(built.path, decisions, timed=SIMULATED_FORMATS not in built.metrics)
         if not found:
             state, reason = next(iter(failures.values()))
             return Outcome(state, reason, trained, sha256, None, round(time.monotonic() - start, 3))
@@ -94,15 +96,16 @@ class TrialRunner:
         )  # fmt: skip
 
     def _on_each(
-        self, path: Path, decisions: Mapping[str, str]
+        self, path: Path, decisions: Mapping[str, str], *, timed: bool
     ) -> tuple[dict[str, Findings], dict[str, tuple[TrialState, str]]]:
-        """What every device says of a file, and why those say nothing that do not."""
+        """What every device says of a file, and why those say nothing that do not; its quality alone where it is not to
+        be ``timed``."""
         found: dict[str, Findings] = {}
         failures: dict[str, tuple[TrialState, str]] = {}
         known: Known = {}
         for bench in self._benches:
             try:
-                found[bench.label] = bench.evaluate(path, decisions, known)
+                found[bench.label] = bench.evaluate(path, decisions, known, timed=timed)
             except DeviceLost:
                 raise
             except StorageError as error:  # on the way to a device, and no candidate's fault

@@ -18,7 +18,8 @@ class WorkOrder:
     """A job as its processes need it: the resolved job, the folder that its paths start from, the device, once it is
     prepared the digest of model and data, which every process must find again, the job's further devices, how remote
     ones are reached, what is known of what the devices can do (as JSON), and once it is prepared the number formats
-    that were chosen for its runtimes (as JSON)."""
+    that were chosen for its runtimes and, where candidates are built by it, the device's table of the model's layers
+    (as JSON)."""
 
     spec_json: str
     folder: str
@@ -28,10 +29,15 @@ class WorkOrder:
     link: ErrandLink | None = None
     capabilities: tuple[str, ...] = ()
     formats: str = "{}"
+    layer_times: str | None = None
 
     def prepared(self, facts: Mapping[str, Any]) -> WorkOrder:
         """The order of the job that was prepared with these facts."""
-        return replace(self, subject=facts["subject"], formats=json.dumps(facts.get("formats", {}), sort_keys=True))
+        times = facts.get("layer_times")
+        return replace(
+            self, subject=facts["subject"], formats=json.dumps(facts.get("formats", {}), sort_keys=True),
+            layer_times=None if times is None else json.dumps(times, sort_keys=True),
+        )  # fmt: skip
 
     @property
     def job(self) -> Job:

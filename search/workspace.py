@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,19 @@ from typing import Any
 import numpy as np
 import onnx
 
+from evaluators.bit_operations import bit_operations
 from evaluators.capability import Capability
 from evaluators.child import report
 from evaluators.device import Device
 from evaluators.graph_cleanup import prepared
+from evaluators.layer_table import LayerTable
 from evaluators.layers import LayerGroup, layer_groups, under_first_names
 from evaluators.onnx_model import load_model, save_model
 from evaluators.quality import Quality, Scores, check_finite, fidelity, run_all, summarised
 from evaluators.quiet import working
 from evaluators.runtimes import Array, Arrays
 from evaluators.statistics import mean_interval
-from hwprofiles import Profile, digest_of, digest_of_file
+from hwprofiles import Precision, Profile, digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from hwprofiles.probe import usable_cores
 from search.candidate import RUNTIME, Decision, Space, runtime_decision
@@ -38,6 +40,7 @@ from search.scales import LayerScale
 from search.structures import Structures
 from search.tasks import Split, Task, open_task
 from search.techniques import FOOTPRINT, TECHNIQUES, Draft, ModuleTechnique, Subject, Technique
+from search.techniques.formats import FORMATS, SIMULATED_FORMATS, executed
 from search.union import union
 from search.work_order import WorkOrder
 
@@ -47,6 +50,8 @@ FORMAT = 1
 
 CALIBRATION_BATCH = 8
 
+BIT_OPERATIONS = "bit_operations"
+
 
 @dataclass(frozen=True)
 class Built:
@@ -55,6 +60,9 @@ class Built:
     path: Path
     sha256: str
     size_bytes: int
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of it without running it: ``bit_operations`` where the job wants them, and the ``formats`` of its
+    layers where they were trained in them, ``simulated_formats`` if no runtime computes in all of these."""
 
 
 @dataclass(frozen=True)
@@ -183,12 +191,20 @@ class Workspace:
             passing=self.passing,
             formats=self.formats,
             task=self.task,
+            recipe=self.job.recovery,
+            strategy=(self.job.strategy.name, self.job.strategy.options),
+            layer_times=self._layer_times,
         )
         return {
             name: TECHNIQUES[name](subject, validate_options(TECHNIQUES[name].Options, sections[name], f"space.{name}"))
             for name in TECHNIQUES
             if name in sections
         }
+
+    @property
+    def _layer_times(self) -> LayerTable | None:
+        given = self.order.layer_times
+        return None if given is None else LayerTable.from_dict(json.loads(given))
 
     def space(self, *devices: Device | None) -> Space:
         """All decisions of the job, asked of its devices; None stands for what is modelled.
@@ -231,7 +247,25 @@ class Workspace:
                 draft = technique.apply(draft, decisions)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_model(draft.model, path)
-        return Built(path, digest_of_file(path), path.stat().st_size)
+        return Built(path, digest_of_file(path), path.stat().st_size, self._known(draft, decisions))
+
+    def _known(self, draft: Draft, decisions: Mapping[str, str]) -> dict[str, Any]:
+        """See :attr:`Built.metrics`."""
+        found: dict[str, Any] = {}
+        formats: dict[str, str] = {}
+        for name, technique in self.techniques.items():
+            own = technique.formats(draft, decisions)
+            formats |= own
+            if own and name == FORMATS:
+                found[FORMATS] = {group.name: own.get(group.name, Precision.FP32.value) for group in draft.groups}
+                found |= {} if executed(own) else {SIMULATED_FORMATS: True}
+        if self.job.wants(BIT_OPERATIONS):
+            found[BIT_OPERATIONS] = bit_operations(draft.groups, formats)
+        return found
+
+    def baseline_metrics(self) -> dict[str, Any]:
+        """What is known of the fp32 model without running it."""
+        return {BIT_OPERATIONS: bit_operations(self.groups, {})} if self.job.wants(BIT_OPERATIONS) else {}
 
     def quality(self, path: Path, split: Split, runtime: str | None = None, device: str | None = None) -> Quality:
         """Quality of an exported file through ``runtime`` (None: the device's first), in the batches that the device

@@ -68,3 +68,9 @@ def is_absorbed(bounds: tuple[float, float], scale: float, zero: int, scheme: Sc
         if not beyond and np.rint(at) != limit:
             return False
     return True
+
+
+def integer_bounds(bounds: tuple[float, float], scale: np.float32, zero: int, scheme: Scheme) -> tuple[int, int]:
+    """What a clipping's bounds are among the integers: rounding is monotone, so that clipping may come after it."""
+    found = np.clip(np.rint(np.asarray(bounds, np.float32) / scale) + zero, scheme.lowest, scheme.highest)
+    return int(found[0]), int(found[1])

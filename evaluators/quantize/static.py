@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from evaluators.calibration import Ranges
 from evaluators.onnx_graph import Graph, input_of, int_attribute, is_op
 from evaluators.quantize.draft import Draft
-from evaluators.quantize.followers import CALCULATORS, MOVERS, clipping, data_inputs, is_absorbed, is_follower
+from evaluators.quantize.followers import (
+    CALCULATORS,
+    MOVERS,
+    clipping,
+    data_inputs,
+    integer_bounds,
+    is_absorbed,
+    is_follower,
+)
 from evaluators.quantize.scheme import Scheme
 from evaluators.quantize.weights import IntegerWeight, channel_scales
 from hwprofiles.errors import BuildFailed
@@ -145,8 +153,13 @@ class _Writer:
             self.parameters[origin] = self.scheme.parameters(*self.ranges.of(origin))
         return self.parameters[origin]
 
-    def _pair(self, source: str, tensor: str, target: str) -> list[onnx.NodeProto]:
-        """QuantizeLinear of ``source`` and DequantizeLinear to ``target``, with the parameters of ``tensor``."""
+    def _pair(
+        self, source: str, tensor: str, target: str, bounds: tuple[float, float] | None = None
+    ) -> list[onnx.NodeProto]:
+        """QuantizeLinear of ``source`` and DequantizeLinear to ``target``, with the parameters of ``tensor``.
+
+        The integers between the two are clipped to ``bounds``, given in floats.
+        """
         scale, zero = self._scale_and_zero(tensor)
         origin = self.plan.origin.get(tensor, tensor)
         kind = np.uint8 if self.scheme.activation_type == "uint8" else np.int8
@@ -155,25 +168,38 @@ class _Writer:
             self.draft.add_array(self.draft.name(origin, "zero"), np.asarray(zero, kind)),
         ]
         integers = self.draft.name(tensor, "quantized")
-        return [
-            self.draft.node("QuantizeLinear", [source, *factors], [integers]),
-            self.draft.node("DequantizeLinear", [integers, *factors], [target]),
-        ]
+        nodes = [self.draft.node("QuantizeLinear", [source, *factors], [integers])]
+        if bounds is not None:
+            clipped = self.draft.name(tensor, "clipped")
+            limits = [
+                self.draft.add_array(self.draft.name(tensor, role), np.asarray(limit, kind))
+                for role, limit in zip(("low", "high"), integer_bounds(bounds, scale, zero, self.scheme), strict=True)
+            ]
+            nodes.append(self.draft.node("Clip", [integers, *limits], [clipped]))
+            integers = clipped
+        return [*nodes, self.draft.node("DequantizeLinear", [integers, *factors], [target])]
 
-    def _absorbed(self, tensor: str) -> onnx.NodeProto | None:
-        """The clipping that makes a tensor, where quantising does its work; only this may remove it."""
+    def _clipping(self, tensor: str) -> tuple[onnx.NodeProto, tuple[float, float], bool] | None:
+        """The clipping that makes a tensor, its bounds, and whether quantising alone does its work."""
         producer = self.graph.producers.get(tensor)
         bounds = None if producer is None else clipping(producer, self.graph)
         if producer is None or bounds is None or tensor in self.plan.origin:
             return None
         scale, zero = self._scale_and_zero(tensor)
-        return producer if is_absorbed(bounds, float(scale), zero, self.scheme) else None
+        return producer, bounds, is_absorbed(bounds, float(scale), zero, self.scheme)
 
     def _resident(self, tensor: str) -> None:
-        clip = self._absorbed(tensor)
-        if clip is not None:
-            self.draft.replace(clip, self._pair(clip.input[0], tensor, tensor))
-            return
+        found = self._clipping(tensor)
+        if found is not None:
+            clip, bounds, absorbed = found
+            if absorbed:
+                self.draft.replace(clip, self._pair(clip.input[0], tensor, tensor))
+                return
+            if self.scheme.activation_type == "uint8":
+                # Between a layer and its pair a clipping would keep ONNX Runtime from computing the layer on integers;
+                # on the integers it does the same. TensorRT, which wants int8, has its own way and no such Clip.
+                self.draft.replace(clip, self._pair(clip.input[0], tensor, tensor, bounds))
+                return
         producer = self.draft.editable(self.graph.producers[tensor])
         raw = self.draft.name(tensor, "float")
         producer.output[list(producer.output).index(tensor)] = raw
@@ -182,8 +208,9 @@ class _Writer:
 
     def _wanted(self, tensor: str) -> None:
         if self.plan.only_integer_readers(tensor):
-            clip = self._absorbed(tensor)
-            if clip is not None:
+            found = self._clipping(tensor)
+            if found is not None and found[2]:
+                clip = found[0]
                 nodes, source = self._guarded(tensor, clip.input[0])
                 self.draft.replace(clip, [*nodes, *self._pair(source, tensor, tensor)])
                 return

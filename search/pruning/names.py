@@ -25,6 +25,15 @@ def onnx_path(model: nn.Module, module: str) -> list[str]:
     return scopes
 
 
+def layers_by_scope(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, str]:
+    """The layers of these kinds, by what the names of their nodes begin with."""
+    return {
+        "/" + "/".join(onnx_path(model, name)): name
+        for name, part in model.named_modules()
+        if name and isinstance(part, kinds)
+    }
+
+
 def unique_names(model: nn.Module, groups: Sequence[Sequence[str]]) -> list[str]:
     """A name for each list of modules, as :func:`evaluators.layers.layer_groups` would name their nodes; numbered where
     two are equal."""

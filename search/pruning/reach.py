@@ -14,7 +14,7 @@ from evaluators.onnx_graph import Graph
 from evaluators.shapes import tensor_shapes
 from search.pruning.attention import with_plain_attention
 from search.pruning.groups import BlockGroup, Group
-from search.pruning.names import onnx_path
+from search.pruning.names import layers_by_scope
 from search.pruning.tensors import CONVOLUTIONS, TRANSPOSED
 from search.scales import LayerScale, Reach
 
@@ -32,11 +32,7 @@ def layer_scales(
     name than the module's own (those inside of :class:`torch.nn.MultiheadAttention`) are not found.
     """
     plain = with_plain_attention(module)
-    parts = {
-        "/" + "/".join(onnx_path(plain, name)): name
-        for name, part in plain.named_modules()
-        if name and isinstance(part, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED))
-    }
+    parts = layers_by_scope(plain, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED))
     graph = Graph(model.graph)
     known = tensor_shapes(model, shapes)
     nodes = {node.name: node for node in model.graph.node}

@@ -2,6 +2,7 @@
 
 from search.plugins import Registry
 from search.strategies.base import LatencyPredictor, Result, Strategy, StrategyOptions
+from search.strategies.fliqs import Fliqs
 from search.strategies.nsga2 import Nsga2
 from search.strategies.random import RandomSearch
 from search.strategies.sensitivity import Sensitivity
@@ -9,6 +10,7 @@ from search.strategies.sensitivity import Sensitivity
 STRATEGIES: Registry[Strategy] = Registry(
     "paretune.strategies",
     {
+        "fliqs": Fliqs,
         "nsga2": Nsga2,
         "random": RandomSearch,
         "sensitivity": Sensitivity,
@@ -17,6 +19,7 @@ STRATEGIES: Registry[Strategy] = Registry(
 
 __all__ = [
     "STRATEGIES",
+    "Fliqs",
     "LatencyPredictor",
     "Nsga2",
     "RandomSearch",

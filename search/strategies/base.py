@@ -58,6 +58,8 @@ class Strategy(ABC):
     """
 
     Options: ClassVar[type[StrategyOptions]] = StrategyOptions
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Techniques that a job's space must name for it."""
 
     def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
         self.space = space

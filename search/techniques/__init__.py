@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from search.plugins import Registry
 from search.techniques.base import FOOTPRINT, Draft, Subject, Technique, TechniqueOptions
+from search.techniques.formats import FormatsTechnique
 from search.techniques.graph import GraphTechnique
 from search.techniques.module import ModuleTechnique, technique_of
 from search.techniques.precision import PrecisionTechnique
@@ -21,6 +22,7 @@ TECHNIQUES: Registry[Technique] = Registry(
         "pruning": PruningTechnique,
         "sparsity": SparsityTechnique,
         "graph": GraphTechnique,
+        "formats": FormatsTechnique,
         "precision": PrecisionTechnique,
     },
 )

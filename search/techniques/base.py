@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import onnx
@@ -13,11 +14,13 @@ from pydantic import BaseModel, ConfigDict
 
 from evaluators.capability import Capability
 from evaluators.device import Device
+from evaluators.layer_table import LayerTable
 from evaluators.layers import LayerGroup
 from evaluators.runtimes.base import Array
 from hwprofiles import Profile
 from search.candidate import Decision, Replacement
 from search.tasks.base import Task
+from search.training.recipe import Recipe
 
 FOOTPRINT = frozenset({"size_bytes", "sparse_size_bytes", "peak_memory_bytes"})
 """Metrics that a change may be wanted for even where it is not faster."""
@@ -38,7 +41,9 @@ class Subject:
     that the job's objectives and constraints name.
     ``runtimes`` are those that the job lets a candidate choose from: None where there is nothing to choose, empty for
     all that the device has. ``capabilities`` are what profiles are known to be able to do, by their digests.
-    ``task`` is where the model comes from, for techniques that change its module.
+    ``task`` is where the model comes from, for techniques that change its module, ``recipe`` how they are trained.
+    ``strategy`` is the job's, with its options; ``layer_times`` the device's table of the model's layers, where the
+    job needs one to build by.
     ``passing`` holds what a device answered on a busy machine: it does for this process. ``formats`` are the number
     formats of static int8 by family of runtimes, chosen when the devices are asked: they belong to the job, which gives
     them back to each of its processes, so that no build depends on what a cache holds meanwhile. ``kept`` are the
@@ -60,6 +65,9 @@ class Subject:
     kept: dict[str, dict[str, float]] = field(default_factory=dict, compare=False)
     samples: Callable[[Profile], Mapping[str, Array]] | None = None
     task: Task | None = None
+    recipe: Recipe | None = None
+    strategy: tuple[str, Mapping[str, Any]] = ("", MappingProxyType({}))
+    layer_times: LayerTable | None = None
 
     @property
     def small(self) -> bool:
@@ -74,11 +82,13 @@ class Subject:
 @dataclass(frozen=True)
 class Draft:
     """A model on its way through the techniques: the graph so far, and its layers under their first names. ``digest``
-    names the changed module that it was exported from; empty where that is the task's own."""
+    names the changed module that it was exported from; empty where that is the task's own. ``notes`` are what
+    techniques noted about that module, by their names."""
 
     model: onnx.ModelProto
     groups: tuple[LayerGroup, ...]
     digest: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Technique(ABC):
@@ -113,3 +123,8 @@ class Technique(ABC):
     @abstractmethod
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
         """The draft with this technique's values, one for each of its decisions."""
+
+    def formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
+        """The number formats that these values give layer groups of the draft, by name; nothing for those that they
+        leave as they are."""
+        return {}

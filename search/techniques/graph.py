@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
@@ -84,5 +85,5 @@ class GraphTechnique(Technique):
                 save_model(fuse_transformer(draft.model, self.subject.sample) or draft.model, path)
             fused = load_model(path)
             groups = None if fused.graph == draft.model.graph else regroup(draft.groups, draft.model, fused)
-            self._known[draft.digest] = None if groups is None else Draft(fused, groups, draft.digest)
+            self._known[draft.digest] = None if groups is None else replace(draft, model=fused, groups=groups)
         return self._known[draft.digest]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hwprofiles.errors import InvalidInput
 from search.scales import LayerScale
@@ -53,6 +53,11 @@ class ModuleTechnique(Technique):
     def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> Constraint | None:
         """What the module is held to in the ``steps`` updates of its last round; None for nothing."""
         return None
+
+    def finish(self, module: nn.Module, values: Mapping[str, str]) -> dict[str, Any]:
+        """Takes from a trained module what is no part of the model, and says what the exported graph cannot: JSON-able
+        notes, which :meth:`apply` finds in the draft under the technique's name."""
+        return {}
 
     def scales(self) -> list[LayerScale]:
         """How its decisions narrow layers, for modelled devices and predictions; nothing where they do not."""

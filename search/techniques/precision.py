@@ -83,17 +83,18 @@ class PrecisionTechnique(Technique):
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
         """See :meth:`Technique.apply`. A precision that a fused operator lacks becomes the next best that it has."""
-        assignment: dict[str, Precision] = {}
-        for group in draft.groups:
-            precision = carried_out(group, Precision(values.get(PREFIX + group.name, Precision.FP32)))
-            if precision is not Precision.FP32:
-                assignment[group.name] = precision
+        assignment = {name: Precision(value) for name, value in self.formats(draft, values).items()}
         if not assignment:
             return draft
         method = values.get(CALIBRATION, self.options.calibration[0])
         static = Precision.INT8 in assignment.values()
         scheme = self.scheme_of(values.get(RUNTIME)) if static else self._base
         return replace(draft, model=self._quantizer(draft, method if static else None, scheme).apply(assignment))
+
+    def formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
+        """See :meth:`Technique.formats`."""
+        wanted = {g.name: carried_out(g, Precision(values.get(PREFIX + g.name, Precision.FP32))) for g in draft.groups}
+        return {name: one.value for name, one in wanted.items() if one is not Precision.FP32}
 
     def scheme_of(self, runtime: str | None) -> Scheme:
         """The number formats of candidates that ``runtime`` (None: the first) of the job's first device executes.

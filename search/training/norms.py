@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -35,3 +36,26 @@ def reestimate(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None
     for part, momentum in zip(parts, momenta, strict=True):
         part.momentum = momentum
     module.eval()
+
+
+@contextmanager
+def batch_statistics(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, in which layers normalise by the statistics of the batch at hand and learn nothing from it."""
+    was_training = module.training
+    module.eval()
+    parts = normalisations(module)
+    momenta = [part.momentum for part in parts]
+    counted = [part.num_batches_tracked for part in parts]
+    counts = [None if count is None else count.clone() for count in counted]
+    for part in parts:
+        part.train()
+        part.momentum = 0.0
+    try:
+        yield
+    finally:
+        for count, before in zip(counted, counts, strict=True):
+            if count is not None and before is not None:
+                count.copy_(before)
+        for part, momentum in zip(parts, momenta, strict=True):
+            part.momentum = momentum
+        module.train(was_training)

@@ -7,9 +7,10 @@ import json
 import pytest
 from small_jobs import classifier
 
+from evaluators.bit_operations import bit_operations
 from evaluators.layers import LayerGroup, layer_groups
 from evaluators.modelled import modelled_metrics
-from evaluators.roofline import bit_operations, layer_ms, roofline_metrics
+from evaluators.roofline import layer_ms, roofline_metrics
 from hwprofiles import Precision
 from hwprofiles.peaks import Peaks
 
@@ -48,7 +49,7 @@ class TestLayers:
         [("fp32", 1024), ("int8", 64), ("int8_dynamic", 64), ("int8_weight", 256), ("int4_weight", 128)],
     )
     def test_bit_operations(self, precision: str, bits: int) -> None:
-        assert bit_operations(COMPUTING, Precision(precision)) == 10_000_000 * bits
+        assert bit_operations([COMPUTING], {COMPUTING.name: precision}) == 10_000_000 * bits
 
     def test_a_device_without_integers(self) -> None:
         floats = Peaks((("fp32", 2e9),), 1e9)

@@ -1,0 +1,98 @@
+"""A free table of logits that learns by REINFORCE which choices are worth their cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Policy:
+    """Independent decisions, each a softmax over its own choices (Bender et al., *TuNAS*, CVPR 2020; Dotzel et al.,
+    *FLIQS*, AutoML 2024).
+
+    The baseline of rewards is a moving average. Entropy is penalised with a weight that grows from 0 to ``entropy``
+    along half a cosine, so that the policy first explores and then settles. Adam.
+
+    >>> policy = Policy([2, 3], seed=0)
+    >>> len(policy.sample())
+    2
+    """
+
+    def __init__(
+        self, choices: Sequence[int], *, seed: int, learning_rate: float = 5e-3, momentum: float = 0.95,
+        entropy: float = 0.5,
+    ) -> None:  # fmt: skip
+        """``choices`` is the number of values of each decision."""
+        widest = max(choices, default=1)
+        self._possible = torch.tensor([[value < count for value in range(widest)] for count in choices])
+        self._logits = torch.zeros(len(choices), widest, requires_grad=True)
+        self._optimizer = torch.optim.Adam([self._logits], lr=learning_rate)
+        self._rng = np.random.default_rng(seed)
+        self._momentum, self._entropy = momentum, entropy
+        self._choices = tuple(choices)
+        self.baseline: float | None = None
+
+    def uniform(self) -> tuple[int, ...]:
+        """A value for each decision, all equally likely."""
+        return tuple(int(self._rng.integers(count)) for count in self._choices)
+
+    def sample(self) -> tuple[int, ...]:
+        """A value for each decision, drawn from the policy."""
+        shares = self.probabilities()
+        return tuple(
+            int(self._rng.choice(count, p=row[:count] / row[:count].sum()))
+            for row, count in zip(shares, self._choices, strict=True)
+        )
+
+    def best(self) -> tuple[int, ...]:
+        """The most likely value of each decision."""
+        return tuple(int(row[:count].argmax()) for row, count in zip(self.probabilities(), self._choices, strict=True))
+
+    def probabilities(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """``(decisions, most choices)``, 0 where a decision has fewer."""
+        return np.asarray(self._shares().exp().detach().double().numpy() * self._possible.numpy())
+
+    def advantage(self, reward: float) -> float:
+        """How much better a reward is than those before, which it then counts among."""
+        before = reward if self.baseline is None else self.baseline
+        self.baseline = self._momentum * before + (1 - self._momentum) * reward
+        return reward - before
+
+    def update(self, chosen: Sequence[int], advantage: float, way: float) -> None:
+        """One step toward ``chosen`` where the advantage is positive, away from it else; ``way`` is how much of the
+        learning is over, from 0 to 1."""
+        logs = self._shares()
+        if not self._choices:
+            return
+        picked = logs.gather(1, torch.tensor(chosen)[:, None]).mean()
+        entropy = -(logs.exp() * logs).masked_fill(~self._possible, 0.0).sum(1).mean()
+        weight = 0.5 * self._entropy * (1 - math.cos(math.pi * min(max(way, 0.0), 1.0)))
+        self._optimizer.zero_grad()
+        (-advantage * picked + weight * entropy).backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """As tensors and plain data."""
+        return {
+            "logits": self._logits.detach().clone(),
+            "optimizer": self._optimizer.state_dict(),
+            "rng": self._rng.bit_generator.state,
+            "baseline": self.baseline,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state."""
+        with torch.no_grad():
+            self._logits.copy_(state["logits"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._rng.bit_generator.state = state["rng"]
+        self.baseline = state["baseline"]
+
+    def _shares(self) -> Tensor:
+        """Logarithms of probabilities; very small where a decision has no such choice."""
+        return self._logits.masked_fill(~self._possible, -1e9).log_softmax(1)
