@@ -1,0 +1,171 @@
+"""FLIQS against what it replaces, at equal bit-operations: one format everywhere, chance, and a knapsack.
+
+    python benchmarks/fliqs_against.py [SEEDS]
+
+On the narrow residual network and the small vision transformer, in int4 to int8, at the cost of int5 and of int6
+everywhere. All have the same training: that of FLIQS, in formats that were fixed before it. ``uniform`` is int5 or int6
+everywhere; ``random`` is the better, on the validation split, of as many random assignments of that cost as fit into
+the time of one FLIQS run (two, the second cut short by half); ``knapsack`` loses least by what each layer's format
+loses alone, without training, solved exactly. Writes a row a training. *Won* is said where the 95 % interval of the
+paired difference over seeds, on the test split, excludes 0. Goes on where it was interrupted. An hour.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks_path import ROOT
+from cells import Cell, Row, rows_of
+from fliqs_networks import NETWORKS, Network, network
+from networks import answers
+from rows import write_rows
+from scipy import optimize, stats
+from torch import nn
+
+from hwprofiles import find_device
+from search.fliqs import Fixed, HeldOut, OneShot, Sum
+from search.strategies.fliqs import FliqsOptions
+from search.training.quantised import QuantisedLayers
+from search.training.recipe import Recipe
+from search.training.recover import recover
+
+FORMATS = ("int4", "int5", "int6", "int7", "int8")
+LEVELS = ("int5", "int6")
+METHODS = ("fliqs", "uniform", "random", "knapsack")
+EPOCHS = 10
+Formats = dict[str, str]
+
+
+def trained(net: Network, seed: int, formats: Formats | None, wanted: float, share: float = 1.0) -> tuple[float, Row]:
+    """Validation accuracy, and a row, of a training in given formats, or of FLIQS for ``wanted`` bit-operations."""
+    module, data = net.module(), net.task.training()
+    batches = -(-len(data.epoch(np.random.default_rng(0))) // Recipe().batch)
+    steps = round(EPOCHS * batches * share)
+    recipe = Recipe(
+        steps=steps, evaluate_every=batches, learning_rate=2e-3, losses={"task": {}}, patience=None, threads=1,
+        precision="float32", seed=seed,
+    )  # fmt: skip
+    layers, cost, options = QuantisedLayers(module, net.layers, FORMATS), net.cost(FORMATS), FliqsOptions()
+    held: Fixed | OneShot
+    if formats is None:
+        held_out = HeldOut(module, data, recipe, net.module)
+        choices, target = dict.fromkeys(net.layers, FORMATS), cost.of({}) / wanted
+        held = OneShot(layers, choices, cost, target, held_out, steps, options, seed)
+    else:
+        held = Fixed(layers, formats, steps, options.inputs_from)
+    figure = recover(module, None, data, recipe, constraint=held).figure
+    logits = answers(module, net.task.inputs("test")["image"])
+    score = float(net.task.score({"logits": logits}, "test")["accuracy"].mean())
+    return figure, {
+        "cost": round(cost.of(held.formats) / wanted, 4), "validation": round(figure, 5), "accuracy": round(score, 5),
+        "formats": " ".join(held.formats.values()),
+    }  # fmt: skip
+
+
+def drawn(cost: Sum, wanted: float, rng: np.random.Generator) -> Formats:
+    """A random assignment of about this cost, no more than it."""
+    while True:
+        found = {group: FORMATS[int(rng.integers(len(FORMATS)))] for group in cost.groups}
+        for group in rng.permutation(list(cost.groups)):
+            cheaper = [name for name in FORMATS if cost.of(found | {str(group): name}) <= wanted]
+            if cost.of(found) > wanted or not cheaper:
+                found[str(group)] = FORMATS[0]
+            else:
+                found[str(group)] = cheaper[-1]
+                break
+        if 0.93 * wanted <= cost.of(found) <= wanted:
+            return found
+
+
+def knapsack(net: Network, wanted: float) -> Formats:
+    """The assignment that loses least, by what each group's format alone adds to the calibration loss."""
+    data = net.task.training()
+    samples = data.epoch(np.random.default_rng(1))
+    images, labels = torch.from_numpy(samples.inputs[0]), torch.as_tensor(samples.labels).long()
+    module = net.module()
+    layers = QuantisedLayers(module, net.layers, FORMATS)
+    with torch.no_grad():
+        module.train()
+        layers.select({})
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.eval()
+        module(images[:512])
+        module.eval()
+        layers.begin()
+
+        def loss(formats: Formats) -> float:
+            layers.select(formats)
+            return float(nn.functional.cross_entropy(module(images), labels))
+
+        least = loss({})
+        losses = np.array([[max(0.0, loss({group: name}) - least) for name in FORMATS] for group in net.layers])
+    costs = np.array([[net.cost(FORMATS).groups[group][name] for name in FORMATS] for group in net.layers])
+    groups, names = losses.shape
+    one_each = np.kron(np.eye(groups), np.ones(names))
+    found = optimize.milp(
+        losses.ravel(), integrality=np.ones(losses.size), bounds=optimize.Bounds(0, 1),
+        constraints=[
+            optimize.LinearConstraint(one_each, 1, 1), optimize.LinearConstraint(costs.ravel()[None] / wanted, 0, 1),
+        ],
+    )  # fmt: skip
+    return {g: FORMATS[int(row.argmax())] for g, row in zip(net.layers, found.x.reshape(groups, names), strict=True)}
+
+
+def work(cell: Cell) -> Row:
+    """One method on one network, at one cost."""
+    net, seed = network(cell["network"], cell["seed"]), cell["seed"]
+    cost = net.cost(FORMATS)
+    uniform = dict.fromkeys(net.layers, cell["level"])
+    wanted = cost.of(uniform)
+    if cell["method"] == "fliqs":
+        return trained(net, seed, None, wanted)[1]
+    if cell["method"] == "random":
+        rng = np.random.default_rng([seed, LEVELS.index(cell["level"])])
+        tried = [trained(net, seed, drawn(cost, wanted, rng), wanted, share) for share in (1.0, 0.5)]
+        return max(tried, key=lambda one: one[0])[1]
+    return trained(net, seed, uniform if cell["method"] == "uniform" else knapsack(net, wanted), wanted)[1]
+
+
+def main(seeds: int) -> None:
+    """Trains, compares, reports."""
+    cells: list[dict[str, Any]] = [
+        {"network": name, "level": level, "seed": seed, "method": method}
+        for seed in range(seeds)
+        for name in NETWORKS
+        for level in LEVELS
+        for method in METHODS
+    ]
+    rows = rows_of(f"fliqs-against-{EPOCHS}", cells, work)
+    path = write_rows("fliqs-against", find_device("local-cpu"), rows)
+    print(*summary(rows), sep="\n")
+    print(f"rows: {path.relative_to(ROOT)}")
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """By network and cost, the paired differences in points of test accuracy."""
+    lines = []
+    for name in NETWORKS:
+        for level in LEVELS:
+            mine = {
+                (row["method"], row["seed"]): row for row in rows if (row["network"], row["level"]) == (name, level)
+            }
+            seeds = sorted({seed for _, seed in mine})
+            ours = np.array([mine["fliqs", seed]["accuracy"] for seed in seeds])
+            cost = np.mean([mine["fliqs", seed]["cost"] for seed in seeds])
+            lines.append(f"{name} at the cost of {level}: {ours.mean():.4f} at {cost:.3f} of it")
+            for other in METHODS[1:]:
+                gaps = 100 * (ours - [mine[other, seed]["accuracy"] for seed in seeds])
+                half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps) if len(gaps) > 1 else np.inf
+                low, high = gaps.mean() - half, gaps.mean() + half
+                word = "won" if low > 0 else "lost" if high < 0 else "tied"
+                lines.append(f"  against {other}: {gaps.mean():+.2f} points [{low:+.2f}, {high:+.2f}], {word}")
+    return lines
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
