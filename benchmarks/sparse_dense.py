@@ -53,7 +53,7 @@ def sparse(task: Digits, share: float, seed: int) -> nn.Module:
     recipe = Recipe(epochs=EPOCHS, seed=seed, **RECIPE)
     steps = EPOCHS * -(-len(task.inputs("calibration")["image"]) // recipe.batch)
     schedule = Schedule("gradual", final=share, end=steps // 2, every=10)
-    first, *others = [name for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    _, *others = [name for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     return recover(module, None, data, recipe, constraint=Sparsifier(module, schedule, layers=others)).module
 
 
