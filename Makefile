@@ -27,7 +27,7 @@ demo: setup ## search the digits network on this machine, and export the best co
 
 test: setup browser ## lint, types, layering, and every test
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -q -m "not alone" --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not alone" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m pytest -q -m alone
 
 lint: setup ## ruff, mypy and the import fences
@@ -47,7 +47,8 @@ browser: ## Chromium and its driver, which the browser tests need
 	  $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium chromium-driver >/dev/null; }
 
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
-	for name in interval overhead transformer runtimes prediction rounding criteria sparse_dense joint; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in interval overhead transformer runtimes prediction rounding criteria sparse_dense joint \
+	    fliqs_answer fliqs_time fliqs_against fliqs_latency; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean: ## everything that was made here
 	rm -rf $(VENV) $(DEMO) node_modules dashboards/web/static/vendor .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

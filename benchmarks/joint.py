@@ -119,4 +119,4 @@ def below(ours: Sequence[Point], theirs: Sequence[Point]) -> float:
 
 if __name__ == "__main__":
     given = [int(one) for one in sys.argv[1:]]
-    main(*given, *(64, 32, 3)[len(given) :])
+    main(*given, *(64, 24, 3)[len(given) :])

@@ -7,14 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evaluators.number_format import number_format
 from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput
-from hwprofiles.number_format import number_format
 
 # As the techniques name them, whose import takes a second.
 TRAINED_FORMATS, SIMULATED_FORMATS = "formats", "simulated_formats"
 """What the metrics of a candidate say that was trained in number formats: that of each layer group, and whether no
 runtime computes in all of them."""
+
+ARCHITECTURE = "architecture"
+"""What the metrics call the sub-network that was found, value by decision."""
 
 PREFIXES = ("precision:", "formats:")
 """What decisions about a layer group's format are called."""

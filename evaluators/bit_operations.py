@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from evaluators.layers import LayerGroup
+from evaluators.number_format import number_format
 from hwprofiles import Precision
-from hwprofiles.number_format import number_format
 
 FLOAT_BITS = 32
 

@@ -121,7 +121,8 @@ class Structures:
 
     def _name(self, values: Mapping[str, Mapping[str, str]]) -> str:
         options = {name: self.techniques[name].options.model_dump(mode="json") for name in values}
-        return digest_of(["structure", FORMAT, self._subject, self.training, options, values])
+        beside = [found for name in values if (found := self.techniques[name].depends())]
+        return digest_of(["structure", FORMAT, self._subject, self.training, options, values, *beside])
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.onnx"
@@ -151,6 +152,8 @@ class Structures:
         for one, own in values.items():
             found = self.techniques[one].finish(module, own)
             course.notes |= {one: found} if found else {}
+        for one, own in values.items():
+            module = self.techniques[one].exported(module, own)
         write_json(path.with_suffix(".json"), asdict(course))
         source = path.with_name(f".{path.stem}.{os.getpid()}.source.onnx")
         partial = partial_path(path)

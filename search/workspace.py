@@ -40,7 +40,7 @@ from search.scales import LayerScale
 from search.structures import Structures
 from search.tasks import Split, Task, open_task
 from search.techniques import FOOTPRINT, TECHNIQUES, Draft, ModuleTechnique, Subject, Technique
-from search.techniques.formats import FORMATS, SIMULATED_FORMATS, executed
+from search.techniques.formats import ARCHITECTURE, FORMATS, SIMULATED_FORMATS, executed
 from search.union import union
 from search.work_order import WorkOrder
 
@@ -62,7 +62,8 @@ class Built:
     size_bytes: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """What is known of it without running it: ``bit_operations`` where the job wants them, and the ``formats`` of its
-    layers where they were trained in them, ``simulated_formats`` if no runtime computes in all of these."""
+    layers where they were trained in them, ``simulated_formats`` if no runtime computes in all of these, and the
+    ``architecture`` where one of an elastic network was searched for."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,7 @@ class Workspace:
         context = [self.digest, options, digests[0] if len(digests) == 1 else digests]
         if self.structures.techniques:
             context.append(self.structures.training)
+            context += [beside for one in self.structures.techniques.values() if (beside := one.depends())]
         return Space(
             tuple(decisions),
             digest_of([*context, self.formats] if self.formats else context),
@@ -259,6 +261,8 @@ class Workspace:
             if own and name == FORMATS:
                 found[FORMATS] = {group.name: own.get(group.name, Precision.FP32.value) for group in draft.groups}
                 found |= {} if executed(own) else {SIMULATED_FORMATS: True}
+        architecture = draft.notes.get(FORMATS, {}).get(ARCHITECTURE)
+        found |= {ARCHITECTURE: architecture} if architecture else {}
         if self.job.wants(BIT_OPERATIONS):
             found[BIT_OPERATIONS] = bit_operations(draft.groups, formats)
         return found

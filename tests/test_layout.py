@@ -49,7 +49,7 @@ SURFACES = {
         "CRITERIA", "Batch", "Criterion", "Loss", "Needs", "Scores", "Sees", "sparsity_term",
     },
     "search.strategies": {
-        "STRATEGIES", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Sensitivity", "Strategy",
+        "STRATEGIES", "Fliqs", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Sensitivity", "Strategy",
         "StrategyOptions",
     },
     "search.store": {
@@ -62,9 +62,9 @@ REGISTRIES = {
     "hwprofiles.DEVICES": ["local-cpu", "local-gpu", "dry-run"],
     "evaluators.runtimes.RUNTIMES": ["onnxruntime", "openvino", "tensorrt", "trtexec", "null"],
     "search.tasks.TASKS": ["digits", "onnx"],
-    "search.techniques.TECHNIQUES": ["runtime", "pruning", "sparsity", "graph", "precision"],
+    "search.techniques.TECHNIQUES": ["runtime", "pruning", "sparsity", "graph", "formats", "precision"],
     "search.pruning.criteria.CRITERIA": ["l1", "l2", "bn_scale", "taylor", "lrp", "expressiveness", "random"],
-    "search.strategies.STRATEGIES": ["nsga2", "random", "sensitivity"],
+    "search.strategies.STRATEGIES": ["fliqs", "nsga2", "random", "sensitivity"],
 }
 
 

@@ -22,7 +22,7 @@ from dashboards.cli.options import (
     report_front,
 )
 from dashboards.console import ProgressBar, err, out, print_formats
-from dashboards.formats_strip import blocks_of, untold
+from dashboards.formats_strip import ARCHITECTURE, blocks_of, untold
 from dashboards.health import health_fields, in_words
 from dashboards.web.formats import figure, metric_title
 from hwprofiles.errors import InvalidInput, ParetuneError
@@ -81,7 +81,7 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
     formats = document.get("formats", {})
     if formats:
         print_formats(blocks_of(formats))
-    print_fields(document["decisions"] | untold(formats, document["decisions"]))
+    print_fields(document["decisions"] | untold(formats, document["decisions"]) | metrics.get(ARCHITECTURE, {}))
 
 
 def export(

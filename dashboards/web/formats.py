@@ -48,6 +48,8 @@ def figure(value: float | None, metric: str) -> str:
 
     >>> figure(3.4182, "speedup"), figure(2.0, "latency_ms"), figure(1234567, "size_bytes"), figure(None, "cosine")
     ('3.42×', '2.00 ms', '1.23 MB', '–')
+    >>> figure(4.4e9, "bit_operations")
+    '4.40 G'
     """
     if value is None:
         return "–"
@@ -62,6 +64,8 @@ def figure(value: float | None, metric: str) -> str:
         return byte_size(value)
     if base == "cosine":
         return f"{value:.6f}"
+    if base == "bit_operations":
+        return f"{_three_digits(value / 1e9)} G"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:,.6g}"
 
 

@@ -10,6 +10,7 @@ import onnx
 
 from evaluators.calibration import Ranges
 from evaluators.layers import LayerGroup
+from evaluators.number_format import number_format
 from evaluators.onnx_graph import Graph
 from evaluators.onnx_model import opset_of, with_opset
 from evaluators.quantize.draft import Draft, Source, unused_mark
@@ -19,7 +20,6 @@ from evaluators.quantize.simulated import PACKED_BITS, PACKED_IR, PACKED_OPSET, 
 from evaluators.quantize.static import StaticPlan
 from evaluators.quantize.weights import Weights
 from hwprofiles.errors import BuildFailed, InvalidInput
-from hwprofiles.number_format import number_format
 from hwprofiles.precision import Precision
 
 EXECUTED = ("int8",)
@@ -31,7 +31,7 @@ class LayerFormat:
     """The number format of a layer's weights and input, and the largest magnitude of its input that the trained scale
     covers.
 
-    ``format`` is a name for :func:`hwprofiles.number_format.number_format`. Raises :class:`InvalidInput` for any other,
+    ``format`` is a name for :func:`evaluators.number_format.number_format`. Raises :class:`InvalidInput` for any other,
     and for a bound that is not above 0.
     """
 

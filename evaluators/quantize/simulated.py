@@ -16,12 +16,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from evaluators.number_format import NumberFormat, number_format
 from evaluators.onnx_graph import int_attribute, is_op
 from evaluators.onnx_model import opset_of
 from evaluators.quantize.draft import Draft
 from evaluators.quantize.weights import Floats
 from hwprofiles.errors import BuildFailed
-from hwprofiles.number_format import NumberFormat, number_format
 
 PACKED_BITS = 4
 """Formats of at most this many bits are stored as two values a byte, others as one value in one byte or two."""

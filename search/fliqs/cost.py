@@ -18,7 +18,8 @@ FLOAT = Precision.FP32.value
 
 
 class Cost(Protocol):
-    """What formats cost, by the names of their groups; groups that are left out stay fp32."""
+    """What formats cost, by the names of their groups; groups that are left out stay fp32. Of an elastic network also
+    what its choices cost, by the names of their decisions; those that are left out are the largest."""
 
     def of(self, formats: Mapping[str, str]) -> float:
         """Above 0; raises :class:`BuildFailed` where it is not known."""

@@ -18,7 +18,7 @@ from search.training.recover import mixes
 
 
 class HeldOut:
-    """The quality of a ``module`` on a batch of the validation samples, another one each step.
+    """The quality of a ``module`` on half a batch of the validation samples, another one each step.
 
     With class labels it is the mean probability of the right class: accuracy without its steps. With the task's own
     loss it is the negative of that; without labels the mean cosine to what the ``teacher`` answers. Layers normalise by
@@ -33,7 +33,7 @@ class HeldOut:
         """The quality after so many steps."""
         samples = self._data.validation
         rng = np.random.default_rng([self._recipe.seed, 1, step])
-        rows = rng.choice(len(samples), min(self._recipe.batch, len(samples)), replace=False)
+        rows = rng.choice(len(samples), min(-(-self._recipe.batch // 2), len(samples)), replace=False)
         place = next(self._module.parameters()).device
         with (
             working(),
@@ -46,6 +46,7 @@ class HeldOut:
             wanted = self._answers[rows].to(place)
             return float(nn.functional.cosine_similarity(found.flatten(1), wanted.flatten(1)).mean())
         labels = torch.as_tensor(samples.labels[rows], device=place)
+        labels = labels if labels.is_floating_point() else labels.long()
         if self._data.loss is not None:
             return -float(self._data.loss(raw, labels))
         return float(found.softmax(-1).gather(-1, labels.long()[..., None]).mean())

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hwprofiles.errors import BuildFailed, Unreachable
+from hwprofiles.errors import BuildFailed, InvalidInput, Unreachable
 from search.fliqs.cost import FLOAT, Cost, reduction
+from search.fliqs.elastic import Architecture, Elastic
 from search.fliqs.policy import Policy
 from search.strategies.fliqs import FliqsOptions
 from search.training.quantised import QuantisedLayers
@@ -20,11 +21,14 @@ class OneShot:
     AutoML 2024; its reward is that of TuNAS: Bender et al., CVPR 2020).
 
     A :class:`search.training.sparsifier.Constraint`. The reward is ``quality(step) - beta * |C / C_target - 1|``,
-    the quality on a held-out batch after each step. Unlike there, the most likely formats are fixed before the training
-    ends, so that the last weights and bounds are trained for them alone.
+    the quality on a held-out batch after each step. Unlike there, several draws are compared on each batch, and the
+    most likely formats are fixed before the training ends, so that the last weights and bounds are trained for them
+    alone. Of an ``elastic`` network, whose layers ``layers`` are, a sub-network is sampled and found in the same way
+    (FLIQNAS there).
 
     ``choices`` are the formats of each group of ``layers``, fp32 among them or not; ``target`` is how many times
-    cheaper than fp32 the model shall be. Raises :class:`Unreachable` where no assignment is that cheap.
+    cheaper than fp32, and than the largest of an elastic network, the model shall be. Raises :class:`Unreachable` where
+    no assignment is that cheap, and :class:`InvalidInput` where a group is called as one of the network's decisions.
     """
 
     def __init__(
@@ -37,20 +41,27 @@ class OneShot:
         steps: int,
         options: FliqsOptions,
         seed: int,
+        elastic: Elastic | None = None,
     ) -> None:
-        self._layers, self._cost, self._quality = layers, cost, quality
+        self._layers, self._cost, self._quality, self._elastic = layers, cost, quality, elastic
         self._choices = {group: tuple(names) for group, names in choices.items()}
+        self._groups = tuple(self._choices)
+        decisions = {} if elastic is None else elastic.choices
+        if twice := decisions.keys() & self._choices.keys():
+            raise InvalidInput(f"{min(twice)!r} is a group of layers and a decision", "name the decision otherwise")
+        self._choices |= decisions
         self._wanted = cost.of({}) / target
         self._options, self._seed, self.target = options, seed, target
-        self._begins, self._delay, self._settles = (
-            round(steps * share) for share in (options.inputs_from, options.delay, options.settle)
-        )
-        self._settles = max(self._settles, self._delay + 1)
+        # Inputs are seen in the first step, and the last step is for settling.
+        self._begins = max(1, round(steps * options.inputs_from))
+        self._delay = min(round(steps * options.delay), steps - 1)
+        self._settles = min(max(round(steps * options.settle), self._delay + 1), steps)
         least = min(self._extreme(bits) for bits in (min, max))
         if self._wanted < least * (1 - 1e-9):
             most = cost.of({}) / least
+            what = "formats" if elastic is None else "formats and sub-network"
             raise Unreachable(
-                f"no formats make the model {target:g} times cheaper than fp32: at most {most:.3g} times",
+                f"no {what} make the model {target:g} times cheaper than fp32: at most {most:.3g} times",
                 "take a lower target, or more formats to choose from",
             )
         rate = max(options.learning_rate, options.reach / max(1, self._settles - self._delay))
@@ -68,6 +79,17 @@ class OneShot:
     @property
     def formats(self) -> Formats:
         """The most likely format of each group."""
+        best = self._best
+        return {group: best[group] for group in self._groups}
+
+    @property
+    def architecture(self) -> Architecture:
+        """The most likely value of each of the elastic network's decisions."""
+        return {name: value for name, value in self._best.items() if name not in self._groups}
+
+    @property
+    def _best(self) -> Formats:
+        """Both."""
         return self._named(self._policy.best())
 
     def hold(self, step: int) -> None:
@@ -77,7 +99,7 @@ class OneShot:
         if step >= self._settles:
             if step == self._settles:
                 self._learn(step)
-            self._select(self.formats)
+            self._select(self._best)
             return
         if step:
             self._learn(step)
@@ -85,24 +107,32 @@ class OneShot:
         self._select(self._named(self._drawn))
 
     def _learn(self, step: int) -> None:
-        formats = self._named(self._drawn)
+        """From what this step was trained in, and from as many further draws as the options say, on one batch."""
+        if step < self._delay:
+            return
+        others = (self._policy.sample() for _ in range(self._options.samples - 1))
+        drawn = [self._drawn, *others]
+        rewards = [self._reward(self._named(one), step) for one in drawn]
+        way = (step - self._delay) / (self._settles - self._delay)
+        self._policy.update(drawn, self._policy.advantages(rewards), way)
+
+    def _reward(self, chosen: Formats, step: int) -> float:
+        self._select(chosen)
         quality = self._quality(step)
         if not math.isfinite(quality):
             raise BuildFailed("the quality that formats are chosen by is not finite", "lower the learning_rate")
-        reward = quality - self._options.beta * abs(self._cost.of(formats) / self._wanted - 1)
-        advantage = self._policy.advantage(reward)
-        if step >= self._delay:
-            way = (step - self._delay) / (self._settles - self._delay)
-            self._policy.update(self._drawn, advantage, way)
+        return quality - self._options.beta * abs(self._cost.of(chosen) / self._wanted - 1)
 
     def settled(self, step: int) -> bool:
         """See :class:`Constraint`."""
-        return step >= self._settles
+        return step >= max(self._settles, self._begins)
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`Constraint`."""
-        return {"policy": self._policy.state_dict(), "drawn": self._drawn, "begun": self._layers.begun,
-                "chosen": self._layers.chosen}  # fmt: skip
+        return {
+            "policy": self._policy.state_dict(), "drawn": self._drawn, "begun": self._layers.begun,
+            "chosen": self._layers.chosen, "architecture": {} if self._elastic is None else self._elastic.chosen,
+        }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :class:`Constraint`."""
@@ -111,23 +141,27 @@ class OneShot:
         if state["begun"]:
             self._layers.resume()
         self._layers.select(state["chosen"])
+        if self._elastic is not None:
+            self._elastic.choose(state["architecture"])
 
     def reduction(self) -> float:
-        """How many times cheaper than fp32 the most likely formats are."""
-        return reduction(self._cost, self.formats)
+        """How many times cheaper than fp32 the most likely choices are."""
+        return reduction(self._cost, self._best)
 
-    def _select(self, formats: Formats) -> None:
-        self._layers.select({group: name for group, name in formats.items() if name != FLOAT})
+    def _select(self, chosen: Formats) -> None:
+        self._layers.select({group: chosen[group] for group in self._groups if chosen[group] != FLOAT})
+        if self._elastic is not None:
+            self._elastic.choose({name: chosen[name] for name in self._elastic.choices})
 
     def _named(self, places: Sequence[int]) -> Formats:
-        return {group: names[place] for (group, names), place in zip(self._choices.items(), places, strict=True)}
+        return {name: values[place] for (name, values), place in zip(self._choices.items(), places, strict=True)}
 
     def _extreme(self, which: Callable[..., str]) -> float:
-        """The cost of the formats that are alone the cheapest, or the dearest, in each group."""
+        """The cost of the choices that are alone the cheapest, or the dearest, of each decision."""
         found = {}
-        for group, names in self._choices.items():
-            alone = {name: self._cost.of({group: name}) for name in names}
-            found[group] = which(alone, key=alone.__getitem__)
+        for decision, names in self._choices.items():
+            alone = {name: self._cost.of({decision: name}) for name in names}
+            found[decision] = which(alone, key=alone.__getitem__)
         return self._cost.of(found)
 
 
@@ -136,7 +170,8 @@ class Fixed:
 
     def __init__(self, layers: QuantisedLayers, formats: Mapping[str, str], steps: int, inputs_from: float) -> None:
         self._layers, self.formats = layers, dict(formats)
-        self._begins = round(steps * inputs_from)
+        # Not sooner: it is in the first step that inputs are seen.
+        self._begins = max(1, round(steps * inputs_from))
 
     @property
     def key(self) -> str:

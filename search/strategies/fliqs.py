@@ -19,17 +19,20 @@ class FliqsOptions(StrategyOptions):
     stored weights, or latency as the device's table of layers has it.
 
     How the policy learns, times being shares of the training: until ``delay`` formats are drawn evenly; inputs are
-    rounded from ``inputs_from`` on; from ``settle`` on every layer has its most likely format. ``beta`` weighs the
+    rounded from ``inputs_from`` on; from ``settle`` on every layer has its most likely format. Each step asks the
+    quality of ``samples`` draws. ``beta`` weighs the
     distance from the target against the quality (the mean probability of the right class); ``entropy`` is the last
     weight of the policy's entropy; a step of the policy is ``learning_rate`` at least, and longer in short trainings:
-    all of them together could go ``reach`` far. ``momentum`` is that of the mean reward.
+    all of them together could go ``reach`` far. ``momentum`` is that of the mean reward, which a
+    single sample counts against.
     """
 
     targets: tuple[Positive, ...] = Field((16.0, 28.0, 45.0), min_length=1)
     cost: Literal["bit_operations", "size", "latency"] = "bit_operations"
-    delay: Share = 0.25
+    delay: Share = 0.1
     inputs_from: Share = 0.05
-    settle: float = Field(0.75, gt=0, le=1)
+    settle: float = Field(0.4, gt=0, le=1)
+    samples: int = Field(8, ge=1)
     beta: Positive = 0.5
     entropy: float = Field(0.5, ge=0, allow_inf_nan=False)
     learning_rate: Positive = 5e-3

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits and a small residual network or vision transformer.
+"""scikit-learn's handwritten digits and a small residual network, vision transformer, or elastic network.
 
 Plain digits is saturated (int8 loses nothing at all), so validation and test are eight fixed, seeded distortions of
 each held-out image, and the teacher is trained on distorted images too.
@@ -6,6 +6,7 @@ each held-out image, and the teacher is trained on distorted images too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -38,11 +39,19 @@ HEAD_WIDTH = 16
 PATCHES = 4
 """Of the vision transformer, along each side of an image; each holds 2x2 pixels of the original."""
 
+QUARTERS = 4
+"""Of its channels that a stage of the elastic network can have are whole numbers."""
+
+STAGES = 3
+"""Of the elastic network, of as many blocks each."""
+
 Floats = NDArray[np.float32]
 
 _DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("resnet", "default"): {},
     ("resnet", "bench"): {"width": 16, "size": 16, "epochs": 12},
+    ("elastic", "default"): {"width": 16, "depth": 6, "size": 16, "epochs": 30},
+    ("elastic", "bench"): {"width": 8, "depth": 3, "size": 16, "epochs": 30},
     ("vit", "default"): {"depth": 4, "epochs": 60},
     ("vit", "bench"): {"width": 32, "depth": 4, "size": 16, "epochs": 60},
 }
@@ -55,9 +64,10 @@ class DigitsOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: Literal["default", "bench"] = "default"
-    model: Literal["resnet", "vit"] = "resnet"  # above what depends on it: a validator sees only the fields before its
-    width: int = Field(64, ge=4, le=512, description="channels of the first stage; of a vit, of each token")
-    depth: int = Field(8, description="layers: 8, 14, 20, … (6 more for each further block a stage); of a vit, blocks")
+    # Above what depends on it: a validator sees only the fields before its.
+    model: Literal["resnet", "vit", "elastic"] = "resnet"
+    width: int = Field(64, ge=4, le=512, description="channels of the first stage, at most; of a vit, of each token")
+    depth: int = Field(8, description="layers: 8, 14, 20, … (6 more for each further block a stage); of others, blocks")
     size: int = Field(32, ge=8, le=64)
     strength: float = Field(1.0, ge=0, le=3, description="of the distortions")
     epochs: int = Field(7, ge=1)
@@ -69,6 +79,8 @@ class DigitsOptions(BaseModel):
     def _whole_heads(cls, value: int, info: ValidationInfo) -> int:
         if _is_vit(info) and value % HEAD_WIDTH:
             raise ValueError(f"width must be a multiple of {HEAD_WIDTH} for a vit: each head has as many")
+        if _is_elastic(info) and value % QUARTERS:
+            raise ValueError(f"width must be a multiple of {QUARTERS} for an elastic network: it is chosen in quarters")
         return value
 
     @field_validator("size")
@@ -81,10 +93,13 @@ class DigitsOptions(BaseModel):
     @field_validator("depth")
     @classmethod
     def _whole_blocks(cls, value: int, info: ValidationInfo) -> int:
-        least = 1 if _is_vit(info) else 8
+        least = 1 if _is_vit(info) else STAGES if _is_elastic(info) else 8
         if value < least:
             raise PydanticKnownError("greater_than_equal", {"ge": least})
-        if (value - 2) % 6 and not _is_vit(info):
+        if _is_elastic(info):
+            if value % STAGES:
+                raise ValueError(f"depth must be a multiple of {STAGES} for an elastic network: it has {STAGES} stages")
+        elif (value - 2) % 6 and not _is_vit(info):
             raise ValueError("depth must be 8, 14, 20, …: two layers and six a block of each stage")
         return value
 
@@ -96,6 +111,10 @@ class DigitsOptions(BaseModel):
 
 def _is_vit(info: ValidationInfo) -> bool:
     return info.data.get("model") == "vit"
+
+
+def _is_elastic(info: ValidationInfo) -> bool:
+    return info.data.get("model") == "elastic"
 
 
 class Digits(BuiltInTask):
@@ -151,7 +170,12 @@ class Digits(BuiltInTask):
         elif trained:
             images, labels = self._split("calibration")
             report(f"training the digits teacher ({self.options.epochs} epochs, once)")
-            train_classifier(
+            train: Callable[..., None] = train_classifier
+            if self.options.model == "elastic":
+                from search.tasks.elastic import train_elastic
+
+                train = train_elastic
+            train(
                 model,
                 lambda rng: (self._distorted(images, rng), labels),
                 epochs=self.options.epochs,
@@ -172,6 +196,10 @@ class Digits(BuiltInTask):
                 size=options.size, patch=options.size // PATCHES, width=options.width,
                 heads=options.width // HEAD_WIDTH, depth=options.depth, classes=10,
             )  # fmt: skip
+        if options.model == "elastic":
+            from search.tasks.elastic import ElasticNet
+
+            return ElasticNet(width=options.width, depth=options.depth, stages=STAGES, classes=10)
         from search.tasks.resnet import ResNet
 
         return ResNet(width=options.width, depth=options.depth, classes=10)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -23,11 +23,14 @@ def train_classifier(
     batch: int = 64,
     learning_rate: float = 3e-3,
     progress: Callable[[int, float], None] = lambda epoch, loss: None,
+    passes: Callable[[np.random.Generator], Iterable[object]] = lambda rng: (None,),
 ) -> None:
     """Cross-entropy with AdamW and a one-cycle learning rate (Smith and Topin, 2018).
 
     ``epoch_data`` gives an epoch's inputs and labels, distorted anew each time. Pauses between batches while a
-    measurement runs on this machine. ``progress`` is told the number and mean loss of each finished epoch.
+    measurement runs on this machine. ``progress`` is told the number and mean loss of each finished epoch. A batch is
+    answered, and learnt from, once for each thing that ``passes`` gives, which may change how the model computes; the
+    last loss is what is told.
     """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
@@ -43,9 +46,10 @@ def train_classifier(
             rows = order[start : start + batch]
             with working():
                 x = torch.from_numpy(inputs[rows]).to(memory_format=torch.channels_last)
-                loss = nn.functional.cross_entropy(model(x), torch.from_numpy(labels[rows]))
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                for _ in passes(rng):
+                    loss = nn.functional.cross_entropy(model(x), torch.from_numpy(labels[rows]))
+                    loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
             losses.append(loss.item())

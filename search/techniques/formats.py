@@ -11,12 +11,12 @@ from pydantic import Field, field_validator
 
 from evaluators.device import Device
 from evaluators.layers import LayerGroup
+from evaluators.number_format import number_format
 from evaluators.quantize import Scheme
 from evaluators.quantize.formats import LayerFormat, with_formats
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed, InvalidInput
-from hwprofiles.number_format import number_format
 from search.candidate import Decision
 from search.options import validate_options
 from search.strategies.fliqs import Fliqs, FliqsOptions
@@ -26,9 +26,10 @@ from search.techniques.number_formats import SAMPLES, calibrated
 from search.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from search.fliqs.cost import Cost
+    from search.fliqs.elastic import Elastic
     from search.training.quantised import QuantisedLayers
     from search.training.sparsifier import Constraint
 
@@ -36,6 +37,9 @@ FORMATS = "formats"
 PREFIX = f"{FORMATS}:"
 TARGET = FORMATS
 """The decision of a search in one shot, its values the targets."""
+
+ARCHITECTURE = "architecture"
+"""The metric that says which sub-network of an elastic network a search in one shot has found, by decision."""
 
 SIMULATED_FORMATS = "simulated_formats"
 """The metric that says that no runtime computes in all formats of a candidate."""
@@ -68,7 +72,8 @@ class FormatsOptions(TechniqueOptions):
 
 class FormatsTechnique(ModuleTechnique):
     """One decision a layer group, trained with its values (quantisation-aware training); or, with the strategy
-    ``fliqs``, one decision for the model: the target of a training that finds the formats itself (:mod:`search.fliqs`).
+    ``fliqs``, one decision for the model: the target of a training that finds the formats itself (:mod:`search.fliqs`),
+    and the sub-network where the task's module is a :class:`search.fliqs.Elastic`.
 
     Layers that share a decision are those that a runtime computes together. What runtimes compute in, int8, is written
     with the trained scales; other formats are stored and computed exactly, in float operators: they are *simulated*,
@@ -94,6 +99,17 @@ class FormatsTechnique(ModuleTechnique):
             )
         if self.subject.recipe is None:
             raise InvalidInput("space.formats: number formats are trained, and recovery is null", "give a recovery")
+        simulated = [name for name in self._rounding if not executed({"": name})]
+        if self.by_latency and simulated:
+            raise InvalidInput(
+                f"space.formats.choices: no runtime computes in {', '.join(simulated)}, so its latency is unknown",
+                "write: choices: [int8], or take bit_operations as the strategy's cost",
+            )
+        if self.by_latency and self._choices_of_network:
+            raise InvalidInput(
+                "strategy.options.cost: the device's table of layers knows no sub-networks of an elastic network",
+                "take bit_operations or size as the cost",
+            )
         if self._one_shot is None:
             return [Decision(PREFIX + group.name, (FLOAT, *self._rounding), FORMATS) for group in self.layers]
         return [Decision(TARGET, (FLOAT, *(f"{target:g}" for target in self._one_shot.targets)), FORMATS)]
@@ -116,6 +132,8 @@ class FormatsTechnique(ModuleTechnique):
         if one_shot is None:
             chosen = {name: values[PREFIX + name] for name in layers.groups if values[PREFIX + name] != FLOAT}
             return Fixed(layers, chosen, steps, self.options.inputs_from)
+        from search.fliqs.elastic import Elastic
+        from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
         from search.fliqs.held_out import HeldOut
 
         recipe = self.subject.recipe or Recipe()
@@ -123,15 +141,19 @@ class FormatsTechnique(ModuleTechnique):
         if self.by_latency:
             choices = (FLOAT, *self._rounding)
         held_out = HeldOut(module, self.task.training(), recipe, self.task.module)
+        elastic, cost = module if isinstance(module, Elastic) else None, self._cost
+        if elastic is not None and isinstance(cost, ElasticBitOperations | ElasticBytes):
+            cost = replace(cost, network=elastic)  # which then makes the structure that it computes and counts but once
         return OneShot(
-            layers, dict.fromkeys(layers.groups, choices), self._cost, float(values[TARGET]), held_out, steps, one_shot,
-            seed=recipe.seed,
+            layers, dict.fromkeys(layers.groups, choices), cost, float(values[TARGET]), held_out, steps, one_shot,
+            seed=recipe.seed, elastic=elastic,
         )  # fmt: skip
 
     def finish(self, module: nn.Module, values: Mapping[str, str]) -> dict[str, Any]:
-        """The formats, and the bounds of inputs by the scope of their layer's nodes."""
+        """The formats, the bounds of inputs by the scope of their layer's nodes, and the sub-network that was found."""
         from search.pruning.names import onnx_path
 
+        found = self._searched(module)
         layers = self._layers
         if layers is None:
             return {}
@@ -142,7 +164,22 @@ class FormatsTechnique(ModuleTechnique):
         return {
             "formats": chosen,
             "bounds": {"/" + "/".join(onnx_path(module, layer)): bound for layer, bound in bounds.items()},
+            **({ARCHITECTURE: dict(found.chosen)} if found is not None else {}),
         }
+
+    def exported(self, module: nn.Module, values: Mapping[str, str]) -> nn.Module:
+        """The sub-network that was found, or else the module."""
+        found = self._searched(module)
+        return module if found is None else found.extracted(found.chosen)
+
+    def depends(self) -> list[Any]:
+        """See :meth:`ModuleTechnique.depends`: how formats are searched for."""
+        if self._one_shot is None:
+            return []
+        table = self.subject.layer_times
+        times = [table.to_dict()] if self.by_latency and table is not None else []
+        choices = self._choices_of_network
+        return [self._one_shot.model_dump(mode="json", exclude={"targets"}), *times, *([choices] if choices else [])]
 
     def formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
         """See :meth:`Technique.formats`."""
@@ -187,6 +224,18 @@ class FormatsTechnique(ModuleTechnique):
             integer_bias=family != "tensorrt",
         )  # fmt: skip
 
+    def _searched(self, module: nn.Module) -> Elastic | None:
+        """The module where it is elastic and searched for a sub-network."""
+        from search.fliqs.elastic import Elastic
+
+        return module if self._one_shot is not None and isinstance(module, Elastic) else None
+
+    @cached_property
+    def _choices_of_network(self) -> dict[str, list[str]]:
+        """What an elastic network gives to choose from, by decision."""
+        found = self._searched(self.task.module(trained=False))
+        return {} if found is None else {name: list(values) for name, values in found.choices.items()}
+
     @property
     def _one_shot(self) -> FliqsOptions | None:
         """How formats are searched for; None where candidates name them."""
@@ -210,6 +259,13 @@ class FormatsTechnique(ModuleTechnique):
         return found
 
     @property
+    def _example(self) -> tuple[Tensor, ...]:
+        """One sample."""
+        import torch
+
+        return tuple(torch.from_numpy(values[:1].copy()) for values in self.task.inputs("calibration").values())
+
+    @property
     def _rounding(self) -> tuple[str, ...]:
         """The choices that are no fp32."""
         return tuple(name for name in self.options.choices if name != FLOAT)
@@ -217,11 +273,20 @@ class FormatsTechnique(ModuleTechnique):
     @cached_property
     def _cost(self) -> Cost:
         from search.fliqs.cost import Latency, bit_operations, stored_bytes
+        from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
 
         one_shot, table = self._one_shot, self.subject.layer_times
+        module = self.task.module(trained=False)
+        elastic = self._searched(module)
         if one_shot is None or one_shot.cost == "bit_operations":
-            return bit_operations(self.layers, self._rounding)
+            if elastic is not None:
+                return ElasticBitOperations.of_groups(
+                    elastic, self._groups(module), self.subject.groups, self._example
+                )  # fmt: skip
+            return bit_operations(self.subject.groups, self._rounding)
         if one_shot.cost == "size":
+            if elastic is not None:
+                return ElasticBytes(elastic, self._groups(module))
             weights = sum(parameter.numel() for parameter in self.task.module(trained=False).parameters())
             return stored_bytes(self.layers, self._rounding, weights)
         if table is None:

@@ -59,6 +59,14 @@ class ModuleTechnique(Technique):
         notes, which :meth:`apply` finds in the draft under the technique's name."""
         return {}
 
+    def exported(self, module: nn.Module, values: Mapping[str, str]) -> nn.Module:
+        """What is exported of a finished module; by default all of it."""
+        return module
+
+    def depends(self) -> list[Any]:
+        """What comes out of a training depends on beside the options and the values, JSON-able; nothing by default."""
+        return []
+
     def scales(self) -> list[LayerScale]:
         """How its decisions narrow layers, for modelled devices and predictions; nothing where they do not."""
         return []

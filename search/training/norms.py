@@ -41,7 +41,7 @@ def reestimate(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None
 @contextmanager
 def batch_statistics(module: nn.Module) -> Iterator[None]:
     """Evaluation mode, in which layers normalise by the statistics of the batch at hand and learn nothing from it."""
-    was_training = module.training
+    modes = {part: part.training for part in module.modules()}
     module.eval()
     parts = normalisations(module)
     momenta = [part.momentum for part in parts]
@@ -58,4 +58,5 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
                 count.copy_(before)
         for part, momentum in zip(parts, momenta, strict=True):
             part.momentum = momentum
-        module.train(was_training)
+        for one, mode in modes.items():
+            one.training = mode

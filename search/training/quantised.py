@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
+from evaluators.number_format import NumberFormat, number_format
 from hwprofiles.errors import InvalidInput
 from hwprofiles.names import nearest
-from hwprofiles.number_format import NumberFormat, number_format
 from search.training.rounding import rounded_input, rounded_weight
+from search.training.sliced import Sliced
 
 QUANTISABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -20,11 +21,17 @@ MOMENTUM = 0.95
 
 
 class _Weight(nn.Module):
-    """A weight as the layer's format has it."""
+    """A weight as the layer's format has it; where the layer computes with a part of it, that part alone."""
 
     form: NumberFormat | None = None
 
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self._sliced = layer.sliced if isinstance(layer, Sliced) else None
+
     def forward(self, weight: Tensor) -> Tensor:
+        # Before it is rounded: the scale of a channel is that of the weights that are used.
+        weight = weight if self._sliced is None else self._sliced(weight)
         return weight if self.form is None else rounded_weight(weight, self.form)
 
 
@@ -88,9 +95,10 @@ class QuantisedLayers:
         self._inputs: dict[str, _Input] = {}
         self._hooks = []
         for layer, part in self._parts.items():
-            self._weights[layer], self._inputs[layer] = _Weight(), _Input(formats)
-            register_parametrization(part, "weight", self._weights[layer])
-            part.add_module("quantised_input", self._inputs[layer])
+            self._weights[layer], self._inputs[layer] = _Weight(part), _Input(formats)
+            # Unsafe is that a part may have another shape.
+            register_parametrization(part, "weight", self._weights[layer], unsafe=isinstance(part, Sliced))
+            part.add_module("quantised_input", self._inputs[layer].train(part.training))
             self._hooks.append(part.register_forward_pre_hook(_round_first))
 
     def select(self, formats: Mapping[str, str]) -> None:

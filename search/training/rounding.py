@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hwprofiles.number_format import NumberFormat
+from evaluators.number_format import NumberFormat
+
+_EDGE = 1 + 2.0**-22
+"""What a scale is made of can lie so much beyond it, as both are rounded: it is not clipped."""
 
 
 def rounded(values: Tensor, form: NumberFormat) -> Tensor:
@@ -30,7 +33,7 @@ class _Scaled(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, scale: Tensor, form: NumberFormat) -> Tensor:
         scaled = values.float() / scale
         units = rounded(scaled, form)
-        inside = scaled.abs() <= form.largest
+        inside = scaled.abs() <= form.largest * _EDGE
         if ctx.needs_input_grad[1]:
             # d(units * scale) / d(scale): the error of rounding inside, the largest value outside.
             ctx.save_for_backward(inside, torch.where(inside, units - scaled, units))
@@ -48,8 +51,8 @@ class _Scaled(torch.autograd.Function):
 
 def rounded_weight(weight: Tensor, form: NumberFormat) -> Tensor:
     """A weight in a format, each channel of its first axis scaled so that its largest magnitude is the format's."""
-    peaks = weight.detach().abs().flatten(1).amax(1)
-    scale = torch.where(peaks > 0, peaks / form.largest, torch.ones_like(peaks))
+    scale = weight.detach().abs().flatten(1).amax(1) / form.largest
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     per_channel = scale.view(-1, *[1] * (weight.ndim - 1))
     answer: Tensor = _Scaled.apply(weight, per_channel, form)  # type: ignore[no-untyped-call]
     return answer

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from hwprofiles.errors import InvalidInput
 from hwprofiles.names import nearest
@@ -82,7 +83,7 @@ class Sparsifier:
         for name in layers or ():
             if name not in known:
                 raise InvalidInput(f"sparsity: there is no layer {name!r}", nearest(name, list(known)))
-        wanted = {name: part.weight for name, part in known.items() if layers is None or name in layers}
+        wanted = {name: _stored(part) for name, part in known.items() if layers is None or name in layers}
         self._weights = {name: weight for name, weight in wanted.items() if self.pattern.fits(weight)}
         self.dense = tuple(name for name in wanted if name not in self._weights)
         """Layers that were wanted but cannot have the pattern."""
@@ -124,6 +125,13 @@ class Sparsifier:
         total = sum(weight.numel() for weight in self._weights.values())
         zeros = sum(weight.numel() - int(weight.count_nonzero()) for weight in self._weights.values())
         return zeros / total if total else 0.0
+
+
+def _stored(part: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Tensor:
+    """A layer's weight itself, also where it computes with something that is made of it."""
+    made_of = part.get_submodule("parametrizations.weight") if is_parametrized(part, "weight") else None
+    stored: Tensor = getattr(made_of, "original", part.weight)
+    return stored
 
 
 class _Together:

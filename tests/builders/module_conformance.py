@@ -44,7 +44,7 @@ def subject_in(folder: Path) -> Subject:
     return Subject(
         model=model, groups=groups_of(model), digest="net", sample={"image": task().inputs("validation")["image"][:1]},
         calibration_batches=lambda count: [{"image": image[:count]}], cache=folder,
-        profile=find_device("local-cpu"), wanted=frozenset({"size_bytes"}), task=task(),
+        profile=find_device("local-cpu"), wanted=frozenset({"size_bytes"}), task=task(), recipe=RECIPE,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from search.techniques import formats, precision
 
 HOSTILE = '<b title="x">"conv"</b>'
 TRAINED = {"stem": "fp32", HOSTILE: "int4", "middle": "e4m3", "head": "int4"}
+ARCHITECTURE = {"kernel:blocks.0": "3", "width:stem": "8"}
 WORDS = "int4 in 2 layers, fp32 in 1, e4m3 in 1"
 
 
@@ -50,6 +51,7 @@ class TestWhereFormatsAreFrom:
         assert (formats_strip.TRAINED_FORMATS, formats_strip.SIMULATED_FORMATS) == (
             formats.FORMATS, formats.SIMULATED_FORMATS,
         )  # fmt: skip
+        assert formats_strip.ARCHITECTURE == formats.ARCHITECTURE
 
 
 class TestStrip:
@@ -141,7 +143,9 @@ def shown(store: Store, make_search: Callable[..., Any]) -> Shown:
         search.lease, space=spaces["quantised"].to_dict(), baseline={**row.baseline, "facts": {"groups": groups}}
     )
     figures = {"cosine": 0.99, "speedup": {"ratio": 2.0, "ci95": [1.9, 2.1]}}
-    of_training = {"formats": TRAINED, "bit_operations": 2e6, "simulated_formats": True}
+    of_training = {
+        "formats": TRAINED, "bit_operations": 2e6, "simulated_formats": True, "architecture": ARCHITECTURE,
+    }  # fmt: skip
     for number, (name, space) in enumerate(spaces.items()):
         chosen = space.baseline().decisions | ({"precision:stem": "int8"} if name == "quantised" else {})
         (trial,) = store.add_trials(search.lease, 0, "nsga2", False, [(number, space.candidate(chosen))])
@@ -192,6 +196,10 @@ class TestCommandLine:
         trained = show("show", shown.trained)
         assert (trained.count(HOSTILE), trained.count("middle")) == (1, 1)
 
+    def test_a_sub_network_is_listed_too(self, shown: Shown, show: Callable[..., str]) -> None:
+        assert ["kernel:blocks.0", "3"] in [line.split() for line in show("show", shown.trained).splitlines()]
+        assert "kernel" not in show("show", shown.quantised)
+
     def test_a_front_says_what_is_simulated(self, shown: Shown, show: Callable[..., str]) -> None:
         text = " ".join(show("front", shown.search.job_id).split())
         assert "modelled" in text
@@ -210,8 +218,10 @@ class TestPages:
         assert 'style="' not in text
         assert '<span class="bits-8" title="middle: e4m3">8f</span>' in text
         assert "they are simulated" in text
+        assert "<dt>kernel:blocks.0</dt><dd>3</dd>" in text
         assert "they are simulated" not in httpx.get(f"{address}/candidates/{shown.quantised}").text
         assert "strip" not in httpx.get(f"{address}/candidates/{shown.plain}").text
+        assert "Architecture" not in httpx.get(f"{address}/candidates/{shown.plain}").text
 
     def test_the_rows_of_a_front(self, shown: Shown, address: str) -> None:
         text = httpx.get(f"{address}/live/jobs/{shown.search.job_id}").text

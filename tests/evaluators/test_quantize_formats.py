@@ -15,12 +15,12 @@ from onnx_builder import Builder
 from evaluators.calibration import Ranges, calibrate
 from evaluators.graph_cleanup import prepared
 from evaluators.layers import layer_groups
+from evaluators.number_format import USUAL, number_format
 from evaluators.onnx_model import load_model, opset_of, save_model, serialized, with_opset
 from evaluators.quantize import Scheme, activation_tensors
 from evaluators.quantize.formats import EXECUTED, LayerFormat, with_formats
 from evaluators.runtimes import OnnxRuntime
 from hwprofiles.errors import BuildFailed, InvalidInput
-from hwprofiles.number_format import USUAL, number_format
 
 Floats = NDArray[np.float32]
 ExecutedOps = Callable[[onnx.ModelProto], Counter[str]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -240,7 +240,7 @@ class TestUnknownNames:
             (
                 {"strategy": {"name": "xyz"}},
                 "strategy.name: unknown strategy 'xyz'",
-                "known: nsga2, random, sensitivity",
+                "known: fliqs, nsga2, random, sensitivity",
             ),
             ({"space": {"precison": {}}}, "space: unknown technique 'precison'", "did you mean 'precision'?"),
             (
@@ -403,6 +403,54 @@ class TestWrongValues:
         assert validate_options(Nsga2.Options, {"population": 4}, "here").model_dump()["population"] == 4
         with pytest.raises(InvalidInput, match=r"here\.population: must be at least 2"):
             validate_options(Nsga2.Options, {"population": 0}, "here")
+
+
+class TestNumberFormats:
+    FLIQS: ClassVar[dict[str, Any]] = {"strategy": {"name": "fliqs"}, "space": {"formats": {}}}
+
+    @pytest.mark.parametrize("space", [None, {"precision": {}}, {}])
+    def test_the_strategy_needs_the_technique(self, space: Any) -> None:
+        message, hint = refused(LEAST | self.FLIQS | {"space": space})
+        assert message == "space: the strategy 'fliqs' needs the technique 'formats'"
+        assert yaml.safe_load(hint.removeprefix("write: ")) == {"space": {"formats": {}}}
+
+    def test_not_beside_precision(self) -> None:
+        message, hint = refused(LEAST | {"space": {"precision": {}, "formats": {}}})
+        assert message == "space: formats and precision both decide how layers' numbers are stored"
+        assert hint == "leave one of them out"
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"choices": ["int4", "int9"]}, "space.formats.choices: 'int9' is no number format: use one of int2, "),
+            ({"choices": ["fp32"]}, "space.formats.choices: name a format besides fp32"),
+            ({"choices": "int4"}, "space.formats.choices: must be a list, not 'int4'"),
+            ({"inputs_from": 1}, "space.formats.inputs_from: must be less than 1, not 1"),
+            ({"calibration_samples": 0}, "space.formats.calibration_samples: must be at least 1, not 0"),
+        ],
+    )
+    def test_options_of_the_technique(self, options: dict[str, Any], said: str) -> None:
+        assert refused(LEAST | {"space": {"formats": options}})[0].startswith(said)
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"targets": [20, 0]}, "strategy.options.targets.1: must be greater than 0, not 0"),
+            ({"targets": [-4]}, "strategy.options.targets.0: must be greater than 0, not -4"),
+            ({"targets": 20}, "strategy.options.targets: must be a list, not 20"),
+            ({"targets": []}, "strategy.options.targets: "),
+            ({"cost": "bits"}, "strategy.options.cost: must be 'bit_operations', 'size' or 'latency', not 'bits'"),
+            ({"tragets": [20]}, "strategy.options.tragets: unknown key 'tragets'"),
+        ],
+    )
+    def test_options_of_the_strategy(self, options: dict[str, Any], said: str) -> None:
+        assert refused(LEAST | self.FLIQS | {"strategy": {"name": "fliqs", "options": options}})[0].startswith(said)
+
+    def test_as_it_is_written(self) -> None:
+        job = parsed(**self.FLIQS, objectives=[{"metric": "bit_operations", "direction": "min"}])
+        assert job.wants("bit_operations")
+        assert parse_job(job.model_dump(mode="json"), folder=Path()) == job
+        assert parsed(space={"formats": {"choices": ["INT4", "e3m2"]}}).strategy.name == "nsga2"
 
 
 class TestFiles:

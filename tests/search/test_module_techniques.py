@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fake_device import FakeDevice
-from module_conformance import RECIPE, ModuleConformance, structures, subject_in, weights
+from module_conformance import RECIPE, ModuleConformance, groups_of, structures, subject_in, task, weights
+from torch import nn
 
+from evaluators.bit_operations import bit_operations
+from evaluators.calibration import run_once
 from evaluators.capability import Capability
+from evaluators.layer_table import LayerTable, Unit, UnitTime
 from evaluators.layers import LayerGroup, under_first_names
-from evaluators.onnx_model import serialized
+from evaluators.onnx_model import save_model, serialized
+from evaluators.runtimes import OnnxRuntime
 from evaluators.sparse_size import sparsity
 from hwprofiles import Precision
-from hwprofiles.errors import InvalidInput
+from hwprofiles.errors import BuildFailed, InvalidInput, Unreachable
+from search.fliqs import HeldOut
 from search.job import parse_job
 from search.layer_tables import structure_of
 from search.options import validate_options
 from search.scales import LayerScale, levels, narrowed, work_left
+from search.structures import Structures
+from search.tasks import Split, TorchTask
 from search.techniques import Subject, Technique, trains
+from search.techniques.formats import FormatsTechnique
 from search.techniques.pruning import PruningTechnique
 from search.techniques.sparsity import SparsityTechnique
 from search.training.halving import Halving
@@ -170,6 +181,225 @@ class TestSparsity(ModuleConformance):
     def test_what_is_no_sparsity_is_refused(self, new: Callable[..., Technique], choice: str) -> None:
         with pytest.raises(InvalidInput, match="is no sparsity"):
             new(choices=[choice])
+
+
+class TestFormats(ModuleConformance):
+    kind = FormatsTechnique
+    options = {"choices": ["int4", "int8"]}  # noqa: RUF012 - never written to
+
+    def assignments(self, technique: Technique) -> list[dict[str, str]]:
+        """Of the decisions' last values alone the first one's does for all: each is a training."""
+        return super().assignments(technique)[:4]
+
+    @pytest.fixture
+    def searching(self, subject: Subject) -> Callable[..., FormatsTechnique]:
+        """The technique of a job in which formats are searched for in one shot."""
+
+        def create(choices: Sequence[str] = ("int4", "int8"), table: LayerTable | None = None, **options: Any) -> Any:
+            changed = replace(subject, strategy=("fliqs", {"targets": [20], **options}), layer_times=table)
+            return FormatsTechnique(changed, FormatsTechnique.Options(choices=tuple(choices)))
+
+        return create
+
+    def test_one_decision_a_group(self, new: Callable[..., Technique], subject: Subject) -> None:
+        found = {decision.name: decision.choices for decision in new(choices=["INT4", "fp32", "e2m1"]).decisions(None)}
+        assert found == {f"formats:{group.name}": ("fp32", "int4", "e2m1") for group in subject.groups}
+
+    def test_in_one_shot_one_decision_for_the_model(self, searching: Callable[..., FormatsTechnique]) -> None:
+        (decision,) = searching(targets=[20, 32.5, 20]).decisions(None)
+        assert (decision.name, decision.choices) == ("formats", ("fp32", "20", "32.5"))
+
+    def test_without_a_layer_to_give_a_format_it_is_refused(self, subject: Subject) -> None:
+        images = task().inputs("calibration")["image"]
+        splits: tuple[Split, ...] = ("calibration", "validation", "test")
+        none = TorchTask(nn.Flatten(), {split: {"image": images} for split in splits})
+        with pytest.raises(InvalidInput, match=r"space\.formats: the model has no linear or convolution") as refused:
+            FormatsTechnique(replace(subject, task=none, groups=()), FormatsTechnique.Options()).decisions(None)
+        assert refused.value.hint
+
+    def test_without_training_it_is_refused(self, subject: Subject) -> None:
+        with pytest.raises(InvalidInput, match=r"space\.formats: .*recovery is null") as refused:
+            FormatsTechnique(replace(subject, recipe=None), FormatsTechnique.Options()).decisions(None)
+        assert refused.value.hint == "give a recovery"
+
+    @pytest.mark.parametrize("choices", [["int9"], ["fp32"], [], ["int4", "E2M9"]])
+    def test_choices_that_are_none_are_refused(self, new: Callable[..., Technique], choices: list[str]) -> None:
+        with pytest.raises(InvalidInput, match=r"space\.choices") as refused:
+            new(choices=choices)
+        assert "\n" not in refused.value.message
+
+    def test_latency_is_searched_by_in_what_is_executed(self, searching: Callable[..., FormatsTechnique]) -> None:
+        with pytest.raises(InvalidInput, match=r"space\.formats\.choices: no runtime computes in int4,") as refused:
+            searching(cost="latency").decisions(None)
+        assert "int8" in refused.value.hint
+        assert searching(["int8"], cost="latency").decisions(None)
+        assert searching(["int8"], cost="latency").by_latency
+        assert not searching(["int8"]).by_latency
+
+    @pytest.mark.parametrize(
+        ("name", "agree", "close"), [("int8", 0.995, 0.9995), ("int4", 0.99, 0.9995), ("e2m1", 0.99, 0.9995)]
+    )
+    def test_the_file_answers_as_the_training_graph_does(
+        self, new: Callable[..., Technique], subject: Subject, tmp_path: Path, name: str, agree: float, close: float
+    ) -> None:
+        technique = new(choices=[name])
+        assert isinstance(technique, FormatsTechnique)
+        images = np.concatenate([task().inputs(split)["image"] for split in ("calibration", "validation", "test")])
+        expected = seen_at_the_end(technique, images)
+        values = dict.fromkeys((d.name for d in technique.decisions(None)), name)
+        draft = structures(technique, RECIPE.model_copy(update={"steps": 24})).draft(values)
+        assert draft is not None
+        assert technique.formats(draft, values) == {group.name: name for group in draft.groups}
+        assert json.loads(json.dumps(draft.notes)) == draft.notes
+        built = technique.apply(draft, values)
+        assert ("QuantizeLinear" in {node.op_type for node in built.model.graph.node}) is (name == "int8")
+        save_model(built.model, tmp_path / "built.onnx")
+        session = OnnxRuntime().open(tmp_path / "built.onnx")
+        found = np.concatenate([*session.run({"image": images}).values()])
+        session.close()
+        assert (found.argmax(1) == expected[0].argmax(1)).mean() >= agree
+        assert cosine(found, expected[0]) > close
+        # What was trained is what was rounded: without the formats it answers otherwise.
+        (plain,) = run_once(draft.model, {"image": images}).values()
+        assert name == "int8" or cosine(plain, expected[0]) < cosine(found, expected[0])
+
+    def test_layers_left_alone_stay_float(self, new: Callable[..., Technique], subject: Subject) -> None:
+        technique = new(choices=["int8"])
+        names = [decision.name for decision in technique.decisions(None)]
+        values = dict.fromkeys(names, "fp32") | {names[1]: "int8"}
+        draft = structures(technique).draft(values)
+        assert draft is not None
+        (group,) = (group for group in draft.groups if f"formats:{group.name}" == names[1])
+        assert technique.formats(draft, values) == {group.name: "int8"}
+        before, built = weights(draft.model), weights(technique.apply(draft, values).model)
+        kernels = [name for name, values in before.items() if values.ndim > 1]
+        assert len([name for name in kernels if name not in built]) == len(group.nodes)
+
+    def test_a_search_ends_with_formats_for_its_target(self, searching: Callable[..., FormatsTechnique]) -> None:
+        technique = searching(delay=0.1, beta=5.0)
+        draft = structures(technique, RECIPE.model_copy(update={"steps": 50})).draft({"formats": "64"})
+        assert draft is not None
+        found = technique.formats(draft, {})
+        assert found.keys() == {group.name for group in draft.groups}
+        cost = {name: bit_operations(draft.groups, formats) for name, formats in (("fp32", {}), ("found", found))}
+        assert cost["fp32"] / cost["found"] > 45  # drawn evenly they would be 26 times cheaper
+        assert run_once(technique.apply(draft, {"formats": "64"}).model, technique.subject.sample)
+
+    def test_a_search_by_size_counts_all_weights(self, searching: Callable[..., FormatsTechnique]) -> None:
+        """Not 8 times, since biases and normalisation stay."""
+        with pytest.raises(Unreachable, match=r"8 times cheaper than fp32: at most 7\.13 times"):
+            structures(searching(cost="size")).train({"formats": "8"})
+        assert structures(searching(cost="size")).train({"formats": "7"}) is not None
+
+    def test_a_search_by_latency_asks_the_table(
+        self, searching: Callable[..., FormatsTechnique], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(HeldOut, "__call__", lambda held_out, step: 0.5)
+        subject = searching().subject
+        slow = subject.groups[1].name
+        units = tuple(
+            Unit(group.name, group.nodes, group.name, {
+                kind.value: UnitTime(kind, time, time, 1.0, None)
+                for kind, time in ((Precision.FP32, 4.0), (Precision.INT8, 9.0 if group.name == slow else 1.0))
+            }, {"float": 0.0, "integer": 0.0})
+            for group in subject.groups
+        )  # fmt: skip
+        whole = 4.0 * len(units)
+        table = LayerTable(units, (), whole, 0.0, 1.0)
+        best = whole / (4.0 + len(units) - 1)
+        technique = searching(["int8"], table, cost="latency", beta=5.0, delay=0.1)
+        draft = structures(technique, RECIPE.model_copy(update={"steps": 120, "batch": 8})).draft(
+            {"formats": f"{best:.2f}"}
+        )
+        assert draft is not None
+        assert set(technique.formats(draft, {})) == {group.name for group in subject.groups} - {slow}
+        with pytest.raises(BuildFailed, match="no table"):
+            structures(searching(["int8"], cost="latency")).draft({"formats": "2"})
+
+    def test_a_target_out_of_reach_is_no_structure(self, searching: Callable[..., FormatsTechnique]) -> None:
+        technique = searching()
+        with pytest.raises(Unreachable, match="at most 64 times"):
+            structures(technique).train({"formats": "65"})
+        assert not list((technique.subject.cache / "structures").glob("*.onnx"))
+        # And what is asked next is not disturbed by it.
+        assert structures(technique).train({"formats": "20"}) is not None
+
+    def test_what_cannot_be_rounded_counts_too(self, subject: Subject) -> None:
+        """A target is for the model: layers that stay in float make it harder to reach."""
+        *others, last = subject.groups
+        stays = replace(last, precisions=(Precision.FP32,))
+        changed = replace(subject, groups=(*others, stays), strategy=("fliqs", {"targets": [64]}))
+        technique = FormatsTechnique(changed, FormatsTechnique.Options())
+        assert [group.name for group in technique.layers] == [group.name for group in others]
+        with pytest.raises(Unreachable, match="64 times"):
+            structures(technique).train({"formats": "64"})
+
+    def test_how_it_is_searched_for_is_part_of_a_structure_s_name(
+        self, searching: Callable[..., FormatsTechnique]
+    ) -> None:
+        one, same, *others = (
+            searching(**options) for options in ({}, {"targets": [20, 30]}, {"beta": 0.3}, {"cost": "size"})
+        )
+        names = [structures(technique)._name({"formats": {"formats": "20"}}) for technique in (one, same, *others)]
+        assert names[0] == names[1]
+        assert len(set(names)) == 3
+
+    def test_an_interrupted_search_goes_on(
+        self, searching: Callable[..., FormatsTechnique], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        recipe = RECIPE.model_copy(update={"steps": 12, "evaluate_every": 3})
+        whole = structures(searching(), recipe, "whole").draft({"formats": "20"})
+
+        def interrupt(text: str) -> None:
+            if text.startswith("training: step 9"):
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("search.structures.report", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            structures(searching(), recipe).draft({"formats": "20"})
+        monkeypatch.setattr("search.structures.report", lambda text: None)
+        resumed = structures(searching(), recipe).draft({"formats": "20"})
+        assert whole is not None
+        assert resumed is not None
+        assert resumed.notes == whole.notes
+        assert serialized(resumed.model) == serialized(whole.model)
+
+    def test_it_goes_together_with_pruning_and_sparsity(self, new: Callable[..., Technique], subject: Subject) -> None:
+        formats = new()
+        assert isinstance(formats, FormatsTechnique)
+        pruning = PruningTechnique(subject, PruningTechnique.Options(ratios=(0.5,), round=2, criterion="l1"))
+        sparsity_ = SparsityTechnique(subject, SparsityTechnique.Options(schedule="one_shot"))
+        together = Structures(
+            formats.task, "net", {"pruning": pruning, "sparsity": sparsity_, "formats": formats}, RECIPE,
+            lambda model: under_first_names(groups_of(model), subject.groups), subject.cache / "together",
+        )  # fmt: skip
+        values = {d.name: d.choices[0] for d in (*pruning.decisions(None), *formats.decisions(None))}
+        values |= {"sparsity": "0.75", "pruning:blocks/blocks.1/conv1": "0.5"}
+        values |= {name: "int4" for name in values if name.startswith("formats:")}
+        draft = together.draft(values)
+        assert draft is not None
+        assert sparsity(draft.model) == pytest.approx(0.75, abs=0.02)
+        assert any(weight.shape == (8, 8, 3, 3) for weight in weights(draft.model).values())
+        assert set(formats.formats(draft, values).values()) == {"int4"}
+        assert run_once(formats.apply(draft, values).model, subject.sample)
+
+
+def seen_at_the_end(technique: FormatsTechnique, images: Any) -> list[Any]:
+    """Gets what the module answers when its training is over, rounding as it was trained."""
+    found: list[Any] = []
+    finish = technique.finish
+
+    def looked_at(module: nn.Module, values: Mapping[str, str]) -> dict[str, Any]:
+        with torch.no_grad():
+            found.append(module.eval()(torch.from_numpy(images)).numpy())
+        return finish(module, values)
+
+    technique.finish = looked_at  # type: ignore[method-assign]
+    return found
+
+
+def cosine(one: Any, other: Any) -> float:
+    return float(((one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)).mean())
 
 
 class TestStructures:

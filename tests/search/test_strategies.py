@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from search.candidate import Candidate, Decision, Space
 from search.pareto import hypervolume
-from search.strategies import STRATEGIES, Nsga2, RandomSearch, Result, Sensitivity, Strategy
+from search.strategies import STRATEGIES, Fliqs, Nsga2, RandomSearch, Result, Sensitivity, Strategy
 from search.strategies.random import screened
 
 PRECISIONS = ("fp32", "int8", "int4")
@@ -65,8 +65,6 @@ class StrategyContract:
     """A new strategy subclasses this."""
 
     kind: ClassVar[type[Strategy]]
-    small: ClassVar[dict[str, Any]]
-    """Options for a block of four."""
 
     def make(self, space: Space = SPACE, *, seed: int = 0, constraints: int = 1, **options: Any) -> Strategy:
         return self.kind(space, 2, constraints, seed, self.kind.Options(**options))
@@ -80,12 +78,6 @@ class StrategyContract:
         uniform = SPACE.uniform()
         assert asked[: len(uniform)] == uniform
         assert asked[0] == SPACE.baseline()
-
-    def test_a_smaller_block_puts_them_off(self) -> None:
-        strategy = self.make(**self.small)
-        assert strategy.batch == 4
-        uniform = [candidate.digest for candidate in SPACE.uniform()]
-        assert play(strategy, 2)[: len(uniform)] == uniform
 
     @pytest.mark.parametrize("space", [SPACE, ONE_DECISION], ids=["many", "one"])
     def test_all_that_it_asks_for_is_in_the_space(self, space: Space) -> None:
@@ -114,12 +106,6 @@ class StrategyContract:
         before = np.random.get_state()[1].tolist()
         assert play(self.make(seed=3), 4) == alone
         assert np.random.get_state()[1].tolist() == before
-
-    def test_another_seed_gives_others(self) -> None:
-        assert play(self.make(seed=3), 4) != play(self.make(seed=4), 4)
-
-    def test_it_tries_more_than_the_uniform_assignments(self) -> None:
-        assert len(set(play(self.make(), 6))) > len(SPACE.uniform()) + 20
 
     @pytest.mark.parametrize(
         "result",
@@ -180,6 +166,25 @@ class StrategyContract:
         assert self.make().batch >= 1
 
 
+class ExploringContract(StrategyContract):
+    """One that goes beyond the uniform assignments subclasses this."""
+
+    small: ClassVar[dict[str, Any]]
+    """Options for a block of four."""
+
+    def test_a_smaller_block_puts_them_off(self) -> None:
+        strategy = self.make(**self.small)
+        assert strategy.batch == 4
+        uniform = [candidate.digest for candidate in SPACE.uniform()]
+        assert play(strategy, 2)[: len(uniform)] == uniform
+
+    def test_another_seed_gives_others(self) -> None:
+        assert play(self.make(seed=3), 4) != play(self.make(seed=4), 4)
+
+    def test_it_tries_more_than_the_uniform_assignments(self) -> None:
+        assert len(set(play(self.make(), 6))) > len(SPACE.uniform()) + 20
+
+
 class Costs:
     """Predicts from what each value costs."""
 
@@ -195,7 +200,7 @@ def gain_for_changes(candidate: Candidate) -> float:
     return (toy_gains(candidate)[1] - toy_gains(SPACE.baseline())[1]) / max(1, changes(candidate))
 
 
-class TestRandomSearch(StrategyContract):
+class TestRandomSearch(ExploringContract):
     kind = RandomSearch
     small: ClassVar[dict[str, Any]] = {"batch": 4}
 
@@ -263,7 +268,7 @@ def hypervolume_of(asked: Sequence[Candidate]) -> float:
     return hypervolume([large_gains(candidate) for candidate in asked], (-300.0, -1000.0))
 
 
-class TestNsga2(StrategyContract):
+class TestNsga2(ExploringContract):
     kind = Nsga2
     small: ClassVar[dict[str, Any]] = {"population": 4}
 
@@ -310,7 +315,7 @@ class TestNsga2(StrategyContract):
         assert np.mean(shares) > 0.7
 
 
-class TestSensitivity(StrategyContract):
+class TestSensitivity(ExploringContract):
     """What is its own is in test_sensitivity.py."""
 
     kind = Sensitivity
@@ -337,3 +342,47 @@ class TestSensitivity(StrategyContract):
             play(strategy, 64 // strategy.batch, result)
             volumes[kind] = hypervolume_of(asked)
         assert volumes[Sensitivity] > max(volumes[Nsga2], volumes[RandomSearch])
+
+
+class TestFliqs(StrategyContract):
+    """It has nothing to explore: what it proposes searches for itself, while it is built. See test_fliqs.py."""
+
+    kind = Fliqs
+    space = Space(
+        (
+            Decision("runtime", ("one", "other"), "runtime"),
+            Decision("formats", ("fp32", "16", "28", "45"), "formats"),
+        ),
+        "context",
+    )
+
+    def test_every_target_on_every_runtime(self) -> None:
+        strategy = self.make(self.space)
+        assert strategy.batch == 8
+        asked = [strategy.ask() for _ in range(8)]
+        assert asked[0] == self.space.baseline()
+        assert len({candidate.digest for candidate in asked}) == self.space.size == 8
+        strategy.tell([toy_result(SPACE.baseline()) for _ in asked])
+        assert strategy.ask() == asked[0]
+
+    def test_neither_seed_nor_results_matter(self) -> None:
+        assert play(self.make(seed=3), 3) == play(self.make(seed=4), 3, lambda one: Result(one, None, (1.0,)))
+
+    def test_it_needs_the_technique(self) -> None:
+        assert Fliqs.needs == ("formats",)
+        assert not Fliqs.Options().screens
+
+    def test_targets_that_are_equal_are_one(self) -> None:
+        assert Fliqs.Options(targets=[20, 28, 20.0]).targets == (20.0, 28.0)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"targets": []}, {"targets": [0]}, {"targets": [16, -1]}, {"targets": [float("nan")]},
+            {"targets": [float("inf")]}, {"cost": "time"}, {"delay": 1}, {"settle": 0}, {"beta": 0}, {"entropy": -1},
+            {"momentum": 1},
+        ],
+    )  # fmt: skip
+    def test_options_that_make_no_sense(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError):
+            Fliqs.Options(**options)
