@@ -29,10 +29,10 @@ class FliqsOptions(StrategyOptions):
 
     targets: tuple[Positive, ...] = Field((16.0, 28.0, 45.0), min_length=1)
     cost: Literal["bit_operations", "size", "latency"] = "bit_operations"
-    delay: Share = 0.1
+    delay: Share = 0.05
     inputs_from: Share = 0.05
-    settle: float = Field(0.4, gt=0, le=1)
-    samples: int = Field(8, ge=1)
+    settle: float = Field(0.15, gt=0, le=1)
+    samples: int = Field(16, ge=1)
     beta: Positive = 0.5
     entropy: float = Field(0.5, ge=0, allow_inf_nan=False)
     learning_rate: Positive = 5e-3

@@ -13,7 +13,7 @@ import pytest
 
 from dashboards import formats_strip
 from dashboards.cli import run_app
-from dashboards.console import print_formats
+from dashboards.console import out, print_formats
 from dashboards.documents import candidate_document, front_document, trials_document
 from dashboards.formats_strip import blocks_of, counted, formats_of, in_words, untold
 from dashboards.web.picture import save_html
@@ -95,7 +95,7 @@ class TestTerminal:
     @pytest.fixture
     def printed(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
         def run(formats: dict[str, str], columns: int = 80) -> list[str]:
-            monkeypatch.setenv("COLUMNS", str(columns))
+            monkeypatch.setattr(out, "_width", columns)  # whatever it was made with
             print_formats(blocks_of(formats))
             return capsys.readouterr().out.splitlines()
 

@@ -25,6 +25,7 @@ EXIT_CODES = {
     "ProcessCrashed": 4,
     "UnhealthyMeasurement": 4,
     "TrainingStopped": 4,
+    "Unreachable": 4,
 }
 STATES = {
     "BuildFailed": "build_failed",
@@ -34,6 +35,7 @@ STATES = {
     "ProcessCrashed": "crashed",
     "UnhealthyMeasurement": "unhealthy_measurement",
     "TrainingStopped": "stopped",
+    "Unreachable": "infeasible",
 }
 
 
