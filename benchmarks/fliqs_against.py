@@ -23,12 +23,15 @@ from cells import Cell, Row, rows_of
 from fliqs_networks import NETWORKS, Network, network
 from networks import answers
 from rows import write_rows
-from scipy import optimize, stats
+from scipy import stats
 from torch import nn
 
 from hwprofiles import find_device
 from search.fliqs import Fixed, HeldOut, OneShot, Sum
 from search.strategies.fliqs import FliqsOptions
+from search.strategies.knapsack import least_loss
+from search.training.epochs import steps_of
+from search.training.norms import normalisations
 from search.training.quantised import QuantisedLayers
 from search.training.recipe import Recipe
 from search.training.recover import recover
@@ -43,7 +46,7 @@ Formats = dict[str, str]
 def trained(net: Network, seed: int, formats: Formats | None, wanted: float, share: float = 1.0) -> tuple[float, Row]:
     """Validation accuracy, and a row, of a training in given formats, or of FLIQS for ``wanted`` bit-operations."""
     module, data = net.module(), net.task.training()
-    batches = -(-len(data.epoch(np.random.default_rng(0))) // Recipe().batch)
+    batches = steps_of(data, Recipe(epochs=1))
     steps = round(EPOCHS * batches * share)
     recipe = Recipe(
         steps=steps, evaluate_every=batches, learning_rate=2e-3, losses={"task": {}}, patience=None, threads=1,
@@ -91,9 +94,8 @@ def knapsack(net: Network, wanted: float) -> Formats:
     with torch.no_grad():
         module.train()
         layers.select({})
-        for part in module.modules():
-            if isinstance(part, nn.BatchNorm2d):
-                part.eval()
+        for part in normalisations(module):
+            part.eval()
         module(images[:512])
         module.eval()
         layers.begin()
@@ -105,15 +107,10 @@ def knapsack(net: Network, wanted: float) -> Formats:
         least = loss({})
         losses = np.array([[max(0.0, loss({group: name}) - least) for name in FORMATS] for group in net.layers])
     costs = np.array([[net.cost(FORMATS).groups[group][name] for name in FORMATS] for group in net.layers])
-    groups, names = losses.shape
-    one_each = np.kron(np.eye(groups), np.ones(names))
-    found = optimize.milp(
-        losses.ravel(), integrality=np.ones(losses.size), bounds=optimize.Bounds(0, 1),
-        constraints=[
-            optimize.LinearConstraint(one_each, 1, 1), optimize.LinearConstraint(costs.ravel()[None] / wanted, 0, 1),
-        ],
-    )  # fmt: skip
-    return {g: FORMATS[int(row.argmax())] for g, row in zip(net.layers, found.x.reshape(groups, names), strict=True)}
+    found = least_loss(list(losses), list(costs / wanted), 1.0)
+    if found is None:
+        raise SystemExit(f"no assignment costs {wanted} or less")
+    return {group: FORMATS[place] for group, place in zip(net.layers, found, strict=True)}
 
 
 def work(cell: Cell) -> Row:

@@ -29,6 +29,7 @@ from hwprofiles import digest_of, find_device
 from search.fliqs import Fixed, HeldOut, OneShot, Sum, reduction
 from search.strategies.fliqs import FliqsOptions
 from search.tasks.digits import Digits, DigitsOptions
+from search.training.epochs import steps_of
 from search.training.quantised import QuantisedLayers
 from search.training.recipe import Recipe
 from search.training.recover import recover
@@ -86,7 +87,7 @@ def work(cell: Cell) -> Row:
     layers = QuantisedLayers(net, {layer: [layer] for layer in LAYERS}, FORMATS)
     recipe = Recipe(epochs=EPOCHS, seed=seed, **RECIPE)
     data = task.training()
-    steps = EPOCHS * -(-len(data.epoch(np.random.default_rng(0))) // recipe.batch)
+    steps = steps_of(data, recipe)
     options = FliqsOptions()
     held: Fixed | OneShot
     if cell["formats"]:

@@ -26,6 +26,7 @@ from torch import nn
 
 from hwprofiles import find_device
 from search.tasks.digits import Digits, DigitsOptions
+from search.training.epochs import steps_of
 from search.training.recipe import Recipe
 from search.training.recover import recover
 from search.training.schedules import Schedule
@@ -51,7 +52,7 @@ def sparse(task: Digits, share: float, seed: int) -> nn.Module:
     """The trained network, made sparse by the cubic schedule over the first half of the epochs."""
     module, data = task.module(), task.training()
     recipe = Recipe(epochs=EPOCHS, seed=seed, **RECIPE)
-    steps = EPOCHS * -(-len(task.inputs("calibration")["image"]) // recipe.batch)
+    steps = steps_of(data, recipe)
     schedule = Schedule("gradual", final=share, end=steps // 2, every=10)
     _, *others = [name for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     return recover(module, None, data, recipe, constraint=Sparsifier(module, schedule, layers=others)).module

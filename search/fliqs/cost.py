@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from evaluators.bit_operations import FLOAT_BITS, bits_of
 from evaluators.bit_operations import bit_operations as counted
@@ -13,7 +13,6 @@ from evaluators.layers import LayerGroup
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed
 
-Kind = Literal["bit_operations", "size", "latency"]
 FLOAT = Precision.FP32.value
 
 

@@ -13,7 +13,7 @@ from evaluators.device import Device
 from evaluators.layers import LayerGroup
 from evaluators.number_format import number_format
 from evaluators.quantize import Scheme
-from evaluators.quantize.formats import LayerFormat, with_formats
+from evaluators.quantize.formats import EXECUTED, LayerFormat, with_formats
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed, InvalidInput
@@ -26,7 +26,7 @@ from search.techniques.number_formats import SAMPLES, calibrated
 from search.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from search.fliqs.cost import Cost
     from search.fliqs.elastic import Elastic
@@ -236,7 +236,7 @@ class FormatsTechnique(ModuleTechnique):
         found = self._searched(self.task.module(trained=False))
         return {} if found is None else {name: list(values) for name, values in found.choices.items()}
 
-    @property
+    @cached_property
     def _one_shot(self) -> FliqsOptions | None:
         """How formats are searched for; None where candidates name them."""
         name, options = self.subject.strategy
@@ -259,13 +259,6 @@ class FormatsTechnique(ModuleTechnique):
         return found
 
     @property
-    def _example(self) -> tuple[Tensor, ...]:
-        """One sample."""
-        import torch
-
-        return tuple(torch.from_numpy(values[:1].copy()) for values in self.task.inputs("calibration").values())
-
-    @property
     def _rounding(self) -> tuple[str, ...]:
         """The choices that are no fp32."""
         return tuple(name for name in self.options.choices if name != FLOAT)
@@ -280,14 +273,13 @@ class FormatsTechnique(ModuleTechnique):
         elastic = self._searched(module)
         if one_shot is None or one_shot.cost == "bit_operations":
             if elastic is not None:
-                return ElasticBitOperations.of_groups(
-                    elastic, self._groups(module), self.subject.groups, self._example
-                )  # fmt: skip
+                example = self.example(1)
+                return ElasticBitOperations.of_groups(elastic, self._groups(module), self.subject.groups, example)
             return bit_operations(self.subject.groups, self._rounding)
         if one_shot.cost == "size":
             if elastic is not None:
                 return ElasticBytes(elastic, self._groups(module))
-            weights = sum(parameter.numel() for parameter in self.task.module(trained=False).parameters())
+            weights = sum(parameter.numel() for parameter in module.parameters())
             return stored_bytes(self.layers, self._rounding, weights)
         if table is None:
             raise BuildFailed("the device has no table of this model's layers", "take bit_operations as the cost")
@@ -296,4 +288,4 @@ class FormatsTechnique(ModuleTechnique):
 
 def executed(formats: Mapping[str, str]) -> bool:
     """Whether runtimes compute in all of these formats."""
-    return all(name in (FLOAT, Precision.INT8.value) for name in formats.values())
+    return all(name in (FLOAT, *EXECUTED) for name in formats.values())

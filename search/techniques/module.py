@@ -12,7 +12,7 @@ from search.tasks.base import Task
 from search.techniques.base import Draft, Subject, Technique, TechniqueOptions
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from search.training.sparsifier import Constraint
 
@@ -79,6 +79,12 @@ class ModuleTechnique(Technique):
         """A fresh copy of the task's own module; on a modelled device untrained, since nothing but its structure is
         asked for."""
         return self.task.module(trained=not self.subject.profile.simulated)
+
+    def example(self, samples: int) -> tuple[Tensor, ...]:
+        """So many calibration samples, in the order of the module's arguments."""
+        import torch
+
+        return tuple(torch.from_numpy(values[:samples].copy()) for values in self.task.inputs("calibration").values())
 
 
 def technique_of(decision: str) -> str:

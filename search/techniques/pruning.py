@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from search.pruning import ChannelGroup, Group
     from search.pruning.criteria import Batch
-    from search.pruning.tracing import Inputs
 
 PREFIX = "pruning:"
 KEPT, LEFT_OUT = "1", "0"
@@ -185,20 +184,15 @@ class PruningTechnique(ModuleTechnique):
     def _found(self, module: nn.Module) -> dict[str, Group]:
         from search.pruning import block_groups, channel_groups
 
-        groups: list[Group] = [*channel_groups(module, self._example)]
+        example = self.example(2)
+        groups: list[Group] = [*channel_groups(module, example)]
         if self.options.blocks:
-            groups += block_groups(module, self._example)
+            groups += block_groups(module, example)
         names = [group.name for group in groups]
         return {
             PREFIX + group.name + "#block" * (name in names[:number]): group
             for number, (name, group) in enumerate(zip(names, groups, strict=True))
         }
-
-    @cached_property
-    def _example(self) -> Inputs:
-        import torch
-
-        return tuple(torch.from_numpy(values[:2].copy()) for values in self.task.inputs("calibration").values())
 
     @property
     def _shapes(self) -> dict[str, list[int]]:
