@@ -26,7 +26,7 @@ from rows import write_rows
 from scipy import stats
 from torch import nn
 
-from hwprofiles import find_device
+from hwprofiles import digest_of, find_device
 from search.fliqs import Fixed, HeldOut, OneShot, Sum
 from search.strategies.fliqs import FliqsOptions
 from search.strategies.knapsack import least_loss
@@ -130,8 +130,10 @@ def work(cell: Cell) -> Row:
 
 def main(seeds: int) -> None:
     """Trains, compares, reports."""
+    options = digest_of(FliqsOptions().model_dump(mode="json"))[:8]
     cells: list[dict[str, Any]] = [
         {"network": name, "level": level, "seed": seed, "method": method}
+        | ({"options": options} if method == "fliqs" else {})
         for seed in range(seeds)
         for name in NETWORKS
         for level in LEVELS
