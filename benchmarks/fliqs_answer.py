@@ -108,9 +108,7 @@ def main(count: int, first: int) -> None:
     everything = [" ".join(names) for names in itertools.product(FORMATS, repeat=len(LAYERS))]
     options = digest_of(FliqsOptions().model_dump(mode="json"))[:8]
     cells: list[dict[str, Any]] = [
-        {"seed": seed, "target": target, "formats": "", "options": options}
-        for seed in seeds
-        for target in TARGETS
+        {"seed": seed, "target": target, "formats": "", "options": options} for seed in seeds for target in TARGETS
     ]
     cells += [{"seed": seed, "target": 0.0, "formats": formats} for seed in seeds for formats in everything]
     rows = rows_of(f"fliqs-answer-{SIZE}-{EPOCHS}", cells, work)

@@ -9,6 +9,7 @@ from typing import Any
 from hwprofiles.errors import BuildFailed, InvalidInput, Unreachable
 from search.fliqs.cost import FLOAT, Cost, reduction
 from search.fliqs.elastic import Architecture, Elastic
+from search.fliqs.filled import filled
 from search.fliqs.policy import Policy
 from search.strategies.fliqs import FliqsOptions
 from search.training.quantised import QuantisedLayers
@@ -70,6 +71,7 @@ class OneShot:
             momentum=options.momentum, entropy=options.entropy,
         )  # fmt: skip
         self._drawn: tuple[int, ...] = ()
+        self._settled: Formats | None = None
 
     @property
     def key(self) -> str:
@@ -78,7 +80,7 @@ class OneShot:
 
     @property
     def formats(self) -> Formats:
-        """The most likely format of each group."""
+        """The most likely format of each group, and more bits where the target leaves room."""
         best = self._best
         return {group: best[group] for group in self._groups}
 
@@ -90,7 +92,15 @@ class OneShot:
     @property
     def _best(self) -> Formats:
         """Both."""
-        return self._named(self._policy.best())
+        if self._settled is not None:
+            return self._settled
+        likely = self._named(self._policy.best())
+        logs = {
+            name: dict(zip(values, row, strict=True))
+            for (name, values), row in zip(self._choices.items(), self._policy.logs(), strict=True)
+            if name in self._groups
+        }
+        return filled(likely, logs, self._cost, self._wanted)
 
     def hold(self, step: int) -> None:
         """Learns from the formats of this step and draws the next ones."""
@@ -99,7 +109,8 @@ class OneShot:
         if step >= self._settles:
             if step == self._settles:
                 self._learn(step)
-            self._select(self._best)
+            self._settled = self._best
+            self._select(self._settled)
             return
         if step:
             self._learn(step)
@@ -137,6 +148,7 @@ class OneShot:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :class:`Constraint`."""
         self._policy.load_state_dict(state["policy"])
+        self._settled = None
         self._drawn = tuple(state["drawn"])
         if state["begun"]:
             self._layers.resume()

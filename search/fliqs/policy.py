@@ -55,6 +55,10 @@ class Policy:
         """The most likely value of each decision."""
         return tuple(int(row[:count].argmax()) for row, count in zip(self.probabilities(), self._choices, strict=True))
 
+    def logs(self) -> list[list[float]]:
+        """Of each decision the logarithms of its values' probabilities."""
+        return [row[:count] for row, count in zip(self._shares().tolist(), self._choices, strict=True)]
+
     def probabilities(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """``(decisions, most choices)``, 0 where a decision has fewer."""
         return np.asarray(self._shares().exp().detach().double().numpy() * self._possible.numpy())

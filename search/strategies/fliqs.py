@@ -20,11 +20,10 @@ class FliqsOptions(StrategyOptions):
 
     How the policy learns, times being shares of the training: until ``delay`` formats are drawn evenly; inputs are
     rounded from ``inputs_from`` on; from ``settle`` on every layer has its most likely format. Each step asks the
-    quality of ``samples`` draws. ``beta`` weighs the
-    distance from the target against the quality (the mean probability of the right class); ``entropy`` is the last
-    weight of the policy's entropy; a step of the policy is ``learning_rate`` at least, and longer in short trainings:
-    all of them together could go ``reach`` far. ``momentum`` is that of the mean reward, which a
-    single sample counts against.
+    quality of ``samples`` draws. ``beta`` weighs the distance from the target against the quality (the mean probability
+    of the right class); ``entropy`` is the last weight of the policy's entropy; a step of the policy is
+    ``learning_rate`` at least, and longer in short trainings: all of them together could go ``reach`` far. ``momentum``
+    is that of the mean reward, which a single sample counts against.
     """
 
     targets: tuple[Positive, ...] = Field((16.0, 28.0, 45.0), min_length=1)

@@ -24,6 +24,7 @@ from evaluators.layers import LayerGroup, layer_groups
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed, CandidateError, InvalidInput, Unreachable
 from search.fliqs import Fixed, HeldOut, Latency, OneShot, Policy, Sum, bit_operations, reduction, stored_bytes
+from search.fliqs.filled import filled
 from search.strategies.fliqs import FliqsOptions
 from search.training.data import Samples, TrainingData
 from search.training.quantised import QuantisedLayers
@@ -132,6 +133,12 @@ class TestPolicy:
         expected = some(policy)
         other.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
         assert some(other) == expected
+
+    def test_its_logarithms_are_of_its_probabilities(self) -> None:
+        policy = Policy([2, 3], seed=0, learning_rate=1.0)
+        policy.update([policy.sample()], [1.0], 0.0)
+        for logs, shares in zip(policy.logs(), policy.probabilities(), strict=True):
+            assert np.exp(logs) == pytest.approx(shares[: len(logs)])
 
     def test_nothing_to_decide(self) -> None:
         policy = Policy([], seed=0)
@@ -320,8 +327,10 @@ class TestOneShot:
         module = net()
         held, layers = one_shot(module, choices=("fp32", "int4", "int8"), seed=3)
         found = recover(module, None, data(), RECIPE, constraint=held)
-        best = held._policy.probabilities().argmax(1)
-        assert list(held.formats.values()) == [("fp32", "int4", "int8")[place] for place in best]
+        names = ("fp32", "int4", "int8")
+        likely = {name: names[place] for name, place in zip(LAYERS, held._policy.best(), strict=True)}
+        logs = {name: dict(zip(names, row, strict=True)) for name, row in zip(LAYERS, held._policy.logs(), strict=True)}
+        assert held.formats == filled(likely, logs, COST, COST.of({}) / 30)
         assert layers.chosen == {name: value for name, value in held.formats.items() if value != "fp32"}
         assert set(layers.bounds()) == set(layers.chosen)
         assert found.best_step >= 18  # what came before has no formats yet
