@@ -25,7 +25,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt package.json package-lock.json sc
 demo: setup ## search the digits network on this machine, and export the best compromise (about 8 minutes)
 	$(BIN)/python scripts/demo.py $(DEMO)
 
-test: setup browser ## lint, types, layering, and every test
+test: ## lint, types, layering, and every test
+	$(MAKE) --no-print-directory --jobs=2 setup browser
 	$(MAKE) --no-print-directory lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not alone" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m pytest -q -m alone
