@@ -102,7 +102,9 @@ def summary(rows: Sequence[Mapping[str, Any]], fronts: Mapping[tuple[str, int], 
     ]
     ratios = [areas["joint", s] / max(areas["pruning", s], areas["precision", s]) for s in range(seeds)]
     worst = max(
-        below(fronts["joint", s], fronts[other, s], floors[s]) for s in range(seeds) for other in ("pruning", "precision")
+        below(fronts["joint", s], fronts[other, s], floors[s])
+        for s in range(seeds)
+        for other in ("pruning", "precision")
     )
     half = stats.t.ppf(0.975, seeds - 1) * stats.sem(ratios) if seeds > 1 else math.inf
     mean = float(np.mean(ratios))
