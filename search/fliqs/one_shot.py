@@ -123,7 +123,8 @@ class OneShot:
             return
         others = (self._policy.sample() for _ in range(self._options.samples - 1))
         drawn = [self._drawn, *others]
-        rewards = [self._reward(self._named(one), step) for one in drawn]
+        known = {one: self._reward(self._named(one), step) for one in dict.fromkeys(drawn)}
+        rewards = [known[one] for one in drawn]
         way = (step - self._delay) / (self._settles - self._delay)
         self._policy.update(drawn, self._policy.advantages(rewards), way)
 

@@ -41,8 +41,9 @@ def reestimate(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None
 @contextmanager
 def batch_statistics(module: nn.Module) -> Iterator[None]:
     """Evaluation mode, in which layers normalise by the statistics of the batch at hand and learn nothing from it."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
+    trained = [part for part in module.modules() if part.training]
+    for part in trained:
+        part.training = False
     parts = normalisations(module)
     momenta = [part.momentum for part in parts]
     counted = [part.num_batches_tracked for part in parts]
@@ -58,5 +59,6 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
                 count.copy_(before)
         for part, momentum in zip(parts, momenta, strict=True):
             part.momentum = momentum
-        for one, mode in modes.items():
-            one.training = mode
+            part.training = False
+        for one in trained:
+            one.training = True
