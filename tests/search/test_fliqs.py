@@ -311,8 +311,8 @@ class TestOneShot:
             held.hold(step)
         assert held.formats == wanted == layers.chosen
         assert held.reduction() == pytest.approx(held.target)
-        # At first all of them, at the end hardly anything else; sixteen draws after each step from the delay on, of which
-        # those that are alike are asked once.
+        # At first all of them, at the end hardly anything else; sixteen draws after each step from the delay on, those
+        # that are alike asked once.
         assert {tuple(one.values()) for one in quality.seen[:16]} == set(itertools.product(CHOICES, repeat=3))
         assert quality.seen[-15:] == [wanted] * 15
         assert 30 - 10 + 1 < len(quality.seen) < 16 * (30 - 10 + 1) / 4
