@@ -71,7 +71,7 @@ class OneShot:
             momentum=options.momentum, entropy=options.entropy,
         )  # fmt: skip
         self._drawn: tuple[int, ...] = ()
-        self._settled: Formats | None = None
+        self._found: Formats | None = None
 
     @property
     def key(self) -> str:
@@ -92,8 +92,8 @@ class OneShot:
     @property
     def _best(self) -> Formats:
         """Both."""
-        if self._settled is not None:
-            return self._settled
+        if self._found is not None:
+            return self._found
         likely = self._named(self._policy.best())
         logs = {
             name: dict(zip(values, row, strict=True))
@@ -109,8 +109,8 @@ class OneShot:
         if step >= self._settles:
             if step == self._settles:
                 self._learn(step)
-            self._settled = self._best
-            self._select(self._settled)
+            self._found = self._best
+            self._select(self._found)
             return
         if step:
             self._learn(step)
@@ -149,7 +149,7 @@ class OneShot:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :class:`Constraint`."""
         self._policy.load_state_dict(state["policy"])
-        self._settled = None
+        self._found = None
         self._drawn = tuple(state["drawn"])
         if state["begun"]:
             self._layers.resume()
