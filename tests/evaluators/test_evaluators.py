@@ -118,7 +118,7 @@ class TestStarts(EvaluatorContract):
 class TestThroughput(EvaluatorContract):
     @pytest.fixture
     def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
-        load = Load(window_s=0.02, windows=1, min_pairs=2, max_s=0.0, usable_width=10.0, attempts=1)
+        load = Load(window_s=0.02, windows=1, min_pairs=3, max_s=0.0, usable_width=math.inf, attempts=1)
         return ThroughputEvaluator(device, model, SAMPLE, 60, load)
 
 
