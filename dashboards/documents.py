@@ -17,6 +17,7 @@ from dashboards.formats_strip import SIMULATED_FORMATS, blocks_of, formats_of, i
 from dashboards.health import last_health, verdict_on
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
+from search.candidate import Space
 from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_RUNTIME
 from search.objectives import Objective, metric_interval, metric_value
 from search.pareto import Entry, best_compromise, reference_point
@@ -328,9 +329,12 @@ class JobReport:
         return max((value for value in found if value is not None), default=None)
 
     def progress(self, budget: Mapping[str, Any]) -> Json:
-        """How much of the budget is used; ``time_left_s`` is estimated from the pace so far, while the job runs."""
+        """How much of the budget is used, or of the space where that is smaller; ``time_left_s`` is estimated from the
+        pace so far, while the job runs."""
         finished = sum(trial.state.finished for trial in self.trials)
         planned, minutes = budget.get("trials"), budget.get("minutes")
+        if planned and self.job.space:
+            planned = min(planned, Space.from_dict(self.job.space).size)
         shares = [] if not planned else [finished / planned]
         left = [] if not (planned and finished) else [self.job.wall_s / finished * max(0, planned - finished)]
         if minutes:

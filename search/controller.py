@@ -59,6 +59,7 @@ class Controller:
         self._row: JobRow = store.job(job_id)
         self._job = Job.model_validate(self._row.spec)
         self._watcher = watcher or Watcher()
+        self._planned = self._job.budget.trials
         self._folder = job_folder(self._row.job_id)
         self._digests = digests_of(self._row)
         devices = [JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()]
@@ -93,6 +94,7 @@ class Controller:
             self._store.set_job_state(self._lease, JobState.RUNNING)
             self._check_profile()
             prepared = self._prepared()
+            self._planned = min(self._planned, prepared.space.size)
             self._assessments = Assessments(prepared.facts, tuple(self._digests))
             if not self._already_final(self._store.trials(self._row.job_id)):
                 self._search(prepared)
@@ -207,7 +209,7 @@ class Controller:
             strategy,
             strategy_name=self._job.strategy.name,
             batch=self._job.budget.batch or strategy.batch,
-            trials=min(self._job.budget.trials, prepared.space.size),
+            trials=self._planned,
             objectives=self._objectives,
             constraints=self._constraints,
             baseline=prepared.metrics,
@@ -352,7 +354,7 @@ class Controller:
         return fronts_of(rows, self._views, prepared.metrics, confirmed=eligible, final=final)
 
     def _tell(self, phase: str, message: str) -> None:
-        self._watcher.update(Status(phase, message, trials=self._job.budget.trials))
+        self._watcher.update(Status(phase, message, trials=self._planned))
 
     def _tell_rows(self, phase: str, rows: list[TrialRow], fronts: Fronts, message: str = "") -> None:
         front = fronts.first
@@ -362,7 +364,7 @@ class Controller:
             Status(
                 phase,
                 message,
-                trials=self._job.budget.trials,
+                trials=self._planned,
                 finished=finished,
                 failed=sum(n for state, n in states.items() if not TrialState(state).measured),
                 front=len(front.members),
@@ -376,7 +378,7 @@ class Controller:
         elapsed = time.monotonic() - self._searching_since
         left = None
         if finished:
-            left = elapsed / finished * (self._job.budget.trials - finished)
+            left = elapsed / finished * (self._planned - finished)
         if self._job.budget.minutes is not None:
             limit = self._job.budget.minutes * 60 - (self._row.wall_s + time.monotonic() - self._started)
             left = limit if left is None else min(left, limit)

@@ -19,10 +19,12 @@ def rounded(values: Tensor, form: NumberFormat) -> Tensor:
     Formats are three numbers in one rule, so that changing from one to another costs nothing. No gradient.
     """
     limited = values.float().clamp(-form.largest, form.largest)
+    if form.is_integer:  # all steps are 1
+        return limited.round_()
     # The exponent's bits alone are 2 ** floor(log2|x|); 0 for what is smaller than any format's first step.
     power = (limited.view(torch.int32) & 0x7F800000).view(torch.float32)
-    steps = power.clamp(min=2.0**form.exponent) * 2.0**-form.mantissa
-    return torch.round(limited / steps) * steps
+    steps = power.clamp_(min=2.0**form.exponent).mul_(2.0**-form.mantissa)
+    return limited.div_(steps).round_().mul_(steps)
 
 
 class _Scaled(torch.autograd.Function):
@@ -36,17 +38,24 @@ class _Scaled(torch.autograd.Function):
         inside = scaled.abs() <= form.largest * _EDGE
         if ctx.needs_input_grad[1]:
             # d(units * scale) / d(scale): the error of rounding inside, the largest value outside.
-            ctx.save_for_backward(inside, torch.where(inside, units - scaled, units))
+            ctx.save_for_backward(inside, torch.where(inside, torch.sub(units, scaled, out=scaled), units))
         else:
             ctx.save_for_backward(inside, None)
-        return units * scale
+        return units.mul_(scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         inside, slopes = ctx.saved_tensors
         (gradient,) = gradients
         scale = None if slopes is None else (gradient * slopes).sum()
-        return gradient * inside, scale, None
+        return torch.where(inside, gradient, 0.0), scale, None
+
+
+def _in_units(values: Tensor, scale: Tensor, form: NumberFormat) -> Tensor:
+    if not torch.is_grad_enabled():
+        return rounded(values.float() / scale, form).mul_(scale)
+    answer: Tensor = _Scaled.apply(values, scale, form)  # type: ignore[no-untyped-call]
+    return answer
 
 
 def rounded_weight(weight: Tensor, form: NumberFormat) -> Tensor:
@@ -54,12 +63,10 @@ def rounded_weight(weight: Tensor, form: NumberFormat) -> Tensor:
     scale = weight.detach().abs().flatten(1).amax(1) / form.largest
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     per_channel = scale.view(-1, *[1] * (weight.ndim - 1))
-    answer: Tensor = _Scaled.apply(weight, per_channel, form)  # type: ignore[no-untyped-call]
-    return answer
+    return _in_units(weight, per_channel, form)
 
 
 def rounded_input(values: Tensor, bound: Tensor, form: NumberFormat) -> Tensor:
     """A layer's input in a format, scaled so that ``bound`` (a scalar above 0, which can be trained) is the format's
     largest value; what lies beyond is clipped."""
-    answer: Tensor = _Scaled.apply(values, bound / form.largest, form)  # type: ignore[no-untyped-call]
-    return answer
+    return _in_units(values, bound / form.largest, form)

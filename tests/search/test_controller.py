@@ -13,7 +13,7 @@ import pytest
 from fake_device import FakeDevice
 from inline_search import run_trials, with_device
 
-from dashboards.documents import front_document
+from dashboards.documents import front_document, job_document
 from hwprofiles import DEVICES
 from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed
 from search.controller import Controller
@@ -88,8 +88,11 @@ class TestDeterminism:
 class TestBudget:
     def test_a_small_space_is_tried_once_over(self, store: Store, new_job: Submit) -> None:
         job_id = new_job(space={"precision": {"choices": ["fp32", "int8"]}}, budget={"trials": 100})
-        Controller(store, job_id).run()
+        watcher = Recorder()
+        Controller(store, job_id, watcher).run()
         rows = store.trials(job_id)
+        assert {status.trials for status in watcher.seen if status.phase == "searching"} == {2**4}
+        assert job_document(store, job_id)["progress"]["planned"] == 2**4
         assert len({row.digest for row in rows}) == len(rows) == 2**4
         assert [row.number for row in rows] == list(range(16))
 
