@@ -93,6 +93,7 @@ def _figures(status: Status) -> str:
             parts.append(f"{status.failed} failed")
     if status.seconds_left is not None:
         parts.append(f"{duration(status.seconds_left)} left")
+    parts += status.at_work
     return " · ".join(parts)
 
 

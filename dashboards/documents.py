@@ -19,6 +19,8 @@ from hwprofiles import Profile
 from hwprofiles.errors import NotFound
 from search.candidate import Space
 from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_RUNTIME
+from search.folders import data_folder
+from search.notices import notices
 from search.objectives import Objective, metric_interval, metric_value
 from search.pareto import Entry, best_compromise, reference_point
 from search.states import JobState, TrialState
@@ -347,7 +349,17 @@ class JobReport:
             "planned": planned,
             "fraction": 1.0 if complete else min(1.0, max(shares)) if shares else None,
             "time_left_s": min(left) if running and left else None,
+            "at_work": self._at_work() if self.job.state == JobState.RUNNING else [],
         }
+
+    def _at_work(self) -> list[Json]:
+        """What is going on with the candidates under way, where their workers share this machine's data folder."""
+        said = notices(data_folder() / "jobs" / self.job.job_id)
+        return [
+            {"trial": trial.number, "candidate_id": trial.candidate_id, "doing": said[trial.digest]}
+            for trial in self.trials
+            if trial.digest in said
+        ]
 
     def _summary(self, trial: TrialRow) -> str:
         """What a candidate changes, in a few words: its decisions, and the formats that only its training knows."""

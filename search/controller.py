@@ -6,6 +6,8 @@ import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from search.folders import job_folder
 from search.fronts import best_speedup
 from search.job import Job
 from search.joint_fronts import Fronts, fronts_of
+from search.notices import forget_notices, notices
 from search.options import validate_options
 from search.preparing import Prepared
 from search.progress import Status, Watcher
@@ -38,6 +41,7 @@ from search.work_order import WorkOrder
 
 LEASE_S = 30.0
 FRONT_EVERY_S = 0.5
+LISTEN_S = 1.0
 FINAL_ROUNDS = 2
 """Rounds in which contenders are measured again with the members."""
 
@@ -60,6 +64,7 @@ class Controller:
         self._job = Job.model_validate(self._row.spec)
         self._watcher = watcher or Watcher()
         self._planned = self._job.budget.trials
+        self._status, self._telling = Status("queued"), threading.Lock()
         self._folder = job_folder(self._row.job_id)
         self._digests = digests_of(self._row)
         devices = [JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()]
@@ -193,7 +198,8 @@ class Controller:
         def finished(row: TrialRow) -> None:
             self._after_trial(scheduler, prepared)
 
-        with local_cluster(parallel) as folder:
+        forget_notices(self._folder)
+        with local_cluster(parallel) as folder, self._listening():
             searcher = BlockSearcher(scheduler, finished, self._out_of_time)
             run_trials(CandidateTrainable, parameters, searcher, parallel, folder)
         if searcher.lost is not None:
@@ -354,13 +360,37 @@ class Controller:
         return fronts_of(rows, self._views, prepared.metrics, confirmed=eligible, final=final)
 
     def _tell(self, phase: str, message: str) -> None:
-        self._watcher.update(Status(phase, message, trials=self._planned))
+        self._pass_on(Status(phase, message, trials=self._planned))
+
+    def _pass_on(self, status: Status) -> None:
+        with self._telling:
+            self._status = status
+            self._watcher.update(status)
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Passes on what workers say of their candidates meanwhile."""
+        stop = threading.Event()
+
+        def listen() -> None:
+            while not stop.wait(LISTEN_S):
+                said = tuple(notices(self._folder).values())
+                if said != self._status.at_work:
+                    self._pass_on(replace(self._status, at_work=said))
+
+        listening = threading.Thread(target=listen, daemon=True)
+        listening.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            listening.join()
 
     def _tell_rows(self, phase: str, rows: list[TrialRow], fronts: Fronts, message: str = "") -> None:
         front = fronts.first
         states = Counter(row.state.value for row in rows if row.state.finished)
         finished = sum(states.values())
-        self._watcher.update(
+        self._pass_on(
             Status(
                 phase,
                 message,
@@ -371,6 +401,7 @@ class Controller:
                 best_speedup=best_speedup(front.members),
                 seconds_left=self._seconds_left(finished) if phase == "searching" else None,
                 states=dict(states),
+                at_work=self._status.at_work if phase == "searching" else (),
             )
         )
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Status:
-    """Where a search stands. ``seconds_left`` is an estimate, None before there is anything to judge by."""
+    """Where a search stands. ``seconds_left`` is an estimate, None before there is anything to judge by; ``at_work`` is
+    what is going on with the candidates under way, a line each."""
 
     phase: str
     message: str = ""
@@ -19,10 +20,11 @@ class Status:
     best_speedup: float | None = None
     seconds_left: float | None = None
     states: Mapping[str, int] = field(default_factory=dict)
+    at_work: tuple[str, ...] = ()
 
 
 class Watcher:
-    """Told what happens, from the search's own thread. This one keeps silent; faces override it."""
+    """Told what happens, one call at a time, from the search's threads. This one keeps silent; faces override it."""
 
     def update(self, status: Status) -> None:
         """The search stands somewhere new."""

@@ -20,6 +20,7 @@ from search.device_lookup import open_device
 from search.device_metrics import joined
 from search.errand_link import DeviceLost
 from search.modelled import modelled
+from search.notices import Notice
 from search.scales import scales_of
 from search.states import TrialState
 from search.structures import Trained
@@ -60,7 +61,8 @@ class TrialRunner:
         self._order, self._facts, self._folder = order, facts, folder
         self._job = order.job
         self._limits = self._job.limits
-        self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log")
+        self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
+        self._notice: Notice | None = None
         self._benches = [Bench(device, order, facts, self._builder, self._opened) for device in order.devices]
 
     def run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures] = ()) -> Outcome:
@@ -70,6 +72,17 @@ class TrialRunner:
         if self._order.profile.simulated:
             metrics = modelled(self._order.devices, groups_of(self._facts), decisions, digest, scales_of(self._facts))
             return Outcome(TrialState.DONE, None, metrics, None, None, round(time.monotonic() - start, 3))
+        with Notice(self._folder, digest) as self._notice:
+            try:
+                return self._run(decisions, digest, earlier, start)
+            finally:
+                self._notice = None
+
+    def _say(self, text: str) -> None:
+        if self._notice is not None:
+            self._notice.say(text)
+
+    def _run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures], start: float) -> Outcome:
         sha256: str | None = None
         trained: dict[str, Any] = {}
         try:
@@ -104,6 +117,7 @@ class TrialRunner:
         failures: dict[str, tuple[TrialState, str]] = {}
         known: Known = {}
         for bench in self._benches:
+            self._say(f"measuring on {bench.label}" if len(self._benches) > 1 else "measuring")
             try:
                 found[bench.label] = bench.evaluate(path, decisions, known, timed=timed)
             except DeviceLost:
@@ -138,12 +152,14 @@ class TrialRunner:
         """What the training of a candidate's module is called in its metrics; nothing where there is none."""
         if not trains(self._job.space or ()):
             return {}
+        self._say("training")
         found: Trained | None = self._builder.call(
             verbs.train, self._order, decisions, earlier, stage="training", limit_s=self._limits.training_s
         )
         return {} if found is None else {TRAINING: {"figures": list(found.figures), "stopped": found.stopped}}
 
     def _built(self, decisions: Mapping[str, str], digest: str) -> Built:
+        self._say("building")
         path = self.path(digest)
         return self._builder.call(
             verbs.build, self._order, decisions, path, stage="building", limit_s=self._limits.building_s
