@@ -3,13 +3,13 @@
     python benchmarks/fliqs_against.py [SEEDS]
 
 On the narrow residual network and the small vision transformer, in int4 to int8, at the cost of int5 and of int6
-everywhere. All have the same training: that of FLIQS, in formats that were fixed before it. ``uniform`` is int5 or int6
-everywhere; ``random`` is the better, on the validation split, of as many random assignments of that cost as fit into
-the time of one FLIQS run (two, the second cut short by half); ``knapsack`` loses least by what each layer's format
-loses alone, without training, solved exactly; ``found`` are FLIQS's own formats, fixed before the training: what FLIQS
-loses to them is what searching cost. ``dearest`` is int8 everywhere, whatever it costs: what there is to win. Writes
-a row a training. *Won* is said where the 95 % interval of the paired
-difference over seeds, on the test split, excludes 0. Goes on where it was interrupted. Three quarters of an hour.
+everywhere, and in int2 to int8 at the cost of int4 everywhere. All have the same training: that of FLIQS, in formats
+that were fixed before it. ``uniform`` is int4, int5 or int6 everywhere; ``random`` is the better, on the validation
+split, of as many random assignments of that cost as fit into the time of one FLIQS run (two, the second cut short by
+half); ``knapsack`` loses least by what each layer's format loses alone, without training, solved exactly; ``found`` are
+FLIQS's own formats, fixed before the training: what FLIQS loses to them is what searching cost. ``dearest`` is int8
+everywhere, whatever it costs: what there is to win. Writes a row a training. *Won* is said where the 95 % interval of
+the paired difference over seeds, on the test split, excludes 0. Goes on where it was interrupted. An hour.
 """
 
 from __future__ import annotations
@@ -38,16 +38,20 @@ from search.training.quantised import QuantisedLayers
 from search.training.recipe import Recipe
 from search.training.recover import recover
 
-FORMATS = ("int4", "int5", "int6", "int7", "int8")
-LEVELS = ("int5", "int6")
+WIDE = ("int2", "int3", "int4", "int5", "int6", "int7", "int8")
+FORMATS = {"int5": WIDE[2:], "int6": WIDE[2:], "int4": WIDE}
+LEVELS = tuple(FORMATS)
 METHODS = ("fliqs", "uniform", "random", "knapsack")
 FOUND, DEAREST = "found", "dearest"
 EPOCHS = 10
 Formats = dict[str, str]
 
 
-def trained(net: Network, seed: int, formats: Formats | None, wanted: float, share: float = 1.0) -> tuple[float, Row]:
-    """Validation accuracy, and a row, of a training in given formats, or of FLIQS for ``wanted`` bit-operations."""
+def trained(
+    net: Network, seed: int, names: Sequence[str], formats: Formats | None, wanted: float, share: float = 1.0
+) -> tuple[float, Row]:
+    """Validation accuracy, and a row, of a training in given formats, or of FLIQS among all ``names`` for ``wanted``
+    bit-operations."""
     module, data = net.module(), net.task.training()
     batches = steps_of(data, Recipe(epochs=1))
     steps = round(EPOCHS * batches * share)
@@ -55,11 +59,11 @@ def trained(net: Network, seed: int, formats: Formats | None, wanted: float, sha
         steps=steps, evaluate_every=batches, learning_rate=2e-3, losses={"task": {}}, patience=None, threads=1,
         precision="float32", seed=seed,
     )  # fmt: skip
-    layers, cost, options = QuantisedLayers(module, net.layers, FORMATS), net.cost(FORMATS), FliqsOptions()
+    layers, cost, options = QuantisedLayers(module, net.layers, names), net.cost(names), FliqsOptions()
     held: Fixed | OneShot
     if formats is None:
         held_out = HeldOut(module, data, recipe, net.module)
-        choices, target = dict.fromkeys(net.layers, FORMATS), cost.of({}) / wanted
+        choices, target = dict.fromkeys(net.layers, names), cost.of({}) / wanted
         held = OneShot(layers, choices, cost, target, held_out, steps, options, seed)
     else:
         held = Fixed(layers, formats, steps, options.inputs_from)
@@ -72,14 +76,14 @@ def trained(net: Network, seed: int, formats: Formats | None, wanted: float, sha
     }  # fmt: skip
 
 
-def drawn(cost: Sum, wanted: float, rng: np.random.Generator) -> Formats:
+def drawn(cost: Sum, names: Sequence[str], wanted: float, rng: np.random.Generator) -> Formats:
     """A random assignment of about this cost, no more than it."""
     while True:
-        found = {group: FORMATS[int(rng.integers(len(FORMATS)))] for group in cost.groups}
+        found = {group: names[int(rng.integers(len(names)))] for group in cost.groups}
         for group in rng.permutation(list(cost.groups)):
-            cheaper = [name for name in FORMATS if cost.of(found | {str(group): name}) <= wanted]
+            cheaper = [name for name in names if cost.of(found | {str(group): name}) <= wanted]
             if cost.of(found) > wanted or not cheaper:
-                found[str(group)] = FORMATS[0]
+                found[str(group)] = names[0]
             else:
                 found[str(group)] = cheaper[-1]
                 break
@@ -87,13 +91,13 @@ def drawn(cost: Sum, wanted: float, rng: np.random.Generator) -> Formats:
             return found
 
 
-def knapsack(net: Network, wanted: float) -> Formats:
+def knapsack(net: Network, names: Sequence[str], wanted: float) -> Formats:
     """The assignment that loses least, by what each group's format alone adds to the calibration loss."""
     data = net.task.training()
     samples = data.epoch(np.random.default_rng(1))
     images, labels = torch.from_numpy(samples.inputs[0]), torch.as_tensor(samples.labels).long()
     module = net.module()
-    layers = QuantisedLayers(module, net.layers, FORMATS)
+    layers = QuantisedLayers(module, net.layers, names)
     with torch.no_grad():
         module.train()
         layers.select({})
@@ -108,31 +112,31 @@ def knapsack(net: Network, wanted: float) -> Formats:
             return float(nn.functional.cross_entropy(module(images), labels))
 
         least = loss({})
-        losses = np.array([[max(0.0, loss({group: name}) - least) for name in FORMATS] for group in net.layers])
-    costs = np.array([[net.cost(FORMATS).groups[group][name] for name in FORMATS] for group in net.layers])
+        losses = np.array([[max(0.0, loss({group: name}) - least) for name in names] for group in net.layers])
+    costs = np.array([[net.cost(names).groups[group][name] for name in names] for group in net.layers])
     found = least_loss(list(losses), list(costs / wanted), 1.0)
     if found is None:
         raise SystemExit(f"no assignment costs {wanted} or less")
-    return {group: FORMATS[place] for group, place in zip(net.layers, found, strict=True)}
+    return {group: names[place] for group, place in zip(net.layers, found, strict=True)}
 
 
 def work(cell: Cell) -> Row:
     """One method on one network, at one cost."""
     net, seed = network(cell["network"], cell["seed"]), cell["seed"]
-    cost = net.cost(FORMATS)
-    uniform = dict.fromkeys(net.layers, cell["level"] or FORMATS[-1])
+    names = FORMATS.get(cell["level"], WIDE[2:])
+    cost, uniform = net.cost(names), dict.fromkeys(net.layers, cell["level"] or WIDE[-1])
     wanted = cost.of(uniform)
     if cell["method"] == "fliqs":
-        return trained(net, seed, None, wanted)[1]
+        return trained(net, seed, names, None, wanted)[1]
     if cell["method"] == "random":
         rng = np.random.default_rng([seed, LEVELS.index(cell["level"])])
-        tried = [trained(net, seed, drawn(cost, wanted, rng), wanted, share) for share in (1.0, 0.5)]
+        tried = [trained(net, seed, names, drawn(cost, names, wanted, rng), wanted, share) for share in (1.0, 0.5)]
         return max(tried, key=lambda one: one[0])[1]
-    if cell["method"] == DEAREST:
-        return trained(net, seed, dict.fromkeys(net.layers, FORMATS[-1]), wanted)[1]
     if cell["method"] == FOUND:
-        return trained(net, seed, dict(zip(net.layers, cell["formats"].split(), strict=True)), wanted)[1]
-    return trained(net, seed, uniform if cell["method"] == "uniform" else knapsack(net, wanted), wanted)[1]
+        formats = dict(zip(net.layers, cell["formats"].split(), strict=True))
+    else:
+        formats = knapsack(net, names, wanted) if cell["method"] == "knapsack" else uniform
+    return trained(net, seed, names, formats, wanted)[1]
 
 
 def main(seeds: int) -> None:

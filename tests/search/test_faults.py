@@ -155,6 +155,7 @@ def finished(folder: Path) -> Any:
     return paretune("run", "job.yaml", "--format", "json", home=folder / "home", cwd=folder, PYTHONPATH=path())
 
 
+@pytest.mark.alone
 class TestThroughTheCommandLine:
     def test_the_job_is_done(self, finished: Any) -> None:
         front = document(finished)

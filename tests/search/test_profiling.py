@@ -86,7 +86,7 @@ def test_a_model_against_another(model: Path, tmp_path: Path, device: Recording)
 
 def test_its_throughput(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measuring_briefly(monkeypatch)
-    load = Load(streams=2, window_s=0.01, min_pairs=2, usable_width=math.inf, attempts=1)
+    load = Load(streams=2, window_s=0.01, min_pairs=3, max_s=0.0, usable_width=math.inf, attempts=1)
     found = profile_model(model, None, find_device("local-cpu"), silent, load=load)["throughput"]
     assert found["streams"] == 2
     assert found["per_s"] > 0
