@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from search.training.sparsifier import Constraint
 
-FORMAT = 1
+FORMAT = 2
 """Part of every structure's name; raised when changing or training changes."""
 
 

@@ -27,21 +27,21 @@ class Policy:
 
     def __init__(
         self, choices: Sequence[int], *, seed: int, learning_rate: float = 5e-3, momentum: float = 0.95,
-        entropy: float = 0.5,
+        entropy: float = 0.5, logits: Sequence[Sequence[float]] | None = None,
     ) -> None:  # fmt: skip
-        """``choices`` is the number of values of each decision."""
+        """``choices`` is the number of values of each decision; ``logits``, one a value, are where it begins: without
+        them all are equally likely."""
         widest = max(choices, default=1)
         self._possible = torch.arange(widest) < torch.tensor(choices, dtype=torch.long)[:, None]
-        self._logits = torch.zeros(len(choices), widest, requires_grad=True)
+        self._logits = torch.zeros(len(choices), widest)
+        for row, known in zip(self._logits, logits or [], strict=logits is not None):
+            row[: len(known)] = torch.tensor(known)
+        self._logits.requires_grad_()
         self._optimizer = torch.optim.Adam([self._logits], lr=learning_rate)
         self._rng = np.random.default_rng(seed)
         self._momentum, self._entropy = momentum, entropy
         self._choices = tuple(choices)
         self.baseline: float | None = None
-
-    def uniform(self) -> tuple[int, ...]:
-        """A value for each decision, all equally likely."""
-        return tuple(int(self._rng.integers(count)) for count in self._choices)
 
     def sample(self) -> tuple[int, ...]:
         """A value for each decision, drawn from the policy."""

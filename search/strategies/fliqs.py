@@ -18,10 +18,10 @@ class FliqsOptions(StrategyOptions):
     """``targets`` are how many times cheaper than fp32 a candidate shall be, by ``cost``: bit-operations, bytes of
     stored weights, or latency as the device's table of layers has it.
 
-    How the policy learns, times being shares of the training: until ``delay`` formats are drawn evenly; inputs are
-    rounded from ``inputs_from`` on; from ``settle`` on every layer has its most likely format. Each step asks the
-    quality of ``samples`` draws. ``beta`` weighs the distance from the target against the quality (the mean probability
-    of the right class); ``entropy`` is the last weight of the policy's entropy; a step of the policy is
+    How the policy learns, times being shares of the training: until ``delay`` formats are drawn about the target and
+    nothing is learnt; inputs are rounded from ``inputs_from`` on; from ``settle`` on formats are fixed. Each step asks
+    the quality of ``samples`` draws. ``beta`` weighs the distance from the target against the quality (the mean
+    probability of the right class); ``entropy`` is the last weight of the policy's entropy; a step of the policy is
     ``learning_rate`` at least, and longer in short trainings: all of them together could go ``reach`` far. ``momentum``
     is that of the mean reward, which a single sample counts against.
     """
