@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,8 @@ from dashboards.documents import (
     without_samples,
 )
 from hwprofiles.errors import NotFound
+from search.folders import job_folder
+from search.notices import Notice
 from search.states import JobState, TrialState
 from search.store import Store
 
@@ -119,7 +122,8 @@ def test_trials_are_the_points_of_a_scatter(store: Store, search: Any) -> None:
 
 def test_the_status_says_how_far_a_job_is(store: Store, search: Any) -> None:
     status = job_document(store, search.job_id)
-    assert status["progress"] == {"finished": 13, "planned": 60, "fraction": 13 / 60, "time_left_s": 94.0}
+    progress = {"finished": 13, "planned": 60, "fraction": 13 / 60, "time_left_s": 94.0, "at_work": []}
+    assert status["progress"] == progress
     assert (status["front_size"], status["strategy"], status["task"]) == (3, "nsga2", "digits")
     assert status["best_speedup"] == max(
         m["metrics"]["speedup"]["ratio"] for m in front_document(store, search.job_id)["front"]
@@ -128,6 +132,23 @@ def test_the_status_says_how_far_a_job_is(store: Store, search: Any) -> None:
     status = job_document(store, search.job_id)
     assert (status["error"], status["hint"]) == ("the disk is full", "free some space")
     assert status["progress"]["time_left_s"] is None
+
+
+def test_what_is_going_on_is_in_the_status_and_on_the_page(store: Store, search: Any, address: str, home: Path) -> None:
+    trial = store.trials(search.job_id)[12]
+    page = f"{address}/jobs/{search.job_id}"
+    with Notice(job_folder(search.job_id), trial.digest) as notice:
+        notice.say("training: step 36 of 216")
+        (found,) = job_document(store, search.job_id)["progress"]["at_work"]
+        assert found == {
+            "trial": 12,
+            "candidate_id": trial.candidate_id,
+            "doing": "training: step 36 of 216, loss 0.21",
+        }
+        assert "training: step 36 of 216" in httpx.get(page).text
+        store.set_job_state(search.lease, JobState.INTERRUPTED)
+        assert job_document(store, search.job_id)["progress"]["at_work"] == []
+    assert "training: step" not in httpx.get(page).text
 
 
 def test_the_status_says_how_the_machine_was_under_the_fp32_model(store: Store, search: Any, address: str) -> None:
