@@ -12,7 +12,7 @@ from search.fliqs.cost import Cost
 
 Choices = Mapping[str, Sequence[str]]
 
-_DRAWS, _HALVINGS = 64, 16
+_DRAWS, _HALVINGS, _NEAR = 64, 16, 1.01
 
 
 def beginning(choices: Choices, groups: Sequence[str], cost: Cost, wanted: float) -> list[list[float]]:
@@ -21,7 +21,8 @@ def beginning(choices: Choices, groups: Sequence[str], cost: Cost, wanted: float
     The ``groups`` all lean on the same number of bit-operations a multiplication; a format with twice as many, or half,
     is exp(-1/2) as likely as that, one with four times as many exp(-2). From formats drawn evenly, as the paper begins,
     hardly a draw costs what is wanted or has no layer that ruins it, and nothing is learnt of the others. Decisions
-    that are no groups begin evenly.
+    that are no groups begin evenly, and so do all where the fewest bits everywhere cost more than is wanted, as on a
+    device that is slower with them in some layer.
 
     >>> from search.fliqs import Sum
     >>> cost = Sum({"a": {"int2": 4.0, "int4": 16.0, "int8": 64.0}})
@@ -47,9 +48,12 @@ def beginning(choices: Choices, groups: Sequence[str], cost: Cost, wanted: float
         draws = (dict(zip(choices, picked, strict=True)) for picked in zip(*found, strict=True))
         return float(np.mean([cost.of({name: choices[name][place] for name, place in one.items()}) for one in draws]))
 
+    evenly_drawn = [[0.0] * len(values) for values in choices.values()]
     if not known:
-        return logits(0.0)
+        return evenly_drawn
     low, high = min(known) - 3, max(known) + 3
+    if mean_cost(logits(low)) > wanted * _NEAR:
+        return evenly_drawn
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if mean_cost(logits(middle)) > wanted else (middle, high)

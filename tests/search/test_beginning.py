@@ -31,10 +31,17 @@ def test_draws_cost_what_is_wanted(level: str) -> None:
     assert shares[0].min() > 1e-4  # nothing is ruled out
 
 
-@pytest.mark.parametrize(("wanted", "likely"), [(1.0, "int2"), (1e9, "int8")])
-def test_what_is_out_of_reach_is_approached(wanted: float, likely: str) -> None:
+@pytest.mark.parametrize(("wanted", "likely"), [(even("int2"), "int2"), (1e9, "int8")])
+def test_the_ends_are_reached(wanted: float, likely: str) -> None:
     for row in beginning(CHOICES, list(SIZES), COST, wanted):
         assert NAMES[row.index(max(row))] == likely
+
+
+def test_where_fewer_bits_do_not_make_it_cheap_enough_all_is_drawn_evenly() -> None:
+    """As on a device on which int8 is slow in one layer: what it is to find has more bits there."""
+    cost = Sum({"a": {"int8": 9.0, "fp32": 4.0}, "b": {"int8": 1.0, "fp32": 4.0}})
+    choices = dict.fromkeys("ab", ("fp32", "int8"))
+    assert beginning(choices, ["a", "b"], cost, 5.0) == [[0.0, 0.0], [0.0, 0.0]]
 
 
 def test_other_decisions_begin_evenly() -> None:

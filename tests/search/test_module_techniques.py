@@ -307,7 +307,7 @@ class TestFormats(ModuleConformance):
         whole = 4.0 * len(units)
         table = LayerTable(units, (), whole, 0.0, 1.0)
         best = whole / (4.0 + len(units) - 1)
-        technique = searching(["int8"], table, cost="latency", beta=5.0, delay=0.1)
+        technique = searching(["int8"], table, cost="latency", beta=5.0, delay=0.1, settle=0.5)
         draft = structures(technique, RECIPE.model_copy(update={"steps": 120, "batch": 8})).draft(
             {"formats": f"{best:.2f}"}
         )

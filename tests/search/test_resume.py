@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import time
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ def test_an_interrupted_job_is_resumable_and_two_controllers_are_not(home: Path,
     write_job(tmp_path, budget={"trials": 5000})
     log = tmp_path / "log.txt"
     with started("run", "job.yaml", "--format", "json", home=home, log=log) as process:
-        wait_until(lambda: "/5000 " in log.read_text(), "the first trial")
+        wait_until(lambda: bool(re.search(r"searching: \d+/", log.read_text())), "the first trial")
         (job,) = document(paretune("jobs", "--format", "json", home=home))["jobs"]
         assert job["state"] == "running"
         refused = paretune("resume", job["job_id"], home=home)
