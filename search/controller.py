@@ -64,7 +64,7 @@ class Controller:
         self._job = Job.model_validate(self._row.spec)
         self._watcher = watcher or Watcher()
         self._planned = self._job.budget.trials
-        self._status, self._telling = Status("queued"), threading.Lock()
+        self._status, self._telling = Status("queued"), threading.RLock()
         self._folder = job_folder(self._row.job_id)
         self._digests = digests_of(self._row)
         devices = [JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()]
@@ -375,8 +375,9 @@ class Controller:
         def listen() -> None:
             while not stop.wait(LISTEN_S):
                 said = tuple(notices(self._folder).values())
-                if said != self._status.at_work:
-                    self._pass_on(replace(self._status, at_work=said))
+                with self._telling:  # or what the search tells meanwhile would be taken back
+                    if said != self._status.at_work:
+                        self._pass_on(replace(self._status, at_work=said))
 
         listening = threading.Thread(target=listen, daemon=True)
         listening.start()

@@ -44,7 +44,7 @@ class Notice:
 def notices(folder: Path) -> dict[str, str]:
     """What is said of each candidate at work, by its digest."""
     found = {}
-    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+    for path in sorted(folder.glob(f"[!.]*{_SUFFIX}")):  # without those that are half-written
         try:
             found[path.stem] = path.read_text()
         except FileNotFoundError:  # its work has ended meanwhile

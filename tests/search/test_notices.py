@@ -13,7 +13,7 @@ from inline_search import InlineSandbox, with_device
 
 from dashboards.documents import job_document
 from search.controller import Controller
-from search.folders import job_folder
+from search.folders import job_folder, partial_path
 from search.notices import Notice, forget_notices, notices
 from search.progress import Status, Watcher
 from search.states import JobState
@@ -27,7 +27,10 @@ def test_the_last_words_stand_until_the_work_ends(tmp_path: Path) -> None:
         first.say("training")
         second.say("building")
         first.say("measuring")
+        partial_path(tmp_path / "a.notice").write_text("mea")
         assert notices(tmp_path) == {"a": "measuring", "b": "building"}
+    assert notices(tmp_path) == {}
+    forget_notices(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
