@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.sandbox import Sandbox
-from hwprofiles.errors import CandidateError, ParetuneError
+from hwprofiles.errors import CandidateError, ParetuneError, StorageError
 from search import verbs
 from search.assessment import Assessments
 from search.candidate import Space
@@ -40,6 +40,10 @@ from search.views import views_of
 from search.work_order import WorkOrder
 
 LEASE_S = 30.0
+RENEW_S = LEASE_S / 3
+RENEW_AGAIN_S = 1.0
+"""Between attempts to renew while the database cannot be reached."""
+
 FRONT_EVERY_S = 0.5
 LISTEN_S = 1.0
 FINAL_ROUNDS = 2
@@ -136,12 +140,18 @@ class Controller:
         self._stored_until = now
 
     def _renew(self, stop: threading.Event) -> None:
-        while not stop.wait(LEASE_S / 3):
+        """Keeps the lease. A database that cannot be reached is asked again until it can: a lease that has expired, but
+        that nobody took, lives on, and one that was taken says so."""
+        wait_s = RENEW_S
+        while not stop.wait(wait_s):
             try:
                 self._store.renew(self._lease, LEASE_S)
+                wait_s = RENEW_S
             except StaleLease:
                 self._lost_lease.set()
                 return
+            except StorageError:
+                wait_s = RENEW_AGAIN_S
 
     def _check_profile(self) -> None:
         """A job goes on only on the devices that it began on."""

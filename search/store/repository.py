@@ -115,7 +115,7 @@ class Store(CapabilityRecords):
     def lease_job(self, job_id: str, owner: Json, lease_s: float = 30.0) -> Lease:
         """Takes the right to write a job for ``lease_s`` seconds, and ends that of every earlier lease.
 
-        ``owner`` is ``{"host", "pid", "started"}``, as :func:`this_process` gives it. A lease is there to take when
+        ``owner`` is a process as :func:`this_process` names it. A lease is there to take when
         nobody holds it, when it has expired, or when its owner was a process of this host that has died; otherwise
         raises :class:`JobBusy`. Hosts that share a database need clocks that agree well within ``lease_s``.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,12 +16,12 @@ from inline_search import run_trials, with_device
 
 from dashboards.documents import front_document, job_document
 from hwprofiles import DEVICES
-from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed
+from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed, StorageError
 from search.controller import Controller
 from search.folders import job_folder
 from search.progress import Status, Watcher
 from search.states import JobState, TrialState
-from search.store import JobBusy, StaleLease, Store, this_process
+from search.store import JobBusy, Lease, StaleLease, Store, this_process
 
 Submit = Callable[..., str]
 
@@ -336,6 +337,27 @@ class TestLease:
         assert sum(row.state.finished for row in rows) < 40
         assert store.job(job_id).state is JobState.RUNNING
         store.set_job_state(taken[0], JobState.INTERRUPTED)
+
+
+    def test_a_database_that_cannot_be_reached_for_a_while_does_not_end_the_lease(
+        self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        controller, stop, asked = Controller(store, new_job()), threading.Event(), []
+
+        def renew(lease: Lease, lease_s: float) -> None:
+            asked.append(lease_s)
+            if len(asked) < 3:
+                raise StorageError("database jobs.db: database is locked")
+            if len(asked) == 5:
+                raise StaleLease("taken over", "")
+
+        monkeypatch.setattr(store, "renew", renew)
+        monkeypatch.setattr("search.controller.RENEW_S", 0.0)
+        monkeypatch.setattr("search.controller.RENEW_AGAIN_S", 0.0)
+        controller._lease = Lease("job", 1)
+        controller._renew(stop)
+        assert len(asked) == 5
+        assert controller._lost_lease.is_set()
 
 
 class TestTelling:

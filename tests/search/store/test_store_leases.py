@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ from hwprofiles.errors import InvalidInput, NotFound, ParetuneError
 from search.candidate import Candidate
 from search.states import JobState, TrialState
 from search.store import JobBusy, Lease, StaleLease, Store, TrialRow, this_process
-from search.store.owner import has_died
+from search.store.owner import has_died, owner_of
 
 NewJob = Callable[..., str]
 Start = Callable[[str, str], subprocess.Popen[str]]
@@ -215,11 +216,32 @@ class TestOwners:
 
     def test_a_process_id_that_was_given_again(self) -> None:
         owner = this_process()
+        assert has_died(owner | {"start_ticks": owner["start_ticks"] - 1})
+
+    def test_a_stepped_clock_kills_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        owner = this_process()
+        started = psutil.Process.create_time
+        monkeypatch.setattr(psutil.Process, "create_time", lambda process: started(process) + 3600)
+        assert not has_died(owner)
+
+    def test_nobody_outlives_a_boot(self) -> None:
+        assert has_died(this_process() | {"boot_id": "00000000-0000-0000-0000-000000000000"})
+
+    def test_an_owner_of_an_earlier_version(self) -> None:
+        owner = {name: this_process()[name] for name in ("host", "pid", "started")}
+        assert not has_died(owner)
         assert has_died(owner | {"started": owner["started"] - 60})
+
+    def test_a_system_that_tells_no_boot(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        before = this_process()
+        monkeypatch.setattr("search.store.owner._BOOT_ID", tmp_path / "none")
+        assert set(this_process()) == {"host", "pid", "started"}
+        assert not has_died(this_process())
+        assert not has_died(before)
 
     def test_a_zombie_has_died(self) -> None:
         child = subprocess.Popen([sys.executable, "-c", ""])
-        owner = this_process() | {"pid": child.pid, "started": psutil.Process(child.pid).create_time()}
+        owner = owner_of(child.pid)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert has_died(owner)
         child.wait()
