@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 # Read when Ray is imported: no usage reports, no hint about its newer output, Ctrl-C is ours, and workers are not
-# niced: the measuring process is their child, and would lose its core to any other process.
+# niced: the measuring process is their child, and would lose its core to any other process. Whoever talks to this Ray
+# needs its token, whatever the user's shell says, and it listens on the loopback alone (the setting's name is of other
+# systems, on which that is usual). It kills no worker for the memory that others use: limits.memory_bytes is ours.
 os.environ.update(
     RAY_USAGE_STATS_ENABLED="0", RAY_AIR_NEW_OUTPUT="0", TUNE_DISABLE_SIGINT_HANDLER="1",
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_WARN_THRESHOLD_S="60", RAY_TRAIN_V2_ENABLED="0",
     RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0", TUNE_MAX_PENDING_TRIALS_PG="1",
-    RAY_worker_niceness="0",
+    RAY_worker_niceness="0", RAY_AUTH_MODE="token", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
+    RAY_memory_monitor_refresh_ms="0",
 )  # fmt: skip
 
 import ray
@@ -24,11 +29,13 @@ from ray import tune
 from search.reaper import reaped_folder
 
 OBJECT_STORE_BYTES = 100_000_000
+LOOPBACK = "127.0.0.1"
 
 
 @contextmanager
 def local_cluster(parallel: int) -> Iterator[Path]:
     """A Ray of our own and its folder, which end with this process, however that ends."""
+    os.environ["RAY_AUTH_TOKEN"] = _token()
     with reaped_folder() as folder:
         ray.init(
             address="local",
@@ -38,12 +45,19 @@ def local_cluster(parallel: int) -> Iterator[Path]:
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
             configure_logging=True,
+            _node_ip_address=LOOPBACK,
             _temp_dir=str(folder),
         )
         try:
             yield folder
         finally:
             ray.shutdown()
+
+
+@cache
+def _token() -> str:
+    """What this process and its workers show one another; Ray reads it once a process."""
+    return secrets.token_hex(32)
 
 
 def run_trials(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,9 @@ KEPT_S = 30 * 86400.0
 """How long what an errand came to is kept."""
 
 _LOOK_S, _LOOK_AT_AGENT_S = 0.1, 2.0
+
+_LONGEST_STEP_S = 10.0
+"""What the time between two looks counts at most as silence: in a longer one nobody looked, as in a machine's sleep."""
 
 
 class RemoteDevice(Device):
@@ -194,11 +197,16 @@ class RemoteDevice(Device):
 
 
 class _Watch:
-    """Looks now and then for how long a device's agent has been silent."""
+    """Looks now and then for how long a device's agent has been silent.
+
+    Silence is counted here, look by look: between two looks this machine may have slept, or its clock been set.
+    """
 
     def __init__(self, store: Store, device: str, away_s: float) -> None:
         self._store, self._device, self._away_s = store, device, away_s
-        self._began, self._look_at = datetime.now(UTC), 0.0
+        self._heard: datetime | None = None
+        self._looked_at = time.monotonic()
+        self._look_at = 0.0
         self.silent_s = 0.0
 
     def pause(self) -> None:
@@ -212,11 +220,14 @@ class _Watch:
                 f"the token of device {self._device!r} was revoked",
                 "make a new one with: paretune devices token NAME",
             )
-        heard = max(agent.seen_at or self._began, self._began)
-        self.silent_s = (datetime.now(UTC) - heard).total_seconds()
+        now = time.monotonic()
+        step_s, self._looked_at = min(now - self._looked_at, _LONGEST_STEP_S), now
+        if agent.seen_at != self._heard:
+            self._heard, self.silent_s = agent.seen_at, 0.0
+        self.silent_s += step_s
         if self.silent_s > self._away_s:
             raise DeviceLost(
                 f"nothing was heard from the agent of device {self._device!r} for {self.silent_s:.0f} s",
                 "start the server here and the agent there, then go on with: paretune resume JOB",
             )
-        self._look_at = time.monotonic() + _LOOK_AT_AGENT_S
+        self._look_at = now + _LOOK_AT_AGENT_S

@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -258,6 +260,31 @@ class TestGone:
             measure(device, models)
         assert store.errands.files() == set()
         device.close()
+
+    def test_a_sleep_of_this_machine_is_no_silence(
+        self, profile: Profile, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = [100.0]
+        monkeypatch.setattr(remote, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: None))
+        watch = remote._Watch(store, "pi", away_s=600.0)
+        watch.pause()
+        now[0] += 1200.0
+        watch.pause()
+        assert watch.silent_s <= 10.0
+        with pytest.raises(DeviceLost, match="for 602 s"):
+            for _ in range(300):
+                now[0] += 2.0
+                watch.pause()
+
+    def test_a_clock_that_is_set_is_no_silence(
+        self, profile: Profile, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        watch = remote._Watch(store, "pi", away_s=600.0)
+        row = store.agents.row("pi")
+        assert row is not None
+        monkeypatch.setattr(store.agents, "row", lambda name: replace(row, seen_at=datetime(2000, 1, 1, tzinfo=UTC)))
+        watch.pause()
+        assert watch.silent_s < 10.0
 
     def test_a_revoked_token(self, device: RemoteDevice, store: Store, models: tuple[Path, Path]) -> None:
         store.agents.revoke("pi")
