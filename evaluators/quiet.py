@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,27 +17,53 @@ from typing import TextIO
 
 from evaluators.child import waiting
 from hwprofiles import Profile
+from hwprofiles.errors import StorageError
 
 _TURNSTILE, _QUIET = "turnstile.lock", "quiet.lock"
 
+_OTHERS, _OTHERS_WRITE = 0o077, 0o022
+
+_HINT = "set TMPDIR to a folder of your own, the same one for all of your jobs on this machine"
+
 
 def lock_folder() -> Path:
-    """A folder that all processes of this user on this machine share, whatever database their jobs use."""
+    """A folder that all processes of this user on this machine share, whatever database their jobs use.
+
+    Raises :class:`StorageError` for one that others made, or could have put something into: anybody may make a folder
+    of this name in the system's temporary one.
+    """
     folder = Path(tempfile.gettempdir()) / f"paretune-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & _OTHERS_WRITE:
+            if status.st_mode & _OTHERS:
+                folder.chmod(0o700)
+            return folder
+    except OSError as error:
+        raise StorageError(f"folder {folder} cannot be made: {error.strerror}", _HINT) from None
+    raise StorageError(f"{folder} is no folder that only you can write to", f"remove it, or {_HINT}")
+
+
+def _open(name: str) -> TextIO:
+    """A lock's file, made where it is missing; never one that lies elsewhere, and nothing in it is lost."""
+    path = lock_folder() / name
+    try:
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "r+")
+    except OSError as error:
+        raise StorageError(f"lock {path} cannot be opened: {error.strerror}", f"remove it, or {_HINT}") from None
 
 
 @contextmanager
 def _locked(name: str, operation: int) -> Iterator[None]:
-    with (lock_folder() / name).open("w") as file:
+    with _open(name) as file:
         fcntl.flock(file, operation)
         yield
 
 
 @contextmanager
 def _alone(name: str) -> Iterator[None]:
-    with (lock_folder() / name).open("w") as file:
+    with _open(name) as file:
         _take(file)
         yield
 
@@ -65,7 +92,7 @@ def exclusive_device(profile: Profile) -> Iterator[None]:
         with _alone(f"{profile.device}.lock"):
             yield
         return
-    files = [(lock_folder() / f"core-{core}.lock").open("w") for core in sorted(profile.cores)]
+    files = [_open(f"core-{core}.lock") for core in sorted(profile.cores)]
     try:
         for file in files:
             _take(file)
@@ -95,7 +122,7 @@ def working() -> Iterator[None]:
     if _held() is not None:
         yield
         return
-    with (lock_folder() / _QUIET).open("w") as file:
+    with _open(_QUIET) as file:
         _join(file)
         _thread.file = file
         try:

@@ -21,6 +21,7 @@ import pytest
 from evaluators import child
 from evaluators.quiet import exclusive_device, lock_folder, measuring, pause_point, working
 from hwprofiles import find_device
+from hwprofiles.errors import StorageError
 
 PATIENCE_S = 60.0
 A_MOMENT_S = 0.1
@@ -263,3 +264,62 @@ def test_the_locks_are_the_users_own(tmp_path: Path, locks: Path) -> None:
     assert locks.parent == tmp_path
     assert stat.S_IMODE(locks.stat().st_mode) == 0o700
     assert lock_folder() == locks
+
+
+class TestOthersOnThisMachine:
+    """Anybody may make the folder first: its name is no secret."""
+
+    def test_a_link_in_a_locks_place_is_refused_and_nothing_lost(self, locks: Path, tmp_path: Path) -> None:
+        precious = tmp_path / "precious"
+        precious.write_text("what nobody wants to lose")
+        (locks / "quiet.lock").symlink_to(precious)
+        with pytest.raises(StorageError, match="cannot be opened"), working():
+            pass
+        (locks / "core-0.lock").symlink_to(precious)
+        with (
+            pytest.raises(StorageError, match="cannot be opened"),
+            exclusive_device(replace(find_device("dry-run"), cores=(0,))),
+        ):
+            pass
+        assert precious.read_text() == "what nobody wants to lose"
+
+    def test_a_locks_content_stays(self, locks: Path) -> None:
+        (locks / "quiet.lock").write_text("kept")
+        with measuring():
+            pass
+        assert (locks / "quiet.lock").read_text() == "kept"
+
+    def test_locks_are_for_their_user_alone(self, locks: Path) -> None:
+        with working():
+            modes = {stat.S_IMODE(path.stat().st_mode) for path in locks.iterdir()}
+        assert modes == {0o600}
+
+    def test_a_folder_of_somebody_else_is_refused(self, locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        own = os.getuid()
+        locks.rename(locks.with_name(f"paretune-{own + 1}"))
+        monkeypatch.setattr("evaluators.quiet.os.getuid", lambda: own + 1)
+        with pytest.raises(StorageError, match="no folder that only you can write to") as caught:
+            lock_folder()
+        assert "TMPDIR" in caught.value.hint
+
+    def test_a_folder_that_others_can_write_to_is_refused(self, locks: Path) -> None:
+        locks.chmod(0o777)
+        with pytest.raises(StorageError, match="no folder that only you can write to"):
+            lock_folder()
+
+    def test_a_link_in_the_folders_place_is_refused(self, locks: Path, tmp_path: Path) -> None:
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        locks.rmdir()
+        locks.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(StorageError, match="no folder that only you can write to"):
+            lock_folder()
+
+    def test_a_file_in_the_folders_place(self, locks: Path) -> None:
+        locks.rmdir()
+        locks.write_text("")
+        with pytest.raises(StorageError):
+            lock_folder()
+
+    def test_a_folder_that_others_can_read_is_closed_to_them(self, locks: Path) -> None:
+        locks.chmod(0o755)
+        assert stat.S_IMODE(lock_folder().stat().st_mode) == 0o700
