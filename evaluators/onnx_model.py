@@ -57,7 +57,7 @@ def load_model(path: Path) -> onnx.ModelProto:
 
 
 def save_model(model: onnx.ModelProto, path: Path) -> None:
-    """Writes a model as one file; a reader sees the old content or the new, never a part.
+    """Writes a model as one file that only its user may read; a reader sees the old content or the new, never a part.
 
     Raises:
         InvalidInput: the model is larger than ``MAX_MODEL_BYTES``.
@@ -72,7 +72,6 @@ def save_model(model: onnx.ModelProto, path: Path) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
         raise StorageError(f"cannot write {str(path)!r}: {error.strerror}", "free some space there") from None

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hwprofiles.folders import cache_folder, data_folder, made
+from hwprofiles.folders import cache_folder, data_folder, made, private
 
 __all__ = ["cache_folder", "data_folder", "default_database", "job_folder", "partial_path", "write_json"]
 
 
 def job_folder(job_id: str) -> Path:
     """A job's own files: its candidates as exported."""
-    return made(data_folder() / "jobs" / job_id)
+    return made(private(data_folder() / "jobs") / job_id)
 
 
 def default_database() -> str:
@@ -24,9 +25,13 @@ def default_database() -> str:
 
 
 def partial_path(path: Path) -> Path:
-    """Where this process writes what :meth:`pathlib.Path.replace` then puts at ``path``, whole."""
+    """Where this process writes what :meth:`pathlib.Path.replace` then puts at ``path``, whole: an empty file that only
+    its user may read."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.partial{path.suffix}")
+    with suppress(OSError):  # whoever writes there meets the same error, and says so
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
+    return partial
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from search.store.errors import REPORT, Unstorable, storage_errors
 WRITES = {"paretune_writes": True}
 
 _BUSY_TIMEOUT_MS = 30_000
+_BESIDE = ("-wal", "-shm")
 _JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _URL_HINT = "write it like sqlite:////home/me/jobs.db or postgresql://me@host/jobs"
 
@@ -91,9 +94,23 @@ def _prepare_sqlite(engine: Engine) -> None:
     file = engine.url.database or ""
     if not file.startswith("file:"):
         with storage_errors(file):
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        event.listen(engine, "do_connect", lambda *_: _close_to_others(Path(file)))
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
+
+
+def _close_to_others(file: Path) -> None:
+    """Makes a database's file, where there is none, for its user alone, and takes one that others may read from them.
+
+    The files that SQLite keeps beside it get its mode. Where this is not possible SQLite meets the same error.
+    """
+    with suppress(OSError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    for path in (file, *(file.with_name(file.name + suffix) for suffix in _BESIDE)):
+        with suppress(OSError):
+            if path.stat().st_mode & 0o077:
+                path.chmod(0o600)
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:

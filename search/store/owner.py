@@ -22,8 +22,9 @@ def this_process() -> Json:
 
 
 def owner_of(pid: int) -> Json:
-    """A living process of this host as an owner: ``{"host": name, "pid": id, "started": seconds since 1970}``, and where
-    the system tells them ``boot_id`` and ``start_ticks``, its start in ticks since that boot, which no clock moves."""
+    """A living process of this host as an owner: ``{"host": name, "pid": id, "started": seconds since 1970}``; where
+    the system tells them also ``boot_id`` and ``start_ticks``, its start in ticks since that boot, which no clock
+    moves."""
     owner: Json = {"host": socket.gethostname(), "pid": pid, "started": psutil.Process(pid).create_time()}
     boot_id, start_ticks = _boot_id(), _start_ticks(pid)
     if boot_id is not None and start_ticks is not None:
@@ -48,8 +49,8 @@ def has_died(owner: Json) -> bool:
         if process.status() == psutil.STATUS_ZOMBIE:
             return True
         if by_ticks:
-            return _start_ticks(owner["pid"]) != owner["start_ticks"]
-        return abs(process.create_time() - owner["started"]) > _START_TOLERANCE_S
+            return bool(_start_ticks(owner["pid"]) != owner["start_ticks"])
+        return bool(abs(process.create_time() - owner["started"]) > _START_TOLERANCE_S)
     except psutil.NoSuchProcess:
         return True
     except psutil.AccessDenied:

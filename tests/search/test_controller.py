@@ -338,7 +338,6 @@ class TestLease:
         assert store.job(job_id).state is JobState.RUNNING
         store.set_job_state(taken[0], JobState.INTERRUPTED)
 
-
     def test_a_database_that_cannot_be_reached_for_a_while_does_not_end_the_lease(
         self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
