@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from hwprofiles import probe
+from hwprofiles.core_types import best_first, type_of
 from hwprofiles.cuda import asked, cuda_gpu
 from hwprofiles.errors import DeviceUnavailable
 from hwprofiles.profile import Profile, check_threads
@@ -35,19 +36,22 @@ def local_gpu(threads: int = 1, batch: int = 1) -> Profile:
         )
     cores = probe.usable_cores()
     check_threads("local-gpu", threads, len(cores), f"{len(cores)} cores are usable here")
+    types = probe.core_types()
+    pinned = tuple(sorted(best_first(cores, types)[:threads]))
     return Profile(
         device="local-gpu",
         runtime=first,
         runtime_version=runtimes[0][1],
         processor=gpu.name,
         instruction_sets=(f"sm_{(gpu.compute_capability or '').replace('.', '')}",),
-        cores=cores[-threads:],
+        cores=pinned,
         memory_bytes=gpu.memory_bytes or 0,
         threads=threads,
         batch=batch,
         runtimes=runtimes,
         machine=probe.probe_machine(),
         gpu=gpu,
+        core_type=type_of(pinned, types),
     )
 
 

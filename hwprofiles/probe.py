@@ -7,13 +7,16 @@ import platform
 from pathlib import Path
 
 from hwprofiles import processor, system
+from hwprofiles.core_types import CoreType
+from hwprofiles.core_types import core_types as types_at
+from hwprofiles.idle_cores import chosen_cores
 from hwprofiles.installed import package_version, processor_runtimes
 from hwprofiles.machine import Machine
 from hwprofiles.tree import ROOT
 
 __all__ = [
-    "instruction_sets", "memory_bytes", "package_version", "probe_machine", "processor_name", "processor_runtimes",
-    "usable_cores",
+    "core_types", "instruction_sets", "memory_bytes", "package_version", "probe_machine", "processor_name",
+    "processor_runtimes", "usable_cores",
 ]  # fmt: skip
 
 
@@ -42,13 +45,19 @@ def probe_machine(root: Path = ROOT) -> Machine:
 
 
 def usable_cores(root: Path = ROOT) -> tuple[int, ...]:
-    """Ids of the cores that this process may use: its affinity, capped by the control group's quota."""
+    """Ids of the cores that this process may use: its affinity, of which a control group's quota leaves so many as it
+    allows, see :func:`hwprofiles.idle_cores.chosen_cores`."""
     if hasattr(os, "sched_getaffinity"):
         cores = tuple(sorted(os.sched_getaffinity(0)))
     else:
         cores = tuple(range(os.cpu_count() or 1))
     quota = system.quota_cores(root)
-    return cores if quota is None else cores[: max(1, quota)]
+    return cores if quota is None or quota >= len(cores) else chosen_cores(cores, max(1, quota), root)
+
+
+def core_types(root: Path = ROOT) -> tuple[CoreType, ...]:
+    """The types of this machine's cores, the fastest first; none where all are alike."""
+    return types_at(root)
 
 
 def processor_name(root: Path = ROOT) -> str:

@@ -51,6 +51,22 @@ def processor_name(root: Path) -> str | None:
     return " · ".join(part for part in (board, cores) if part) or name
 
 
+def part_names(root: Path) -> dict[int, str]:
+    """What each ARM core is called, by its number."""
+    found: dict[int, str] = {}
+    for block in (text_at(root / "proc/cpuinfo") or "").split("\n\n"):
+        fields = dict(_entries(block))
+        name = _ARM_PARTS.get((fields.get("CPU implementer", ""), fields.get("CPU part", "")))
+        if name is not None and fields.get("processor", "").isdecimal():
+            found[int(fields["processor"])] = name
+    return found
+
+
+def is_made_by(root: Path, vendor: str) -> bool:
+    """Whether a processor names this vendor, as x86 ones do."""
+    return _field(root, "vendor_id") == vendor
+
+
 def architecture(root: Path) -> str | None:
     """As ``uname -m`` gives it, for the architectures that /proc/cpuinfo can be told apart by."""
     named = text_at(root / "proc/sys/kernel/arch")
@@ -149,6 +165,11 @@ def _setting(root: Path, name: str) -> str | None:
     return ", ".join(dict.fromkeys(value for value in values if value is not None)) or None
 
 
+def core_folders(root: Path) -> dict[int, Path]:
+    """The online cores' folders below /sys/devices/system/cpu, by number."""
+    return {int(place.name[3:]): place for place in _cores(root)}
+
+
 def _cores(root: Path) -> list[Path]:
     """The online cores' folders, by number."""
     places = (root / "sys/devices/system/cpu").glob("cpu[0-9]*")
@@ -173,7 +194,11 @@ def _field(root: Path, name: str) -> str | None:
 
 def _fields(root: Path, name: str) -> Iterator[str]:
     """A field of /proc/cpuinfo, once a core where each has its own."""
-    for line in (text_at(root / "proc/cpuinfo") or "").splitlines():
+    return (value for key, value in _entries(text_at(root / "proc/cpuinfo") or "") if key == name)
+
+
+def _entries(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
         key, _, value = line.partition(":")
-        if key.strip() == name and value.strip():
-            yield value.strip()
+        if value.strip():
+            yield key.strip(), value.strip()

@@ -13,7 +13,7 @@ from hwprofiles.gpus import Gpu
 from hwprofiles.machine import Machine
 from hwprofiles.peaks import Peaks
 
-_ADDED = ("runtimes", "machine", "gpu", "peaks", "agent")
+_ADDED = ("runtimes", "machine", "gpu", "peaks", "agent", "core_type")
 """Fields that profiles of the first version did not have."""
 
 
@@ -25,7 +25,8 @@ class Profile:
     the cores that a measurement is pinned to, ``threads`` of them used; ``batch`` is the samples in one inference.
     ``runtimes`` are name and version of every runtime installed there, the first being ``runtime``. ``machine`` is what
     the device's machine says of itself, ``gpu`` the GPU that executes, and ``peaks`` what a described device can do at
-    most, from which it is modelled; each None where there is none.
+    most, from which it is modelled; each None where there is none. ``core_type`` says of which type ``cores`` are, on a
+    machine whose cores differ.
     """
 
     device: str
@@ -43,6 +44,7 @@ class Profile:
     gpu: Gpu | None = None
     peaks: Peaks | None = None
     agent: bool = False
+    core_type: str = ""
 
     @cached_property
     def digest(self) -> str:

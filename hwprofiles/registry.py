@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from hwprofiles import probe
+from hwprofiles.core_types import best_first, type_of
 from hwprofiles.described import added_names, catalogue, described
 from hwprofiles.errors import InvalidInput
+from hwprofiles.idle_cores import spread
 from hwprofiles.local_gpu import local_gpu
 from hwprofiles.names import nearest
 from hwprofiles.profile import Profile, check_threads
 
 
 def local_cpu(threads: int = 1, batch: int = 1) -> Profile:
-    """This machine's processor under ONNX Runtime; pinned to the last ``threads`` of its usable cores, of different
-    physical cores as far as there are so many.
+    """This machine's processor under ONNX Runtime; pinned to ``threads`` of its usable cores: of the fastest type, of
+    different physical cores as far as there are so many, and the last ones of these.
 
     Core 0 serves most interrupts, hence the last ones. Raises :class:`DeviceUnavailable` when fewer cores are usable.
     """
     cores = probe.usable_cores()
     check_threads("local-cpu", threads, len(cores), f"{len(cores)} cores are usable here")
     version = probe.package_version("onnxruntime")
-    machine = probe.probe_machine()
+    machine, types = probe.probe_machine(), probe.core_types()
+    pinned = tuple(sorted(spread(best_first(cores, types), machine.siblings)[:threads]))
     return Profile(
         device="local-cpu",
         runtime="onnxruntime",
         runtime_version=version,
         processor=probe.processor_name(),
         instruction_sets=machine.instruction_sets,
-        cores=_spread(cores, threads, machine.siblings),
+        cores=pinned,
         memory_bytes=probe.memory_bytes(),
         threads=threads,
         batch=batch,
         runtimes=probe.processor_runtimes(),
         machine=machine,
+        core_type=type_of(pinned, types),
     )
-
-
-def _spread(cores: Sequence[int], threads: int, siblings: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """The last cores, of one physical core each; SMT siblings, which share that, only where there are not enough."""
-    group = {core: number for number, members in enumerate(siblings) for core in members}
-    firsts: list[int] = []
-    for core in reversed(cores):
-        if all(group.get(core, -1 - core) != group.get(other, -1 - other) for other in firsts):
-            firsts.append(core)
-    others = [core for core in reversed(cores) if core not in firsts]
-    return tuple(sorted([*firsts, *others][:threads]))
 
 
 def dry_run(threads: int = 1, batch: int = 1) -> Profile:

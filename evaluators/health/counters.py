@@ -67,6 +67,8 @@ class Counters:
         return max(known) / 1000 if known else None
 
     def _core_times(self) -> dict[int, CoreTimes]:
+        if self._own_times_alone:
+            return {}
         found = {}
         for line in (text_at(self._proc / "stat") or "").splitlines():
             name, *counts = line.split()
@@ -78,12 +80,23 @@ class Counters:
             found[int(name[3:])] = CoreTimes((user + nice + system + irq + soft_irq) / self.ticks, stolen / self.ticks)
         return found
 
+    @cached_property
+    def _own_times_alone(self) -> bool:
+        """Whether /proc/stat shows a container's own work in the place of the cores': LXCFS, a file system, puts it
+        there, and nothing in it tells of others."""
+        for line in (text_at(self._proc / "self/mountinfo") or "").splitlines():
+            mounted, _, kind = line.partition(" - ")
+            if kind.startswith("fuse.lxcfs") and mounted.split()[4:5] == ["/proc/stat"]:
+                return True
+        return False
+
     def _own_s(self) -> float | None:
-        # The command's name may hold blanks and brackets; what counts stands behind the last bracket.
+        # The command's name may hold blanks and brackets; what counts stands behind the last bracket: the process's
+        # time, and that of its children that ended.
         fields = (text_at(self._proc / "self/stat") or "").rpartition(")")[2].split()
-        if len(fields) < 13 or not (fields[11].isdigit() and fields[12].isdigit()):
+        if len(fields) < 15 or not all(map(str.isdigit, fields[11:15])):
             return None
-        return (int(fields[11]) + int(fields[12])) / self.ticks
+        return sum(map(int, fields[11:15])) / self.ticks
 
     def _thread_times(self) -> Iterator[tuple[int, ThreadTimes]]:
         for task in numbered(self._proc / "self/task", ""):

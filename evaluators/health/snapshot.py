@@ -28,7 +28,8 @@ class ThreadTimes:
 class Snapshot:
     """Counters, not rates; None and what is missing stand for what the machine does not expose.
 
-    ``own_s`` is the processor time of the measuring process with all its threads, those that ended too. ``quota_s`` is
+    ``own_s`` is the processor time of the measuring process with all its threads and children, those that ended too
+    (children only then). ``quota_s`` is
     how long its control group was held back. ``clocks_mhz`` and ``throttles`` are of the measured cores. ``cooling`` is
     the deepest state of the processor's cooling devices, 0 while none acts.
     """

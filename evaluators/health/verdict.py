@@ -107,7 +107,8 @@ class Tolerance:
             "siblings_share": "others used {:.0%} of the measured cores' sibling threads",
             "elsewhere_share": "others used {:.0%} of the remaining cores",
             "steal_share": "the hypervisor gave {:.0%} of the measured cores away",
-            "quota_share": "the control group's quota held the process back for {:.0%} of the time",
+            "quota_share": "the control group's quota held the process back for {:.0%} of the time"
+            " (allow a core more than threads)",
         }
         # With several threads of our own, these wait for one another too.
         if threads == 1:

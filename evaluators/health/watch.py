@@ -25,6 +25,10 @@ SHORTEST_S = 0.4
 _SLACK_TICKS = 2
 """By so much two counts of one time may differ, a core."""
 
+_LEAST_SEEN = 0.8
+"""The share of our own time that must be seen on the cores. Kernels that count by ticks miss some of what works in
+short bursts."""
+
 _TWO_THREADS = {"siblings_share"}
 _MORE_CORES = {"elsewhere_share"}
 
@@ -124,7 +128,7 @@ class Watch:
             "temperature_c": self._hottest_c,
             "load_1m": last.load_1m,
         }
-        if counted:
+        if counted and self._counts(first, last, elapsed_s):
             found |= {
                 "others_share": self._others_share(first, last, elapsed_s),
                 "siblings_share": _share(_BUSY, first, last, self._siblings, elapsed_s),
@@ -134,6 +138,16 @@ class Watch:
         held_back_s = _difference(first.quota_s, last.quota_s)
         found["quota_share"] = None if held_back_s is None else held_back_s / elapsed_s
         return found | self._clock() | self._gpu_signals()
+
+    def _counts(self, first: Snapshot, last: Snapshot, elapsed_s: float) -> bool:
+        """Whether what the machine shows of its cores can be true: they were busy with this process's work at least.
+        In some sandboxes they stand still."""
+        own_s = _difference(first.own_s, last.own_s)
+        busy = _share(_BUSY, first, last, self._cores, elapsed_s)
+        if own_s is None or busy is None:
+            return True  # nothing to compare with, and others_share is unknown anyway
+        slack_s = _SLACK_TICKS / self._machine.ticks * len(self._cores)
+        return busy * elapsed_s * len(self._cores) >= _LEAST_SEEN * own_s - slack_s
 
     def _others_share(self, first: Snapshot, last: Snapshot, elapsed_s: float) -> float | None:
         """Of the measured cores' time, what neither idled nor was this process's."""

@@ -21,7 +21,7 @@ class CounterTree:
         self.root, self.now_s = root, 1000.0
         self._busy = {core: [1234, 56] for core in range(cores)}  # as user and system, in ticks
         self._stolen = dict.fromkeys(range(cores), 7)
-        self._own = 300
+        self._own, self._children = 300, 0
         self._threads: dict[int, list[int]] = {_MAIN: [0, 0]}  # waited ns, preemptions
         self._write_processor_times()
         self._write_own()
@@ -47,13 +47,16 @@ class CounterTree:
         preemptions: int = 0,
         on: int = 3,
         thread: int = _MAIN,
+        children_s: float = 0.0,
     ) -> None:
         """``seconds`` in which the measuring process works for ``own_s`` (all of them) on core ``on``, where its
-        ``thread`` waits meanwhile, and others work as long on other cores or on this one."""
+        ``thread`` waits meanwhile, and others work as long on other cores or on this one. A child that worked for
+        ``children_s`` on core ``on`` has ended."""
         own = seconds if own_s is None else own_s
         self.now_s += seconds
         self._own += round(own * TICKS)
-        self._busy[on][0] += round(own * TICKS)
+        self._children += round(children_s * TICKS)
+        self._busy[on][0] += round(own * TICKS) + round(children_s * TICKS)
         for core, other in (others_s or {}).items():
             self._busy[core][1] += round(other * TICKS)
         for core, stolen in (stolen_s or {}).items():
@@ -122,7 +125,9 @@ class CounterTree:
 
     def _write_own(self) -> None:
         before = "S 1 4242 4242 0 -1 4194560 100 0 0 0"
-        self.file("proc/self/stat", f"4242 (a (strange) name) {before} {self._own} 0 0 0 20 0 1 0 100 1 1\n")
+        self.file(
+            "proc/self/stat", f"4242 (a (strange) name) {before} {self._own} 0 {self._children} 0 20 0 1 0 100 1 1\n"
+        )
         for thread, (waited_ns, preemptions) in self._threads.items():
             folder = f"proc/self/task/{thread}"
             self.file(f"{folder}/schedstat", f"1000000 {waited_ns} 17\n")

@@ -155,3 +155,19 @@ def guest(vendor: str = "QEMU", product: str = "Standard PC (Q35 + ICH9, 2009)")
 
 NOTHING: dict[str, str] = {}
 """A container that exposes nothing."""
+
+
+def hybrid() -> dict[str, str]:
+    """A notebook of six fast cores with SMT and eight slow ones, the slow ones with the highest numbers."""
+    files = {"sys/devices/cpu_core/cpus": "0-11\n", "sys/devices/cpu_atom/cpus": "12-19\n"}
+    for number in range(20):
+        pair = f"{number // 2 * 2}-{number // 2 * 2 + 1}" if number < 12 else str(number)
+        files |= core(number, pair, 0, {})
+        files[f"{CPU}/cpu{number}/cpufreq/cpuinfo_max_freq"] = "4700000\n" if number < 12 else "3500000\n"
+    return files
+
+
+def processor_times(busy: Mapping[int, int], idle: int = 100_000) -> str:
+    """/proc/stat of cores that were busy for so many ticks."""
+    rows = "".join(f"cpu{core} {ticks} 0 0 {idle} 0 0 0 0 0 0\n" for core, ticks in busy.items())
+    return f"cpu  1 0 0 1 0 0 0 0 0 0\n{rows}intr 1 0\n"

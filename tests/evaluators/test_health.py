@@ -60,11 +60,60 @@ class TestQuiet:
         for own_s in (10.0, 5.0, 0.0):
             assert after(tree, own_s=own_s).signals["others_share"] == 0
 
+    def test_our_children_are_not_others(self, tree: CounterTree) -> None:
+        """As with a tool that measures in a process of its own."""
+        health = after(tree, own_s=0.5, children_s=9.0)
+        assert (health.verdict, health.signals["others_share"]) == ("healthy", 0)
+
     def test_several_looks_add_up(self, tree: CounterTree) -> None:
         one = after(tree, looks=1, others_s={CORE: 4.0}, waited_s=4.0)
         many = after(tree, looks=8, others_s={CORE: 0.5}, waited_s=0.5)
         assert many.signals["others_share"] == pytest.approx(one.signals["others_share"], abs=0.01)
         assert many.signals["wait_share"] == pytest.approx(one.signals["wait_share"])
+
+
+class TestCountersThatDoNotCount:
+    """What shows nothing of others is unknown, never healthy."""
+
+    ABOUT_CORES = frozenset({"others_share", "elsewhere_share", "steal_share"})
+
+    def test_cores_that_stand_still_while_we_work(self, tree: CounterTree) -> None:
+        """As in a sandbox that shows zeros in /proc/stat."""
+        zeros = "cpu  0 0 0 0 0 0 0 0 0 0\n" + "".join(f"cpu{core} 0 0 0 0 0 0 0 0 0 0\n" for core in range(4))
+        tree.file("proc/stat", zeros)
+        watching = watch(tree, cores=(2, CORE), threads=2)
+        tree.passes(10.0, own_s=8.0)
+        tree.file("proc/stat", zeros)
+        watching.look()
+        health = watching.health()
+        assert health.verdict == "unknown"
+        assert set(health.unknown) >= self.ABOUT_CORES
+        assert not self.ABOUT_CORES & set(health.signals)
+
+    def test_cores_that_show_a_part_of_our_own_work(self, tree: CounterTree) -> None:
+        tree.passes(10.0, others_s={CORE: 9.0})
+        health = after(tree, own_s=8.0, others_s={CORE: -4.0})
+        assert set(health.unknown) >= self.ABOUT_CORES
+
+    def test_a_container_that_is_shown_its_own_work_alone(self, tree: CounterTree) -> None:
+        tree.file(
+            "proc/self/mountinfo",
+            "22 1 0:20 / /proc rw - proc proc rw\n"
+            "31 22 0:45 /proc/stat /proc/stat rw,nosuid shared:9 - fuse.lxcfs lxcfs rw\n",
+        )
+        watching = watch(tree, cores=(2, CORE), threads=2)
+        tree.passes(10.0)
+        watching.look()
+        health = watching.health()
+        assert health.verdict == "unknown"
+        assert set(health.unknown) >= self.ABOUT_CORES
+
+    def test_other_files_of_that_system_hide_nothing(self, tree: CounterTree) -> None:
+        tree.file("proc/self/mountinfo", "31 22 0:45 /proc/meminfo /proc/meminfo rw - fuse.lxcfs lxcfs rw\n")
+        assert after(tree).healthy
+
+    def test_a_process_that_hardly_works_is_seen_well_enough(self, tree: CounterTree) -> None:
+        assert after(tree, own_s=0.0).healthy
 
 
 class TestContended:

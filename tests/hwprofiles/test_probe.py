@@ -296,7 +296,7 @@ class TestCores:
 
     @pytest.mark.parametrize(
         ("quota", "expected"),
-        [("max", (1, 4, 7)), ("800000", (1, 4, 7)), ("200000", (1, 4)), ("100000", (1,)), ("0", (1,))],
+        [("max", (1, 4, 7)), ("800000", (1, 4, 7)), ("200000", (4, 7)), ("100000", (7,)), ("0", (7,))],
     )
     def test_the_affinity_capped_by_the_quota(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, expected: tuple[int, ...]

@@ -43,6 +43,7 @@ OTHER_VALUES: dict[str, Any] = {
     "gpu": Gpu(index=0, name="Example GPU", compute_capability="9.0"),
     "peaks": Peaks((("fp32", 1e9), ("int8", 4e9)), 1e10),
     "agent": True,
+    "core_type": "performance",
 }
 
 
