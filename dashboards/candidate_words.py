@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from search.device_metrics import QUALITY_CHECK, QUALITY_FROM
 from search.training.halving import TRAINING
 
 UNCHANGED = "unchanged"
@@ -23,6 +24,23 @@ def training_in_words(metrics: Mapping[str, Any]) -> str | None:
     before, *after = course["figures"]
     count = f"{len(after)} evaluation" + "s" * (len(after) != 1)
     return f"{before:.4f} before training, {max(course['figures']):.4f} at best after it, {count}"
+
+
+def quality_in_words(metrics: Mapping[str, Any]) -> list[str]:
+    """Whose outputs quality was taken of, for each remote device; nothing for devices of this machine.
+
+    >>> quality_in_words({"quality_from": "host", "quality_check": "same outputs"})
+    ['quality: of the outputs on this machine (same outputs)']
+    """
+    found = []
+    for name, check in metrics.items():
+        base, _, label = name.partition("@")
+        if base == QUALITY_CHECK:
+            whose = "the device's own outputs" if metrics.get(name.replace(base, QUALITY_FROM)) == "agent" else (
+                "the outputs on this machine"
+            )  # fmt: skip
+            found.append(f"quality{' on ' + label if label else ''}: of {whose} ({check})")
+    return found
 
 
 def decisions_summary(decisions: Mapping[str, str], space: Mapping[str, Any] | None) -> str:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from dashboards.candidate_words import quality_in_words
 from dashboards.documents import Json, metric_names
 from dashboards.formats_strip import Block, counted
 from dashboards.web.formats import duration, figure, short_title
@@ -123,11 +124,22 @@ def print_front(document: Json) -> None:
         changes = [Text(member["summary"] + how + ties)] if wide else []
         table.add_row(member["candidate_id"], *(_cell(member["metrics"], m) for m in shown), *changes)
     out.print(table)
+    for line, ids in _quality_lines(document["front"]).items():
+        out.print(f"{', '.join(ids)}: {line}", soft_wrap=True)
     miss = document["nearest_miss"]
     if miss:
         out.print(f"nothing feasible; nearest: {miss['candidate_id']}, which {miss['reason']}")
     counts = ", ".join(f"{count} {state}" for state, count in document["trials"].items() if count)
     out.print(f"trials: {counts or 'none'} · {duration(document['wall_s'])}")
+
+
+def _quality_lines(members: Sequence[Json]) -> dict[str, list[str]]:
+    """Whose outputs quality is of, with the candidates that it holds for: of remote devices alone."""
+    lines: dict[str, list[str]] = {}
+    for member in members:
+        for line in quality_in_words(member["metrics"]):
+            lines.setdefault(line, []).append(member["candidate_id"])
+    return lines
 
 
 def _cell(metrics: Mapping[str, Any], name: str) -> str:

@@ -18,7 +18,7 @@ from dashboards.health import last_health, verdict_on
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
 from search.candidate import Space
-from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_RUNTIME
+from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME
 from search.folders import data_folder
 from search.notices import notices
 from search.objectives import Objective, metric_interval, metric_value
@@ -84,7 +84,7 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
         "objectives": report.objectives,
         "baseline": report.baseline,
         "health": last_health(measurements),
-        QUALITY_RUNTIME: trial.metrics.get(QUALITY_RUNTIME),
+        **{name: trial.metrics.get(name) for name in (QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK)},
         "measurements": [without_samples(record) for record in measurements],
         "exports": store.exports(trial.candidate_id),
     }

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from evaluators.attempt import Attempt, published
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement
-from evaluators.pinned import measure_load, measure_once, peak_memory, start_ms
+from evaluators.pinned import measure_load, measure_once, outputs_of, peak_memory, start_ms
 from evaluators.quiet import exclusive_device, lock_folder, measuring
-from evaluators.runtimes.base import Arrays
+from evaluators.runtimes.base import Array, Arrays
 from evaluators.sandbox import Sandbox, in_own_process
 from evaluators.starts import Starts
 from evaluators.throughput import Load, Throughput
@@ -66,6 +66,13 @@ class Device(ABC):
     ) -> Throughput | None:
         """Samples per second of both models under several streams at once, paired as :meth:`measure` does; None from a
         device that cannot be asked."""
+        return None
+
+    def outputs(
+        self, model: Path, samples: Arrays, *, limit_s: float, runtime: str | None = None
+    ) -> dict[str, Array] | None:
+        """What a model answers to samples there, in batches of the profile's size; None from a device that cannot be
+        asked. Raises :class:`UnsupportedOp` for answers that are too large to travel."""
         return None
 
     @abstractmethod
@@ -149,6 +156,11 @@ class LocalDevice(Device):
         asked = self.profile, runtime or self.profile.runtime, baseline, candidate, dict(sample), load
         with exclusive_device(self.profile), measuring():
             return published(self._attempts(measure_load, asked, load.attempts, limit_s))
+
+    def outputs(self, model: Path, samples: Arrays, *, limit_s: float, runtime: str | None = None) -> dict[str, Array]:
+        """See :meth:`Device.outputs`."""
+        asked = self.profile, runtime or self.profile.runtime, model, dict(samples)
+        return in_own_process(outputs_of, *asked, stage="measuring", limit_s=limit_s)
 
     def close(self) -> None:
         """Ends the measuring process."""

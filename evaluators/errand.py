@@ -25,7 +25,10 @@ from hwprofiles.errors import BuildFailed, CandidateError, DeviceUnavailable, In
 VERSION = 1
 """Of this format; agent and server must speak the same."""
 
-Kind = Literal["latency", "peak_memory"]
+Kind = Literal["latency", "peak_memory", "outputs"]
+
+UNKNOWN_KIND = "errand: unknown kind"
+"""How an agent of an earlier version begins its refusal of what it does not know."""
 
 UNAVAILABLE = "unavailable"
 """State of an answer which says that the device, not the candidate, is at fault."""
@@ -53,9 +56,10 @@ class FileRef:
 class Errand:
     """One measurement for a remote device to make.
 
-    ``kind`` is ``latency`` (``candidate`` paired with ``baseline`` by ``protocol``) or ``peak_memory`` (of
-    ``candidate``). ``threads``, ``batch`` and ``profile_digest`` say which of the device's profiles is meant;
-    ``runtime`` (``name`` or ``name:hint``) runs the candidate; ``sample`` is one inference's input.
+    ``kind`` is ``latency`` (``candidate`` paired with ``baseline`` by ``protocol``), ``peak_memory`` (of
+    ``candidate``) or ``outputs`` (what ``candidate`` answers, see :mod:`evaluators.outputs`). ``threads``, ``batch``
+    and ``profile_digest`` say which of the device's profiles is meant; ``runtime`` (``name`` or ``name:hint``) runs the
+    candidate; ``sample`` is one inference's input, for ``outputs`` any number of samples.
     """
 
     kind: Kind
@@ -89,7 +93,7 @@ class Errand:
             raise InvalidInput("an errand has other fields than this version knows", _HINT)
         kind, runtime = data["kind"], data["runtime"]
         if kind not in get_args(Kind):
-            raise InvalidInput(f"errand: unknown kind {str(kind)[:40]!r}", _HINT)
+            raise InvalidInput(f"{UNKNOWN_KIND} {str(kind)[:40]!r}", _HINT)
         if not isinstance(runtime, str) or not _RUNTIME.fullmatch(runtime):
             raise InvalidInput(f"errand: runtime {str(runtime)[:40]!r} cannot be a name", _HINT)
         baseline, protocol = _file(data["baseline"], "baseline"), _protocol(data["protocol"])
@@ -176,11 +180,13 @@ def packed(sample: Arrays) -> bytes:
     return file.getvalue()
 
 
-def unpacked(path: Path, max_bytes: int) -> dict[str, Array]:
-    """The arrays of :func:`packed`; raises :class:`InvalidInput` for anything else, and for more than ``max_bytes``."""
+def unpacked(source: Path | bytes, max_bytes: int) -> dict[str, Array]:
+    """The arrays of :func:`packed`, from a file or as they are; raises :class:`InvalidInput` for anything else, and for
+    more than ``max_bytes``."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            _check_members(archive.infolist(), path.stat().st_size, max_bytes)
+        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
+            held_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
+            _check_members(archive.infolist(), held_bytes, max_bytes)
             return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in archive.infolist()}
     except InvalidInput:
         raise

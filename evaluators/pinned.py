@@ -19,6 +19,7 @@ from evaluators.health import GpuCounters, Health, History, Repeats, Watch, wide
 from evaluators.health.history import baseline_key
 from evaluators.latency import Open, Protocol, measure_pair
 from evaluators.measurement import Measurement
+from evaluators.quality import run_all
 from evaluators.runtimes import built_twice, runtime_of
 from evaluators.runtimes.base import Array
 from evaluators.throughput import Load, Throughput
@@ -134,6 +135,16 @@ def peak_memory(profile: Profile, spec: str, model: Path, sample: Sample) -> int
     finally:
         session.close()
     return max(0, _high_water_bytes() - before)
+
+
+def outputs_of(profile: Profile, spec: str, model: Path, samples: Sample) -> dict[str, Array]:
+    """What a model answers to samples, in batches of the profile's size."""
+    pin(profile)
+    session = runtime_of(spec).open(model, threads=profile.threads)
+    try:
+        return run_all(session, samples, batch=profile.batch, workers=1)
+    finally:
+        session.close()
 
 
 def _openers(profile: Profile, spec: str, baseline: Path, candidate: Path, threads: int) -> tuple[Open, Open]:

@@ -21,6 +21,7 @@ from search import verbs
 from search.candidate import runtime_decision
 from search.devices import JobDevice
 from search.quality import QualityEvaluator
+from search.remote_quality import RemoteQuality
 from search.work_order import WorkOrder
 
 Conditions = tuple[str, int]
@@ -63,7 +64,9 @@ class Bench:
 
     def conditions(self, decisions: Mapping[str, str]) -> Conditions:
         """What decides a file's quality here: candidates are as true on every device of equal conditions."""
-        return self.runtime(decisions) or self.profile.runtime, self.profile.batch
+        runtime = self.runtime(decisions) or self.profile.runtime
+        # A remote device's is compared with what its agent answers.
+        return f"{runtime} on {self.label}" if self.profile.agent else runtime, self.profile.batch
 
     def evaluate(self, path: Path, decisions: Mapping[str, str], known: Known, *, timed: bool = True) -> Findings:
         """All metrics of a file here, but its size, and unless it is ``timed`` its quality alone; quality, or why there
@@ -116,8 +119,9 @@ class Bench:
             self._device.close()
 
     @cached_property
-    def _quality(self) -> QualityEvaluator:
-        return QualityEvaluator(self._builder, self._order, self._limits.measuring_s, self._name)
+    def _quality(self) -> Evaluator:
+        here = QualityEvaluator(self._builder, self._order, self._limits.measuring_s, self._name)
+        return RemoteQuality(here, self._device, self._sample) if self.profile.agent else here
 
     @cached_property
     def _evaluators(self) -> list[Evaluator]:

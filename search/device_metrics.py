@@ -19,9 +19,13 @@ DEVICES, FAILURES = "devices", "failures"
 QUALITY_RUNTIME = "quality_runtime"
 """No figure: the runtime that quality was taken in, where the device's own could not be asked."""
 
+QUALITY_FROM, QUALITY_CHECK = "quality_from", "quality_check"
+"""No figures, of a remote device's candidates alone: whose outputs quality was taken of, ``host`` (this machine) or
+``agent``; and what came of comparing one batch's outputs of the two, in words."""
+
 DEVICE_METRICS = frozenset({
     "latency_ms", "speedup", "throughput", "throughput_speedup", "cold_start_ms", "warm_start_ms", "energy_mj",
-    "peak_memory_bytes", QUALITY_RUNTIME,
+    "peak_memory_bytes", QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK,
 })  # fmt: skip
 """What differs from device to device; any other metric is a file's or its quality."""
 

@@ -19,7 +19,7 @@ from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, Stora
 from search import verbs
 from search.bench import Bench
 from search.device_lookup import agents_of, find_device
-from search.device_metrics import DEVICES, QUALITY_RUNTIME, failures_of, figures_on
+from search.device_metrics import DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, failures_of, figures_on
 from search.devices import JobDevice
 from search.errand_link import ErrandLink
 from search.folders import job_folder
@@ -101,6 +101,8 @@ def export_candidate(
         receipt |= {**beside, "calibration_sha256": calibration}
         stood_in = fresh.call(stand_in, chosen.profile, asked[0], stage="measuring", limit_s=limit_s)
         receipt |= {QUALITY_RUNTIME: stood_in}
+        if chosen.profile.agent:  # what is above was taken here
+            receipt |= {QUALITY_FROM: "host", QUALITY_CHECK: row.metrics.get(QUALITY_CHECK, "not compared")}
         receipt |= {"device": chosen.label, "profile": chosen.profile.to_dict()}
         receipt |= {"shared_split": bool(facts["shared_split"]), "versions": _versions()}
         bundle = Bundle.write(folder, built.path, manifest, receipt)

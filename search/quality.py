@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evaluators.base import Evaluation, Evaluator
+from evaluators.quality import Quality
 from evaluators.sandbox import Sandbox
 from search import verbs
 from search.device_metrics import QUALITY_RUNTIME
@@ -31,6 +33,11 @@ class QualityEvaluator(Evaluator):
             verbs.quality, self.order, model, "validation", runtime, self.device, stage="measuring",
             limit_s=self.limit_s,
         )  # fmt: skip
+        return Evaluation(self.metrics_of(found))
+
+    @staticmethod
+    def metrics_of(found: Quality) -> dict[str, Any]:
+        """Quality as a candidate's metrics hold it."""
         intervals = {name: list(interval) for name, interval in found.intervals.items()}
         mark = {} if found.stand_in is None else {QUALITY_RUNTIME: found.stand_in}
-        return Evaluation({**found.metrics, "intervals": intervals, **mark})
+        return {**found.metrics, "intervals": intervals, **mark}

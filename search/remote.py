@@ -12,6 +12,7 @@ from typing import Any
 from evaluators.child import waiting
 from evaluators.device import Device
 from evaluators.errand import (
+    UNKNOWN_KIND,
     VERSION,
     Errand,
     FileRef,
@@ -25,8 +26,9 @@ from evaluators.latency import Protocol
 from evaluators.measurement import Measurement
 from evaluators.onnx_model import MAX_MODEL_BYTES
 from evaluators.onnx_wire import check_model_file
+from evaluators.outputs import outputs_in
 from evaluators.runtimes import runtime_of
-from evaluators.runtimes.base import Arrays
+from evaluators.runtimes.base import Array, Arrays
 from hwprofiles import Profile, digest_of
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, InvalidInput, StageTimeout, UnsupportedOp
 from search.blobs import IDLE_S, Blobs
@@ -89,6 +91,17 @@ class RemoteDevice(Device):
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """See :meth:`Device.peak_memory_bytes`."""
         return peak_memory_in(self._answer(self._errand("peak_memory", model, sample, limit_s, runtime)))
+
+    def outputs(
+        self, model: Path, samples: Arrays, *, limit_s: float, runtime: str | None = None
+    ) -> dict[str, Array] | None:
+        """See :meth:`Device.outputs`; an agent of an earlier version cannot be asked."""
+        try:
+            return outputs_in(self._answer(self._errand("outputs", model, samples, limit_s, runtime)))
+        except BuildFailed as error:
+            if error.message.startswith(UNKNOWN_KIND):
+                return None
+            raise
 
     def close(self) -> None:
         """Closes the store. What was sent for candidates goes, what they share stays for others a while."""

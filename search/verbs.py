@@ -83,6 +83,23 @@ def losses(
     return workspace_of(order).losses(path, split, runtime, device)
 
 
+def outputs(
+    order: WorkOrder, path: Path, samples: Mapping[str, Array], runtime: str | None = None, device: str | None = None
+) -> dict[str, Array]:
+    """What a file answers to samples on this machine."""
+    return workspace_of(order).outputs(path, samples, runtime, device)
+
+
+def inputs(order: WorkOrder, split: Split) -> dict[str, Array]:
+    """The inputs of a split."""
+    return dict(workspace_of(order).task.inputs(split))
+
+
+def quality_of(order: WorkOrder, outputs: Mapping[str, Array], split: Split, device: str | None = None) -> Quality:
+    """See :meth:`Workspace.quality_of`."""
+    return workspace_of(order).quality_of(outputs, split, device)
+
+
 def sample(order: WorkOrder, device: str | None = None) -> dict[str, Array]:
     """See :meth:`Workspace.sample_of`."""
     return workspace_of(order).sample_of(order.profile_of(device))

@@ -29,7 +29,7 @@ from evaluators.quiet import working
 from evaluators.runtimes import Array, Arrays
 from evaluators.statistics import mean_interval
 from hwprofiles import Precision, Profile, digest_of, digest_of_file
-from hwprofiles.errors import InvalidInput
+from hwprofiles.errors import BuildFailed, InvalidInput
 from hwprofiles.probe import usable_cores
 from search.candidate import RUNTIME, Decision, Space, runtime_decision
 from search.devices import JobDevice
@@ -278,6 +278,39 @@ class Workspace:
         summary = summarised(scores, self.task.clusters(split))
         stood_in = stand_in(self.order.profile_of(device), runtime)
         return Quality({**figures, **summary.metrics}, summary.intervals, stood_in)
+
+    def outputs(
+        self, path: Path, samples: Arrays, runtime: str | None = None, device: str | None = None
+    ) -> dict[str, Array]:
+        """What a file answers to samples here, as :meth:`quality` asks it."""
+        profile = self.order.profile_of(device)
+        session = runtime_here(profile, runtime).open(path)
+        try:
+            return run_all(session, samples, batch=profile.batch, workers=1)
+        finally:
+            session.close()
+
+    def quality_of(self, outputs: Arrays, split: Split, device: str | None = None) -> Quality:
+        """:meth:`quality` of outputs that were made elsewhere, for all samples of the split.
+
+        Raises :class:`BuildFailed` for other outputs than the model's, and where the task asks for those of other
+        samples too.
+        """
+        inputs = self.task.inputs(split)
+        reference = self._reference(split, self.order.profile_of(device), None)
+        if {n: v.shape for n, v in outputs.items()} != {n: v.shape for n, v in reference.items()}:
+            raise BuildFailed("the outputs are not those of this model for these samples")
+
+        def predict(samples: Arrays) -> dict[str, Array]:
+            if samples.keys() != inputs.keys() or not all(np.array_equal(samples[n], inputs[n]) for n in inputs):
+                raise BuildFailed("the task asks for the outputs of other samples than the split's")
+            return dict(outputs)
+
+        figures = {name: float(value) for name, value in self.task.evaluate(predict, split).items()}
+        check_finite((name, np.array(value)) for name, value in figures.items())
+        scores = {**fidelity(outputs, reference), **self.task.score(outputs, split)}
+        summary = summarised(scores, self.task.clusters(split))
+        return Quality({**figures, **summary.metrics}, summary.intervals)
 
     def losses(
         self, path: Path, split: Split, runtime: str | None = None, device: str | None = None

@@ -208,7 +208,8 @@ def _profile(data: Any, device: str) -> Profile:
     """A profile as its agent sent it; it must be of the token's device, and of one that measures."""
     try:
         profile = Profile.from_dict(data)
-        same = profile.to_dict() == data
+        known = profile.to_dict()
+        same = {**known, **data} == known  # an earlier version leaves out what this one has added
         numbers = profile.threads, profile.batch, profile.memory_bytes, *profile.cores
         plain = all(type(number) is int and number >= 0 for number in numbers)
         named = all(isinstance(text, str) for text in (profile.runtime, profile.runtime_version, profile.processor))
@@ -250,9 +251,9 @@ def _state_of(answer: Any) -> ErrandState:
     if (
         not isinstance(answer, dict)
         or len(answer) != 1
-        or not set(answer) <= {"measurement", "peak_memory_bytes", "error"}
+        or not set(answer) <= {"measurement", "peak_memory_bytes", "outputs", "error"}
     ):
-        raise RequestRefused(400, "answer: must hold a measurement, a memory, or an error", _HINT)
+        raise RequestRefused(400, "answer: must hold a measurement, a memory, outputs, or an error", _HINT)
     error = answer.get("error")
     if error is None:
         return ErrandState.DONE

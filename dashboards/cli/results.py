@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dashboards import documents
-from dashboards.candidate_words import training_in_words
+from dashboards.candidate_words import quality_in_words, training_in_words
 from dashboards.cli.options import (
     AsFormat,
     CandidateId,
@@ -71,6 +71,8 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
         print_fields(health_fields(document["health"]))
     metrics = document["metrics"]
     print_fields({metric_title(n): figure(metric_value(metrics, n), n) for n in documents.metric_names(metrics)})
+    for line in quality_in_words(metrics):
+        out.print(line, soft_wrap=True)
     trained = training_in_words(metrics)
     if trained is not None:
         out.print(f"trained again: {trained}", soft_wrap=True)
@@ -116,6 +118,8 @@ def export(
             )
         if receipt["health"] is not None:
             out.print(f"measured on a machine that was {in_words(receipt['health'])}", soft_wrap=True)
+        for line in quality_in_words(receipt):
+            out.print(line, soft_wrap=True)
         for name, loss in receipt["quality"]["test"].items():
             out.print(
                 f"{metric_title(name)} on the test split: {figure(loss['value'], name)} "

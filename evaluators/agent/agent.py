@@ -22,6 +22,7 @@ from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
 from evaluators.device import LocalDevice
 from evaluators.errand import Errand, answer_of, unpacked
 from evaluators.onnx_wire import check_model_file
+from evaluators.outputs import outputs_answer
 from evaluators.runtimes import RUNTIMES, runtime_of
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, InvalidInput, ParetuneError, UnsupportedOp
@@ -172,6 +173,8 @@ class Agent:
             check_model_file(paths[model], limit_bytes)
         sample = unpacked(paths[errand.sample], limit_bytes)
         candidate, device = paths[errand.candidate], self._opened(profile)
+        if errand.kind == "outputs":
+            return outputs_answer(device.outputs(candidate, sample, limit_s=errand.limit_s, runtime=errand.runtime))
         if errand.baseline is None or errand.protocol is None:
             peak = device.peak_memory_bytes(candidate, sample, limit_s=errand.limit_s, runtime=errand.runtime)
             return {"peak_memory_bytes": peak}

@@ -24,6 +24,7 @@ from evaluators.device import LocalDevice
 from evaluators.errand import Errand, FileRef, answer_of, packed
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement, paired_ratio
+from evaluators.outputs import outputs_answer
 from hwprofiles import Profile, digest_of_file, find_device
 from hwprofiles.errors import (
     BuildFailed,
@@ -92,6 +93,13 @@ def measured(errand: Errand, ratio: float = 2.0) -> dict[str, Any]:
         errand.profile_digest, errand.runtime, "1", baseline, candidate, sessions, found, interval, "stable"
     )
     return {"measurement": record.to_dict()}
+
+
+def earlier_agent(errand: Errand) -> dict[str, Any]:
+    """As an agent answers that does not know what outputs are."""
+    if errand.kind == "outputs":
+        return answer_of(BuildFailed("errand: unknown kind 'outputs'"))
+    return measured(errand) if errand.kind == "latency" else {"peak_memory_bytes": 4096}
 
 
 class Agent(threading.Thread):
@@ -192,6 +200,33 @@ class TestAsking:
         agent(lambda errand: {"measurement": {"ratio": 9000}})
         with pytest.raises(BuildFailed, match="cannot be read"):
             measure(device, models)
+
+
+class TestOutputs:
+    def test_they_come_back_as_they_were(self, device: RemoteDevice, agent: Any, models: tuple[Path, Path]) -> None:
+        sent = {"y": np.array([[0.25, 0.75]], np.float32), "k": np.array([3])}
+        working = agent(lambda errand: outputs_answer(sent))
+        found = device.outputs(models[1], SAMPLE, limit_s=10.0, runtime="onnxruntime")
+        assert found is not None
+        assert {name: values.tolist() for name, values in found.items()} == {"y": [[0.25, 0.75]], "k": [3]}
+        (errand,) = working.errands
+        assert (errand.kind, errand.baseline, errand.protocol) == ("outputs", None, None)
+
+    def test_an_agent_of_an_earlier_version(self, device: RemoteDevice, agent: Any, models: tuple[Path, Path]) -> None:
+        agent(earlier_agent)
+        assert device.outputs(models[1], SAMPLE, limit_s=10.0) is None
+
+    def test_other_refusals_are_the_candidate_s(
+        self, device: RemoteDevice, agent: Any, models: tuple[Path, Path]
+    ) -> None:
+        agent(lambda errand: answer_of(BuildFailed("output 'y' holds NaN or infinity")))
+        with pytest.raises(BuildFailed, match="NaN"):
+            device.outputs(models[1], SAMPLE, limit_s=10.0)
+
+    def test_something_else(self, device: RemoteDevice, agent: Any, models: tuple[Path, Path]) -> None:
+        agent(lambda errand: {"peak_memory_bytes": 1})
+        with pytest.raises(BuildFailed, match="cannot be read"):
+            device.outputs(models[1], SAMPLE, limit_s=10.0)
 
 
 class TestOnce:
@@ -510,9 +545,10 @@ class TestInAJob:
 
         def answer(errand: Errand) -> dict[str, Any]:
             answered.append(errand)
-            if store.trials(job_id) and sum(row.state.measured for row in store.trials(job_id)) == 2:
+            measured = sum(row.state.measured for row in store.trials(job_id))
+            if measured == 2 and errand.kind == "latency":
                 working.over.set()
-            return measured(errand) if errand.kind == "latency" else {"peak_memory_bytes": 4096}
+            return earlier_agent(errand)
 
         working = agent(answer)
         with pytest.raises(DeviceLost, match="nothing was heard from the agent") as caught:
@@ -531,6 +567,8 @@ class TestInAJob:
         for row in after:
             phases = [m["phase"] for m in store.measurements(row.candidate_id)]
             assert phases.count("search") == 1
+            assert row.metrics["quality_from"] == "host"
+            assert row.metrics["quality_check"] == "not compared: the agent is of an earlier version"
 
     def test_a_full_disk_stops_it_too(
         self, store: Store, agent: Any, job_id: str, monkeypatch: pytest.MonkeyPatch
@@ -542,7 +580,7 @@ class TestInAJob:
                 raise StorageError("no space left")
             return put(blobs, path)
 
-        agent(lambda errand: measured(errand) if errand.kind == "latency" else {"peak_memory_bytes": 4096})
+        agent(earlier_agent)
         monkeypatch.setattr(Blobs, "put", full)
         with pytest.raises(DeviceLost, match="no space left"):
             Controller(store, job_id).run()
