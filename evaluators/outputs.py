@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from evaluators.errand import packed, unpacked
-from evaluators.runtimes.base import Array, Arrays
+from evaluators.quality import check_finite, run_all
+from evaluators.quiet import working
+from evaluators.runtimes.base import Array, Arrays, Session
 from hwprofiles.errors import BuildFailed, InvalidInput, UnsupportedOp
 
 MAX_OUTPUT_BYTES = 8 * 2**20
@@ -23,6 +25,28 @@ ROUNDING = 0.01
 between two integers one takes the upper and one the lower."""
 
 _HINT = "install the same version of Paretune on both sides"
+
+
+def answered(session: Session, samples: Arrays, batch: int) -> dict[str, Array]:
+    """What a session answers to one inference's input as it is, and to more samples in batches."""
+    if _is_one_feed(session, samples, batch):
+        with working():
+            outputs = session.run(samples)
+        check_finite(outputs.items())
+        return outputs
+    return run_all(session, samples, batch=batch, workers=1)
+
+
+def _is_one_feed(session: Session, samples: Arrays, batch: int) -> bool:
+    for spec in session.inputs:
+        values = samples.get(spec.name)
+        if values is None or values.ndim != len(spec.shape):
+            return False
+        if any(wanted not in (None, size) for wanted, size in zip(spec.shape, values.shape, strict=True)):
+            return False
+        if spec.shape and spec.shape[0] is None and len(values) > batch:
+            return False
+    return True
 
 
 def outputs_answer(outputs: Arrays) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from evaluators.health import GpuCounters, Health, History, Repeats, Watch, wide
 from evaluators.health.history import baseline_key
 from evaluators.latency import Open, Protocol, measure_pair
 from evaluators.measurement import Measurement
-from evaluators.quality import run_all
+from evaluators.outputs import answered
 from evaluators.runtimes import built_twice, runtime_of
 from evaluators.runtimes.base import Array
 from evaluators.throughput import Load, Throughput
@@ -142,7 +142,7 @@ def outputs_of(profile: Profile, spec: str, model: Path, samples: Sample) -> dic
     pin(profile)
     session = runtime_of(spec).open(model, threads=profile.threads)
     try:
-        return run_all(session, samples, batch=profile.batch, workers=1)
+        return answered(session, samples, profile.batch)
     finally:
         session.close()
 

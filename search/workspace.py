@@ -24,6 +24,7 @@ from evaluators.graph_cleanup import prepared
 from evaluators.layer_table import LayerTable
 from evaluators.layers import LayerGroup, layer_groups, under_first_names
 from evaluators.onnx_model import load_model, save_model
+from evaluators.outputs import answered
 from evaluators.quality import Quality, Scores, check_finite, fidelity, run_all, summarised
 from evaluators.quiet import working
 from evaluators.runtimes import Array, Arrays
@@ -286,7 +287,7 @@ class Workspace:
         profile = self.order.profile_of(device)
         session = runtime_here(profile, runtime).open(path)
         try:
-            return run_all(session, samples, batch=profile.batch, workers=1)
+            return answered(session, samples, profile.batch)
         finally:
             session.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from hwprofiles import Precision, digest_of
 from hwprofiles.errors import BuildFailed, UnsupportedOp
 from search.folders import write_json
 from search.techniques.base import Draft, Subject
+from search.techniques.reduced_range import lost_on, may_saturate, wants_less
 from search.techniques.whole_model import LIMIT_S, WholeModel, runs
 
 SAMPLES = 128
@@ -66,11 +67,38 @@ def static_answers(
                 break
 
 
+def in_best_range(
+    model: WholeModel, runtime: str, scheme: Scheme, method: str = "minmax", samples: int = SAMPLES
+) -> list[tuple[Scheme, Answer]]:
+    """A number format with what it gains and, for a processor that may saturate, the same with weights of 7 bits, with
+    what each ``loss``es there; the better one first, see :func:`search.techniques.reduced_range.wants_less`."""
+    full = static_gain(model, runtime, scheme, method, samples)
+    if not may_saturate(model.device.profile) or not any(Precision.INT8 in g.precisions for g in model.subject.groups):
+        return [(scheme, full)]
+    both: list[tuple[Scheme, Answer]] = []
+    for one in (scheme, replace(scheme, reduce_range=True)):
+        answer = static_gain(model, runtime, one, method, samples)
+        loss = lost_on(model, _question(one, method, samples), _in_static(model, one, method, samples), runtime)
+        both.append((one, answer if loss is None else {**answer, "loss": loss}))
+    return both[::-1] if wants_less(both[0][1], both[1][1]) else both
+
+
 def static_gain(
     model: WholeModel, runtime: str, scheme: Scheme, method: str = "minmax", samples: int = SAMPLES,
     limit_s: float = LIMIT_S,
 ) -> Answer:  # fmt: skip
     """What the whole model in static int8 gains by one number format in a runtime."""
+    report(f"asking the device about {scheme.activation_type} activations in {runtime}")
+    build = _in_static(model, scheme, method, samples)
+    return model.gain(_question(scheme, method, samples), build, runtime, limit_s)
+
+
+def _question(scheme: Scheme, method: str, samples: int) -> list[Any]:
+    return ["static", asdict(scheme), method, samples]
+
+
+def _in_static(model: WholeModel, scheme: Scheme, method: str, samples: int) -> Callable[[], onnx.ModelProto]:
+    """Builds the whole model in static int8."""
     subject = model.subject
     everything = {g.name: Precision.INT8 for g in subject.groups if Precision.INT8 in g.precisions}
 
@@ -79,8 +107,7 @@ def static_gain(
         ranges = calibrated(subject, draft, method, samples)
         return Quantizer(draft.model, draft.groups, ranges, scheme).apply(everything)
 
-    report(f"asking the device about {scheme.activation_type} activations in {runtime}")
-    return model.gain(["static", asdict(scheme), method, samples], build, runtime, limit_s)
+    return build
 
 
 def calibrated(subject: Subject, draft: Draft, method: str, samples: int) -> Ranges:
@@ -106,5 +133,8 @@ def graph_digest(model: onnx.ModelProto) -> str:
 def answer_row(runtime: str, precision: str, scheme: Scheme | None, answer: Answer) -> dict[str, Any]:
     """An answer about the whole model as it is shown."""
     symmetric = scheme is not None and scheme.symmetric_activations
-    activations = "" if scheme is None else scheme.activation_type + " symmetric" * symmetric
+    reduced = scheme is not None and scheme.reduce_range
+    activations = (
+        "" if scheme is None else scheme.activation_type + " symmetric" * symmetric + ", 7-bit weights" * reduced
+    )
     return {"layer": "all", "precision": precision, "activations": activations, "runtime": runtime, **answer}

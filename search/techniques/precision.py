@@ -18,7 +18,15 @@ from hwprofiles.errors import BuildFailed
 from search.candidate import RUNTIME, Decision
 from search.techniques.base import Draft, Subject, Technique, TechniqueOptions
 from search.techniques.layer_gains import LayerGains
-from search.techniques.number_formats import SAMPLES, answer_row, calibrated, graph_digest, static_gain
+from search.techniques.number_formats import (
+    SAMPLES,
+    answer_row,
+    calibrated,
+    graph_digest,
+    in_best_range,
+    static_gain,
+)
+from search.techniques.reduced_range import may_saturate
 from search.techniques.runtime_formats import ASKED_BY_LAYER, RuntimeFormats
 from search.techniques.runtimes import kept_runtimes
 from search.techniques.whole_model import WholeModel
@@ -88,7 +96,7 @@ class PrecisionTechnique(Technique):
             return draft
         method = values.get(CALIBRATION, self.options.calibration[0])
         static = Precision.INT8 in assignment.values()
-        scheme = self.scheme_of(values.get(RUNTIME)) if static else self._base
+        scheme = self.scheme_of(values.get(RUNTIME)) if static else self._dynamic_scheme(values.get(RUNTIME))
         return replace(draft, model=self._quantizer(draft, method if static else None, scheme).apply(assignment))
 
     def formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
@@ -112,6 +120,11 @@ class PrecisionTechnique(Technique):
                 "run the job anew",
             )
         return self._base
+
+    def _dynamic_scheme(self, runtime: str | None) -> Scheme:
+        """That of candidates without static int8: products of integers saturate in dynamic int8 too."""
+        chosen = self.subject.formats.get(runtime_of(runtime or self.subject.profile.runtime).family, {})
+        return replace(self._base, reduce_range=bool(chosen.get("reduce_range")))
 
     def _quantizer(self, draft: Draft, method: str | None, scheme: Scheme) -> Quantizer:
         """``method`` is that of static int8, ``scheme`` what the candidate's runtime wants."""
@@ -191,15 +204,34 @@ class PrecisionTechnique(Technique):
             self.answers += answers
             return scheme
         possible = any(Precision.INT8 in group.precisions for group in self.subject.groups)
-        if self.options.activations != "auto" or not possible:
+        if not possible:
             return self._base
         model, ratios = WholeModel(self.subject, device), {}
+        if self.options.activations != "auto":
+            return self._in_best_range(model, self._base)
         for kind in get_args(Activations):
             scheme = self._scheme(kind)
             answer = static_gain(model, first, scheme, self.options.calibration[0], self._samples)
             ratios[kind] = answer.get("ratio", 0.0)
             self.answers.append(answer_row(first, Precision.INT8, scheme, answer))
-        return self._scheme(max(get_args(Activations), key=lambda kind: ratios[kind]))
+        return self._in_best_range(model, self._scheme(max(get_args(Activations), key=lambda kind: ratios[kind])))
+
+    def _in_best_range(self, model: WholeModel, scheme: Scheme) -> Scheme:
+        """With weights of 7 bits where the device's first runtime is right with these alone."""
+        if not may_saturate(model.device.profile):
+            return scheme
+        first = model.device.profile.runtime
+        found = in_best_range(model, first, scheme, self.options.calibration[0], self._samples)
+        rows = [answer_row(first, Precision.INT8, one, answer) for one, answer in found]
+        self.answers = [
+            row for row in self.answers if row["layer"] != "all" or _asked_as(row) not in map(_asked_as, rows)
+        ]
+        self.answers += rows
+        return found[0][0]
+
+
+def _asked_as(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row.get("runtime"), row["precision"], row.get("activations")
 
 
 def carried_out(group: LayerGroup, wanted: Precision) -> Precision:

@@ -16,7 +16,7 @@ from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from search.candidate import Replacement
 from search.techniques.base import Draft, Subject
-from search.techniques.number_formats import answer_row, best_static
+from search.techniques.number_formats import answer_row, best_static, in_best_range
 from search.techniques.runtimes import fastest_of_families, kept_runtimes
 from search.techniques.whole_model import WholeModel, runs, slower
 
@@ -83,7 +83,10 @@ class RuntimeFormats:
         return scheme or self._base, [answer_row(first, Precision.INT8, scheme, answer)]
 
     def _static(self, model: WholeModel, spec: str) -> tuple[Scheme | None, Answer]:
-        return best_static(model, spec, self._base, self._method, self._samples, self._activations)
+        scheme, answer = best_static(model, spec, self._base, self._method, self._samples, self._activations)
+        if scheme is None:
+            return None, answer
+        return in_best_range(model, spec, scheme, self._method, self._samples)[0]
 
     def _ask_family(self, model: WholeModel, family: str, spec: str, fp32: float, found: Found) -> set[Precision]:
         """The precisions that pay in a family of runtimes, asked of its fastest member ``spec``."""
