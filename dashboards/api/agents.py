@@ -212,7 +212,8 @@ def _profile(data: Any, device: str) -> Profile:
         same = {**known, **data} == known  # an earlier version leaves out what this one has added
         numbers = profile.threads, profile.batch, profile.memory_bytes, *profile.cores
         plain = all(type(number) is int and number >= 0 for number in numbers)
-        named = all(isinstance(text, str) for text in (profile.runtime, profile.runtime_version, profile.processor))
+        texts = profile.runtime, profile.runtime_version, profile.processor, profile.core_type
+        named = all(isinstance(text, str) for text in texts)
         named = named and _short(data)
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
         same = plain = named = False

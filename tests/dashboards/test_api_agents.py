@@ -171,6 +171,18 @@ class TestRegistering:
         assert row is not None
         assert (row.profile, row.offer["cores"]) == (PROFILE, [[1], [0, 1]])
 
+    def test_an_agent_of_an_earlier_version_names_no_type_of_cores(
+        self, store: Store, address: str, token: str
+    ) -> None:
+        earlier = Agent(address, token)
+        with closing(earlier.http):
+            profile = {name: value for name, value in PROFILE.to_dict().items() if name != "core_type"}
+            assert earlier.register(profile=profile).status_code == 200
+        row = store.agents.row("pi")
+        assert row is not None
+        assert row.profile is not None
+        assert row.profile.digest == PROFILE.digest
+
     WRONG = {  # noqa: RUF012
         "another version": {"version": VERSION + 1},
         "no profile": {"profile": None},
@@ -179,6 +191,7 @@ class TestRegistering:
         "a profile of text": {"profile": {**PROFILE.to_dict(), "memory_bytes": "much"}},
         "a profile of long texts": {"profile": {**PROFILE.to_dict(), "processor": "x" * 256}},
         "a profile of a list": {"profile": {**PROFILE.to_dict(), "processor": ["x"]}},
+        "a type of cores that is a list": {"profile": {**PROFILE.to_dict(), "core_type": ["fast"]}},
         "a local profile": {"profile": {**PROFILE.to_dict(), "agent": False}},
         "a modelled profile": {"profile": {**PROFILE.to_dict(), "simulated": True}},
         "no cores": {"cores": []},

@@ -8,11 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from dashboards.console import print_front
 from dashboards.documents import (
     candidate_document,
     front_document,
     job_document,
     jobs_document,
+    metric_names,
     trials_document,
     without_samples,
 )
@@ -170,6 +172,22 @@ def test_a_candidate_says_what_stood_in_for_its_runtime(store: Store, search: An
     metrics = {"cosine": 1.0} if name is None else {"cosine": 1.0, "quality_runtime": name}
     store.finish_trial(search.lease, row.candidate_id, TrialState.DONE, metrics=metrics, wall_s=0.5)
     assert candidate_document(store, row.candidate_id)["quality_runtime"] == name
+
+
+def test_a_front_says_whose_outputs_quality_is_of(
+    store: Store, search: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    front = front_document(store, search.job_id)
+    for member in front["front"]:
+        marks = {"quality_from": "host", "quality_check": "same outputs"}
+        before = metric_names(member["metrics"])
+        member["metrics"] |= marks
+        assert metric_names(member["metrics"]) == before
+    front["front"][1]["metrics"] |= {"quality_from": "agent", "quality_check": "differs: by 30 %"}
+    print_front(front)
+    text = capsys.readouterr().out
+    assert f"{search.ids[0]}, {search.ids[8]}: quality: of the outputs on this machine (same outputs)" in text
+    assert f"{search.ids[4]}: quality: of the device's own outputs (differs: by 30 %)" in text
 
 
 def test_a_job_that_is_done_is_wholly_done(store: Store, search: Any) -> None:
