@@ -27,6 +27,8 @@ from dashboards.api import agents as routes
 from dashboards.cli import app, run_app
 from evaluators.agent.command import parser
 from evaluators.measurement import Measurement
+from evaluators.outputs import difference
+from evaluators.runtimes import OnnxRuntime
 from hwprofiles.errors import BuildFailed, ParetuneError, UnsupportedOp
 from search import remote
 from search.controller import Controller, submit
@@ -131,6 +133,9 @@ def test_a_measurement_on_another_host(
         assert len(found.baseline_ms) == len(found.candidate_ms) == BRIEF.min_pairs * BRIEF.blocks
         assert found.ratio > 0
         assert device.peak_memory_bytes(models[1], SAMPLE, limit_s=120.0) > 0
+        there = device.outputs(models[1], SAMPLE, limit_s=120.0)
+        assert there is not None
+        assert difference(OnnxRuntime().open(models[1]).run(SAMPLE), there) < 1e-6
         _broken(models[1])
         with pytest.raises(BuildFailed, match="does not load"):
             Asking(device, models).result()
