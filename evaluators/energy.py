@@ -11,6 +11,8 @@ from typing import Any
 from evaluators.health import GpuCounters
 from evaluators.health.files import number, numbered
 from evaluators.latency import Open, opened_pair
+from evaluators.order import Order
+from evaluators.padding import Padding
 from evaluators.runtimes.base import Arrays, Runtime, Session
 from hwprofiles import Profile
 from hwprofiles.cuda import cuda_bus_id
@@ -107,8 +109,9 @@ def measure_energy(
     ``source`` names the counter. Each runs for ``window_s`` (and at least three inferences) twice, in turn; ``look`` is
     called at the end of each window. None where the counter could not be read each time."""
     used_mj, runs = {"baseline": 0.0, "candidate": 0.0}, {"baseline": 0, "candidate": 0}
+    opening, padding = Order(0), Padding(0)
     for pair in range(_PAIRS):
-        with opened_pair(open_baseline, open_candidate, swap=bool(pair % 2)) as (ours, theirs):
+        with opened_pair(open_baseline, open_candidate, opening, padding) as (ours, theirs):
             order: list[tuple[str, Session]] = [("baseline", ours), ("candidate", theirs)]
             for name, session in reversed(order) if pair % 2 else order:
                 session.time_ms(feed)

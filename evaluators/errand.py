@@ -19,10 +19,11 @@ import numpy as np
 from evaluators.health import widened
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement, paired_ratio
+from evaluators.order import BASELINE, CANDIDATE
 from evaluators.runtimes.base import Array, Arrays
 from hwprofiles.errors import BuildFailed, CandidateError, DeviceUnavailable, InvalidInput, ParetuneError
 
-VERSION = 1
+VERSION = 2
 """Of this format; agent and server must speak the same."""
 
 Kind = Literal["latency", "peak_memory", "outputs"]
@@ -261,6 +262,9 @@ def _check_measurement(found: Measurement) -> None:
         raise ValueError("its samples are no times")
     if not all(type(number) is int and 0 <= number < len(found.sessions) for number in found.sessions):
         raise ValueError("its sessions are no numbers")
+    order = found.order
+    if not isinstance(order, str) or len(order) not in (0, len(found.sessions)) or set(order) - {BASELINE, CANDIDATE}:
+        raise ValueError("its order is none")
     if found.verdict not in _VERDICTS or not all(
         isinstance(text, str) for text in (*found.marks, found.runtime_version)
     ):
@@ -282,7 +286,7 @@ def _with_own_ratio(found: Measurement) -> Measurement:
     """With the speed-up and its interval as this side computes them."""
     ratio, interval = paired_ratio(found.baseline_ms, found.candidate_ms, found.sessions)
     share = found.repeat_share / math.sqrt(found.moments)
-    return replace(found, ratio=ratio, ratio_ci95=widened(ratio, interval, share))
+    return replace(found, ratio=ratio, ratio_ci95=widened(ratio, interval, share), moment_ci95=interval)
 
 
 def peak_memory_in(answer: Mapping[str, Any]) -> int:

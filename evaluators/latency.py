@@ -10,13 +10,21 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from evaluators.measurement import Measurement, paired_ratio
+from evaluators.order import BASELINE, CANDIDATE, Order
+from evaluators.padding import Padding
 from evaluators.runtimes.base import Arrays, Session
+from evaluators.stopping import Limits, Stopping
 from hwprofiles.errors import UnhealthyMeasurement
 
 Open = Callable[[], Session]
+
+SETTLE_MS = 4.0
+"""More than the threads of ONNX Runtime spin (:data:`evaluators.runtimes.onnxruntime.SPIN_US`)."""
+
+GPU_WARM_UP_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -25,14 +33,15 @@ class Protocol:
 
     A *block* is up to ``runs`` timed inferences of one model after one untimed, fewer (at least two) where one takes so
     long that they would pass ``block_ms``; a *session pair* is both models opened anew,
-    warmed up, and timed for ``blocks`` blocks each in turn. Pairs follow one another until there are at least
-    ``min_pairs`` of them and ``min_s`` seconds have passed and the ratio's interval is within ``half_width`` of it, or
-    until ``max_s`` have passed and there are at least ``few_pairs``, with which slow models must do. An interval that
-    is then wider than ``usable_width`` is given until ``patience_s`` to become as narrow as that, where more pairs
-    would make it so: its width falls with the square root of their number. A measurement on a
+    warmed up, and timed for ``blocks`` blocks each, in an order drawn at random. Pairs follow one another until
+    :class:`Stopping` says so, which explains the limits from ``min_pairs`` to ``usable_width``. ``samples`` is how many
+    timed inferences of each model a percentile needs: blocks become longer for them, and there are that many unless
+    they would take more than ``patience_s``. Before a block's timed inferences, untimed ones fill at least
+    ``settle_ms``, in which the other model's threads go to sleep; warm-up takes at least ``warm_up_s`` for each
+    session. A measurement on a
     machine that was not healthy is made up to ``attempts`` times in all. ``drift`` says whether a baseline that takes
-    another time than lately makes it so. Where the device counts energy, each model then runs for ``energy_s`` on its
-    own, twice.
+    another time than lately, or a ratio that moves meanwhile, makes it so. Where the device counts energy, each model
+    then runs for ``energy_s`` on its own, twice.
     """
 
     runs: int = 5
@@ -41,26 +50,50 @@ class Protocol:
     min_pairs: int = 8
     few_pairs: int = 3
     min_s: float = 1.0
+    aim_s: float = 3.0
     max_s: float = 20.0
+    aim_width: float = 0.01
     half_width: float = 0.02
     usable_width: float = 0.1
     patience_s: float = 60.0
+    samples: int = 0
+    settle_ms: float = 0.0
+    warm_up_s: float = 0.0
     warm_up_runs: int = 3
     warm_up_max_runs: int = 30
     attempts: int = 3
     drift: bool = True
     energy_s: float = 0.5
 
+    @property
+    def limits(self) -> Limits:
+        """When to stop."""
+        return Limits(**{field.name: getattr(self, field.name) for field in fields(Limits)})
+
     def runs_of(self, slowest_ms: float) -> int:
         """Timed inferences in a block of models of which the slower takes ``slowest_ms``."""
-        return min(self.runs, max(2, math.ceil(self.block_ms / max(slowest_ms, 1e-6))))
+        usual = min(self.runs, max(2, math.ceil(self.block_ms / max(slowest_ms, 1e-6))))
+        return max(usual, math.ceil(self.samples / (self.min_pairs * self.blocks))) if self.fits(slowest_ms) else usual
+
+    def fits(self, slowest_ms: float) -> bool:
+        """Whether ``samples`` inferences of models of which the slower takes ``slowest_ms`` can be had in time."""
+        return 2 * self.samples * slowest_ms / 1000 <= self.patience_s
+
+    def on(self, *, threads: int, gpu: bool) -> Protocol:
+        """For a device of so many threads: of several, those of the model that was timed before may still spin. A GPU
+        that idled raises its clocks over tenths of seconds, however few inferences it takes."""
+        return replace(
+            self,
+            settle_ms=max(self.settle_ms, SETTLE_MS if threads > 1 else 0.0),
+            warm_up_s=max(self.warm_up_s, GPU_WARM_UP_S if gpu else 0.0),
+        )
 
     def quick(self) -> Protocol:
         """For questions about single layers: fewer pairs, a wider interval, an answer in any case, no energy. Their
         microseconds drift more than a model's time does, which a paired ratio does not mind."""
         return Protocol(
-            min_pairs=4, min_s=0.1, max_s=2.0, half_width=0.05, usable_width=math.inf, attempts=2, drift=False,
-            energy_s=0.0,
+            min_pairs=4, min_s=0.1, aim_s=0.5, max_s=2.0, aim_width=0.02, half_width=0.05, usable_width=math.inf,
+            attempts=2, drift=False, energy_s=0.0,
         )  # fmt: skip
 
 
@@ -74,52 +107,48 @@ def measure_pair(
     runtime_version: str,
     protocol: Protocol = Protocol(),
     marks: tuple[str, ...] = (),
+    seed: int = 0,
     look: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Measurement:
     """Times a candidate against the baseline on one feed, and calls ``look`` at the end of each session pair, while its
-    sessions are still open.
+    sessions are still open. ``seed`` decides the order in which they are opened and timed.
 
     Raises :class:`UnhealthyMeasurement` when the interval is still wider than ``usable_width`` at ``patience_s``, or at
-    ``max_s`` where it would be;
-    wider than ``half_width`` it is ``unstable`` but usable. Warm-up is never averaged in.
+    ``max_s`` where it would be; wider than ``half_width`` it is ``unstable`` but usable. Warm-up is never averaged in.
     """
     start = clock()
     baseline_ms: list[tuple[float, ...]] = []
     candidate_ms: list[tuple[float, ...]] = []
     sessions: list[int] = []
-    pair, runs = 0, 0
+    firsts: list[str] = []
+    order, padding, stopping = Order(seed), Padding(seed), Stopping(protocol.limits)
+    pair, runs, samples = 0, 0, 0
     while True:
-        with opened_pair(open_baseline, open_candidate, swap=bool(pair % 2)) as (ours, theirs):
-            slowest_ms = max(_warm_up(ours, feed, protocol), _warm_up(theirs, feed, protocol))
-            runs = runs or protocol.runs_of(slowest_ms)
-            for block in range(protocol.blocks):
-                order = (ours, theirs) if block % 2 == pair % 2 else (theirs, ours)
-                timed = {session: _block(session, feed, runs) for session in order}
+        with opened_pair(open_baseline, open_candidate, order, padding) as (ours, theirs):
+            slowest_ms = max(_warm_up(ours, feed, protocol, clock), _warm_up(theirs, feed, protocol, clock))
+            if not runs:
+                runs = protocol.runs_of(slowest_ms)
+                samples = protocol.samples if protocol.fits(slowest_ms) else 0
+            for first in order.timed_first(protocol.blocks):
+                timed = {
+                    session: _block(session, feed, runs, protocol.settle_ms)
+                    for session in ((ours, theirs) if first == BASELINE else (theirs, ours))
+                }
                 baseline_ms.append(timed[ours])
                 candidate_ms.append(timed[theirs])
                 sessions.append(pair)
+                firsts.append(first)
             look()
         pair += 1
         elapsed = clock() - start
-        if elapsed >= protocol.max_s:
-            if pair < min(protocol.few_pairs, protocol.min_pairs):
-                continue
-        elif pair < protocol.min_pairs or elapsed < protocol.min_s:
+        if (runs * len(sessions) < samples and elapsed < protocol.patience_s) or not stopping.looks(pair, elapsed):
             continue
         ratio, interval = paired_ratio(baseline_ms, candidate_ms, sessions)
         half_width = (interval[1] - interval[0]) / 2 / ratio
-        if half_width <= protocol.half_width:
+        if stopping.over(half_width, elapsed):
             break
-        if elapsed < protocol.max_s:
-            continue
-        usable = max(protocol.usable_width, protocol.half_width)
-        if half_width <= usable:
-            break
-        if (
-            half_width * math.sqrt(elapsed / max(elapsed, protocol.patience_s)) > usable
-            or elapsed >= protocol.patience_s
-        ):
+        if stopping.hopeless(half_width, pair, elapsed):
             raise UnhealthyMeasurement(
                 f"the speed-up's interval is still ±{half_width:.1%} wide after {elapsed:.0f} s",
                 "quieten the machine and measure again",
@@ -133,40 +162,48 @@ def measure_pair(
         sessions=tuple(sessions),
         ratio=ratio,
         ratio_ci95=interval,
+        moment_ci95=interval,
         verdict="stable" if half_width <= protocol.half_width else "unstable",
         marks=marks,
+        order="".join(firsts),
     )
 
 
 @contextmanager
-def opened_pair(open_baseline: Open, open_candidate: Open, *, swap: bool) -> Iterator[tuple[Session, Session]]:
-    """Both models opened anew; ``swap`` opens the candidate first, so that the order favours neither."""
+def opened_pair(
+    open_baseline: Open, open_candidate: Open, order: Order, padding: Padding
+) -> Iterator[tuple[Session, Session]]:
+    """Both models opened anew, in the order drawn and at other places in memory than the last time."""
+    openers = {BASELINE: open_baseline, CANDIDATE: open_candidate}
+    first = order.opened_first()
     with ExitStack() as stack:
-
-        def opened(opener: Open) -> Session:
-            session = opener()
-            stack.callback(session.close)
-            return session
-
-        if swap:
-            theirs = opened(open_candidate)
-            yield opened(open_baseline), theirs
-        else:
-            ours = opened(open_baseline)
-            yield ours, opened(open_candidate)
+        found: dict[str, Session] = {}
+        for name in (first, *(other for other in openers if other != first)):
+            held = padding.taken()
+            stack.callback(held[1].close)
+            found[name] = openers[name]()
+            stack.callback(found[name].close)
+        yield found[BASELINE], found[CANDIDATE]
 
 
-def _block(session: Session, feed: Arrays, runs: int) -> tuple[float, ...]:
-    session.time_ms(feed)
+def _block(session: Session, feed: Arrays, runs: int, settle_ms: float) -> tuple[float, ...]:
+    """The first inference finds the caches full of the other model's weights, and is never timed."""
+    settled_ms = session.time_ms(feed)
+    while settled_ms < settle_ms:
+        settled_ms += session.time_ms(feed)
     return tuple(session.time_ms(feed) for _ in range(runs))
 
 
-def _warm_up(session: Session, feed: Arrays, protocol: Protocol) -> float:
-    """Runs until one is no faster than the fastest before it by more than 2 %; returns the fastest, in milliseconds."""
+def _warm_up(session: Session, feed: Arrays, protocol: Protocol, clock: Callable[[], float]) -> float:
+    """Runs for ``warm_up_s`` and until one is no faster than the fastest before it by more than 2 %; returns the
+    fastest, in milliseconds."""
+    ends_at = clock() + protocol.warm_up_s
     fastest_ms = min(session.time_ms(feed) for _ in range(protocol.warm_up_runs))
-    for _ in range(protocol.warm_up_max_runs - protocol.warm_up_runs):
+    runs = protocol.warm_up_runs
+    while (early := clock() < ends_at) or runs < protocol.warm_up_max_runs:
         now_ms = session.time_ms(feed)
-        if now_ms >= 0.98 * fastest_ms:
+        runs += 1
+        if now_ms >= 0.98 * fastest_ms and not early:
             break
-        fastest_ms = now_ms
+        fastest_ms = min(fastest_ms, now_ms)
     return fastest_ms

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from evaluators.health import Health, widened
+from evaluators.pairs import log_ratios, ratio_interval, shift
 from evaluators.statistics import PERCENTILE_SAMPLES, Floats, median_interval
 
 
@@ -19,11 +20,13 @@ class Measurement:
 
     ``runtime`` (``name`` or ``name:hint``) is what ran the candidate; the baseline ran in the profile's first one.
     ``baseline_ms`` and ``candidate_ms`` are the milliseconds of each block's runs, ``sessions`` the number of the
-    session pair that each block ran in, ``ratio`` the paired speed-up (median over blocks of baseline median /
-    candidate median) with its 95 % interval. ``repeat_share`` is by how much the pair's ratio varies from one moment of
-    the machine to another (a standard deviation, as a share), ``moments`` at how many this one was measured; the
-    interval holds both that and what varied meanwhile. ``verdict`` is ``stable`` when the latter became small enough
-    in time, else ``unstable``; ``marks`` lists what a reader should know (``unpinned``).
+    session pair that each block ran in, ``order`` a letter a block for the model that was timed first in it (``b`` or
+    ``c``; empty in records of earlier versions), ``ratio`` the paired speed-up (geometric mean over session pairs, see
+    :mod:`evaluators.pairs`) with its 95 % interval, and ``moment_ci95`` that interval by what varied meanwhile alone.
+    ``repeat_share`` is by how much the pair's ratio varies from one moment of the machine to another (a standard
+    deviation, as a share), ``moments`` at how many this one was measured; ``ratio_ci95`` holds both that and what
+    varied meanwhile. ``verdict`` is ``stable`` when the latter became small enough in time, else ``unstable``;
+    ``marks`` lists what a reader should know (``unpinned``).
 
     ``health`` says whether the machine was fit to be measured on meanwhile, None where nobody looked. ``quarantined``
     lists the attempts that were set aside because it was not: what they would have said (``ratio`` and ``ci95``, None
@@ -46,11 +49,18 @@ class Measurement:
     health: Health | None = None
     quarantined: tuple[dict[str, Any], ...] = ()
     energy_mj: dict[str, Any] | None = None
+    moment_ci95: tuple[float, float] | None = None
+    order: str = ""
 
     @property
     def healthy(self) -> bool:
         """Whether the machine is known to have been fit to be measured on."""
         return self.health is not None and self.health.healthy
+
+    @property
+    def shift(self) -> float:
+        """By how much the ratio moved for good while it was measured, see :func:`evaluators.pairs.shift`."""
+        return shift(log_ratios(self.baseline_ms, self.candidate_ms, self.sessions))
 
     def metrics(self) -> dict[str, Any]:
         """``latency_ms`` and ``speedup`` as a candidate's metrics hold them, and ``energy_mj`` where it is known."""
@@ -82,6 +92,8 @@ class Measurement:
         rows = {key: tuple(tuple(row) for row in data[key]) for key in ("baseline_ms", "candidate_ms")}
         flat = {key: tuple(data.get(key, ())) for key in ("sessions", "ratio_ci95", "marks", "quarantined")}
         health = data.get("health")
+        if (moment := data.get("moment_ci95")) is not None:
+            flat["moment_ci95"] = (float(moment[0]), float(moment[1]))
         known = {"runtime": "onnxruntime", **data, "health": None if health is None else Health.from_dict(health)}
         if (energy := data.get("energy_mj")) is not None:
             known["energy_mj"] = {**energy, **{name: float(energy[name]) for name in ("baseline", "candidate")}}
@@ -101,9 +113,8 @@ def quarantined_attempt(health: Health | None, ratio: float | None, ci95: tuple[
 def paired_ratio(
     baseline_ms: Sequence[Sequence[float]], candidate_ms: Sequence[Sequence[float]], sessions: Sequence[int]
 ) -> tuple[float, tuple[float, float]]:
-    """Median over blocks of (baseline median / candidate median), with its 95 % interval over session pairs."""
-    ratios = _medians(baseline_ms) / _medians(candidate_ms)
-    return float(np.median(ratios)), median_interval(ratios, np.array(sessions))
+    """The geometric mean over session pairs of (baseline time / candidate time), with its 95 % interval."""
+    return ratio_interval(log_ratios(baseline_ms, candidate_ms, sessions))
 
 
 def pooled(first: Measurement, second: Measurement) -> Measurement:
@@ -129,6 +140,8 @@ def pooled(first: Measurement, second: Measurement) -> Measurement:
         sessions=sessions,
         ratio=ratio,
         ratio_ci95=widened(ratio, interval, share / math.sqrt(moments)),
+        moment_ci95=interval,
+        order=first.order + second.order,
         repeat_share=share,
         moments=moments,
         marks=tuple(dict.fromkeys(first.marks + second.marks)),

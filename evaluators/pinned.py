@@ -37,6 +37,7 @@ def measure_once(
     """One attempt at a paired latency; ``memory`` is the folder in which baselines' times are remembered."""
     marks, cores = pin(profile)
     openers = _openers(profile, spec, baseline, candidate, profile.threads)
+    ours, theirs = digest_of_file(baseline), digest_of_file(candidate)
     watch = _watch(profile, cores, profile.threads)
     try:
         measured = measure_pair(
@@ -45,17 +46,20 @@ def measure_once(
             profile_digest=profile.digest,
             runtime=spec,
             runtime_version=runtime_of(spec).version(),
-            protocol=protocol,
+            protocol=protocol.on(threads=profile.threads, gpu=profile.gpu is not None),
             marks=marks,
+            seed=_seed(profile, spec, ours, theirs),
             look=watch.look,
         )
     except UnhealthyMeasurement as error:
         return Attempt(watch.health(), None, error.message)
     history = History(memory, profile.digest)
-    ours, theirs = digest_of_file(baseline), digest_of_file(candidate)
     key = baseline_key(ours, profile.threads, {name: list(values.shape) for name, values in sample.items()})
     median_ms = float(np.median([ms for block in measured.baseline_ms for ms in block]))
-    health = watch.health(drift_share=history.drift_share(key, median_ms) if protocol.drift else None)
+    health = watch.health(
+        drift_share=history.drift_share(key, median_ms) if protocol.drift else None,
+        shift_share=measured.shift if protocol.drift else None,
+    )
     if protocol.drift and health.verdict in ("healthy", "drifted"):
         history.remember(key, median_ms)
     if ours != theirs or spec != profile.runtime:  # a file against itself says 1 at any moment
@@ -97,12 +101,21 @@ def measure_load(
     _, cores = pin(profile)
     streams, threads = load.split(profile.threads)
     openers = _openers(profile, spec, baseline, candidate, threads)
+    seed = _seed(profile, spec, digest_of_file(baseline), digest_of_file(candidate))
     watch = _watch(profile, cores, max(streams, profile.threads))
     try:
-        found = loaded(*openers, sample, load=load, streams=streams, batch=profile.batch, look=watch.look)
+        found = loaded(
+            *openers, sample, load=load.on(gpu=profile.gpu is not None), streams=streams, batch=profile.batch,
+            seed=seed, look=watch.look,
+        )  # fmt: skip
     except UnhealthyMeasurement as error:
         return Attempt(watch.health(), None, error.message)
     return Attempt(watch.health(), found)
+
+
+def _seed(profile: Profile, spec: str, baseline_sha256: str, candidate_sha256: str) -> int:
+    """A number for the pair of files on this profile: what is drawn for it is drawn again when it is repeated."""
+    return int(digest_of([profile.digest, spec, baseline_sha256, candidate_sha256])[:12], 16)
 
 
 def start_ms(profile: Profile, spec: str, model: Path, sample: Sample) -> tuple[float, float]:

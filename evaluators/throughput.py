@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from evaluators.health import Health
-from evaluators.latency import Open, opened_pair
+from evaluators.latency import GPU_WARM_UP_S, Open, opened_pair
+from evaluators.order import BASELINE, CANDIDATE, Order
+from evaluators.padding import Padding
+from evaluators.pairs import ratio_interval
 from evaluators.runtimes.base import Arrays, Session
 from evaluators.statistics import median_interval
+from evaluators.stopping import Limits, Stopping
 from hwprofiles.errors import UnhealthyMeasurement
 
 _FEWEST_RUNS = 3
@@ -25,8 +29,10 @@ class Load:
 
     ``streams`` inferences are under way at any time (0: as many as the profile has threads, which they share). A
     *window* is ``window_s`` of that, and at least three inferences a stream; a session pair is both models opened anew
-    and loaded for ``windows`` windows each, in turn. Pairs follow one another until there are ``min_pairs`` and the
-    ratio's interval is within ``half_width`` of it, or ``max_s`` have passed.
+    and loaded, first for ``warm_up_s`` and then for ``windows`` windows each, in an order drawn at random. Pairs
+    follow one another until there are ``min_pairs`` and the
+    ratio's interval is within ``half_width`` of it, or ``max_s`` have passed; one that is then wider than
+    ``usable_width`` has until ``patience_s``, as a latency has.
     """
 
     streams: int = 0
@@ -35,8 +41,23 @@ class Load:
     min_pairs: int = 5
     max_s: float = 30.0
     half_width: float = 0.02
-    usable_width: float = 0.05
+    usable_width: float = 0.1
+    patience_s: float = 60.0
+    warm_up_s: float = 0.125
     attempts: int = 2
+
+    @property
+    def limits(self) -> Limits:
+        """When to stop."""
+        return Limits(
+            min_pairs=self.min_pairs, few_pairs=self.min_pairs, min_s=0.0, aim_s=0.0, max_s=self.max_s,
+            patience_s=self.patience_s, aim_width=self.half_width, half_width=self.half_width,
+            usable_width=self.usable_width,
+        )  # fmt: skip
+
+    def on(self, *, gpu: bool) -> Load:
+        """For a device with a GPU, which raises its clocks over tenths of seconds."""
+        return replace(self, warm_up_s=max(self.warm_up_s, GPU_WARM_UP_S if gpu else 0.0))
 
     def split(self, threads: int) -> tuple[int, int]:
         """How many streams share a profile's ``threads``, and how many each may use.
@@ -90,47 +111,46 @@ def measure_load(
     load: Load,
     streams: int,
     batch: int,
+    seed: int = 0,
     look: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Throughput:
     """Loads both models in turn with ``streams`` streams of inferences of ``batch`` samples each.
 
-    Calls ``look`` at the end of each session pair. Raises :class:`UnhealthyMeasurement` when the interval is still
-    wider than ``usable_width`` at the time limit.
+    Calls ``look`` at the end of each session pair; ``seed`` decides the order. Raises :class:`UnhealthyMeasurement`
+    when the interval is still wider than ``usable_width`` at the time limit.
     """
     start, pair = clock(), 0
-    found: dict[str, list[float]] = {"baseline": [], "candidate": []}
+    order, padding, stopping = Order(seed), Padding(seed), Stopping(load.limits)
+    per_s: dict[str, list[float]] = {BASELINE: [], CANDIDATE: []}
     sessions: list[int] = []
     with ThreadPoolExecutor(streams) as pool:
         while True:
-            with opened_pair(open_baseline, open_candidate, swap=bool(pair % 2)) as (ours, theirs):
-                named = [("baseline", ours), ("candidate", theirs)]
-                for _, session in named:
-                    _window(pool, session, feed, streams, load.window_s / 2, clock)
-                for window in range(load.windows):
-                    for name, session in named if window % 2 == pair % 2 else reversed(named):
-                        runs_per_s = _window(pool, session, feed, streams, load.window_s, clock)
-                        found[name].append(runs_per_s * batch)
+            with opened_pair(open_baseline, open_candidate, order, padding) as (ours, theirs):
+                opened = {BASELINE: ours, CANDIDATE: theirs}
+                for session in opened.values():
+                    _window(pool, session, feed, streams, load.warm_up_s, clock)
+                for first in order.timed_first(load.windows):
+                    for name in (first, *(other for other in opened if other != first)):
+                        runs_per_s = _window(pool, opened[name], feed, streams, load.window_s, clock)
+                        per_s[name].append(runs_per_s * batch)
                     sessions.append(pair)
                 look()
             pair += 1
-            if pair < load.min_pairs:
+            elapsed = clock() - start
+            if not stopping.looks(pair, elapsed):
                 continue
-            ratios = np.array(found["candidate"]) / np.array(found["baseline"])
-            ratio = float(np.median(ratios))
-            interval = median_interval(ratios, np.array(sessions))
+            logs = np.log(per_s[CANDIDATE]) - np.log(per_s[BASELINE])
+            ratio, interval = ratio_interval(logs.reshape(pair, load.windows).mean(axis=1))
             half_width = (interval[1] - interval[0]) / 2 / ratio
-            late = clock() - start >= load.max_s
-            if half_width <= load.half_width or late:
+            if stopping.over(half_width, elapsed):
                 break
-    if half_width > max(load.usable_width, load.half_width):
-        raise UnhealthyMeasurement(
-            f"the throughput's interval is still ±{half_width:.1%} wide after {clock() - start:.0f} s",
-            "quieten the machine and measure again",
-        )
-    return Throughput(
-        tuple(found["baseline"]), tuple(found["candidate"]), tuple(sessions), streams, batch, ratio, interval
-    )
+            if stopping.hopeless(half_width, pair, elapsed):
+                raise UnhealthyMeasurement(
+                    f"the throughput's interval is still ±{half_width:.1%} wide after {elapsed:.0f} s",
+                    "quieten the machine and measure again",
+                )
+    return Throughput(tuple(per_s[BASELINE]), tuple(per_s[CANDIDATE]), tuple(sessions), streams, batch, ratio, interval)
 
 
 def _window(

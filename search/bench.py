@@ -135,7 +135,7 @@ class Bench:
     @cached_property
     def _latency(self) -> LatencyEvaluator:
         baseline = Path(self._facts["model_path"])
-        return LatencyEvaluator(self._device, baseline, self._sample, self._limits.measuring_s)
+        return LatencyEvaluator(self._device, baseline, self._sample, self._limits.measuring_s, self._job.protocol)
 
     @cached_property
     def _memory(self) -> MemoryEvaluator:

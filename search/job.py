@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from evaluators.latency import Protocol
+from evaluators.statistics import PERCENTILE_SAMPLES
 from hwprofiles import Profile
 from hwprofiles.errors import InvalidInput
 from hwprofiles.names import nearest
@@ -22,6 +24,8 @@ from search.devices import JobDevice, labels_of
 from search.objectives import Constraint, Objective
 from search.options import explained, validate_options
 from search.training.recipe import Recipe
+
+_PERCENTILE = "latency_ms.p"
 
 
 class _Strict(BaseModel):
@@ -178,10 +182,20 @@ class Job(_Strict):
         known = (*self.labels, *(FOLDS if len(self.devices) > 1 else ()))
         return (metric, place) if place in known else (spec.metric, spec.device or spec.aggregate)
 
+    @property
+    def protocol(self) -> Protocol:
+        """How latency is measured for this job: with as many inferences as the percentiles that it names need."""
+        named = {int(name.removeprefix(_PERCENTILE)) for name in self._figures if name.startswith(_PERCENTILE)}
+        return Protocol(samples=max((PERCENTILE_SAMPLES[percent] for percent in named - {50}), default=0))
+
+    @property
+    def _figures(self) -> tuple[str, ...]:
+        """What objectives and constraints name, without devices."""
+        return (*(self.split(o)[0] for o in self.objectives), *(c.metric for c in self.parsed_constraints))
+
     def wants(self, metric: str) -> bool:
         """Whether an objective or a constraint names the metric."""
-        names = [self.split(o)[0] for o in self.objectives] + [c.metric for c in self.parsed_constraints]
-        return any(name.split(".")[0] == metric for name in names)
+        return any(name.split(".")[0] == metric for name in self._figures)
 
 
 def parse_job(data: Any, *, folder: Path) -> Job:
@@ -273,8 +287,20 @@ def _check_names(job: Job, folder: Path) -> None:
                 f"constraints.{number}: {text!r} names device {constraint.device!r}, which the job does not use",
                 f"use {_either(f'@{label}' for label in job.labels)}, or no device",
             )
+        _check_percentile(constraint.metric, f"constraints.{number}")
     for number, spec in enumerate(job.objectives):
         _check_objective(job, spec, f"objectives.{number}")
+        _check_percentile(job.split(spec)[0], f"objectives.{number}")
+
+
+def _check_percentile(metric: str, place: str) -> None:
+    """Other percentiles than those that are computed would be missing after everything else was measured."""
+    percentiles = [50, *PERCENTILE_SAMPLES]
+    if metric.startswith(_PERCENTILE) and metric not in [f"{_PERCENTILE}{percent}" for percent in percentiles]:
+        raise InvalidInput(
+            f"{place}: there is no metric {metric!r}",
+            f"write {_either(f'{_PERCENTILE}{percent}' for percent in percentiles)}",
+        )
 
 
 def _check_devices(job: Job) -> None:

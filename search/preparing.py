@@ -8,13 +8,12 @@ from typing import Any
 
 from evaluators.child import report
 from evaluators.device import Device
-from evaluators.latency import Protocol
 from evaluators.on_device import SizeEvaluator
 from evaluators.quality import Quality
 from evaluators.runtimes import Arrays
 from evaluators.throughput import Load
 from hwprofiles import digest_of_file
-from hwprofiles.errors import ParetuneError
+from hwprofiles.errors import InvalidInput, ParetuneError
 from search.candidate import Space, runtime_decision
 from search.device_lookup import open_device
 from search.device_metrics import joined
@@ -60,6 +59,8 @@ class Preparation:
         opened: list[Device] = []
         try:
             opened.extend(open_device(device.profile, self._order.link) for device in self._order.devices)
+            for device, of in zip(opened, self._order.devices, strict=True):
+                self._check_percentiles(device, of)
             space = self._work.space(*opened)
             found = [self._baseline_on(*one) for one in zip(opened, self._order.devices, qualities, strict=True)]
             tables = self._layer_tables(opened, space) | self._layer_times(opened[0])
@@ -92,7 +93,7 @@ class Preparation:
         """The fp32 model's figures on a device, from a measurement against itself."""
         report("measuring the fp32 model against itself")
         path, sample, limit_s = self._work.baseline_path, self._work.sample_of(of.profile), self._job.limits.measuring_s
-        measured = device.measure(path, path, sample, protocol=Protocol(), limit_s=limit_s)
+        measured = device.measure(path, path, sample, protocol=self._job.protocol, limit_s=limit_s)
         self._measured[of.label] = measured.summary()
         return {
             **quality.metrics,
@@ -104,6 +105,23 @@ class Preparation:
             **self._throughput_on(device, sample),
             "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
         }
+
+    def _check_percentiles(self, device: Device, of: JobDevice) -> None:
+        """Raises :class:`InvalidInput` where a percentile that the job names needs more inferences of the fp32 model
+        than a measurement has time for, before anything else takes minutes."""
+        protocol = self._job.protocol
+        if not protocol.samples:
+            return
+        report("timing the fp32 model for the percentile that the job names")
+        path, sample = self._work.baseline_path, self._work.sample_of(of.profile)
+        quick = device.measure(path, path, sample, protocol=protocol.quick(), limit_s=self._job.limits.measuring_s)
+        ms = quick.baseline_metrics()["latency_ms"]["p50"]
+        if not protocol.fits(ms):
+            raise InvalidInput(
+                f"the percentile of latency_ms that the job names needs {protocol.samples} inferences of each model, "
+                f"which at {ms:.0f} ms would take more than the {protocol.patience_s:.0f} s that a measurement has",
+                "name latency_ms, the median, or a lower percentile",
+            )
 
     def _throughput_on(self, device: Device, sample: Arrays) -> dict[str, Any]:
         """The fp32 model's throughput, where the job asks for it and the device can be asked."""

@@ -82,6 +82,7 @@ class Tolerance:
     quota_share: float = 0.01
     clock_drop_share: float = 0.10
     drift_share: float = 0.05
+    shift_share: float = 0.02
 
     def judge(self, signals: Mapping[str, float], unknown: tuple[str, ...], *, threads: int = 1) -> Health:
         """The verdict on ``signals``, of which those named in ``unknown`` are missing."""
@@ -137,10 +138,13 @@ class Tolerance:
         return found
 
     def _drifted(self, signals: Mapping[str, float]) -> list[str]:
-        drift = signals.get("drift_share", 0.0)
-        if abs(drift) <= self.drift_share:
-            return []
-        return [f"the baseline took {abs(drift):.0%} {'longer' if drift > 0 else 'less long'} than lately"]
+        drift, shift = signals.get("drift_share", 0.0), signals.get("shift_share", 0.0)
+        found = []
+        if abs(drift) > self.drift_share:
+            found.append(f"the baseline took {abs(drift):.0%} {'longer' if drift > 0 else 'less long'} than lately")
+        if shift > self.shift_share:
+            found.append(f"not steady: the ratio moved by {shift:.0%} while it was measured")
+        return found
 
 
 TOLERANCE = Tolerance()

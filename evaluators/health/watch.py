@@ -14,7 +14,7 @@ from evaluators.health.verdict import TOLERANCE, Health, Tolerance
 SIGNALS = (
     "others_share", "wait_share", "preemptions_per_s", "siblings_share", "elsewhere_share", "steal_share",
     "quota_share", "throttles", "cooling", "clock_mhz", "clock_drop_share", "below_base_share", "temperature_c",
-    "load_1m", "drift_share", "gpu_clock_mhz", "gpu_clock_drop_share", "gpu_temperature_c", "gpu_slowed",
+    "load_1m", "drift_share", "shift_share", "gpu_clock_mhz", "gpu_clock_drop_share", "gpu_temperature_c", "gpu_slowed",
     "gpu_others",
 )  # fmt: skip
 """All that is looked at; what a machine does not expose is listed as unknown."""
@@ -91,11 +91,16 @@ class Watch:
             self._gpu_others = _larger(self._gpu_others, state.others)
         self._last = now
 
-    def health(self, *, drift_share: float | None = None, tolerance: Tolerance = TOLERANCE) -> Health:
-        """What all looks together come to. ``drift_share`` is how much longer than lately the baseline took."""
+    def health(
+        self, *, drift_share: float | None = None, shift_share: float | None = None, tolerance: Tolerance = TOLERANCE
+    ) -> Health:
+        """What all looks together come to. ``drift_share`` is how much longer than lately the baseline took,
+        ``shift_share`` by how much the paired ratio moved meanwhile."""
         signals = {name: round(value, 6) for name, value in self._signals().items() if value is not None}
         if drift_share is not None:
             signals["drift_share"] = round(drift_share, 6)
+        if shift_share is not None:
+            signals["shift_share"] = round(shift_share, 6)
         unknown = tuple(name for name in SIGNALS if name not in signals and self._applies(name))
         return tolerance.judge(signals, unknown, threads=self._threads)
 

@@ -20,10 +20,13 @@ Speed = Callable[[Path], float]
 class FakeDevice(Device):
     """Measures by asking ``speed``; its intervals are ``half_width`` of the ratio wide on either side."""
 
-    def __init__(self, speed: Speed, *, profile: Profile | None = None, half_width: float = 0.01) -> None:
+    def __init__(
+        self, speed: Speed, *, profile: Profile | None = None, half_width: float = 0.01, baseline_ms: float = 1.0
+    ) -> None:
         self.profile = profile or find_device("local-cpu")
-        self._speed, self._half_width = speed, half_width
+        self._speed, self._half_width, self._baseline_ms = speed, half_width, baseline_ms
         self.asked: list[Path] = []
+        self.protocols: list[Protocol] = []
 
     def measure(
         self,
@@ -36,13 +39,14 @@ class FakeDevice(Device):
         runtime: str | None = None,
     ) -> Measurement:
         self.asked.append(candidate)
+        self.protocols.append(protocol)
         ratio = self._speed(candidate)
         return Measurement(
             profile_digest=self.profile.digest,
             runtime=runtime or self.profile.runtime,
             runtime_version=self.profile.runtime_version,
-            baseline_ms=((1.0,) * 5,) * 20,
-            candidate_ms=((1.0 / ratio,) * 5,) * 20,
+            baseline_ms=((self._baseline_ms,) * 5,) * 20,
+            candidate_ms=((self._baseline_ms / ratio,) * 5,) * 20,
             sessions=tuple(number // 5 for number in range(20)),
             ratio=ratio,
             ratio_ci95=(ratio * (1 - self._half_width), ratio * (1 + self._half_width)),

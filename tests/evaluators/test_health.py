@@ -278,6 +278,17 @@ class TestDrift:
         assert "30% longer" in slower
         assert "30% less long" in faster
 
+    @pytest.mark.parametrize(("shift", "reasons"), [
+        (0.02, ()), (0.03, ("not steady: the ratio moved by 3% while it was measured",)),
+    ])  # fmt: skip
+    def test_a_ratio_that_moves_meanwhile(self, tree: CounterTree, shift: float, reasons: tuple[str, ...]) -> None:
+        watching = watch(tree)
+        tree.passes(10.0)
+        watching.look()
+        health = watching.health(shift_share=shift)
+        assert (health.verdict, health.reasons) == ("drifted" if reasons else "healthy", reasons)
+        assert health.signals["shift_share"] == shift
+
     def test_contention_explains_drift(self, tree: CounterTree) -> None:
         watching = watch(tree)
         tree.passes(10.0, others_s={CORE: 5.0})

@@ -13,7 +13,9 @@ import pytest
 
 from evaluators.latency import Protocol, measure_pair
 from evaluators.measurement import Measurement, paired_ratio
+from evaluators.padding import Padding
 from evaluators.runtimes.base import Array, Arrays, Session
+from evaluators.stopping import GROWTH
 from hwprofiles.errors import BuildFailed, UnhealthyMeasurement
 
 Times = Iterator[float]
@@ -207,9 +209,34 @@ class TestOrder:
             del machine.events[: end + 2]
         return firsts
 
-    def test_the_models_take_turns_in_going_first(self, blocks: list[list[str]]) -> None:
-        for firsts in blocks:
-            assert all(a != b for a, b in itertools.pairwise(firsts))
+    def test_who_goes_first_is_drawn_and_written_down(self, machine: Machine, blocks: list[list[str]]) -> None:
+        """Models that take turns would meet whatever comes in their rhythm always in the same role."""
+        assert len({tuple(firsts) for firsts in blocks}) > 2
+        assert any(a == b for firsts in blocks for a, b in itertools.pairwise(firsts))
+        written = Machine(always(4.0), always(2.0)).measure(replace(QUICK, min_pairs=6, blocks=4, runs=5)).order
+        assert written == "".join(name[0] for firsts in blocks for name in firsts)
+
+    def test_another_seed_is_another_order(self) -> None:
+        def order(seed: int) -> str:
+            return Machine(always(4.0), always(2.0)).measure(seed=seed).order
+
+        assert order(1) == order(1)
+        assert len({order(seed) for seed in range(8)}) == 8
+
+    def test_what_comes_in_the_rhythm_of_blocks_falls_on_both(self) -> None:
+        """Every other block of whichever model is a tenth slower."""
+        machine = Machine(always(0.0), always(0.0))
+
+        def rhythmic() -> Times:
+            while True:
+                block = sum(event == "time" for event, _ in machine.events) // 6
+                yield 4.4 if block % 2 else 4.0
+
+        machine.models = {"baseline": rhythmic, "candidate": rhythmic}
+        measured = machine.measure(replace(QUICK, warm_up_runs=6, warm_up_max_runs=6, min_pairs=20))
+        low, high = measured.ratio_ci95
+        assert low <= 1.0 <= high
+        assert measured.ratio == pytest.approx(1.0, abs=0.02)
 
     def test_neither_is_first_more_often(self, blocks: list[list[str]]) -> None:
         every = list(itertools.chain(*blocks))
@@ -245,13 +272,16 @@ class TestStop:
         assert machine.pairs > 2
 
     @pytest.mark.parametrize("seed", [0, 4])
-    def test_as_soon_as_the_interval_is_narrow_enough(self, seed: int) -> None:
-        protocol = replace(QUICK, half_width=0.02)
+    def test_at_the_first_look_at_which_the_interval_is_narrow_enough(self, seed: int) -> None:
+        protocol = replace(QUICK, aim_s=math.inf, aim_width=0.02)
         measured = Machine(noisy(4.0, 0.03, seed), noisy(2.0, 0.03, seed + 100)).measure(protocol)
         pairs = measured.sessions[-1] + 1
-        assert pairs > protocol.min_pairs
+        looks = [protocol.min_pairs]
+        while looks[-1] < pairs:
+            looks.append(math.ceil(looks[-1] * GROWTH))
+        assert looks[-1] == pairs > protocol.min_pairs
         assert half_width(measured) <= 0.02
-        for fewer in range(protocol.min_pairs, pairs):
+        for fewer in looks[:-1]:
             blocks = fewer * protocol.blocks
             ratio, (low, high) = paired_ratio(
                 measured.baseline_ms[:blocks], measured.candidate_ms[:blocks], measured.sessions[:blocks]
@@ -317,6 +347,77 @@ class TestStop:
             return Machine(noisy(4.0, 0.02, 1), noisy(2.0, 0.02, 2)).measure()
 
         assert measured() == measured()
+
+
+class TestSamples:
+    """Of which a percentile needs many."""
+
+    @pytest.mark.parametrize("samples", [130, 662])
+    @pytest.mark.parametrize("ms", [4.0, 20.0])
+    def test_blocks_become_longer_and_there_are_enough(self, samples: int, ms: float) -> None:
+        measured = Machine(always(ms), always(ms)).measure(replace(Protocol(), samples=samples))
+        assert measured.metrics()["latency_ms"]["n"] >= samples
+        assert {130: "p95", 662: "p99"}[samples] in measured.metrics()["latency_ms"]
+
+    def test_few_pairs_will_not_do_then(self) -> None:
+        machine = Machine(always(20.0), always(20.0))
+        measured = machine.measure(replace(Protocol(), samples=662, max_s=1.0))
+        assert measured.metrics()["latency_ms"]["n"] >= 662
+
+    def test_what_takes_too_long_is_measured_as_usual(self) -> None:
+        slow, usual = (
+            Machine(always(150.0), always(150.0)).measure(replace(Protocol(), samples=samples)) for samples in (662, 0)
+        )
+        assert slow == usual
+        assert "p99" not in slow.metrics()["latency_ms"]
+        assert not Protocol(samples=662).fits(150.0)
+        assert Protocol(samples=662).fits(40.0)
+
+
+class TestDevices:
+    def test_a_gpu_is_warmed_up_for_some_time(self) -> None:
+        """A few inferences of a fast engine are over before its clocks have risen."""
+        machine = Machine(always(1.0), always(1.0))
+        protocol = replace(QUICK, min_pairs=2).on(threads=1, gpu=True)
+        machine.measure(protocol)
+        timed = 2 * protocol.blocks * (1 + protocol.runs)
+        warm = machine.events.count(("time", "candidate")) - timed
+        assert 2 * protocol.warm_up_s <= warm / 1000 <= 2 * (protocol.warm_up_s + 0.005)
+
+    def test_threads_of_the_other_model_have_time_to_go_to_sleep(self) -> None:
+        machine = Machine(always(0.5), always(0.5))
+        protocol = replace(QUICK, min_pairs=2).on(threads=2, gpu=False)
+        measured = machine.measure(protocol)
+        warm = 2 * (protocol.warm_up_runs + 1)
+        untimed = math.ceil(protocol.settle_ms / 0.5)
+        blocks = len(measured.sessions)
+        assert machine.events.count(("time", "baseline")) == warm + blocks * (untimed + protocol.runs)
+
+    def test_one_thread_of_a_processor_needs_neither(self) -> None:
+        assert Protocol().on(threads=1, gpu=False) == Protocol()
+
+
+class TestPadding:
+    def test_every_session_has_another_and_holds_it_while_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        machine, taken = Machine(always(4.0), always(2.0)), []
+        real = Padding.taken
+
+        def counted(padding: Padding) -> Any:
+            taken.append(real(padding))
+            return taken[-1]
+
+        monkeypatch.setattr(Padding, "taken", counted)
+        machine.measure(look=lambda: [pages[0] for _, pages in taken[-2:]])  # a closed one cannot be read
+        assert len(taken) == len(machine.sessions)
+        assert len({len(heap) for heap, _ in taken}) > len(taken) / 2
+        assert all(pages.closed for _, pages in taken)
+
+    def test_it_repeats(self) -> None:
+        def sizes(seed: int) -> list[int]:
+            padding = Padding(seed)
+            return [len(padding.taken()[0]) for _ in range(5)]
+
+        assert sizes(1) == sizes(1) != sizes(2)
 
 
 class TestSlowModels:

@@ -56,7 +56,7 @@ class TestFigures:
         half = 12.706 * math.log(2.5) / 2  # of two sessions, whose medians are 2 and 5
         middle = math.sqrt(2 * 5)
         assert figures == {
-            "p50": 3.5, "ci95": pytest.approx([middle * math.exp(-half), middle * math.exp(half)]), "n": 6,
+            "p50": 3.5, "ci95": pytest.approx([middle * math.exp(-half), middle * math.exp(half)], rel=1e-3), "n": 6,
         }  # fmt: skip
 
     def test_percentiles_by_hand(self) -> None:
@@ -84,16 +84,27 @@ class TestRatio:
         baseline = [[9.0, 10.0, 99.0], [12.0, 12.0, 12.0], [8.0, 8.0, 9.0]]
         candidate = [[5.0, 5.0, 1.0], [4.0, 4.0, 77.0], [4.0, 2.0, 9.0]]
         ratio, (low, high) = paired_ratio(baseline, candidate, [0, 1, 2])
-        assert ratio == 2.0  # of 2, 3, 2
-        half = 4.303 * math.log(1.5) / 3  # Student's, of three sessions
-        assert (low, high) == pytest.approx((2 * 1.5 ** (1 / 3) * math.exp(-half), 2 * 1.5 ** (1 / 3) * math.exp(half)))
+        # Means of the faster two of three: 9.5 / 3, 12 / 4, 8 / 3.
+        logs = [math.log(9.5 / 3), math.log(3), math.log(8 / 3)]
+        assert ratio == pytest.approx(math.exp(np.mean(logs)))
+        half = 4.5534 * float(np.std(logs, ddof=1)) / math.sqrt(3)  # Student's, 95.5 %, of three sessions
+        assert (low, high) == pytest.approx((ratio * math.exp(-half), ratio * math.exp(half)), rel=1e-3)
 
-    def test_whole_sessions_are_resampled(self) -> None:
+    def test_sessions_are_the_observations(self) -> None:
         """Blocks of one session share its luck: six sessions are six observations, however many blocks they have."""
         ratios = [1.0] * 150 + [2.0] * 150
         baseline, candidate = [[ratio] for ratio in ratios], [[1.0]] * 300
-        _, six_sessions = paired_ratio(baseline, candidate, [block // 50 for block in range(300)])
-        assert six_sessions == (1.0, 2.0)
+        many = paired_ratio(baseline, candidate, [block // 50 for block in range(300)])
+        few = paired_ratio(baseline[::50], candidate[::50], list(range(6)))
+        assert (many[0], *many[1]) == pytest.approx((few[0], *few[1]))
+        assert many[1][1] / many[1][0] > 1.5
+
+    @pytest.mark.parametrize("slow", [3.0, 100.0])
+    def test_what_disturbs_less_than_half_of_the_inferences_does_not_count(self, slow: float) -> None:
+        disturbed = [[4.0, 4.0, 4.0 * slow, 4.0, 4.0 * slow]] * 8
+        sessions = [0, 0, 1, 1, 2, 2, 3, 3]
+        ratio, interval = paired_ratio(disturbed, [[2.0] * 5] * 8, sessions)
+        assert (ratio, *interval) == pytest.approx((2.0, 2.0, 2.0))
 
     def test_the_metrics_of_a_record(self) -> None:
         measured = record(ratio=3.0)
@@ -116,15 +127,18 @@ class TestRoundTrip:
             health=Health("drifted", {"drift_share": 0.2}, ("clock_mhz",), ("slower",)),
             quarantined=({"verdict": "contended", "reasons": ["load"], "ratio": 1.5, "ci95": [1.4, 1.6]},),
             energy_mj={"baseline": 50.0, "candidate": 20.0, "source": "rapl"},
+            moment_ci95=(1.9, 2.1),
+            order="bccbbcbc",
         )
         again = Measurement.from_dict(json.loads(json.dumps(measured.to_dict(), allow_nan=False)))
         assert again == measured
         assert again.metrics()["energy_mj"] == 20.0
+        assert (again.moment_ci95, again.order) == ((1.9, 2.1), "bccbbcbc")
         assert again.baseline_metrics()["energy_mj"] == 50.0
 
     def test_records_of_earlier_versions_still_load(self) -> None:
         data = record().to_dict()
-        for added in ("health", "quarantined", "energy_mj", "runtime"):
+        for added in ("health", "quarantined", "energy_mj", "runtime", "moment_ci95", "order"):
             del data[added]
         again = Measurement.from_dict(json.loads(json.dumps(data)))
         assert (again.health, again.quarantined, again.energy_mj) == (None, (), None)

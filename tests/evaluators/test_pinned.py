@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evaluators import pinned
-from evaluators.health import Health
+from evaluators.health import Health, Tolerance
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement
 from evaluators.pinned import measure_load, measure_once
@@ -87,6 +87,30 @@ class TestEnergy:
 
     def test_nor_where_nobody_wants_it(self, monkeypatch: pytest.MonkeyPatch, profile: Profile, model: Path) -> None:
         assert self.measured(monkeypatch, profile, model, "healthy", energy_s=0.0) == (None, 1)
+
+
+class TestSteadiness:
+    """A ratio that moves while it is measured is made again, as one on a machine that drifted."""
+
+    @pytest.mark.parametrize(("moves_by", "drift", "verdict"), [(1.0, True, "healthy"), (1.1, True, "drifted"),
+                                                                (1.1, False, "healthy")])  # fmt: skip
+    def test_it_is_judged_with_the_machine(
+        self, monkeypatch: pytest.MonkeyPatch, profile: Profile, model: Path, moves_by: float, drift: bool, verdict: str
+    ) -> None:
+        baseline = ((4.0,),) * 8 + ((4.0 * moves_by,),) * 8
+        record = Measurement(
+            profile.digest, profile.runtime, "1", baseline, ((4.0,),) * 16, tuple(range(16)), 1.0, (0.9, 1.1), "stable"
+        )
+
+        def health(drift_share: float | None = None, shift_share: float | None = None) -> Health:
+            return Tolerance().judge({"others_share": 0.0, "shift_share": shift_share or 0.0}, ())
+
+        monkeypatch.setattr(pinned, "_watch", lambda *_: SimpleNamespace(look=lambda: None, health=health))
+        monkeypatch.setattr(pinned, "_openers", lambda *_: (None, None))
+        monkeypatch.setattr(pinned, "measure_pair", lambda *_, **__: record)
+        protocol = Protocol(energy_s=0.0, drift=drift)
+        attempt = measure_once(profile, profile.runtime, model, model, {}, protocol, model.parent)
+        assert attempt.health.verdict == verdict
 
 
 class TestBuilds:

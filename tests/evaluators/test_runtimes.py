@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx_builder import Builder, Dim
 
+from evaluators.latency import SETTLE_MS
 from evaluators.runtimes import RUNTIMES, NullRuntime, OnnxRuntime, OpenVino, Runtime, Session, TensorRtRuntime
+from evaluators.runtimes.onnxruntime import SPIN_US
 from hwprofiles import probe
 from hwprofiles.errors import BuildFailed, CandidateError, UnsupportedOp
 
@@ -232,6 +234,28 @@ class TestOnnxRuntime(ExactContract):
 
     def test_the_version_is_the_packages(self) -> None:
         assert OnnxRuntime().version() == probe.package_version("onnxruntime")
+
+    def test_threads_are_awake_between_inferences_and_sleep_soon_after_the_last(
+        self, save: Save, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As they are where one process infers without pause; but two models are timed in turn."""
+        import onnxruntime
+
+        made: list[Any] = []
+        real = onnxruntime.InferenceSession
+
+        def session(path: str, options: Any, **others: Any) -> Any:
+            made.append(options)
+            return real(path, options, **others)
+
+        monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+        OnnxRuntime().open(save(classifier("n")), threads=2).close()
+        (options,) = made
+        assert options.get_session_config_entry("session.intra_op.spin_duration_us") == str(SPIN_US)
+        assert SPIN_US / 1000 < SETTLE_MS
+        for stops in ("session.force_spinning_stop", "session.intra_op.allow_spinning"):
+            with pytest.raises(RuntimeError):
+                options.get_session_config_entry(stops)
 
     @pytest.mark.parametrize(
         "x",

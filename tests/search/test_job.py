@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
+from evaluators.latency import Protocol
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
 from search.job import Job, json_schema, load_job, parse_job
 from search.options import validate_options
@@ -187,6 +188,33 @@ class TestSeveralDevices:
 
 def names(job: Job) -> list[str]:
     return [objective.metric for objective in job.parsed_objectives]
+
+
+class TestPercentiles:
+    @pytest.mark.parametrize(
+        ("fields", "samples"),
+        [
+            ({}, 0),
+            ({"constraints": ["latency_ms <= 5", "latency_ms.p50 <= 5"]}, 0),
+            ({"constraints": ["latency_ms.p95 <= 5", "latency_ms.p90 <= 4"]}, 130),
+            ({"objectives": [{"metric": "latency_ms.p99", "direction": "min"}]}, 662),
+            ({"constraints": ["latency_ms.p99@local-cpu <= 5"]}, 662),
+        ],
+    )
+    def test_those_named_are_measured_for(self, fields: dict[str, Any], samples: int) -> None:
+        assert parse_job({"task": {"name": "digits"}, **fields}, folder=Path()).protocol == Protocol(samples=samples)
+
+    @pytest.mark.parametrize(
+        ("fields", "place"),
+        [
+            ({"constraints": ["size_bytes <= 5", "latency_ms.p75 <= 5"]}, "constraints.1"),
+            ({"objectives": [{"metric": "latency_ms.p75", "direction": "min"}]}, "objectives.0"),
+        ],
+    )
+    def test_others_are_refused_with_those_that_there_are(self, fields: dict[str, Any], place: str) -> None:
+        message, hint = refused(LEAST | fields)
+        assert message == f"{place}: there is no metric 'latency_ms.p75'"
+        assert hint == "write latency_ms.p50, latency_ms.p90, latency_ms.p95 or latency_ms.p99"
 
 
 class TestUnknownKeys:

@@ -242,7 +242,7 @@ class TestOnce:
             device = RemoteDevice(profile, link())
             found.append([measure(device, models).ratio for _ in range(2)])
             device.close()
-        assert found == [[2.0, 3.0]] * 2
+        assert found == pytest.approx(np.array([[2.0, 3.0]] * 2))
         assert len(working.errands) == 2
 
     def test_another_purpose_measures_again(self, profile: Profile, agent: Any, models: tuple[Path, Path]) -> None:

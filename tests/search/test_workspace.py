@@ -17,6 +17,7 @@ from fake_device import FakeDevice, number_formats
 from onnx_builder import Builder
 from small_jobs import samples, spec, write_classifier
 
+from evaluators.latency import Protocol
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, InvalidInput
@@ -235,6 +236,25 @@ class TestPrepare:
         assert (record["ratio"], record["verdict"], record["health"]) == (1.0, "stable", None)
         assert "baseline_ms" not in record
         assert json.loads(json.dumps(found.baseline, allow_nan=False))
+
+    def test_a_percentile_that_there_is_no_time_for_is_refused_before_anything_else_is_asked(
+        self, order: Order, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def never(*_: Any, **__: Any) -> Any:
+            raise AssertionError("asked about the space")
+
+        slow = FakeDevice(lambda path: 1.0, baseline_ms=150.0)
+        monkeypatch.setattr(preparing, "open_device", lambda *_: slow)
+        monkeypatch.setattr(Workspace, "space", never)
+        with pytest.raises(InvalidInput, match="needs 662 inferences of each model, which at 150 ms") as caught:
+            verbs.prepare(order(constraints=["latency_ms.p99 <= 5"]))
+        assert "a lower percentile" in caught.value.hint
+
+    def test_a_percentile_gets_its_inferences(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+        device = FakeDevice(lambda path: 1.0)
+        monkeypatch.setattr(preparing, "open_device", lambda *_: device)
+        verbs.prepare(order(constraints=["latency_ms.p90 <= 5"]))
+        assert Protocol(samples=64) in device.protocols
 
     def test_a_table_of_the_first_structure_unless_the_strategy_screens(
         self, order: Order, monkeypatch: pytest.MonkeyPatch
