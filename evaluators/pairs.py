@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from evaluators.statistics import Floats
+from evaluators.student import inside, quantile
 
 CONFIDENCE = 0.955
 """Of a ratio's interval. A little above 95 %, since the stop rule looks at the width several times and ends at one that
@@ -57,11 +57,6 @@ def ratio_interval(logs: Floats) -> tuple[float, tuple[float, float]]:
     return math.exp(middle), (math.exp(middle - half), math.exp(middle + half))
 
 
-def quantile(freedom: int, confidence: float) -> float:
-    """Student's t with ``freedom`` degrees of freedom, of a two-sided interval."""
-    return float(stdtrit(freedom, (1 + confidence) / 2))
-
-
 def narrowing(pairs: int, later: int) -> float:
     """By what factor an interval becomes narrower, on average, when ``pairs`` session pairs become ``later``."""
 
@@ -89,5 +84,5 @@ def shift(logs: Floats) -> float:
         score = abs(difference) / error if error > 0 else math.inf if abs(difference) > 1e-12 else 0.0
         if score > best:
             best, moved = score, difference
-    chance = min(1.0, 2 * len(places) * float(stdtr(len(logs) - 2, -best))) if best else 1.0
+    chance = min(1.0, len(places) * (1 - inside(best, len(logs) - 2))) if best else 1.0
     return math.expm1(abs(moved)) if chance < SHIFT_CHANCE else 0.0

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+
+from evaluators.student import quantile
 
 Floats = NDArray[np.float64]
 
@@ -73,6 +74,5 @@ def _student_interval(groups: Sequence[Floats], center: float) -> tuple[float, f
     logs = np.log([np.median(group) / center for group in groups])
     if len(logs) == 1:
         return center, center
-    quantile = float(stdtrit(len(logs) - 1, 0.975))
-    mean, half = float(logs.mean()), quantile * float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    mean, half = float(logs.mean()), quantile(len(logs) - 1, 0.95) * float(logs.std(ddof=1)) / math.sqrt(len(logs))
     return center * math.exp(min(0.0, mean - half)), center * math.exp(max(0.0, mean + half))
