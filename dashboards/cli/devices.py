@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from dashboards import devices
-from dashboards.cli.options import AsFormat, Db, Format, open_store, print_fields, print_json
+from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_home, print_fields, print_json
 from dashboards.console import ProgressBar, err, out, print_rows
 from dashboards.documents import Json
-from hwprofiles import find_device
+from hwprofiles import Profile, find_device
 from hwprofiles.described import add_description, remove_description
 from hwprofiles.description import NAME
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, StorageError
@@ -123,8 +123,10 @@ def _checked(device: str, db: str | None) -> Json:
     from evaluators.check import Check, check_device
 
     devices.known_origin(device)
-    with open_store(db) as store:
-        registered = dict(store.devices()).get(device)
+    registered: Profile | None = None
+    if not is_new_home(db):
+        with existing_store(db) as store:
+            registered = dict(store.devices()).get(device)
     size: dict[str, Any] = {} if registered is None else {"threads": registered.threads, "batch": registered.batch}
     try:
         profile = find_device(device, **size)

@@ -143,7 +143,7 @@ class TestCommandLine:
     def test_the_option_of_run(self, tmp_path: Path, device: str, labels: set[str]) -> None:
         """It picks from the file's devices, or stands for each of them."""
         devices = ["dry-run", {"name": "dry-run", "threads": 2, "batch": 8}]
-        devices += ["raspberry-pi-5"] if device == "raspberry-pi-5" else []
+        devices = ["graviton3", "raspberry-pi-5"] if device == "raspberry-pi-5" else devices
         file = load_job(write_job(tmp_path, devices=devices))
         job = _overridden(file, tmp_path, trials=None, minutes=None, seed=None, device=device)
         assert set(job.labels) == labels
@@ -151,7 +151,7 @@ class TestCommandLine:
             assert (job.devices[0].threads, job.devices[0].batch) == (2, 8)
 
     def test_devices_that_become_alike_are_one(self, tmp_path: Path) -> None:
-        path = write_job(tmp_path, devices=["dry-run", "raspberry-pi-5"])
+        path = write_job(tmp_path, devices=["graviton3", "raspberry-pi-5"])
         job = _overridden(load_job(path), tmp_path, trials=None, minutes=None, seed=None, device="jetson-orin-nano")
         assert job.labels == ("jetson-orin-nano",)
 
