@@ -52,9 +52,7 @@ def bounds(
 ) -> dict[str, Any]:
     """What a candidate can do at best on a modelled device."""
     if profile.peaks is None:
-        raise InvalidInput(
-            f"device {profile.device!r} has no peaks to be modelled by", "name a device of the catalogue"
-        )
+        raise InvalidInput(f"device {profile.device!r} has no peaks to be modelled by", "name one of the catalogue")
     pruned = _pruned(groups, decisions, scales)
     found = roofline_metrics(groups, _quickened(decisions), profile.peaks, profile.batch, pruned)
     return found | _operations(profile, groups, decisions, pruned)

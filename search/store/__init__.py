@@ -14,6 +14,6 @@ from search.store.upgrade import upgrade
 from search.store.versions import JobVersion
 
 __all__ = [
-    "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists", "digests_of",
-    "is_orphaned", "this_process", "upgrade",
+    "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists",
+    "digests_of", "is_orphaned", "this_process", "upgrade",
 ]  # fmt: skip
