@@ -48,6 +48,16 @@ def costs_in_words(costs: Mapping[str, Json]) -> str:
     )
 
 
+def runtime_line(runtime: str, metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    """Which runtime an exported file was measured in, and its costs there.
+
+    >>> runtime_line("openvino:bf16", {"cold_start_ms": {"p50": 80.0}}, {"cold_start_ms": {"p50": 9.0}})
+    'measured in openvino:bf16; another runtime may be slower. Costs: cold start 80.0 ms (baseline 9.00 ms)'
+    """
+    costs = costs_in_words(costs_of(metrics, baseline))
+    return f"measured in {runtime}; another runtime may be slower" + (f". Costs: {costs}" if costs else "")
+
+
 def costs_by_runtime(rows: Iterable[Json]) -> dict[str, dict[str, Json]]:
     """The worst costs of a front's rows, by the runtime that they come with."""
     worst: dict[str, dict[str, Json]] = {}

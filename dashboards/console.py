@@ -138,7 +138,11 @@ def print_front(document: Json) -> None:
     for runtime, costs in costs_by_runtime(document["front"]).items():
         out.print(f"with {runtime}: {costs_in_words(costs)}", soft_wrap=True)
     if evidence is Evidence.MODELLED:
-        out.print("latency is at best, the speed-up at most what the device's peaks allow; quality was evaluated here")
+        out.print(
+            "speed is a bound: the device's peaks allow this latency at best, and this speed-up at most; "
+            "quality was evaluated on this machine",
+            soft_wrap=True,
+        )
     miss = document["nearest_miss"]
     if miss:
         reason = f"{miss['candidate_id']} {miss['reason']}"

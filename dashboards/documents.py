@@ -21,7 +21,7 @@ from dashboards.web.formats import figure, interval
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
 from search.candidate import Space
-from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME
+from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, figures_on
 from search.folders import data_folder
 from search.notices import notices
 from search.objectives import Objective, metric_interval, metric_value
@@ -103,6 +103,16 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
             measured["device"] = labels.get(measured["record"].get("profile_digest"))
         document["devices"] = device_views.standings(report, trial.candidate_id)
     return document
+
+
+def baseline_on(store: Store, candidate_id_or_prefix: str, device: str) -> Mapping[str, Any]:
+    """The fp32 model's metrics beside those of a candidate on a device; empty where it was not measured there."""
+    row = store.trial(candidate_id_or_prefix)
+    job = store.job(row.job_id)
+    metrics: Json = (job.baseline or {}).get("metrics") or {}
+    if row.simulated or device not in digests_of(job):
+        return {}
+    return figures_on(metrics, device) if DEVICES in metrics else metrics
 
 
 def state_in_words(job: Mapping[str, Any]) -> str:

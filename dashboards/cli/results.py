@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dashboards import documents
-from dashboards.candidate_runtime import costs_in_words
+from dashboards.candidate_runtime import costs_in_words, runtime_line
 from dashboards.candidate_words import quality_in_words, training_in_words
 from dashboards.cli.options import (
     AsFormat,
@@ -73,7 +73,7 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
         print_fields(health_fields(document["health"]))
     metrics, evidence = document["metrics"], Evidence(document["evidence"])
     if evidence is not Evidence.MEASURED:
-        out.print(EXPLAINED[evidence])
+        out.print(EXPLAINED[evidence], soft_wrap=True)
     print_fields(
         {metric_title(n, evidence): figure(metric_value(metrics, n), n) for n in documents.metric_names(metrics)}
     )
@@ -113,6 +113,7 @@ def export(
         raise InvalidInput(f"--target: {target!r} is not available", "use --target onnx")
     with existing_store(db) as store, ProgressBar() as progress:
         receipt = export_candidate(store, candidate, folder, device=device, progress=progress.say)
+        usual = documents.baseline_on(store, candidate, receipt["device"])
     if format is Format.JSON:
         print_json({**receipt, "folder": str(folder)})
     else:
@@ -135,6 +136,8 @@ def export(
                 f"{metric_title(name)} on the test split: {figure(loss['value'], name)} "
                 f"(fp32 {figure(loss['baseline'], name)})"
             )
+        if receipt["measurement"] is not None:
+            out.print(runtime_line(receipt["measurement"]["runtime"], receipt, usual), soft_wrap=True)
     if receipt["verdict"] == "disagrees":
         raise ParetuneError(
             "the exported file does not do what the front said: " + "; ".join(receipt["findings"]),

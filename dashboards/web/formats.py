@@ -131,4 +131,6 @@ def _rounded(value: float, digits: int) -> str:
 
 def _three_digits(value: float) -> str:
     size = abs(value)
+    if 0 < size < 0.01:
+        return f"{value:.2g}"
     return f"{value:.2f}" if size < 9.995 else f"{value:.1f}" if size < 99.95 else f"{value:.0f}"
