@@ -32,7 +32,9 @@ def devices_token(
         raise InvalidInput(f"{device!r} is not a valid device name", "use letters, digits, dots and dashes")
     origin = known_devices().get(device)
     if origin is not None:
-        raise InvalidInput(f"device {device!r} is {origin}, and no agent's", "give the remote device another name")
+        raise InvalidInput(
+            f"{device!r} is the name of a device that is {origin}", f"name your board otherwise, such as my-{device}"
+        )
     with open_store(db) as store:
         if output is None:
             out.print(store.agents.new_token(device), soft_wrap=True)

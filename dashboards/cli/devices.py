@@ -35,19 +35,22 @@ def _row(device: Json) -> Json:
         return {**device, "available": "no", "what": device["reason"]}
     runtimes = (f"{name} {version}" for name, version in device["runtimes"])
     what = ", ".join((device["title"] or device["processor"], *runtimes))
-    return {
-        **device, "available": "yes", "figures": "modelled" if device["simulated"] else "measured", "what": what
-    }  # fmt: skip
+    return {**device, "available": "yes", "figures": _figures(device), "what": what}
+
+
+def _figures(device: Json) -> str:
+    """How figures come about on a device."""
+    return "measured" if not device["simulated"] else "made up" if device["peaks"] is None else "modelled"
 
 
 def devices_show(device: DeviceName, format: AsFormat = Format.TABLE) -> None:
-    """What a device is."""
+    """Show what a device is."""
     document = devices.device_document(device)
     if format is Format.JSON:
         print_json(document)
         return
     if document.get("simulated"):
-        out.print("modelled, not measured")
+        out.print(f"{_figures(document)}, not measured")
     print_fields(devices.flattened(document))
 
 
@@ -58,7 +61,7 @@ def devices_probe(
     ] = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
-    """What this machine is: processor, caches, memory, GPUs, runtimes."""
+    """Show what this machine is: processor, caches, memory, GPUs, runtimes."""
     if output is not None:
         _check_output(output)
     document = devices.probe_document()

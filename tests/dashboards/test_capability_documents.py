@@ -134,6 +134,12 @@ def test_the_command_prints_what_is_known(tmp_path: Path, capsys: pytest.Capture
     assert "nowhere" in words
 
 
+def test_a_modelled_device_s_page_does_not_say_to_probe_it(store: Store, address: str) -> None:
+    text = httpx.get(f"{address}/devices/raspberry-pi-5").text
+    assert "is modelled: there is nothing to probe" in " ".join(text.replace("&#39;", "'").split())
+    assert "devices capability" not in text
+
+
 def test_a_modelled_device_cannot_be_probed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("dry-run", store=tmp_path / "jobs.db") == 5
     assert "modelled" in capsys.readouterr().err
