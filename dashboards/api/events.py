@@ -31,6 +31,7 @@ from hwprofiles.errors import ParetuneError
 POLL_S = 1.0
 HEARTBEAT_S = 15.0
 _RETRY_MS = 2000
+_LOOK_S = 0.25
 _READING_SHARE = 0.1  # a long job is polled less often, so that reading it takes at most this much of the time
 
 
@@ -56,7 +57,14 @@ async def job_events(reports: Reports, job_id: str, stopping: threading.Event) -
         if time.monotonic() - spoken >= HEARTBEAT_S:
             yield ": still here\n\n"
             spoken = time.monotonic()
-        await asyncio.sleep(max(POLL_S, (time.monotonic() - started) / _READING_SHARE))
+        await _pause(max(POLL_S, (time.monotonic() - started) / _READING_SHARE), stopping)
+
+
+async def _pause(seconds: float, stopping: threading.Event) -> None:
+    """Waits so long, but not much longer than the server does."""
+    until = time.monotonic() + seconds
+    while not stopping.is_set() and (left := until - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, _LOOK_S))
 
 
 def event(name: str, document: dict[str, Any]) -> str:

@@ -154,20 +154,20 @@ def _read_all(url: str) -> None:
 
 def test_a_reader_that_leaves_is_forgotten(store: Store, search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
-    read = store.job
+    read = store.job_version
 
     def counted(job: str) -> Any:
         reads.append(job)
         return read(job)
 
-    monkeypatch.setattr(store, "job", counted)
+    monkeypatch.setattr(store, "job_version", counted)
     with background(store) as address:
         with events_of(f"{address}/api/v1/jobs/{search.job_id}/events") as events:
             next(events)
         time.sleep(1.2)
         seen = len(reads)
         time.sleep(1.5)
-        assert len(reads) == seen
+        assert 0 < len(reads) == seen
 
 
 def test_a_taken_port_is_an_invalid_input(store: Store) -> None:
