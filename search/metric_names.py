@@ -10,7 +10,7 @@ from evaluators.sandbox import in_own_process
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput
 from hwprofiles.names import nearest
-from search.device_metrics import DEVICE_METRICS, QUALITY_RUNTIME
+from search.device_metrics import DEVICE_METRICS, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME
 from search.job import Job
 from search.tasks import TASKS, open_task
 from search.tasks.metric_names import metric_names_of
@@ -65,7 +65,11 @@ def _device_names(profile: Profile) -> frozenset[str]:
     """What is there whatever the task: of a dry run all that it makes up."""
     if profile.invented:
         return frozenset(modelled_metrics((), {}, "")) | {"bit_operations"}
-    return _FIDELITY | _FILE | (_BOUNDS if profile.modelled else DEVICE_METRICS - {QUALITY_RUNTIME})
+    return (
+        _FIDELITY
+        | _FILE
+        | (_BOUNDS if profile.modelled else DEVICE_METRICS - {QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK})
+    )
 
 
 def _asked(job: Job) -> Iterator[tuple[str, str]]:
