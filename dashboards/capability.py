@@ -7,6 +7,7 @@ from evaluators.capability import Capability, Sweep
 from evaluators.operator_families import FAMILIES
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
+from hwprofiles.registry import known_devices
 from search.capabilities import capability_of
 from search.store import Store
 
@@ -21,6 +22,10 @@ def capability_document(store: Store, device: str) -> Json:
     probed = [profile for profile, _ in store.capabilities() if profile.device == device]
     known = ((profile, capability_of(store, profile.digest)) for profile in probed)
     found = next(((profile, one) for profile, one in known if one is not None), None)
+    if found is None and known_devices().get(device) in ("catalogue", "added"):
+        raise NotFound(
+            f"device {device!r} is modelled: there is nothing to probe", f"see: paretune devices show {device}"
+        )
     if found is None:
         raise NotFound(f"device {device!r} was not probed yet", f"probe it with: paretune devices capability {device}")
     return document_of(*found)

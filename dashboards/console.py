@@ -12,8 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from dashboards.candidate_runtime import costs_by_runtime, costs_in_words
 from dashboards.candidate_words import quality_in_words
 from dashboards.documents import Json, metric_names
+from dashboards.evidence import IN_WORDS, Evidence, qualified
 from dashboards.formats_strip import Block, counted
 from dashboards.web.formats import duration, figure, short_title
 from search.objectives import metric_interval, metric_value
@@ -100,9 +102,10 @@ def _figures(status: Status) -> str:
 
 def print_front(document: Json) -> None:
     """A job's front as a table: baseline first, then members, then who is tied with them."""
-    simulated = " (modelled, not measured)" if document["simulated"] else ""
+    evidence = Evidence(document["evidence"])
+    words = f" ({IN_WORDS[evidence]})" if IN_WORDS[evidence] else ""
     state = document["state"] if document["final"] or document["state"] != "done" else "done"
-    out.print(f"[bold]{document['name']}[/bold] {document['job_id']} on {document['device']}{simulated}: {state}")
+    out.print(f"[bold]{document['name']}[/bold] {document['job_id']} on {document['device']}{words}: {state}")
     metrics = [objective["metric"] for objective in document["objectives"]]
     baseline = document["baseline"]["metrics"]
     usual = [name for name in ("accuracy", *_ALWAYS_SHOWN) if name in metric_names(baseline)]
@@ -112,23 +115,38 @@ def print_front(document: Json) -> None:
     table.add_column("candidate", no_wrap=True)
     for metric in shown:
         title, _, device = short_title(metric).rpartition(", ") if "@" in metric else (short_title(metric), "", "")
+        title = qualified(title, metric, evidence).replace(", ", "\n")
         table.add_column(f"{title}\n{device}" if device else title, justify="right", no_wrap=True)
+    executed = document["runtime"]
+    if executed:
+        table.add_column("runtime", overflow="fold")
     if wide:
         table.add_column("what it changes", overflow="fold")
     if baseline:
-        changes = [Text("nothing: fp32")] if wide else []
+        changes = [Text(executed)] if executed else []
+        changes += [Text("nothing: fp32")] if wide else []
         table.add_row("baseline", *(_cell(baseline, m) for m in shown), *changes, style="dim")
     for member in document["front"]:
         ties = f" (tied with {', '.join(member['tied_with'])})" if member["tied_with"] else ""
         how = " (simulated)" if member["simulated"] and not document["simulated"] else ""
-        changes = [Text(member["summary"] + how + ties)] if wide else []
+        changes = [Text(member["runtime"] or "–")] if executed else []
+        changes += [Text(member["summary"] + how + ties)] if wide else []
         table.add_row(member["candidate_id"], *(_cell(member["metrics"], m) for m in shown), *changes)
     out.print(table)
     for line, ids in _quality_lines(document["front"]).items():
         out.print(f"{', '.join(ids)}: {line}", soft_wrap=True)
+    for runtime, costs in costs_by_runtime(document["front"]).items():
+        out.print(f"with {runtime}: {costs_in_words(costs)}", soft_wrap=True)
+    if evidence is Evidence.MODELLED:
+        out.print(
+            "speed is a bound: the device's peaks allow this latency at best, and this speed-up at most; "
+            "quality was evaluated on this machine",
+            soft_wrap=True,
+        )
     miss = document["nearest_miss"]
     if miss:
-        out.print(f"nothing feasible; nearest: {miss['candidate_id']}, which {miss['reason']}")
+        reason = f"{miss['candidate_id']} {miss['reason']}"
+        out.print(f"no candidate meets all constraints; closest: {reason}", soft_wrap=True)
     counts = ", ".join(f"{count} {state}" for state, count in document["trials"].items() if count)
     out.print(f"trials: {counts or 'none'} · {duration(document['wall_s'])}")
 

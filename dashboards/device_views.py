@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from dashboards.candidate_runtime import costs_of
 from hwprofiles import Profile
 from search.job import Job
 from search.store import digests_of
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_OF_THE_JOB = ("job_id", "name", "state", "wall_s", "simulated", "prediction")
+_OF_THE_JOB = ("job_id", "name", "state", "wall_s", "simulated", "evidence", "prediction")
 _OF_A_DEVICE = ("device", "profile_digest")
-_OF_A_VIEW = ("state", "reason", "on_front", "tied_with", "values", "intervals")
+_OF_A_VIEW = ("state", "reason", "on_front", "tied_with", "values", "intervals", "shown")
 
 
 def by_device(report: JobReport) -> dict[str, JobReport]:
@@ -45,7 +46,9 @@ def _seen(report: JobReport, view: View, profile: Profile) -> JobReport:
     seen = None if baseline is None else {**baseline, "metrics": view.metrics(baseline["metrics"])}
     rows = report.trials if baseline is None else view.rows(report.trials, baseline["metrics"])
     job = replace(report.job, spec=spec, baseline=seen, device=device, profile_digest=profile.digest)
-    return replace(report, job=job, profile=profile, stored_front=front, trials=tuple(rows), others=())
+    return replace(
+        report, job=job, profile=profile, stored_front=front, trials=tuple(rows), others=(), of_all=report.job
+    )
 
 
 def front_on_all(report: JobReport) -> Json:
@@ -103,6 +106,8 @@ def standings(report: JobReport, candidate_id: str) -> Json:
             "reason": trial.reason,
             "on_front": candidate_id in view.members,
             "tied_with": view.ties.get(candidate_id, []),
+            "runtime": view.runtime_of(trial),
+            "costs": costs_of(trial.metrics, view.baseline["metrics"]),
         }
     return found
 

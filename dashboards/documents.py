@@ -5,28 +5,34 @@ Pure views of the store. Units are in the keys; a figure that is not known is ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import Any
 
 from dashboards import device_views
+from dashboards.candidate_runtime import costs_of, runtime_on
 from dashboards.candidate_words import UNCHANGED, decisions_summary
+from dashboards.evidence import Evidence, evidence_of
 from dashboards.formats_strip import SIMULATED_FORMATS, blocks_of, formats_of, in_words, untold
 from dashboards.health import last_health, verdict_on
+from dashboards.web.formats import figure, interval
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
 from search.candidate import Space
-from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME
+from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, figures_on
 from search.folders import data_folder
 from search.notices import notices
 from search.objectives import Objective, metric_interval, metric_value
 from search.pareto import Entry, best_compromise, reference_point
 from search.states import JobState, TrialState
-from search.store import JobRow, Store, TrialRow, digests_of
+from search.store import JobRow, Store, TrialRow, digests_of, is_orphaned
 
 Json = dict[str, Any]
+
+USUAL_METRICS = ("accuracy", "latency_ms", "size_bytes")
+"""Shown beside the objectives, where they have figures."""
 
 _BASELINE_BY_DEFINITION = {"speedup": 1.0, "cosine": 1.0, "top1_agreement": 1.0}
 _ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
@@ -38,15 +44,18 @@ def ended(state: str) -> bool:
     return state in _ENDED
 
 
-def front_document(store: Store, job_id_or_prefix: str, device: str | None = None) -> Json:
+def front_document(
+    store: Store, job_id_or_prefix: str, device: str | None = None, report: JobReport | None = None
+) -> Json:
     """The newest version of a job's front, with all that its members are and measured.
 
     ``contenders`` are shaped as the members; their ``tied_with`` names the members that they may equal. ``health`` is
     the verdict on the machine that an entry was last measured on; on the joint front, on the last of them. Raises
     :class:`NotFound` for an unknown job, or one that did not run on ``device``. Of a job on several devices it is the
     first one's front, with all of them in ``fronts`` and ``joint``; a ``device`` that is named has its own alone.
+    A ``report`` of the job that was read already spares reading it.
     """
-    document = JobReport.read(store, job_id_or_prefix).on(device).front_document()
+    document = (report or JobReport.read(store, job_id_or_prefix)).on(device).front_document()
     measurements = cache(store.measurements)  # the same candidates stand on several fronts
     for part in (document, *document.get("fronts", {}).values(), *filter(None, [document.get("joint")])):
         for entry in part["front"] + part["contenders"]:
@@ -67,8 +76,7 @@ def job_document(store: Store, job_id_or_prefix: str) -> Json:
 
 def jobs_document(store: Store) -> Json:
     """All jobs, the newest first."""
-    rows = sorted(store.jobs(), key=lambda row: (_aware(row.created_at), row.job_id), reverse=True)
-    return {"jobs": [JobReport.of(store, row).job_document() for row in rows]}
+    return {"jobs": [JobReport.read(store, job_id).job_document() for job_id in store.job_ids()]}
 
 
 def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
@@ -82,6 +90,7 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
         "device": report.job.device,
         "profile_digest": report.job.profile_digest,
         "objectives": report.objectives,
+        "evidence": str(report.evidence),
         "baseline": report.baseline,
         "health": last_health(measurements),
         **{name: trial.metrics.get(name) for name in (QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK)},
@@ -94,6 +103,21 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
             measured["device"] = labels.get(measured["record"].get("profile_digest"))
         document["devices"] = device_views.standings(report, trial.candidate_id)
     return document
+
+
+def baseline_on(store: Store, candidate_id_or_prefix: str, device: str) -> Mapping[str, Any]:
+    """The fp32 model's metrics beside those of a candidate on a device; empty where it was not measured there."""
+    row = store.trial(candidate_id_or_prefix)
+    job = store.job(row.job_id)
+    metrics: Json = (job.baseline or {}).get("metrics") or {}
+    if row.simulated or device not in digests_of(job):
+        return {}
+    return figures_on(metrics, device) if DEVICES in metrics else metrics
+
+
+def state_in_words(job: Mapping[str, Any]) -> str:
+    """A job's state, from its status document; one whose process has died goes on only when it is resumed."""
+    return "interrupted (its process has died)" if job["process_died"] else str(job["state"])
 
 
 def device_names(job: Mapping[str, Any]) -> list[str]:
@@ -138,6 +162,13 @@ class JobReport:
     trials: tuple[TrialRow, ...]
     others: tuple[Profile, ...] = ()
     """The profiles of the job's further devices."""
+    of_all: JobRow | None = None
+    """The job with all of its devices, where this is what one of them sees."""
+
+    @property
+    def whole(self) -> JobRow:
+        """The job as it is stored."""
+        return self.of_all or self.job
 
     @classmethod
     def read(cls, store: Store, job_id_or_prefix: str) -> JobReport:
@@ -145,15 +176,15 @@ class JobReport:
         return cls.of(store, store.job(job_id_or_prefix))
 
     @classmethod
-    def of(cls, store: Store, job: JobRow) -> JobReport:
-        """Read the rest of a job whose row is known.
+    def of(cls, store: Store, job: JobRow, trials: Callable[[], list[TrialRow]] | None = None) -> JobReport:
+        """Read the rest of a job whose row is known, its candidates by ``trials`` where that is given.
 
         In this order, so that what one part names is in the next, and a job seen as done is seen whole.
         """
         front = store.front(job.job_id)
-        trials = sorted(store.trials(job.job_id), key=lambda trial: trial.number)
+        rows = store.trials(job.job_id) if trials is None else trials()
         first, *others = (store.profile(digest) for digest in digests_of(job).values())
-        return cls(job, first, front, tuple(trials), tuple(others))
+        return cls(job, first, front, tuple(rows), tuple(others))
 
     @cached_property
     def views(self) -> dict[str, JobReport]:
@@ -191,6 +222,11 @@ class JobReport:
         health = records.get(self.job.device, {}).get("health")
         return None if health is None else str(health["verdict"])
 
+    @property
+    def evidence(self) -> Evidence:
+        """What stands behind the job's figures."""
+        return evidence_of(self.profile, (self.job.baseline or {}).get("metrics") or {})
+
     @cached_property
     def members(self) -> dict[str, None]:
         """Ids of the front's members, in its order."""
@@ -225,12 +261,14 @@ class JobReport:
             "device": self.job.device,
             "profile_digest": self.job.profile_digest,
             "simulated": self.profile.simulated,
+            "evidence": str(self.evidence),
             "trials": self.counts(),
             "objectives": self.objectives,
             "constraints": list(self.job.spec.get("constraints") or []),
             "hypervolume": stored.get("hypervolume") or {"value": 0.0, "reference": {}},
             "wall_s": self.job.wall_s,
             "final": bool(stored.get("final", False)),
+            "runtime": self.runtime,
             "baseline": self.baseline,
             "front": [self.candidate(trial) for trial in members],
             "contenders": [self.candidate(trial) for trial in contenders],
@@ -260,8 +298,15 @@ class JobReport:
             "state": str(self.job.state),
             "device": self.job.device,
             "simulated": self.profile.simulated,
+            "evidence": str(self.evidence),
             "objectives": self.objectives,
-            "baseline": {"values": point, "intervals": _intervals(metrics, names)} if metrics else None,
+            "baseline": {
+                "values": point,
+                "intervals": _intervals(metrics, names),
+                "shown": self._shown(metrics, point),
+            }
+            if metrics
+            else None,
             "trials": [self._row(trial, names) for trial in self.trials],
         }
 
@@ -274,9 +319,11 @@ class JobReport:
             "job_id": job.job_id,
             "name": job.name,
             "state": str(job.state),
+            "process_died": is_orphaned(job),
             "device": job.device,
             "profile_digest": job.profile_digest,
             "simulated": self.profile.simulated,
+            "evidence": str(self.evidence),
             "strategy": (job.spec.get("strategy") or {}).get("name"),
             "task": (job.spec.get("task") or {}).get("name"),
             "created_at": _iso(job.created_at),
@@ -309,6 +356,8 @@ class JobReport:
             "on_front": trial.candidate_id in self.members,
             "tied_with": self.ties.get(trial.candidate_id, []),
             "summary": self._summary(trial),
+            "runtime": self.runtime_of(trial),
+            "costs": costs_of(trial.metrics, self.baseline["metrics"]),
             "decisions": trial.decisions,
             **({"formats": formats} if formats else {}),
             "metrics": trial.metrics,
@@ -342,14 +391,15 @@ class JobReport:
         if minutes:
             shares.append(self.job.wall_s / (60.0 * minutes))
             left.append(max(0.0, 60.0 * minutes - self.job.wall_s))
-        running = self.job.state == JobState.RUNNING and self.job.wall_s > 0
+        alive = self.job.state == JobState.RUNNING and not is_orphaned(self.job)
+        running = alive and self.job.wall_s > 0
         complete = self.job.state == JobState.DONE
         return {
             "finished": finished,
             "planned": planned,
             "fraction": 1.0 if complete else min(1.0, max(shares)) if shares else None,
             "time_left_s": min(left) if running and left else None,
-            "at_work": self._at_work() if self.job.state == JobState.RUNNING else [],
+            "at_work": self._at_work() if alive else [],
         }
 
     def _at_work(self) -> list[Json]:
@@ -360,6 +410,17 @@ class JobReport:
             for trial in self.trials
             if trial.digest in said
         ]
+
+    @property
+    def runtime(self) -> str | None:
+        """What executes the baseline on the device; None where nothing is executed, or on several devices together."""
+        return None if self.profile.simulated or self.job.device not in digests_of(self.whole) else self.profile.runtime
+
+    def runtime_of(self, trial: TrialRow) -> str | None:
+        """What executes a candidate there; None likewise, and for formats that no runtime computes in."""
+        if self.runtime is None or trial.metrics.get(SIMULATED_FORMATS):
+            return None
+        return runtime_on(trial.decisions, self.job.device, next(iter(digests_of(self.whole))), self.runtime)
 
     def _summary(self, trial: TrialRow) -> str:
         """What a candidate changes, in a few words: its decisions, and the formats that only its training knows."""
@@ -383,11 +444,23 @@ class JobReport:
             "summary": self._summary(trial),
             "values": self._values(trial.metrics),
             "intervals": _intervals(trial.metrics, names),
+            "shown": self._shown(trial.metrics, self._values(trial.metrics)),
         }
+
+    def _shown(self, metrics: Mapping[str, Any], values: Mapping[str, float | None]) -> dict[str, str]:
+        """What a tip says of a point: the objectives' figures and the usual ones, in words."""
+        usual = {name: metric_value(metrics, name) for name in USUAL_METRICS}
+        return {name: _words(metrics, name, value) for name, value in {**usual, **values}.items() if value is not None}
 
     def _values(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """The objectives' figures."""
         return {o["metric"]: Objective(o["metric"], o["direction"]).value(metrics) for o in self.objectives}
+
+
+def _words(metrics: Mapping[str, Any], name: str, value: float) -> str:
+    """A figure with its interval, as tables and tips show it."""
+    bounds = metric_interval(metrics, name)
+    return figure(value, name) + (f" ({interval(bounds, name)})" if bounds else "")
 
 
 def _simulated(trial: TrialRow) -> bool:

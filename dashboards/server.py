@@ -1,4 +1,4 @@
-"""The server: REST, events and pages over one store. It keeps no state of its own."""
+"""The server: REST, events and pages over one store. It keeps nothing but what it has read."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from dashboards.api import AGENT_PATHS, agent_problem, agent_router, api_router, problem_response, problem_status
+from dashboards.reports import Reports
 from dashboards.web.headers import SecurityHeaders
 from dashboards.web.views import mount_pages, problem_page
 from hwprofiles.addresses import is_loopback
@@ -45,9 +46,10 @@ def create_app(store: Store) -> FastAPI:
         store.devices()
         return {"status": "ok"}
 
-    app.include_router(api_router(store))
+    reports = Reports(store)
+    app.include_router(api_router(store, reports))
     app.include_router(agent_router(store))
-    mount_pages(app, store)
+    mount_pages(app, store, reports)
     _handle_errors(app)
     return app
 

@@ -1,4 +1,4 @@
-"""Modelled metrics for dry runs: what a candidate might measure, from the graph and the candidate's digest alone.
+"""Made-up metrics for dry runs: what a candidate might measure, from the graph and the candidate's digest alone.
 
 Deterministic on every machine. The figures behave as real ones do (lower precision is faster and less true, some layers
 hardly matter, small layers gain nothing) and mean nothing else; every record made from them says ``simulated``.

@@ -21,7 +21,8 @@ _ADDED = ("runtimes", "machine", "gpu", "peaks", "agent", "core_type")
 class Profile:
     """What a device is. Results of two digests are never mixed.
 
-    ``simulated`` profiles are modelled: their records never share a front with measured ones. ``cores`` are the ids of
+    ``simulated`` profiles measure nothing (see ``modelled`` and ``invented``): their records never share a front with
+    measured ones. ``cores`` are the ids of
     the cores that a measurement is pinned to, ``threads`` of them used; ``batch`` is the samples in one inference.
     ``runtimes`` are name and version of every runtime installed there, the first being ``runtime``. ``machine`` is what
     the device's machine says of itself, ``gpu`` the GPU that executes, and ``peaks`` what a described device can do at
@@ -45,6 +46,16 @@ class Profile:
     peaks: Peaks | None = None
     agent: bool = False
     core_type: str = ""
+
+    @property
+    def invented(self) -> bool:
+        """Whether every figure of a candidate is made up here, its quality too: a dry run's, for tests."""
+        return self.simulated and self.peaks is None
+
+    @property
+    def modelled(self) -> bool:
+        """Whether a candidate's speed here is a bound from the device's peaks; its quality is evaluated."""
+        return self.simulated and self.peaks is not None
 
     @cached_property
     def digest(self) -> str:

@@ -204,7 +204,7 @@ def parse_job(data: Any, *, folder: Path) -> Job:
     Raises :class:`InvalidInput` that names the field, and for an unknown key or name the nearest known one.
     """
     if not isinstance(data, Mapping):
-        raise InvalidInput("the job file does not hold a mapping of fields", "start from examples/digits.yaml")
+        raise InvalidInput("the job file must contain key: value fields", "write at least: task: {name: digits}")
     try:
         job = Job.model_validate(data)
     except ValidationError as error:
@@ -230,11 +230,6 @@ def load_job(path: Path) -> Job:
             f"job file {path} is not YAML{place}", "check indentation, brackets and quotes there"
         ) from None
     return parse_job(data, folder=path.parent)
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of the job file, for editors."""
-    return Job.model_json_schema()
 
 
 def _is_list(value: Any) -> bool:
@@ -273,7 +268,7 @@ def _check_names(job: Job, folder: Path) -> None:
         if name not in TECHNIQUES:
             raise InvalidInput(f"space: unknown technique {name!r}", nearest(name, list(TECHNIQUES)))
         validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
-    if trains(job.space or ()) and job.recovery is not None:
+    if job.recovery is not None and (trains(job.space or ()) or job.recovery.losses != Recipe().losses):
         from search.training.losses import made_losses  # imports torch, which few jobs need here
 
         made_losses(job.recovery.losses, "recovery.losses")
@@ -321,6 +316,12 @@ def _check_devices(job: Job) -> None:
         raise InvalidInput(
             f"devices: {modelled[0]!r} is modelled and others measure, which never share a front",
             "write one job for the modelled devices and one for those that measure",
+        )
+    invented = [label for label, profile in zip(job.labels, profiles, strict=True) if profile.invented]
+    if invented and len(invented) < len(profiles):
+        raise InvalidInput(
+            f"devices: {invented[0]!r} makes up its figures and others evaluate quality, which never share a front",
+            "leave dry-run out, or use it alone to try the job file",
         )
     taken = [label for label in job.labels if label in FOLDS or job.labels.count(label) > 1]
     if taken and len(job.labels) > 1:

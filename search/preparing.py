@@ -16,11 +16,11 @@ from hwprofiles import digest_of_file
 from hwprofiles.errors import InvalidInput, ParetuneError
 from search.candidate import Space, runtime_decision
 from search.device_lookup import open_device
-from search.device_metrics import joined
+from search.device_metrics import QUALITY_RUNTIME, joined
 from search.devices import JobDevice
 from search.errand_link import DeviceLost
 from search.layer_tables import MOST, format_table, layer_tables
-from search.modelled import modelled_baseline
+from search.modelled import bounds, invented_baseline
 from search.options import validate_options
 from search.strategies import STRATEGIES
 from search.techniques import Draft
@@ -50,12 +50,14 @@ class Preparation:
 
     def prepared(self) -> Prepared:
         """The space and the baseline's own figures; the longest step of a job's start."""
-        if self._order.profile.simulated:
-            return self._simulated()
+        if self._order.profile.invented:
+            return self._invented()
         self._work.model  # noqa: B018 - exported on first use
         report("evaluating the fp32 model")
         labels = [None, *(other.label for other in self._order.others)]
         qualities = [self._work.quality(self._work.baseline_path, "validation", None, label) for label in labels]
+        if self._order.profile.modelled:
+            return self._modelled(qualities)
         opened: list[Device] = []
         try:
             opened.extend(open_device(device.profile, self._order.link) for device in self._order.devices)
@@ -67,8 +69,7 @@ class Preparation:
         finally:
             for device in opened:
                 device.close()
-        names = [device.label for device in self._order.devices]
-        metrics = found[0] if len(found) == 1 else joined(names, dict(zip(names, found, strict=True)))
+        metrics = self._on_all(found)
         facts = {"device_answers": self._work.answers, "baseline_measurements": self._measured, **tables}
         return Prepared(space, metrics, self._facts() | facts)
 
@@ -83,11 +84,37 @@ class Preparation:
             device.close()
         return self._facts()
 
-    def _simulated(self) -> Prepared:
+    def _invented(self) -> Prepared:
+        """A dry run's: nothing is looked at but the model's structure."""
         space = self._work.space(None)
         baseline = space.baseline()
-        metrics = modelled_baseline(self._order.devices, self._work.groups, baseline.decisions, baseline.digest)
+        metrics = invented_baseline(self._order.devices, self._work.groups, baseline.decisions, baseline.digest)
         return Prepared(space, metrics, self._facts())
+
+    def _modelled(self, qualities: Sequence[Quality]) -> Prepared:
+        """On modelled devices: the real quality, and what their peaks allow at best."""
+        space = self._work.space(None)
+        found = [
+            {**self._file_figures(quality), **bounds(of.profile, self._work.groups, {})}
+            for of, quality in zip(self._order.devices, qualities, strict=True)
+        ]
+        return Prepared(space, self._on_all(found), self._facts())
+
+    def _on_all(self, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The baseline's figures on each device as one mapping."""
+        names = [device.label for device in self._order.devices]
+        return found[0] if len(found) == 1 else joined(names, dict(zip(names, found, strict=True)))
+
+    def _file_figures(self, quality: Quality) -> dict[str, Any]:
+        """What no device changes: the fp32 model's size and operations, and its quality with the intervals."""
+        mark = {} if quality.stand_in is None else {QUALITY_RUNTIME: quality.stand_in}
+        return {
+            **quality.metrics,
+            **SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(self._work.baseline_path).metrics,
+            **self._work.baseline_metrics(),
+            "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
+            **mark,
+        }
 
     def _baseline_on(self, device: Device, of: JobDevice, quality: Quality) -> dict[str, Any]:
         """The fp32 model's figures on a device, from a measurement against itself."""

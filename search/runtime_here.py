@@ -10,9 +10,11 @@ from hwprofiles.errors import DeviceUnavailable
 def runtime_here(profile: Profile, spec: str | None = None) -> Runtime:
     """The runtime ``spec`` (``name`` or ``name:hint``, None: the profile's first).
 
-    A remote device's files are looked at by this machine. Where a runtime of that device is not installed here, ONNX
-    Runtime stands in: it executes the same graph, though not with the same rounding.
+    A remote device's files are looked at by this machine, and so are a modelled one's. Where a runtime of that device
+    is not installed here, ONNX Runtime stands in: it executes the same graph, though not with the same rounding.
     """
+    if profile.modelled:
+        return OnnxRuntime()
     wanted = runtime_of(spec or profile.runtime)
     if not profile.agent:
         return wanted
@@ -32,4 +34,4 @@ def stand_in(profile: Profile, spec: str | None = None) -> str | None:
 
 def version_here(profile: Profile) -> str:
     """The version of what :func:`runtime_here` gives for a profile's first runtime."""
-    return runtime_here(profile).version() if profile.agent else profile.runtime_version
+    return runtime_here(profile).version() if profile.agent or profile.modelled else profile.runtime_version

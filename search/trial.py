@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.device import Device
-from evaluators.layers import LayerGroup
 from evaluators.on_device import SizeEvaluator
 from evaluators.sandbox import Sandbox
-from hwprofiles import Precision, Profile
+from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, ParetuneError, StorageError, TrainingStopped
 from search import verbs
 from search.bench import Bench, Findings, Known
 from search.device_lookup import open_device
 from search.device_metrics import joined
+from search.devices import JobDevice
 from search.errand_link import DeviceLost
-from search.modelled import modelled
+from search.layer_groups import groups_of
+from search.modelled import invented
+from search.modelled_bench import ModelledBench
 from search.notices import Notice
 from search.scales import scales_of
 from search.states import TrialState
@@ -63,14 +65,18 @@ class TrialRunner:
         self._limits = self._job.limits
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
         self._notice: Notice | None = None
-        self._benches = [Bench(device, order, facts, self._builder, self._opened) for device in order.devices]
+        self._benches = [self._bench(device, facts) for device in order.devices]
+
+    def _bench(self, device: JobDevice, facts: Mapping[str, Any]) -> Bench:
+        kind = ModelledBench if device.profile.modelled else Bench
+        return kind(device, self._order, facts, self._builder, self._opened)
 
     def run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures] = ()) -> Outcome:
         """Never raises for what is the candidate's own fault; that becomes its state. Raises :class:`DeviceLost` where
         nothing can be known of it. ``earlier`` are the figures of trainings that it may be compared with."""
         start = time.monotonic()
-        if self._order.profile.simulated:
-            metrics = modelled(self._order.devices, groups_of(self._facts), decisions, digest, scales_of(self._facts))
+        if self._order.profile.invented:
+            metrics = invented(self._order.devices, groups_of(self._facts), decisions, digest, scales_of(self._facts))
             return Outcome(TrialState.DONE, None, metrics, None, None, round(time.monotonic() - start, 3))
         with Notice(self._folder, digest) as self._notice:
             try:
@@ -182,13 +188,3 @@ class TrialRunner:
 
 def _state(error: ParetuneError) -> TrialState:
     return TrialState(error.state) if isinstance(error, CandidateError) else TrialState.BUILD_FAILED
-
-
-def groups_of(facts: Mapping[str, Any]) -> tuple[LayerGroup, ...]:
-    """The layer groups as a job's facts hold them."""
-    return tuple(
-        LayerGroup(
-            **{**group, "nodes": tuple(group["nodes"]), "precisions": tuple(map(Precision, group["precisions"]))}
-        )
-        for group in facts["groups"]
-    )

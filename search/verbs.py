@@ -11,6 +11,7 @@ from evaluators.quality import Quality
 from evaluators.runtimes import Array
 from hwprofiles.errors import BuildFailed, InvalidInput
 from search.device_metrics import DEVICES
+from search.metric_names import check_names
 from search.preparing import Preparation, Prepared
 from search.structures import Trained
 from search.tasks import Split
@@ -28,7 +29,9 @@ def workspace_of(order: WorkOrder) -> Workspace:
 def prepare(order: WorkOrder) -> Prepared:
     """See :meth:`Preparation.prepared`. Raises :class:`InvalidInput` for a metric that the job wants but nothing
     gives."""
-    found = Preparation(workspace_of(order)).prepared()
+    workspace = workspace_of(order)
+    check_names(order.job, order.profile, workspace.task.metric_names)
+    found = Preparation(workspace).prepared()
     for objective in order.job.parsed_objectives:
         if objective.gain(found.metrics) is None:
             known = _names(found.metrics)

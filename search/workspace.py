@@ -92,7 +92,7 @@ class Workspace:
         self._samples: dict[int, dict[str, Array]] = {}
         """One inference's input by its batch."""
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(order.folder))
-        self.digest = digest_of(["model", FORMAT, onnx.__version__, self.task.digest, not self.profile.simulated])
+        self.digest = digest_of(["model", FORMAT, onnx.__version__, self.task.digest, not self.profile.invented])
         if order.subject not in (None, self.digest):
             raise InvalidInput(
                 "the task gives another model or other data than when the job was prepared",
@@ -112,7 +112,7 @@ class Workspace:
             source = self.baseline_path.with_name(f"{self.digest}.{os.getpid()}.source.onnx")
             try:
                 report("exporting the model to ONNX")
-                self.task.export(source, trained=not self.profile.simulated)
+                self.task.export(source, trained=not self.profile.invented)
                 save_model(prepared(load_model(source)), self.baseline_path)
             finally:
                 source.unlink(missing_ok=True)

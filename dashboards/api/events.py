@@ -25,28 +25,30 @@ from starlette.concurrency import run_in_threadpool
 
 from dashboards.api.problems import problem, problem_status
 from dashboards.documents import JobReport, ended
+from dashboards.reports import Reports
 from hwprofiles.errors import ParetuneError
-from search.store import Store
 
-POLL_S = 0.5
+POLL_S = 1.0
 HEARTBEAT_S = 15.0
 _RETRY_MS = 2000
-_READING_SHARE = 0.2  # a long job is polled less often, so that reading it takes at most this much of the time
+_LOOK_S = 0.25
+_READING_SHARE = 0.1  # a long job is polled less often, so that reading it takes at most this much of the time
 
 
-async def job_events(store: Store, job_id: str, stopping: threading.Event) -> AsyncIterator[str]:
-    """The event stream of a job, until the job is final or ``stopping`` is set; the store is read in a thread."""
+async def job_events(reports: Reports, job_id: str, stopping: threading.Event) -> AsyncIterator[str]:
+    """The event stream of a job, until the job is final or ``stopping`` is set; the store is read in a thread, and only
+    where something has changed."""
     changes = Changes()
     spoken = time.monotonic()
     yield f"retry: {_RETRY_MS}\n\n"
     while not stopping.is_set():
         started = time.monotonic()
         try:
-            report = await run_in_threadpool(JobReport.read, store, job_id)
+            report = await run_in_threadpool(reports.read, job_id)
         except ParetuneError as error:
             yield event("problem", problem(problem_status(error), error.message, error.hint))
             return
-        for name, document in changes.since_last(report):
+        for name, document in await run_in_threadpool(changes.since_last, report):
             yield event(name, document)
             spoken = time.monotonic()
         if ended(report.job.state):
@@ -55,7 +57,14 @@ async def job_events(store: Store, job_id: str, stopping: threading.Event) -> As
         if time.monotonic() - spoken >= HEARTBEAT_S:
             yield ": still here\n\n"
             spoken = time.monotonic()
-        await asyncio.sleep(max(POLL_S, (time.monotonic() - started) / _READING_SHARE))
+        await _pause(max(POLL_S, (time.monotonic() - started) / _READING_SHARE), stopping)
+
+
+async def _pause(seconds: float, stopping: threading.Event) -> None:
+    """Waits so long, but not much longer than the server does."""
+    until = time.monotonic() + seconds
+    while not stopping.is_set() and (left := until - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, _LOOK_S))
 
 
 def event(name: str, document: dict[str, Any]) -> str:
@@ -69,14 +78,15 @@ class Changes:
 
     _documents: dict[str, Any] = field(default_factory=dict)
     _rows: dict[int, Any] = field(default_factory=dict)
+    _report: JobReport | None = None
 
     def since_last(self, report: JobReport) -> list[tuple[str, dict[str, Any]]]:
         """The events that bring the reader up to this report."""
-        changed = []
-        for name, document in (("job", report.job_document()), ("front", report.front_document())):
-            if self._documents.get(name) != document:
-                self._documents[name] = document
-                changed.append((name, document))
+        changed = self._if_new("job", report.job_document())
+        if report is self._report:  # nothing but what its workers say can have changed
+            return changed
+        self._report = report
+        changed += self._if_new("front", report.front_document())
         trials = report.trials_document()
         rows = [row for row in trials["trials"] if self._rows.get(row["trial"]) != row]
         head = {key: value for key, value in trials.items() if key != "trials"}
@@ -85,3 +95,9 @@ class Changes:
             self._rows.update({row["trial"]: row for row in rows})
             changed.append(("trials", head | {"trials": rows}))
         return changed
+
+    def _if_new(self, name: str, document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        if self._documents.get(name) == document:
+            return []
+        self._documents[name] = document
+        return [(name, document)]

@@ -12,31 +12,32 @@ from dashboards import documents
 from dashboards.api.events import job_events
 from dashboards.capability import capability_document
 from dashboards.prediction import layers_document
+from dashboards.reports import Reports
 from search.store import Store
 
 Json = dict[str, Any]
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def api_router(store: Store) -> APIRouter:
+def api_router(store: Store, reports: Reports) -> APIRouter:
     """All of ``/api/v1`` over one store. ``{job}`` is an id, an unambiguous prefix, or a name (the newest such job)."""
     router = APIRouter(prefix="/api/v1", tags=["v1"])
 
     @router.get("/jobs", summary="All jobs, the newest first")
     def jobs() -> Json:
-        return documents.jobs_document(store)
+        return reports.jobs_document()
 
     @router.get("/jobs/{job}", summary="State, progress and budget of a job")
     def job_status(job: str) -> Json:
-        return documents.job_document(store, job)
+        return reports.read(job).job_document()
 
     @router.get("/jobs/{job}/front", summary="A job's Pareto front")
     def front(job: str, device: str | None = None) -> Json:
-        return documents.front_document(store, job, device)
+        return documents.front_document(store, job, device, reports.read(job))
 
     @router.get("/jobs/{job}/trials", summary="Every candidate of a job with its objectives")
     def trials(job: str, device: str | None = None) -> Json:
-        return documents.trials_document(store, job, device)
+        return reports.read(job).on(device).trials_document()
 
     @router.get("/jobs/{job}/layers", summary="What each layer of a job's model takes on its devices")
     def layers(job: str) -> Json:
@@ -53,8 +54,8 @@ def api_router(store: Store) -> APIRouter:
     @router.get("/jobs/{job}/events", summary="Server-sent events while a job runs", response_class=StreamingResponse)
     async def events(job: str, request: Request) -> StreamingResponse:
         # Read once before the answer starts, so that an unknown job is a problem and not an empty stream.
-        row = await run_in_threadpool(store.job, job)
-        stream = job_events(store, row.job_id, request.app.state.stopping)
+        version = await run_in_threadpool(reports.version, job)
+        stream = job_events(reports, version.job_id, request.app.state.stopping)
         return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
 
     return router

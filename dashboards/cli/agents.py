@@ -8,12 +8,13 @@ from typing import Annotated, TextIO
 
 import typer
 
-from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
+from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_home, open_store, print_json
 from dashboards.console import err, out, print_rows
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
 from hwprofiles.description import NAME
 from hwprofiles.errors import InvalidInput, StorageError
 from hwprofiles.registry import known_devices
+from search.store.agents import AgentRow
 
 DeviceName = Annotated[str, typer.Argument(help="What the remote device is called.", show_default=False)]
 
@@ -26,12 +27,14 @@ def devices_token(
     ] = None,
     db: Db = None,
 ) -> None:
-    """Make a token for a remote device's agent; the one before is worth nothing from now on."""
+    """Make a token for a remote device's agent; replaces (revokes) the previous token."""
     if not NAME.fullmatch(device):
-        raise InvalidInput(f"device {device!r} cannot be a name", "use letters, digits, dots and dashes")
+        raise InvalidInput(f"{device!r} is not a valid device name", "use letters, digits, dots and dashes")
     origin = known_devices().get(device)
     if origin is not None:
-        raise InvalidInput(f"device {device!r} is {origin}, and no agent's", "give the remote device another name")
+        raise InvalidInput(
+            f"{device!r} is the name of a device that is {origin}", f"name your board otherwise, such as my-{device}"
+        )
     with open_store(db) as store:
         if output is None:
             out.print(store.agents.new_token(device), soft_wrap=True)
@@ -55,15 +58,17 @@ def _secret_file(output: Path) -> TextIO:
 
 def devices_revoke(device: DeviceName, db: Db = None) -> None:
     """Refuse a remote device's token from now on; its agent ends."""
-    with open_store(db) as store:
+    with existing_store(db) as store:
         store.agents.revoke(device)
     err.print(f"the token of {device} is refused from now on")
 
 
 def devices_agents(db: Db = None, format: AsFormat = Format.TABLE) -> None:
     """List the remote devices, and when their agents were last heard from."""
-    with open_store(db) as store:
-        found = store.agents.all()
+    found: list[AgentRow] = []
+    if not is_new_home(db):
+        with existing_store(db) as store:
+            found = store.agents.all()
     rows = [
         {
             "device": agent.device,

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from dashboards import devices
-from dashboards.cli.options import AsFormat, Db, Format, open_store, print_fields, print_json
+from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_home, print_fields, print_json
 from dashboards.console import ProgressBar, err, out, print_rows
 from dashboards.documents import Json
-from hwprofiles import find_device
+from hwprofiles import Profile, find_device
 from hwprofiles.described import add_description, remove_description
 from hwprofiles.description import NAME
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, StorageError
@@ -35,19 +35,22 @@ def _row(device: Json) -> Json:
         return {**device, "available": "no", "what": device["reason"]}
     runtimes = (f"{name} {version}" for name, version in device["runtimes"])
     what = ", ".join((device["title"] or device["processor"], *runtimes))
-    return {
-        **device, "available": "yes", "figures": "modelled" if device["simulated"] else "measured", "what": what
-    }  # fmt: skip
+    return {**device, "available": "yes", "figures": _figures(device), "what": what}
+
+
+def _figures(device: Json) -> str:
+    """How figures come about on a device."""
+    return "measured" if not device["simulated"] else "made up" if device["peaks"] is None else "modelled"
 
 
 def devices_show(device: DeviceName, format: AsFormat = Format.TABLE) -> None:
-    """What a device is."""
+    """Show what a device is."""
     document = devices.device_document(device)
     if format is Format.JSON:
         print_json(document)
         return
     if document.get("simulated"):
-        out.print("modelled, not measured")
+        out.print(f"{_figures(document)}, not measured")
     print_fields(devices.flattened(document))
 
 
@@ -58,7 +61,7 @@ def devices_probe(
     ] = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
-    """What this machine is: processor, caches, memory, GPUs, runtimes."""
+    """Show what this machine is: processor, caches, memory, GPUs, runtimes."""
     if output is not None:
         _check_output(output)
     document = devices.probe_document()
@@ -123,8 +126,10 @@ def _checked(device: str, db: str | None) -> Json:
     from evaluators.check import Check, check_device
 
     devices.known_origin(device)
-    with open_store(db) as store:
-        registered = dict(store.devices()).get(device)
+    registered: Profile | None = None
+    if not is_new_home(db):
+        with existing_store(db) as store:
+            registered = dict(store.devices()).get(device)
     size: dict[str, Any] = {} if registered is None else {"threads": registered.threads, "batch": registered.batch}
     try:
         profile = find_device(device, **size)

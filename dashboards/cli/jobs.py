@@ -15,12 +15,16 @@ from dashboards.cli.options import (
     Format,
     FrontFormat,
     JobId,
+    existing_store,
+    is_new_home,
     open_store,
     print_fields,
     print_json,
     report_front,
 )
-from dashboards.console import ProgressBar, err, print_rows
+from dashboards.console import ProgressBar, err, out, print_rows
+from dashboards.status_fields import status_fields
+from dashboards.web.formats import moment
 from search.device_lookup import agents_at
 from search.folders import default_database
 from search.job import Job, load_job, parse_job
@@ -30,18 +34,24 @@ from search.store import Store
 
 def run(
     job: Annotated[Path, typer.Argument(help="The job file (YAML).", show_default=False)],
-    trials: Annotated[int | None, typer.Option(help="Candidates to try, over the file's.", show_default=False)] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time to search, over the file's.", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed, over the file's.", show_default=False)] = None,
-    device: Annotated[str | None, typer.Option(help="Device, over the file's.", show_default=False)] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Overrides budget.trials in the job file.", show_default=False)
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Overrides budget.minutes in the job file.", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Overrides seed in the job file.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="Overrides devices in the job file.", show_default=False)] = None,
     db: Db = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Run a search job here, and print its front."""
     from search.controller import submit
+    from search.metric_names import check_metrics
 
     with agents_at(db or default_database()):
         spec = _overridden(load_job(job), job.parent, trials=trials, minutes=minutes, seed=seed, device=device)
+        check_metrics(spec, job.parent)
     with open_store(db) as store:
         job_id = submit(store, spec, job.parent)
         err.print(f"job {job_id} ({spec.name}); another terminal can watch it with: paretune serve", soft_wrap=True)
@@ -50,7 +60,7 @@ def run(
 
 def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     """Go on with a job that was interrupted or killed; nothing finished is lost or repeated."""
-    with open_store(db) as store:
+    with existing_store(db) as store:
         row = store.job(job)
         if row.state is JobState.DONE:
             err.print(f"job {row.job_id} is done already")
@@ -94,23 +104,35 @@ def _only(devices: list[dict[str, Any]], labels: Sequence[str], name: str) -> li
 
 def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
     """List all jobs, the newest first."""
-    with open_store(db) as store:
-        document = documents.jobs_document(store)
+    document: dict[str, Any] = {"jobs": []}
+    if not is_new_home(db):
+        with existing_store(db) as store:
+            document = documents.jobs_document(store)
     if format is Format.JSON:
         print_json(document)
         return
     columns = {"job_id": "job", "name": "name", "state": "state", "device": "device", "created_at": "created"}
-    rows = [job | {"device": ", ".join(documents.device_names(job))} for job in document["jobs"]]
-    print_rows("", rows, columns, "no jobs yet; start one with: paretune run examples/digits.yaml")
+    rows = [
+        job
+        | {
+            "device": ", ".join(documents.device_names(job)),
+            "state": documents.state_in_words(job),
+            "created_at": moment(job["created_at"]),
+        }
+        for job in document["jobs"]
+    ]
+    print_rows("", rows, columns, "no jobs yet; start one with: paretune run JOB.yaml")
 
 
 def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Where a job stands."""
-    with open_store(db) as store:
+    """Show where a job stands."""
+    with existing_store(db) as store:
         document = documents.job_document(store, job)
     if format is Format.JSON:
         print_json(document)
         return
-    print_fields({key: value for key, value in document.items() if not isinstance(value, dict | list)})
+    print_fields(status_fields(document))
+    if document["process_died"]:
+        out.print(f"resume it with: paretune resume {document['job_id']}", soft_wrap=True)
     print_fields({f"trials {state}": count for state, count in document["trials"].items() if count})
     print_fields({f"trial {one['trial']}": one["doing"] for one in document["progress"]["at_work"]})

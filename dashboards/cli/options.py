@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ import typer
 from dashboards import documents
 from dashboards.console import out, print_front, print_rows
 from dashboards.documents import Json
+from dashboards.evidence import Evidence
+from hwprofiles.errors import NotFound
 from search.folders import default_database
 from search.objectives import metric_value
-from search.store import Store
+from search.store import Store, database_exists
 
 
 class Format(StrEnum):
@@ -56,6 +59,24 @@ def open_store(url: str | None) -> Iterator[Store]:
         store.close()
 
 
+@contextmanager
+def existing_store(url: str | None) -> Iterator[Store]:
+    """As :func:`open_store`, for commands that only look: raises :class:`NotFound` rather than make a database."""
+    place = url or default_database()
+    if not database_exists(place):
+        raise NotFound(
+            f"there is no database at {place.partition(':///')[2] or place}",
+            "check --db, PARETUNE_DB and PARETUNE_HOME; make one with: paretune run JOB.yaml",
+        )
+    with open_store(place) as store:
+        yield store
+
+
+def is_new_home(url: str | None) -> bool:
+    """Whether nobody has named a database, and the usual one is not there yet: nothing was run so far."""
+    return url is None and not os.environ.get("PARETUNE_DB") and not database_exists(default_database())
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
@@ -79,7 +100,7 @@ def report_front(store: Store, job: str, format: FrontFormat, device: str | None
         for label, one in fronts.items():
             print_front(document | one)
             best = one["best_compromise"]
-            if best and not document["simulated"]:
+            if best and document["evidence"] == Evidence.MEASURED:
                 there = f" --device {label}" if named else ""
                 out.print(
                     f"best compromise: {best}; export it with: paretune export {best} -o DIR{there}", soft_wrap=True

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dashboards import documents
+from dashboards.candidate_runtime import costs_in_words, runtime_line
 from dashboards.candidate_words import quality_in_words, training_in_words
 from dashboards.cli.options import (
     AsFormat,
@@ -16,12 +17,13 @@ from dashboards.cli.options import (
     Format,
     FrontFormat,
     JobId,
-    open_store,
+    existing_store,
     print_fields,
     print_json,
     report_front,
 )
 from dashboards.console import ProgressBar, err, out, print_formats
+from dashboards.evidence import EXPLAINED, Evidence
 from dashboards.formats_strip import ARCHITECTURE, blocks_of, untold
 from dashboards.health import health_fields, in_words
 from dashboards.web.formats import figure, metric_title
@@ -42,7 +44,7 @@ def front(
     ] = FrontFormat.TABLE,
 ) -> None:
     """Print a job's Pareto front."""
-    with open_store(db) as store:
+    with existing_store(db) as store:
         document = documents.front_document(store, job, device)
         if html or png:
             points = documents.trials_document(store, job, device)
@@ -58,8 +60,8 @@ def front(
 
 
 def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Everything known of one candidate."""
-    with open_store(db) as store:
+    """Show all that is known of one candidate."""
+    with existing_store(db) as store:
         document = documents.candidate_document(store, candidate)
     if format is Format.JSON:
         print_json(document)
@@ -69,8 +71,14 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
     )
     if document["health"] is not None:
         print_fields(health_fields(document["health"]))
-    metrics = document["metrics"]
-    print_fields({metric_title(n): figure(metric_value(metrics, n), n) for n in documents.metric_names(metrics)})
+    metrics, evidence = document["metrics"], Evidence(document["evidence"])
+    if evidence is not Evidence.MEASURED:
+        out.print(EXPLAINED[evidence], soft_wrap=True)
+    print_fields(
+        {metric_title(n, evidence): figure(metric_value(metrics, n), n) for n in documents.metric_names(metrics)}
+    )
+    if document["costs"]:
+        out.print(f"worse than the baseline: {costs_in_words(document['costs'])}", soft_wrap=True)
     for line in quality_in_words(metrics):
         out.print(line, soft_wrap=True)
     trained = training_in_words(metrics)
@@ -79,7 +87,9 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
     for label, standing in document.get("devices", {}).items():
         place = "on the front" if standing["on_front"] else standing["state"]
         why = f": {standing['reason']}" if standing["reason"] else ""
-        out.print(f"{label}: {place}{why}", soft_wrap=True)
+        executed = f", runtime {standing['runtime']}" if standing["runtime"] else ""
+        costs = f", {costs_in_words(standing['costs'])}" if standing["costs"] else ""
+        out.print(f"{label}: {place}{why}{executed}{costs}", soft_wrap=True)
     formats = document.get("formats", {})
     if formats:
         print_formats(blocks_of(formats))
@@ -101,8 +111,9 @@ def export(
 
     if target != "onnx":
         raise InvalidInput(f"--target: {target!r} is not available", "use --target onnx")
-    with open_store(db) as store, ProgressBar() as progress:
+    with existing_store(db) as store, ProgressBar() as progress:
         receipt = export_candidate(store, candidate, folder, device=device, progress=progress.say)
+        usual = documents.baseline_on(store, candidate, receipt["device"])
     if format is Format.JSON:
         print_json({**receipt, "folder": str(folder)})
     else:
@@ -125,6 +136,8 @@ def export(
                 f"{metric_title(name)} on the test split: {figure(loss['value'], name)} "
                 f"(fp32 {figure(loss['baseline'], name)})"
             )
+        if receipt["measurement"] is not None:
+            out.print(runtime_line(receipt["measurement"]["runtime"], receipt, usual), soft_wrap=True)
     if receipt["verdict"] == "disagrees":
         raise ParetuneError(
             "the exported file does not do what the front said: " + "; ".join(receipt["findings"]),

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from dashboards.evidence import Evidence, qualified
+
 _TITLES = {
     "cosine": "Cosine similarity to fp32",
     "accuracy": "Accuracy",
@@ -19,21 +21,22 @@ _TITLES = {
     "throughput": "Throughput over fp32",
     "energy_mj": "Energy of an inference",
 }
+_MOST_DECIMALS = 9
 _SHORT_TITLES = {"cosine": "Cosine", "top1_agreement": "Top-1 agreement", "speedup": "Speed-up"}
 
 
-def metric_title(name: str) -> str:
-    """A metric in words, for an axis.
+def metric_title(name: str, evidence: str = Evidence.MEASURED) -> str:
+    """A metric in words, for an axis; ``evidence`` says what stands behind the figure.
 
     >>> metric_title("speedup@local-cpu"), metric_title("latency_ms.p90"), metric_title("word_error")
     ('Speed-up over fp32, local-cpu', 'Latency, p90', 'Word error')
     """
-    return _titled(name, _TITLES)
+    return qualified(_titled(name, _TITLES), name, evidence)
 
 
-def short_title(name: str) -> str:
+def short_title(name: str, evidence: str = Evidence.MEASURED) -> str:
     """A metric in a word or two, for the head of a column."""
-    return _titled(name, _TITLES | _SHORT_TITLES)
+    return qualified(_titled(name, _TITLES | _SHORT_TITLES), name, evidence)
 
 
 def _titled(name: str, titles: dict[str, str]) -> str:
@@ -48,14 +51,14 @@ def figure(value: float | None, metric: str) -> str:
 
     >>> figure(3.4182, "speedup"), figure(2.0, "latency_ms"), figure(1234567, "size_bytes"), figure(None, "cosine")
     ('3.42×', '2.00 ms', '1.23 MB', '–')
-    >>> figure(4.4e9, "bit_operations")
-    '4.40 G'
+    >>> figure(4.4e9, "bit_operations"), figure(0.99996, "accuracy"), figure(0.998, "speedup")
+    ('4.40 G', '0.99996', '0.998×')
     """
     if value is None:
         return "–"
     base = metric.partition("@")[0].partition(".")[0]
     if base == "speedup" or metric.partition("@")[0] in ("throughput", "throughput.ratio"):
-        return f"{value:.2f}×"
+        return f"{_rounded(value, 2)}×"
     if base.endswith("_ms"):
         return f"{_three_digits(value)} ms"
     if base.endswith("_mj"):
@@ -63,10 +66,10 @@ def figure(value: float | None, metric: str) -> str:
     if base.endswith("_bytes"):
         return byte_size(value)
     if base == "cosine":
-        return f"{value:.6f}"
+        return _rounded(value, 6)
     if base == "bit_operations":
         return f"{_three_digits(value / 1e9)} G"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.6g}"
+    return _rounded(value, 4) if abs(value) < 10 else f"{value:,.6g}"
 
 
 def interval(bounds: Sequence[float] | None, metric: str) -> str:
@@ -117,6 +120,17 @@ def precision_title(sweep: Mapping[str, Any]) -> str:
     return f"{sweep['precision']} ({sweep['activations']})" if sweep["activations"] else str(sweep["precision"])
 
 
+def _rounded(value: float, digits: int) -> str:
+    """A number to so many decimals, and to more where it would be rounded up to 1: what is less than 1 never reads as
+    1."""
+    if not value < 1:
+        return f"{value:.{digits}f}"
+    texts = (f"{value:.{more}f}" for more in range(digits, _MOST_DECIMALS + 1))
+    return next((text for text in texts if float(text) < 1), f"0.{'9' * _MOST_DECIMALS}")
+
+
 def _three_digits(value: float) -> str:
     size = abs(value)
+    if 0 < size < 0.01:
+        return f"{value:.2g}"
     return f"{value:.2f}" if size < 9.995 else f"{value:.1f}" if size < 99.95 else f"{value:.0f}"

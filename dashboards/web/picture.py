@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dashboards.evidence import IN_WORDS, Evidence
 from dashboards.web.plot import INK, PAGE, draw, one_line
 from dashboards.web.rendering import ECHARTS, render, vendored, views_context
 from hwprofiles.errors import StorageError
@@ -57,7 +58,8 @@ def save_png(document: Json, trials: Json, path: Path) -> None:
     drawing = Figure(figsize=(8.0, 5.0), dpi=200, facecolor=PAGE, layout="constrained")
     axes = drawing.subplots()
     draw(axes, trials)
-    where = f"{document['name']} on {document['device']}" + (" (simulated)" if document["simulated"] else "")
+    words = IN_WORDS[Evidence(document["evidence"])]
+    where = f"{document['name']} on {document['device']}" + (f" ({words})" if words else "")
     axes.set_title(one_line(where), loc="left", color=INK, fontsize=10, fontweight="bold", pad=26, parse_math=False)
     content = io.BytesIO()
     with warnings.catch_warnings():

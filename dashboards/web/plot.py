@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dashboards.evidence import Evidence
 from dashboards.web import formats
 
 Json = Mapping[str, Any]
@@ -14,6 +15,7 @@ Point = tuple[float, float]
 PAGE, INK, QUIET, LINE = "#ffffff", "#1c1f24", "#5c636e", "#e2e4e6"
 _LEGEND = ("Pareto front", "contender", "fp32 baseline", "dominated", "breaks a constraint")
 _FRONT, _CONTENDER, _OTHER = "#0b5ea8", "#c05a00", "#8b929c"
+_NOT_MEASURED = "#7446ad"
 
 # As in static/chart.js: when the view ends near the front, and how far beyond it.
 _SQUEEZED, _MARGIN = 1.6, 0.12
@@ -22,6 +24,7 @@ _SQUEEZED, _MARGIN = 1.6, 0.12
 def draw(axes: Any, trials: Json) -> None:
     """Draw a trials document into matplotlib axes: everything but their title."""
     objectives = trials["objectives"]
+    colour = _FRONT if trials["evidence"] == Evidence.MEASURED else _NOT_MEASURED
     up = objectives[0]
     across = objectives[1] if len(objectives) > 1 else None
     groups = _grouped(trials["trials"])
@@ -35,13 +38,13 @@ def draw(axes: Any, trials: Json) -> None:
     front = _points(groups["front"], across, up)
     if front and len(objectives) == 2:
         line = _staircase(front, objectives[1]["direction"], up["direction"])
-        axes.plot(*zip(*line, strict=True), color=_FRONT, linewidth=1.4, zorder=3)
+        axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.4, zorder=3)
     _marked(axes, groups["contenders"], across, up, color=_CONTENDER, marker="D", fill="none", label="contender")
-    _marked(axes, groups["front"], across, up, color=_FRONT, marker="o", fill=_FRONT, label="Pareto front")
+    _marked(axes, groups["front"], across, up, color=colour, marker="o", fill=colour, label="Pareto front")
     baseline = [] if trials["baseline"] is None else _points([trials["baseline"] | {"trial": 0}], across, up)
     for x, y in baseline:
         axes.plot(x, y, "P", color=INK, markersize=8, mec=PAGE, mew=0.6, zorder=6, ls="", label="fp32 baseline")
-    _dress(axes, across, up)
+    _dress(axes, across, up, trials["evidence"])
     near = baseline + front + _points(groups["contenders"], across, up)
     _focus(axes, near, _points(groups["others"] + groups["infeasible"], across, up))
 
@@ -80,10 +83,10 @@ def _focus(axes: Any, near: Sequence[Point], far: Sequence[Point]) -> None:
     axes.annotate(f"{outside} more outside", (0, 0), (4, 6), "axes fraction", "offset points", color=QUIET, fontsize=8)
 
 
-def _dress(axes: Any, across: Json | None, up: Json) -> None:
+def _dress(axes: Any, across: Json | None, up: Json, evidence: str) -> None:
     """Titles, ticks, grid and legend."""
-    title = "Candidate, in the order tried" if across is None else _titled(across, "→", "←")
-    frame(axes, title, _titled(up, "→", "←"))
+    title = "Candidate, in the order tried" if across is None else _titled(across, evidence)
+    frame(axes, title, _titled(up, evidence))
     if across is not None:
         axes.xaxis.set_major_formatter(_formatter(across["metric"]))
     axes.yaxis.set_major_formatter(_formatter(up["metric"]))
@@ -164,9 +167,9 @@ def _arms(row: Json, objective: Json, value: float) -> list[list[float]] | None:
     return None if bounds is None else [[max(0.0, value - bounds[0])], [max(0.0, bounds[1] - value)]]
 
 
-def _titled(objective: Json, up: str, down: str) -> str:
-    better = up if objective["direction"] == "max" else down
-    return f"{one_line(formats.metric_title(objective['metric']))} {better} better"
+def _titled(objective: Json, evidence: str) -> str:
+    better = "→" if objective["direction"] == "max" else "←"
+    return f"{one_line(formats.metric_title(objective['metric'], evidence))} {better} better"
 
 
 def one_line(text: str) -> str:

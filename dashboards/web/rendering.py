@@ -8,8 +8,10 @@ from typing import Any
 import jinja2
 
 from dashboards import formats_strip
+from dashboards.candidate_runtime import costs_by_runtime, costs_in_words
 from dashboards.candidate_words import training_in_words
-from dashboards.documents import baseline_value, device_names, metric_names
+from dashboards.documents import USUAL_METRICS, baseline_value, device_names, metric_names
+from dashboards.evidence import EXPLAINED
 from dashboards.health import in_words
 from dashboards.web import formats
 from search.objectives import metric_interval, metric_value
@@ -22,9 +24,6 @@ ECHARTS = _FOLDER / "static" / "vendor" / "echarts.min.js"
 
 _FAILURES = {str(state) for state in TrialState if state.finished and not state.measured}
 
-# Shown beside the objectives where they were measured.
-_USUAL_METRICS = ("accuracy", "latency_ms", "size_bytes")
-
 _environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
     autoescape=True,
@@ -33,6 +32,8 @@ _environment = jinja2.Environment(
     lstrip_blocks=True,
 )
 _environment.filters |= {
+    "costs_by_runtime": costs_by_runtime,
+    "costs_in_words": costs_in_words,
     "figure": formats.figure,
     "interval": formats.interval,
     "duration": formats.duration,
@@ -45,6 +46,7 @@ _environment.globals |= {
     "baseline_value": baseline_value,
     "counted_formats": formats_strip.counted,
     "device_names": device_names,
+    "explained_evidence": EXPLAINED,
     "formats_in_words": formats_strip.in_words,
     "blocks_of": formats_strip.blocks_of,
     "metric_names": metric_names,
@@ -67,9 +69,11 @@ def vendored() -> bool:
 
 def chart_context(trials: Json) -> Json:
     """What the chart's figure needs from a trials document: its axes' titles."""
+    names = dict.fromkeys([*(o["metric"] for o in trials["objectives"]), *USUAL_METRICS])
     return {
         "objectives": trials["objectives"],
-        "titles": {o["metric"]: formats.metric_title(o["metric"]) for o in trials["objectives"]},
+        "evidence": trials["evidence"],
+        "titles": {name: formats.metric_title(name, trials["evidence"]) for name in names},
     }
 
 
@@ -88,7 +92,7 @@ def views_context(front: Json, trials: Json) -> Json:
         )
         for row in own["front"]:
             fronts_of.setdefault(row["candidate_id"], []).append(label)
-    return {"views": views, "joint": front["joint"] | {"fronts_of": fronts_of}}
+    return {"views": views, "joint": front["joint"] | {"evidence": front["evidence"], "fronts_of": fronts_of}}
 
 
 def seen_on(trials: Json, device: str) -> Json:
@@ -102,7 +106,7 @@ def tables_context(front: Json, trials: Json) -> Json:
     names = [objective["metric"] for objective in front["objectives"]]
     shown = front["front"] + front["contenders"]
     also = [
-        m for m in _USUAL_METRICS if m not in names and any(metric_value(r["metrics"], m) is not None for r in shown)
+        m for m in USUAL_METRICS if m not in names and any(metric_value(r["metrics"], m) is not None for r in shown)
     ]
     chosen = {row["candidate_id"] for row in shown}
     rest = [row for row in trials["trials"] if row["candidate_id"] not in chosen]

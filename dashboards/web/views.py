@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from dashboards import documents
 from dashboards.capability import capability_document, probed_devices
 from dashboards.prediction import layers_document
+from dashboards.reports import Reports
 from dashboards.web.heat import capability_context
 from dashboards.web.rendering import render, vendored, views_context
 from search.store import Store
@@ -19,21 +20,21 @@ from search.store import Store
 STATIC = Path(__file__).parent / "static"
 
 
-def mount_pages(app: FastAPI, store: Store) -> None:
+def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
     """Add the pages and their static files. ``/live/…`` gives the changing part of a page alone."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     @router.get("/")
     def jobs() -> str:
-        return render("jobs.html", **documents.jobs_document(store))
+        return render("jobs.html", **reports.jobs_document())
 
     @router.get("/live/jobs")
     def live_jobs() -> str:
-        return render("_jobs.html", **documents.jobs_document(store))
+        return render("_jobs.html", **reports.jobs_document())
 
     @router.get("/jobs/{job}")
     def job(job: str) -> str:
-        context = _job_context(store, job)
+        context = _job_context(reports, job)
         layers = layers_document(store, context["job"]["job_id"])
         known, names = probed_devices(store), dict.fromkeys((context["job"]["device"], *layers["devices"]))
         probed = [name for name in names if name in known]
@@ -41,7 +42,7 @@ def mount_pages(app: FastAPI, store: Store) -> None:
 
     @router.get("/live/jobs/{job}")
     def live_job(job: str) -> str:
-        return render("_job.html", **_job_context(store, job))
+        return render("_job.html", **_job_context(reports, job))
 
     @router.get("/candidates/{candidate}")
     def candidate(candidate: str) -> str:
@@ -60,8 +61,8 @@ def problem_page(status: int, detail: str, hint: str) -> HTMLResponse:
     return HTMLResponse(render("problem.html", status=status, detail=detail, hint=hint), status_code=status)
 
 
-def _job_context(store: Store, job: str) -> dict[str, Any]:
-    report = documents.JobReport.read(store, job)
+def _job_context(reports: Reports, job: str) -> dict[str, Any]:
+    report = reports.read(job)
     front, trials = report.front_document(), report.trials_document()
     return {
         "job": report.job_document(),

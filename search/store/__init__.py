@@ -7,12 +7,13 @@ frozen data. Databases are SQLite files (made and upgraded on first use) or Post
 
 from search.store.engine import database_exists
 from search.store.errors import JobBusy, StaleLease
-from search.store.owner import this_process
+from search.store.owner import is_orphaned, this_process
 from search.store.repository import Store
 from search.store.rows import JobRow, Json, Lease, TrialRow, digests_of
 from search.store.upgrade import upgrade
+from search.store.versions import JobVersion
 
 __all__ = [
-    "JobBusy", "JobRow", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists", "digests_of",
-    "this_process", "upgrade",
+    "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists",
+    "digests_of", "is_orphaned", "this_process", "upgrade",
 ]  # fmt: skip

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import psutil
 
-from search.store.rows import Json
+from search.states import JobState
+from search.store.columns import utc_now
+from search.store.rows import JobRow, Json
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -55,6 +57,18 @@ def has_died(owner: Json) -> bool:
         return True
     except psutil.AccessDenied:
         return False
+
+
+def is_orphaned(job: JobRow) -> bool:
+    """Whether a job counts as running, but its process has died; of one on another host, whether it has let its lease
+    expire."""
+    if job.state is not JobState.RUNNING:
+        return False
+    if job.lease_owner is None or job.lease_until is None:
+        return True
+    if job.lease_owner["host"] == socket.gethostname():
+        return has_died(job.lease_owner)
+    return job.lease_until < utc_now()
 
 
 def _boot_id() -> str | None:

@@ -16,8 +16,8 @@ class JobRow:
     """A job as stored. ``spec`` is the resolved job file; ``space`` and ``baseline`` are None until prepared.
     ``baseline`` is ``{"metrics": {...}, "facts": {...}}``. ``strategy_state`` is what the strategy's ``state_dict``
     returned after the last block told; ``devices`` holds ``{"device", "profile_digest"}`` of each device (None for a
-    job of an earlier version, which had one), ``prediction`` is None where nothing was predicted. Times are in UTC and
-    know it."""
+    job of an earlier version, which had one), ``prediction`` is None where nothing was predicted. ``lease_owner`` is
+    who may write it, ``lease_until`` until when. Times are in UTC and know it."""
 
     job_id: str
     name: str
@@ -37,6 +37,8 @@ class JobRow:
     started_at: datetime | None
     finished_at: datetime | None
     wall_s: float
+    lease_owner: Json | None = None
+    lease_until: datetime | None = None
 
 
 def digests_of(job: JobRow) -> dict[str, str]:

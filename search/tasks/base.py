@@ -69,6 +69,12 @@ class Task(ABC):
         scores = self.score(predict(self.inputs(split)), split)
         return {name: float(values.mean()) for name, values in scores.items()}
 
+    def metric_names(self) -> frozenset[str] | None:
+        """The names of what ``score`` and ``evaluate`` give, known without training or running the model; None, the
+        default of a task that gives any, where only an evaluation tells."""
+        silent = type(self).score is Task.score and type(self).evaluate is Task.evaluate
+        return frozenset() if silent else None
+
     def module(self, *, trained: bool = True) -> torch.nn.Module:
         """A fresh copy of the trained model as a torch module, on the processor and in evaluation mode; trains it on
         first use. Takes the task's inputs in their order. ``trained=False`` asks only for the structure. Raises

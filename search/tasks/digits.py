@@ -18,7 +18,7 @@ from pydantic_core import PydanticKnownError
 
 from evaluators.child import report
 from evaluators.onnx_export import export_module
-from evaluators.quality import Scores, classification, false_negatives
+from evaluators.quality import Scores, classification, false_negatives, labelled_metrics
 from evaluators.runtimes.base import Array, Arrays
 from hwprofiles import digest_of
 from search.folders import cache_folder, partial_path
@@ -214,6 +214,10 @@ class Digits(BuiltInTask):
         labels = labels if split == "calibration" else np.repeat(labels, COPIES)
         logits = outputs["logits"]
         return classification(logits, labels) | false_negatives(logits, labels, self.options.false_negatives)
+
+    def metric_names(self) -> frozenset[str]:
+        """See :meth:`Task.metric_names`."""
+        return labelled_metrics(self.options.false_negatives)
 
     def clusters(self, split: Split) -> NDArray[np.int64] | None:
         """The eight copies of an image share its number."""

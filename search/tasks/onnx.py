@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from evaluators.onnx_model import input_specs, load_model, save_model
-from evaluators.quality import Scores, classification, false_negatives
+from evaluators.quality import Scores, classification, false_negatives, labelled_metrics
 from evaluators.runtimes.base import Array, Arrays, TensorSpec
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
@@ -95,6 +95,10 @@ class OnnxTask(BuiltInTask):
             )
         labels = labels[self._rows(split)]
         return classification(logits, labels) | false_negatives(logits, labels, self._false_negatives)
+
+    def metric_names(self) -> frozenset[str]:
+        """See :meth:`Task.metric_names`."""
+        return frozenset() if self._labels is None else labelled_metrics(self._false_negatives)
 
     @property
     def _count(self) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from evaluators.onnx_export import export_module
-from evaluators.quality import Scores, classification, false_negatives
+from evaluators.quality import Scores, classification, false_negatives, labelled_metrics
 from evaluators.runtimes.base import Array, Arrays
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
@@ -92,6 +92,14 @@ class TorchTask(Task):
         """See :meth:`Task.evaluate`; the user's own function adds to it."""
         metrics = super().evaluate(predict, split) if self._labels is not None else {}
         return metrics | (self._evaluate(predict, split) if self._evaluate else {})
+
+    def metric_names(self) -> frozenset[str] | None:
+        """See :meth:`Task.metric_names`; what a function of the user's own adds, only an evaluation tells."""
+        if self._evaluate is not None or type(self).evaluate is not TorchTask.evaluate:
+            return None
+        if type(self).score is not TorchTask.score:
+            return None
+        return frozenset() if self._labels is None else labelled_metrics(self._false_negatives)
 
     def module(self, *, trained: bool = True) -> torch.nn.Module:
         """See :meth:`Task.module`."""

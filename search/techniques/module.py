@@ -76,9 +76,9 @@ class ModuleTechnique(Technique):
         return draft
 
     def module(self) -> nn.Module:
-        """A fresh copy of the task's own module; on a modelled device untrained, since nothing but its structure is
-        asked for."""
-        return self.task.module(trained=not self.subject.profile.simulated)
+        """A fresh copy of the task's own module; in a dry run untrained, since nothing but its structure is asked
+        for."""
+        return self.task.module(trained=not self.subject.profile.invented)
 
     def example(self, samples: int) -> tuple[Tensor, ...]:
         """So many calibration samples, in the order of the module's arguments."""

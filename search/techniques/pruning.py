@@ -163,7 +163,7 @@ class PruningTechnique(ModuleTechnique):
     def _first(self) -> nn.Module:
         """What is pruned: the task's own module, slimmed where that is asked for."""
         module = self.module()
-        if self._slimming == 0 or self.subject.profile.simulated:
+        if self._slimming == 0 or self.subject.profile.invented:
             return module
         from search.pruning.slimming import slimmed
 

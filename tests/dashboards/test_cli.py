@@ -157,7 +157,7 @@ class TestTables:
         code, out, _ = run_in(modelled_job, "front", modelled_job.job_id)
         assert code == 0
         assert modelled_job.job_id in out
-        assert "modelled" in out
+        assert "dry run: every figure is made up" in out
         for member in modelled_job.front["front"]:
             assert member["candidate_id"] in out
         assert "baseline" in out
@@ -166,7 +166,7 @@ class TestTables:
         code, out, _ = run_in(digits_job, "front", "digits-here")
         assert code == 0
         assert "paretune export " in out
-        assert "modelled" not in out
+        assert "made up" not in out
 
     def test_status_jobs_and_show(self, modelled_job: FinishedJob, run_in: Run) -> None:
         assert "done" in run_in(modelled_job, "status", modelled_job.job_id)[1]

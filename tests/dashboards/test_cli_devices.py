@@ -73,6 +73,7 @@ class TestList:
             line[0]: line[1:] for line in reversed(lines)
         }  # a long row goes on below, where its name may stand again
         assert "modelled" in kinds["h200"]
+        assert kinds["dry-run"][1:3] == ["made", "up"]
         assert "measured" in kinds["local-cpu"]
 
     def test_one_that_is_not_available_says_why(self, run: Run) -> None:

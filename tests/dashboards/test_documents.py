@@ -157,7 +157,7 @@ def test_the_status_says_how_the_machine_was_under_the_fp32_model(store: Store, 
     facts = {"baseline_measurements": {row.device: {"health": {"verdict": "contended"}}}}
     store.set_prepared(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
     assert job_document(store, search.job_id)["baseline_health"] == "contended"
-    assert "<dt>Machine under fp32</dt><dd>contended</dd>" in httpx.get(f"{address}/jobs/{search.job_id}").text
+    assert "<dt>Machine during baseline</dt><dd>contended</dd>" in httpx.get(f"{address}/jobs/{search.job_id}").text
 
 
 @pytest.mark.parametrize("name", [None, "onnxruntime"])

@@ -202,7 +202,7 @@ class TestCommandLine:
 
     def test_a_front_says_what_is_simulated(self, shown: Shown, show: Callable[..., str]) -> None:
         text = " ".join(show("front", shown.search.job_id).split())
-        assert "modelled" in text
+        assert "made up" in text
         assert "simulated" not in text
 
     def test_show_as_json(self, shown: Shown, show: Callable[..., str]) -> None:

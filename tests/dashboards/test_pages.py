@@ -90,7 +90,7 @@ def test_a_job_shows_its_points_as_tables(address: str, search: Any) -> None:
     assert "fp32 baseline" in page.rows["front-table"][0]
     assert "contender" in page.rows["front-table"][4]
     assert "1 of 7 layers int8" in page.rows["front-table"][3]
-    assert f"paretune export {search.ids[8][:8]} -o DIR" in page.rows["front-table"][3]
+    assert "paretune export" not in page.rows["front-table"][3]
     assert "unsupported op" in page.rows["failed-table"][0]
     assert all(th.get("scope") in ("col", "row") for th in page.of("th"))
     assert len(page.of("caption")) == len(page.of("table"))

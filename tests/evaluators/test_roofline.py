@@ -9,7 +9,6 @@ from small_jobs import classifier
 
 from evaluators.bit_operations import bit_operations
 from evaluators.layers import LayerGroup, layer_groups
-from evaluators.modelled import modelled_metrics
 from evaluators.roofline import layer_ms, roofline_metrics
 from hwprofiles import Precision
 from hwprofiles.peaks import Peaks
@@ -58,34 +57,30 @@ class TestLayers:
 
 class TestCandidates:
     def test_layers_add_up(self) -> None:
-        found = roofline_metrics(GROUPS, {"precision:conv": "int8"}, "d", PEAKS)
+        found = roofline_metrics(GROUPS, {"precision:conv": "int8"}, PEAKS)
         assert found["latency_ms"]["p50"] == pytest.approx(2.5 + 4.004)
         assert found["speedup"]["ratio"] == pytest.approx(14.004 / 6.504)
-        assert found["size_bytes"] == 1_000 + 4_000_000
         assert found["bit_operations"] == 10_000_000 * 64 + 1_000_000 * 1024
 
     def test_the_baseline_is_the_unit(self) -> None:
-        found = roofline_metrics(GROUPS, uniform("fp32"), "d", PEAKS)
-        assert (found["speedup"]["ratio"], found["cosine"], found["size_bytes"]) == (1.0, 1.0, 4_004_000)
+        found = roofline_metrics(GROUPS, uniform("fp32"), PEAKS)
+        assert found["speedup"] == {"ratio": 1.0}
 
     def test_nothing_was_measured(self) -> None:
-        found = roofline_metrics(GROUPS, uniform("int8"), "d", PEAKS)
+        found = roofline_metrics(GROUPS, uniform("int8"), PEAKS)
         assert found["latency_ms"]["n"] == 0
-        assert found["latency_ms"]["ci95"] == [found["latency_ms"]["p50"]] * 2
+        assert not any("ci95" in figure for figure in found.values() if isinstance(figure, dict))
         assert json.loads(json.dumps(found, allow_nan=False)) == found
 
-    @pytest.mark.parametrize("precision", Precision)
-    def test_quality_is_a_dry_run_s(self, precision: str) -> None:
-        decisions = uniform(precision) | {"graph": "fused"}
-        here, dry = roofline_metrics(GROUPS, decisions, "d", PEAKS), modelled_metrics(GROUPS, decisions, "d")
-        assert {name: here[name] for name in ("accuracy", "cosine")} == {n: dry[n] for n in ("accuracy", "cosine")}
+    def test_quality_and_size_are_nobody_s_guess(self) -> None:
+        assert set(roofline_metrics(GROUPS, {}, PEAKS)) == {"latency_ms", "speedup", "bit_operations"}
 
     def test_a_model_without_layers(self) -> None:
-        found = roofline_metrics((), {}, "d", PEAKS)
+        found = roofline_metrics((), {}, PEAKS)
         assert (found["latency_ms"]["p50"], found["speedup"]["ratio"], found["bit_operations"]) == (0, 1.0, 0)
 
     def test_a_batch_works_more(self) -> None:
-        one, two = (roofline_metrics(GROUPS, {}, "d", PEAKS, batch) for batch in (1, 2))
+        one, two = (roofline_metrics(GROUPS, {}, PEAKS, batch) for batch in (1, 2))
         assert two["bit_operations"] == 2 * one["bit_operations"]
         assert one["latency_ms"]["p50"] < two["latency_ms"]["p50"] < 2 * one["latency_ms"]["p50"]
 

@@ -136,7 +136,7 @@ class TestInfeasible:
 
     def test_a_metric_that_nothing_gives_is_refused_before_the_search(self, store: Store, new_job: Submit) -> None:
         job_id = new_job(objectives=[{"metric": "wit", "direction": "max"}])
-        with pytest.raises(InvalidInput, match=r"objectives: .* 'wit'") as caught:
+        with pytest.raises(InvalidInput, match=r"objectives\.0: .* 'wit'") as caught:
             Controller(store, job_id).run()
         assert "cosine" in caught.value.hint
         assert store.job(job_id).state is JobState.FAILED

@@ -328,8 +328,8 @@ class TestPrepare:
     @pytest.mark.parametrize(
         ("fields", "said"),
         [
-            ({"objectives": [{"metric": "wit", "direction": "max"}]}, "objectives: the task has no metric 'wit'"),
-            ({"constraints": ["wit >= 0.5"]}, "constraints: the task has no metric 'wit'"),
+            ({"objectives": [{"metric": "wit", "direction": "max"}]}, r"objectives\.0: the task has no metric 'wit'"),
+            ({"constraints": ["wit >= 0.5"]}, r"constraints\.0: the task has no metric 'wit'"),
             ({"constraints": ["latency_ms.p95 <= 1"]}, "constraints: the task has no metric 'latency_ms.p95'"),
         ],
     )

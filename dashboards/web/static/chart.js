@@ -125,7 +125,7 @@
   }
 
   function option(view, groups, range) {
-    const colour = palette();
+    const colour = palette(view.figure);
     const { axes, titles, trials } = view;
     const direction = (metric) => (trials.objectives.find((o) => o.metric === metric) || { direction: "max" }).direction;
     const xTitle = axes.x === null ? "Candidate, in the order tried" : titled(titles[axes.x], direction(axes.x), "→", "←");
@@ -136,7 +136,7 @@
       axisLine: { show: true, lineStyle: { color: colour.line } },
       axisTick: { show: false },
       axisLabel: {
-        color: colour.quiet, fontSize: 12, hideOverlap: true, formatter: (value) => figure(value, metric, scale.interval),
+        color: colour.quiet, fontSize: 12, hideOverlap: true, formatter: (value) => tick(value, metric, scale.interval),
       },
       splitLine: { lineStyle: { color: colour.line, opacity: 0.6 } },
     });
@@ -219,11 +219,9 @@
     if (!baseline) append(box, "p", row.summary);
     if (row.reason) append(box, "p", row.reason);
     const list = append(box, "dl");
-    for (const [metric, value] of Object.entries(row.values)) {
-      if (value === null) continue;
-      const span = row.intervals[metric];
+    for (const metric of Object.keys(titles).filter((name) => name in row.shown)) {
       append(list, "dt", titles[metric]);
-      append(list, "dd", figure(value, metric) + (span ? ` (${interval(span, metric)})` : ""));
+      append(list, "dd", row.shown[metric]);
     }
     return box;
   }
@@ -237,22 +235,16 @@
 
   const titled = (title, direction, up, down) => `${title} ${direction === "max" ? up : down} better`;
 
-  // As dashboards/web/formats.py writes figures; `step` is the distance of an axis's ticks.
-  function figure(value, metric, step) {
+  // A tick of an axis whose ticks are `step` apart. Figures of candidates come as texts, rounded in one place.
+  function tick(value, metric, step) {
     const base = (metric || "").split("@")[0].split(".")[0];
-    const digits = (otherwise) => (step === undefined ? otherwise : Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+    const text = value.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
     if (metric === null) return String(value);
-    if (base === "speedup") return `${value.toFixed(digits(2))}×`;
-    if (base.endsWith("_ms")) return `${step === undefined ? threeDigits(value) : value.toFixed(digits(2))} ms`;
+    if (base === "speedup") return `${text}×`;
+    if (base.endsWith("_ms")) return `${text} ms`;
     if (base.endsWith("_bytes")) return bytes(value);
-    if (Math.abs(value) < 10) return value.toFixed(digits(4));
+    if (Math.abs(value) < 10) return text;
     return value.toLocaleString("en", { maximumSignificantDigits: 6 });
-  }
-
-  function interval(bounds, metric) {
-    const [low, high] = bounds.map((bound) => figure(bound, metric));
-    const unit = high.replace(/^[-0-9.,]+/, "");
-    return `${unit !== "" && low.endsWith(unit) ? low.slice(0, -unit.length) : low}–${high}`;
   }
 
   function bytes(value) {
@@ -306,8 +298,8 @@
     return { min: low >= 0 && min < 0 ? 0 : min, max: high <= 1 && max > 1 ? 1 : max, interval };
   }
 
-  function palette() {
-    const style = getComputedStyle(document.documentElement);
+  function palette(element) {
+    const style = getComputedStyle(element);
     const names = ["ink", "quiet", "line", "surface", "front", "contender", "baseline", "other"];
     return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
   }

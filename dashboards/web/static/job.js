@@ -1,8 +1,8 @@
-// Follows one job through a single event stream: the chart is redrawn and the tables are refreshed at most once a second.
+// Follows one job through a single event stream: the chart is redrawn and the tables are refreshed at most once in two seconds.
 "use strict";
 
 (() => {
-  const REDRAW_MS = 1000;
+  const REDRAW_MS = 2000;
   const REST = 4; // a long job is redrawn less often, so that most of the time is the reader's
   const ANNOUNCE_MS = 20000;
   const live = document.getElementById("live");

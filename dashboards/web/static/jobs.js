@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const EVERY_MS = 4000;
+  const EVERY_MS = 10000;
   const list = document.getElementById("live");
 
   async function tick() {
