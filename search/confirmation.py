@@ -18,15 +18,12 @@ from search.scheduler import judged
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
 from search.techniques.formats import SIMULATED_FORMATS
-from search.trial import TrialRunner
+from search.trial import MEASURING_S, TrialRunner
 from search.views import views_of
 from search.work_order import WorkOrder
 
 FINAL_ROUNDS = 2
 """Rounds in which contenders are measured again with the members."""
-
-MEASURING_S = "measuring_s"
-"""The key of a stored measurement that says how long a candidate was measured."""
 
 Place = tuple[str, str]
 """A candidate and the label of a device."""

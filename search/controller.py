@@ -207,6 +207,8 @@ class Controller:
             run_trials(CandidateTrainable, parameters, searcher, parallel, folder)
         if searcher.lost is not None:
             raise searcher.lost
+        if scheduler.trouble is not None:
+            raise scheduler.trouble
         if self._lost_lease.is_set():
             raise StaleLease("another controller took the job over", "watch it with: paretune jobs")
 

@@ -13,12 +13,11 @@ from evaluators.layers import LayerGroup
 from evaluators.on_device import SizeEvaluator
 from evaluators.sandbox import Sandbox
 from hwprofiles import Precision, Profile
-from hwprofiles.errors import CandidateError, ParetuneError, StorageError, TrainingStopped
+from hwprofiles.errors import CandidateError, TrainingStopped, is_passing
 from search import verbs
 from search.bench import Bench, Findings, Known
 from search.device_lookup import open_device
 from search.device_metrics import joined
-from search.errand_link import DeviceLost
 from search.modelled import modelled
 from search.notices import Notice
 from search.scales import scales_of
@@ -29,6 +28,9 @@ from search.techniques.formats import SIMULATED_FORMATS
 from search.training.halving import TRAINING, Figures
 from search.work_order import WorkOrder
 from search.workspace import Built
+
+MEASURING_S = "measuring_s"
+"""The key of a stored measurement that says how long a device worked on the candidate."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ class TrialRunner:
         self._benches = [Bench(device, order, facts, self._builder, self._opened) for device in order.devices]
 
     def run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures] = ()) -> Outcome:
-        """Never raises for what is the candidate's own fault; that becomes its state. Raises :class:`DeviceLost` where
-        nothing can be known of it. ``earlier`` are the figures of trainings that it may be compared with."""
+        """Never raises for what is the candidate's own fault; that becomes its state. Raises what is the moment's
+        (:func:`hwprofiles.errors.is_passing`): nothing can be known of the candidate now. ``earlier`` are the figures
+        of trainings that it may be compared with."""
         start = time.monotonic()
         if self._order.profile.simulated:
             metrics = modelled(self._order.devices, groups_of(self._facts), decisions, digest, scales_of(self._facts))
@@ -96,8 +99,9 @@ class TrialRunner:
             sha256 = built.sha256
             size = {**trained, **built.metrics}
             size |= SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
-        except ParetuneError as error:
-            return Outcome(_state(error), error.message, trained, sha256, None, round(time.monotonic() - start, 3))
+        except CandidateError as error:
+            state, reason = _failure(error)
+            return Outcome(state, reason, trained, sha256, None, round(time.monotonic() - start, 3))
         found, failures = self._on_each(built.path, decisions, timed=SIMULATED_FORMATS not in built.metrics)
         if not found:
             state, reason = next(iter(failures.values()))
@@ -118,14 +122,14 @@ class TrialRunner:
         known: Known = {}
         for bench in self._benches:
             self._say(f"measuring on {bench.label}" if len(self._benches) > 1 else "measuring")
+            begun = time.monotonic()
             try:
                 found[bench.label] = bench.evaluate(path, decisions, known, timed=timed)
-            except DeviceLost:
-                raise
-            except StorageError as error:  # on the way to a device, and no candidate's fault
-                raise DeviceLost(error.message, error.hint) from None
-            except ParetuneError as error:
-                failures[bench.label] = _state(error), error.message
+            except CandidateError as error:
+                failures[bench.label] = _failure(error)
+                continue
+            if (record := found[bench.label].measurement) is not None:
+                record[MEASURING_S] = round(time.monotonic() - begun, 3)
         return found, failures
 
     def _joined(
@@ -180,8 +184,11 @@ class TrialRunner:
             bench.close()
 
 
-def _state(error: ParetuneError) -> TrialState:
-    return TrialState(error.state) if isinstance(error, CandidateError) else TrialState.BUILD_FAILED
+def _failure(error: CandidateError) -> tuple[TrialState, str]:
+    """What a candidate becomes by its own fault; raises what is the moment's."""
+    if is_passing(error):
+        raise error
+    return TrialState(error.state), error.message
 
 
 def groups_of(facts: Mapping[str, Any]) -> tuple[LayerGroup, ...]:
