@@ -121,11 +121,20 @@ def print_front(document: Json) -> None:
     for member in document["front"]:
         ties = f" (tied with {', '.join(member['tied_with'])})" if member["tied_with"] else ""
         how = " (simulated)" if member["simulated"] and not document["simulated"] else ""
+        how += " (unconfirmed)" if member["unconfirmed"] else ""
         changes = [Text(member["summary"] + how + ties)] if wide else []
         table.add_row(member["candidate_id"], *(_cell(member["metrics"], m) for m in shown), *changes)
     out.print(table)
     for line, ids in _quality_lines(document["front"]).items():
         out.print(f"{', '.join(ids)}: {line}", soft_wrap=True)
+    unconfirmed = {member["candidate_id"]: why for member in document["front"] if (why := member["unconfirmed"])}
+    if unconfirmed:
+        reasons = ", ".join(dict.fromkeys(unconfirmed.values()))
+        out.print(
+            f"not confirmed, figures of the search: {', '.join(unconfirmed)} ({reasons}); "
+            f"measure again with: paretune resume {document['job_id']}",
+            soft_wrap=True,
+        )
     miss = document["nearest_miss"]
     if miss:
         out.print(f"nothing feasible; nearest: {miss['candidate_id']}, which {miss['reason']}")

@@ -232,12 +232,19 @@ class JobReport:
             "wall_s": self.job.wall_s,
             "final": bool(stored.get("final", False)),
             "baseline": self.baseline,
-            "front": [self.candidate(trial) for trial in members],
+            "front": [self.candidate(trial) | self._confirmed(trial) for trial in members],
             "contenders": [self.candidate(trial) for trial in contenders],
             "best_compromise": self.best_compromise(members),
             "prediction": self.job.prediction,
             "nearest_miss": miss,
         }
+
+    def _confirmed(self, trial: TrialRow) -> Json:
+        """Whether a member's figures are those of a last measurement that had no part in its choice, and why not."""
+        stored = self.stored_front or {}
+        unconfirmed = (stored.get("unconfirmed") or {}).get(trial.candidate_id)
+        final = bool(stored.get("final")) and not trial.simulated
+        return {"confirmed": final and unconfirmed is None, "unconfirmed": unconfirmed}
 
     def best_compromise(self, members: Sequence[TrialRow]) -> str | None:
         """The id of the member that alone dominates the largest volume; None for an empty front."""
@@ -326,7 +333,11 @@ class JobReport:
         return {"done": done, "failed": failed, "infeasible": infeasible, "running": running, "pending": pending}
 
     def best_speedup(self) -> float | None:
-        """The greatest speed-up on the front."""
+        """The speed-up of the front's fastest member, as the front says which that is."""
+        fastest = (self.stored_front or {}).get("fastest")
+        found = [metric_value(t.metrics, "speedup") for t in self.trials if t.candidate_id == fastest]
+        if found and found[0] is not None:
+            return found[0]
         found = [metric_value(t.metrics, "speedup") for t in self.trials if t.candidate_id in self.members]
         return max((value for value in found if value is not None), default=None)
 

@@ -23,7 +23,6 @@ from search.device_lookup import agents_of
 from search.devices import JobDevice
 from search.errand_link import ErrandLink
 from search.folders import job_folder
-from search.fronts import best_speedup
 from search.job import Job
 from search.joint_fronts import Fronts, fronts_of
 from search.notices import forget_notices, notices
@@ -98,7 +97,7 @@ class Controller:
             prepared = self._prepared()
             self._planned = min(self._planned, prepared.space.size)
             self._assessments = Assessments(prepared.facts, tuple(self._digests))
-            if not self._confirmation(prepared).is_begun(self._store.trials(self._row.job_id)):
+            if not self._confirmation(prepared).is_begun:
                 self._search(prepared)
                 self._store.drop_unfinished(self._lease)
             self._finalise(prepared)
@@ -278,8 +277,7 @@ class Controller:
             rows = self._store.trials(self._row.job_id)
             self._store.add_front(self._lease, self._fronts(rows, prepared, final=True).document)
             return
-        fronts = self._confirmation(prepared).run()
-        rows = self._store.trials(self._row.job_id)
+        rows, fronts = self._confirmation(prepared).run()
         self._store.add_front(self._lease, fronts.document)
         self._assess(rows)
         self._keep_files(rows, fronts)
@@ -336,7 +334,7 @@ class Controller:
                 finished=finished,
                 failed=sum(n for state, n in states.items() if not TrialState(state).measured),
                 front=len(front.members),
-                best_speedup=best_speedup(front.members),
+                best_speedup=front.best_speedup,
                 seconds_left=self._seconds_left(finished) if phase == "searching" else None,
                 states=dict(states),
                 at_work=self._status.at_work if phase == "searching" else (),

@@ -582,7 +582,7 @@ class TestInAJob:
 
         agent(earlier_agent)
         monkeypatch.setattr(Blobs, "put", full)
-        with pytest.raises(ParetuneError, match="3 candidates in a row could not be judged, .* no space left"):
+        with pytest.raises(ParetuneError, match=r"3 candidates in a row could not be judged, .* no space left"):
             Controller(store, job_id).run()
         assert {row.state for row in store.trials(job_id) if row.state.finished} == {TrialState.DONE}
 
