@@ -59,8 +59,9 @@ class Outcome:
 class TrialRunner:
     """Works on one candidate at a time, in sandboxes that outlive it. Owned by one process, closed by its owner."""
 
-    def __init__(self, order: WorkOrder, facts: Mapping[str, Any], folder: Path) -> None:
-        self._order, self._facts, self._folder = order, facts, folder
+    def __init__(self, order: WorkOrder, facts: Mapping[str, Any], folder: Path, files: Path | None = None) -> None:
+        """``folder`` is the job's; candidates' files go to ``files``, by default there too."""
+        self._order, self._facts, self._folder, self._files = order, facts, folder, files or folder
         self._job = order.job
         self._limits = self._job.limits
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
@@ -148,7 +149,7 @@ class TrialRunner:
         return open_device(profile, self._order.link)
 
     def build(self, decisions: Mapping[str, str], digest: str) -> Built:
-        """The candidate's file, in the job's folder under its digest."""
+        """The candidate's file, at its :meth:`path`."""
         self._trained(decisions)
         return self._built(decisions, digest)
 
@@ -171,7 +172,7 @@ class TrialRunner:
 
     def path(self, digest: str) -> Path:
         """Where a candidate's file lies."""
-        return self._folder / f"{digest}.onnx"
+        return self._files / f"{digest}.onnx"
 
     def bench(self, label: str | None = None) -> Bench:
         """The device with this label; None stands for the job's first."""
