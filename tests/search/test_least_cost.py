@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ class Chain:
 
     def of(self, formats: Mapping[str, str]) -> float:
         named = [formats.get(layer, FLOAT) for layer in self.layers]
-        changes = sum(one != other for one, other in zip(named, named[1:], strict=False))
+        changes = sum(one != other for one, other in pairwise(named))
         return sum(self.costs[name] for name in named) + self.conversion * changes
 
 
