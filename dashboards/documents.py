@@ -232,7 +232,7 @@ class JobReport:
             "wall_s": self.job.wall_s,
             "final": bool(stored.get("final", False)),
             "baseline": self.baseline,
-            "front": [self.candidate(trial) | self._confirmed(trial) for trial in members],
+            "front": [self.candidate(trial) for trial in members],
             "contenders": [self.candidate(trial) for trial in contenders],
             "best_compromise": self.best_compromise(members),
             "prediction": self.job.prediction,
@@ -243,7 +243,7 @@ class JobReport:
         """Whether a member's figures are those of a last measurement that had no part in its choice, and why not."""
         stored = self.stored_front or {}
         unconfirmed = (stored.get("unconfirmed") or {}).get(trial.candidate_id)
-        final = bool(stored.get("final")) and not trial.simulated
+        final = bool(stored.get("final")) and not trial.simulated and trial.candidate_id in self.members
         return {"confirmed": final and unconfirmed is None, "unconfirmed": unconfirmed}
 
     def best_compromise(self, members: Sequence[TrialRow]) -> str | None:
@@ -321,6 +321,7 @@ class JobReport:
             "metrics": trial.metrics,
             "artifact_sha256": trial.artifact_sha256,
             "wall_s": trial.wall_s,
+            **self._confirmed(trial),
         }
 
     def counts(self) -> dict[str, int]:

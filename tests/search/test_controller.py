@@ -14,6 +14,7 @@ import pytest
 from fake_device import FakeDevice
 from inline_search import run_trials, with_device
 
+from dashboards.cli import run_app
 from dashboards.documents import front_document, job_document
 from hwprofiles import DEVICES
 from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed, StorageError, UnhealthyMeasurement
@@ -360,6 +361,20 @@ class TestTroubleInTheEnd:
         fast = front_document(store, job_id)["front"][0]
         assert (fast["confirmed"], fast["metrics"]["speedup"]["ratio"]) == (True, 2.9)
         assert [row.digest for row in store.trials(job_id)] == [row.digest for row in before]
+
+    def test_the_command_line_says_so_and_resumes_it(
+        self, store: Store, job_of: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        job_id = job_of({0: [1.0], 1: [3.0, self.NOISE, self.NOISE, 2.8, 2.9]})
+        Controller(store, job_id).run()
+        assert run_app(["front", job_id]) == 0
+        said = capsys.readouterr().out
+        assert "not confirmed, figures of the search" in said
+        assert f"(the interval is still wide); measure again with: paretune resume {job_id}" in said
+        assert run_app(["resume", job_id]) == 0
+        assert "not confirmed" not in capsys.readouterr().out
+        assert run_app(["resume", job_id]) == 0
+        assert "is done already" in capsys.readouterr().err
 
     def test_several_in_a_row_end_the_final_measurements(self, store: Store, job_of: Callable[..., str]) -> None:
         speeds = {number: [3.0 - number / 100, self.NOISE] for number in range(5)}
