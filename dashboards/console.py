@@ -129,6 +129,7 @@ def print_front(document: Json) -> None:
     for member in document["front"]:
         ties = f" (tied with {', '.join(member['tied_with'])})" if member["tied_with"] else ""
         how = " (simulated)" if member["simulated"] and not document["simulated"] else ""
+        how += " (unconfirmed)" if member["unconfirmed"] else ""
         changes = [Text(member["runtime"] or "–")] if executed else []
         changes += [Text(member["summary"] + how + ties)] if wide else []
         table.add_row(member["candidate_id"], *(_cell(member["metrics"], m) for m in shown), *changes)
@@ -141,6 +142,14 @@ def print_front(document: Json) -> None:
         out.print(
             "speed is a bound: the device's peaks allow this latency at best, and this speed-up at most; "
             "quality was evaluated on this machine",
+            soft_wrap=True,
+        )
+    unconfirmed = {member["candidate_id"]: why for member in document["front"] if (why := member["unconfirmed"])}
+    if unconfirmed:
+        reasons = ", ".join(dict.fromkeys(unconfirmed.values()))
+        out.print(
+            f"not confirmed, figures of the search: {', '.join(unconfirmed)} ({reasons}); "
+            f"measure again with: paretune resume {document['job_id']}",
             soft_wrap=True,
         )
     miss = document["nearest_miss"]

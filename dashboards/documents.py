@@ -277,6 +277,13 @@ class JobReport:
             "nearest_miss": miss,
         }
 
+    def _confirmed(self, trial: TrialRow) -> Json:
+        """Whether a member's figures are those of a last measurement that had no part in its choice, and why not."""
+        stored = self.stored_front or {}
+        unconfirmed = (stored.get("unconfirmed") or {}).get(trial.candidate_id)
+        final = bool(stored.get("final")) and not trial.simulated and trial.candidate_id in self.members
+        return {"confirmed": final and unconfirmed is None, "unconfirmed": unconfirmed}
+
     def best_compromise(self, members: Sequence[TrialRow]) -> str | None:
         """The id of the member that alone dominates the largest volume; None for an empty front."""
         objectives = [Objective(o["metric"], o["direction"]) for o in self.objectives]
@@ -363,6 +370,7 @@ class JobReport:
             "metrics": trial.metrics,
             "artifact_sha256": trial.artifact_sha256,
             "wall_s": trial.wall_s,
+            **self._confirmed(trial),
         }
 
     def counts(self) -> dict[str, int]:
@@ -375,7 +383,11 @@ class JobReport:
         return {"done": done, "failed": failed, "infeasible": infeasible, "running": running, "pending": pending}
 
     def best_speedup(self) -> float | None:
-        """The greatest speed-up on the front."""
+        """The speed-up of the front's fastest member, as the front says which that is."""
+        fastest = (self.stored_front or {}).get("fastest")
+        found = [metric_value(t.metrics, "speedup") for t in self.trials if t.candidate_id == fastest]
+        if found and found[0] is not None:
+            return found[0]
         found = [metric_value(t.metrics, "speedup") for t in self.trials if t.candidate_id in self.members]
         return max((value for value in found if value is not None), default=None)
 

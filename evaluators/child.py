@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import signal
@@ -14,9 +15,11 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from hwprofiles.errors import BuildFailed, OutOfMemory, ParetuneError
+from evaluators.pressure import memory_is_short
+from hwprofiles.errors import BuildFailed, MemoryShort, OutOfMemory, ParetuneError, StorageError
 
 Progress = Callable[[str], None]
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _report: Progress = lambda text: None  # noqa: E731
 _pause: Callable[[bool], None] = lambda begins: None  # noqa: E731
 
@@ -61,12 +64,25 @@ def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, A
     except ParetuneError as error:
         return "error", error
     except MemoryError:
+        if memory_is_short():
+            return "error", MemoryShort("the machine has no memory left", "end what else needs memory on this machine")
         return "error", OutOfMemory("no more memory could be had")
     # Whatever a model, a technique or a user's task raises is that candidate's failure, never this process's end.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         traceback.print_exc()
+        if _is_full(error):
+            return "error", StorageError("no space is left on the disk, or of its quota", "free some space")
         first = (str(error).strip().splitlines() or [""])[0][:400]
         return "error", BuildFailed(f"{type(error).__name__}: {first}")
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a disk without space is behind an error; libraries in C++ say so in their own errors' text alone."""
+    while error is not None:
+        if getattr(error, "errno", None) in _FULL or any(os.strerror(number) in str(error) for number in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _end_with(owner: int) -> None:

@@ -18,7 +18,7 @@ from evaluators.sandbox import Sandbox, in_own_process
 from evaluators.starts import Starts
 from evaluators.throughput import Load, Throughput
 from hwprofiles import Profile
-from hwprofiles.errors import DeviceUnavailable, StageTimeout
+from hwprofiles.errors import DeviceUnavailable, MachineBusy, StageTimeout
 
 T = TypeVar("T", Measurement, Throughput)
 
@@ -122,7 +122,7 @@ class LocalDevice(Device):
             try:
                 left_s = ends_at - started if made else limit_s
                 made.append(self._process.call(function, *asked, stage="measuring", limit_s=left_s))
-            except StageTimeout:
+            except (StageTimeout, MachineBusy):
                 if not made:
                     raise
                 break

@@ -21,7 +21,14 @@ from evaluators.latency import Protocol
 from evaluators.measurement import Measurement, paired_ratio
 from evaluators.order import BASELINE, CANDIDATE
 from evaluators.runtimes.base import Array, Arrays
-from hwprofiles.errors import BuildFailed, CandidateError, DeviceUnavailable, InvalidInput, ParetuneError
+from hwprofiles.errors import (
+    BuildFailed,
+    CandidateError,
+    DeviceUnavailable,
+    InvalidInput,
+    ParetuneError,
+    candidate_errors,
+)
 
 VERSION = 2
 """Of this format; agent and server must speak the same."""
@@ -229,8 +236,7 @@ def error_in(answer: Mapping[str, Any]) -> ParetuneError | None:
         isinstance(found.get(key), str) for key in ("state", "message", "hint")
     ):
         return BuildFailed("the agent sent an error that cannot be read", _HINT)
-    kinds: dict[str, type[ParetuneError]] = {kind.state: kind for kind in CandidateError.__subclasses__()}
-    kinds[UNAVAILABLE] = DeviceUnavailable
+    kinds: dict[str, type[ParetuneError]] = {**candidate_errors(), UNAVAILABLE: DeviceUnavailable}
     kind = kinds.get(found["state"], BuildFailed)
     return kind(_one_line(found["message"]), _one_line(found["hint"]))
 

@@ -26,7 +26,7 @@ from evaluators.single_layer import random_feed
 from evaluators.yardstick import VERSION as YARDSTICK_VERSION
 from evaluators.yardstick import beside_yardstick, yardstick, yardstick_feed
 from hwprofiles import Precision, digest_of
-from hwprofiles.errors import CandidateError, StageTimeout, UnhealthyMeasurement
+from hwprofiles.errors import CandidateError, StageTimeout, passing_states
 
 VERSION = 2
 """Part of every answer's name; raised when what is asked changes."""
@@ -39,7 +39,7 @@ Answer = dict[str, Any]
 """``ratio`` (baseline time over candidate time) and ``ci95``, ``ms`` and ``baseline_ms`` (medians of that moment), or
 the ``reason`` that there is none. ``passing`` where the moment is to blame for what it says."""
 
-_PASSING = (UnhealthyMeasurement.state, StageTimeout.state)
+_PASSING = (StageTimeout.state, *passing_states())
 """Failures of the moment. They, and what an unhealthy machine answered, are asked about again the next time."""
 
 

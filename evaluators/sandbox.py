@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import psutil
 
 from evaluators.child import Progress, report
-from hwprofiles.errors import OutOfMemory, ProcessCrashed, StageTimeout
+from evaluators.pressure import Pressure
+from hwprofiles.errors import MachineBusy, MemoryShort, OutOfMemory, ProcessCrashed, StageTimeout
 
 T = TypeVar("T")
 
@@ -59,13 +60,17 @@ class Sandbox:
         Raises what it raises (anything but our own errors as :class:`BuildFailed`), :class:`StageTimeout` after
         ``limit_s`` (in which waiting for quiet does not count), :class:`OutOfMemory` past the memory bound,
         :class:`ProcessCrashed` when the process died three times; in these three cases the child is gone and the next
-        call starts a fresh one.
+        call starts a fresh one. Where others had the machine meanwhile it is :class:`MachineBusy` instead of the
+        first, and where the system had no memory left, and not for the child's sake, :class:`MemoryShort` instead of
+        the last; a full disk is a :class:`StorageError`.
         """
         for _ in range(DEATHS_UNTIL_CRASHED):
+            pressure = Pressure()
             try:
-                kind, payload = self._answer(function, args, stage, limit_s)
+                kind, payload = self._answer(function, args, stage, limit_s, pressure)
             except (EOFError, ConnectionResetError, BrokenPipeError):
-                code = self._end(patience_s=1.0)
+                code, peak_bytes = self._end(patience_s=1.0)
+                short = code == -signal.SIGKILL and pressure.killed_for_memory(peak_bytes)
                 continue
             except BaseException:
                 self.close()  # still at work on a question that nobody asks any more
@@ -73,9 +78,16 @@ class Sandbox:
             if kind == "error":
                 raise payload
             return payload  # type: ignore[no-any-return]
+        if short:
+            raise MemoryShort(
+                f"{stage}: the system had no memory left and killed its process, which used {peak_bytes / 1e6:.0f} MB",
+                "end what else needs memory on this machine",
+            )
         raise ProcessCrashed(f"{stage}: its process died {DEATHS_UNTIL_CRASHED} times, last with {_death(code)}")
 
-    def _answer(self, function: Callable[..., T], args: tuple[Any, ...], stage: str, limit_s: float) -> tuple[str, Any]:
+    def _answer(
+        self, function: Callable[..., T], args: tuple[Any, ...], stage: str, limit_s: float, pressure: Pressure
+    ) -> tuple[str, Any]:
         connection = self._started()
         connection.send((function, args))
         deadline = time.monotonic() + limit_s
@@ -92,7 +104,10 @@ class Sandbox:
                     return kind, payload
             now = time.monotonic()
             if since is None and now > deadline:
-                raise StageTimeout(f"{stage}: took longer than {limit_s:g} s", f"raise limits.{stage}_s")
+                message = f"{stage}: took longer than {limit_s:g} s"
+                if self._process is not None and pressure.starved(self._process.pid):
+                    raise MachineBusy(f"{message} on a machine that others kept busy", "quieten the machine")
+                raise StageTimeout(message, f"raise limits.{stage}_s")
             if self._memory_bytes is None or now < look_at:
                 continue
             look_at = now + _LOOK_S
@@ -106,19 +121,24 @@ class Sandbox:
         """Ends the child, and all that it started, at once. Harmless when called again."""
         self._end(patience_s=0.0)
 
-    def _end(self, patience_s: float) -> int | None:
-        """The exit code; one that dies by itself has ``patience_s`` to do so."""
+    def _end(self, patience_s: float) -> tuple[int, int]:
+        """The exit code, and the most memory in bytes that the child held; one that dies by itself has ``patience_s``
+        to do so."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
         process, self._process = self._process, None
         if process is None:
-            return None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience_s)
+            return 0, 0
+        ends_at = time.monotonic() + patience_s
+        # Popen's own wait does not say how much memory it was.
+        while not (reaped := os.wait4(process.pid, os.WNOHANG))[0] and time.monotonic() < ends_at:
+            time.sleep(_LOOK_S / 5)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        return process.wait()
+        _, status, usage = reaped if reaped[0] else os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode, usage.ru_maxrss * 1024
 
     def _started(self) -> Connection:
         if self._connection is None:
@@ -156,7 +176,7 @@ def _waited(since: float | None, deadline: float, *, begins: bool) -> tuple[floa
     return None, deadline if since is None else deadline + now - since
 
 
-def _death(code: int | None) -> str:
-    if code is None or code >= 0:
+def _death(code: int) -> str:
+    if code >= 0:
         return f"exit code {code}"
     return f"signal {-code}"

@@ -7,15 +7,24 @@
     ├── NotFound                  exit 3  no such job, candidate or device
     ├── DeviceUnavailable         exit 5  the device cannot be used now, or not like this
     ├── StorageError              exit 4  the database or a folder cannot be read or written
-    └── CandidateError            (never leaves a job: it becomes the candidate's state)
-        ├── BuildFailed           build_failed
-        ├── UnsupportedOp         unsupported_op
-        ├── StageTimeout          timeout
-        ├── OutOfMemory           out_of_memory
-        ├── ProcessCrashed        crashed
-        ├── UnhealthyMeasurement  unhealthy_measurement
-        ├── TrainingStopped       stopped
-        └── Unreachable           infeasible
+    └── CandidateError            (never leaves a job: there is no result for one candidate)
+        │   the candidate's own fault, which becomes its state for good:
+        ├── BuildFailed               build_failed
+        ├── UnsupportedOp             unsupported_op
+        ├── StageTimeout              timeout
+        ├── OutOfMemory               out_of_memory
+        ├── ProcessCrashed            crashed
+        ├── TrainingStopped           stopped
+        ├── Unreachable               infeasible
+        │   the moment's fault, after which it stays pending:
+        └── PassingTrouble            passing
+            ├── UnhealthyMeasurement  unhealthy_measurement
+            ├── MachineBusy           machine_busy
+            ├── MemoryShort           memory_short
+            └── WorkerLost            worker_lost
+
+An error that is no :class:`CandidateError` and stops the work on a candidate (a full disk, a task that gives other data
+than before, a runtime that has gone) is the moment's fault too: see :func:`is_passing`.
 """
 
 from __future__ import annotations
@@ -64,7 +73,8 @@ class StorageError(ParetuneError):
 
 
 class CandidateError(ParetuneError):
-    """Why one candidate has no result. ``state`` is the candidate state it becomes; the job goes on."""
+    """Why one candidate has no result; the job goes on. ``state`` names the kind where only text travels, and is the
+    state that the candidate gets, unless the moment is to blame (:class:`PassingTrouble`)."""
 
     state: ClassVar[str] = "build_failed"
 
@@ -97,12 +107,6 @@ class ProcessCrashed(CandidateError):
     state = "crashed"
 
 
-class UnhealthyMeasurement(CandidateError):
-    """The interval did not become narrow enough within the time limit."""
-
-    state = "unhealthy_measurement"
-
-
 class TrainingStopped(CandidateError):
     """The training was not worth going on with, next to others'."""
 
@@ -113,3 +117,52 @@ class Unreachable(CandidateError):
     """What the candidate was to reach is beyond what its choices allow."""
 
     state = "infeasible"
+
+
+class PassingTrouble(CandidateError):
+    """The moment is to blame and not the candidate, which may well have a result at another time."""
+
+    state = "passing"
+
+
+class UnhealthyMeasurement(PassingTrouble):
+    """The interval did not become narrow enough within the time limit."""
+
+    state = "unhealthy_measurement"
+
+
+class MachineBusy(PassingTrouble):
+    """A stage outlived its limit while others used most of the machine and kept it waiting."""
+
+    state = "machine_busy"
+
+
+class MemoryShort(PassingTrouble):
+    """The machine ran out of memory while the stage itself used little of it."""
+
+    state = "memory_short"
+
+
+class WorkerLost(PassingTrouble):
+    """The process that works on candidates, and that no candidate's code runs in, was lost."""
+
+    state = "worker_lost"
+
+
+def is_passing(error: ParetuneError) -> bool:
+    """Whether an error that stopped the work on a candidate says nothing about the candidate."""
+    return isinstance(error, PassingTrouble) or not isinstance(error, CandidateError)
+
+
+def candidate_errors() -> dict[str, type[CandidateError]]:
+    """The classes of :class:`CandidateError` by their ``state``."""
+
+    def below(kind: type[CandidateError]) -> list[type[CandidateError]]:
+        return [found for child in kind.__subclasses__() for found in (child, *below(child))]
+
+    return {kind.state: kind for kind in below(CandidateError)}
+
+
+def passing_states() -> tuple[str, ...]:
+    """The states of :class:`PassingTrouble`."""
+    return tuple(state for state, kind in candidate_errors().items() if issubclass(kind, PassingTrouble))

@@ -16,7 +16,7 @@ from evaluators.runtimes import built_twice
 from evaluators.runtimes.base import Array
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile
-from hwprofiles.errors import ParetuneError
+from hwprofiles.errors import BuildFailed, InvalidInput, ParetuneError
 from search import verbs
 from search.candidate import runtime_decision
 from search.devices import JobDevice
@@ -86,7 +86,10 @@ class Bench:
             raise quality
         metrics, measurement = dict(quality), None
         for evaluator in self._evaluators if timed else ():
-            found = evaluator.evaluate(path, runtime)
+            try:
+                found = evaluator.evaluate(path, runtime)
+            except InvalidInput as error:  # the file was built from what is valid
+                raise BuildFailed(error.message, error.hint) from None
             metrics.update(found.metrics)
             measurement = found.measurement.to_dict() if found.measurement else measurement
         return Findings(metrics, measurement)

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,24 +18,21 @@ from search import verbs
 from search.assessment import Assessments
 from search.candidate import Space
 from search.capabilities import known_capabilities
+from search.confirmation import Confirmation
 from search.device_lookup import agents_of
-from search.device_metrics import failed, updated
 from search.devices import JobDevice
 from search.errand_link import ErrandLink
 from search.folders import job_folder
-from search.fronts import best_speedup
 from search.job import Job
 from search.joint_fronts import Fronts, fronts_of
 from search.notices import forget_notices, notices
 from search.options import validate_options
 from search.preparing import Prepared
 from search.progress import Status, Watcher
-from search.scheduler import Scheduler, judged
+from search.scheduler import Scheduler
 from search.states import JobState, TrialState
 from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of, this_process
 from search.strategies import STRATEGIES, Strategy
-from search.techniques.formats import SIMULATED_FORMATS
-from search.trial import TrialRunner
 from search.views import views_of
 from search.work_order import WorkOrder
 
@@ -46,11 +43,6 @@ RENEW_AGAIN_S = 1.0
 
 FRONT_EVERY_S = 0.5
 LISTEN_S = 1.0
-FINAL_ROUNDS = 2
-"""Rounds in which contenders are measured again with the members."""
-
-Confirmation = tuple[str, str]
-"""A candidate that was measured again, and the label of the device."""
 
 _RESUME = "go on with: paretune resume JOB, with --debug to see more"
 
@@ -105,7 +97,7 @@ class Controller:
             prepared = self._prepared()
             self._planned = min(self._planned, prepared.space.size)
             self._assessments = Assessments(prepared.facts, tuple(self._digests))
-            if not self._already_final(self._store.trials(self._row.job_id)):
+            if not self._confirmation(prepared).is_begun:
                 self._search(prepared)
                 self._store.drop_unfinished(self._lease)
             self._finalise(prepared)
@@ -214,6 +206,8 @@ class Controller:
             run_trials(CandidateTrainable, parameters, searcher, parallel, folder)
         if searcher.lost is not None:
             raise searcher.lost
+        if scheduler.trouble is not None:
+            raise scheduler.trouble
         if self._lost_lease.is_set():
             raise StaleLease("another controller took the job over", "watch it with: paretune jobs")
 
@@ -279,95 +273,26 @@ class Controller:
 
     def _finalise(self, prepared: Prepared) -> None:
         """Measures members and contenders again, so that the front rests on figures that nobody selected for luck."""
-        rows = self._store.trials(self._row.job_id)
         if self._order.profile.simulated:
+            rows = self._store.trials(self._row.job_id)
             self._store.add_front(self._lease, self._fronts(rows, prepared, final=True).document)
             return
-        link = ErrandLink(self._store.url, f"{self._row.job_id} final", self._job.limits.device_s)
-        runner = TrialRunner(replace(self._order, link=link), prepared.facts, self._folder)
-        untimed = {(row.candidate_id, one) for row in rows if SIMULATED_FORMATS in row.metrics for one in self._digests}
-        confirmed = self._already_final(rows) | untimed
-        try:
-            for number in range(len(rows) * len(self._digests) + FINAL_ROUNDS):
-                fronts = self._fronts(rows, prepared)
-                wanted = self._wanted(fronts, contenders=number < FINAL_ROUNDS) - confirmed
-                pending = [
-                    (one, label) for one in rows for label in self._digests if (one.candidate_id, label) in wanted
-                ]
-                if not pending:
-                    break
-                for count, (row, label) in enumerate(pending, 1):
-                    self._tell_rows("confirming", rows, fronts, f"measuring again, {count} of {len(pending)}")
-                    self._measure_again(runner, self._store.trial(row.candidate_id), label, prepared)
-                    confirmed.add((row.candidate_id, label))
-                rows = self._store.trials(self._row.job_id)
-        finally:
-            runner.close()
-        fronts = self._fronts(rows, prepared, confirmed=confirmed, final=True)
+        rows, fronts = self._confirmation(prepared).run()
         self._store.add_front(self._lease, fronts.document)
         self._assess(rows)
         self._keep_files(rows, fronts)
         self._tell_rows("done", rows, fronts)
 
-    def _wanted(self, fronts: Fronts, *, contenders: bool) -> set[Confirmation]:
-        """What must be measured again, and where: a device's members and contenders there; members of the joint front
-        everywhere, since it rests on all figures."""
-        wanted: set[Confirmation] = set()
-        for label, front in fronts.fronts.items():
-            ids = {entry.candidate_id for entry in front.members}
-            if contenders and (label is not None or len(fronts.fronts) == 1):
-                ids |= set(front.contenders)
-            wanted |= {(one, place) for one in ids for place in ([label] if label else self._digests)}
-        return wanted
-
-    def _already_final(self, rows: list[TrialRow]) -> set[Confirmation]:
-        """Candidates that were measured again, and where. Once there is one, the search is over: its strategy was told
-        the figures that these have replaced, and asking it again would give others."""
-        labels = {digest: label for label, digest in self._digests.items()}
-        return {
-            (row.candidate_id, labels.get(m["record"].get("profile_digest"), next(iter(self._digests))))
-            for row in rows
-            for m in self._store.measurements(row.candidate_id)
-            if m["phase"] == "final"
-        }
-
-    def _measure_again(self, runner: TrialRunner, row: TrialRow, label: str, prepared: Prepared) -> None:
-        record: dict[str, Any]
-        try:
-            path = runner.path(row.digest)
-            if not path.exists():
-                runner.build(row.decisions, row.digest)
-            found = runner.bench(label).measure_again(path, row.decisions)
-            metrics, record = updated(row.metrics, label, found.metrics), found.measurement or {}
-        except CandidateError as error:
-            metrics = failed(row.metrics, label, error.state, error.message)
-            record = {"state": error.state, "reason": error.message}
-            if len(self._digests) > 1:
-                record["profile_digest"] = self._digests[label]
-        state, reason = TrialState(record.get("state", TrialState.DONE)), record.get("reason")
-        if metrics:
-            state, reason = judged(self._objectives, self._constraints, metrics, prepared.metrics)
-        self._store.replace_measurement(
-            self._lease, row.candidate_id, state=state, reason=reason, metrics=metrics, measurement=record,
-            phase="final",
+    def _confirmation(self, prepared: Prepared) -> Confirmation:
+        return Confirmation(
+            self._store, self._lease, self._order, prepared, self._folder, self._digests,
+            telling=lambda rows, fronts, message: self._tell_rows("confirming", rows, fronts, message),
         )  # fmt: skip
 
     # Telling
 
-    def _fronts(
-        self,
-        rows: list[TrialRow],
-        prepared: Prepared,
-        *,
-        confirmed: set[Confirmation] | None = None,
-        final: bool = False,
-    ) -> Fronts:
-        eligible: dict[str | None, frozenset[str]] | None = None
-        if confirmed is not None:
-            on = {label: {one for one, place in confirmed if place == label} for label in self._digests}
-            eligible = {label: frozenset(ids) for label, ids in on.items()}
-            eligible[None] = frozenset(set.intersection(*on.values()))
-        return fronts_of(rows, self._views, prepared.metrics, confirmed=eligible, final=final)
+    def _fronts(self, rows: Sequence[TrialRow], prepared: Prepared, *, final: bool = False) -> Fronts:
+        return fronts_of(rows, self._views, prepared.metrics, final=final)
 
     def _tell(self, phase: str, message: str) -> None:
         self._pass_on(Status(phase, message, trials=self._planned))
@@ -397,7 +322,7 @@ class Controller:
             stop.set()
             listening.join()
 
-    def _tell_rows(self, phase: str, rows: list[TrialRow], fronts: Fronts, message: str = "") -> None:
+    def _tell_rows(self, phase: str, rows: Sequence[TrialRow], fronts: Fronts, message: str = "") -> None:
         front = fronts.first
         states = Counter(row.state.value for row in rows if row.state.finished)
         finished = sum(states.values())
@@ -409,7 +334,7 @@ class Controller:
                 finished=finished,
                 failed=sum(n for state, n in states.items() if not TrialState(state).measured),
                 front=len(front.members),
-                best_speedup=best_speedup(front.members),
+                best_speedup=front.best_speedup,
                 seconds_left=self._seconds_left(finished) if phase == "searching" else None,
                 states=dict(states),
                 at_work=self._status.at_work if phase == "searching" else (),

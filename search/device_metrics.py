@@ -29,6 +29,9 @@ DEVICE_METRICS = frozenset({
 })  # fmt: skip
 """What differs from device to device; any other metric is a file's or its quality."""
 
+FIGURES = DEVICE_METRICS - {QUALITY_RUNTIME}
+"""Those of them that are measured."""
+
 
 def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(math.fsum(map(math.log, values)) / len(values)) if min(values) > 0 else math.nan
@@ -64,9 +67,19 @@ def joined(
 
 
 def updated(metrics: Metrics, label: str, found: Metrics) -> dict[str, Any]:
-    """The metrics with what was ``found`` on a device in the place of its earlier figures."""
+    """The metrics with what was ``found`` on a device in the place of all of its earlier figures: those of two moments
+    never stand side by side."""
     labels = metrics.get(DEVICES, (label,))
-    return {**metrics, **{name if label == labels[0] else f"{name}@{label}": value for name, value in found.items()}}
+    suffix = "" if label == labels[0] else f"@{label}"
+    earlier = {f"{name}{suffix}" for name in FIGURES}
+    left = {name: value for name, value in metrics.items() if name not in earlier}
+    return {**left, **{f"{name}{suffix}": value for name, value in found.items()}}
+
+
+def timed_figures(metrics: Metrics, label: str) -> dict[str, Any]:
+    """A device's own figures, under their plain names."""
+    own = figures_on(metrics, label) if DEVICES in metrics else metrics
+    return {name: value for name, value in own.items() if name in FIGURES}
 
 
 def failed(metrics: Metrics, label: str, state: str, reason: str) -> dict[str, Any]:

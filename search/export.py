@@ -76,7 +76,9 @@ def export_candidate(
             json.dumps(job_row.spec), job_row.spec_folder, first.profile, others=tuple(others), link=link
         ).prepared(facts)
         row = replace(row, metrics=_claimed(row, chosen))
-    runner = TrialRunner(order, facts, job_folder(row.job_id))
+    # Not in the job's own folder: a search that goes on removes what it no longer needs there.
+    files = tempfile.TemporaryDirectory(prefix="export-", dir=job_folder(row.job_id))
+    runner = TrialRunner(order, facts, job_folder(row.job_id), Path(files.name))
     fresh = Sandbox(log=job_folder(row.job_id) / "export.log", progress=progress)
     try:
         progress("building the file")
@@ -111,6 +113,7 @@ def export_candidate(
     finally:
         runner.close()
         fresh.close()
+        files.cleanup()
     store.add_export(row.candidate_id, str(bundle.folder.resolve()), receipt["verdict"], receipt)
     return receipt
 

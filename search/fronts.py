@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.objectives import Constraint, Objective, gains, metric_value, violations
-from search.pareto import Entry, floor_of, hypervolume, pareto_front, reference_point, tied_members
+from search.pareto import Entry, clearly_dominates, floor_of, hypervolume, pareto_front, reference_point, tied_members
 from search.states import TrialState
 from search.store import TrialRow
 
 
 @dataclass(frozen=True)
 class Front:
-    """Members (none dominated), contenders (dominated, but not clearly) and the nearest miss of a set of trials."""
+    """Members (none dominated), contenders (dominated, but not clearly) and the nearest miss of a set of trials.
+    ``best_speedup`` is that of the member which decides to be the fastest."""
 
     members: list[Entry]
     contenders: dict[str, list[str]]
     nearest_miss: dict[str, str] | None
     document: dict[str, Any]
+    best_speedup: float | None = None
 
 
 def front_of(
@@ -29,19 +31,30 @@ def front_of(
     constraints: Sequence[Constraint],
     baseline: Mapping[str, Any],
     *,
-    eligible: frozenset[str] | None = None,
+    deciding: Sequence[TrialRow] | None = None,
+    unconfirmed: Mapping[str, str] | None = None,
     final: bool = False,
 ) -> Front:
-    """The front of all feasible trials, or of the ``eligible`` ones among them."""
+    """The front of all feasible trials.
+
+    ``deciding`` are the same trials with the figures by which members and contenders are chosen and ordered, where
+    those are others than what is reported of them: a figure that something was chosen by is too good. A member that
+    another's reported figures clearly dominate is none. ``unconfirmed`` says of candidates why they were not measured
+    again.
+    """
     feasible = [Entry(r.candidate_id, r.number, r.metrics) for r in rows if r.state is TrialState.DONE]
-    chosen = [e for e in feasible if eligible is None or e.candidate_id in eligible]
-    members = pareto_front(chosen, objectives)
+    reported = {entry.candidate_id: entry for entry in feasible}
+    if deciding is not None:
+        chosen = (row for row in deciding if row.state is TrialState.DONE and row.candidate_id in reported)
+        feasible = [Entry(row.candidate_id, row.number, row.metrics) for row in chosen]
+    chosen_members, members = _members(feasible, reported, objectives)
     ids = {entry.candidate_id for entry in members}
     contenders = {
         entry.candidate_id: tied
         for entry in sorted(feasible, key=lambda e: e.trial)
-        if entry.candidate_id not in ids and (tied := tied_members(entry, members, objectives))
+        if entry.candidate_id not in ids and (tied := tied_members(entry, chosen_members, objectives))
     }
+    fastest = max(chosen_members, key=lambda entry: metric_value(entry.metrics, "speedup") or 0.0, default=None)
     miss = None if members else _nearest_miss(rows, objectives, constraints, baseline)
     reference = reference_point(objectives, baseline)
     floor = floor_of(objectives, reference)
@@ -59,15 +72,27 @@ def front_of(
         "members": [entry.candidate_id for entry in members],
         "tied_with": {member: tied for member, tied in tied_with.items() if tied},
         "nearest_miss": miss,
+        "fastest": None if fastest is None else fastest.candidate_id,
+        "unconfirmed": {one: why for one, why in (unconfirmed or {}).items() if one in ids},
         "final": final,
     }
-    return Front(members, contenders, miss, document)
+    best = None if fastest is None else metric_value(reported[fastest.candidate_id].metrics, "speedup")
+    return Front(members, contenders, miss, document, best)
 
 
-def best_speedup(entries: Sequence[Entry]) -> float | None:
-    """The largest speed-up among entries."""
-    values = [value for entry in entries if (value := metric_value(entry.metrics, "speedup")) is not None]
-    return max(values, default=None)
+def _members(
+    deciding: Sequence[Entry], reported: Mapping[str, Entry], objectives: Sequence[Objective]
+) -> tuple[list[Entry], list[Entry]]:
+    """The members, with the figures that decide and with those that are reported; less those that another's reported
+    figures clearly dominate: the choice was a mistake."""
+    left = list(deciding)
+    while True:
+        chosen = pareto_front(left, objectives)
+        members = [reported[entry.candidate_id] for entry in chosen]
+        refuted = {m.candidate_id for m in members if any(clearly_dominates(one, m, objectives) for one in members)}
+        if not refuted:
+            return chosen, members
+        left = [entry for entry in left if entry.candidate_id not in refuted]
 
 
 def _nearest_miss(

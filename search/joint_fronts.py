@@ -10,8 +10,8 @@ from search.fronts import Front, front_of
 from search.store import TrialRow
 from search.views import View
 
-Confirmed = Mapping[str | None, frozenset[str]]
-"""The candidates that may be on the front of each view, by its label; those of a view that is not there may all."""
+Unconfirmed = Mapping[str | None, Mapping[str, str]]
+"""By the label of each view the candidates whose figures there were not taken again, and why not."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,12 @@ def fronts_of(
     views: Sequence[View],
     baseline: Mapping[str, Any],
     *,
-    confirmed: Confirmed | None = None,
+    deciding: Sequence[TrialRow] | None = None,
+    unconfirmed: Unconfirmed | None = None,
     final: bool = False,
 ) -> Fronts:
-    """The fronts of all trials, or of those ``confirmed``; an objective that only another device has is none here."""
+    """The fronts of all trials, which ``deciding`` and ``unconfirmed`` say more of, see :func:`front_of`; an objective
+    that only another device has is none here."""
     found: dict[str | None, Front] = {}
     for view in views:
         found[view.label] = front_of(
@@ -60,7 +62,8 @@ def fronts_of(
             view.objectives,
             view.constraints,
             view.metrics(baseline),
-            eligible=None if confirmed is None else confirmed[view.label],
+            deciding=None if deciding is None else view.rows(deciding, baseline),
+            unconfirmed=None if unconfirmed is None else unconfirmed[view.label],
             final=final,
         )
     return Fronts(found)

@@ -60,6 +60,15 @@ def tied_members(entry: Entry, front: Sequence[Entry], objectives: Sequence[Obje
     return tied
 
 
+def clearly_dominates(better: Entry, worse: Entry, objectives: Sequence[Objective]) -> bool:
+    """Whether an entry dominates another, and where the figures have intervals these say so too."""
+    points = gains(objectives, better.metrics), gains(objectives, worse.metrics)
+    if points[0] is None or points[1] is None or not dominates(points[0], points[1]):
+        return False
+    bounds = [(o.gain_interval(better.metrics), o.gain_interval(worse.metrics)) for o in objectives]
+    return all(high[0] > low[1] for high, low in bounds if high is not None and low is not None)
+
+
 def _separated(better: Entry, worse: Entry, objectives: Sequence[Objective]) -> bool:
     for objective in objectives:
         high, low = objective.gain_interval(better.metrics), objective.gain_interval(worse.metrics)

@@ -30,7 +30,14 @@ from evaluators.outputs import outputs_in
 from evaluators.runtimes import runtime_of
 from evaluators.runtimes.base import Array, Arrays
 from hwprofiles import Profile, digest_of
-from hwprofiles.errors import BuildFailed, DeviceUnavailable, InvalidInput, StageTimeout, UnsupportedOp
+from hwprofiles.errors import (
+    BuildFailed,
+    DeviceUnavailable,
+    InvalidInput,
+    PassingTrouble,
+    StageTimeout,
+    UnsupportedOp,
+)
 from search.blobs import IDLE_S, Blobs
 from search.errand_link import DeviceLost, ErrandLink
 from search.states import ErrandState
@@ -157,8 +164,7 @@ class RemoteDevice(Device):
         request = errand.to_dict()
         asked = digest_of([VERSION, self._purpose, self.profile.device, request])
         # Whoever asks the same again wants it measured again; a resumed job asks from the first time on.
-        errand_id = digest_of([asked, self._times[asked]])[:32]
-        self._times[asked] += 1
+        errand_id = self._next_id(asked)
         self._prune()
         self._store.errands.enqueue(errand_id, self.profile, request)
         try:
@@ -176,6 +182,16 @@ class RemoteDevice(Device):
         if error is not None:
             raise error
         return answer
+
+    def _next_id(self, asked: str) -> str:
+        """Names the next errand of this content. What an earlier process was answered stands, unless the moment was to
+        blame: then it is asked anew."""
+        while True:
+            errand_id = digest_of([asked, self._times[asked]])[:32]
+            self._times[asked] += 1
+            answer = self._store.errands.result(errand_id)
+            if answer is None or not isinstance(error_in(answer), PassingTrouble):
+                return errand_id
 
     def _prune(self) -> None:
         """Frees the room of files that nobody needs, now and then."""

@@ -19,6 +19,12 @@ from search.training.halving import TRAINING, Figures
 REPEATS_UNTIL_EXHAUSTED = 100
 """After so many known candidates in a row the space is called exhausted."""
 
+TROUBLES_IN_A_ROW = 3
+"""After so many trials in a row that the moment kept from a result it is no use to go on."""
+
+MISSING = "_missing"
+"""The key beside a strategy's stored state: digests of the candidates that it was told nothing of."""
+
 
 class Scheduler:
     """Hands out trials and learns from them, a block of ``batch`` new candidates at a time.
@@ -26,7 +32,10 @@ class Scheduler:
     A known candidate is answered from what is recorded and costs no trial. The next block opens when the last trial of
     this one is finished, so that results are told in the order asked, whoever finished first. After a restart the same
     asks give the same trials: those that the store has finished are answered from it, the others are handed out again.
-    Called from one thread; the only writer of the job's trials.
+
+    A trial that the moment kept from a result (:meth:`put_off`) stays pending. When its block closes it is told as
+    missing, and is so for ever, since what was asked afterwards depends on that; a restarted job hands it out again
+    all the same, for the front. Called from one thread; the only writer of the job's trials.
     """
 
     def __init__(
@@ -48,6 +57,8 @@ class Scheduler:
         self._objectives, self._constraints, self._baseline = objectives, constraints, baseline
         self._simulated = simulated
         self._recorded = {row.number: row for row in store.trials(lease.job_id)}
+        self._missing = set((store.job(lease.job_id).strategy_state or {}).get(MISSING, ()))
+        self._in_a_row = 0
         self._finished: dict[str, TrialRow] = {}
         self._asked: list[Candidate] = []
         self._open: dict[str, TrialRow] = {}
@@ -55,6 +66,8 @@ class Scheduler:
         self._numbers: dict[str, int] = {}
         self._block = 0
         self._stopped = self._cut_short = False
+        self.trouble: ParetuneError | None = None
+        """Why the search had to stop, if several trials in a row were put off."""
         self.trainings: list[Figures] = []
         """The figures of trainings of all blocks that are closed."""
 
@@ -84,6 +97,20 @@ class Scheduler:
         del self._open[row.digest]
         self._cut_short = True
         self.stop()
+
+    def put_off(self, row: TrialRow, why: ParetuneError) -> None:
+        """Leaves a trial pending that the moment kept from a result; after several in a row, stops."""
+        self._store.put_off(self._lease, row.candidate_id, why.message)
+        del self._open[row.digest]
+        self._in_a_row += 1
+        if self._in_a_row >= TROUBLES_IN_A_ROW and self.trouble is None:
+            self.trouble = ParetuneError(
+                f"{self._in_a_row} candidates in a row could not be judged, the last since: {why.message}",
+                f"{why.hint or 'mend that'}; they stay pending: go on with paretune resume {self._lease.job_id}",
+            )
+            self._cut_short = True
+            self.stop()
+        self._close_if_complete()
 
     def next(self) -> TrialRow | None:
         """A trial to work on; None when there is none until another finishes, or none at all (``exhausted``)."""
@@ -121,8 +148,8 @@ class Scheduler:
         done = replace(row, state=state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256, wall_s=wall_s)
         self._finished[row.digest] = done
         del self._open[row.digest]
-        if not self._open and not self._queue and not self._cut_short:
-            self._close_block()
+        self._in_a_row = 0
+        self._close_if_complete()
         return done
 
     def _open_block(self) -> None:
@@ -163,17 +190,25 @@ class Scheduler:
             known.extend(added)
         return known
 
+    def _close_if_complete(self) -> None:
+        if not self._open and not self._queue and not self._cut_short:
+            self._close_block()
+
     def _close_block(self) -> None:
+        self._missing |= {candidate.digest for candidate in self._asked} - self._finished.keys()
         self._strategy.tell([self._result(candidate) for candidate in self._asked])
-        trained = (row.metrics.get(TRAINING) for row in self.finished)
+        trained = (row.metrics.get(TRAINING) for row in self.finished if row.digest not in self._missing)
         self.trainings = [training["figures"] for training in trained if training]
         self._asked.clear()
         self._block += 1
-        self._store.finish_block(self._lease, self._strategy.state_dict())
+        missing = {MISSING: sorted(self._missing)} if self._missing else {}
+        self._store.finish_block(self._lease, {**self._strategy.state_dict(), **missing})
         if len(self._numbers) >= self._budget:
             self._stopped = True
 
     def _result(self, candidate: Candidate) -> Result:
+        if candidate.digest in self._missing:
+            return Result(candidate, None, tuple(1.0 for _ in self._constraints), missing=True)
         row = self._finished[candidate.digest]
         if not row.state.measured:
             return Result(candidate, None, tuple(1.0 for _ in self._constraints))

@@ -12,13 +12,12 @@ from evaluators.device import Device
 from evaluators.on_device import SizeEvaluator
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile
-from hwprofiles.errors import CandidateError, ParetuneError, StorageError, TrainingStopped
+from hwprofiles.errors import CandidateError, TrainingStopped, is_passing
 from search import verbs
 from search.bench import Bench, Findings, Known
 from search.device_lookup import open_device
 from search.device_metrics import joined
 from search.devices import JobDevice
-from search.errand_link import DeviceLost
 from search.layer_groups import groups_of
 from search.modelled import invented
 from search.modelled_bench import ModelledBench
@@ -31,6 +30,9 @@ from search.techniques.formats import SIMULATED_FORMATS
 from search.training.halving import TRAINING, Figures
 from search.work_order import WorkOrder
 from search.workspace import Built
+
+MEASURING_S = "measuring_s"
+"""The key of a stored measurement that says how long a device worked on the candidate."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class Outcome:
 class TrialRunner:
     """Works on one candidate at a time, in sandboxes that outlive it. Owned by one process, closed by its owner."""
 
-    def __init__(self, order: WorkOrder, facts: Mapping[str, Any], folder: Path) -> None:
-        self._order, self._facts, self._folder = order, facts, folder
+    def __init__(self, order: WorkOrder, facts: Mapping[str, Any], folder: Path, files: Path | None = None) -> None:
+        """``folder`` is the job's; candidates' files go to ``files``, by default there too."""
+        self._order, self._facts, self._folder, self._files = order, facts, folder, files or folder
         self._job = order.job
         self._limits = self._job.limits
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
@@ -72,8 +75,9 @@ class TrialRunner:
         return kind(device, self._order, facts, self._builder, self._opened)
 
     def run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures] = ()) -> Outcome:
-        """Never raises for what is the candidate's own fault; that becomes its state. Raises :class:`DeviceLost` where
-        nothing can be known of it. ``earlier`` are the figures of trainings that it may be compared with."""
+        """Never raises for what is the candidate's own fault; that becomes its state. Raises what is the moment's
+        (:func:`hwprofiles.errors.is_passing`): nothing can be known of the candidate now. ``earlier`` are the figures
+        of trainings that it may be compared with."""
         start = time.monotonic()
         if self._order.profile.invented:
             metrics = invented(self._order.devices, groups_of(self._facts), decisions, digest, scales_of(self._facts))
@@ -102,8 +106,9 @@ class TrialRunner:
             sha256 = built.sha256
             size = {**trained, **built.metrics}
             size |= SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
-        except ParetuneError as error:
-            return Outcome(_state(error), error.message, trained, sha256, None, round(time.monotonic() - start, 3))
+        except CandidateError as error:
+            state, reason = _failure(error)
+            return Outcome(state, reason, trained, sha256, None, round(time.monotonic() - start, 3))
         found, failures = self._on_each(built.path, decisions, timed=SIMULATED_FORMATS not in built.metrics)
         if not found:
             state, reason = next(iter(failures.values()))
@@ -124,14 +129,14 @@ class TrialRunner:
         known: Known = {}
         for bench in self._benches:
             self._say(f"measuring on {bench.label}" if len(self._benches) > 1 else "measuring")
+            begun = time.monotonic()
             try:
                 found[bench.label] = bench.evaluate(path, decisions, known, timed=timed)
-            except DeviceLost:
-                raise
-            except StorageError as error:  # on the way to a device, and no candidate's fault
-                raise DeviceLost(error.message, error.hint) from None
-            except ParetuneError as error:
-                failures[bench.label] = _state(error), error.message
+            except CandidateError as error:
+                failures[bench.label] = _failure(error)
+                continue
+            if (record := found[bench.label].measurement) is not None:
+                record[MEASURING_S] = round(time.monotonic() - begun, 3)
         return found, failures
 
     def _joined(
@@ -150,7 +155,7 @@ class TrialRunner:
         return open_device(profile, self._order.link)
 
     def build(self, decisions: Mapping[str, str], digest: str) -> Built:
-        """The candidate's file, in the job's folder under its digest."""
+        """The candidate's file, at its :meth:`path`."""
         self._trained(decisions)
         return self._built(decisions, digest)
 
@@ -173,7 +178,7 @@ class TrialRunner:
 
     def path(self, digest: str) -> Path:
         """Where a candidate's file lies."""
-        return self._folder / f"{digest}.onnx"
+        return self._files / f"{digest}.onnx"
 
     def bench(self, label: str | None = None) -> Bench:
         """The device with this label; None stands for the job's first."""
@@ -186,5 +191,8 @@ class TrialRunner:
             bench.close()
 
 
-def _state(error: ParetuneError) -> TrialState:
-    return TrialState(error.state) if isinstance(error, CandidateError) else TrialState.BUILD_FAILED
+def _failure(error: CandidateError) -> tuple[TrialState, str]:
+    """What a candidate becomes by its own fault; raises what is the moment's."""
+    if is_passing(error):
+        raise error
+    return TrialState(error.state), error.message

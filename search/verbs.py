@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -59,24 +60,38 @@ def _names(metrics: Mapping[str, Any]) -> str:
     return ", ".join(name for name in metrics if name.partition("@")[0] not in ("intervals", DEVICES))
 
 
+@contextmanager
+def _for_candidate(order: WorkOrder) -> Iterator[Workspace]:
+    """The workspace, for work on one candidate. A task that cannot be opened says nothing about the candidate; what a
+    task or technique refuses afterwards is the candidate's failure."""
+    workspace = workspace_of(order)
+    try:
+        yield workspace
+    except InvalidInput as error:
+        raise BuildFailed(error.message, error.hint) from None
+
+
 def train(order: WorkOrder, decisions: Mapping[str, str], earlier: Sequence[Sequence[float]] = ()) -> Trained | None:
     """See :meth:`search.structures.Structures.train`."""
-    return workspace_of(order).structures.train(decisions, earlier)
+    with _for_candidate(order) as workspace:
+        return workspace.structures.train(decisions, earlier)
 
 
 def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
     """See :meth:`Workspace.build`."""
-    return workspace_of(order).build(decisions, path)
+    with _for_candidate(order) as workspace:
+        return workspace.build(decisions, path)
 
 
 def quality(
     order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
 ) -> Quality:
     """See :meth:`Workspace.quality`; a metric that is not a number is a failure of the candidate."""
-    found = workspace_of(order).quality(path, split, runtime, device)
-    if not found.metrics:
-        raise BuildFailed("the task gives no metric for this model")
-    return found
+    with _for_candidate(order) as workspace:
+        found = workspace.quality(path, split, runtime, device)
+        if not found.metrics:
+            raise BuildFailed("the task gives no metric for this model")
+        return found
 
 
 def losses(

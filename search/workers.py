@@ -10,12 +10,14 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from hwprofiles.errors import ParetuneError, PassingTrouble, WorkerLost
 from search.errand_link import DeviceLost
 from search.scheduler import Scheduler
-from search.states import TrialState
 from search.store import TrialRow
 from search.trial import Outcome, TrialRunner
 from search.work_order import WorkOrder
+
+_LOST_HINT = "see that this machine has memory left"
 
 
 class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
@@ -41,6 +43,8 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
             )
         except DeviceLost as error:
             return {"outcome": json.dumps({"lost": [error.message, error.hint]}), "done": True}
+        except ParetuneError as error:  # the moment's
+            return {"outcome": json.dumps({"trouble": [error.message, error.hint]}), "done": True}
         return {"outcome": json.dumps(outcome.to_dict()), "done": True}
 
     def cleanup(self) -> None:
@@ -58,7 +62,7 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         self._scheduler, self._finished, self._stopping = scheduler, finished, stopping
         self._running: dict[str, TrialRow] = {}
         self.lost: DeviceLost | None = None
-        """Why the search had to stop, if it had to."""
+        """The device without which the search had to stop, if it had to."""
 
     def __reduce__(self) -> tuple[type[Searcher], tuple[()]]:
         """Tune pickles its configuration for its own restore, which we never use: the store is the truth."""
@@ -76,17 +80,20 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         return {"decisions": json.dumps(row.decisions), "digest": row.digest, "number": row.number, "earlier": earlier}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Records the outcome; an actor that Ray lost for good leaves its candidate ``crashed``."""
+        """Records the outcome. An actor that Ray lost says nothing about its candidate, whose code runs elsewhere."""
         row = self._running.pop(trial_id)
         if error or result is None or "outcome" not in result:
-            outcome = Outcome(TrialState.CRASHED, "the worker process was lost", {}, None, None, 0.0)
-        else:
-            said = json.loads(result["outcome"])
-            if "lost" in said:
-                self.lost = DeviceLost(*said["lost"])
-                self._scheduler.abandon(row)
-                return
-            outcome = Outcome.from_dict(said)
+            self._scheduler.put_off(row, WorkerLost("the worker process was lost", _LOST_HINT))
+            return
+        said = json.loads(result["outcome"])
+        if "lost" in said:
+            self.lost = DeviceLost(*said["lost"])
+            self._scheduler.abandon(row)
+            return
+        if "trouble" in said:
+            self._scheduler.put_off(row, PassingTrouble(*said["trouble"]))
+            return
+        outcome = Outcome.from_dict(said)
         done = self._scheduler.finish(
             row, outcome.state, reason=outcome.reason, metrics=outcome.metrics,
             artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement, others=outcome.others,

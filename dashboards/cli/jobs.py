@@ -30,6 +30,7 @@ from search.folders import default_database
 from search.job import Job, load_job, parse_job
 from search.states import JobState
 from search.store import Store
+from search.unsettled import is_unsettled
 
 
 def run(
@@ -59,10 +60,11 @@ def run(
 
 
 def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Go on with a job that was interrupted or killed; nothing finished is lost or repeated."""
+    """Go on with a job that was interrupted or killed; nothing finished is lost or repeated. Of one that is done, what
+    the machine kept from a result is tried again."""
     with existing_store(db) as store:
         row = store.job(job)
-        if row.state is JobState.DONE:
+        if row.state is JobState.DONE and not is_unsettled(store, row.job_id):
             err.print(f"job {row.job_id} is done already")
             report_front(store, row.job_id, FrontFormat(format.value))
             return

@@ -11,6 +11,7 @@ from search.fliqs.beginning import beginning, evenly
 from search.fliqs.cost import FLOAT, Cost, reduction
 from search.fliqs.elastic import Architecture, Elastic
 from search.fliqs.filled import filled
+from search.fliqs.least_cost import least_cost
 from search.fliqs.policy import Policy
 from search.strategies.fliqs import FliqsOptions
 from search.training.quantised import QuantisedLayers
@@ -62,7 +63,7 @@ class OneShot:
         self._begins = max(1, round(steps * options.inputs_from))
         self._delay = min(round(steps * options.delay), steps - 1)
         self._settles = min(max(round(steps * options.settle), self._delay + 1), steps)
-        least = min(self._extreme(bits) for bits in (min, max))
+        least = least_cost(self._choices, cost, self._wanted)
         if self._wanted < least * (1 - 1e-9):
             most = cost.of({}) / least
             what = "formats" if elastic is None else "formats and sub-network"
@@ -203,14 +204,6 @@ class OneShot:
 
     def _named(self, places: Sequence[int]) -> Formats:
         return {name: values[place] for (name, values), place in zip(self._choices.items(), places, strict=True)}
-
-    def _extreme(self, which: Callable[..., str]) -> float:
-        """The cost of the choices that are alone the cheapest, or the dearest, of each decision."""
-        found = {}
-        for decision, names in self._choices.items():
-            alone = {name: self._cost.of({decision: name}) for name in names}
-            found[decision] = which(alone, key=alone.__getitem__)
-        return self._cost.of(found)
 
 
 class Fixed:

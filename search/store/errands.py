@@ -89,6 +89,12 @@ class Errands:
             raise NotFound(f"there is no errand {errand_id!r}", "start the job again with: paretune resume JOB")
         return ErrandRow(*found)
 
+    def result(self, errand_id: str) -> Json | None:
+        """What an errand came to; None where it came to nothing yet, or was never asked for."""
+        with self._reading() as connection:
+            query = select(Errand.result).where(Errand.errand_id == errand_id)
+            return connection.execute(query).scalar_one_or_none()
+
     def cancel(self, errand_id: str) -> None:
         """Nobody waits for this errand any more; one that has ended stays as it is."""
         with self._writing() as connection:

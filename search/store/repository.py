@@ -232,6 +232,11 @@ class Store(CapabilityRecords):
         with self._holding(lease) as connection:
             statements.change_trial(connection, lease, candidate_id, state=state)
 
+    def put_off(self, lease: Lease, candidate_id: str, reason: str) -> None:
+        """Leaves a candidate pending, with the ``reason`` that it has no result yet."""
+        with self._holding(lease) as connection:
+            statements.change_trial(connection, lease, candidate_id, state=TrialState.PENDING, reason=reason)
+
     def finish_trial(
         self,
         lease: Lease,
@@ -290,9 +295,12 @@ class Store(CapabilityRecords):
             return statements.read_trials(connection, *unfinished)
 
     def drop_unfinished(self, lease: Lease) -> None:
-        """Forgets the candidates that a job, now out of time, has proposed but never finished."""
+        """Forgets the candidates that a job, now out of time, has proposed but never finished; those that were put off
+        are pending."""
+        unfinished = Trial.job_id == lease.job_id, Trial.state.in_(_UNFINISHED)
         with self._holding(lease) as connection:
-            connection.execute(delete(Trial).where(Trial.job_id == lease.job_id, Trial.state.in_(_UNFINISHED)))
+            connection.execute(delete(Trial).where(*unfinished, Trial.reason.is_(None)))
+            connection.execute(update(Trial).where(*unfinished).values(state=TrialState.PENDING))
 
     def finish_block(self, lease: Lease, strategy_state: Json) -> None:
         """Stores what the strategy knows after a block was told."""

@@ -15,9 +15,10 @@ Json = dict[str, Any]
 class JobRow:
     """A job as stored. ``spec`` is the resolved job file; ``space`` and ``baseline`` are None until prepared.
     ``baseline`` is ``{"metrics": {...}, "facts": {...}}``. ``strategy_state`` is what the strategy's ``state_dict``
-    returned after the last block told; ``devices`` holds ``{"device", "profile_digest"}`` of each device (None for a
-    job of an earlier version, which had one), ``prediction`` is None where nothing was predicted. ``lease_owner`` is
-    who may write it, ``lease_until`` until when. Times are in UTC and know it."""
+    returned after the last block told, and under ``_missing`` the digests of candidates that it was told nothing of;
+    ``devices`` holds ``{"device", "profile_digest"}`` of each device (None for a job of an earlier version, which had
+    one), ``prediction`` is None where nothing was predicted. ``lease_owner`` is who may write it, ``lease_until`` until
+    when. Times are in UTC and know it."""
 
     job_id: str
     name: str

@@ -27,11 +27,13 @@ class StrategyOptions(BaseModel):
 @dataclass(frozen=True)
 class Result:
     """What became of a candidate: its ``gains`` (one an objective, larger is better; None when it failed) and its
-    ``violations`` (one a constraint, 0 where it holds)."""
+    ``violations`` (one a constraint, 0 where it holds). ``missing`` says that nothing became of it: the machine kept it
+    from a result, which says nothing about the candidate."""
 
     candidate: Candidate
     gains: tuple[float, ...] | None
     violations: tuple[float, ...] = ()
+    missing: bool = False
 
     @property
     def feasible(self) -> bool:
@@ -54,7 +56,8 @@ class Strategy(ABC):
     asking again and telling again in the same order gives the same candidates, whatever the clock, the process or the
     number of workers. ``ask`` may return a candidate that it returned before; each ``ask`` is answered by exactly one
     ``tell``, in the order asked, before the next block. A failed candidate is told with ``gains=None`` and must not
-    stop the strategy. The object owns its random state and shares it with nothing.
+    stop the strategy. One that is ``missing`` is told likewise, and is neither a failure nor bad: nothing may be learnt
+    from it. The object owns its random state and shares it with nothing.
     """
 
     Options: ClassVar[type[StrategyOptions]] = StrategyOptions

@@ -35,7 +35,8 @@ class Nsga2(Strategy):
     """The uniform assignments, then generations of NSGA-II over the decisions as categories.
 
     A naive start ended below the best uniform assignment on real networks (25 to 40 decisions, 60 trials), hence the
-    seeds. Broken constraints rank by their sum, as Deb has it; failures are told as such and breed no children.
+    seeds. Broken constraints rank by their sum, as Deb has it; failures are told as such and breed no children, and
+    what is missing neither.
     """
 
     Options = Nsga2Options
@@ -87,6 +88,9 @@ class Nsga2(Strategy):
             else:
                 self._warm.tell(results)
         for trial, result in zip(asked, results, strict=True):
+            if result.missing:
+                self._study.tell(trial, state=TrialState.FAIL)
+                continue
             for number, violation in enumerate(result.violations):
                 trial.set_constraint(str(number), violation)
             if result.gains is None:

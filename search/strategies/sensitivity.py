@@ -72,7 +72,8 @@ class Sensitivity(Strategy):
         self._offset = float(self.rng.random())
         self._proposed = 0
         self._known: dict[str, tuple[int, ...]] = {}
-        self._results: list[Result] = []
+        self._told_of = 0
+        self._results: list[Result] = []  # less what is missing
         self._rows: list[Floats] = []
         self._figures: Told | None = None
         self._spent = False  # whether no knapsack is left until something is told
@@ -85,7 +86,7 @@ class Sensitivity(Strategy):
     @property
     def learnt(self) -> bool:
         """Whether all uniform assignments and single changes were told."""
-        return len(self._results) >= len(self._beginning)
+        return self._told_of >= len(self._beginning)
 
     def ask(self) -> Candidate:
         """See :meth:`Strategy.ask`."""
@@ -98,8 +99,10 @@ class Sensitivity(Strategy):
 
     def tell(self, results: Sequence[Result]) -> None:
         """See :meth:`Strategy.tell`."""
-        self._results.extend(results)
-        self._rows.extend(self._grid.row(result.candidate) for result in results)
+        self._told_of += len(results)
+        there = [result for result in results if not result.missing]
+        self._results.extend(there)
+        self._rows.extend(self._grid.row(result.candidate) for result in there)
         self._figures = None
         self._spent = False
 

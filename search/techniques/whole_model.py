@@ -14,7 +14,7 @@ from evaluators.device import Device
 from evaluators.layer_answers import QUICK, Answer, measured_gain, no_gain, remembered
 from evaluators.onnx_model import save_model
 from hwprofiles import digest_of
-from hwprofiles.errors import CandidateError, DeviceUnavailable, UnhealthyMeasurement
+from hwprofiles.errors import CandidateError, DeviceUnavailable, UnhealthyMeasurement, passing_states
 from search.answers import StoredAnswers
 from search.errand_link import DeviceLost
 from search.techniques.base import Subject
@@ -26,7 +26,7 @@ LIMIT_S = 120.0
 
 UNAVAILABLE = "unavailable"
 
-_PASSING = (UnhealthyMeasurement.state, UNAVAILABLE)
+_PASSING = (UNAVAILABLE, *passing_states())
 """Failures of the moment, which are asked about again the next time. A model that takes too long is not among them."""
 
 

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from hwprofiles import errors
-from hwprofiles.errors import CandidateError, ParetuneError
+from hwprofiles.errors import CandidateError, ParetuneError, candidate_errors, is_passing, passing_states
 
 # As the module draws it.
 EXIT_CODES = {
@@ -26,6 +26,10 @@ EXIT_CODES = {
     "UnhealthyMeasurement": 4,
     "TrainingStopped": 4,
     "Unreachable": 4,
+    "PassingTrouble": 4,
+    "MachineBusy": 4,
+    "MemoryShort": 4,
+    "WorkerLost": 4,
 }
 STATES = {
     "BuildFailed": "build_failed",
@@ -36,6 +40,10 @@ STATES = {
     "UnhealthyMeasurement": "unhealthy_measurement",
     "TrainingStopped": "stopped",
     "Unreachable": "infeasible",
+    "PassingTrouble": "passing",
+    "MachineBusy": "machine_busy",
+    "MemoryShort": "memory_short",
+    "WorkerLost": "worker_lost",
 }
 
 
@@ -68,6 +76,19 @@ def test_exit_codes(kind: type[ParetuneError]) -> None:
 @pytest.mark.parametrize("name", STATES)
 def test_states(name: str) -> None:
     assert getattr(errors, name).state == STATES[name]
+
+
+def test_passing_is_what_says_nothing_about_the_candidate() -> None:
+    passing = {name for name in EXIT_CODES if is_passing(getattr(errors, name)("said"))}
+    assert passing == {
+        "ParetuneError", "InvalidInput", "NotFound", "DeviceUnavailable", "StorageError",
+        "PassingTrouble", "UnhealthyMeasurement", "MachineBusy", "MemoryShort", "WorkerLost",
+    }  # fmt: skip
+
+
+def test_classes_by_state() -> None:
+    assert {kind.__name__: state for state, kind in candidate_errors().items()} == STATES
+    assert set(passing_states()) == {"passing", "unhealthy_measurement", "machine_busy", "memory_short", "worker_lost"}
 
 
 def test_message_and_hint(kind: type[ParetuneError]) -> None:

@@ -8,20 +8,22 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fake_device import FakeDevice
 from inline_search import run_trials, with_device
 
+from dashboards.cli import run_app
 from dashboards.documents import front_document, job_document
 from hwprofiles import DEVICES
-from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed, StorageError
+from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed, StorageError, UnhealthyMeasurement
 from search.controller import Controller
 from search.folders import job_folder
 from search.progress import Status, Watcher
 from search.states import JobState, TrialState
 from search.store import JobBusy, Lease, StaleLease, Store, this_process
+from search.unsettled import is_unsettled
 
 Submit = Callable[..., str]
 
@@ -252,7 +254,7 @@ class TestFinalMeasurements:
         assert fast["metrics"]["speedup"]["ratio"] == 3.0
         assert fast["metrics"]["peak_memory_bytes"] > 0
         phases = [measured["phase"] for measured in store.measurements(fast["candidate_id"])]
-        assert phases == ["search", "final"]
+        assert phases == ["search", "again", "final"]
         files = {path.stem for path in (home / "jobs" / document["job_id"]).glob("*.onnx")}
         assert files == {member["digest"] for member in document["front"]}
 
@@ -293,7 +295,7 @@ class TestFinalMeasurements:
         assert [member["trial"] for member in document["front"]] == [2]
         assert document["front"][0]["metrics"]["speedup"]["ratio"] == 3.2
         times = [len(store.measurements(row.candidate_id)) for row in store.trials(document["job_id"])]
-        assert times == [1, 2, 2, 2]
+        assert times == [1, 2, 3, 2]
 
     def test_what_no_interval_separates_is_tied(self, front_of: Callable[..., dict[str, Any]]) -> None:
         speed_alone = [{"metric": "speedup", "direction": "max"}]
@@ -310,6 +312,179 @@ class TestFinalMeasurements:
         assert document["front"] == []
         assert document["nearest_miss"]["trial"] == 1
         assert {row.state for row in store.trials(document["job_id"])} == {TrialState.INFEASIBLE}
+
+
+class TestTroubleInTheEnd:
+    """What a noisy minute keeps from being measured again keeps the search's figures, and says so."""
+
+    NOISE = UnhealthyMeasurement("the interval is still wide", "quieten the machine")
+    SPEED_ALONE: ClassVar[list[dict[str, str]]] = [{"metric": "speedup", "direction": "max"}]
+
+    @pytest.fixture
+    def job_of(self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+        """Queues a job of as many candidates as are planned."""
+
+        def create(speeds: Mapping[int, Sequence[float | Exception]], **fields: Any) -> str:
+            with_device(monkeypatch, FakeDevice(Plan(speeds)))
+            space = {"precision": {"choices": ["fp32", "int8"], "activations": "uint8"}}
+            fields = {"devices": ["local-cpu"], "space": space, "budget": {"trials": len(speeds)}} | fields
+            return new_job(**fields)
+
+        return create
+
+    def test_a_member_keeps_its_figures_and_is_unconfirmed(self, store: Store, job_of: Callable[..., str]) -> None:
+        job_id = job_of({0: [1.0], 1: [3.0, self.NOISE]})
+        assert Controller(store, job_id).run() is JobState.DONE
+        document = front_document(store, job_id)
+        assert document["final"]
+        assert [(m["trial"], m["confirmed"]) for m in document["front"]] == [(1, False), (0, True)]
+        noisy = document["front"][0]
+        assert noisy["metrics"]["speedup"]["ratio"] == 3.0
+        assert (noisy["state"], noisy["unconfirmed"]) == ("done", "the interval is still wide")
+        assert [m["phase"] for m in store.measurements(noisy["candidate_id"])] == ["search"]
+        assert is_unsettled(store, job_id)
+
+    def test_it_is_tried_once_more_in_the_end(self, store: Store, job_of: Callable[..., str]) -> None:
+        job_id = job_of({0: [1.0], 1: [3.0, self.NOISE, 2.8, 2.9]})
+        Controller(store, job_id).run()
+        fast = front_document(store, job_id)["front"][0]
+        assert (fast["confirmed"], fast["unconfirmed"], fast["metrics"]["speedup"]["ratio"]) == (True, None, 2.9)
+        assert not is_unsettled(store, job_id)
+
+    def test_a_resumed_job_measures_it_again_and_searches_no_more(
+        self, store: Store, job_of: Callable[..., str]
+    ) -> None:
+        job_id = job_of({0: [1.0], 1: [3.0, self.NOISE, self.NOISE, 2.8, 2.9]})
+        Controller(store, job_id).run()
+        before = store.trials(job_id)
+        assert Controller(store, job_id).run() is JobState.DONE
+        fast = front_document(store, job_id)["front"][0]
+        assert (fast["confirmed"], fast["metrics"]["speedup"]["ratio"]) == (True, 2.9)
+        assert [row.digest for row in store.trials(job_id)] == [row.digest for row in before]
+
+    def test_the_command_line_says_so_and_resumes_it(
+        self, store: Store, job_of: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        job_id = job_of({0: [1.0], 1: [3.0, self.NOISE, self.NOISE, 2.8, 2.9]})
+        Controller(store, job_id).run()
+        assert run_app(["front", job_id]) == 0
+        said = capsys.readouterr().out
+        assert "not confirmed, figures of the search" in said
+        assert f"(the interval is still wide); measure again with: paretune resume {job_id}" in said
+        assert run_app(["resume", job_id]) == 0
+        assert "not confirmed" not in capsys.readouterr().out
+        assert run_app(["resume", job_id]) == 0
+        assert "is done already" in capsys.readouterr().err
+
+    def test_several_in_a_row_end_the_final_measurements(self, store: Store, job_of: Callable[..., str]) -> None:
+        speeds = {number: [3.0 - number / 100, self.NOISE] for number in range(5)}
+        job_id = job_of(speeds, objectives=self.SPEED_ALONE)
+        watcher = Recorder()
+        assert Controller(store, job_id, watcher).run() is JobState.DONE
+        (member,) = front_document(store, job_id)["front"]
+        assert (member["trial"], member["metrics"]["speedup"]["ratio"]) == (0, 3.0)
+        assert member["unconfirmed"] == "the interval is still wide"
+        assert sum(status.message.startswith("measuring again") for status in watcher.seen) == 3
+
+    def test_a_full_disk_is_no_failure_of_the_candidate(self, store: Store, job_of: Callable[..., str]) -> None:
+        job_id = job_of({0: [1.0], 1: [3.0, StorageError("no space is left on the disk")]})
+        Controller(store, job_id).run()
+        fast = front_document(store, job_id)["front"][0]
+        assert (fast["trial"], fast["unconfirmed"]) == (1, "no space is left on the disk")
+
+    def test_a_contender_that_cannot_be_measured_remains_one(self, store: Store, job_of: Callable[..., str]) -> None:
+        job_id = job_of({0: [1.0], 1: [3.0], 2: [2.99, self.NOISE]}, objectives=self.SPEED_ALONE)
+        Controller(store, job_id).run()
+        document = front_document(store, job_id)
+        assert [(m["trial"], m["confirmed"]) for m in document["front"]] == [(1, True)]
+        assert [contender["trial"] for contender in document["contenders"]] == [2]
+
+    def test_what_the_search_put_off_is_tried_again(self, store: Store, job_of: Callable[..., str]) -> None:
+        job_id = job_of({0: [1.0], 1: [self.NOISE, 3.0, 3.1, 3.2]})
+        Controller(store, job_id).run()
+        fast = front_document(store, job_id)["front"][0]
+        assert (fast["trial"], fast["confirmed"], fast["metrics"]["speedup"]["ratio"]) == (1, True, 3.2)
+        assert [m["phase"] for m in store.measurements(fast["candidate_id"])] == ["search", "again", "final"]
+
+    def test_what_is_put_off_to_the_end_stays_pending(self, store: Store, job_of: Callable[..., str]) -> None:
+        job_id = job_of({0: [1.0], 1: [self.NOISE]})
+        assert Controller(store, job_id).run() is JobState.DONE
+        document = front_document(store, job_id)
+        assert [m["trial"] for m in document["front"]] == [0]
+        assert (document["trials"]["pending"], document["trials"]["failed"]) == (1, 0)
+        row = store.trials(job_id)[1]
+        assert (row.state, row.reason) == (TrialState.PENDING, "the interval is still wide")
+        assert is_unsettled(store, job_id)
+
+    def test_several_in_a_row_stop_the_search_and_it_is_resumed(self, store: Store, job_of: Callable[..., str]) -> None:
+        job_id = job_of({n: [*([self.NOISE] if n else []), 1.0 + n] for n in range(4)})
+        with pytest.raises(ParetuneError, match="3 candidates in a row could not be judged"):
+            Controller(store, job_id).run()
+        failed = store.job(job_id)
+        assert failed.state is JobState.FAILED
+        assert f"quieten the machine; they stay pending: go on with paretune resume {job_id}" in (failed.hint or "")
+        assert Controller(store, job_id).run() is JobState.DONE
+        assert {row.state for row in store.trials(job_id)} == {TrialState.DONE}
+        assert [m["trial"] for m in front_document(store, job_id)["front"]] == [3, 0]
+
+    def test_a_figure_that_is_asked_for_and_cannot_be_had_this_time(
+        self, store: Store, job_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Energy is counted on a healthy machine only: its lack is the moment's."""
+        times = Counter[Path]()
+        measure = FakeDevice.measure
+
+        def counted(device: FakeDevice, baseline: Path, candidate: Path, *rest: Any, **more: Any) -> Any:
+            found = measure(device, baseline, candidate, *rest, **more)
+            times[candidate] += 1
+            if times[candidate] > 1 and candidate.parent.parent.name == "jobs":
+                return found
+            return replace(found, energy_mj={"baseline": 2.0, "candidate": 1.0, "source": "rapl"})
+
+        monkeypatch.setattr(FakeDevice, "measure", counted)
+        job_id = job_of({0: [1.0], 1: [3.0]}, constraints=["energy_mj <= 5"])
+        Controller(store, job_id).run()
+        document = front_document(store, job_id)
+        assert [m["confirmed"] for m in document["front"]] == [False, False]
+        assert document["front"][0]["unconfirmed"] == "no energy_mj could be had this time"
+        assert document["front"][0]["metrics"]["energy_mj"] == 1.0
+
+    def test_out_of_time(self, store: Store, job_of: Callable[..., str]) -> None:
+        """Every member is on the front, with the search's figures where there was no time for others."""
+        job_id = job_of({0: [1.0], 1: [3.0, 2.0]})
+        controller = Controller(store, job_id)
+        asked = iter([False, False, True, True, True, True])
+        confirmation = controller._confirmation
+
+        def hurried(prepared: Any) -> Any:
+            found = confirmation(prepared)
+            found._deadline = lambda: next(asked, True)
+            return found
+
+        controller._confirmation = hurried  # type: ignore[method-assign]
+        assert controller.run() is JobState.DONE
+        document = front_document(store, job_id)
+        assert [m["confirmed"] for m in document["front"]] == [False, False]
+        assert {m["unconfirmed"] for m in document["front"]} == {"no time was left to measure it again"}
+
+    def test_how_long_it_will_take(self, store: Store, job_of: Callable[..., str]) -> None:
+        """Two members twice and a contender once, by what they took in the search."""
+        job_id = job_of({0: [1.0], 1: [3.0], 2: [2.99]}, objectives=self.SPEED_ALONE)
+        controller = Controller(store, job_id)
+        estimates: list[tuple[float, list[float]]] = []
+        finalise = controller._finalise
+
+        def ask(prepared: Any) -> None:
+            rows = store.trials(job_id)
+            seconds = [store.measurements(row.candidate_id)[0]["record"]["measuring_s"] for row in rows]
+            fronts = controller._fronts(rows, prepared)
+            estimates.append((controller._confirmation(prepared).estimated_s(rows, fronts), seconds))
+            finalise(prepared)
+
+        controller._finalise = ask  # type: ignore[method-assign]
+        controller.run()
+        ((estimated, seconds),) = estimates
+        assert estimated == pytest.approx(2 * seconds[1] + seconds[2])
 
 
 class TestLease:

@@ -11,7 +11,7 @@ from evaluators.measurement import Measurement
 from evaluators.modelled import modelled_metrics
 from hwprofiles import find_device
 from search.candidate import Decision
-from search.device_metrics import DEVICE_METRICS, failed, figures_on, is_device_metric, joined, updated
+from search.device_metrics import DEVICE_METRICS, failed, figures_on, is_device_metric, joined, timed_figures, updated
 from search.objectives import Constraint, Objective, metric_interval, metric_value
 from search.pareto import reference_point
 from search.union import union
@@ -52,6 +52,22 @@ class TestJoined:
         assert (metric_value(later, "speedup@a"), metric_value(later, "speedup@b")) == (2.0, 7.0)
         assert metric_value(updated(BOTH, "a", {"speedup": {"ratio": 7.0}}), "speedup@a") == 7.0
         assert updated(A, "local-cpu", {"speedup": 1.0})["speedup"] == 1.0
+
+    def test_figures_of_two_moments_never_stand_side_by_side(self) -> None:
+        """Energy that could not be counted the second time is not the first time's."""
+        earlier = A | {"energy_mj": 12.0, "quality_runtime": "onnxruntime"}
+        later = updated(earlier, "local-cpu", {"speedup": {"ratio": 1.9}})
+        assert later == {
+            "cosine": 0.99, "intervals": {"cosine": [0.98, 1.0]}, "size_bytes": 100,
+            "quality_runtime": "onnxruntime", "speedup": {"ratio": 1.9},
+        }  # fmt: skip
+        both = joined(("a", "b"), {"a": earlier, "b": B | {"energy_mj": 3.0}})
+        assert metric_value(updated(both, "b", {"speedup": 7.0}), "energy_mj@b") is None
+        assert metric_value(updated(both, "b", {"speedup": 7.0}), "energy_mj@a") == 12.0
+
+    def test_a_devices_own_figures(self) -> None:
+        assert timed_figures(BOTH, "b") == {"speedup": B["speedup"], "latency_ms": B["latency_ms"]}
+        assert timed_figures(A, "local-cpu") == {"speedup": A["speedup"], "latency_ms": A["latency_ms"]}
 
     @pytest.mark.parametrize(("label", "gone", "left"), [("a", "speedup", "speedup@b"), ("b", "speedup@b", "speedup")])
     def test_a_later_failure_takes_them_away(self, label: str, gone: str, left: str) -> None:

@@ -17,6 +17,7 @@ from inline_search import measuring_briefly
 from small_jobs import FinishedJob
 
 from dashboards.cli import run_app
+from search.export import export_candidate
 from search.states import TrialState
 from search.store import Store, this_process
 from search.tasks.digits import Digits, DigitsOptions
@@ -116,6 +117,26 @@ def test_a_front_that_said_otherwise_is_contradicted_and_the_bundle_kept(
     assert receipt["latency"]["measurements"] == 3
     assert any("speed-up" in finding for finding in receipt["findings"])
     assert (tmp_path / "bundle" / "model.onnx").exists()
+
+
+def test_a_search_that_goes_on_may_remove_its_own_files_meanwhile(
+    job: FinishedJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A candidate that becomes dominated while it is exported loses its file in the job's folder, not the export's."""
+    monkeypatch.setenv("PARETUNE_HOME", str(job.home))
+    measuring_briefly(monkeypatch)
+    folder = job.home / "jobs" / job.job_id
+
+    def dominate(_: str) -> None:
+        for path in folder.glob("*.onnx"):
+            path.unlink()
+
+    candidate = quantised(job)["candidate_id"]
+    claim(job, candidate, speedup=ANY_SPEED)
+    with Store(job.database) as store:
+        export_candidate(store, candidate, tmp_path / "bundle", progress=dominate)
+    assert (tmp_path / "bundle" / "model.onnx").exists()
+    assert not list(folder.glob("export-*")), "nothing is left behind"
 
 
 def test_a_modelled_candidate_asks_for_a_real_device(modelled_job: FinishedJob, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from search.fronts import best_speedup, front_of
+from search.fronts import front_of
 from search.objectives import Constraint, Objective
 from search.pareto import Entry
 from search.scheduler import judged
@@ -56,9 +56,43 @@ class TestMembers:
         assert front.contenders == {}
         assert front.nearest_miss is None
 
-    def test_only_the_eligible(self) -> None:
-        front = front_of(self.ROWS, OBJECTIVES, (), BASELINE, eligible=frozenset({"id0", "id2", "id6"}))
-        assert ids(front.members) == ["id2", "id0"]
+    def test_others_figures_decide_than_are_reported(self) -> None:
+        """Trials 1 and 3 were chosen by 3.0 and 4.0, and then measured once more; trial 2 never was."""
+        reported = [
+            *self.ROWS[:1],
+            row(1, cosine=0.99, speedup=speedup(2.8)),
+            self.ROWS[2],
+            row(3, cosine=0.97, speedup=speedup(2.79)),
+        ]
+        front = front_of(reported, OBJECTIVES, (), BASELINE, deciding=self.ROWS)
+        assert ids(front.members) == ["id3", "id1", "id0"]
+        assert [entry.metrics["speedup"]["ratio"] for entry in front.members] == [2.79, 2.8, 1.0]
+        assert (front.document["fastest"], front.best_speedup) == ("id3", 2.79)
+        assert front.document["hypervolume"]["value"] == pytest.approx(0.09 * 1.8)
+
+    def test_one_that_the_reported_figures_clearly_refute_is_no_member(self) -> None:
+        """Then another takes its place, which it had kept from it."""
+        reported = [
+            *self.ROWS[:3],
+            row(3, cosine=0.97, speedup=speedup(2.5)),
+            row(7, cosine=0.96, speedup=speedup(3.5)),
+        ]
+        deciding = [*self.ROWS[:4], reported[-1]]
+        front = front_of(reported, OBJECTIVES, (), BASELINE, deciding=deciding)
+        assert ids(front.members) == ["id7", "id1", "id0"]
+
+    def test_one_whose_reported_figures_break_a_constraint_is_no_member(self) -> None:
+        limits = ("speedup >= 3",)
+        reported = [row(0, constraints=limits, cosine=0.9, speedup=speedup(2.9))]
+        deciding = [row(0, constraints=limits, cosine=0.9, speedup=speedup(3.1))]
+        front = front_of(reported, OBJECTIVES, tuple(map(Constraint.parse, limits)), BASELINE, deciding=deciding)
+        assert front.members == []
+        assert front.nearest_miss == {"candidate_id": "id0", "reason": "breaks speedup >= 3"}
+
+    def test_members_that_were_not_measured_again_are_named(self) -> None:
+        unconfirmed = {"id1": "no time was left", "id2": "no time was left"}
+        front = front_of(self.ROWS, OBJECTIVES, (), BASELINE, unconfirmed=unconfirmed, final=True)
+        assert front.document["unconfirmed"] == {"id1": "no time was left"}
 
     def test_the_document(self) -> None:
         front = front_of(self.ROWS, OBJECTIVES, (), BASELINE, final=True)
@@ -68,6 +102,8 @@ class TestMembers:
             "members": ["id3", "id1", "id0"],
             "tied_with": {},
             "nearest_miss": None,
+            "fastest": "id3",
+            "unconfirmed": {},
             "final": True,
         }
         assert json.loads(json.dumps(front.document, allow_nan=False)) == front.document
@@ -83,9 +119,9 @@ class TestMembers:
         }
 
     def test_the_best_speedup(self) -> None:
-        assert best_speedup(front_of(self.ROWS, OBJECTIVES, (), BASELINE).members) == 4.0
-        assert best_speedup([]) is None
-        assert best_speedup([Entry("x", 0, {"cosine": 1.0})]) is None
+        assert front_of(self.ROWS, OBJECTIVES, (), BASELINE).best_speedup == 4.0
+        assert front_of([], OBJECTIVES, (), BASELINE).best_speedup is None
+        assert front_of([row(0, cosine=1.0, size_bytes=9)], OBJECTIVES[:1], (), BASELINE).best_speedup is None
 
 
 class TestContenders:
@@ -101,11 +137,6 @@ class TestContenders:
         assert ids(front.members) == ["id0"]
         assert front.contenders == {"id1": ["id0"], "id3": ["id0"]}
         assert front.document["tied_with"] == {"id0": ["id1", "id3"]}
-
-    def test_one_that_is_not_eligible_may_be_a_contender(self) -> None:
-        """Members were measured again, it was not."""
-        front = front_of(self.ROWS, OBJECTIVES, (), BASELINE, eligible=frozenset({"id0"}))
-        assert set(front.contenders) == {"id1", "id3"}
 
     def test_identical_points(self) -> None:
         rows = [row(number, cosine=0.99, speedup=speedup(3.0)) for number in (7, 3)]

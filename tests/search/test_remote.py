@@ -34,6 +34,7 @@ from hwprofiles.errors import (
     ProcessCrashed,
     StageTimeout,
     StorageError,
+    UnhealthyMeasurement,
     UnsupportedOp,
 )
 from hwprofiles.folders import data_folder
@@ -261,6 +262,17 @@ class TestOnce:
                 measure(device, models)
             device.close()
         assert len(working.errands) == 1
+
+    def test_what_the_moment_kept_from_an_answer_is_asked_anew(
+        self, profile: Profile, agent: Any, models: tuple[Path, Path]
+    ) -> None:
+        working = agent(lambda errand: answer_of(UnhealthyMeasurement("the interval is still wide")))
+        for _ in range(2):
+            device = RemoteDevice(profile, link())
+            with pytest.raises(UnhealthyMeasurement):
+                measure(device, models)
+            device.close()
+        assert len(working.errands) == 2
 
     def test_what_was_under_way_when_the_job_was_killed_is_waited_for(
         self, profile: Profile, store: Store, agent: Any, models: tuple[Path, Path]
@@ -582,7 +594,7 @@ class TestInAJob:
 
         agent(earlier_agent)
         monkeypatch.setattr(Blobs, "put", full)
-        with pytest.raises(DeviceLost, match="no space left"):
+        with pytest.raises(ParetuneError, match=r"3 candidates in a row could not be judged, .* no space left"):
             Controller(store, job_id).run()
         assert {row.state for row in store.trials(job_id) if row.state.finished} == {TrialState.DONE}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hwprofiles import find_device
-from hwprofiles.errors import ParetuneError
+from hwprofiles.errors import ParetuneError, UnhealthyMeasurement
 from search.candidate import Candidate, Decision, Space
 from search.objectives import Constraint, Objective
 from search.scheduler import REPEATS_UNTIL_EXHAUSTED, Scheduler, judged
@@ -478,6 +478,161 @@ class TestResuming:
             work(scheduler_of(again, other()))
         assert "another version" in caught.value.hint
         assert recorded(store, again) == before
+
+
+NOISE = UnhealthyMeasurement("the interval is still wide", "quieten the machine")
+
+
+class TestPuttingOff:
+    """A trial that the moment kept from a result stays pending, is told as missing, and is worked on again."""
+
+    def noisy(self, scheduler: Scheduler, numbers: Collection[int], until: int | None = None) -> None:
+        """Works in the order of trials; those of these ``numbers`` meet a noisy minute."""
+        while until is None or len(scheduler.finished) < until:
+            row = scheduler.next()
+            if row is None:
+                return
+            if row.number in numbers:
+                scheduler.put_off(row, NOISE)
+            else:
+                work_on(scheduler, row)
+
+    def test_it_is_told_as_missing_in_its_place(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
+        strategy = Scripted(candidates(12))
+        scheduler = scheduler_of(lease, strategy, trials=12)
+        self.noisy(scheduler, {2, 5})
+        assert [result.missing for result in strategy.told[0]] == [False, False, True, False, False, True]
+        assert [result.candidate for result in strategy.told[0]] == candidates(6)
+        missing = strategy.told[0][2]
+        assert (missing.gains, missing.violations, missing.feasible) == (None, (1.0, 1.0), False)
+        assert scheduler.exhausted
+        assert [row.number for row in scheduler.finished] == [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]
+        row = store.trials(lease.job_id)[2]
+        assert (row.state, row.reason, row.metrics) == (TrialState.PENDING, NOISE.message, {})
+
+    def test_one_asked_for_again_is_still_missing(self, lease: Lease, scheduler_of: SchedulerOf) -> None:
+        a, b, c, d = candidates(4)
+        strategy = Scripted([a, b, a, c, d])
+        self.noisy(scheduler_of(lease, strategy, trials=4, batch=2), {0})
+        assert [[result.missing for result in block] for block in strategy.told] == [
+            [True, False],
+            [True, False, False],
+        ]
+
+    @pytest.mark.parametrize("quiet", [True, False])
+    def test_a_resumed_job_asks_for_the_same_and_measures_it_again(
+        self, store: Store, lease: Lease, scheduler_of: SchedulerOf, quiet: bool
+    ) -> None:
+        """Whatever it comes to then: what was told is told again, and what was asked is asked again."""
+        undisturbed = new_lease(store)
+        self.noisy(scheduler_of(undisturbed), {1, 8})
+        self.noisy(scheduler_of(lease), {1, 8}, until=13)
+        again = taken_over(store, lease)
+        scheduler = scheduler_of(again)
+        self.noisy(scheduler, set() if quiet else {1, 8})
+        rows, expected = (store.trials(one.job_id) for one in (again, undisturbed))
+        assert [row.digest for row in rows] == [row.digest for row in expected]
+        assert [row.state.finished for row in rows] == [quiet or row.number not in (1, 8) for row in rows]
+        assert len(scheduler.finished) == (TRIALS if quiet else TRIALS - 2)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_killed_again_and_again(self, store: Store, lease: Lease, scheduler_of: SchedulerOf, seed: int) -> None:
+        undisturbed = new_lease(store)
+        self.noisy(scheduler_of(undisturbed), {0, 7, 14})
+        rng = random.Random(seed)
+        for _ in range(6):
+            # What was put off is measured at the first, second, … time that it is handed out again.
+            self.noisy(scheduler_of(lease), {0, 7, 14}, until=rng.randint(0, TRIALS - 3))
+            lease = taken_over(store, lease)
+        self.noisy(scheduler_of(lease), {0, 7, 14})
+        lease = taken_over(store, lease)
+        self.noisy(scheduler_of(lease), set())
+        rows, expected = (store.trials(one.job_id) for one in (lease, undisturbed))
+        assert [(row.number, row.digest) for row in rows] == [(row.number, row.digest) for row in expected]
+        assert all(row.state.finished for row in rows)
+
+    def test_before_its_block_closes_nothing_is_decided(
+        self, store: Store, lease: Lease, scheduler_of: SchedulerOf, expected: list[tuple[Any, ...]]
+    ) -> None:
+        """A controller that dies then has told nobody: the figure of a second try counts like any other."""
+        scheduler = scheduler_of(lease)
+        row = scheduler.next()
+        assert row is not None
+        scheduler.put_off(row, NOISE)
+        again = taken_over(store, lease)
+        work(scheduler_of(again))
+        assert recorded(store, again) == expected
+
+    def test_several_in_a_row_stop_the_search(
+        self, store: Store, lease: Lease, scheduler_of: SchedulerOf, expected: list[tuple[Any, ...]]
+    ) -> None:
+        strategy = Scripted(candidates(12))
+        scheduler = scheduler_of(lease, strategy, trials=12)
+        self.noisy(scheduler, {1, 2, 3})
+        assert scheduler.exhausted
+        assert strategy.told == []
+        assert scheduler.trouble is not None
+        assert scheduler.trouble.message == (
+            "3 candidates in a row could not be judged, the last since: the interval is still wide"
+        )
+        assert f"paretune resume {lease.job_id}" in scheduler.trouble.hint
+        states = [row.state for row in store.trials(lease.job_id)]
+        assert states.count(TrialState.PENDING) == 5
+
+    def test_a_search_that_was_stopped_so_goes_on_as_if_nothing_had_been(
+        self, store: Store, lease: Lease, scheduler_of: SchedulerOf, expected: list[tuple[Any, ...]]
+    ) -> None:
+        self.noisy(scheduler_of(lease), {1, 2, 3})
+        again = taken_over(store, lease)
+        work(scheduler_of(again))
+        assert recorded(store, again) == expected
+
+    def test_one_that_succeeds_in_between_breaks_the_row(self, lease: Lease, scheduler_of: SchedulerOf) -> None:
+        scheduler = scheduler_of(lease)
+        self.noisy(scheduler, {0, 1, 3, 4, 6, 7})
+        assert scheduler.trouble is None
+        assert len(scheduler.finished) == TRIALS - 6
+
+    def test_those_that_are_out_may_finish(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
+        scheduler = scheduler_of(lease)
+        rows = [row for _ in range(5) if (row := scheduler.next()) is not None]
+        for row in rows[:3]:
+            scheduler.put_off(row, NOISE)
+        assert not scheduler.exhausted
+        work_on(scheduler, rows[3])
+        scheduler.put_off(rows[4], NOISE)
+        assert scheduler.exhausted
+        assert scheduler.trouble is not None
+        assert (store.job(lease.job_id).strategy_state or {}) == {}
+
+    def test_what_is_out_of_time_forgets_the_rest_alone(
+        self, store: Store, lease: Lease, scheduler_of: SchedulerOf
+    ) -> None:
+        scheduler = scheduler_of(lease)
+        first, second = scheduler.next(), scheduler.next()
+        assert first is not None
+        assert second is not None
+        scheduler.put_off(first, NOISE)
+        scheduler.stop()
+        store.drop_unfinished(lease)
+        assert [(row.number, row.state) for row in store.trials(lease.job_id)] == [(0, TrialState.PENDING)]
+
+    def test_trainings_are_compared_as_before(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
+        """Those of a trial that was put off would be there the second time, and change what is stopped early."""
+        trained = {"training": {"figures": [0.5, 0.6], "stopped": False}}
+
+        def play(noisy: Collection[int], lease: Lease) -> list[Any]:
+            scheduler = scheduler_of(lease, trials=12)
+            while (row := scheduler.next()) is not None:
+                if row.number in noisy:
+                    scheduler.put_off(row, NOISE)
+                else:
+                    scheduler.finish(row, TrialState.DONE, metrics=metrics_of(row.digest) | trained)
+            return scheduler.trainings
+
+        before = play({1}, lease)
+        assert play(set(), taken_over(store, lease)) == before
+        assert len(before) == 11
 
 
 class TestJudging:

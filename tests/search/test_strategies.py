@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -115,12 +116,41 @@ class StrategyContract:
             lambda candidate: Result(candidate, toy_gains(candidate), (math.inf,)),
             lambda candidate: Result(candidate, None, (math.inf,)),
             lambda candidate: Result(candidate, (0.0, 0.0), (0.0,)),
+            lambda candidate: Result(candidate, None, (1.0,), missing=True),
         ],
-        ids=["all fail", "all infeasible", "a metric is missing", "fail without a metric", "all equal"],
+        ids=["all fail", "all infeasible", "a metric is missing", "fail without a metric", "all equal", "all missing"],
     )
     def test_whatever_happens_it_goes_on(self, result: Any) -> None:
         strategy = self.make()
         assert len(play(strategy, 4, result)) == 4 * strategy.batch
+
+    def test_nothing_is_learnt_from_what_is_missing(self) -> None:
+        """Whatever stands beside it, the rest is told as ever."""
+
+        def result(candidate: Candidate, violation: float) -> Result:
+            if int(candidate.digest[:4], 16) % 3 == 0:
+                return Result(candidate, None, (violation,), missing=True)
+            return toy_result(candidate)
+
+        first, second = (play(self.make(), 4, partial(result, violation=one)) for one in (0.0, math.inf))
+        assert first == second
+
+    def test_what_is_missing_is_not_held_against_its_values(self) -> None:
+        """A value that a noisy minute kept from every result is proposed as before."""
+        strategy = self.make()
+        asked: list[Candidate] = []
+        for _ in range(6):
+            block = [strategy.ask() for _ in range(strategy.batch)]
+            asked += block
+            noisy = [SPACE.decisions[0].choices[1] in candidate.decisions.values() for candidate in block]
+            strategy.tell(
+                [
+                    Result(candidate, None, (1.0,), missing=True) if missing else toy_result(candidate)
+                    for candidate, missing in zip(block, noisy, strict=True)
+                ]
+            )
+        late = asked[3 * strategy.batch :]
+        assert any(SPACE.decisions[0].choices[1] in candidate.decisions.values() for candidate in late)
 
     def test_without_constraints(self) -> None:
         strategy = self.make(constraints=0)
