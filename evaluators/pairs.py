@@ -25,7 +25,7 @@ def typical(samples_ms: Sequence[float] | Floats) -> float:
     """The mean of the faster half of some times.
 
     What disturbs an inference makes it slower, never faster, so that the slower half mostly says what else the machine
-    did. On a loaded core this figure varied less than half as much from session to session as the median did.
+    did. Where a core is so busy that most inferences are held up, this helps no more than the median does.
     """
     ordered = np.sort(np.asarray(samples_ms, np.float64), axis=None)
     return float(ordered[: (len(ordered) + 1) // 2].mean())
