@@ -29,7 +29,7 @@ DEVICE_METRICS = frozenset({
 })  # fmt: skip
 """What differs from device to device; any other metric is a file's or its quality."""
 
-FIGURES = DEVICE_METRICS - {QUALITY_RUNTIME}
+FIGURES = DEVICE_METRICS - {QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK}
 """Those of them that are measured."""
 
 

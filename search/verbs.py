@@ -105,7 +105,8 @@ def outputs(
     order: WorkOrder, path: Path, samples: Mapping[str, Array], runtime: str | None = None, device: str | None = None
 ) -> dict[str, Array]:
     """What a file answers to samples on this machine."""
-    return workspace_of(order).outputs(path, samples, runtime, device)
+    with _for_candidate(order) as workspace:
+        return workspace.outputs(path, samples, runtime, device)
 
 
 def inputs(order: WorkOrder, split: Split) -> dict[str, Array]:
@@ -115,7 +116,8 @@ def inputs(order: WorkOrder, split: Split) -> dict[str, Array]:
 
 def quality_of(order: WorkOrder, outputs: Mapping[str, Array], split: Split, device: str | None = None) -> Quality:
     """See :meth:`Workspace.quality_of`."""
-    return workspace_of(order).quality_of(outputs, split, device)
+    with _for_candidate(order) as workspace:
+        return workspace.quality_of(outputs, split, device)
 
 
 def sample(order: WorkOrder, device: str | None = None) -> dict[str, Array]:

@@ -97,9 +97,9 @@ class TestMeasured:
         assert [one["profile_digest"] for one in store.job(job_id).devices or []] == digests
         for row in store.trials(job_id):
             records = [(one["phase"], one["record"]["profile_digest"]) for one in store.measurements(row.candidate_id)]
-            assert records == [(phase, digest) for phase in ("search", "final") for digest in digests]
+            assert records == [(phase, digest) for phase in ("search", "again", "final") for digest in digests]
             measured = candidate_document(store, row.candidate_id)["measurements"]
-            assert [one["device"] for one in measured] == [ONE, BATCH] * 2
+            assert [one["device"] for one in measured] == [ONE, BATCH] * 3
 
     @pytest.mark.parametrize(("batch", "times"), [(8, 2), (1, 1)])
     def test_quality_is_taken_once_for_each_batch(
@@ -182,7 +182,7 @@ class TestMeasured:
         standings = candidate_document(store, row.candidate_id)["devices"]
         assert (standings[ONE]["reason"], standings[BATCH]["on_front"]) == ("no kernel for this", True)
         records = store.measurements(row.candidate_id)
-        assert [one["phase"] for one in records] == ["search", "final"]
+        assert [one["phase"] for one in records] == ["search", "again", "final"]
 
     def test_one_that_fails_everywhere_has_failed(
         self, store: Store, new_job: Submit, bench: Callable[..., Any]
@@ -217,13 +217,13 @@ class TestMeasured:
     def test_an_interrupted_confirmation_repeats_nothing(
         self, store: Store, new_job: Submit, bench: Callable[..., Any]
     ) -> None:
-        """Ctrl-C while the second candidate is measured again on the second device."""
+        """Ctrl-C while the second candidate is finally measured on the second device, which has measured both twice."""
         asked: list[Path] = []
 
         def interrupted(path: Path) -> float:
             if path.parent.parent.name == "jobs":
                 asked.append(path)
-                if len(asked) == 4:
+                if len(asked) == 6:
                     raise KeyboardInterrupt
             return 3.0 if number_formats(path) else 1.0
 
