@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from evaluators.layers import MIN_EMBEDDING_WEIGHTS, reads_constant, weight_names
+from evaluators.layers import MIN_EMBEDDING_WEIGHTS, possible_precisions, reads_constant, weight_names
 from evaluators.onnx_graph import Graph, attributes, input_of, int_attribute, is_op
 from evaluators.onnx_model import MICROSOFT, all_nodes, subgraphs
 
@@ -52,6 +52,8 @@ def left_alone(model: onnx.ModelProto, decided: Collection[str]) -> list[LeftAlo
 def why_not(node: onnx.NodeProto, graph: Graph) -> str:
     """Why a layer has no other precision than its own, in one line; :data:`NONE_PAYS` where nothing speaks against
     it."""
+    if len(possible_precisions(node, graph)) > 1:
+        return NONE_PAYS
     if is_op(node, *_INTEGER) or is_op(node, *_INTEGER_OF_THE_RUNTIME, domain=MICROSOFT):
         return QUANTISED_ALREADY
     if any(_is_dequantised(name, graph) for name in node.input[:2]):
@@ -66,7 +68,7 @@ def why_not(node: onnx.NodeProto, graph: Graph) -> str:
     if any(name not in graph.constants for name in weights):
         both = is_op(node, *_PRODUCTS)
         return "product of two activations" if both else "weights computed in each run"
-    return _why_weights(node, weights, graph) or _why_operator(node, graph) or NONE_PAYS
+    return _why_weights(node, weights, graph) or _why_operator(node, graph)
 
 
 def _why_weights(node: onnx.NodeProto, weights: list[str], graph: Graph) -> str:
@@ -96,7 +98,7 @@ def _why_operator(node: onnx.NodeProto, graph: Graph) -> str:
         return "peephole weights"
     if is_op(node, "Attention", domain=MICROSOFT):
         return "a bias, a past or an attribute that QAttention lacks"
-    return ""
+    return "not supported in this form"
 
 
 def _is_layer(node: onnx.NodeProto, graph: Graph) -> bool:
