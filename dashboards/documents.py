@@ -21,6 +21,7 @@ from dashboards.web.formats import figure, interval
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
 from search.candidate import Space
+from search.coverage import COVERAGE
 from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, figures_on
 from search.folders import data_folder
 from search.notices import notices
@@ -60,7 +61,15 @@ def front_document(
     for part in (document, *document.get("fronts", {}).values(), *filter(None, [document.get("joint")])):
         for entry in part["front"] + part["contenders"]:
             entry["health"] = verdict_on(measurements(entry["candidate_id"]), part.get("profile_digest"))
-    return document
+    return document | {COVERAGE: coverage_document(store, document["job_id"])}
+
+
+def coverage_document(store: Store, job_id_or_prefix: str) -> Json | None:
+    """What a job's space holds and what it does not (:func:`search.coverage.coverage`); None until it is prepared, and
+    where no layer is to have another precision."""
+    baseline = store.job(job_id_or_prefix).baseline or {"facts": {}}
+    found: Json | None = baseline["facts"].get(COVERAGE)
+    return found
 
 
 def trials_document(store: Store, job_id_or_prefix: str, device: str | None = None) -> Json:
@@ -70,8 +79,9 @@ def trials_document(store: Store, job_id_or_prefix: str, device: str | None = No
 
 
 def job_document(store: Store, job_id_or_prefix: str) -> Json:
-    """Where a job stands: state, progress, budget, error and hint."""
-    return JobReport.read(store, job_id_or_prefix).job_document()
+    """Where a job stands: state, progress, budget, error and hint; and what its space holds."""
+    document = JobReport.read(store, job_id_or_prefix).job_document()
+    return document | {COVERAGE: coverage_document(store, document["job_id"])}
 
 
 def jobs_document(store: Store) -> Json:
@@ -210,9 +220,9 @@ class JobReport:
     @property
     def baseline(self) -> Json:
         """``{"metrics": {...}, "facts": {...}}``, empty until the job is prepared; without paths of the machine, and
-        without the layer tables, which have a document of their own."""
+        without the layer tables and the coverage, which have documents of their own."""
         stored = self.job.baseline or {"metrics": {}, "facts": {}}
-        left_out = ("model_path", "layer_tables")
+        left_out = ("model_path", "layer_tables", COVERAGE)
         return {**stored, "facts": {key: value for key, value in stored["facts"].items() if key not in left_out}}
 
     @property

@@ -10,12 +10,14 @@ from search.candidate import RUNTIME, Decision
 Setting = tuple[tuple[str, str], ...]
 """Values by technique, for all decisions of that technique."""
 
-_TECHNIQUES = ("precision", "graph", RUNTIME)
 
-
-def promising_settings(answers: Sequence[Mapping[str, Any]], decisions: Sequence[Decision]) -> tuple[Setting, ...]:
+def promising_settings(
+    answers: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], runtime: str
+) -> tuple[Setting, ...]:
     """The settings of the whole model that are clearly faster than the baseline, the fastest first, as the answers say
-    that the first device gave; those that these decisions cannot make are left out."""
+    that the first device gave, whose first runtime is ``runtime``; those that these decisions cannot make are left
+    out."""
+    usual = {"precision": "fp32", "graph": "plain", RUNTIME: runtime}
     choices: dict[str, dict[str, None]] = {}
     for decision in decisions:
         choices.setdefault(decision.technique, {}).update(dict.fromkeys(decision.choices))
@@ -23,20 +25,8 @@ def promising_settings(answers: Sequence[Mapping[str, Any]], decisions: Sequence
     for answer in answers:
         if answer.get("layer") != "all" or "ci95" not in answer or answer["ci95"][0] <= 1.0:
             continue
-        setting = _setting(answer, choices)
-        if setting:
+        values = {name: str(answer.get(name) or first) for name, first in usual.items()}
+        setting = tuple((name, value) for name, value in values.items() if value != usual[name])
+        if setting and all(value in choices.get(name, ()) for name, value in setting):
             found[setting] = max(found.get(setting, 0.0), float(answer["ratio"]))
     return tuple(sorted(found, key=lambda one: -found[one]))
-
-
-def _setting(answer: Mapping[str, Any], choices: Mapping[str, Mapping[str, None]]) -> Setting:
-    """The answer's values that differ from the first choices; empty where nothing differs or one is no choice."""
-    values = []
-    for technique in _TECHNIQUES:
-        value, own = answer.get(technique), choices.get(technique, {})
-        if value is None or value == next(iter(own), value if technique != "precision" else "fp32"):
-            continue
-        if value not in own:
-            return ()
-        values.append((technique, str(value)))
-    return tuple(values)

@@ -244,7 +244,9 @@ class Workspace:
             tuple(decisions),
             digest_of([*context, self.formats] if self.formats else context),
             tuple(replacements) if len(devices) == 1 else (),
-            promising_settings([one for one in self.answers if one.get("device") in (None, first)], decisions),
+            promising_settings(
+                [one for one in self.answers if one.get("device") in (None, first)], decisions, self.profile.runtime
+            ),
         )
 
     def coverage(self, space: Space) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
         layers = layers_document(store, context["job"]["job_id"])
         known, names = probed_devices(store), dict.fromkeys((context["job"]["device"], *layers["devices"]))
         probed = [name for name in names if name in known]
-        return render("job.html", vendored=vendored(), layers=layers, probed=probed, **context)
+        coverage = documents.coverage_document(store, context["job"]["job_id"])
+        return render("job.html", vendored=vendored(), layers=layers, probed=probed, coverage=coverage, **context)
 
     @router.get("/live/jobs/{job}")
     def live_job(job: str) -> str:
