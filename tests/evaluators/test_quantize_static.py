@@ -95,11 +95,12 @@ def test_number_formats(scheme: Scheme) -> None:
     assert {value.dtype.name for value in zeros.values()} == {scheme.activation_type}
     if scheme.symmetric_activations:
         assert {int(value) for value in zeros.values()} == ({0} if scheme.activation_type == "int8" else {0, 128})
-    integers = [value for name, value in weights.items() if value.dtype == np.int8 and name.endswith("@int8_rows")]
+    role = "@int8_rows" if scheme.per_channel_weights else "@int8"
+    integers = [value for name, value in weights.items() if value.dtype == np.int8 and name.endswith(role)]
     limit = 64 if scheme.reduce_range else 127
     assert all(np.abs(value.astype(int)).max() <= limit for value in integers)
     assert any(value.dtype == np.int32 for value in weights.values()) == scheme.integer_bias
-    first = next(value for name, value in weights.items() if name.endswith("@int8_rows_scale"))
+    first = next(value for name, value in weights.items() if name.endswith(f"{role}_scale"))
     assert first.shape == ((16,) if scheme.per_channel_weights else ())
 
 
