@@ -26,6 +26,7 @@ from evaluators.graph_cleanup import prepared
 from evaluators.health import Health
 from evaluators.layers import layer_groups
 from evaluators.onnx_model import serialized
+from evaluators.run_shapes import shapes_in_run
 from hwprofiles import Precision, Profile, digest_of, find_device
 from hwprofiles.errors import ProcessCrashed, UnhealthyMeasurement, UnsupportedOp
 from search.candidate import Decision
@@ -351,6 +352,25 @@ class TestDeviceAnswers:
         profile = find_device("local-cpu")
         known = {"another": probed_matmul(profile, Precision.INT4_WEIGHT)}
         assert "int4_weight" in self.ask(replace(subject, capabilities=known), {})[1]
+
+    @pytest.mark.parametrize("name", ["encoder_with_a_mask_made_at_run_time", "decoder_of_learned_queries"])
+    def test_products_are_asked_about_whatever_is_in_the_way(self, tmp_path: Path, name: str) -> None:
+        """Shapes that only a run tells, and layers that read constants."""
+        animal = ANIMALS[name]
+        feeds = animal.feeds()
+        subject = subject_of(animal.build(), feeds, tmp_path)
+        shapes = shapes_in_run(subject.model, feeds[0])
+        subject = replace(subject, groups=layer_groups(subject.model, shapes=shapes))
+        technique = PrecisionTechnique(subject, PrecisionTechnique.Options())
+        decisions = technique.decisions(FakeDevice(speeds(**ALL_FASTER)))
+        asked = {str(answer["layer"]).partition("(")[0] for answer in technique.answers}
+        assert "MatMul" in asked
+        products = [group for group in subject.groups if group.kind == "MatMul"]
+        choices = {one.name: one.choices for one in decisions}
+        assert all(choices[f"precision:{group.name}"] == tuple(Precision) for group in products)
+        values = {one.name: "int8" if "int8" in one.choices else "fp32" for one in decisions}
+        built = technique.apply(Draft(subject.model, subject.groups), values).model
+        assert run_once(built, feeds[0])
 
     def check_activations(self, technique: Technique, subject: Subject, tmp_path: Path, liked: str) -> None:
         values = {f"precision:{group.name}": "int8" for group in subject.groups}
