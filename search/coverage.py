@@ -11,6 +11,7 @@ import onnx
 
 from evaluators.layers import LayerGroup
 from evaluators.left_alone import left_alone
+from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from search.candidate import Space
 
@@ -30,8 +31,10 @@ def coverage(
     answers: Sequence[Mapping[str, Any]],
     choices: Iterable[Precision] = tuple(Precision),
     trained: Collection[str] = (),
+    runtime: str = "onnxruntime",
 ) -> Json:
-    """As JSON-able data. ``trained`` are groups whose number formats a training decides.
+    """As JSON-able data. ``trained`` are groups whose number formats a training decides, ``runtime`` is the device's
+    first one, which answers about single layers.
 
     ``layers`` is how many layers the model has, ``decided`` how many of them have a precision to choose, in so many
     ``decisions``. ``left_alone`` names each of the others with the reason, ``left_out`` each precision among the
@@ -47,7 +50,7 @@ def coverage(
         "decided": len(decided),
         "decisions": len(names),
         "left_alone": alone,
-        "left_out": _left_out(groups, space, answers, choices),
+        "left_out": _left_out(groups, space, [{"runtime": runtime, **one} for one in answers], choices),
     }
 
 
@@ -59,19 +62,22 @@ def in_words(found: Mapping[str, Any]) -> list[str]:
         f"{found['decided']} of {found['layers']} layers decided, {len(found['left_alone'])} left alone"
         + (f": {reasons}" if alone else "")
     ]
-    out = [left_out_in_words(one) for one in found["left_out"]]
+    places: dict[tuple[str, str], list[str]] = {}  # a family's runtimes share an answer
+    for one in found["left_out"]:
+        places.setdefault((one["precision"], _why(one)), []).extend([one["runtime"]] if one.get("runtime") else [])
+    out = [
+        f"{precision}{' in ' if there else ''}{' and '.join(there)} ({why})"
+        for (precision, why), there in places.items()
+    ]
     return lines + ([f"left out: {', '.join(out)}"] if out else [])
 
 
-def left_out_in_words(one: Mapping[str, Any]) -> str:
-    """A precision that was left out, where, and the answer: ``int4_weight (0.71x, 0.69 to 0.73)``."""
-    where = f" in {one['runtime']}" if one.get("runtime") else ""
-    if one.get("ci95"):
-        why = f"{one['ratio']:.2f}x, {one['ci95'][0]:.2f} to {one['ci95'][1]:.2f}"
-        why += ": fp32 is faster there" if one.get("runtime") else ""
-    else:
-        why = one["why"]
-    return f"{one['precision']}{where} ({why})"
+def _why(one: Mapping[str, Any]) -> str:
+    """The answer that ruled a precision out: ``0.71x, 0.69 to 0.73``, or a reason."""
+    if not one.get("ci95"):
+        return str(one["why"])
+    there = ": fp32 is faster there" if one.get("runtime") else ""
+    return f"{one['ratio']:.2f}x, {one['ci95'][0]:.2f} to {one['ci95'][1]:.2f}{there}"
 
 
 def _left_out(
@@ -91,12 +97,18 @@ def _left_out(
 
 def _answered(precision: Precision, runtime: str | None, answers: Sequence[Mapping[str, Any]]) -> Json:
     """What ruled a precision out: the best of the answers about it."""
-    own = [one for one in answers if one.get("precision") == precision and runtime in (None, one.get("runtime"))]
+    family = None if runtime is None else runtime_of(runtime).family
+    own = [
+        one
+        for one in answers
+        if one.get("precision") == precision and family in (None, runtime_of(one["runtime"]).family)
+    ]
     timed = [one for one in own if one.get("ci95")]
     best = max(timed, key=lambda one: float(one["ratio"]), default=None)
     if best is not None:
         low, high = best["ci95"]
-        answer = {"ratio": best["ratio"], "ci95": [low, high], "why": "slower than fp32 on this device"}
+        where = "in this runtime" if runtime else "on this device"
+        answer = {"ratio": best["ratio"], "ci95": [low, high], "why": f"slower than fp32 {where}"}
     else:
         reasons = [str(one["reason"]) for one in own if one.get("reason")]
         answer = {"ratio": None, "ci95": None, "why": reasons[0] if reasons else "not faster than fp32 in this runtime"}

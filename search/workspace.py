@@ -257,7 +257,9 @@ class Workspace:
             return {}
         choices = precision.options.choices if isinstance(precision, PrecisionTechnique) else ()
         trained = {group.name for group in formats.layers} if isinstance(formats, FormatsTechnique) else set()
-        return {COVERAGE: coverage(self.model, self.groups, space, self.answers, choices, trained)}
+        return {
+            COVERAGE: coverage(self.model, self.groups, space, self.answers, choices, trained, self.profile.runtime)
+        }
 
     def build(self, decisions: Mapping[str, str], path: Path) -> Built:
         """Writes a candidate's file; the same decisions give the same bytes."""

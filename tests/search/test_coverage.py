@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from onnx_menagerie import ANIMALS
@@ -59,11 +60,17 @@ def test_what_the_job_does_not_choose_is_not_left_out() -> None:
 
 def test_what_a_runtime_does_without_is_named() -> None:
     replaced = Replacement("openvino", "precision", "int8_dynamic", "fp32")
-    row = SLOW | {"precision": "int8_dynamic", "runtime": "openvino"}
-    found = coverage(MODEL, GROUPS, space_of(*Precision, replacements=(replaced,)), [row])
-    (one,) = found["left_out"]
+    other, first = replace(replaced, runtime="openvino:bf16"), replace(replaced, runtime="onnxruntime")
+    row, faster = SLOW | {"precision": "int8_dynamic", "runtime": "openvino:bf16"}, SLOW | {"ratio": 3.0}
+    everything = space_of(*Precision, replacements=(replaced, other, first))
+    found = coverage(MODEL, GROUPS, everything, [faster, row, SLOWER | {"precision": "int8_dynamic"}])
+    one, _, alone = found["left_out"]
     assert (one["precision"], one["runtime"], one["ratio"]) == ("int8_dynamic", "openvino", 0.7)
-    assert in_words(found)[1] == "left out: int8_dynamic in openvino (0.70x, 0.69 to 0.71: fp32 is faster there)"
+    assert (alone["runtime"], alone["ratio"]) == ("onnxruntime", 0.5)
+    assert in_words(found)[1] == (
+        "left out: int8_dynamic in openvino and openvino:bf16 (0.70x, 0.69 to 0.71: fp32 is faster there), "
+        "int8_dynamic in onnxruntime (0.50x, 0.49 to 0.51: fp32 is faster there)"
+    )
 
 
 def test_formats_that_a_training_decides_count() -> None:
