@@ -38,8 +38,7 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
         layers = layers_document(store, context["job"]["job_id"])
         known, names = probed_devices(store), dict.fromkeys((context["job"]["device"], *layers["devices"]))
         probed = [name for name in names if name in known]
-        coverage = documents.coverage_document(store, context["job"]["job_id"])
-        return render("job.html", vendored=vendored(), layers=layers, probed=probed, coverage=coverage, **context)
+        return render("job.html", vendored=vendored(), layers=layers, probed=probed, **context)
 
     @router.get("/live/jobs/{job}")
     def live_job(job: str) -> str:
@@ -67,6 +66,7 @@ def _job_context(reports: Reports, job: str) -> dict[str, Any]:
     front, trials = report.front_document(), report.trials_document()
     return {
         "job": report.job_document(),
+        "coverage": report.coverage,
         "ended": documents.ended(report.job.state),
         "linked": True,
         **views_context(front, trials),
