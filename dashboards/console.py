@@ -81,6 +81,10 @@ class ProgressBar(Watcher):
             done = f"{status.finished}/{status.trials} " if status.finished else ""
             err.print(": ".join(part for part in (status.phase, done + figures) if part), soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        """See :meth:`Watcher.note`."""
+        err.print(text, soft_wrap=True, markup=False)
+
     def say(self, text: str) -> None:
         """One line of what is going on."""
         self.update(Status(text))

@@ -21,6 +21,7 @@ from dashboards.web.formats import figure, interval
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
 from search.candidate import Space
+from search.coverage import COVERAGE
 from search.device_metrics import DEVICE_METRICS, DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, figures_on
 from search.folders import data_folder
 from search.notices import notices
@@ -55,12 +56,13 @@ def front_document(
     first one's front, with all of them in ``fronts`` and ``joint``; a ``device`` that is named has its own alone.
     A ``report`` of the job that was read already spares reading it.
     """
-    document = (report or JobReport.read(store, job_id_or_prefix)).on(device).front_document()
+    report = (report or JobReport.read(store, job_id_or_prefix)).on(device)
+    document = report.front_document()
     measurements = cache(store.measurements)  # the same candidates stand on several fronts
     for part in (document, *document.get("fronts", {}).values(), *filter(None, [document.get("joint")])):
         for entry in part["front"] + part["contenders"]:
             entry["health"] = verdict_on(measurements(entry["candidate_id"]), part.get("profile_digest"))
-    return document
+    return document | {COVERAGE: report.coverage}
 
 
 def trials_document(store: Store, job_id_or_prefix: str, device: str | None = None) -> Json:
@@ -70,8 +72,8 @@ def trials_document(store: Store, job_id_or_prefix: str, device: str | None = No
 
 
 def job_document(store: Store, job_id_or_prefix: str) -> Json:
-    """Where a job stands: state, progress, budget, error and hint."""
-    return JobReport.read(store, job_id_or_prefix).job_document()
+    """Where a job stands: state, progress, budget, error and hint; and what its space holds."""
+    return JobReport.read(store, job_id_or_prefix).status_document()
 
 
 def jobs_document(store: Store) -> Json:
@@ -210,9 +212,9 @@ class JobReport:
     @property
     def baseline(self) -> Json:
         """``{"metrics": {...}, "facts": {...}}``, empty until the job is prepared; without paths of the machine, and
-        without the layer tables, which have a document of their own."""
+        without the layer tables and the coverage, which have documents of their own."""
         stored = self.job.baseline or {"metrics": {}, "facts": {}}
-        left_out = ("model_path", "layer_tables")
+        left_out = ("model_path", "layer_tables", COVERAGE)
         return {**stored, "facts": {key: value for key, value in stored["facts"].items() if key not in left_out}}
 
     @property
@@ -317,8 +319,19 @@ class JobReport:
             "trials": [self._row(trial, names) for trial in self.trials],
         }
 
-    def job_document(self) -> Json:
+    @property
+    def coverage(self) -> Json | None:
+        """What the space holds and what it does not (:func:`search.coverage.coverage`); None until the job is prepared,
+        and where no layer is to have another precision."""
+        found: Json | None = (self.job.baseline or {"facts": {}})["facts"].get(COVERAGE)
+        return found
+
+    def status_document(self) -> Json:
         """See :func:`job_document`."""
+        return self.job_document() | {COVERAGE: self.coverage}
+
+    def job_document(self) -> Json:
+        """The same without what the space holds, as it is listed and sent while it changes."""
         job = self.job
         budget = dict(job.spec.get("budget") or {})
         several = {"devices": device_views.in_short(self)} if self.views else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -127,11 +127,15 @@ def calibrate(
 
 
 def run_once(
-    model: onnx.ModelProto, feed: Mapping[str, Array], tensors: Iterable[str] | None = None, *, threads: int = 1
-) -> dict[str, Array]:
-    """Tensors of a model for one feed, its outputs by default; raises :class:`BuildFailed` where either is refused."""
+    model: onnx.ModelProto, feed: Mapping[str, Array], tensors: Iterable[str] | None = None, *, threads: int = 1,
+    behind: Sequence[onnx.NodeProto] = (),
+) -> dict[str, Array]:  # fmt: skip
+    """Tensors of a model for one feed, its outputs by default; raises :class:`BuildFailed` where either is refused.
+
+    ``behind`` are nodes to add at the end; their outputs may be among ``tensors``.
+    """
     names = tuple(value.name for value in model.graph.output) if tensors is None else tuple(tensors)
-    ((_, values),) = _Runner(model, names, threads, None)([feed])
+    ((_, values),) = _Runner(model, names, threads, None, behind)([feed])
     return {name: np.asarray(values[name]) for name in names}
 
 
@@ -200,16 +204,19 @@ class _Runner:
     """Yields each batch with the values of the wanted tensors."""
 
     def __init__(
-        self, model: onnx.ModelProto, names: tuple[str, ...], threads: int, between: Callable[[], None] | None
-    ) -> None:
+        self, model: onnx.ModelProto, names: tuple[str, ...], threads: int, between: Callable[[], None] | None,
+        behind: Sequence[onnx.NodeProto] = (),
+    ) -> None:  # fmt: skip
         self.names, self.between = names, between
         graph = Graph(model.graph)
         self.fed = graph.inputs
         self.computed = [name for name in names if name not in graph.inputs]
-        extended = onnx.ModelProto()
-        extended.CopyFrom(model)
+        added = onnx.ModelProto()
+        added.graph.node.extend(behind)
         hidden = [name for name in self.computed if name not in graph.outputs]
-        extended.graph.output.extend(onnx.ValueInfoProto(name=name) for name in hidden)
+        added.graph.output.extend(onnx.ValueInfoProto(name=name) for name in hidden)
+        # Two messages written one after the other are read as one: the weights are not copied for it.
+        extended = serialized(model) + added.SerializeToString()
         try:
             import onnxruntime as ort
         except ImportError:
@@ -222,7 +229,7 @@ class _Runner:
         options.log_severity_level = 4
         self.errors: tuple[type[Exception], ...] = (*_runtime_errors(), ValueError, TypeError)
         try:
-            self.session = ort.InferenceSession(serialized(extended), options, providers=["CPUExecutionProvider"])
+            self.session = ort.InferenceSession(extended, options, providers=["CPUExecutionProvider"])
         except self.errors as error:
             raise BuildFailed(f"the runtime does not load the model: {_first_line(error)}") from None
 

@@ -18,8 +18,9 @@ from evaluators.onnx_graph import Graph, is_op
 from evaluators.operator_families import convolutions, products, single_layer
 from evaluators.quantize import Scheme
 from evaluators.quantize.followers import clipping, data_inputs, is_follower
+from evaluators.run_shapes import shapes_in_run
 from evaluators.runtimes.base import Arrays
-from evaluators.shapes import Shape, tensor_shapes
+from evaluators.shapes import Shape
 from evaluators.single_layer import extract_layer, layer_key
 from hwprofiles import Precision
 
@@ -72,8 +73,7 @@ class _Timing:
     def __init__(self, answers: LayerAnswers, question: Question, ends_at: float, clock: Callable[[], float]) -> None:
         self._answers, self._question, self._ends_at, self._clock = answers, question, ends_at, clock
         self._graph = Graph(question.model.graph)
-        sizes = {name: list(values.shape) for name, values in question.sample.items()}
-        self._shapes = tensor_shapes(question.model, sizes)
+        self._shapes = shapes_in_run(question.model, question.sample)
         self._members = list(self._found_members())
         self._ends: dict[tuple[str, Shape], dict[str, float]] = {}
         self._overhead = 0.0

@@ -53,19 +53,22 @@ class LayerGroup:
 
 
 def layer_groups(
-    model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None
+    model: onnx.ModelProto,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    shapes: Mapping[str, Shape] | None = None,
 ) -> tuple[LayerGroup, ...]:
-    """The decisions of a model, in graph order.
+    """The decisions of a model, in graph order. Their work is that of these ``shapes`` by tensor name
+    (:func:`evaluators.run_shapes.shapes_in_run`), by default of what can be told from ``input_shapes``.
 
     One decision for: convolutions whose outputs meet in a residual sum (it is computed in int8 only when all of them
     are), matrix products of one input tensor (q/k/v; they share its quantisation), and nodes that share weights. Layers
-    inside If, Loop and Scan, products of two activations, and layers whose weights are computed or not float32 are not
-    decisions: they stay as they are.
+    inside If, Loop and Scan, products of two activations, layers whose input is a constant, and those whose weights are
+    computed or not float32 are not decisions: they stay as they are (:mod:`evaluators.left_alone` says why).
     """
     named(model)
     graph = Graph(model.graph)
     layers = [node for node in model.graph.node if len(possible_precisions(node, graph)) > 1]
-    shapes = tensor_shapes(model, input_shapes)
+    shapes = tensor_shapes(model, input_shapes) if shapes is None else shapes
     merged = _merged(layers, graph)
     groups = []
     for name, members in zip(_group_names(merged), merged, strict=True):
@@ -119,6 +122,8 @@ def possible_precisions(node: onnx.NodeProto, graph: Graph) -> tuple[Precision, 
     """What the operator and its weights allow, fp32 first; fp32 alone for anything that is not a layer."""
     only = (Precision.FP32,)
     kind = node.op_type
+    if reads_constant(node, graph):
+        return only
     if is_op(node, *_CONVOLUTIONS):
         return (*only, Precision.INT8) if _has_weights(node, graph, (1,), (2,)) else only
     if is_op(node, "MatMul", "Gemm"):
@@ -145,6 +150,12 @@ def possible_precisions(node: onnx.NodeProto, graph: Graph) -> tuple[Precision, 
         if able and table is not None and math.prod(table.dims) >= MIN_EMBEDDING_WEIGHTS:
             return (*only, Precision.INT8_WEIGHT)
     return only
+
+
+def reads_constant(node: onnx.NodeProto, graph: Graph) -> bool:
+    """Whether the input of a layer is the same in every run (learned queries, say): the runtime computes such a layer
+    once, when it loads the model."""
+    return not is_op(node, "Gather") and bool(node.input) and node.input[0] in graph.constants
 
 
 def _has_weights(node: onnx.NodeProto, graph: Graph, weights: tuple[int, ...], biases: tuple[int, ...]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from evaluators.onnx_model import DEFAULT_DOMAINS, subgraphs
+
+_DRAWN = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 
 
 class Graph:
@@ -62,6 +65,17 @@ class Graph:
         """The value of a constant, None for anything that is computed or fed."""
         tensor = self.constant_tensor(name)
         return None if tensor is None else np.asarray(numpy_helper.to_array(tensor))
+
+    @cached_property
+    def constants(self) -> frozenset[str]:
+        """Tensors that are the same in every run: initializers, and what is computed of them alone."""
+        known = {*self.initializers, *(tensor.values.name for tensor in self.proto.sparse_initializer)}
+        for node in self.proto.node:
+            read = [name for name in node.input if name]
+            fixed = is_op(node, "Constant") or (bool(read) and known.issuperset(read))
+            if fixed and not is_op(node, *_DRAWN) and not any(subgraphs(node)):
+                known.update(name for name in node.output if name)
+        return frozenset(known)
 
     def used_names(self) -> set[str]:
         """Every tensor name of this graph and its subgraphs."""

@@ -19,6 +19,7 @@ from search.assessment import Assessments
 from search.candidate import Space
 from search.capabilities import known_capabilities
 from search.confirmation import Confirmation
+from search.coverage import COVERAGE, in_words
 from search.device_lookup import agents_of
 from search.devices import JobDevice
 from search.errand_link import ErrandLink
@@ -182,6 +183,8 @@ class Controller:
             sandbox.close()
         self._order = self._order.prepared(found.facts)
         self._store.set_prepared(self._lease, space=found.space.to_dict(), baseline=found.baseline)
+        for line in in_words(found.facts[COVERAGE]) if COVERAGE in found.facts else ():
+            self._watcher.note(line)
         return found
 
     # Searching

@@ -71,7 +71,7 @@ class Preparation:
                 device.close()
         metrics = self._on_all(found)
         facts = {"device_answers": self._work.answers, "baseline_measurements": self._measured, **tables}
-        return Prepared(space, metrics, self._facts() | facts)
+        return Prepared(space, metrics, self._facts() | facts | self._work.coverage(space))
 
     def facts(self) -> dict[str, Any]:
         """What builds and measurements rest on: the device is asked for the space, but nothing is measured beyond
@@ -89,7 +89,7 @@ class Preparation:
         space = self._work.space(None)
         baseline = space.baseline()
         metrics = invented_baseline(self._order.devices, self._work.groups, baseline.decisions, baseline.digest)
-        return Prepared(space, metrics, self._facts())
+        return Prepared(space, metrics, self._facts() | self._work.coverage(space))
 
     def _modelled(self, qualities: Sequence[Quality]) -> Prepared:
         """On modelled devices: the real quality, and what their peaks allow at best."""
@@ -98,7 +98,7 @@ class Preparation:
             {**self._file_figures(quality), **bounds(of.profile, self._work.groups, {})}
             for of, quality in zip(self._order.devices, qualities, strict=True)
         ]
-        return Prepared(space, self._on_all(found), self._facts())
+        return Prepared(space, self._on_all(found), self._facts() | self._work.coverage(space))
 
     def _on_all(self, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The baseline's figures on each device as one mapping."""

@@ -28,3 +28,6 @@ class Watcher:
 
     def update(self, status: Status) -> None:
         """The search stands somewhere new."""
+
+    def note(self, text: str) -> None:
+        """A line that is worth keeping before the eyes, whatever the search does next."""

@@ -27,21 +27,25 @@ from evaluators.onnx_model import load_model, save_model
 from evaluators.outputs import answered
 from evaluators.quality import Quality, Scores, check_finite, fidelity, run_all, summarised
 from evaluators.quiet import working
+from evaluators.run_shapes import shapes_in_run
 from evaluators.runtimes import Array, Arrays
 from evaluators.statistics import mean_interval
 from hwprofiles import Precision, Profile, digest_of, digest_of_file
 from hwprofiles.errors import BuildFailed, InvalidInput
 from hwprofiles.probe import usable_cores
 from search.candidate import RUNTIME, Decision, Space, runtime_decision
+from search.coverage import COVERAGE, coverage
 from search.devices import JobDevice
 from search.folders import cache_folder, partial_path
 from search.options import validate_options
+from search.promising import promising_settings
 from search.runtime_here import runtime_here, stand_in, version_here
 from search.scales import LayerScale
 from search.structures import Structures
 from search.tasks import Split, Task, open_task
 from search.techniques import FOOTPRINT, TECHNIQUES, Draft, ModuleTechnique, Subject, Technique
-from search.techniques.formats import ARCHITECTURE, FORMATS, SIMULATED_FORMATS, executed
+from search.techniques.formats import ARCHITECTURE, FORMATS, SIMULATED_FORMATS, FormatsTechnique, executed
+from search.techniques.precision import PrecisionTechnique
 from search.union import union
 from search.work_order import WorkOrder
 
@@ -149,7 +153,7 @@ class Workspace:
 
     def _groups_of(self, model: onnx.ModelProto) -> tuple[LayerGroup, ...]:
         sample = self.sample_of(replace(self.profile, batch=1))
-        return layer_groups(model, {name: list(values.shape) for name, values in sample.items()})
+        return layer_groups(model, shapes=shapes_in_run(model, sample))
 
     def _changed_groups(self, model: onnx.ModelProto) -> tuple[LayerGroup, ...]:
         return under_first_names(self._groups_of(model), self.groups)
@@ -231,7 +235,7 @@ class Workspace:
             for name, technique in self.techniques.items()
             if name != RUNTIME or name in deciding
         }
-        digests = [device.profile.digest for device in self.order.devices]
+        digests, first = [device.profile.digest for device in self.order.devices], self.order.devices[0].label
         context = [self.digest, options, digests[0] if len(digests) == 1 else digests]
         if self.structures.techniques:
             context.append(self.structures.training)
@@ -240,7 +244,22 @@ class Workspace:
             tuple(decisions),
             digest_of([*context, self.formats] if self.formats else context),
             tuple(replacements) if len(devices) == 1 else (),
+            promising_settings(
+                [one for one in self.answers if one.get("device") in (None, first)], decisions, self.profile.runtime
+            ),
         )
+
+    def coverage(self, space: Space) -> dict[str, Any]:
+        """What the space holds and what it does not, as a job's facts hold it; empty where no layer is to have another
+        precision."""
+        precision, formats = self.techniques.get("precision"), self.techniques.get(FORMATS)
+        if precision is None and formats is None:
+            return {}
+        choices = precision.options.choices if isinstance(precision, PrecisionTechnique) else ()
+        trained = {group.name for group in formats.layers} if isinstance(formats, FormatsTechnique) else set()
+        return {
+            COVERAGE: coverage(self.model, self.groups, space, self.answers, choices, trained, self.profile.runtime)
+        }
 
     def build(self, decisions: Mapping[str, str], path: Path) -> Built:
         """Writes a candidate's file; the same decisions give the same bytes."""

@@ -29,7 +29,7 @@ def api_router(store: Store, reports: Reports) -> APIRouter:
 
     @router.get("/jobs/{job}", summary="State, progress and budget of a job")
     def job_status(job: str) -> Json:
-        return reports.read(job).job_document()
+        return reports.read(job).status_document()
 
     @router.get("/jobs/{job}/front", summary="A job's Pareto front")
     def front(job: str, device: str | None = None) -> Json:

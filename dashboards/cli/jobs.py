@@ -18,6 +18,7 @@ from dashboards.cli.options import (
     existing_store,
     is_new_home,
     open_store,
+    print_coverage,
     print_fields,
     print_json,
     report_front,
@@ -138,3 +139,4 @@ def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
         out.print(f"resume it with: paretune resume {document['job_id']}", soft_wrap=True)
     print_fields({f"trials {state}": count for state, count in document["trials"].items() if count})
     print_fields({f"trial {one['trial']}": one["doing"] for one in document["progress"]["at_work"]})
+    print_coverage(document)

@@ -18,6 +18,7 @@ from dashboards.console import out, print_front, print_rows
 from dashboards.documents import Json
 from dashboards.evidence import Evidence
 from hwprofiles.errors import NotFound
+from search.coverage import COVERAGE, in_words
 from search.folders import default_database
 from search.objectives import metric_value
 from search.store import Store, database_exists
@@ -77,6 +78,12 @@ def is_new_home(url: str | None) -> bool:
     return url is None and not os.environ.get("PARETUNE_DB") and not database_exists(default_database())
 
 
+def print_coverage(document: Json) -> None:
+    """What the space holds and what it does not, where the job says so."""
+    for line in in_words(document[COVERAGE]) if document[COVERAGE] else ():
+        out.print(line, soft_wrap=True, markup=False)
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
@@ -107,6 +114,7 @@ def report_front(store: Store, job: str, format: FrontFormat, device: str | None
                 )
         if "joint" in document:
             print_front(document | {"device": "all devices together"} | document["joint"])
+        print_coverage(document)
 
 
 def _print_csv(fronts: Mapping[str, Json]) -> None:

@@ -66,6 +66,7 @@ def _job_context(reports: Reports, job: str) -> dict[str, Any]:
     front, trials = report.front_document(), report.trials_document()
     return {
         "job": report.job_document(),
+        "coverage": report.coverage,
         "ended": documents.ended(report.job.state),
         "linked": True,
         **views_context(front, trials),

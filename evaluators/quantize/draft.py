@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from evaluators.onnx_graph import Graph, outer_names
 from evaluators.onnx_model import MICROSOFT
 from evaluators.quantize.weights import IntegerWeight, Weights
+from hwprofiles.errors import BuildFailed
 
 
 class Source:
@@ -68,7 +69,12 @@ class Draft:
         self._before[node.name].extend(nodes)
 
     def follow(self, tensor: str, nodes: Iterable[onnx.NodeProto]) -> None:
-        """Puts nodes behind the one that makes a source tensor, or first where the tensor is an input."""
+        """Puts nodes behind the one that makes a source tensor, or first where the tensor is an input.
+
+        Raises :class:`BuildFailed` for a tensor that is neither: the nodes would be lost.
+        """
+        if tensor not in self.source.graph.producers and tensor not in self.source.graph.inputs:
+            raise BuildFailed(f"{tensor!r} is no input of the model, and no node makes it", "report this model")
         self._after[tensor].extend(nodes)
 
     def add(self, tensor: onnx.TensorProto) -> str:

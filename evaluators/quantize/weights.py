@@ -56,7 +56,8 @@ class Weights:
         if key not in self._integers:
             value = self.floats(name, transposed=transposed)
             scales = channel_scales(value, along, self.highest)
-            role = "int8_t" if transposed else "int8"
+            # One table may be looked up by rows and multiplied by columns: two weights, and so two names.
+            role = ("int8_t" if transposed else "int8") + ("_rows" if along == 0 else "")
             self._integers[key] = self.scaled(value, scales, along, f"{name}{self._mark}{role}")
         return self._integers[key]
 

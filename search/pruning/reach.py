@@ -11,7 +11,7 @@ from torch import nn
 
 from evaluators.layers import LayerGroup, node_macs, node_reads_and_writes, weight_names
 from evaluators.onnx_graph import Graph
-from evaluators.shapes import tensor_shapes
+from evaluators.shapes import Shape
 from search.pruning.attention import with_plain_attention
 from search.pruning.groups import BlockGroup, Group
 from search.pruning.names import layers_by_scope
@@ -24,17 +24,16 @@ def layer_scales(
     layers: Sequence[LayerGroup],
     module: nn.Module,
     groups: Mapping[str, Group],
-    shapes: Mapping[str, Sequence[int]],
+    shapes: Mapping[str, Shape],
 ) -> list[LayerScale]:
     """One for each layer that a group reaches, by the names of the groups' decisions.
 
-    ``model`` was exported from ``module``; ``shapes`` are its inputs' for one sample. Layers whose node has another
+    ``model`` was exported from ``module``; ``shapes`` are its tensors' for one sample. Layers whose node has another
     name than the module's own (those inside of :class:`torch.nn.MultiheadAttention`) are not found.
     """
     plain = with_plain_attention(module)
     parts = layers_by_scope(plain, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED))
     graph = Graph(model.graph)
-    known = tensor_shapes(model, shapes)
     nodes = {node.name: node for node in model.graph.node}
     reached = _reached(plain, groups)
     blocks = {name: group.module for name, group in groups.items() if isinstance(group, BlockGroup)}
@@ -47,11 +46,11 @@ def layer_scales(
             inputs, outputs = reached.get(part, ((), ()))
             inside = tuple(name for name, path in blocks.items() if part.startswith(f"{path}."))
             if inputs or outputs or inside:
-                read, written = node_reads_and_writes(node, known)
+                read, written = node_reads_and_writes(node, shapes)
                 weights = sum(prod(graph.initializers[name].dims) for name in weight_names(node))
                 found.append(
                     LayerScale(
-                        layer.name, node.name, node_macs(node, known), weights, read, written, inputs, outputs, inside
+                        layer.name, node.name, node_macs(node, shapes), weights, read, written, inputs, outputs, inside
                     )
                 )
     return found

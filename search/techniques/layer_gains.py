@@ -10,10 +10,10 @@ from evaluators.device import Device
 from evaluators.layer_answers import LayerAnswers, SingleLayer
 from evaluators.layers import LayerGroup, layer_groups
 from evaluators.quantize import Scheme
-from evaluators.shapes import tensor_shapes
+from evaluators.run_shapes import shapes_in_run
 from evaluators.single_layer import extract_layer, layer_key
 from hwprofiles import Precision
-from hwprofiles.errors import UnhealthyMeasurement
+from hwprofiles.errors import StageTimeout, UnhealthyMeasurement
 from search.answers import StoredAnswers
 from search.techniques.base import Subject
 
@@ -30,9 +30,14 @@ class Gain:
     reason: str = ""
 
     @property
+    def silent(self) -> bool:
+        """Whether the device gave no answer: the moment was to blame, so that nothing may be concluded."""
+        return self.ci95 is None and self.reason.startswith((UnhealthyMeasurement.state, StageTimeout.state))
+
+    @property
     def slower(self) -> bool:
         """Whether it is clearly slower than fp32, or does not run at all."""
-        return self.ci95 is None or self.ci95[1] < 1.0
+        return not self.silent and (self.ci95 is None or self.ci95[1] < 1.0)
 
     def pays(self, *, small: bool) -> bool:
         """Whether it is reason enough to search in this precision; where ``small`` is wanted, running is."""
@@ -41,7 +46,7 @@ class Gain:
     @property
     def runs(self) -> bool:
         """Whether the device executes it, however fast; a device too noisy to say how fast does."""
-        return self.ci95 is not None or self.reason.startswith(UnhealthyMeasurement.state)
+        return self.ci95 is not None or self.silent
 
 
 class LayerGains:
@@ -50,11 +55,14 @@ class LayerGains:
 
     def __init__(self, subject: Subject, device: Device) -> None:
         self._subject, self._device = subject, device
+        self.unasked: set[Precision] = set()
+        """The precisions of layers that could not be asked about by themselves, after :meth:`ask`."""
 
     def ask(self, precisions: Iterable[Precision], scheme: Scheme, *, small: bool = False) -> list[Gain]:
         """The gains by each precision, the layers with most work first, up to the first layer shape that does not run
         slower by it; where ``small`` is wanted, up to the first that runs."""
         layers = list(self._layers())
+        precisions = list(precisions)
         gains: list[Gain] = []
         with LayerAnswers(
             self._device, StoredAnswers(self._subject.cache / "layers"), passing=self._subject.passing
@@ -64,21 +72,24 @@ class LayerGains:
                 for group, layer in layers:
                     if precision in group.precisions:
                         gains.append(_gain(answers, layer, precision, scheme))
-                        if gains[-1].pays(small=small):
+                        if gains[-1].pays(small=small) and not gains[-1].silent:
                             break
         return gains
 
     def _layers(self) -> Iterator[tuple[LayerGroup, SingleLayer]]:
         model, sample = self._subject.model, self._subject.sample_of(self._device.profile)
-        shapes = tensor_shapes(model, {name: list(values.shape) for name, values in sample.items()})
+        shapes = shapes_in_run(model, sample)
         seen = set()
         for group in sorted(self._subject.groups, key=lambda group: -group.macs):
             key = layer_key(model, group, shapes)
-            if key and key not in seen:
-                seen.add(key)
-                extracted = extract_layer(model, group, shapes)
-                if extracted is not None and (own := layer_groups(extracted)):
-                    yield group, SingleLayer(key, own[:1], extracted)
+            if key and key in seen:
+                continue
+            seen.add(key)
+            extracted = extract_layer(model, group, shapes)
+            if extracted is not None and (own := layer_groups(extracted)):
+                yield group, SingleLayer(key, own[:1], extracted)
+            else:
+                self.unasked.update(group.precisions)
 
 
 def _gain(answers: LayerAnswers, layer: SingleLayer, precision: Precision, scheme: Scheme) -> Gain:

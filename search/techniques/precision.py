@@ -29,7 +29,7 @@ from search.techniques.number_formats import (
 from search.techniques.reduced_range import may_saturate
 from search.techniques.runtime_formats import ASKED_BY_LAYER, RuntimeFormats
 from search.techniques.runtimes import kept_runtimes
-from search.techniques.whole_model import WholeModel
+from search.techniques.whole_model import WholeModel, worth_trying
 
 PREFIX = "precision:"
 CALIBRATION = "calibration"
@@ -63,8 +63,8 @@ class PrecisionTechnique(Technique):
     """Quantises each layer group as its decision says.
 
     Groups are what the runtime computes together: a residual sum with the convolutions that feed it, the products of
-    one input. Values that the device runs slower than fp32 for every layer are left out of the space, unless the job
-    wants size or memory.
+    one input. Values that the device runs slower than fp32 for every layer are left out of the space, unless the whole
+    model says otherwise, or the job wants size or memory. What nobody answered about stays.
     """
 
     Options = PrecisionOptions
@@ -179,9 +179,26 @@ class PrecisionTechnique(Technique):
         ]
         asked = [p for p in self.options.choices if p is not Precision.FP32 and p not in hopeless]
         scheme = self._first_scheme(device, static=Precision.INT8 in asked)
-        gains = LayerGains(self.subject, device).ask(asked, scheme, small=small)
+        layers = LayerGains(self.subject, device)
+        gains = layers.ask(asked, scheme, small=small)
         self.answers += [asdict(gain) for gain in gains]
-        return {gain.precision for gain in gains if gain.pays(small=small)}
+        pays = {gain.precision for gain in gains if gain.pays(small=small)}
+        unsure = layers.unasked | {Precision.INT8}
+        return pays | {p for p in asked if p in unsure - pays and self._pays_everywhere(device, p, scheme)}
+
+    def _pays_everywhere(self, device: Device, precision: Precision, scheme: Scheme) -> bool:
+        """Whether the whole model says of a precision that it is worth trying, where single layers do not: static int8
+        pays there for entering and leaving integers at each layer, and some layers cannot be asked about alone."""
+        if not any(precision in group.precisions for group in self.subject.groups):
+            return False
+        model, first = WholeModel(self.subject, device), device.profile.runtime
+        if precision is Precision.INT8:
+            answer = static_gain(model, first, scheme, self.options.calibration[0], self._samples)
+        else:
+            answer = self._formats.everywhere(model, precision, first)
+        row = answer_row(first, precision, scheme if precision is Precision.INT8 else None, answer)
+        self.answers += [row] if row not in self.answers else []
+        return worth_trying(answer, 1.0, small=self.subject.small)
 
     def _first_scheme(self, device: Device, *, static: bool) -> Scheme:
         """The number formats of files for the first runtime of the job's first device, which alone is asked."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 
 from evaluators.device import Device
+from evaluators.run_shapes import shapes_in_run
+from evaluators.runtimes.base import Arrays
 from hwprofiles import Precision
 from hwprofiles.names import nearest
 from search.candidate import Decision
@@ -136,7 +138,8 @@ class PruningTechnique(ModuleTechnique):
         """See :meth:`ModuleTechnique.scales`."""
         from search.pruning.reach import layer_scales
 
-        return layer_scales(self.subject.model, self.subject.groups, self._structure, self._groups, self._shapes)
+        shapes = shapes_in_run(self.subject.model, self._one_sample)
+        return layer_scales(self.subject.model, self.subject.groups, self._structure, self._groups, shapes)
 
     def _width(self, whole: int, final: int, block: int, way: float) -> int:
         """What is left of ``whole`` channels after ``way`` of the way to ``final``, in whole blocks."""
@@ -195,9 +198,8 @@ class PruningTechnique(ModuleTechnique):
         }
 
     @property
-    def _shapes(self) -> dict[str, list[int]]:
-        """Of one sample."""
-        return {name: [1, *values.shape[1:]] for name, values in self.task.inputs("calibration").items()}
+    def _one_sample(self) -> Arrays:
+        return {name: values[:1] for name, values in self.task.inputs("calibration").items()}
 
     def _scores(
         self, module: nn.Module, groups: tuple[ChannelGroup, ...], *, first: bool

@@ -18,7 +18,7 @@ from search.candidate import Replacement
 from search.techniques.base import Draft, Subject
 from search.techniques.number_formats import answer_row, best_static, in_best_range
 from search.techniques.runtimes import fastest_of_families, kept_runtimes
-from search.techniques.whole_model import WholeModel, runs, slower
+from search.techniques.whole_model import WholeModel, worth_trying
 
 ASKED_BY_LAYER = ("onnxruntime", "null")
 """Families whose activation type :class:`search.techniques.precision.PrecisionTechnique` asks for itself."""
@@ -98,13 +98,14 @@ class RuntimeFormats:
                 scheme, answer = self._static(model, spec)
                 self._subject.formats[family] = asdict(scheme or self._base)
             else:
-                answer = self._everywhere(model, precision, spec)
+                answer = self.everywhere(model, precision, spec)
             found.answers.append(answer_row(spec, precision, scheme, answer))
-            if runs(answer) if self._subject.small else not slower(answer, fp32):
+            if worth_trying(answer, fp32, small=self._subject.small):
                 pays.add(precision)
         return pays
 
-    def _everywhere(self, model: WholeModel, precision: Precision, spec: str) -> Answer:
+    def everywhere(self, model: WholeModel, precision: Precision, spec: str) -> Answer:
+        """What the whole model gains in a runtime by a precision in all layers that can have it, static int8 aside."""
         subject = self._subject
         groups = {group.name: precision for group in subject.groups if precision in group.precisions}
         if not groups:

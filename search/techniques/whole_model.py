@@ -80,6 +80,17 @@ def runs(answer: Answer) -> bool:
     return "ci95" in answer or str(answer.get("reason", "")).startswith(UnhealthyMeasurement.state)
 
 
+def silent(answer: Answer) -> bool:
+    """Whether the device gave no answer at all: the moment was to blame, so that nothing may be concluded."""
+    return "ci95" not in answer and str(answer.get("reason", "")).startswith(_PASSING)
+
+
 def slower(answer: Answer, than: float) -> bool:
     """Whether it is clearly slower than this ratio, or gave no ratio at all."""
     return "ci95" not in answer or answer["ci95"][1] < than
+
+
+def worth_trying(answer: Answer, than: float, *, small: bool) -> bool:
+    """Whether a whole model's answer is a reason to search in a precision, or at least none to leave it out: it is not
+    clearly slower than this ratio; where ``small`` is wanted, it runs; or there was no answer."""
+    return silent(answer) or not slower(answer, than) or (small and runs(answer))

@@ -33,7 +33,7 @@ def _gelu(b: Builder, x: str) -> str:
     return b.op("Mul", b.op("Mul", x, inner), b.const(0.5))
 
 
-def _written_out(b: Builder, x: str, size: int) -> str:
+def written_out_norm(b: Builder, x: str, size: int) -> str:
     """Layer normalisation as it was exported before there was an operator for it."""
     centred = b.op("Sub", x, b.op("ReduceMean", x, axes=[-1]))
     variance = b.op("ReduceMean", b.op("Pow", centred, b.const(2.0)), axes=[-1])
@@ -42,7 +42,7 @@ def _written_out(b: Builder, x: str, size: int) -> str:
 
 
 def _encoder(b: Builder, size: int = 32) -> onnx.ModelProto:
-    norm = b.layer_norm if b.opset >= 17 else functools.partial(_written_out, b)
+    norm = b.layer_norm if b.opset >= 17 else functools.partial(written_out_norm, b)
     ids, given = b.input("ids", ["n", "t"], TensorProto.INT64), b.input("mask", ["n", "t"], TensorProto.INT64)
     x = b.op("Gather", b.weight(200, size, gain=8), ids)
     x = norm(x, size)

@@ -169,7 +169,9 @@ class TestTables:
         assert "made up" not in out
 
     def test_status_jobs_and_show(self, modelled_job: FinishedJob, run_in: Run) -> None:
-        assert "done" in run_in(modelled_job, "status", modelled_job.job_id)[1]
+        _, out, _ = run_in(modelled_job, "status", modelled_job.job_id)
+        assert "done" in out
+        assert "layers decided, 0 left alone" in out
         assert modelled_job.job_id in run_in(modelled_job, "jobs")[1]
         member = modelled_job.front["front"][0]
         code, out, _ = run_in(modelled_job, "show", member["candidate_id"])

@@ -239,3 +239,32 @@ def test_only_long_lists_of_numbers_are_samples() -> None:
         "blocks": {"samples": 40},
         "deep": [{"raw": {"samples": 17}}],
     }
+
+
+def test_what_the_space_holds_is_in_every_document_and_on_the_page(store: Store, search: Any, address: str) -> None:
+    page = f"{address}/jobs/{search.job_id}"
+    assert job_document(store, search.job_id)["coverage"] is None
+    assert "What the search decides" not in httpx.get(page).text
+    row = store.job(search.job_id)
+    assert row.baseline is not None
+    assert row.space is not None
+    hostile = "<script>alert(2)</script>"
+    found = {
+        "layers": 9,
+        "decided": 7,
+        "decisions": 7,
+        "left_alone": [{"layer": hostile, "operator": "MatMul", "why": "product of two activations"}] * 2,
+        "left_out": [
+            {"precision": "int4_weight", "ratio": 0.71, "ci95": [0.69, 0.73], "why": "slower than fp32 on this device"},
+            {"precision": "int8", "runtime": "openvino", "ratio": None, "ci95": None, "why": "build_failed: no kernel"},
+        ],
+    }
+    store.set_prepared(search.lease, space=row.space, baseline={**row.baseline, "facts": {"coverage": found}})
+    for document in (job_document(store, search.job_id), front_document(store, search.job_id)):
+        assert document["coverage"] == found
+    assert "coverage" not in front_document(store, search.job_id)["baseline"]["facts"]
+    text = httpx.get(page).text
+    assert "7 of 9 layers" in text
+    assert "product of two activations" in text
+    assert "build_failed: no kernel" in text
+    assert hostile not in text

@@ -8,6 +8,7 @@ from onnx_menagerie import ANIMALS, exported
 
 from evaluators.graph_cleanup import named, prepared
 from evaluators.layers import LayerGroup, layer_groups
+from evaluators.onnx_graph import Graph
 from hwprofiles.precision import Precision as P
 
 ALL = tuple(P)
@@ -121,3 +122,22 @@ def test_a_torch_net_exported_with_normalisation_is_one_chain_of_layers() -> Non
     groups = layer_groups(prepared(model))
     assert [group.name for group in groups] == ["0", "3"]
     assert all(np.prod(group.weights) for group in groups)
+
+
+def test_layers_that_read_constants_are_no_layers() -> None:
+    """Learned queries: what is computed of weights alone is the same in every run."""
+    model = prepared(ANIMALS["decoder_of_learned_queries"].build())
+    graph = Graph(model.graph)
+    read = {node.input[0] for node in model.graph.node if node.op_type == "MatMul"}
+    assert "queries" in read & graph.constants
+    decided = {name for group in layer_groups(model) for name in group.nodes}
+    for node in model.graph.node:
+        if node.name in decided:
+            assert node.input[0] not in graph.constants
+
+
+def test_what_is_drawn_at_random_is_no_constant() -> None:
+    b = Builder(17)
+    b.op("RandomNormalLike", b.const(np.zeros((2, 3))), out="drawn")
+    b.output("drawn")
+    assert "drawn" not in Graph(b.model().graph).constants

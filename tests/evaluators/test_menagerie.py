@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +17,12 @@ from onnx_menagerie import ANIMALS, Animal
 from evaluators.calibration import Ranges, calibrate, run_once
 from evaluators.graph_cleanup import prepared
 from evaluators.layers import LayerGroup, layer_groups
+from evaluators.onnx_graph import Graph
 from evaluators.onnx_model import serialized
-from evaluators.quantize import Quantizer, activation_tensors
+from evaluators.quantize import Quantizer, Scheme, activation_tensors
+from evaluators.quantize.draft import Draft, Source
+from evaluators.quantize.weights import Weights
+from hwprofiles.errors import BuildFailed
 from hwprofiles.precision import Precision
 
 Array = NDArray[np.generic]
@@ -151,3 +156,31 @@ def test_bytes_depend_on_the_assignment_alone(animal: Animal) -> None:
     last = {group.name: group.precisions[-1] for group in groups}
     fresh = Quantizer(model, groups, ranges)
     assert serialized(used.apply(last)) == serialized(fresh.apply(dict(reversed(last.items()))))
+
+
+NEIGHBOURS = (Precision.INT8, Precision.INT8_DYNAMIC, Precision.INT8_WEIGHT)
+
+
+@ANIMAL
+def test_every_two_groups_go_together(animal: Animal) -> None:
+    """Static, dynamic and weight-only int8 beside each other in one graph, whatever the two share, all else in fp32 and
+    in static int8."""
+    model, groups, ranges = case_of(animal.name)
+    quantizer = Quantizer(model, groups, ranges)
+    feed = animal.feeds(1)[0]
+    pairs = list(itertools.combinations(groups, 2))
+    for first, second in random.Random(0).sample(pairs, min(len(pairs), 6)):
+        for one, other in itertools.permutations(NEIGHBOURS, 2):
+            if one not in first.precisions or other not in second.precisions:
+                continue
+            for rest in (Precision.FP32, Precision.INT8):
+                chosen = {group.name: rest for group in groups if rest in group.precisions}
+                run_once(quantizer.apply(chosen | {first.name: one, second.name: other}), feed)
+
+
+def test_nothing_follows_a_tensor_that_nobody_makes() -> None:
+    model, *_ = case_of("decoder_of_learned_queries")
+    graph = Graph(model.graph)
+    draft = Draft(Source(model, graph, Weights(graph, Scheme(), "@"), "@"))
+    with pytest.raises(BuildFailed, match="'queries' is no input"):
+        draft.follow("queries", [])

@@ -95,11 +95,12 @@ def test_number_formats(scheme: Scheme) -> None:
     assert {value.dtype.name for value in zeros.values()} == {scheme.activation_type}
     if scheme.symmetric_activations:
         assert {int(value) for value in zeros.values()} == ({0} if scheme.activation_type == "int8" else {0, 128})
-    integers = [value for name, value in weights.items() if value.dtype == np.int8 and name.endswith("@int8")]
+    role = "@int8_rows" if scheme.per_channel_weights else "@int8"
+    integers = [value for name, value in weights.items() if value.dtype == np.int8 and name.endswith(role)]
     limit = 64 if scheme.reduce_range else 127
     assert all(np.abs(value.astype(int)).max() <= limit for value in integers)
     assert any(value.dtype == np.int32 for value in weights.values()) == scheme.integer_bias
-    first = next(value for name, value in weights.items() if name.endswith("@int8_scale"))
+    first = next(value for name, value in weights.items() if name.endswith(f"{role}_scale"))
     assert first.shape == ((16,) if scheme.per_channel_weights else ())
 
 
@@ -205,3 +206,27 @@ def test_ranges_become_scales() -> None:
     assert Scheme(symmetric_activations=True).parameters(-1.0, 3.0) == (np.float32(3 / 127), 128)
     assert Scheme(activation_type="int8").parameters(0.0, 1.0)[1] == -128
     assert SCHEMES[INT8].parameters(0.0, 1.0) == (np.float32(1 / 127), 0)
+
+
+def test_a_table_that_is_looked_up_and_multiplied_has_two_integer_forms() -> None:
+    """Rows for the one, columns for the other: beside each other in one graph, neither takes the other's scales."""
+    b = Builder(17)
+    ids, x = b.input("ids", ["n"], onnx.TensorProto.INT64), b.input("x", ["n", 64])
+    spread = np.exp(b.rng.standard_normal((64, 1))) * np.exp(b.rng.standard_normal((1, 64)))
+    table = b.const(b.rng.standard_normal((64, 64)) * spread, name="table")
+    b.op("Gather", table, ids, out="rows")
+    b.op("MatMul", x, table, out="product")
+    b.output("rows")
+    b.output("product")
+    model = prepared(b.model())
+    groups = layer_groups(model)
+    looked_up, multiplied = (next(g.name for g in groups if g.kind == kind) for kind in ("Gather", "MatMul"))
+    feed = {"ids": np.arange(8), "x": np.random.default_rng(0).standard_normal((8, 64)).astype(np.float32)}
+    ranges = calibrate(model, [feed], activation_tensors(model, groups))
+    expected = run_once(model, feed)
+    for precision in (P.INT8, P.INT8_DYNAMIC):
+        chosen = {looked_up: P.INT8_WEIGHT, multiplied: precision}
+        found = run_once(Quantizer(model, groups, ranges).apply(chosen), feed)
+        for name, value in expected.items():
+            error = np.linalg.norm(found[name] - value) / np.linalg.norm(value)
+            assert error < 0.03, (precision, name)

@@ -26,11 +26,12 @@ from evaluators.graph_cleanup import prepared
 from evaluators.health import Health
 from evaluators.layers import layer_groups
 from evaluators.onnx_model import serialized
+from evaluators.run_shapes import shapes_in_run
 from hwprofiles import Precision, Profile, digest_of, find_device
 from hwprofiles.errors import ProcessCrashed, UnhealthyMeasurement, UnsupportedOp
 from search.candidate import Decision
 from search.options import validate_options
-from search.techniques import Draft, GraphTechnique, PrecisionTechnique, Subject, Technique
+from search.techniques import Draft, GraphTechnique, PrecisionTechnique, Subject, Technique, layer_gains
 from search.techniques.precision import NEVER_PAYS
 
 Feed = dict[str, np.ndarray]
@@ -212,12 +213,37 @@ class TestDeviceAnswers:
         assert "int8_weight" not in self.ask(smaller, {"eight_bits": UnsupportedOp("no kernel")})[1]
 
     def test_failures_of_the_moment_are_asked_about_again(self, subject: Subject) -> None:
+        """They are no answer: what they were asked about stays, until there is one."""
         noisy = UnhealthyMeasurement("the interval is still wide")
         small = replace(subject, wanted=frozenset({"size_bytes"}))
-        assert "int8_weight" not in self.ask(subject, {"eight_bits": noisy})[1]
+        slow = {"eight_bits": 0.5}
+        assert "int8_weight" in self.ask(subject, {"eight_bits": noisy})[1]
         assert "int8_weight" in self.ask(small, {"eight_bits": noisy})[1]
-        assert "int8_weight" not in self.ask(subject, {})[1]  # for this process they do
-        assert "int8_weight" in self.ask(replace(subject, passing={}), {})[1]
+        assert "int8_weight" in self.ask(subject, slow)[1]  # for this process they do
+        assert "int8_weight" not in self.ask(replace(subject, passing={}), slow)[1]
+
+    def test_what_the_whole_model_gains_by_stays(self, subject: Subject) -> None:
+        """Each layer alone pays for entering and leaving integers; all of them together pay once."""
+
+        def speed(path: Path) -> float:
+            whole = len(onnx.load(path.parent / "baseline.onnx").graph.node) > 2
+            return 2.25 if whole and number_formats(path) == {"uint8"} else 0.6
+
+        technique = PrecisionTechnique(subject, PrecisionTechnique.Options())
+        assert {one.choices for one in technique.decisions(FakeDevice(speed))} == {("fp32", "int8")}
+        (last,) = [one for one in technique.answers if one.get("ratio") == 2.25]
+        assert (last["layer"], last["precision"]) == ("all", "int8")
+
+    @pytest.mark.parametrize(("whole", "stays"), [(2.0, True), (0.5, False), (UnhealthyMeasurement("noisy"), True)])
+    def test_silence_leaves_nothing_out(
+        self, subject: Subject, monkeypatch: pytest.MonkeyPatch, whole: float | Exception, stays: bool
+    ) -> None:
+        """Where no layer can be cut out of the model, the whole model is asked; where it does not answer, all stays."""
+        monkeypatch.setattr(layer_gains, "extract_layer", lambda *of: None)
+        monkeypatch.setattr(layer_gains, "layer_key", lambda *of: "")
+        _, choices, device = self.ask(subject, dict.fromkeys(ALL_FASTER, whole))
+        assert choices == (tuple(Precision) if stays else ())
+        assert device.asked
 
     def test_a_precision_is_asked_about_until_a_layer_pays(self, subject: Subject) -> None:
         technique, _, _ = self.ask(subject, {"four_bits": 0.5})
@@ -326,6 +352,25 @@ class TestDeviceAnswers:
         profile = find_device("local-cpu")
         known = {"another": probed_matmul(profile, Precision.INT4_WEIGHT)}
         assert "int4_weight" in self.ask(replace(subject, capabilities=known), {})[1]
+
+    @pytest.mark.parametrize("name", ["encoder_with_a_mask_made_at_run_time", "decoder_of_learned_queries"])
+    def test_products_are_asked_about_whatever_is_in_the_way(self, tmp_path: Path, name: str) -> None:
+        """Shapes that only a run tells, and layers that read constants."""
+        animal = ANIMALS[name]
+        feeds = animal.feeds()
+        subject = subject_of(animal.build(), feeds, tmp_path)
+        shapes = shapes_in_run(subject.model, feeds[0])
+        subject = replace(subject, groups=layer_groups(subject.model, shapes=shapes))
+        technique = PrecisionTechnique(subject, PrecisionTechnique.Options())
+        decisions = technique.decisions(FakeDevice(speeds(**ALL_FASTER)))
+        asked = {str(answer["layer"]).partition("(")[0] for answer in technique.answers}
+        assert "MatMul" in asked
+        products = [group for group in subject.groups if group.kind == "MatMul"]
+        choices = {one.name: one.choices for one in decisions}
+        assert all(choices[f"precision:{group.name}"] == tuple(Precision) for group in products)
+        values = {one.name: "int8" if "int8" in one.choices else "fp32" for one in decisions}
+        built = technique.apply(Draft(subject.model, subject.groups), values).model
+        assert run_once(built, feeds[0])
 
     def check_activations(self, technique: Technique, subject: Subject, tmp_path: Path, liked: str) -> None:
         values = {f"precision:{group.name}": "int8" for group in subject.groups}

@@ -232,6 +232,9 @@ class TestPrepare:
         assert found.facts["shared_split"] is False
         assert [group["name"] for group in found.facts["groups"]]
         assert found.facts["device_answers"]
+        held = found.facts["coverage"]
+        assert (held["decided"], held["left_alone"], held["left_out"]) == (held["layers"], [], [])
+        assert (("precision", "int8"),) in found.space.promising
         record = found.facts["baseline_measurements"]["dry-run"]
         assert (record["ratio"], record["verdict"], record["health"]) == (1.0, "stable", None)
         assert "baseline_ms" not in record
