@@ -25,6 +25,12 @@ DEVICE_METRICS = frozenset({
 })  # fmt: skip
 """What differs from device to device; any other metric is a file's or its quality."""
 
+COSTS = (
+    "speedup", "latency_ms", "throughput", "energy_mj", "size_bytes", "peak_memory_bytes", "bit_operations",
+    "cold_start_ms", "warm_start_ms",
+)  # fmt: skip
+"""Metrics that compression is for; what others lose is the price of it."""
+
 
 def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(math.fsum(map(math.log, values)) / len(values)) if min(values) > 0 else math.nan
