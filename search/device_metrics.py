@@ -97,7 +97,7 @@ def figures_on(metrics: Metrics, label: str) -> dict[str, Any]:
     labels = metrics.get(DEVICES, ())
     if label not in labels or label in failures_of(metrics):
         return {}
-    plain = [name for name in metrics if name not in (DEVICES, FAILURES) and name.partition("@")[2] not in labels]
+    plain = [name for name in metrics if name not in (DEVICES, FAILURES) and name.rpartition("@")[2] not in labels]
     own = [name.removesuffix(f"@{label}") for name in metrics if name.endswith(f"@{label}")]
     names = dict.fromkeys([*plain, *own])
     return {name: value for name in names if (value := figure_on(metrics, name, label)) is not None}
