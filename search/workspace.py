@@ -27,7 +27,7 @@ from evaluators.onnx_model import load_model, save_model
 from evaluators.quality import Quality, Scores, check_finite, fidelity, run_all, summarised
 from evaluators.quiet import working
 from evaluators.runtimes import Array, Arrays
-from evaluators.statistics import mean_interval
+from evaluators.statistics import difference_interval
 from hwprofiles import Precision, Profile, digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from hwprofiles.probe import usable_cores
@@ -290,7 +290,7 @@ class Workspace:
         sampled = {
             name: Loss(
                 float(values.mean()), float(fp32_scores[name].mean()),
-                mean_interval(values - fp32_scores[name], clusters),
+                difference_interval(values, fp32_scores[name], clusters),
             )
             for name, values in scores.items()
         }  # fmt: skip
