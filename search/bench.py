@@ -21,6 +21,7 @@ from search import verbs
 from search.candidate import runtime_decision
 from search.devices import JobDevice
 from search.quality import QualityEvaluator
+from search.reference import Reference
 from search.work_order import WorkOrder
 
 Conditions = tuple[str, int]
@@ -56,6 +57,7 @@ class Bench:
         self._job = order.job
         self._limits = self._job.limits
         self._name = None if device == order.devices[0] else device.label
+        self._reference = Reference.in_facts(facts, device.label)
 
     def runtime(self, decisions: Mapping[str, str]) -> str | None:
         """The runtime that a candidate decides for here; None for the device's first."""
@@ -84,22 +86,29 @@ class Bench:
         metrics, measurement = dict(quality), None
         for evaluator in self._evaluators if timed else ():
             found = evaluator.evaluate(path, runtime)
-            metrics.update(found.metrics)
+            metrics.update(self._paired(found.metrics, found.measurement))
             measurement = found.measurement.to_dict() if found.measurement else measurement
         return Findings(metrics, measurement)
 
     def measure_again(self, path: Path, decisions: Mapping[str, str]) -> Findings:
         """What stands in the final front: latency in fresh sessions, and what is beside it."""
         measured = self.measure(path, decisions)
-        return Findings({**measured.metrics(), **self.beside(path, decisions)}, measured.to_dict())
+        return Findings({**self.figures(measured), **self.beside(path, decisions)}, measured.to_dict())
+
+    def figures(self, measured: Measurement) -> dict[str, Any]:
+        """A measurement's metrics as they compare with those of other hours: see :class:`Reference`."""
+        return self._paired(measured.metrics(), measured)
 
     def beside(self, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
         """Memory and starts, and throughput where the job asks for it."""
         evaluators = [self._memory, self._starts, *([self._throughput] if self._job.wants("throughput") else [])]
         found: dict[str, Any] = {}
         for evaluator in evaluators:
-            found |= evaluator.evaluate(path, self.runtime(decisions)).metrics
+            found |= self._paired(evaluator.evaluate(path, self.runtime(decisions)).metrics, None)
         return found
+
+    def _paired(self, metrics: Mapping[str, Any], measured: Measurement | None) -> dict[str, Any]:
+        return self._reference.paired(metrics, {} if measured is None else measured.baseline_metrics())
 
     def measure(self, path: Path, decisions: Mapping[str, str]) -> Measurement:
         """Paired latency against the fp32 model, with its raw samples; of engines built twice where a runtime builds

@@ -21,7 +21,7 @@ QUALITY_RUNTIME = "quality_runtime"
 
 DEVICE_METRICS = frozenset({
     "latency_ms", "speedup", "throughput", "throughput_speedup", "cold_start_ms", "warm_start_ms", "energy_mj",
-    "peak_memory_bytes", QUALITY_RUNTIME,
+    "energy_mj_raw", "peak_memory_bytes", QUALITY_RUNTIME,
 })  # fmt: skip
 """What differs from device to device; any other metric is a file's or its quality."""
 

@@ -23,6 +23,7 @@ from search.errand_link import DeviceLost
 from search.layer_tables import MOST, format_table, layer_tables
 from search.modelled import modelled_baseline
 from search.options import validate_options
+from search.reference import REFERENCES, Reference
 from search.strategies import STRATEGIES
 from search.techniques import Draft
 from search.workspace import Workspace
@@ -68,7 +69,9 @@ class Preparation:
                 device.close()
         names = [device.label for device in self._order.devices]
         metrics = found[0] if len(found) == 1 else joined(names, dict(zip(names, found, strict=True)))
+        references = {name: Reference.of(one).to_dict() for name, one in zip(names, found, strict=True)}
         facts = {"device_answers": self._work.answers, "baseline_measurements": self._measured, **tables}
+        facts[REFERENCES] = references
         return Prepared(space, metrics, self._facts() | facts)
 
     def facts(self) -> dict[str, Any]:

@@ -115,9 +115,7 @@ class TestDifferences:
             hits.append(low <= won - lost <= high)
         assert _share(hits) >= 0.93
 
-    @pytest.mark.parametrize(
-        ("validation", "test", "lost"), [(200, 200, 0.01), (100, 100, 0.02), (500, 1000, 0.005)]
-    )
+    @pytest.mark.parametrize(("validation", "test", "lost"), [(200, 200, 0.01), (100, 100, 0.02), (500, 1000, 0.005)])
     def test_two_splits_of_one_truth_are_hardly_ever_told_apart(self, validation: int, test: int, lost: float) -> None:
         rng = np.random.default_rng(2)
         pairs = zip(_flipped(rng, 1000, validation, lost), _flipped(rng, 1000, test, lost), strict=True)
