@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,18 @@ class Bench:
 
     def beside(self, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
         """Memory and starts, and throughput where the job asks for it."""
-        evaluators = [self._memory, self._starts, *([self._throughput] if self._job.wants("throughput") else [])]
         found: dict[str, Any] = {}
-        for evaluator in evaluators:
-            found |= self._paired(evaluator.evaluate(path, self.runtime(decisions)).metrics, None)
+        for _, evaluate in self.besides():
+            found |= evaluate(path, decisions)
         return found
+
+    def besides(self) -> list[tuple[frozenset[str], Callable[[Path, Mapping[str, str]], dict[str, Any]]]]:
+        """What :meth:`beside` is made of: the metrics of each part, and how to get them."""
+        evaluators = [self._memory, self._starts, *([self._throughput] if self._job.wants("throughput") else [])]
+        return [(one.metrics, partial(self._asked, one)) for one in evaluators]
+
+    def _asked(self, evaluator: Evaluator, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
+        return self._paired(evaluator.evaluate(path, self.runtime(decisions)).metrics, None)
 
     def _paired(self, metrics: Mapping[str, Any], measured: Measurement | None) -> dict[str, Any]:
         return self._reference.paired(metrics, {} if measured is None else measured.baseline_metrics())
