@@ -8,7 +8,7 @@ exports have a flaw, half of them loaded: another candidate's file, an edited we
 is 10 % too fast. Writes one row an export. To hold: no honest file disagrees, and no flaw is confirmed.
 
 The job and finished exports are kept in the cache, so that a run that is interrupted goes on. About 25 minutes on two
-quiet cores; ``--quick`` makes a short search, 4 exports and 3 flaws, for a look at whether it works.
+quiet cores; ``--quick`` makes a short search, 4 exports and 2 flaws, for a look at whether it works.
 """
 
 from __future__ import annotations
