@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwprofiles import digest_of_file
 from hwprofiles.errors import InvalidInput, StorageError
 
 MODEL, MANIFEST, RECEIPT = "model.onnx", "manifest.json", "receipt.json"
@@ -30,7 +31,8 @@ class Bundle:
         """Writes beside ``folder`` first and renames, so that it is never half there.
 
         An earlier bundle in its place is replaced, and stays if this one fails; any other folder that holds something
-        raises :class:`InvalidInput`.
+        raises :class:`InvalidInput`. A model that is not the file that the manifest's ``model_sha256`` names, since
+        somebody changed it meanwhile, raises :class:`StorageError`.
         """
         check_target(folder)
         named, folder = folder, folder.resolve()
@@ -39,6 +41,11 @@ class Bundle:
             partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
             try:
                 shutil.copyfile(model, partial / MODEL)
+                if manifest.get("model_sha256") not in (None, digest_of_file(partial / MODEL)):
+                    raise StorageError(
+                        f"{model.name} was changed while it was exported",
+                        "export again",
+                    )
                 for name, data in ((MANIFEST, manifest), (RECEIPT, receipt)):
                     (partial / name).write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
                 partial.chmod(0o755)

@@ -279,6 +279,8 @@ def _check_measurement(found: Measurement) -> None:
         type(found.moments) is int and found.moments > 0
     ):
         raise ValueError("its repetition is none")
+    if not _is_figure(found.taken_at):
+        raise ValueError("its moment is none")
     energy = found.energy_mj
     if energy is not None and not all(_is_figure(energy[model]) for model in ("baseline", "candidate")):
         raise ValueError("its energy is none")

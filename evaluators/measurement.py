@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.health import Health, widened
+from evaluators.health import APART_S, Health, widened
 from evaluators.pairs import log_ratios, ratio_interval, shift
 from evaluators.statistics import PERCENTILE_SAMPLES, Floats, median_interval
 
@@ -31,7 +31,8 @@ class Measurement:
     ``health`` says whether the machine was fit to be measured on meanwhile, None where nobody looked. ``quarantined``
     lists the attempts that were set aside because it was not: what they would have said (``ratio`` and ``ci95``, None
     where they came to none), ``verdict`` and ``reasons``. ``energy_mj`` holds what one inference of ``baseline`` and
-    ``candidate`` took, and the ``source`` of the figures; None where the device does not count energy.
+    ``candidate`` took, and the ``source`` of the figures; None where the device does not count energy. ``taken_at`` is
+    when it ended, in seconds since 1970 by the device's clock (0: not known).
     """
 
     profile_digest: str
@@ -51,6 +52,7 @@ class Measurement:
     energy_mj: dict[str, Any] | None = None
     moment_ci95: tuple[float, float] | None = None
     order: str = ""
+    taken_at: float = 0.0
 
     @property
     def healthy(self) -> bool:
@@ -120,6 +122,7 @@ def paired_ratio(
 def pooled(first: Measurement, second: Measurement) -> Measurement:
     """Two measurements of one pair on one device as one; the second's sessions are numbered after the first's.
 
+    Taken within :data:`APART_S` of one another they are of one moment: more samples then, but no other moment's word.
     Their blocks may differ in length. Raises ``ValueError`` for two profiles, since results of two devices are never
     mixed, and for a healthy and an unhealthy one: see :func:`combined`.
     """
@@ -132,7 +135,8 @@ def pooled(first: Measurement, second: Measurement) -> Measurement:
     candidate_ms = first.candidate_ms + second.candidate_ms
     sessions = first.sessions + tuple(number + offset for number in second.sessions)
     ratio, interval = paired_ratio(baseline_ms, candidate_ms, sessions)
-    share, moments = max(first.repeat_share, second.repeat_share), first.moments + second.moments
+    share, apart = max(first.repeat_share, second.repeat_share), _apart(first, second)
+    moments = first.moments + second.moments if apart else max(first.moments, second.moments)
     return replace(
         second,
         baseline_ms=baseline_ms,
@@ -147,7 +151,12 @@ def pooled(first: Measurement, second: Measurement) -> Measurement:
         marks=tuple(dict.fromkeys(first.marks + second.marks)),
         health=second.health and (first.health.joined(second.health) if first.health else second.health),
         quarantined=first.quarantined + second.quarantined,
+        taken_at=second.taken_at if apart else first.taken_at,
     )
+
+
+def _apart(first: Measurement, second: Measurement) -> bool:
+    return 0 < first.taken_at <= second.taken_at - APART_S
 
 
 def combined(first: Measurement, second: Measurement) -> Measurement:

@@ -66,7 +66,7 @@ def measure_once(
         measured = _repeated(measured, Repeats(memory, digest_of([profile.digest, spec])), [key, theirs, spec], health)
     if protocol.energy_s > 0 and not health.passing:
         measured = replace(measured, energy_mj=_energy_mj(profile, spec, cores, openers, sample, protocol.energy_s))
-    return Attempt(health, measured)
+    return Attempt(health, replace(measured, taken_at=time.time()))
 
 
 def _energy_mj(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from search import verbs
 from search.candidate import runtime_decision
 from search.devices import JobDevice
 from search.quality import QualityEvaluator
+from search.reference import Reference
 from search.remote_quality import RemoteQuality
 from search.work_order import WorkOrder
 
@@ -57,6 +58,7 @@ class Bench:
         self._job = order.job
         self._limits = self._job.limits
         self._name = None if device == order.devices[0] else device.label
+        self._reference = Reference.in_facts(facts, device.label)
 
     def runtime(self, decisions: Mapping[str, str]) -> str | None:
         """The runtime that a candidate decides for here; None for the device's first."""
@@ -90,22 +92,36 @@ class Bench:
                 found = evaluator.evaluate(path, runtime)
             except InvalidInput as error:  # the file was built from what is valid
                 raise BuildFailed(error.message, error.hint) from None
-            metrics.update(found.metrics)
+            metrics.update(self._paired(found.metrics, found.measurement))
             measurement = found.measurement.to_dict() if found.measurement else measurement
         return Findings(metrics, measurement)
 
     def measure_again(self, path: Path, decisions: Mapping[str, str]) -> Findings:
         """What stands in the final front: latency in fresh sessions, and what is beside it."""
         measured = self.measure(path, decisions)
-        return Findings({**measured.metrics(), **self.beside(path, decisions)}, measured.to_dict())
+        return Findings({**self.figures(measured), **self.beside(path, decisions)}, measured.to_dict())
+
+    def figures(self, measured: Measurement) -> dict[str, Any]:
+        """A measurement's metrics as they compare with those of other hours: see :class:`Reference`."""
+        return self._paired(measured.metrics(), measured)
 
     def beside(self, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
         """Memory and starts, and throughput where the job asks for it."""
-        evaluators = [self._memory, self._starts, *([self._throughput] if self._job.wants("throughput") else [])]
         found: dict[str, Any] = {}
-        for evaluator in evaluators:
-            found |= evaluator.evaluate(path, self.runtime(decisions)).metrics
+        for _, evaluate in self.besides():
+            found |= evaluate(path, decisions)
         return found
+
+    def besides(self) -> list[tuple[frozenset[str], Callable[[Path, Mapping[str, str]], dict[str, Any]]]]:
+        """What :meth:`beside` is made of: the metrics of each part, and how to get them."""
+        evaluators = [self._memory, self._starts, *([self._throughput] if self._job.wants("throughput") else [])]
+        return [(one.metrics, partial(self._asked, one)) for one in evaluators]
+
+    def _asked(self, evaluator: Evaluator, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
+        return self._paired(evaluator.evaluate(path, self.runtime(decisions)).metrics, None)
+
+    def _paired(self, metrics: Mapping[str, Any], measured: Measurement | None) -> dict[str, Any]:
+        return self._reference.paired(metrics, {} if measured is None else measured.baseline_metrics())
 
     def measure(self, path: Path, decisions: Mapping[str, str]) -> Measurement:
         """Paired latency against the fp32 model, with its raw samples; of engines built twice where a runtime builds

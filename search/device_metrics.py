@@ -25,12 +25,18 @@ QUALITY_FROM, QUALITY_CHECK = "quality_from", "quality_check"
 
 DEVICE_METRICS = frozenset({
     "latency_ms", "speedup", "throughput", "throughput_speedup", "cold_start_ms", "warm_start_ms", "energy_mj",
-    "peak_memory_bytes", QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK,
+    "energy_mj_raw", "peak_memory_bytes", QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK,
 })  # fmt: skip
 """What differs from device to device; any other metric is a file's or its quality."""
 
 FIGURES = DEVICE_METRICS - {QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK}
 """Those of them that are measured."""
+
+COSTS = (
+    "speedup", "latency_ms", "throughput", "energy_mj", "size_bytes", "peak_memory_bytes", "bit_operations",
+    "cold_start_ms", "warm_start_ms",
+)  # fmt: skip
+"""Metrics that compression is for; what others lose is the price of it."""
 
 
 def _geometric_mean(values: Sequence[float]) -> float:
@@ -108,7 +114,7 @@ def figures_on(metrics: Metrics, label: str) -> dict[str, Any]:
     labels = metrics.get(DEVICES, ())
     if label not in labels or label in failures_of(metrics):
         return {}
-    plain = [name for name in metrics if name not in (DEVICES, FAILURES) and name.partition("@")[2] not in labels]
+    plain = [name for name in metrics if name not in (DEVICES, FAILURES) and name.rpartition("@")[2] not in labels]
     own = [name.removesuffix(f"@{label}") for name in metrics if name.endswith(f"@{label}")]
     names = dict.fromkeys([*plain, *own])
     return {name: value for name in names if (value := figure_on(metrics, name, label)) is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -14,32 +15,48 @@ from typing import Any
 from evaluators.bundle import Bundle, check_target
 from evaluators.child import Progress
 from evaluators.measurement import Measurement, combined
+from evaluators.on_device import SizeEvaluator
 from evaluators.sandbox import Sandbox, in_own_process
-from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
+from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError, UnhealthyMeasurement
 from search import verbs
 from search.bench import Bench
+from search.candidate import Space
+from search.comparison import Outcome
 from search.device_lookup import agents_of, find_device
 from search.device_metrics import DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, failures_of, figures_on
 from search.devices import JobDevice
 from search.errand_link import ErrandLink
 from search.folders import job_folder
 from search.job import Job
-from search.objectives import metric_interval
 from search.runtime_here import stand_in
 from search.store import JobRow, Store, TrialRow, digests_of
 from search.techniques.formats import SIMULATED_FORMATS
 from search.trial import TrialRunner
+from search.verdict import Evidence, judge, verdict_of
+from search.views import views_of
 from search.work_order import WorkOrder
 from search.workspace import Built, Loss
 
 MEASUREMENTS = 3
-"""So often in all a receipt is measured whose interval misses the front's; the verdict rests on all of it together."""
+"""So often in all a receipt is measured whose speed-up is not the front's beyond doubt; all of it together decides."""
+
+PAUSE_S = 10.0
+"""Between two measurements of a receipt, so that they are of two moments."""
+
+_TIMES = ("speedup", "latency_ms", "energy_mj")
+_UNKNOWN = "nothing here tells whether the machine was quiet"
 
 _PACKAGES = ("paretune", "onnx", "onnxruntime", "openvino", "numpy", "torch")
 
 
 def export_candidate(
-    store: Store, candidate: str, folder: Path, *, device: str | None = None, progress: Progress = lambda text: None
+    store: Store,
+    candidate: str,
+    folder: Path,
+    *,
+    device: str | None = None,
+    wait_quiet_s: float = 0.0,
+    progress: Progress = lambda text: None,
 ) -> dict[str, Any]:
     """Writes a bundle and returns its receipt.
 
@@ -47,9 +64,12 @@ def export_candidate(
     validation split (must be equal) and on the *test* split, which the search never saw; latency in a fresh process.
     Everything is read from the exported file itself.
 
+    Latency is measured again for up to ``wait_quiet_s`` seconds while it proves nothing, since the machine is busy or
+    the interval wide; a measurement that was begun is finished.
+
     Raises :class:`InvalidInput` for a candidate that has no file to export, :class:`ParetuneError` when it can no
-    longer be built. The receipt's ``verdict`` is ``confirmed``, ``disagrees``, or ``unclaimed`` where the front was
-    modelled.
+    longer be built. The receipt's ``verdict`` is ``confirmed``, ``disagrees``, ``inconclusive``, or ``unclaimed`` where
+    the front was modelled.
     """
     row = store.trial(candidate)
     job_row = store.job(row.job_id)
@@ -92,14 +112,20 @@ def export_candidate(
         progress("quality on the test split")
         test = fresh.call(verbs.losses, order, built.path, "test", *asked, stage="measuring", limit_s=limit_s)
         calibration = fresh.call(verbs.calibration_digest, order, stage="measuring", limit_s=limit_s)
-        measured, times, beside = None, 0, {}
         manifest = _manifest(job_row, row, chosen, built, facts)
-        if SIMULATED_FORMATS not in built.metrics:
-            progress("latency in a fresh process")
-            measured, times = _latency(bench, built.path, row)
-            beside = bench.beside(built.path, row.decisions)
+        evidence = _evidence(job, job_row, row, chosen, built, validation, test)
+        measured, times, timed = None, 0, SIMULATED_FORMATS not in built.metrics
+        beside: dict[str, Any] = {}
+        if timed:
+            measured, times, evidence = _latency(bench, built.path, row, evidence, wait_quiet_s, progress)
+            beside, missing = _beside(bench, built.path, row)
+            evidence = replace(
+                evidence, measured={**evidence.measured, **beside}, missing={**evidence.missing, **missing}
+            )
+        if measured is not None:
             manifest |= {"runtime": {"name": measured.runtime, "version": measured.runtime_version}}
-        receipt = _receipt(row, built, validation, test, measured, times)
+        receipt = _receipt(row, built, evidence, _findings(job_row, row, built))
+        receipt |= _timed(bench, measured, times, evidence)
         receipt |= {**beside, "calibration_sha256": calibration}
         stood_in = fresh.call(stand_in, chosen.profile, asked[0], stage="measuring", limit_s=limit_s)
         receipt |= {QUALITY_RUNTIME: stood_in}
@@ -169,64 +195,135 @@ def _real_facts(order: WorkOrder, job: Job) -> dict[str, Any]:
     return in_own_process(verbs.facts, order, stage="training", limit_s=limit_s)
 
 
-def _latency(bench: Bench, path: Path, row: TrialRow) -> tuple[Measurement, int]:
-    claimed = metric_interval(row.metrics, "speedup")
-    measured = bench.measure(path, row.decisions)
-    times = 1
-    while not row.simulated and times < MEASUREMENTS and _disjoint(claimed, measured.ratio_ci95):
-        measured = combined(measured, bench.measure(path, row.decisions))
-        times += 1
-    return measured, times
-
-
-def _receipt(
+def _evidence(
+    job: Job,
+    job_row: JobRow,
     row: TrialRow,
+    chosen: JobDevice,
     built: Built,
     validation: Mapping[str, Loss],
     test: Mapping[str, Loss],
-    measured: Measurement | None,
-    times: int,
-) -> dict[str, Any]:
+) -> Evidence:
+    """Everything but what the device says."""
+    views = views_of(job)
+    view = next((view for view in views if view.label == chosen.label), views[0])
+    known = {**built.metrics, **SizeEvaluator(job.wants("sparse_size_bytes")).evaluate(built.path).metrics}
+    return Evidence(
+        view=view,
+        claimed={} if row.simulated else row.metrics,
+        measured={**known, **{name: loss.value for name, loss in validation.items()}},
+        baseline=view.metrics((job_row.baseline or {})["metrics"]),
+        validation=validation,
+        test=test,
+        timed=SIMULATED_FORMATS not in built.metrics,
+    )
+
+
+def _latency(
+    bench: Bench, path: Path, row: TrialRow, evidence: Evidence, wait_quiet_s: float, progress: Progress
+) -> tuple[Measurement | None, int, Evidence]:
+    """The pooled measurement (None: none had an interval narrow enough to be one), of how many, and the evidence with
+    it."""
+    ends_at = time.monotonic() + wait_quiet_s
+    measured: Measurement | None = None
+    times = 0
+    while True:
+        progress("latency in a fresh process")
+        try:
+            found = bench.measure(path, row.decisions)
+            measured, times = (found if measured is None else combined(measured, found)), times + 1
+            evidence = _with_latency(bench, evidence, measured)
+        except UnhealthyMeasurement as error:
+            if measured is None:
+                evidence = replace(evidence, missing=dict.fromkeys(_TIMES, error.message))
+        left_s = ends_at - time.monotonic()
+        outcome = _outcome(evidence, measured, simulated=row.simulated)
+        if measured is not None and measured.healthy:
+            more = times < MEASUREMENTS or (left_s > 0 and outcome is Outcome.INCONCLUSIVE)
+        else:
+            more = left_s > 0
+        if outcome is Outcome.AGREES or not more:
+            return measured, times, evidence
+        progress("waiting for a quiet machine" if left_s > 0 else "waiting for another moment")
+        time.sleep(min(PAUSE_S, left_s) if left_s > 0 else PAUSE_S)
+
+
+def _with_latency(bench: Bench, evidence: Evidence, measured: Measurement) -> Evidence:
+    health = "unknown" if measured.health is None else measured.health.verdict
+    doubt = "" if measured.healthy else f"the machine was {health}" if health != "unknown" else _UNKNOWN
+    return replace(evidence, measured={**evidence.measured, **bench.figures(measured)}, doubt=doubt, missing={})
+
+
+def _outcome(evidence: Evidence, measured: Measurement | None, *, simulated: bool) -> Outcome:
+    """What the speed-up comes to so far; a front that was modelled claimed none, and a healthy one is all that can be
+    had."""
+    comparison = evidence.speed()
+    if simulated or comparison is None:
+        return Outcome.AGREES if measured is not None and measured.healthy else Outcome.INCONCLUSIVE
+    return judge([comparison])[0].outcome
+
+
+def _beside(bench: Bench, path: Path, row: TrialRow) -> tuple[dict[str, Any], dict[str, str]]:
+    """Memory, starts and throughput, and why there is none of the latter on a machine that was too busy for it."""
+    found: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+    for names, evaluate in bench.besides():
+        try:
+            found |= evaluate(path, row.decisions)
+        except UnhealthyMeasurement as error:
+            missing |= dict.fromkeys(names, error.message)
+    return found, missing
+
+
+def _findings(job_row: JobRow, row: TrialRow, built: Built) -> list[str]:
+    """What is wrong with the file itself: it must be, byte for byte, the one that was measured, and what its decisions
+    name."""
+    if row.simulated:
+        return []
     findings = []
-    if not row.simulated:
-        if row.artifact_sha256 != built.sha256:
-            findings.append("the file built now differs from the one that was measured")
-        for name, loss in validation.items():
-            if name in row.metrics and row.metrics[name] != loss.value:
-                findings.append(
-                    f"{name} on the validation split is {loss.value!r}, the front said {row.metrics[name]!r}"
-                )
-        if measured is not None and _disjoint(metric_interval(row.metrics, "speedup"), measured.ratio_ci95):
-            findings.append(f"speed-up {measured.ratio:.2f} is outside the front's interval")
-    for name, loss in test.items():
-        ours, theirs = validation[name].difference_ci95, loss.difference_ci95
-        if ours is not None and theirs is not None and _disjoint(ours, theirs):
-            findings.append(f"{name} loses another amount on the test split than on the validation split")
-    verdict = "disagrees" if findings else "unclaimed" if row.simulated else "confirmed"
+    if row.artifact_sha256 != built.sha256:
+        findings.append("the file built now differs from the one that was measured")
+    try:
+        named = Space.from_dict(job_row.space or {}).candidate(row.decisions).digest
+    except (KeyError, ValueError):
+        named = None
+    if named != row.digest:
+        findings.append("the candidate's decisions are not those that its digest names")
+    return findings
+
+
+def _receipt(row: TrialRow, built: Built, evidence: Evidence, findings: list[str]) -> dict[str, Any]:
+    checks = judge(list(evidence.splits()) if row.simulated else evidence.comparisons())
+    verdict = verdict_of(checks, findings, claims=not row.simulated)
+    disagreeing = [check.reason for check in checks if check.outcome is Outcome.DISAGREES]
     return {
-        "verdict": verdict,
-        "findings": findings,
+        "verdict": verdict.value,
+        "findings": findings + disagreeing,
+        "reasons": [check.reason for check in checks if check.outcome is Outcome.INCONCLUSIVE],
+        "checks": [check.to_dict() for check in checks],
         "candidate_id": row.candidate_id,
         "digest": row.digest,
         "model_sha256": built.sha256,
         "size_bytes": built.size_bytes,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "claimed": {} if row.simulated else row.metrics,
+        "claimed": evidence.claimed,
         "quality": {
-            "validation": {name: asdict(loss) for name, loss in validation.items()},
-            "test": {name: asdict(loss) for name, loss in test.items()},
+            "validation": {name: asdict(loss) for name, loss in evidence.validation.items()},
+            "test": {name: asdict(loss) for name, loss in evidence.test.items()},
         },
-        **_timed(measured, times),
     }
 
 
-def _timed(measured: Measurement | None, times: int) -> dict[str, Any]:
-    """A receipt's latency; None for a file with number formats that no runtime computes in."""
+def _timed(bench: Bench, measured: Measurement | None, times: int, evidence: Evidence) -> dict[str, Any]:
+    """A receipt's latency; None for a file with number formats that no runtime computes in, and where the machine was
+    too busy for any."""
     if measured is None:
-        return {"latency": None, "health": None, "measurement": None}
+        why = evidence.missing.get("speedup", "no runtime computes in all of its number formats")
+        return {"latency": None, "latency_missing": why, "health": None, "measurement": None}
     baseline = measured.baseline_metrics()["latency_ms"]
     return {
-        "latency": {**measured.metrics(), "baseline": baseline, "measurements": times},
+        "latency": {**bench.figures(measured), "baseline": baseline, "measurements": times},
+        "latency_missing": None,
         "health": None if measured.health is None else measured.health.to_dict(),
         "measurement": measured.to_dict(),
     }
@@ -250,10 +347,6 @@ def _manifest(
         "device": chosen.label,
         "profile_digest": chosen.profile.digest,
     }
-
-
-def _disjoint(a: tuple[float, float] | None, b: tuple[float, float]) -> bool:
-    return a is not None and (a[0] > b[1] or b[0] > a[1])
 
 
 def _versions() -> dict[str, str]:

@@ -161,7 +161,7 @@ class Job(_Strict):
     @property
     def parsed_constraints(self) -> tuple[Constraint, ...]:
         """The constraints as the search uses them."""
-        return tuple(Constraint.parse(text) for text in self.constraints)
+        return tuple(Constraint.parse(text, self.labels) for text in self.constraints)
 
     def constraints_on(self, label: str) -> tuple[Constraint, ...]:
         """The constraints that must hold on one device."""
@@ -178,7 +178,7 @@ class Job(_Strict):
     def split(self, spec: ObjectiveSpec) -> tuple[str, str | None]:
         """The metric of an objective, and the device or fold that it names, if any: ``metric: speedup@phone`` does, as
         ``device: phone`` would."""
-        metric, _, place = spec.metric.partition("@")
+        metric, _, place = spec.metric.rpartition("@")
         known = (*self.labels, *(FOLDS if len(self.devices) > 1 else ()))
         return (metric, place) if place in known else (spec.metric, spec.device or spec.aggregate)
 
@@ -274,7 +274,7 @@ def _check_names(job: Job, folder: Path) -> None:
         made_losses(job.recovery.losses, "recovery.losses")
     for number, text in enumerate(job.constraints):
         try:
-            constraint = Constraint.parse(text)
+            constraint = Constraint.parse(text, job.labels)
         except InvalidInput as error:
             raise InvalidInput(f"constraints.{number}: {error.message}", error.hint) from None
         if constraint.device not in (None, *job.labels):

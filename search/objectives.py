@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hwprofiles.errors import InvalidInput
-from search.device_metrics import DEVICES, FOLDS, figure_on
+from search.device_metrics import DEVICES, FOLDS, figure_on, is_device_metric
 
 Metrics = Mapping[str, Any]
 _MAIN_FIGURES = ("p50", "ratio", "value")
@@ -29,8 +29,8 @@ def metric_value(metrics: Metrics, name: str) -> float | None:
     missing or not finite."""
     if _is_fold(metrics, name):
         return _folded(metrics, name)
-    value: Any = _entry(metrics, name)
-    for part in name.partition("@")[0].split(".")[1:]:
+    value, fields = _entry(metrics, name)
+    for part in fields:
         if not isinstance(value, Mapping) or part not in value:
             return None
         value = value[part]
@@ -49,38 +49,48 @@ def metric_interval(metrics: Metrics, name: str) -> tuple[float, float] | None:
         if not bounds or None in bounds:
             return None
         lows, highs = zip(*(pair for pair in bounds if pair is not None), strict=True)
-        fold = FOLDS[name.partition("@")[2]]
+        fold = FOLDS[name.rpartition("@")[2]]
         return fold(lows), fold(highs)
-    value = None if "." in name.partition("@")[0] else _entry(metrics, name)
-    if isinstance(value, Mapping) and "ci95" in value:
+    value, fields = _entry(metrics, name)
+    if not fields and isinstance(value, Mapping) and "ci95" in value:
         low, high = value["ci95"]
         return float(low), float(high)
     return None
 
 
 def _is_fold(metrics: Metrics, name: str) -> bool:
-    return DEVICES in metrics and name.partition("@")[2] in FOLDS and name not in metrics
+    return DEVICES in metrics and name.rpartition("@")[2] in FOLDS and name not in metrics
 
 
-def _entry(metrics: Metrics, name: str) -> Any:
-    """What the metrics hold under a name without its dotted fields; None where they hold nothing."""
-    if "@" in name and name in metrics:  # a metric of a user's own may have such a name
-        return metrics[name]
-    dotted, _, label = name.partition("@")
-    first = dotted.partition(".")[0]
-    return figure_on(metrics, first, label) if label else metrics.get(first)
+def _entry(metrics: Metrics, name: str) -> tuple[Any, list[str]]:
+    """What the metrics hold under a name, and the dotted fields of it that the name goes on to; None where they hold
+    nothing. A metric of a user's own may have ``@`` and dots in its name: ``mAP@0.5``."""
+    if name in metrics:
+        return metrics[name], []
+    dotted, _, label = name.rpartition("@")
+    if label not in metrics.get(DEVICES, ()):
+        dotted, label = name, ""
+    whole = _figure(metrics, dotted, label)
+    if whole is not None:
+        return whole, []
+    first, *fields = dotted.split(".")
+    return _figure(metrics, first, label), fields
+
+
+def _figure(metrics: Metrics, name: str, label: str) -> Any:
+    return figure_on(metrics, name, label) if label else metrics.get(name)
 
 
 def _on_each(metrics: Metrics, name: str) -> list[str]:
     """The metric's name on each device."""
-    return [f"{name.partition('@')[0]}@{label}" for label in metrics.get(DEVICES, ())]
+    return [f"{name.rpartition('@')[0]}@{label}" for label in metrics.get(DEVICES, ())]
 
 
 def _folded(metrics: Metrics, name: str) -> float | None:
     values = [metric_value(metrics, on) for on in _on_each(metrics, name)]
     if not values or None in values:
         return None
-    folded = FOLDS[name.partition("@")[2]]([value for value in values if value is not None])
+    folded = FOLDS[name.rpartition("@")[2]]([value for value in values if value is not None])
     return folded if math.isfinite(folded) else None
 
 
@@ -121,7 +131,7 @@ def gains(objectives: Sequence[Objective], metrics: Metrics) -> tuple[float, ...
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _CONSTRAINT = re.compile(
-    rf"\s*(?P<metric>[A-Za-z_]\w*(?::\w+)?(?:\.\w+)*)(?:@(?P<device>[\w.-]+))?\s*(?P<sign><=|>=)\s*"
+    rf"\s*(?P<name>[A-Za-z_]\w*(?:[/@-]\w+)*(?::\w+)?(?:\.\w+)*(?:@[\w.-]+)?)\s*(?P<sign><=|>=)\s*"
     rf"(?:(?P<number>{_NUMBER})|baseline(?:\s*(?P<operator>[-+*])\s*(?P<operand>{_NUMBER}))?)\s*"
 )
 
@@ -142,8 +152,12 @@ class Constraint:
     offset: float
 
     @classmethod
-    def parse(cls, text: str) -> Constraint:
-        """Raises :class:`InvalidInput` for anything else than the form above."""
+    def parse(cls, text: str, labels: Sequence[str] | None = None) -> Constraint:
+        """Raises :class:`InvalidInput` for anything else than the form above.
+
+        What follows the last ``@`` is a device where it is one of the job's ``labels`` or the metric is measured on
+        devices, else part of the metric's name (``mAP@50``); always a device where no labels are given.
+        """
         match = _CONSTRAINT.fullmatch(text)
         if match is None:
             raise InvalidInput(
@@ -156,7 +170,10 @@ class Constraint:
             operand = float(match["operand"] or 0.0)
             factor = operand if match["operator"] == "*" else 1.0
             offset = {"+": operand, "-": -operand}.get(match["operator"] or "", 0.0)
-        return cls(text.strip(), match["metric"], match["device"], match["sign"], factor, offset)
+        metric, at, device = match["name"].rpartition("@")
+        if not at or not (labels is None or device in labels or is_device_metric(metric)):
+            metric, device = match["name"], ""
+        return cls(text.strip(), metric, device or None, match["sign"], factor, offset)
 
     def violation(self, metrics: Metrics, baseline: Metrics) -> float:
         """How far the metric is on the wrong side: 0 where it holds, infinity where a metric is missing.

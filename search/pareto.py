@@ -9,9 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search.device_metrics import COSTS
 from search.objectives import Objective, gains
 
 Point = tuple[float, ...]
+
+SLACK = 0.1
+"""So much worse than the baseline, as a share of its figure, may be what compression costs and still count."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,17 @@ def _separated(better: Entry, worse: Entry, objectives: Sequence[Objective]) -> 
 
 
 def reference_point(objectives: Sequence[Objective], baseline: Mapping[str, Any]) -> dict[str, float]:
-    """What the hypervolume is measured from: 0.9 for a cosine or accuracy that grows, else the baseline's figure."""
+    """What the hypervolume is measured from: 1 for the speed-up, the baseline for another cost to be made small, and
+    for everything else a tenth of the baseline's figure worse than the baseline, since compression costs quality."""
     reference = {}
     for objective in objectives:
-        value = objective.value(baseline)
-        if objective.metric.partition("@")[0] == "speedup":
+        value, name = objective.value(baseline), objective.metric.partition("@")[0].partition(".")[0]
+        if name == "speedup":
             value = 1.0
-        elif objective.direction == "max" and value is not None:
-            value *= 0.9
+        elif value is not None and objective.direction == "max":
+            value -= SLACK * abs(value)
+        elif value is not None and name not in COSTS:
+            value += SLACK * abs(value)
         reference[objective.metric] = 0.0 if value is None else round(value, 6)
     return reference
 
@@ -120,10 +127,23 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
 def best_compromise(
     front: Sequence[Entry], objectives: Sequence[Objective], reference: Mapping[str, float]
 ) -> Entry | None:
-    """The member that alone dominates the largest volume above the reference, the first where none lies above it.
+    """The member that alone dominates the largest volume above the reference; where none lies above it, the one that
+    loses least where it loses most.
 
     Scaling each objective to the front's own ends would let a cosine between 0.99998 and 1 weigh as much as a speed-up
     between 1 and 3.5.
     """
     floor = floor_of(objectives, reference)
-    return max(front, key=lambda e: hypervolume([gains(objectives, e.metrics) or floor], floor), default=None)
+    points = {e.candidate_id: gains(objectives, e.metrics) or floor for e in front}
+    volumes = {one: hypervolume([point], floor) for one, point in points.items()}
+    if any(volumes.values()):
+        return max(front, key=lambda e: volumes[e.candidate_id])
+    best = [max(column) for column in zip(*points.values(), strict=True)]
+    return min(front, key=lambda e: _largest_loss(points[e.candidate_id], best, floor), default=None)
+
+
+def _largest_loss(point: Point, best: Sequence[float], floor: Point) -> float:
+    """By how much a point falls short of the best, as a share of it (of the reference, where the best is 0), in the
+    objective where that is most: minimax regret (Savage, 1951)."""
+    sizes = [abs(top) or abs(low) or 1.0 for top, low in zip(best, floor, strict=True)]
+    return max((top - x) / size for x, top, size in zip(point, best, sizes, strict=True))

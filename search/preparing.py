@@ -22,6 +22,7 @@ from search.errand_link import DeviceLost
 from search.layer_tables import MOST, format_table, layer_tables
 from search.modelled import bounds, invented_baseline
 from search.options import validate_options
+from search.reference import REFERENCES, Reference
 from search.strategies import STRATEGIES
 from search.techniques import Draft
 from search.workspace import Workspace
@@ -70,7 +71,10 @@ class Preparation:
             for device in opened:
                 device.close()
         metrics = self._on_all(found)
+        names = [device.label for device in self._order.devices]
+        references = {name: Reference.of(one).to_dict() for name, one in zip(names, found, strict=True)}
         facts = {"device_answers": self._work.answers, "baseline_measurements": self._measured, **tables}
+        facts[REFERENCES] = references
         return Prepared(space, metrics, self._facts() | facts | self._work.coverage(space))
 
     def facts(self) -> dict[str, Any]:

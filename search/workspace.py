@@ -29,10 +29,11 @@ from evaluators.quality import Quality, Scores, check_finite, fidelity, run_all,
 from evaluators.quiet import working
 from evaluators.run_shapes import shapes_in_run
 from evaluators.runtimes import Array, Arrays
-from evaluators.statistics import mean_interval
+from evaluators.statistics import difference_interval, mean_interval
 from hwprofiles import Precision, Profile, digest_of, digest_of_file
 from hwprofiles.errors import BuildFailed, InvalidInput
 from hwprofiles.probe import usable_cores
+from search.blended import Answers, blended_intervals
 from search.candidate import RUNTIME, Decision, Space, runtime_decision
 from search.coverage import COVERAGE, coverage
 from search.devices import JobDevice
@@ -73,12 +74,14 @@ class Built:
 
 @dataclass(frozen=True)
 class Loss:
-    """A metric of a candidate and of the fp32 model on the same samples, and the 95 % interval of their difference,
-    which a metric that the task gives only as a finished figure has not."""
+    """A metric of a candidate and of the fp32 model on the same samples, the 95 % interval of their difference, and
+    that of the candidate's figure alone; a metric that the task gives only as a finished figure never has the latter,
+    and the former where its ``evaluate`` asks for the same each time (see :mod:`search.blended`)."""
 
     value: float
     baseline: float
     difference_ci95: tuple[float, float] | None
+    ci95: tuple[float, float] | None = None
 
 
 class Workspace:
@@ -336,31 +339,41 @@ class Workspace:
         self, path: Path, split: Split, runtime: str | None = None, device: str | None = None
     ) -> dict[str, Loss]:
         """What each metric loses against the fp32 model on the same samples, with paired intervals."""
-        scores, figures = self._scores(path, split, runtime, device)
-        fp32_scores, fp32_figures = self._scores(self.baseline_path, split, None, device)
+        ours: Answers = []
+        theirs: Answers = []
+        scores, figures = self._scores(path, split, runtime, device, ours)
+        fp32_scores, fp32_figures = self._scores(self.baseline_path, split, None, device, theirs)
         clusters = self.task.clusters(split)
-        finished = {name: Loss(value, fp32_figures[name], None) for name, value in figures.items()}
+        finished = {name: (value, fp32_figures[name]) for name, value in figures.items() if name not in scores}
+        known = (
+            blended_intervals(lambda predict: self.task.evaluate(predict, split), ours, theirs, finished)
+            if finished
+            else {}
+        )
         sampled = {
             name: Loss(
                 float(values.mean()), float(fp32_scores[name].mean()),
-                mean_interval(values - fp32_scores[name], clusters),
+                difference_interval(values, fp32_scores[name], clusters), mean_interval(values, clusters),
             )
             for name, values in scores.items()
         }  # fmt: skip
-        return {**finished, **sampled}
+        return {**{name: Loss(*pair, known.get(name)) for name, pair in finished.items()}, **sampled}
 
     def _scores(
-        self, path: Path, split: Split, runtime: str | None, device: str | None
+        self, path: Path, split: Split, runtime: str | None, device: str | None, asked: Answers | None = None
     ) -> tuple[Scores, dict[str, float]]:
-        """A figure a sample for the metrics that have one, and the task's finished figures."""
+        """A figure a sample for the metrics that have one, and the task's finished figures; what the task asked for
+        these is added to ``asked``."""
         inputs, profile = self.task.inputs(split), self.order.profile_of(device)
         session = runtime_here(profile, runtime).open(path)
         workers = max(1, len(usable_cores()))
 
         def predict(samples: Arrays) -> dict[str, Array]:
-            if samples is inputs:
-                return outputs
-            return run_all(session, samples, batch=profile.batch, workers=workers)
+            own = samples is inputs
+            found = outputs if own else run_all(session, samples, batch=profile.batch, workers=workers)
+            if asked is not None:
+                asked.append(found)
+            return found
 
         try:
             outputs = run_all(session, inputs, batch=profile.batch, workers=workers)

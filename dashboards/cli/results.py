@@ -103,16 +103,21 @@ def export(
         str | None, typer.Option(help="Device to export for; default the job's.", show_default=False)
     ] = None,
     target: Annotated[str, typer.Option(help="File format; onnx.")] = "onnx",
+    wait_quiet: Annotated[
+        float, typer.Option(min=0, metavar="S", help="Measure again for up to S seconds until the machine is quiet.")
+    ] = 0.0,
     db: Db = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
-    """Write a candidate's model with a receipt; exits 4 when the file does not do what the front said."""
+    """Write a candidate's model with a receipt; exits 4 when the file does not reproduce the measured result."""
     from search.export import export_candidate
 
     if target != "onnx":
         raise InvalidInput(f"--target: {target!r} is not available", "use --target onnx")
     with existing_store(db) as store, ProgressBar() as progress:
-        receipt = export_candidate(store, candidate, folder, device=device, progress=progress.say)
+        receipt = export_candidate(
+            store, candidate, folder, device=device, wait_quiet_s=wait_quiet, progress=progress.say
+        )
         usual = documents.baseline_on(store, candidate, receipt["device"])
     if format is Format.JSON:
         print_json({**receipt, "folder": str(folder)})
@@ -120,7 +125,7 @@ def export(
         latency = receipt["latency"]
         out.print(f"[bold]{receipt['verdict']}[/bold]: {folder / 'model.onnx'} ({receipt['size_bytes'] / 1e6:.2f} MB)")
         if latency is None:
-            out.print("simulated: no runtime computes in all of its number formats, so no latency is claimed")
+            out.print(f"no latency is claimed: {receipt['latency_missing']}", soft_wrap=True)
         else:
             low, high = latency["speedup"]["ci95"]
             out.print(
@@ -138,8 +143,12 @@ def export(
             )
         if receipt["measurement"] is not None:
             out.print(runtime_line(receipt["measurement"]["runtime"], receipt, usual), soft_wrap=True)
+        for reason in receipt["reasons"]:
+            out.print(f"inconclusive: {reason}", soft_wrap=True)
+        if receipt["verdict"] == "inconclusive" and receipt["latency"] is not None:
+            err.print("hint: export again on a quiet machine, or with --wait-quiet 600")
     if receipt["verdict"] == "disagrees":
         raise ParetuneError(
-            "the exported file does not do what the front said: " + "; ".join(receipt["findings"]),
+            "the exported file does not reproduce the measured result: " + "; ".join(receipt["findings"]),
             f"the bundle is kept in {folder}; measure the job anew",
         )

@@ -9,15 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from search.device_metrics import COSTS
 from search.strategies.base import Result
 
 Floats = NDArray[np.float64]
-
-COSTS = (
-    "speedup", "latency_ms", "throughput", "energy_mj", "size_bytes", "peak_memory_bytes", "bit_operations",
-    "cold_start_ms", "warm_start_ms",
-)  # fmt: skip
-"""Metrics that compression is for; what others lose is the price of it."""
 
 TIMES = ("speedup", "latency_ms")
 """Those that a latency predictor predicts."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
 
 from evaluators.device import Device
+from evaluators.health import Health
 from evaluators.latency import Protocol
 from evaluators.measurement import Measurement
 from evaluators.runtimes.base import Arrays
@@ -18,13 +19,21 @@ Speed = Callable[[Path], float]
 
 
 class FakeDevice(Device):
-    """Measures by asking ``speed``; its intervals are ``half_width`` of the ratio wide on either side."""
+    """Measures by asking ``speed``; its intervals are ``half_width`` of the ratio wide on either side, and the machine
+    is as ``healths`` says, one measurement after another, the last one for all that follow."""
 
     def __init__(
-        self, speed: Speed, *, profile: Profile | None = None, half_width: float = 0.01, baseline_ms: float = 1.0
+        self,
+        speed: Speed,
+        *,
+        profile: Profile | None = None,
+        half_width: float = 0.01,
+        baseline_ms: float = 1.0,
+        healths: Sequence[str] = ("healthy",),
     ) -> None:
         self.profile = profile or find_device("local-cpu")
         self._speed, self._half_width, self._baseline_ms = speed, half_width, baseline_ms
+        self._healths = healths
         self.asked: list[Path] = []
         self.protocols: list[Protocol] = []
 
@@ -51,6 +60,7 @@ class FakeDevice(Device):
             ratio=ratio,
             ratio_ci95=(ratio * (1 - self._half_width), ratio * (1 + self._half_width)),
             verdict="stable",
+            health=Health(self._healths[min(len(self.asked), len(self._healths)) - 1], {}, (), ()),
         )
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:

@@ -138,7 +138,7 @@ class TestRoundTrip:
 
     def test_records_of_earlier_versions_still_load(self) -> None:
         data = record().to_dict()
-        for added in ("health", "quarantined", "energy_mj", "runtime", "moment_ci95", "order"):
+        for added in ("health", "quarantined", "energy_mj", "runtime", "moment_ci95", "order", "taken_at"):
             del data[added]
         again = Measurement.from_dict(json.loads(json.dumps(data)))
         assert (again.health, again.quarantined, again.energy_mj) == (None, (), None)
@@ -189,6 +189,19 @@ class TestPooling:
     def test_what_a_reader_should_know_of_either_is_said_of_both(self) -> None:
         both = pooled(record(marks=("unpinned", "contended")), record(marks=("contended",)))
         assert both.marks == ("unpinned", "contended")
+
+    def test_repeats_within_seconds_are_of_one_moment(self) -> None:
+        """Three receipts in a row are narrower by their samples, not by moments that they were not measured at."""
+        moments, at = [], 1e9
+        pooled_one = record(repeat_share=0.05, taken_at=at)
+        for seconds in (3.0, 6.0, 25.0, 30.0, 50.0):
+            pooled_one = pooled(pooled_one, record(repeat_share=0.05, taken_at=at + seconds))
+            moments.append(pooled_one.moments)
+        assert moments == [1, 1, 2, 2, 3]
+
+    def test_of_unknown_moments_nothing_says_that_they_differ(self) -> None:
+        assert pooled(record(), record()).moments == 1
+        assert pooled(record(moments=3), record(moments=2)).moments == 3
 
     def test_two_devices_are_never_mixed(self) -> None:
         with pytest.raises(ValueError, match="two profiles"):

@@ -9,7 +9,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from evaluators.statistics import PERCENTILE_SAMPLES, Floats, cluster_means, mean_interval, median_interval
+from evaluators.statistics import (
+    PERCENTILE_SAMPLES,
+    Floats,
+    cluster_means,
+    difference_interval,
+    mean_interval,
+    median_interval,
+)
 
 DRAWS = 200
 
@@ -60,9 +67,9 @@ class TestMean:
         assert mean_interval(values, clusters * 1000 - 7) == mean_interval(values, clusters)
 
     def test_clusters_of_unequal_size(self) -> None:
-        values = np.array([1.0, 1.0, 1.0, 0.0])
+        values = np.array([1.0, 1.0, 1.0, -1.0])
         low, high = mean_interval(values, np.array([0, 0, 0, 1]))
-        assert (low, high) == (0.0, 1.0)
+        assert (low, high) == (-1.0, 1.0)
 
     def test_many_samples_take_little_memory(self) -> None:
         values = np.random.default_rng(0).random(50_000)
@@ -75,6 +82,80 @@ class TestMean:
         assert peak_bytes < 100e6
         assert low < values.mean() < high
         assert high - low == pytest.approx(2 * 1.96 * values.std() / len(values) ** 0.5, rel=0.15)
+
+
+class TestProportions:
+    @pytest.mark.parametrize("share", [0.5, 0.9, 0.99, 0.998])
+    @pytest.mark.parametrize("count", [40, 200])
+    def test_coverage_however_rare_the_losses(self, count: int, share: float) -> None:
+        rng = np.random.default_rng(0)
+        draws = (rng.random((1000, count)) < share).astype(float)
+        hits = [low <= share <= high for low, high in map(mean_interval, draws)]
+        assert _share(hits) >= 0.92
+
+    @pytest.mark.parametrize("top", [1.0, 12.5])
+    def test_nothing_lost_is_not_taken_for_nothing_to_lose(self, top: float) -> None:
+        low, high = mean_interval(np.full(200, top))
+        assert (low, high) == (pytest.approx(top * 0.9812, rel=1e-3), top)
+
+    def test_copies_of_a_sample_add_nothing(self) -> None:
+        values = (np.random.default_rng(0).random(50) < 0.8).astype(float)
+        copies, clusters = np.repeat(values, 8), np.repeat(np.arange(50), 8)
+        assert mean_interval(copies, clusters) == pytest.approx(mean_interval(values))
+        assert mean_interval(np.ones(400), clusters) == pytest.approx(mean_interval(np.ones(50)))
+
+
+class TestDifferences:
+    @pytest.mark.parametrize(("lost", "won"), [(0.005, 0.0), (0.01, 0.0), (0.02, 0.01), (0.1, 0.05)])
+    @pytest.mark.parametrize("count", [100, 200, 500])
+    def test_coverage_however_rare_they_are(self, count: int, lost: float, won: float) -> None:
+        hits = []
+        for ours, theirs in _flipped(np.random.default_rng(1), 500, count, lost, won):
+            low, high = difference_interval(ours, theirs)
+            hits.append(low <= won - lost <= high)
+        assert _share(hits) >= 0.93
+
+    @pytest.mark.parametrize(("validation", "test", "lost"), [(200, 200, 0.01), (100, 100, 0.02), (500, 1000, 0.005)])
+    def test_two_splits_of_one_truth_are_hardly_ever_told_apart(self, validation: int, test: int, lost: float) -> None:
+        rng = np.random.default_rng(2)
+        pairs = zip(_flipped(rng, 1000, validation, lost), _flipped(rng, 1000, test, lost), strict=True)
+        apart = [_disjoint(difference_interval(*ours), difference_interval(*theirs)) for ours, theirs in pairs]
+        assert _share(apart) <= 0.01
+
+    def test_none_in_two_hundred(self) -> None:
+        ones = np.ones(200)
+        low, high = difference_interval(ones, ones)
+        assert (low, high) == (pytest.approx(-0.0137, abs=1e-4), pytest.approx(0.0137, abs=1e-4))
+
+    def test_it_scales_with_the_figure(self) -> None:
+        ours, theirs = next(iter(_flipped(np.random.default_rng(3), 1, 80, 0.1)))
+        low, high = difference_interval(ours, theirs)
+        assert difference_interval(20 * ours, 20 * theirs) == pytest.approx((20 * low, 20 * high))
+
+    def test_copies_of_a_sample_add_nothing(self) -> None:
+        ours, theirs = next(iter(_flipped(np.random.default_rng(3), 1, 200, 0.2)))
+        alone = np.ptp(difference_interval(ours, theirs))
+        copies = np.ptp(difference_interval(np.repeat(ours, 8), np.repeat(theirs, 8), np.repeat(np.arange(200), 8)))
+        assert copies == pytest.approx(alone, rel=0.05)
+
+    def test_of_any_other_figures_it_is_the_bootstrap_s(self) -> None:
+        rng = np.random.default_rng(0)
+        ours, theirs = rng.standard_normal((2, 60))
+        assert difference_interval(ours, theirs) == mean_interval(ours - theirs)
+
+
+def _flipped(
+    rng: np.random.Generator, draws: int, count: int, lost: float, won: float = 0.0
+) -> list[tuple[Floats, Floats]]:
+    """Hits of a changed model and of the model it was made from, which differ in a share of samples."""
+    u, right = rng.random((draws, count)), rng.random((draws, count)) < 0.9
+    theirs = np.where(u < lost, True, np.where(u < lost + won, False, right))
+    ours = np.where(u < lost, False, np.where(u < lost + won, True, right))
+    return list(zip(ours.astype(float), theirs.astype(float), strict=True))
+
+
+def _disjoint(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a[0] > b[1] or b[0] > a[1]
 
 
 class TestMedian:
@@ -137,7 +218,7 @@ class TestBoth:
 
     def test_a_constant_has_no_width(self, interval: object) -> None:
         assert callable(interval)
-        assert interval(np.full(12, 0.25), np.repeat(np.arange(4), 3)) == (0.25, 0.25)
+        assert interval(np.full(12, -0.25), np.repeat(np.arange(4), 3)) == (-0.25, -0.25)
 
     def test_a_single_sample(self, interval: object) -> None:
         assert callable(interval)

@@ -6,26 +6,33 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
-from command_line import document, error_lines, paretune
-from inline_search import measuring_briefly
+from command_line import error_lines, paretune
+from fake_device import FakeDevice
+from inline_search import InlineSandbox, measuring_briefly, with_device
 from small_jobs import FinishedJob
 
 from dashboards.cli import run_app
+from hwprofiles import digest_of_file
+from hwprofiles.errors import StorageError, UnhealthyMeasurement
 from search.export import export_candidate
 from search.states import TrialState
 from search.store import Store, this_process
 from search.tasks.digits import Digits, DigitsOptions
+from search.trial import TrialRunner
+from search.workspace import Built
 
 pytestmark = pytest.mark.alone
 
 Export = Callable[..., int]
-ANY_SPEED = {"ratio": 1.0, "ci95": [0.001, 1000.0]}
+TWICE = {"ratio": 2.0, "ci95": [1.98, 2.02]}
 
 
 def quantised(job: FinishedJob) -> dict[str, Any]:
@@ -62,17 +69,36 @@ def job(digits_job: FinishedJob, tmp_path: Path) -> FinishedJob:
     return digits_job.copy(tmp_path / "home")
 
 
-def exported(job: FinishedJob, folder: Path, candidate: Mapping[str, Any]) -> Any:
-    claim(job, candidate["candidate_id"], speedup=ANY_SPEED)
-    return document(paretune("export", candidate["candidate_id"], "-o", folder, "--format", "json", home=job.home))
+Exported = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Exported:
+    """Exports in this process, on a device that is told what to answer: the claim and its receipt."""
+    monkeypatch.setattr("search.export.PAUSE_S", 0.0)
+    monkeypatch.setattr("search.export.Sandbox", InlineSandbox)
+
+    def export(
+        job: FinishedJob, candidate: Mapping[str, Any], *, wait_quiet_s: float = 0.0, device: FakeDevice | None = None,
+        **claimed: Any,
+    ) -> dict[str, Any]:  # fmt: skip
+        monkeypatch.setenv("PARETUNE_HOME", str(job.home))
+        with_device(monkeypatch, device or FakeDevice(lambda path: 2.0))
+        claim(job, candidate["candidate_id"], **{"speedup": TWICE, **claimed})
+        with Store(job.database) as store:
+            return export_candidate(store, candidate["candidate_id"], tmp_path / "bundle", wait_quiet_s=wait_quiet_s)
+
+    return export
 
 
 def test_the_receipt_confirms_and_bare_onnx_runtime_gives_exactly_the_front_s_quality(
-    job: FinishedJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: FinishedJob, tmp_path: Path, exported: Exported
 ) -> None:
     candidate = quantised(job)
-    receipt = exported(job, tmp_path / "bundle", candidate)
-    assert receipt["verdict"] == "confirmed", receipt["findings"]
+    receipt = exported(job, candidate)
+    assert receipt["verdict"] == "confirmed", receipt["findings"] + receipt["reasons"]
+    assert {check["outcome"] for check in receipt["checks"]} == {"agrees"}
+    assert {"speedup", "size_bytes", "accuracy on the test split"} <= {check["about"] for check in receipt["checks"]}
     assert receipt["quality_runtime"] is None
 
     model = tmp_path / "bundle" / "model.onnx"
@@ -81,7 +107,6 @@ def test_the_receipt_confirms_and_bare_onnx_runtime_gives_exactly_the_front_s_qu
     assert manifest["model_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     assert manifest["decisions"] == candidate["decisions"]
 
-    monkeypatch.setenv("PARETUNE_HOME", str(job.home))
     task = Digits(DigitsOptions(preset="bench"))
     images = task.inputs("validation")["image"]
     with Store(job.database) as store:
@@ -90,6 +115,113 @@ def test_the_receipt_confirms_and_bare_onnx_runtime_gives_exactly_the_front_s_qu
     reference = bare_predictions(Path(baseline), images, batch=4)
     assert task.score({"logits": logits}, "validation")["accuracy"].mean() == candidate["metrics"]["accuracy"]
     assert cosine(logits, reference) == pytest.approx(candidate["metrics"]["cosine"], abs=1e-15)
+
+
+class TestPlanted:
+    """Flaws of a file or a claim, none of which is confirmed."""
+
+    def test_a_claim_ten_percent_too_fast(self, job: FinishedJob, exported: Exported) -> None:
+        receipt = exported(job, quantised(job), speedup={"ratio": 2.2, "ci95": [2.17, 2.23]})
+        assert receipt["verdict"] == "disagrees"
+        assert receipt["latency"]["measurements"] == 3
+        assert any("speedup is 2, the front said 2.2" in finding for finding in receipt["findings"])
+
+    def test_the_same_with_an_interval_that_holds_anything(self, job: FinishedJob, exported: Exported) -> None:
+        receipt = exported(job, quantised(job), speedup={"ratio": 2.2, "ci95": [1.0, 4.8]})
+        assert (receipt["verdict"], receipt["findings"]) == ("inconclusive", [])
+
+    def test_another_candidate_s_decisions(self, job: FinishedJob, exported: Exported) -> None:
+        candidate = quantised(job)
+        with sqlite3.connect(job.home / "paretune.db") as database:
+            (other,) = database.execute(
+                "SELECT decisions FROM trials WHERE candidate_id != ? AND decisions != ? AND state = 'done'",
+                (candidate["candidate_id"], json.dumps(candidate["decisions"])),
+            ).fetchone()
+            database.execute(
+                "UPDATE trials SET decisions = ? WHERE candidate_id = ?", (other, candidate["candidate_id"])
+            )
+        receipt = exported(job, candidate)
+        assert receipt["verdict"] == "disagrees"
+        assert "the file built now differs from the one that was measured" in receipt["findings"]
+        assert "the candidate's decisions are not those that its digest names" in receipt["findings"]
+
+    def test_an_edited_weight(self, job: FinishedJob, exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+        build = TrialRunner.build
+
+        def edited(runner: TrialRunner, *asked: Any) -> Built:
+            built = build(runner, *asked)
+            edit_weight(built.path)
+            return replace(built, sha256=digest_of_file(built.path))
+
+        monkeypatch.setattr(TrialRunner, "build", edited)
+        receipt = exported(job, quantised(job))
+        assert receipt["verdict"] == "disagrees"
+        assert "the file built now differs from the one that was measured" in receipt["findings"]
+
+    def test_a_weight_that_is_edited_while_the_file_is_measured(
+        self, job: FinishedJob, exported: Exported, tmp_path: Path
+    ) -> None:
+        def speed(path: Path) -> float:
+            edit_weight(path)
+            return 2.0
+
+        with pytest.raises(StorageError, match="was changed while it was exported"):
+            exported(job, quantised(job), device=FakeDevice(speed))
+        assert not (tmp_path / "bundle").exists()
+
+
+def edit_weight(path: Path) -> None:
+    model = onnx.load(path)
+    weight = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    weight.raw_data = bytes([weight.raw_data[0] ^ 1]) + weight.raw_data[1:]
+    onnx.save(model, path)
+
+
+class TestQuiet:
+    CONTENDED = ("contended",) * 2 + ("healthy",)
+
+    def test_a_busy_machine_proves_nothing(
+        self, job: FinishedJob, exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        receipt = exported(job, quantised(job), device=FakeDevice(lambda path: 2.0, healths=("contended",)))
+        assert (receipt["verdict"], receipt["findings"]) == ("inconclusive", [])
+        assert "speedup is 2, the front said 2, but the machine was contended" in receipt["reasons"]
+        assert receipt["latency"]["measurements"] == 1
+        assert (tmp_path / "bundle" / "model.onnx").exists()
+        command = ["export", quantised(job)["candidate_id"], "-o", str(tmp_path / "bundle")]
+        assert run_app([*command, "--wait-quiet", "0"]) == 0
+        told = capsys.readouterr()
+        assert "the machine was contended" in told.out
+        assert "--wait-quiet" in told.err
+
+    def test_it_can_be_waited_for(self, job: FinishedJob, exported: Exported) -> None:
+        device = FakeDevice(lambda path: 2.0, healths=self.CONTENDED)
+        receipt = exported(job, quantised(job), device=device, wait_quiet_s=600)
+        assert receipt["verdict"] == "confirmed", receipt["reasons"]
+        assert len(device.asked) == 3
+
+    def test_not_for_longer_than_asked(
+        self, job: FinishedJob, exported: Exported, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        passed = iter(range(0, 10_000, 30))
+        monkeypatch.setattr("search.export.time.monotonic", lambda: float(next(passed)))
+        device = FakeDevice(lambda path: 2.0, healths=("contended",))
+        receipt = exported(job, quantised(job), device=device, wait_quiet_s=100)
+        assert receipt["verdict"] == "inconclusive"
+        assert len(device.asked) == 4
+
+    def test_an_interval_too_wide_to_be_a_measurement(
+        self, job: FinishedJob, exported: Exported, tmp_path: Path
+    ) -> None:
+        def hopeless(path: Path) -> float:
+            raise UnhealthyMeasurement("the speed-up's interval is still ±14.0% wide after 60 s", "quieten")
+
+        receipt = exported(job, quantised(job), device=FakeDevice(hopeless))
+        assert receipt["verdict"] == "inconclusive"
+        assert receipt["latency"] is None
+        assert receipt["latency_missing"] == "the speed-up's interval is still ±14.0% wide after 60 s"
+        assert any("was not measured again" in reason for reason in receipt["reasons"])
+        assert (tmp_path / "bundle" / "model.onnx").exists()
 
 
 @pytest.fixture
@@ -108,14 +240,12 @@ def test_a_front_that_said_otherwise_is_contradicted_and_the_bundle_kept(
     job: FinishedJob, tmp_path: Path, export_here: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
     candidate = quantised(job)["candidate_id"]
-    claim(job, candidate, accuracy=0.123, speedup={"ratio": 900.0, "ci95": [899.0, 901.0]})
+    claim(job, candidate, accuracy=0.123)
     assert export_here(job, candidate) == 4
     told = capsys.readouterr().err
     assert "accuracy on the validation split" in told
     receipt = json.loads((tmp_path / "bundle" / "receipt.json").read_text())
     assert receipt["verdict"] == "disagrees"
-    assert receipt["latency"]["measurements"] == 3
-    assert any("speed-up" in finding for finding in receipt["findings"])
     assert (tmp_path / "bundle" / "model.onnx").exists()
 
 
@@ -132,7 +262,6 @@ def test_a_search_that_goes_on_may_remove_its_own_files_meanwhile(
             path.unlink()
 
     candidate = quantised(job)["candidate_id"]
-    claim(job, candidate, speedup=ANY_SPEED)
     with Store(job.database) as store:
         export_candidate(store, candidate, tmp_path / "bundle", progress=dominate)
     assert (tmp_path / "bundle" / "model.onnx").exists()

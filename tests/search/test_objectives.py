@@ -125,6 +125,25 @@ class TestGrammar:
         assert parsed == Constraint(text.strip(), metric, device, sign, factor, offset)
 
     @pytest.mark.parametrize(
+        ("text", "metric", "device"),
+        [
+            ("mAP@50 >= 0.6", "mAP@50", None),
+            ("mAP@50-95 >= 0.6", "mAP@50-95", None),
+            ("mAP@0.5 >= 0.6", "mAP@0.5", None),
+            ("box/iou >= baseline-0.01", "box/iou", None),
+            ("word-error <= 0.2", "word-error", None),
+            ("mAP@50@board >= 0.6", "mAP@50", "board"),
+            ("mAP@board >= 0.6", "mAP", "board"),
+            ("latency_ms@bord <= 5", "latency_ms", "bord"),
+        ],
+    )
+    def test_a_metric_of_a_user_s_own_may_have_signs_in_its_name(
+        self, text: str, metric: str, device: str | None
+    ) -> None:
+        parsed = Constraint.parse(text, ("board",))
+        assert (parsed.metric, parsed.device) == (metric, device)
+
+    @pytest.mark.parametrize(
         "text",
         [
             "", "accuracy", "accuracy >=", ">= 0.9", "accuracy > 0.9", "accuracy < 0.9", "accuracy == 0.9",
@@ -167,6 +186,14 @@ class TestViolations:
     def test_how_far_on_the_wrong_side(self, text: str, amount: float) -> None:
         assert violation(text) == pytest.approx(amount, abs=1e-12)
         assert (violation(text) == 0.0) == (amount == 0.0)
+
+    @pytest.mark.parametrize("name", ["mAP@50", "mAP@0.5", "mAP@50-95", "box/iou", "word-error"])
+    @pytest.mark.parametrize("devices", [{}, {"devices": ["board", "phone"]}])
+    def test_of_a_metric_with_signs_in_its_name(self, name: str, devices: dict[str, Any]) -> None:
+        constraint = Constraint.parse(f"{name} >= baseline - 0.1", ("board", "phone"))
+        assert constraint.violation({name: 0.5} | devices, {name: 0.6} | devices) == 0.0
+        assert constraint.violation({name: 0.4} | devices, {name: 0.6} | devices) == pytest.approx(0.1)
+        assert metric_value({name: 0.5} | devices, name) == 0.5
 
     @pytest.mark.parametrize(
         "text",

@@ -15,6 +15,7 @@ from search.pareto import (
     Point,
     best_compromise,
     dominates,
+    floor_of,
     hypervolume,
     pareto_front,
     reference_point,
@@ -231,6 +232,13 @@ class TestReference:
             "unknown": 0.0,
         }
 
+    def test_what_compression_costs_counts_a_tenth_below_the_baseline_whatever_its_sign(self) -> None:
+        chosen = [Objective("nll", "min"), Objective("neg_mse", "max"), Objective("peak_memory_bytes", "min")]
+        baseline = {"nll": 0.5, "neg_mse": -0.5, "peak_memory_bytes": 100}
+        reference = reference_point(chosen, baseline)
+        assert reference == {"nll": 0.55, "neg_mse": -0.55, "peak_memory_bytes": 100.0}
+        assert hypervolume([(-0.501, -0.51, -50.0)], floor_of(chosen, reference)) > 0
+
 
 class TestBestCompromise:
     def test_the_member_that_dominates_most_alone(self) -> None:
@@ -241,10 +249,24 @@ class TestBestCompromise:
         front = pareto_front(entries([(0.99998, 3.5), (0.999998, 1.6), (1.0, 1.0)]), objectives(2))
         assert chosen(front, {"a": 0.9, "b": 1.0}).trial == 0
 
-    def test_where_none_lies_above_the_reference_the_best_in_the_last_objective(self) -> None:
-        front = pareto_front(entries([(1.0, 0.0), (0.0, 1.0)]), objectives(2))
-        assert chosen(front, {"a": 0.0, "b": 0.0}) == front[0]
-        assert front[0].trial == 1
+    def test_where_none_lies_above_the_reference_the_one_that_loses_least_where_it_loses_most(self) -> None:
+        front = pareto_front(entries([(1.0, 0.5), (0.4, 1.0), (0.8, 0.9)]), objectives(2))
+        assert chosen(front, {"a": 2.0, "b": 2.0}).trial == 2
+
+    @pytest.mark.parametrize(
+        ("metric", "direction", "quality"),
+        [("nll", "min", (4.8, 0.501)), ("nll", "min", (4.8, 0.9)), ("neg_mse", "max", (-9.0, -0.52)),
+         ("error", "min", (0.4, 0.0))],
+    )  # fmt: skip
+    def test_it_is_never_the_worst_model_for_being_the_fastest(
+        self, metric: str, direction: Any, quality: tuple[float, float]
+    ) -> None:
+        both = [Objective(metric, direction), Objective("speedup", "max")]
+        baseline = {metric: {"nll": 0.5, "neg_mse": -0.5, "error": 0.0}[metric], "speedup": 1.0}
+        found = [Entry(f"id{n}", n, {metric: quality[n], "speedup": (3.3, 2.9)[n]}) for n in range(2)]
+        best = best_compromise(pareto_front(found, both), both, reference_point(both, baseline))
+        assert best is not None
+        assert best.trial == 1
 
     def test_smaller_is_better(self) -> None:
         smaller = [Objective("a", "max"), Objective("b", "min")]

@@ -159,7 +159,7 @@ class TestQuality:
         low, high = losses["cosine"].difference_ci95 or (0, 0)
         assert low <= found.metrics["cosine"] - 1 <= high < 0
 
-    def test_a_finished_figure_has_no_interval(
+    def test_a_finished_figure_has_an_interval_where_the_same_is_asked_each_time(
         self, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What a task's ``evaluate`` gives is in the receipt too, for both models."""
@@ -173,7 +173,23 @@ class TestQuality:
         loss = space.losses(built.path, "test")["largest"]
         assert loss.value == space.quality(built.path, "test").metrics["largest"]
         assert loss.baseline == space.quality(space.baseline_path, "test").metrics["largest"] != loss.value
-        assert loss.difference_ci95 is None
+        low, high = loss.difference_ci95 or (0, 0)
+        assert low < loss.value - loss.baseline < high
+        assert loss.ci95 is None
+
+    def test_a_finished_figure_of_something_else_each_time_has_none(
+        self, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        batches = iter(range(1, 100))
+
+        def evaluate(self: OnnxTask, predict: Any, split: Any) -> dict[str, float]:
+            rows = {name: values[: next(batches)] for name, values in self.inputs(split).items()}
+            return {"largest": float(max(values.max() for values in predict(rows).values()))}
+
+        monkeypatch.setattr(OnnxTask, "evaluate", evaluate)
+        space = Workspace(order())
+        built = space.build(all_int8(space, "int4_weight"), tmp_path / "small.onnx")
+        assert space.losses(built.path, "test")["largest"].difference_ci95 is None
 
     def test_the_batch_of_the_device_decides(self, order: Order, tmp_path: Path) -> None:
         """Dynamic quantisation takes its ranges from what is in one batch."""
@@ -236,7 +252,8 @@ class TestPrepare:
         assert (held["decided"], held["left_alone"], held["left_out"]) == (held["layers"], [], [])
         assert (("precision", "int8"),) in found.space.promising
         record = found.facts["baseline_measurements"]["dry-run"]
-        assert (record["ratio"], record["verdict"], record["health"]) == (1.0, "stable", None)
+        assert (record["ratio"], record["verdict"], record["health"]["verdict"]) == (1.0, "stable", "healthy")
+        assert found.facts["references"]["dry-run"]["latency_ms"] == 1.0
         assert "baseline_ms" not in record
         assert json.loads(json.dumps(found.baseline, allow_nan=False))
 
