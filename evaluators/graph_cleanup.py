@@ -13,6 +13,7 @@ from evaluators import folding
 from evaluators.onnx_graph import Graph, Names, input_of, int_attribute, is_op
 from evaluators.onnx_model import supported
 from evaluators.shapes import inferred_graph
+from evaluators.widening import widened
 
 Array = NDArray[np.generic]
 
@@ -22,8 +23,8 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Every node has a name, constants are initializers, Identity and inference Dropout are gone; batch normalisation,
     constant scales and shifts and zero padding are folded into the convolution before or after them; means over all
-    spatial axes are GlobalAveragePool; a matrix product and its bias are one Gemm, with alpha and beta 1. The source
-    stays as it is, and preparing twice changes nothing more.
+    spatial axes are GlobalAveragePool; a matrix product and its bias are one Gemm, with alpha and beta 1; 16-bit floats
+    are float32. The source stays as it is, and preparing twice changes nothing more.
 
     No shapes are written into the model beyond those that it came with: with more of them ONNX Runtime finds more to
     merge, SkipLayerNormalization for one, which is slower on CPUs than what it replaces (see
@@ -33,7 +34,7 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
         InvalidInput: as :func:`evaluators.onnx_model.supported` does.
     """
     copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy.CopyFrom(widened(model))
     copy = supported(copy)
     _constants_to_initializers(copy.graph)
     _drop_pass_through(copy.graph)

@@ -41,10 +41,37 @@ def load_model(path: Path) -> onnx.ModelProto:
     Raises:
         InvalidInput: for a file that is missing, not ONNX, corrupt, too large, or that uses what no runtime here knows.
     """
+    model = _parsed(path)
+    _load_external_data(model, path)
+    return supported(model, path.name)
+
+
+def model_files(path: Path) -> tuple[Path, ...]:
+    """The files that an ONNX model is made of: its own, and those of its external weights, each once.
+
+    Raises :class:`InvalidInput` as :func:`load_model` does for a file that cannot be read, and for weights outside of
+    the model's folder.
+    """
+    found = {}
+    for tensor in _everywhere(_parsed(path)):
+        if uses_external_data(tensor):
+            location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+            found[location] = _external_file(location, path)
+    return (path, *(found[location] for location in sorted(found)))
+
+
+def _parsed(path: Path) -> onnx.ModelProto:
+    """The file's own content, external weights not loaded."""
     if not path.is_file():
         raise InvalidInput(f"there is no model file {str(path)!r}", "give the path of an .onnx file")
-    size_bytes = path.stat().st_size
-    _check_size(size_bytes, path)
+    _check_size(path.stat().st_size, path)
+    with path.open("rb") as file:
+        what = _foreign(file.read(4096))
+    if what is not None:
+        raise InvalidInput(
+            f"{path.name} is {what}, not an ONNX model",
+            "export it with torch.onnx.export, or write a task file that loads it (see docs/job-file.md)",
+        )
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
@@ -52,8 +79,22 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise _not_onnx(path) from None
     if not (model.graph.node or model.graph.output) or not model.opset_import:
         raise _not_onnx(path)
-    _load_external_data(model, path)
-    return supported(model, path.name)
+    return model
+
+
+def _foreign(start: bytes) -> str | None:
+    """What a file of another kind is, by its first bytes; None for what may be ONNX."""
+    if start.startswith(b"PK\x03\x04"):
+        return "a zip archive, as torch.save and torch.jit.save write it"
+    if start.startswith(b"\x80") and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "a Python pickle"
+    if start.startswith(b"\x89HDF"):
+        return "an HDF5 file, as Keras writes it"
+    if start[4:8] == b"TFL3":
+        return "a TensorFlow Lite model"
+    if start[8:10] == b'{"':
+        return "a safetensors file"
+    return None
 
 
 def save_model(model: onnx.ModelProto, path: Path) -> None:
@@ -240,12 +281,16 @@ def _tensors_of(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
         yield from _all_tensors(inner)
 
 
-def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
-    tensors = list(_all_tensors(model.graph))
+def _everywhere(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    yield from _all_tensors(model.graph)
     for function in model.functions:
-        tensors += [tensor for node in function.node for tensor in _tensors_of(node)]
+        for node in function.node:
+            yield from _tensors_of(node)
+
+
+def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
     total = 0
-    for tensor in tensors:
+    for tensor in list(_everywhere(model)):
         if not uses_external_data(tensor):
             continue
         fields = {entry.key: entry.value for entry in tensor.external_data}

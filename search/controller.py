@@ -34,6 +34,7 @@ from search.scheduler import Scheduler, judged
 from search.states import JobState, TrialState
 from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of, this_process
 from search.strategies import STRATEGIES, Strategy
+from search.tasks import check_files
 from search.techniques.formats import SIMULATED_FORMATS
 from search.trial import TrialRunner
 from search.views import views_of
@@ -418,7 +419,8 @@ class Controller:
 
 
 def submit(store: Store, job: Job, folder: Path) -> str:
-    """Queues a job and returns its id."""
+    """Queues a job and returns its id; raises :class:`InvalidInput` where the task's files cannot be used."""
+    check_files(job.task.name, job.task.options, folder)
     with agents_of(store):
         devices = job.profiles
     return store.create_job(

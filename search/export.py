@@ -102,6 +102,7 @@ def export_candidate(
         stood_in = fresh.call(stand_in, chosen.profile, asked[0], stage="measuring", limit_s=limit_s)
         receipt |= {QUALITY_RUNTIME: stood_in}
         receipt |= {"device": chosen.label, "profile": chosen.profile.to_dict()}
+        receipt |= {"digests": facts.get("digests", {})}
         receipt |= {"shared_split": bool(facts["shared_split"]), "versions": _versions()}
         bundle = Bundle.write(folder, built.path, manifest, receipt)
     except CandidateError as error:

@@ -1,11 +1,15 @@
-"""What a job's sandboxes are asked for, as importable functions."""
+"""What a job's sandboxes are asked for, as importable functions.
+
+Each works in the job file's folder, wherever its process was started: a user's task may read files beside it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from evaluators.quality import Quality
 from evaluators.runtimes import Array
@@ -18,6 +22,22 @@ from search.tasks.arrays import arrays_digest
 from search.work_order import WorkOrder
 from search.workspace import Built, Loss, Workspace
 
+P = ParamSpec("P")
+T = TypeVar("T")
+Verb = Callable[Concatenate[WorkOrder, P], T]
+
+
+def in_job_folder(verb: Verb[P, T]) -> Verb[P, T]:
+    """The same verb, working in the folder of its order's job file, as long as there is one."""
+
+    @wraps(verb)
+    def there(order: WorkOrder, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        folder = Path(order.folder)
+        with contextlib.chdir(folder) if folder.is_dir() else contextlib.nullcontext():
+            return verb(order, *args, **kwargs)
+
+    return there
+
 
 @lru_cache(maxsize=1)
 def workspace_of(order: WorkOrder) -> Workspace:
@@ -25,6 +45,7 @@ def workspace_of(order: WorkOrder) -> Workspace:
     return Workspace(order)
 
 
+@in_job_folder
 def prepare(order: WorkOrder) -> Prepared:
     """See :meth:`Preparation.prepared`. Raises :class:`InvalidInput` for a metric that the job wants but nothing
     gives."""
@@ -40,11 +61,13 @@ def prepare(order: WorkOrder) -> Prepared:
     return found
 
 
+@in_job_folder
 def facts(order: WorkOrder) -> dict[str, Any]:
     """See :meth:`Preparation.facts`."""
     return Preparation(workspace_of(order)).facts()
 
 
+@in_job_folder
 def fp32_model(order: WorkOrder) -> Path:
     """The file of the fp32 model that every candidate starts from, made on first use."""
     workspace = workspace_of(order)
@@ -56,16 +79,19 @@ def _names(metrics: Mapping[str, Any]) -> str:
     return ", ".join(name for name in metrics if name.partition("@")[0] not in ("intervals", DEVICES))
 
 
+@in_job_folder
 def train(order: WorkOrder, decisions: Mapping[str, str], earlier: Sequence[Sequence[float]] = ()) -> Trained | None:
     """See :meth:`search.structures.Structures.train`."""
     return workspace_of(order).structures.train(decisions, earlier)
 
 
+@in_job_folder
 def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
     """See :meth:`Workspace.build`."""
     return workspace_of(order).build(decisions, path)
 
 
+@in_job_folder
 def quality(
     order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
 ) -> Quality:
@@ -76,6 +102,7 @@ def quality(
     return found
 
 
+@in_job_folder
 def losses(
     order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
 ) -> dict[str, Loss]:
@@ -83,11 +110,13 @@ def losses(
     return workspace_of(order).losses(path, split, runtime, device)
 
 
+@in_job_folder
 def sample(order: WorkOrder, device: str | None = None) -> dict[str, Array]:
     """See :meth:`Workspace.sample_of`."""
     return workspace_of(order).sample_of(order.profile_of(device))
 
 
+@in_job_folder
 def calibration_digest(order: WorkOrder) -> str:
     """Names the calibration data."""
     return arrays_digest(workspace_of(order).task.inputs("calibration"))

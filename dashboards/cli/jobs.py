@@ -112,5 +112,6 @@ def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
         print_json(document)
         return
     print_fields({key: value for key, value in document.items() if not isinstance(value, dict | list)})
+    print_fields({f"note {number}": note for number, note in enumerate(document["notes"], 1)})
     print_fields({f"trials {state}": count for state, count in document["trials"].items() if count})
     print_fields({f"trial {one['trial']}": one["doing"] for one in document["progress"]["at_work"]})
