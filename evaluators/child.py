@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from evaluators.freed import give_back_memory
 from hwprofiles.errors import BuildFailed, OutOfMemory, ParetuneError
 
 Progress = Callable[[str], None]
@@ -47,6 +48,8 @@ def serve(connection: Connection) -> None:
         except EOFError:
             return
         kind, payload = _answer(function, args)
+        del function, args
+        give_back_memory()
         try:
             connection.send((kind, payload))
         except (pickle.PicklingError, TypeError, AttributeError) as error:

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import checker, inliner, shape_inference, version_converter
 from onnx.external_data_helper import uses_external_data
 
+from evaluators.onnx_file import LARGE_BYTES, read_proto, size_of, write_proto
 from evaluators.runtimes.base import TensorSpec
 from hwprofiles.errors import InvalidInput, StorageError
 
@@ -72,9 +73,8 @@ def _parsed(path: Path) -> onnx.ModelProto:
             f"{path.name} is {what}, not an ONNX model",
             "export it with torch.onnx.export, or write a task file that loads it (see docs/job-file.md)",
         )
-    model = onnx.ModelProto()
     try:
-        model.ParseFromString(path.read_bytes())
+        model = read_proto(path)
     except DecodeError:
         raise _not_onnx(path) from None
     if not (model.graph.node or model.graph.output) or not model.opset_import:
@@ -104,7 +104,7 @@ def save_model(model: onnx.ModelProto, path: Path) -> None:
         InvalidInput: the model is larger than ``MAX_MODEL_BYTES``.
         StorageError: the folder cannot be written.
     """
-    data = serialized(model, path.name)
+    _check_size(size_of(model), path)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
@@ -112,7 +112,7 @@ def save_model(model: onnx.ModelProto, path: Path) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            write_proto(model, file)
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
@@ -231,11 +231,39 @@ def _check(model: onnx.ModelProto, name: str) -> None:
     for value in vague:
         value.type.tensor_type.shape.SetInParent()
     try:
-        checker.check_model(model)
+        checker.check_model(_outline(model))
     except checker.ValidationError as error:
         raise InvalidInput(f"{name} is not valid ONNX: {_first_line(error)}", "export the model again") from None
     for value in vague:
         value.type.tensor_type.ClearField("shape")
+
+
+def _outline(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with inputs in the place of its large weights: what checks it copies all that it is given."""
+    if not any(len(tensor.raw_data) > LARGE_BYTES for tensor in model.graph.initializer):
+        return model
+    outline = onnx.ModelProto()
+    for field, value in model.ListFields():
+        if field.name == "graph":
+            continue
+        if field.is_repeated:
+            getattr(outline, field.name).extend(value)
+        else:
+            setattr(outline, field.name, value)
+    for field, value in model.graph.ListFields():
+        if field.name == "initializer":
+            continue
+        if field.is_repeated:
+            getattr(outline.graph, field.name).extend(value)
+        else:
+            setattr(outline.graph, field.name, value)
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) > LARGE_BYTES:
+            kind = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tuple(tensor.dims))
+            outline.graph.input.append(kind)
+        else:
+            outline.graph.initializer.append(tensor)
+    return outline
 
 
 def _has_no_shape(value: onnx.ValueInfoProto) -> bool:
@@ -244,7 +272,7 @@ def _has_no_shape(value: onnx.ValueInfoProto) -> bool:
 
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
-        return shape_inference.infer_shapes(model)
+        return shape_inference.infer_shapes(_outline(model))
     except (shape_inference.InferenceError, RuntimeError, ValueError):
         return model
 

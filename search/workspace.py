@@ -157,7 +157,8 @@ class Workspace:
             model = load_model(source)
             narrow = narrow_types(model)
             self._export_notes = [widening_note(narrow)] if narrow else []
-            save_model(prepared(model), clean)
+            save_model(prepared(model, consumed=True), clean)
+            del model
             sha256 = digest_of_file(clean)
             clean.replace(self._model_path(sha256))
         finally:
@@ -291,6 +292,7 @@ class Workspace:
             calibration_batches=self._calibration_batches,
             cache=self.cache,
             profile=self.profile,
+            baseline=self.baseline_path,
             wanted=frozenset(name for name in FOOTPRINT if self.job.wants(name)),
             runtimes=tuple(sections[RUNTIME].get("choices", ())) if RUNTIME in sections else None,
             capabilities={known.profile_digest: known for known in map(capability_from, self.order.capabilities)},

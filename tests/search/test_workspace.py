@@ -24,6 +24,7 @@ from search import layer_tables, preparing, verbs
 from search.errand_link import DeviceLost
 from search.job import parse_job
 from search.tasks import OnnxTask
+from search.techniques.whole_model import WholeModel
 from search.work_order import WorkOrder
 from search.workspace import Workspace
 
@@ -217,6 +218,23 @@ class TestBuild:
             space.build(all_int8(space), tmp_path / f"{number}.onnx") for number, space in enumerate((whole, few))
         )
         assert one.sha256 != other.sha256
+
+    def test_the_device_is_asked_about_the_model_s_own_file(
+        self, order: Order, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A large baseline is not written anew for each question."""
+        baselines: set[Path] = set()
+        measure = FakeDevice.measure
+
+        def noted(device: FakeDevice, baseline: Path, *rest: Any, **how: Any) -> Any:
+            baselines.add(baseline)
+            return measure(device, baseline, *rest, **how)
+
+        monkeypatch.setattr(FakeDevice, "measure", noted)
+        space = Workspace(order())
+        model = WholeModel(space.techniques["precision"].subject, FakeDevice(lambda path: 2.0))
+        assert model.gain(["anything"], lambda: space.model, "onnxruntime")["ratio"] == 2.0
+        assert baselines == {space.baseline_path}
 
 
 class TestQuality:
