@@ -48,7 +48,7 @@ browser: ## Chromium and its driver, which the browser tests need
 	  $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium chromium-driver >/dev/null; }
 
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
-	for name in interval overhead transformer runtimes prediction rounding criteria sparse_dense joint \
+	for name in interval overhead memory transformer runtimes prediction rounding criteria sparse_dense joint \
 	    fliqs_answer fliqs_time fliqs_against fliqs_latency strangers; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean: ## everything that was made here

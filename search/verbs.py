@@ -88,7 +88,10 @@ def train(order: WorkOrder, decisions: Mapping[str, str], earlier: Sequence[Sequ
 @in_job_folder
 def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
     """See :meth:`Workspace.build`."""
-    return workspace_of(order).build(decisions, path)
+    workspace = workspace_of(order)
+    built = workspace.build(decisions, path)
+    workspace.rest()
+    return built
 
 
 @in_job_folder

@@ -20,6 +20,7 @@ from evaluators.bit_operations import bit_operations
 from evaluators.capability import Capability
 from evaluators.child import report
 from evaluators.device import Device
+from evaluators.freed import give_large_blocks_back
 from evaluators.graph_cleanup import prepared
 from evaluators.integers import quantised_layers
 from evaluators.layer_table import LayerTable
@@ -55,6 +56,9 @@ FORMAT = 2
 
 CALIBRATION_BATCH = 8
 
+LARGE_MODEL_BYTES = 128 * 2**20
+"""Of a larger model no process keeps what it is not working on."""
+
 BIT_OPERATIONS = "bit_operations"
 
 NOTHING_LEFT = "no float layer is left to quantise: give the float32 model to search in it"
@@ -87,6 +91,7 @@ class Workspace:
     """Task, fp32 model, techniques and data of one job in one process. Used from one thread."""
 
     def __init__(self, order: WorkOrder) -> None:
+        give_large_blocks_back()
         self.order, self.job, self.profile = order, order.job, order.profile
         self.cache = cache_folder()
         self.answers: list[dict[str, Any]] = []
@@ -357,6 +362,13 @@ class Workspace:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_model(draft.model, path)
         return Built(path, digest_of_file(path), path.stat().st_size, self._known(draft, decisions))
+
+    def rest(self) -> None:
+        """Lets go of a large model until the next build: what measures meanwhile needs the memory. Where techniques
+        change modules, what they keep is worth more than that."""
+        if self.baseline_path.stat().st_size > LARGE_MODEL_BYTES and not self.structures.techniques:
+            for name in ("model", "techniques"):
+                self.__dict__.pop(name, None)
 
     def _known(self, draft: Draft, decisions: Mapping[str, str]) -> dict[str, Any]:
         """See :attr:`Built.metrics`."""

@@ -20,7 +20,7 @@ from small_jobs import classifier, samples, spec, write_classifier
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, InvalidInput
-from search import layer_tables, preparing, verbs
+from search import layer_tables, preparing, verbs, workspace
 from search.errand_link import DeviceLost
 from search.job import parse_job
 from search.tasks import OnnxTask
@@ -205,6 +205,18 @@ class TestBuild:
         finally:
             process.close()
         assert elsewhere.sha256 == built.sha256
+
+    def test_a_large_model_is_let_go_between_builds(
+        self, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = order()
+        space = verbs.workspace_of(asked)
+        first = verbs.build(asked, all_int8(space), tmp_path / "first.onnx")
+        assert "model" in vars(space)
+        monkeypatch.setattr(workspace, "LARGE_MODEL_BYTES", 100)
+        again = verbs.build(asked, all_int8(space), tmp_path / "again.onnx")
+        assert not {"model", "techniques"} & vars(space).keys()
+        assert verbs.build(asked, all_int8(space), tmp_path / "third.onnx").sha256 == again.sha256 == first.sha256
 
     def test_no_decisions_give_the_fp32_model(self, order: Order, tmp_path: Path) -> None:
         space = Workspace(order())
