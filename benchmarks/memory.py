@@ -30,6 +30,7 @@ from rows import write_rows
 
 from evaluators.sandbox import Sandbox
 from hwprofiles import find_device
+from hwprofiles.errors import UnhealthyMeasurement
 from search import verbs
 from search.job import parse_job
 from search.trial import TrialRunner
@@ -117,12 +118,16 @@ def main(megabytes: int) -> None:
         )
         order = WorkOrder(job.model_dump_json(), str(folder), profile)
         sandbox = Sandbox(log=folder / "prepare.log", progress=lambda text: print(text, file=sys.stderr, flush=True))
+        state = "done"
         try:
             with watcher.stage("preparing", size, rows):
-                prepared = sandbox.call(verbs.prepare, order, stage="training", limit_s=3600)
+                try:
+                    sandbox.call(verbs.prepare, order, stage="training", limit_s=3600)
+                except UnhealthyMeasurement as error:  # memory is what counts here
+                    state = error.state
+            facts = json.loads(json.dumps(sandbox.call(verbs.facts, order, stage="training", limit_s=3600)))
         finally:
             sandbox.close()
-        facts = json.loads(json.dumps(prepared.facts))
         runner = TrialRunner(order.prepared(facts), facts, folder)
         names = [group["name"] for group in facts["groups"]]
         half = {f"precision:{name}": "int8" if number < layers // 2 else "fp32" for number, name in enumerate(names)}
@@ -134,7 +139,7 @@ def main(megabytes: int) -> None:
                 rows[-1] |= {"state": outcome.state.value}
         finally:
             runner.close()
-        rows[0] |= {"state": "done"}
+        rows[0] |= {"state": state}
     path = write_rows("memory", profile, rows)
     worst = max(rows, key=lambda row: row["tree_times"])
     largest = max(rows, key=lambda row: row["process_times"])
