@@ -48,8 +48,9 @@ browser: ## Chromium and its driver, which the browser tests need
 	  $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium chromium-driver >/dev/null; }
 
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
-	for name in interval same planted overhead transformer runtimes prediction rounding criteria sparse_dense joint \
-	    fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in interval same planted overhead memory transformer runtimes prediction rounding criteria sparse_dense \
+	    joint fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts; do \
+	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean: ## everything that was made here
 	rm -rf $(VENV) $(DEMO) node_modules dashboards/web/static/vendor .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

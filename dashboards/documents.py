@@ -218,6 +218,11 @@ class JobReport:
         return {**stored, "facts": {key: value for key, value in stored["facts"].items() if key not in left_out}}
 
     @property
+    def notes(self) -> list[str]:
+        """What the job's owner should know of how the model was read, and of what was measured."""
+        return list(self.baseline["facts"].get("notes", []))
+
+    @property
     def baseline_health(self) -> str | None:
         """The verdict on the machine while the fp32 model was measured on the device; None where nobody looked."""
         records = self.baseline["facts"].get("baseline_measurements", {})
@@ -277,6 +282,7 @@ class JobReport:
             "best_compromise": self.best_compromise(members),
             "prediction": self.job.prediction,
             "nearest_miss": miss,
+            "notes": self.notes,
         }
 
     def _confirmed(self, trial: TrialRow) -> Json:
@@ -356,6 +362,7 @@ class JobReport:
             "budget": budget,
             "progress": self.progress(budget),
             "prediction": job.prediction,
+            "notes": self.notes,
             "baseline_health": self.baseline_health,
             "error": job.error,
             "hint": job.hint,

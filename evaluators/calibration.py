@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +14,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from evaluators.freed import give_back_memory
+from evaluators.onnx_file import write_proto
 from evaluators.onnx_graph import Graph
-from evaluators.onnx_model import load_model, serialized
+from evaluators.onnx_model import load_model
 from evaluators.shapes import element_types
 from hwprofiles.digest import digest_of
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, InvalidInput
@@ -215,8 +218,6 @@ class _Runner:
         added.graph.node.extend(behind)
         hidden = [name for name in self.computed if name not in graph.outputs]
         added.graph.output.extend(onnx.ValueInfoProto(name=name) for name in hidden)
-        # Two messages written one after the other are read as one: the weights are not copied for it.
-        extended = serialized(model) + added.SerializeToString()
         try:
             import onnxruntime as ort
         except ImportError:
@@ -229,9 +230,16 @@ class _Runner:
         options.log_severity_level = 4
         self.errors: tuple[type[Exception], ...] = (*_runtime_errors(), ValueError, TypeError)
         try:
-            self.session = ort.InferenceSession(extended, options, providers=["CPUExecutionProvider"])
+            # By a file: no copy of the weights in memory. Two messages, one behind the other, are read as one.
+            with tempfile.TemporaryDirectory(prefix="paretune-run-") as folder:
+                path = Path(folder) / "model.onnx"
+                with path.open("wb") as file:
+                    write_proto(model, file)
+                    file.write(added.SerializeToString())
+                self.session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except self.errors as error:
             raise BuildFailed(f"the runtime does not load the model: {_first_line(error)}") from None
+        give_back_memory()
 
     def __call__(
         self, batches: Iterable[Mapping[str, Array]]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from evaluators.freed import give_back_memory
 from evaluators.pressure import memory_is_short
 from hwprofiles.errors import BuildFailed, MemoryShort, OutOfMemory, ParetuneError, StorageError
 
@@ -50,6 +51,8 @@ def serve(connection: Connection) -> None:
         except EOFError:
             return
         kind, payload = _answer(function, args)
+        del function, args
+        give_back_memory()
         try:
             connection.send((kind, payload))
         except (pickle.PicklingError, TypeError, AttributeError) as error:

@@ -13,17 +13,19 @@ from evaluators import folding
 from evaluators.onnx_graph import Graph, Names, input_of, int_attribute, is_op
 from evaluators.onnx_model import supported
 from evaluators.shapes import inferred_graph
+from evaluators.widening import widened
 
 Array = NDArray[np.generic]
 
 
-def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
+def prepared(model: onnx.ModelProto, *, consumed: bool = False) -> onnx.ModelProto:
     """A model that computes the same (within 1e-5) in the form that layers, calibration and quantisation expect.
 
     Every node has a name, constants are initializers, Identity and inference Dropout are gone; batch normalisation,
     constant scales and shifts and zero padding are folded into the convolution before or after them; means over all
-    spatial axes are GlobalAveragePool; a matrix product and its bias are one Gemm, with alpha and beta 1. The source
-    stays as it is, and preparing twice changes nothing more.
+    spatial axes are GlobalAveragePool; a matrix product and its bias are one Gemm, with alpha and beta 1; 16-bit floats
+    are float32. The source stays as it is, unless it is ``consumed``: a large model is then changed itself, not copied.
+    Preparing twice changes nothing more.
 
     No shapes are written into the model beyond those that it came with: with more of them ONNX Runtime finds more to
     merge, SkipLayerNormalization for one, which is slower on CPUs than what it replaces (see
@@ -32,8 +34,11 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         InvalidInput: as :func:`evaluators.onnx_model.supported` does.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    came_with = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in model.graph.value_info]
+    copy = widened(model)
+    if copy is model and not consumed:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
     copy = supported(copy)
     _constants_to_initializers(copy.graph)
     _drop_pass_through(copy.graph)
@@ -48,7 +53,7 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     _drop_unused(copy.graph)
     copy = named(copy)
     made = {name for node in copy.graph.node for name in node.output}
-    declared = [value for value in model.graph.value_info if value.name in made]
+    declared = [value for value in came_with if value.name in made]
     del copy.graph.value_info[:]
     copy.graph.value_info.extend(declared)
     return copy

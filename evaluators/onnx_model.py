@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import checker, inliner, shape_inference, version_converter
 from onnx.external_data_helper import uses_external_data
 
+from evaluators.onnx_file import LARGE_BYTES, read_proto, size_of, write_proto
 from evaluators.runtimes.base import TensorSpec
 from hwprofiles.errors import InvalidInput, StorageError
 
@@ -41,19 +42,59 @@ def load_model(path: Path) -> onnx.ModelProto:
     Raises:
         InvalidInput: for a file that is missing, not ONNX, corrupt, too large, or that uses what no runtime here knows.
     """
+    model = _parsed(path)
+    _load_external_data(model, path)
+    return supported(model, path.name)
+
+
+def model_files(path: Path) -> tuple[Path, ...]:
+    """The files that an ONNX model is made of: its own, and those of its external weights, each once.
+
+    Raises :class:`InvalidInput` as :func:`load_model` does for a file that cannot be read, and for weights outside of
+    the model's folder.
+    """
+    found = {}
+    for tensor in _everywhere(_parsed(path)):
+        if uses_external_data(tensor):
+            location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+            found[location] = _external_file(location, path)
+    return (path, *(found[location] for location in sorted(found)))
+
+
+def _parsed(path: Path) -> onnx.ModelProto:
+    """The file's own content, external weights not loaded."""
     if not path.is_file():
         raise InvalidInput(f"there is no model file {str(path)!r}", "give the path of an .onnx file")
-    size_bytes = path.stat().st_size
-    _check_size(size_bytes, path)
-    model = onnx.ModelProto()
+    _check_size(path.stat().st_size, path)
+    with path.open("rb") as file:
+        what = _foreign(file.read(4096))
+    if what is not None:
+        raise InvalidInput(
+            f"{path.name} is {what}, not an ONNX model",
+            "export it with torch.onnx.export, or write a task file that loads it (see docs/job-file.md)",
+        )
     try:
-        model.ParseFromString(path.read_bytes())
+        model = read_proto(path)
     except DecodeError:
         raise _not_onnx(path) from None
     if not (model.graph.node or model.graph.output) or not model.opset_import:
         raise _not_onnx(path)
-    _load_external_data(model, path)
-    return supported(model, path.name)
+    return model
+
+
+def _foreign(start: bytes) -> str | None:
+    """What a file of another kind is, by its first bytes; None for what may be ONNX."""
+    if start.startswith(b"PK\x03\x04"):
+        return "a zip archive, as torch.save and torch.jit.save write it"
+    if start.startswith(b"\x80") and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "a Python pickle"
+    if start.startswith(b"\x89HDF"):
+        return "an HDF5 file, as Keras writes it"
+    if start[4:8] == b"TFL3":
+        return "a TensorFlow Lite model"
+    if start[8:10] == b'{"':
+        return "a safetensors file"
+    return None
 
 
 def save_model(model: onnx.ModelProto, path: Path) -> None:
@@ -63,7 +104,7 @@ def save_model(model: onnx.ModelProto, path: Path) -> None:
         InvalidInput: the model is larger than ``MAX_MODEL_BYTES``.
         StorageError: the folder cannot be written.
     """
-    data = serialized(model, path.name)
+    _check_size(size_of(model), path)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
@@ -71,7 +112,7 @@ def save_model(model: onnx.ModelProto, path: Path) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            write_proto(model, file)
         temporary.replace(path)
     except OSError as error:
         raise StorageError(f"cannot write {str(path)!r}: {error.strerror}", "free some space there") from None
@@ -189,11 +230,39 @@ def _check(model: onnx.ModelProto, name: str) -> None:
     for value in vague:
         value.type.tensor_type.shape.SetInParent()
     try:
-        checker.check_model(model)
+        checker.check_model(_outline(model))
     except checker.ValidationError as error:
         raise InvalidInput(f"{name} is not valid ONNX: {_first_line(error)}", "export the model again") from None
     for value in vague:
         value.type.tensor_type.ClearField("shape")
+
+
+def _outline(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with inputs in the place of its large weights: what checks it copies all that it is given."""
+    if not any(len(tensor.raw_data) > LARGE_BYTES for tensor in model.graph.initializer):
+        return model
+    outline = onnx.ModelProto()
+    for field, value in model.ListFields():
+        if field.name == "graph":
+            continue
+        if field.is_repeated:
+            getattr(outline, field.name).extend(value)
+        else:
+            setattr(outline, field.name, value)
+    for field, value in model.graph.ListFields():
+        if field.name == "initializer":
+            continue
+        if field.is_repeated:
+            getattr(outline.graph, field.name).extend(value)
+        else:
+            setattr(outline.graph, field.name, value)
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) > LARGE_BYTES:
+            kind = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tuple(tensor.dims))
+            outline.graph.input.append(kind)
+        else:
+            outline.graph.initializer.append(tensor)
+    return outline
 
 
 def _has_no_shape(value: onnx.ValueInfoProto) -> bool:
@@ -202,7 +271,7 @@ def _has_no_shape(value: onnx.ValueInfoProto) -> bool:
 
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
-        return shape_inference.infer_shapes(model)
+        return shape_inference.infer_shapes(_outline(model))
     except (shape_inference.InferenceError, RuntimeError, ValueError):
         return model
 
@@ -239,12 +308,16 @@ def _tensors_of(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
         yield from _all_tensors(inner)
 
 
-def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
-    tensors = list(_all_tensors(model.graph))
+def _everywhere(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    yield from _all_tensors(model.graph)
     for function in model.functions:
-        tensors += [tensor for node in function.node for tensor in _tensors_of(node)]
+        for node in function.node:
+            yield from _tensors_of(node)
+
+
+def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
     total = 0
-    for tensor in tensors:
+    for tensor in list(_everywhere(model)):
         if not uses_external_data(tensor):
             continue
         fields = {entry.key: entry.value for entry in tensor.external_data}

@@ -15,13 +15,14 @@ import psutil
 
 from evaluators.attempt import Attempt
 from evaluators.energy import measure_energy, meter_of
+from evaluators.freed import give_back_memory
 from evaluators.health import GpuCounters, Health, History, Repeats, Watch, widened
 from evaluators.health.history import baseline_key
 from evaluators.latency import Open, Protocol, measure_pair
 from evaluators.measurement import Measurement
 from evaluators.outputs import answered
 from evaluators.runtimes import built_twice, runtime_of
-from evaluators.runtimes.base import Array
+from evaluators.runtimes.base import Array, Runtime, Session
 from evaluators.throughput import Load, Throughput
 from evaluators.throughput import measure_load as loaded
 from hwprofiles import Profile, digest_of, digest_of_file
@@ -173,7 +174,18 @@ def _openers(profile: Profile, spec: str, baseline: Path, candidate: Path, threa
         if key not in _placed:
             asked.check_placement(model, threads=threads)
             _placed.add(key)
-    return lambda: first.open(baseline, threads=threads), lambda: runtime.open(candidate, threads=threads)
+    return _opener(first, baseline, threads), _opener(runtime, candidate, threads)
+
+
+def _opener(runtime: Runtime, model: Path, threads: int) -> Open:
+    """Opens a file; what reading it took is given back, so that two large models fit side by side."""
+
+    def opened() -> Session:
+        session = runtime.open(model, threads=threads)
+        give_back_memory()
+        return session
+
+    return opened
 
 
 _placed: set[tuple[object, ...]] = set()

@@ -10,6 +10,9 @@ import platformdirs
 
 from hwprofiles.errors import StorageError
 
+if os.environ.get("PARETUNE_HOME"):  # children work in other folders, and are to find the same one
+    os.environ["PARETUNE_HOME"] = str(Path(os.environ["PARETUNE_HOME"]).absolute())
+
 
 def data_folder() -> Path:
     """The user's data folder: the default database, the exported candidates, the added devices. ``PARETUNE_HOME``

@@ -34,6 +34,7 @@ from search.scheduler import Scheduler
 from search.states import JobState, TrialState
 from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of, this_process
 from search.strategies import STRATEGIES, Strategy
+from search.tasks import check_files
 from search.views import views_of
 from search.work_order import WorkOrder
 
@@ -356,7 +357,8 @@ class Controller:
 
 
 def submit(store: Store, job: Job, folder: Path) -> str:
-    """Queues a job and returns its id."""
+    """Queues a job and returns its id; raises :class:`InvalidInput` where the task's files cannot be used."""
+    check_files(job.task.name, job.task.options, folder)
     with agents_of(store):
         devices = job.profiles
     return store.create_job(

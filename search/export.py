@@ -132,6 +132,7 @@ def export_candidate(
         if chosen.profile.agent:  # what is above was taken here
             receipt |= {QUALITY_FROM: "host", QUALITY_CHECK: row.metrics.get(QUALITY_CHECK, "not compared")}
         receipt |= {"device": chosen.label, "profile": chosen.profile.to_dict()}
+        receipt |= {"digests": facts.get("digests", {})}
         receipt |= {"shared_split": bool(facts["shared_split"]), "versions": _versions()}
         bundle = Bundle.write(folder, built.path, manifest, receipt)
     except CandidateError as error:

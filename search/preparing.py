@@ -12,7 +12,6 @@ from evaluators.on_device import SizeEvaluator
 from evaluators.quality import Quality
 from evaluators.runtimes import Arrays
 from evaluators.throughput import Load
-from hwprofiles import digest_of_file
 from hwprofiles.errors import InvalidInput, ParetuneError
 from search.candidate import Space, runtime_decision
 from search.device_lookup import open_device
@@ -207,9 +206,11 @@ class Preparation:
         return {
             "subject": self._work.digest,
             "model_path": str(self._work.baseline_path),
-            "model_sha256": digest_of_file(self._work.baseline_path),
+            "model_sha256": self._work.model_sha256,
             "groups": [asdict(group) for group in self._work.groups],
             "shared_split": self._work.task.shared_split,
+            "notes": self._work.notes(),
+            "digests": self._work.digests,
             **({"formats": self._work.formats} if self._work.formats else {}),
             **({"scales": [asdict(one) for one in scales]} if (scales := self._work.scales) else {}),
         }

@@ -15,8 +15,10 @@ import onnx
 from evaluators.child import report
 from evaluators.graph_cleanup import prepared
 from evaluators.layers import LayerGroup
+from evaluators.onnx_file import size_of
 from evaluators.onnx_model import load_model, save_model
 from evaluators.quiet import one_at_a_time
+from evaluators.recent import Recent
 from hwprofiles import digest_of
 from hwprofiles.probe import usable_cores
 from search.folders import partial_path, write_json
@@ -64,7 +66,7 @@ class Structures:
         """``subject`` names the task's model and data, ``groups`` finds the layers of a graph."""
         self._task, self._subject, self.techniques, self._recipe = task, subject, techniques, recipe
         self._groups, self._folder = groups, folder
-        self._known: dict[str, Draft] = {}
+        self._drafts: Recent[str, Draft] = Recent(lambda draft: size_of(draft.model))
         self._answers: Any = None
         """The teacher's, which all structures learn from."""
 
@@ -97,11 +99,13 @@ class Structures:
         if not values:
             return None
         name = self._name(values)
-        if name not in self._known:
+
+        def read() -> Draft:
             path = self._made(name, values)
             model = load_model(path)
-            self._known[name] = Draft(model, self._groups(model), name, _Course.read(path).notes)
-        return self._known[name]
+            return Draft(model, self._groups(model), name, _Course.read(path).notes)
+
+        return self._drafts.get(name, read)
 
     @property
     def training(self) -> list[Any]:
@@ -160,7 +164,7 @@ class Structures:
         try:
             report("exporting the changed model to ONNX")
             self._task.export(source, module=module)
-            save_model(prepared(load_model(source)), partial)
+            save_model(prepared(load_model(source), consumed=True), partial)
             partial.replace(path)
         finally:
             source.unlink(missing_ok=True)

@@ -1,12 +1,15 @@
-"""What a job's sandboxes are asked for, as importable functions."""
+"""What a job's sandboxes are asked for, as importable functions.
+
+Each works in the job file's folder, wherever its process was started: a user's task may read files beside it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from evaluators.quality import Quality
 from evaluators.runtimes import Array
@@ -20,6 +23,22 @@ from search.tasks.arrays import arrays_digest
 from search.work_order import WorkOrder
 from search.workspace import Built, Loss, Workspace
 
+P = ParamSpec("P")
+T = TypeVar("T")
+Verb = Callable[Concatenate[WorkOrder, P], T]
+
+
+def in_job_folder(verb: Verb[P, T]) -> Verb[P, T]:
+    """The same verb, working in the folder of its order's job file, as long as there is one."""
+
+    @wraps(verb)
+    def there(order: WorkOrder, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        folder = Path(order.folder)
+        with contextlib.chdir(folder) if folder.is_dir() else contextlib.nullcontext():
+            return verb(order, *args, **kwargs)
+
+    return there
+
 
 @lru_cache(maxsize=1)
 def workspace_of(order: WorkOrder) -> Workspace:
@@ -27,6 +46,7 @@ def workspace_of(order: WorkOrder) -> Workspace:
     return Workspace(order)
 
 
+@in_job_folder
 def prepare(order: WorkOrder) -> Prepared:
     """See :meth:`Preparation.prepared`. Raises :class:`InvalidInput` for a metric that the job wants but nothing
     gives."""
@@ -44,11 +64,13 @@ def prepare(order: WorkOrder) -> Prepared:
     return found
 
 
+@in_job_folder
 def facts(order: WorkOrder) -> dict[str, Any]:
     """See :meth:`Preparation.facts`."""
     return Preparation(workspace_of(order)).facts()
 
 
+@in_job_folder
 def fp32_model(order: WorkOrder) -> Path:
     """The file of the fp32 model that every candidate starts from, made on first use."""
     workspace = workspace_of(order)
@@ -60,7 +82,7 @@ def _names(metrics: Mapping[str, Any]) -> str:
     return ", ".join(name for name in metrics if name.partition("@")[0] not in ("intervals", DEVICES))
 
 
-@contextmanager
+@contextlib.contextmanager
 def _for_candidate(order: WorkOrder) -> Iterator[Workspace]:
     """The workspace, for work on one candidate. A task that cannot be opened says nothing about the candidate; what a
     task or technique refuses afterwards is the candidate's failure."""
@@ -71,18 +93,23 @@ def _for_candidate(order: WorkOrder) -> Iterator[Workspace]:
         raise BuildFailed(error.message, error.hint) from None
 
 
+@in_job_folder
 def train(order: WorkOrder, decisions: Mapping[str, str], earlier: Sequence[Sequence[float]] = ()) -> Trained | None:
     """See :meth:`search.structures.Structures.train`."""
     with _for_candidate(order) as workspace:
         return workspace.structures.train(decisions, earlier)
 
 
+@in_job_folder
 def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
     """See :meth:`Workspace.build`."""
     with _for_candidate(order) as workspace:
-        return workspace.build(decisions, path)
+        built = workspace.build(decisions, path)
+        workspace.rest()
+        return built
 
 
+@in_job_folder
 def quality(
     order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
 ) -> Quality:
@@ -94,6 +121,7 @@ def quality(
         return found
 
 
+@in_job_folder
 def losses(
     order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
 ) -> dict[str, Loss]:
@@ -101,6 +129,7 @@ def losses(
     return workspace_of(order).losses(path, split, runtime, device)
 
 
+@in_job_folder
 def outputs(
     order: WorkOrder, path: Path, samples: Mapping[str, Array], runtime: str | None = None, device: str | None = None
 ) -> dict[str, Array]:
@@ -109,22 +138,26 @@ def outputs(
         return workspace.outputs(path, samples, runtime, device)
 
 
+@in_job_folder
 def inputs(order: WorkOrder, split: Split) -> dict[str, Array]:
     """The inputs of a split."""
     return dict(workspace_of(order).task.inputs(split))
 
 
+@in_job_folder
 def quality_of(order: WorkOrder, outputs: Mapping[str, Array], split: Split, device: str | None = None) -> Quality:
     """See :meth:`Workspace.quality_of`."""
     with _for_candidate(order) as workspace:
         return workspace.quality_of(outputs, split, device)
 
 
+@in_job_folder
 def sample(order: WorkOrder, device: str | None = None) -> dict[str, Array]:
     """See :meth:`Workspace.sample_of`."""
     return workspace_of(order).sample_of(order.profile_of(device))
 
 
+@in_job_folder
 def calibration_digest(order: WorkOrder) -> str:
     """Names the calibration data."""
     return arrays_digest(workspace_of(order).task.inputs("calibration"))

@@ -20,7 +20,9 @@ from evaluators.bit_operations import bit_operations
 from evaluators.capability import Capability
 from evaluators.child import report
 from evaluators.device import Device
+from evaluators.freed import give_large_blocks_back
 from evaluators.graph_cleanup import prepared
+from evaluators.integers import quantised_layers
 from evaluators.layer_table import LayerTable
 from evaluators.layers import LayerGroup, layer_groups, under_first_names
 from evaluators.onnx_model import load_model, save_model
@@ -30,33 +32,42 @@ from evaluators.quiet import working
 from evaluators.run_shapes import shapes_in_run
 from evaluators.runtimes import Array, Arrays
 from evaluators.statistics import difference_interval, mean_interval
+from evaluators.widening import narrow_types, widening_note
 from hwprofiles import Precision, Profile, digest_of, digest_of_file
 from hwprofiles.errors import BuildFailed, InvalidInput
 from hwprofiles.probe import usable_cores
+from search.answers import StoredAnswers
 from search.blended import Answers, blended_intervals
 from search.candidate import RUNTIME, Decision, Space, runtime_decision
 from search.coverage import COVERAGE, coverage
 from search.devices import JobDevice
+from search.drawing import drawn
 from search.folders import cache_folder, partial_path
 from search.options import validate_options
 from search.promising import promising_settings
 from search.runtime_here import runtime_here, stand_in, version_here
 from search.scales import LayerScale
 from search.structures import Structures
-from search.tasks import Split, Task, open_task
+from search.tasks import BuiltInTask, Split, Task, open_task
+from search.tasks.origin import origin
 from search.techniques import FOOTPRINT, TECHNIQUES, Draft, ModuleTechnique, Subject, Technique
 from search.techniques.formats import ARCHITECTURE, FORMATS, SIMULATED_FORMATS, FormatsTechnique, executed
 from search.techniques.precision import PrecisionTechnique
 from search.union import union
 from search.work_order import WorkOrder
 
-FORMAT = 1
+FORMAT = 2
 """Part of every digest of built files; raised when building changes what a candidate means."""
 
 
 CALIBRATION_BATCH = 8
 
+LARGE_MODEL_BYTES = 128 * 2**20
+"""Of a larger model no process keeps what it is not working on."""
+
 BIT_OPERATIONS = "bit_operations"
+
+NOTHING_LEFT = "no float layer is left to quantise: give the float32 model to search in it"
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,7 @@ class Workspace:
     """Task, fp32 model, techniques and data of one job in one process. Used from one thread."""
 
     def __init__(self, order: WorkOrder) -> None:
+        give_large_blocks_back()
         self.order, self.job, self.profile = order, order.job, order.profile
         self.cache = cache_folder()
         self.answers: list[dict[str, Any]] = []
@@ -96,34 +108,107 @@ class Workspace:
         """What they answered on a busy machine."""
         self.formats: dict[str, dict[str, Any]] = json.loads(order.formats)
         """The number formats of static int8 by family of runtimes, chosen when the devices were asked."""
+        self._export_notes: list[str] = []
         self._samples: dict[int, dict[str, Array]] = {}
         """One inference's input by its batch."""
+        self._sizes: dict[int, int] = {}
+        """How many samples such an inference takes."""
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(order.folder))
-        self.digest = digest_of(["model", FORMAT, onnx.__version__, self.task.digest, not self.profile.invented])
+        self._origin = "" if isinstance(self.task, BuiltInTask) else self._its_origin()
         if order.subject not in (None, self.digest):
             raise InvalidInput(
                 "the task gives another model or other data than when the job was prepared",
                 "seed everything that make_task draws at random, or start the job anew if a file has changed",
             )
 
+    def _its_origin(self) -> str:
+        return origin(self.job.task.name, self.job.task.options, Path(self.order.folder))
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the fp32 model, by all of its bytes, and the data and figures that candidates are judged by."""
+        trained = not self.profile.invented
+        return digest_of(["model", FORMAT, onnx.__version__, self.model_sha256, self.data_digest, trained])
+
+    @property
+    def data_digest(self) -> str:
+        """Names samples, labels, and what judges the outputs."""
+        return digest_of([self.task.data_digest, self._origin])
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What the job rests on, by name: the fp32 model's file, the data, and the task that gave both."""
+        task = digest_of([self.task.digest, self._origin])
+        return {"model": self.model_sha256, "data": self.data_digest, "task": task}
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """Of the fp32 model's file, which is made on first use.
+
+        Processes that work on a prepared job find it by the task's digest. What prepares a job exports a user's own
+        model again: only that shows what no digest of it could know, a file that it reads or a package that it calls.
+        """
+        trained = not self.profile.invented
+        key = digest_of(["export", FORMAT, onnx.__version__, self.task.digest, self._origin, trained])
+        exports = StoredAnswers(self.cache / "exports")
+        if self.order.subject is not None or isinstance(self.task, BuiltInTask):
+            known: str | None = exports.get(key)
+            if known is not None and self._model_path(known).exists():
+                return known
+        found = self._exported()
+        exports[key] = found
+        return found
+
+    def _exported(self) -> str:
+        """Exports the model and puts it in its place; its name there."""
+        folder = self.cache / "models"
+        folder.mkdir(parents=True, exist_ok=True)
+        source, clean = (folder / f".{os.getpid()}.{kind}.onnx" for kind in ("source", "clean"))
+        try:
+            report("exporting the model to ONNX")
+            self.task.export(source, trained=not self.profile.invented)
+            model = load_model(source)
+            narrow = narrow_types(model)
+            self._export_notes = [widening_note(narrow)] if narrow else []
+            save_model(prepared(model, consumed=True), clean)
+            del model
+            sha256 = digest_of_file(clean)
+            clean.replace(self._model_path(sha256))
+        finally:
+            source.unlink(missing_ok=True)
+            clean.unlink(missing_ok=True)
+        return sha256
+
+    def _model_path(self, sha256: str) -> Path:
+        return self.cache / "models" / f"{sha256}.onnx"
+
     @property
     def baseline_path(self) -> Path:
         """The fp32 model that every candidate starts from."""
-        return self.cache / "models" / f"{self.digest}.onnx"
+        return self._model_path(self.model_sha256)
 
     @cached_property
     def model(self) -> onnx.ModelProto:
         """The fp32 model, exported and cleaned once for all jobs that share it."""
-        if not self.baseline_path.exists():
-            self.baseline_path.parent.mkdir(parents=True, exist_ok=True)
-            source = self.baseline_path.with_name(f"{self.digest}.{os.getpid()}.source.onnx")
-            try:
-                report("exporting the model to ONNX")
-                self.task.export(source, trained=not self.profile.invented)
-                save_model(prepared(load_model(source)), self.baseline_path)
-            finally:
-                source.unlink(missing_ok=True)
         return load_model(self.baseline_path)
+
+    def notes(self) -> list[str]:
+        """What the job's owner should know of how the model was read, and of what is measured."""
+        self.model  # noqa: B018 - its export may have something to say
+        found = [*self.task.notes, *self._export_notes]
+        count = min(map(len, self.task.inputs("validation").values()))
+        for batch in dict.fromkeys(device.profile.batch for device in self.order.devices):
+            if batch > count:
+                found.append(f"the validation split has {count} samples: an inference of {batch} repeats some of them")
+        if (size := self._inference_size(1)) > 1 == self.profile.batch:
+            found.append(f"the model takes {size} samples in one inference: latencies are of {size}")
+        if quantised := quantised_layers(self.model):
+            left = sum(len(group.nodes) for group in self.groups)
+            found.append(
+                f"{quantised} layers of the model are quantised already and stay as they are; "
+                + (f"float layers left to decide: {left}" if left else NOTHING_LEFT)
+            )
+        return found
 
     @property
     def sample(self) -> dict[str, Array]:
@@ -131,20 +216,46 @@ class Workspace:
         return self.sample_of(self.profile)
 
     def sample_of(self, profile: Profile) -> dict[str, Array]:
-        """:attr:`sample` for a device's batch."""
+        """:attr:`sample` for a device's batch. Where the split has fewer samples, they are repeated: an inference of
+        another batch would be another measurement.
+
+        Raises :class:`InvalidInput` for a batch that the model cannot take.
+        """
         if profile.batch not in self._samples:
+            rows = self._validation_rows(profile.batch)
             session = runtime_here(self.profile).open(self.baseline_path)
             try:
-                rows = {name: values[: profile.batch] for name, values in self.task.inputs("validation").items()}
+                size = session.samples_at_once(rows, profile.batch)
+                if size != profile.batch != 1:
+                    raise InvalidInput(
+                        f"the model takes {size} samples in one inference, and the device is to be given "
+                        f"{profile.batch}",
+                        f"write batch: {size} at the device"
+                        + ("; scalar inputs must be equal in all samples of a batch" if size == 1 else ""),
+                    )
                 self._samples[profile.batch] = session.batches(rows, profile.batch)[0]
+                self._sizes[profile.batch] = size
             finally:
                 session.close()
         return self._samples[profile.batch]
 
+    def _inference_size(self, batch: int) -> int:
+        """How many samples one inference takes where a device is to be given so many."""
+        self.sample_of(replace(self.profile, batch=batch))
+        return self._sizes[batch]
+
+    def _validation_rows(self, count: int) -> dict[str, Array]:
+        """The first validation samples; repeated from the first on where there are fewer."""
+        given = self.task.inputs("validation")
+        rows = np.arange(count) % min(map(len, given.values()))
+        return {name: values[rows] for name, values in given.items()}
+
     def _calibration_batches(self, samples: int) -> list[dict[str, Array]]:
+        given = self.task.inputs("calibration")
+        chosen = drawn(min(map(len, given.values())), samples)
         session = runtime_here(self.profile).open(self.baseline_path)
         try:
-            rows = {name: values[:samples] for name, values in self.task.inputs("calibration").items()}
+            rows = {name: values[chosen] for name, values in given.items()}
             return session.batches(rows, max(self.profile.batch, CALIBRATION_BATCH))
         finally:
             session.close()
@@ -194,6 +305,7 @@ class Workspace:
             calibration_batches=self._calibration_batches,
             cache=self.cache,
             profile=self.profile,
+            baseline=self.baseline_path,
             wanted=frozenset(name for name in FOOTPRINT if self.job.wants(name)),
             runtimes=tuple(sections[RUNTIME].get("choices", ())) if RUNTIME in sections else None,
             capabilities={known.profile_digest: known for known in map(capability_from, self.order.capabilities)},
@@ -273,6 +385,13 @@ class Workspace:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_model(draft.model, path)
         return Built(path, digest_of_file(path), path.stat().st_size, self._known(draft, decisions))
+
+    def rest(self) -> None:
+        """Lets go of a large model until the next build: what measures meanwhile needs the memory. Where techniques
+        change modules, what they keep is worth more than that."""
+        if self.baseline_path.stat().st_size > LARGE_MODEL_BYTES and not self.structures.techniques:
+            for name in ("model", "techniques"):
+                self.__dict__.pop(name, None)
 
     def _known(self, draft: Draft, decisions: Mapping[str, str]) -> dict[str, Any]:
         """See :attr:`Built.metrics`."""
@@ -389,7 +508,7 @@ class Workspace:
         """The fp32 model's outputs on a split, kept for all candidates."""
         runtime = runtime_here(profile)
         executed = [runtime.name, runtime.hint, version_here(profile)]
-        key = digest_of([self.digest, split, self.task.digest, executed, profile.batch])
+        key = digest_of([self.digest, split, executed, profile.batch])
         path = self.cache / "references" / f"{key}.npz"
         if path.exists():
             with np.load(path, allow_pickle=False) as archive:
@@ -402,6 +521,7 @@ class Workspace:
                 )
             finally:
                 session.close()
+        known = {name: values for name, values in known.items() if not values.dtype.hasobject}  # no text is compared
         partial = partial_path(path)
         np.savez(partial, allow_pickle=False, **known)
         partial.replace(path)

@@ -137,6 +137,7 @@ def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     print_fields(status_fields(document))
     if document["process_died"]:
         out.print(f"resume it with: paretune resume {document['job_id']}", soft_wrap=True)
+    print_fields({f"note {number}": note for number, note in enumerate(document["notes"], 1)})
     print_fields({f"trials {state}": count for state, count in document["trials"].items() if count})
     print_fields({f"trial {one['trial']}": one["doing"] for one in document["progress"]["at_work"]})
     print_coverage(document)

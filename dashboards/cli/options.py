@@ -103,6 +103,8 @@ def report_front(store: Store, job: str, format: FrontFormat, device: str | None
     elif format is FrontFormat.CSV:
         _print_csv(fronts)
     else:
+        for note in document["notes"]:
+            out.print(f"note: {note}", soft_wrap=True)
         named = device is not None or len(fronts) > 1
         for label, one in fronts.items():
             print_front(document | one)

@@ -8,6 +8,7 @@ import onnx
 
 from evaluators.calibration import Ranges
 from evaluators.layers import LayerGroup
+from evaluators.onnx_file import size_of
 from evaluators.onnx_graph import Graph
 from evaluators.quantize.draft import Draft, Source, unused_mark
 from evaluators.quantize.dynamic import make_dynamic
@@ -37,6 +38,11 @@ class Quantizer:
         graph = Graph(model.graph)
         mark = unused_mark(graph)
         self._source = Source(model, graph, Weights(graph, self._scheme, mark), mark)
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it keeps in memory, once it has built: the model, and as much again in integers at most."""
+        return 2 * size_of(self._source.model)
 
     def apply(self, assignment: Mapping[str, Precision]) -> onnx.ModelProto:
         """A new model in which each named group has its precision and every other layer is as it was.

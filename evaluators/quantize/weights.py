@@ -11,8 +11,12 @@ from onnx import numpy_helper
 
 from evaluators.onnx_graph import Graph
 from evaluators.quantize.scheme import Scheme
+from evaluators.recent import Recent
 
 Floats = NDArray[np.float32]
+
+MOST_BYTES = 128 * 2**20
+"""Of integer forms of either kind that are kept."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,17 @@ class BlockWeight:
 
 
 class Weights:
-    """The integer forms of a graph's initializers. Results are shared: do not change them."""
+    """The integer forms of a graph's initializers; of a large graph, those that were used last. Results are shared: do
+    not change them."""
 
     def __init__(self, graph: Graph, scheme: Scheme, mark: str) -> None:
         self._graph, self._scheme, self._mark = graph, scheme, mark
-        self._integers: dict[tuple[str, int | None, bool], IntegerWeight] = {}
-        self._blocks: dict[tuple[str, int, bool], BlockWeight] = {}
+        self._integers: Recent[tuple[str, int | None, bool], IntegerWeight] = Recent(
+            lambda weight: len(weight.integers.raw_data), MOST_BYTES
+        )
+        self._blocks: Recent[tuple[str, int, bool], BlockWeight] = Recent(
+            lambda weight: len(weight.packed.raw_data), MOST_BYTES
+        )
 
     def floats(self, name: str, *, transposed: bool = False) -> Floats:
         """The trained values; ``transposed`` swaps the last two axes."""
@@ -52,31 +61,33 @@ class Weights:
     def int8(self, name: str, axis: int, *, transposed: bool = False) -> IntegerWeight:
         """Symmetric int8 with a scale for each index of ``axis``, or one for all where the scheme says so."""
         along = axis if self._scheme.per_channel_weights else None
-        key = (name, along, transposed)
-        if key not in self._integers:
+
+        def make() -> IntegerWeight:
             value = self.floats(name, transposed=transposed)
             scales = channel_scales(value, along, self.highest)
             # One table may be looked up by rows and multiplied by columns: two weights, and so two names.
             role = ("int8_t" if transposed else "int8") + ("_rows" if along == 0 else "")
-            self._integers[key] = self.scaled(value, scales, along, f"{name}{self._mark}{role}")
-        return self._integers[key]
+            return self.scaled(value, scales, along, f"{name}{self._mark}{role}")
+
+        return self._integers.get((name, along, transposed), make)
 
     def recurrent(self, name: str) -> IntegerWeight:
         """Weights ``(directions, 4 * hidden, inputs)``, transposed, with scales ``(directions, 4 * hidden)``."""
-        key = (name, None, True)
-        if key not in self._integers:
+
+        def make() -> IntegerWeight:
             value = self.floats(name, transposed=True)
             peaks = np.abs(value).max(axis=1)
             scales = np.where(peaks > 1e-30, peaks / np.float32(self.highest), np.float32(1)).astype(np.float32)
             integers = np.rint(value / scales[:, None, :]).astype(np.int8)
             base = f"{name}{self._mark}int8_t"
-            self._integers[key] = IntegerWeight(
+            return IntegerWeight(
                 numpy_helper.from_array(integers, base),
                 numpy_helper.from_array(scales, f"{base}_scale"),
                 numpy_helper.from_array(np.zeros(scales.shape, np.int8), f"{base}_zero"),
                 scales,
             )
-        return self._integers[key]
+
+        return self._integers.get((name, None, True), make)
 
     def scaled(self, value: Floats, scales: Floats, axis: int | None, name: str) -> IntegerWeight:
         """int8 weights for given scales, not kept."""
@@ -97,19 +108,20 @@ class Weights:
 
     def blocks(self, name: str, bits: int, *, transposed: bool = False) -> BlockWeight:
         """A matrix ``(inputs, outputs)`` in blocks of the scheme's size, 4 or 8 bits a weight."""
-        key = (name, bits, transposed)
-        if key not in self._blocks:
+
+        def make() -> BlockWeight:
             matrix = self.floats(name, transposed=transposed)
             base = f"{name}{self._mark}{bits}bit"
             asymmetric = self._scheme.asymmetric_blocks
             packed, scales, zeros = packed_blocks(matrix, bits, self._scheme.block_size, asymmetric=asymmetric)
-            self._blocks[key] = BlockWeight(
+            return BlockWeight(
                 numpy_helper.from_array(packed, base),
                 numpy_helper.from_array(scales, f"{base}_scale"),
                 None if zeros is None else numpy_helper.from_array(zeros, f"{base}_zero"),
                 *matrix.shape,
             )
-        return self._blocks[key]
+
+        return self._blocks.get((name, bits, transposed), make)
 
 
 def channel_scales(value: Floats, axis: int | None, highest: int) -> Floats:

@@ -36,9 +36,11 @@ class TensorSpec:
         """Samples ``start`` to ``stop`` as the model takes them.
 
         ``samples`` has the samples along its first axis. A model input of the same rank takes them as a batch; one of a
-        rank less has no batch axis and takes a single sample.
+        rank less has no batch axis and takes a single sample, which of a scalar is an array without axes.
         """
-        return samples[start:stop] if samples.ndim == len(self.shape) else samples[start]
+        if samples.ndim == len(self.shape):
+            return samples[start:stop]
+        return samples[start : start + 1].reshape(samples.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -75,25 +77,42 @@ class Session(ABC):
     def close(self) -> None:
         """Frees the model. Harmless when called again."""
 
-    def batches(self, samples: Arrays, batch: int) -> list[dict[str, Array]]:
-        """Splits samples (first axis of every array) into feeds of ``batch`` samples.
+    def samples_at_once(self, samples: Arrays, batch: int) -> int:
+        """How many samples one inference takes where ``batch`` are wanted: a model with a fixed batch decides that
+        itself, one with an input that has no batch axis takes a single sample. Scalar inputs are shared by a batch, so
+        that they must be equal in all samples; else it is a single sample too.
 
-        A model with a fixed batch decides the size itself; its last feed is filled up with the last sample.
+        Raises :class:`BuildFailed` for a missing input, or a fixed batch over which a scalar input differs.
         """
         missing = [spec.name for spec in self.inputs if spec.name not in samples]
         if missing:
             raise BuildFailed(f"the model's input {missing[0]!r} is not among the samples {sorted(samples)}")
+        scalars = [spec for spec in self.inputs if not spec.shape]
+        batched = [spec for spec in self.inputs if spec.shape and samples[spec.name].ndim == len(spec.shape)]
+        differing = [spec.name for spec in scalars if (samples[spec.name] != samples[spec.name][:1]).any()]
+        single = len(scalars) + len(batched) < len(self.inputs) or not batched or bool(differing)
+        fixed = next((spec.shape[0] for spec in batched if spec.shape[0] is not None), None)
+        if fixed not in (None, 1) and differing:
+            raise BuildFailed(
+                f"the model takes {fixed} samples at once, but its scalar input {differing[0]!r} differs between them",
+                "give every sample the same value of it",
+            )
+        return 1 if single else batch if fixed is None else fixed
+
+    def batches(self, samples: Arrays, batch: int) -> list[dict[str, Array]]:
+        """Splits samples (first axis of every array) into feeds of :meth:`samples_at_once` samples; where the model's
+        batch is fixed, the last feed is filled up with the last sample."""
+        size = self.samples_at_once(samples, batch)
+        fixed = any(spec.shape and spec.shape[0] is not None for spec in self.inputs)
         count = min(len(samples[spec.name]) for spec in self.inputs)
-        fixed = False
-        for spec in self.inputs:
-            if samples[spec.name].ndim == len(spec.shape) and spec.shape and spec.shape[0] is not None:
-                batch, fixed = spec.shape[0], True
-            elif samples[spec.name].ndim == len(spec.shape) + 1:
-                return [{s.name: s.rows(samples[s.name], i, i + 1) for s in self.inputs} for i in range(count)]
         feeds = []
-        for start in range(0, count, batch):
-            feed = {spec.name: spec.rows(samples[spec.name], start, start + batch) for spec in self.inputs}
-            feeds.append({name: _filled(rows, batch) for name, rows in feed.items()} if fixed else feed)
+        for start in range(0, count, size):
+            feed = {}
+            for spec in self.inputs:
+                rows = spec.rows(samples[spec.name], start, start + size)
+                whole = fixed and spec.shape and samples[spec.name].ndim == len(spec.shape)
+                feed[spec.name] = _filled(rows, size) if whole else rows
+            feeds.append(feed)
         return feeds
 
     def predict(self, samples: Arrays, *, batch: int = 1, workers: int = 1) -> dict[str, Array]:
@@ -108,9 +127,14 @@ class Session(ABC):
         else:
             with ThreadPoolExecutor(workers) as pool:
                 parts = list(pool.map(self.run, feeds))
-        whole = all(samples[spec.name].ndim == len(spec.shape) for spec in self.inputs)
-        join = np.concatenate if whole else np.stack
-        return {spec.name: join([part[spec.name] for part in parts])[:count] for spec in self.outputs}
+        whole = all(samples[spec.name].ndim == len(spec.shape) for spec in self.inputs if spec.shape)
+        whole = whole and any(spec.shape for spec in self.inputs)
+        return {spec.name: _joined([part[spec.name] for part in parts], whole=whole)[:count] for spec in self.outputs}
+
+
+def _joined(parts: list[Array], *, whole: bool) -> Array:
+    """The outputs of all inferences, first axis samples; ``whole`` says that each has that axis already."""
+    return np.concatenate(parts) if whole and parts[0].ndim else np.stack(parts)
 
 
 def _filled(rows: Array, batch: int) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluators.freed import give_back_memory
 from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec, TimedNode
 from evaluators.runtimes.onnxruntime_nodes import timed_nodes
 from evaluators.runtimes.onnxruntime_providers import (
@@ -108,6 +109,7 @@ class _OrtSession(Session):
 
     def close(self) -> None:
         self._session = None
+        give_back_memory()
 
 
 def _module() -> Any:

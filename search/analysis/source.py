@@ -36,6 +36,7 @@ def recovered_of_job(job: Job, folder: Path, progress: Progress) -> dict[str, An
     return found
 
 
+@verbs.in_job_folder
 def _recovered(order: WorkOrder) -> dict[str, Any]:
     from search.analysis.recovered import recovered  # imports torch
 

@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from hwprofiles.errors import InvalidInput
 from search.tasks.base import BuiltInTask, Predict, Split, Task
 from search.tasks.digits import Digits
 from search.tasks.onnx import OnnxTask
+from search.tasks.origin import top_level_names
 from search.tasks.torch_task import TorchTask
 
 TASKS: dict[str, type[BuiltInTask]] = {"digits": Digits, "onnx": OnnxTask}
@@ -37,13 +38,23 @@ __all__ = [
     "Split",
     "Task",
     "TorchTask",
+    "check_files",
     "check_task",
     "open_task",
 ]
 
 
 def check_task(name: str, folder: Path) -> None:
-    """Raises :class:`InvalidInput` unless the name is registered or names a file that exists; runs nothing."""
+    """Raises :class:`InvalidInput` unless the name is registered, or names a file that exists and defines the function;
+    runs nothing."""
+    _check_place(name, folder)
+    place, _, attribute = name.rpartition(":")
+    defined = top_level_names(folder / place) if place.endswith(".py") else None
+    if defined is not None and attribute not in defined:
+        raise _no_function(place, attribute, defined)
+
+
+def _check_place(name: str, folder: Path) -> None:
     if ":" not in name:
         if name not in TASKS:
             near = difflib.get_close_matches(name, TASKS, n=1)
@@ -61,9 +72,18 @@ def check_task(name: str, folder: Path) -> None:
         )
 
 
+def check_files(name: str, options: Mapping[str, Any], folder: Path) -> None:
+    """Raises :class:`InvalidInput` for a task whose model or data cannot be read, before there is a job that would
+    fail by them. A user's own task is not run here, only its name is checked."""
+    if name in TASKS:
+        open_task(name, options, folder)
+    else:
+        check_task(name, folder)
+
+
 def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
     """The task of a job; raises :class:`InvalidInput` for options that do not fit or a function that gives no task."""
-    check_task(name, folder)
+    _check_place(name, folder)
     if name in TASKS:
         kind = TASKS[name]
         try:
@@ -112,11 +132,17 @@ def _function(name: str, folder: Path) -> Callable[..., Any]:
         ) from error
     function = getattr(module, attribute, None)
     if not callable(function):
-        raise InvalidInput(
-            f"task.name: {place} has no function {attribute!r}", "name the function that returns the task"
-        )
+        raise _no_function(place, attribute, [name for name, value in vars(module).items() if callable(value)])
     found: Callable[..., Any] = function
     return found
+
+
+def _no_function(place: str, attribute: str, defined: Iterable[str]) -> InvalidInput:
+    near = difflib.get_close_matches(attribute, list(defined), n=1)
+    return InvalidInput(
+        f"task.name: {place} has no function {attribute!r}",
+        f"did you mean {near[0]!r}?" if near else "name the function that returns the task",
+    )
 
 
 @contextmanager

@@ -30,7 +30,8 @@ class Task(ABC):
 
     Made anew in each process that needs it, from the name and options in the job; used from one thread. Three splits:
     ``calibration`` (training batches), ``validation`` (the search sees this), ``test`` (only the receipt does).
-    Everything is a function of the task's options; ``digest`` names all that the model and its data depend on.
+    Everything is a function of the task's options; ``digest`` names all that the model and its data depend on, and
+    ``data_digest`` the data alone, labels and what judges the outputs among them.
 
     A task gives ``score`` (figures a sample, which have intervals) or ``evaluate`` (finished metrics), or neither: how
     near the outputs are to the fp32 model (``cosine``, ``top1_agreement``) is measured for every task.
@@ -42,8 +43,15 @@ class Task(ABC):
     digest: str
     shared_split: bool = False
     """Whether there were too few samples to split, so that all three splits are the same."""
+    notes: tuple[str, ...] = ()
+    """What its user should know of how the model was read."""
     trainable: bool = False
     """Whether it gives ``module`` and ``training``."""
+
+    @property
+    def data_digest(self) -> str:
+        """Names the samples of all splits, their labels, and how outputs are judged; by default :attr:`digest`."""
+        return self.digest
 
     @abstractmethod
     def export(self, path: Path, *, trained: bool = True, module: torch.nn.Module | None = None) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from evaluators.onnx_model import input_specs, load_model, save_model
+from evaluators.onnx_model import input_specs, load_model, model_files, save_model
 from evaluators.quality import Scores, classification, false_negatives, labelled_metrics
 from evaluators.runtimes.base import Array, Arrays, TensorSpec
+from evaluators.widening import narrow_types, widened, widening_note
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from search.tasks.arrays import arrays_digest
@@ -49,26 +50,35 @@ class OnnxTask(BuiltInTask):
         self._data_path = folder / options.data
         self._seed = options.seed
         self._false_negatives = options.false_negatives
-        self._model = load_model(self._path)
-        self._inputs_specs = input_specs(self._model)
+        model = load_model(self._path)
+        narrow = narrow_types(model)
+        self.notes = (widening_note(narrow),) if narrow else ()
+        specs = input_specs(widened(model))
+        del model  # may be large, and only the names of its inputs are needed
         self._samples = _load_samples(self._data_path)
-        self._labels = self._samples.pop(LABELS, None) if LABELS not in {s.name for s in self._inputs_specs} else None
-        self._samples = {spec.name: _checked(spec, self._samples, self._data_path) for spec in self._inputs_specs}
+        self._labels = self._samples.pop(LABELS, None) if LABELS not in {spec.name for spec in specs} else None
+        self._samples = {spec.name: _checked(spec, self._samples, self._data_path) for spec in specs}
         _same_count(self._samples, self._labels, self._data_path)
         self.shared_split = self._count < ENOUGH_TO_SPLIT
-        self.digest = digest_of(
-            ["onnx", digest_of_file(self._path), arrays_digest(self._samples), self._seed]
+        self._data_digest = digest_of(
+            ["onnx", arrays_digest(self._samples), self._seed, list(self._false_negatives)]
             + ([] if self._labels is None else [arrays_digest({LABELS: self._labels})])
         )
+        self.digest = digest_of([*(digest_of_file(file) for file in model_files(self._path)), self._data_digest])
 
     @classmethod
     def open(cls, options: OnnxOptions, folder: Path) -> OnnxTask:
         """See :meth:`BuiltInTask.open`."""
         return cls(options, folder)
 
+    @property
+    def data_digest(self) -> str:
+        """See :attr:`Task.data_digest`."""
+        return self._data_digest
+
     def export(self, path: Path, *, trained: bool = True, module: torch.nn.Module | None = None) -> None:
-        """Writes the model as loaded: external data inside, opset and IR as the runtime takes them."""
-        save_model(self._model, path)
+        """Writes the model as loaded: external data inside, float32, opset and IR as the runtime takes them."""
+        save_model(widened(load_model(self._path)), path)
 
     def inputs(self, split: Split) -> dict[str, Array]:
         """See :meth:`Task.inputs`."""

@@ -53,6 +53,8 @@ class TorchTask(Task):
         loss: TaskLoss | None = None,
         figure: Figure | None = None,
     ) -> None:
+        import torch
+
         _check(inputs, labels)
         self._module = module
         self._inputs = {split: dict(arrays) for split, arrays in inputs.items()}
@@ -60,15 +62,31 @@ class TorchTask(Task):
         self._evaluate = evaluate
         self._false_negatives = tuple(false_negatives)
         self._epoch, self._loss, self._figure = epoch, loss, figure
-        weights = {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
+        self._data_digest = digest_of(
+            [
+                {split: arrays_digest(arrays) for split, arrays in self._inputs.items()},
+                self._labelled,
+                _code_of(evaluate),
+                list(self._false_negatives),
+            ]
+        )
+        state = {name: value.detach().cpu() for name, value in (*module.named_parameters(), *module.named_buffers())}
+        # NumPy has no bfloat16, and float32 holds all of its values.
+        weights = {name: value.float() if value.dtype is torch.bfloat16 else value for name, value in state.items()}
         self.digest = digest_of(
             [
                 str(module),
                 _code(module),
-                arrays_digest(weights),
-                {split: arrays_digest(arrays) for split, arrays in self._inputs.items()},
+                _settings(module),
+                arrays_digest({name: value.numpy() for name, value in weights.items()}),
+                self._data_digest,
             ]
         )
+
+    @property
+    def data_digest(self) -> str:
+        """See :attr:`Task.data_digest`; ``evaluate`` is named by the file that it is written in."""
+        return self._data_digest
 
     trainable = True
 
@@ -151,6 +169,34 @@ def _check(inputs: Mapping[Split, Mapping[str, Array]], labels: Mapping[Split, A
             raise InvalidInput(
                 f"task: the split {split!r} differs in its number of samples: {shown}", "give one row a sample in each"
             )
+
+
+def _settings(module: torch.nn.Module) -> dict[str, str]:
+    """The plain attributes of a module and its parts, by name: scales, windows and the like, which are in no weight."""
+    found = {}
+    for place, part in module.named_modules():
+        for name, value in vars(part).items():
+            plain = None if name in _INNER or name.startswith("_") else _plain(value)
+            if plain is not None:
+                found[f"{place}.{name}"] = plain
+    return found
+
+
+_INNER = frozenset({"training"})
+"""What PyTorch keeps in a module besides its settings and is no part of what is exported."""
+
+
+def _plain(value: object) -> str | None:
+    """A value that is the same in every process, as text; None for anything else."""
+    if isinstance(value, np.ndarray):
+        return arrays_digest({"": value})
+    if isinstance(value, list | tuple):
+        parts = [_plain(part) for part in value]
+        return None if None in parts else f"{type(value).__name__}{parts}"
+    if isinstance(value, dict):
+        parts = [_plain(part) for item in value.items() for part in item]
+        return None if None in parts else f"dict{parts}"
+    return repr(value) if isinstance(value, bool | int | float | complex | str | bytes | None) else None
 
 
 def _code(module: torch.nn.Module) -> list[str]:

@@ -42,6 +42,7 @@ class Subject:
     ``runtimes`` are those that the job lets a candidate choose from: None where there is nothing to choose, empty for
     all that the device has. ``capabilities`` are what profiles are known to be able to do, by their digests.
     ``task`` is where the model comes from, for techniques that change its module, ``recipe`` how they are trained.
+    ``baseline`` is the model's file, where it has one.
     ``strategy`` is the job's, with its options; ``layer_times`` the device's table of the model's layers, where the
     job needs one to build by.
     ``passing`` holds what a device answered on a busy machine: it does for this process. ``formats`` are the number
@@ -68,6 +69,7 @@ class Subject:
     recipe: Recipe | None = None
     strategy: tuple[str, Mapping[str, Any]] = ("", MappingProxyType({}))
     layer_times: LayerTable | None = None
+    baseline: Path | None = None
 
     @property
     def small(self) -> bool:

@@ -11,7 +11,9 @@ from pydantic import Field
 from evaluators.child import report
 from evaluators.device import Device
 from evaluators.fusion import fuse_transformer, regroup
+from evaluators.onnx_file import size_of
 from evaluators.onnx_model import load_model, save_model
+from evaluators.recent import Recent
 from evaluators.runtimes import runtime_of
 from hwprofiles import digest_of
 from search.candidate import Decision, Replacement
@@ -41,7 +43,7 @@ class GraphTechnique(Technique):
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         super().__init__(subject, options)
-        self._known: dict[str, Draft | None] = {}
+        self._known: Recent[str, Draft | None] = Recent(lambda draft: 0 if draft is None else size_of(draft.model))
         """What fusing makes of a draft, by its digest."""
 
     def decisions(self, device: Device | None) -> list[Decision]:
@@ -76,7 +78,8 @@ class GraphTechnique(Technique):
 
     def _fused(self, draft: Draft) -> Draft | None:
         """Fused once for all processes; a graph in which nothing can be fused is kept as it is, to say so."""
-        if draft.digest not in self._known:
+
+        def fuse() -> Draft | None:
             named = [draft.digest] if draft.digest else []
             path = self.subject.cache / "fused" / f"{digest_of([self.subject.digest, VERSION, *named])}.onnx"
             if not path.exists():
@@ -85,5 +88,6 @@ class GraphTechnique(Technique):
                 save_model(fuse_transformer(draft.model, self.subject.sample) or draft.model, path)
             fused = load_model(path)
             groups = None if fused.graph == draft.model.graph else regroup(draft.groups, draft.model, fused)
-            self._known[draft.digest] = None if groups is None else replace(draft, model=fused, groups=groups)
-        return self._known[draft.digest]
+            return None if groups is None else replace(draft, model=fused, groups=groups)
+
+        return self._known.get(draft.digest, fuse)

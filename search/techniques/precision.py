@@ -12,6 +12,7 @@ from evaluators.capability import hopeless_precisions
 from evaluators.device import Device
 from evaluators.layers import LayerGroup
 from evaluators.quantize import Quantizer, Scheme
+from evaluators.recent import Recent
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed
@@ -72,7 +73,7 @@ class PrecisionTechnique(Technique):
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         super().__init__(subject, options)
-        self._quantizers: dict[tuple[str, ...], Quantizer] = {}
+        self._quantizers: Recent[tuple[str, ...], Quantizer] = Recent(lambda made: made.size_bytes)
 
     def decisions(self, device: Device | None) -> list[Decision]:
         """One a layer group that can be quantised, and ``calibration`` where several methods are asked for.
@@ -129,10 +130,12 @@ class PrecisionTechnique(Technique):
     def _quantizer(self, draft: Draft, method: str | None, scheme: Scheme) -> Quantizer:
         """``method`` is that of static int8, ``scheme`` what the candidate's runtime wants."""
         key = (draft.digest, graph_digest(draft.model), method or "", repr(scheme))
-        if key not in self._quantizers:
+
+        def make() -> Quantizer:
             ranges = None if method is None else calibrated(self.subject, draft, method, self._samples)
-            self._quantizers[key] = Quantizer(draft.model, draft.groups, ranges, scheme)
-        return self._quantizers[key]
+            return Quantizer(draft.model, draft.groups, ranges, scheme)
+
+        return self._quantizers.get(key, make)
 
     @property
     def _samples(self) -> int:

@@ -14,6 +14,7 @@ from evaluators.runtimes.base import Arrays
 from hwprofiles import Precision
 from hwprofiles.names import nearest
 from search.candidate import Decision
+from search.drawing import drawn
 from search.scales import LayerScale
 from search.techniques.base import TechniqueOptions
 from search.techniques.module import ModuleTechnique
@@ -229,9 +230,10 @@ class PruningTechnique(ModuleTechnique):
         from search.pruning.criteria import Batch
 
         samples = self.task.training().epoch(np.random.default_rng(self.options.seed))
+        chosen = drawn(len(samples), self.options.samples)
         found = []
-        for start in range(0, min(len(samples), self.options.samples), _BATCH):
-            rows = slice(start, min(start + _BATCH, self.options.samples))
+        for start in range(0, len(chosen), _BATCH):
+            rows = chosen[start : start + _BATCH]
             labels = None if samples.labels is None else torch.tensor(samples.labels[rows]).long()
             found.append(Batch(tuple(torch.tensor(values[rows]) for values in samples.inputs), labels))
         return found

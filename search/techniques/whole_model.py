@@ -62,9 +62,11 @@ class WholeModel:
 
     def _asked(self, build: Callable[[], onnx.ModelProto], runtime: str, limit_s: float) -> Answer:
         with tempfile.TemporaryDirectory(prefix="paretune-model-") as folder:
-            baseline, candidate = Path(folder) / "baseline.onnx", Path(folder) / "candidate.onnx"
+            baseline, candidate = self.subject.baseline, Path(folder) / "candidate.onnx"
             try:
-                save_model(self.subject.model, baseline)
+                if baseline is None:
+                    baseline = Path(folder) / "baseline.onnx"
+                    save_model(self.subject.model, baseline)
                 save_model(build(), candidate)
                 return measured_gain(self.device, baseline, candidate, self._sample, runtime, limit_s=limit_s)
             except CandidateError as error:

@@ -369,3 +369,51 @@ class TestNullRuntime(RuntimeContract):
 
         assert not np.array_equal(answer(1), answer(2))
         np.testing.assert_array_equal(answer(1), answer(1))
+
+
+def scaled(batch: int | str = "n") -> Builder:
+    """Rows times a scalar input, as a sampling rate is one."""
+    builder = Builder()
+    rate = builder.op("Cast", builder.input("sr", [], onnx.TensorProto.INT64), to=onnx.TensorProto.FLOAT)
+    builder.op("Mul", builder.input("x", [batch, INPUTS]), rate, out="y")
+    builder.output("y", shape=[batch, INPUTS])
+    return builder
+
+
+class TestScalarInputs:
+    @pytest.fixture
+    def session(self, save: Save) -> Iterator[Session]:
+        session = OnnxRuntime().open(save(scaled()))
+        yield session
+        session.close()
+
+    def test_a_batch_shares_what_all_of_its_samples_have(self, session: Session) -> None:
+        feeds = session.batches({"x": samples(5), "sr": np.full(5, 3)}, 4)
+        assert [(feed["x"].shape, feed["sr"].shape, feed["sr"].dtype) for feed in feeds] == [
+            ((4, INPUTS), (), np.int64),
+            ((1, INPUTS), (), np.int64),
+        ]
+        found = session.predict({"x": samples(5), "sr": np.full(5, 3)}, batch=4)
+        np.testing.assert_array_equal(found["y"], samples(5) * 3)
+
+    def test_samples_that_differ_are_inferred_alone(self, session: Session) -> None:
+        rates = np.arange(5)
+        assert session.samples_at_once({"x": samples(5), "sr": rates}, 4) == 1
+        found = session.predict({"x": samples(5), "sr": rates}, batch=4)
+        np.testing.assert_array_equal(found["y"], samples(5) * rates[:, None])
+
+    def test_a_fixed_batch_over_which_they_differ_is_refused(self, save: Save) -> None:
+        session = OnnxRuntime().open(save(scaled(2)))
+        with pytest.raises(BuildFailed, match="scalar input 'sr' differs"):
+            session.batches({"x": samples(4), "sr": np.arange(4)}, 1)
+        assert session.predict({"x": samples(4), "sr": np.full(4, 2)})["y"].shape == (4, INPUTS)
+        session.close()
+
+    def test_nothing_but_scalars(self, save: Save) -> None:
+        builder = Builder()
+        builder.op("Mul", builder.input("a", []), builder.input("b", []), out="y")
+        builder.output("y", shape=[])
+        session = OnnxRuntime().open(save(builder))
+        row = np.arange(3, dtype=np.float32)
+        np.testing.assert_array_equal(session.predict({"a": row, "b": row}, batch=2)["y"], row * row)
+        session.close()

@@ -14,10 +14,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx_builder import Builder
-from small_jobs import CLASSES, INPUTS, classifier, samples
+from small_jobs import CLASSES, INPUTS, classifier, samples, spec
 
 from hwprofiles.errors import InvalidInput
-from search.tasks import OnnxTask, Split, Task, open_task
+from search.controller import submit
+from search.job import parse_job
+from search.store import Store
+from search.tasks import OnnxTask, Split, Task, check_files, open_task
 
 SPLITS: tuple[Split, ...] = ("calibration", "validation", "test")
 OPTIONS = {"model": "model.onnx", "data": "samples.npz"}
@@ -312,3 +315,39 @@ class TestFiles:
         assert isinstance(open_task("onnx", OPTIONS, data.parent), OnnxTask)
         absolute = {"model": str(data.parent / "model.onnx"), "data": str(data)}
         assert isinstance(open_task("onnx", absolute, Path("elsewhere")), OnnxTask)
+
+
+class TestFilesOfAnotherKind:
+    """Refused by what they are, before there is a job."""
+
+    @pytest.mark.parametrize(
+        ("start", "said"),
+        [
+            (b"PK\x03\x04 archive/data.pkl", "a zip archive, as torch.save"),
+            (b"\x80\x02 a pickle", "a Python pickle"),
+            (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+            (b"\x1c\x00\x00\x00TFL3", "a TensorFlow Lite model"),
+            (b'\x10\x00\x00\x00\x00\x00\x00\x00{"w": {}}', "a safetensors file"),
+        ],
+    )
+    def test_a_model_that_is_no_onnx(self, open_with: Open, tmp_path: Path, start: bytes, said: str) -> None:
+        open_with()
+        (tmp_path / "model.onnx").write_bytes(start)
+        message, hint = refused(lambda: check_files("onnx", OPTIONS, tmp_path))
+        assert f"model.onnx is {said}" in message
+        assert "torch.onnx.export" in hint
+
+    @pytest.mark.parametrize("name", ["model.onnx", "samples.npz"])
+    def test_a_file_that_is_missing(self, open_with: Open, tmp_path: Path, name: str) -> None:
+        open_with()
+        (tmp_path / name).unlink()
+        message, _ = refused(lambda: check_files("onnx", OPTIONS, tmp_path))
+        assert name in message
+
+    def test_no_job_is_left_behind(self, open_with: Open, tmp_path: Path) -> None:
+        open_with()
+        job = parse_job(spec(), folder=tmp_path)
+        (tmp_path / "model.onnx").write_bytes(b"PK\x03\x04")
+        with Store(f"sqlite:///{tmp_path / 'jobs.db'}") as store:
+            refused(lambda: submit(store, job, tmp_path))
+            assert store.jobs() == []

@@ -131,9 +131,28 @@ class TestFinding:
         assert isinstance(open_task("my_near_package.tasks:make_task", {}, tmp_path), Task)
 
     def test_checking_a_name_runs_nothing(self, write: Callable[..., Path], tmp_path: Path) -> None:
-        write("raise SystemExit(1)")
+        write("def make_task(): ...\nraise SystemExit(1)")
         check_task("./my_task.py:make_task", tmp_path)
         check_task("no_such_package.at.all:make_task", tmp_path)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "def make_task(): ...", "from elsewhere import make_task", "from elsewhere import *",
+            "if True:\n    make_task = print", "import make_task", "globals()['make_task'] = print",
+        ],
+    )  # fmt: skip
+    def test_a_function_is_there_however_it_came(self, write: Callable[..., Path], tmp_path: Path, text: str) -> None:
+        write(text)
+        check_task("./my_task.py:make_task", tmp_path)
+
+    def test_a_function_that_is_missing_is_told_without_running_anything(
+        self, write: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        write("def make_tusk():\n    def make_task(): ...\nraise SystemExit(1)")
+        message, hint = refused(lambda: check_task("./my_task.py:make_task", tmp_path))
+        assert message == "task.name: ./my_task.py has no function 'make_task'"
+        assert hint == "did you mean 'make_tusk'?"
 
 
 class TestRefusing:

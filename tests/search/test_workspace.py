@@ -15,16 +15,17 @@ import onnx
 import pytest
 from fake_device import FakeDevice, number_formats
 from onnx_builder import Builder
-from small_jobs import samples, spec, write_classifier
+from small_jobs import classifier, samples, spec, write_classifier
 
 from evaluators.latency import Protocol
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, InvalidInput
-from search import layer_tables, preparing, verbs
+from search import layer_tables, preparing, verbs, workspace
 from search.errand_link import DeviceLost
 from search.job import parse_job
 from search.tasks import OnnxTask
+from search.techniques.whole_model import WholeModel
 from search.work_order import WorkOrder
 from search.workspace import Workspace
 
@@ -63,7 +64,7 @@ class TestModel:
         assert first.model.SerializeToString() == again.model.SerializeToString()
         assert len(times) == 1
         assert not times[0].exists()
-        assert [path.name for path in first.baseline_path.parent.iterdir()] == [f"{first.digest}.onnx"]
+        assert [path.name for path in first.baseline_path.parent.iterdir()] == [f"{first.model_sha256}.onnx"]
 
     def test_other_data_is_another_subject(self, order: Order, tmp_path: Path) -> None:
         before = Workspace(order())
@@ -81,6 +82,88 @@ class TestModel:
         space = Workspace(order(find_device("local-cpu", 1, batch)))
         space.model  # noqa: B018 - exported
         assert {name: values.shape for name, values in space.sample.items()} == {"x": (batch, 16)}
+
+    def test_a_batch_larger_than_the_split_repeats_its_samples(self, order: Order) -> None:
+        """A smaller batch under the larger one's name would be another measurement."""
+        space = Workspace(order(find_device("local-cpu", 1, 64)))
+        rows = space.task.inputs("validation")["x"]
+        assert len(rows) == 20
+        np.testing.assert_array_equal(space.sample["x"], np.concatenate([rows, rows, rows, rows])[:64])
+        assert space.notes() == ["the validation split has 20 samples: an inference of 64 repeats some of them"]
+        assert Workspace(order(find_device("local-cpu", 1, 20))).notes() == []
+
+    def test_a_batch_that_the_model_cannot_take_is_refused(self, order: Order, tmp_path: Path) -> None:
+        onnx.save(classifier(1, batch=4), tmp_path / "model.onnx")
+        with pytest.raises(InvalidInput, match="takes 4 samples in one inference") as caught:
+            Workspace(order(find_device("local-cpu", 1, 8))).sample  # noqa: B018 - taken on first use
+        assert caught.value.hint == "write batch: 4 at the device"
+        assert Workspace(order(find_device("local-cpu", 1, 4))).notes() == []
+        assert Workspace(order()).notes() == ["the model takes 4 samples in one inference: latencies are of 4"]
+
+    def test_calibration_samples_are_drawn_from_all_of_the_split(self, order: Order) -> None:
+        """Sorted by class, the first of them would show one class alone."""
+        space = Workspace(order())
+        given = space.task.inputs("calibration")["x"]
+        few, more = (np.concatenate([b["x"] for b in space._calibration_batches(n)]) for n in (8, 16))
+        places = [int(np.flatnonzero((given == row).all(1))[0]) for row in more]
+        assert len(set(places)) == 16
+        assert max(places) >= 30  # of 40
+        assert places != sorted(places)
+        np.testing.assert_array_equal(more[:8], few)
+        np.testing.assert_array_equal(np.concatenate([b["x"] for b in Workspace(order())._calibration_batches(8)]), few)
+
+    def test_half_precision_is_searched_in_float32_and_said_so(self, order: Order, tmp_path: Path) -> None:
+        model = classifier(3)
+        for tensor in model.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.FLOAT:
+                halves = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(halves, tensor.name))
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+        onnx.save(model, tmp_path / "model.onnx")
+        space = Workspace(order())
+        (note,) = space.notes()
+        assert note.startswith("the model's float16 numbers were converted to float32")
+        assert space.space(None).size == 5**4
+        assert space.sample["x"].dtype == np.float16
+        built = space.build(all_int8(space), tmp_path / "int8.onnx")
+        assert space.quality(built.path, "validation").metrics["cosine"] > 0.9
+        assert preparing.Preparation(space)._facts()["notes"] == [note]
+
+    def test_layers_that_are_quantised_already_are_told(self, order: Order, tmp_path: Path) -> None:
+        from onnxruntime.quantization import quantize_dynamic
+
+        onnx.save(classifier(3), tmp_path / "float.onnx")
+        names = [node.name for node in onnx.load(tmp_path / "float.onnx").graph.node if node.op_type == "MatMul"]
+        quantize_dynamic(tmp_path / "float.onnx", tmp_path / "model.onnx", nodes_to_exclude=names[:1])
+        space = Workspace(order())
+        assert space.notes() == [
+            "3 layers of the model are quantised already and stay as they are; float layers left to decide: 1"
+        ]
+        quantize_dynamic(tmp_path / "float.onnx", tmp_path / "model.onnx")
+        space = Workspace(order())
+        (note,) = space.notes()
+        assert note.endswith("no float layer is left to quantise: give the float32 model to search in it")
+        assert space.space(None).size == 1
+
+    def test_text_is_an_input_like_any_other(self, order: Order, tmp_path: Path) -> None:
+        builder = Builder()
+        counts = builder.op(
+            "TfIdfVectorizer", builder.input("t", ["n", 4], onnx.TensorProto.STRING), mode="TF", min_gram_length=1,
+            max_gram_length=1, max_skip_count=0, ngram_counts=[0], ngram_indexes=[0, 1, 2, 3],
+            pool_strings=["a", "b", "c", "d"],
+        )  # fmt: skip
+        builder.op("MatMul", counts, builder.weight(4, 3), out="y")
+        builder.output("y", shape=["n", 3])
+        onnx.save(builder.model(), tmp_path / "model.onnx")
+        words = np.random.default_rng(0).choice(list("abcdé"), (60, 4))
+        np.savez(tmp_path / "samples.npz", t=words)
+        space = Workspace(order())
+        assert Workspace(order(subject=space.digest)).digest == space.digest
+        decisions = {f"precision:{group.name}": "int8_dynamic" for group in space.groups}
+        built = space.build(decisions, tmp_path / "built.onnx")
+        assert space.quality(built.path, "validation").metrics["cosine"] > 0.99
+        assert space.quality(built.path, "test").metrics["cosine"] > 0.99
 
 
 class TestSpace:
@@ -124,6 +207,18 @@ class TestBuild:
             process.close()
         assert elsewhere.sha256 == built.sha256
 
+    def test_a_large_model_is_let_go_between_builds(
+        self, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = order()
+        space = verbs.workspace_of(asked)
+        first = verbs.build(asked, all_int8(space), tmp_path / "first.onnx")
+        assert "model" in vars(space)
+        monkeypatch.setattr(workspace, "LARGE_MODEL_BYTES", 100)
+        again = verbs.build(asked, all_int8(space), tmp_path / "again.onnx")
+        assert not {"model", "techniques"} & vars(space).keys()
+        assert verbs.build(asked, all_int8(space), tmp_path / "third.onnx").sha256 == again.sha256 == first.sha256
+
     def test_no_decisions_give_the_fp32_model(self, order: Order, tmp_path: Path) -> None:
         space = Workspace(order())
         built = space.build(all_int8(space, "fp32"), tmp_path / "same.onnx")
@@ -136,6 +231,23 @@ class TestBuild:
             space.build(all_int8(space), tmp_path / f"{number}.onnx") for number, space in enumerate((whole, few))
         )
         assert one.sha256 != other.sha256
+
+    def test_the_device_is_asked_about_the_model_s_own_file(
+        self, order: Order, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A large baseline is not written anew for each question."""
+        baselines: set[Path] = set()
+        measure = FakeDevice.measure
+
+        def noted(device: FakeDevice, baseline: Path, *rest: Any, **how: Any) -> Any:
+            baselines.add(baseline)
+            return measure(device, baseline, *rest, **how)
+
+        monkeypatch.setattr(FakeDevice, "measure", noted)
+        space = Workspace(order())
+        model = WholeModel(space.techniques["precision"].subject, FakeDevice(lambda path: 2.0))
+        assert model.gain(["anything"], lambda: space.model, "onnxruntime")["ratio"] == 2.0
+        assert baselines == {space.baseline_path}
 
 
 class TestQuality:

@@ -1,0 +1,36 @@
+"""Memory that a process no longer uses, given back to the system."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+LARGE_BYTES = 2**20
+
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+
+
+def give_back_memory() -> None:
+    """Gives back what was freed. The C library keeps much of it: a process that opened models one after another would
+    hold several times what it uses. Does nothing where the library has no such function."""
+    if (trim := _function("malloc_trim")) is not None:
+        trim(0)
+
+
+def give_large_blocks_back() -> None:
+    """From now on this process gives blocks of more than :data:`LARGE_BYTES` back as soon as they are freed.
+
+    The C library would keep them for the next, which is quicker, and of a model that is read, converted and run takes
+    several times its size. Not for processes that measure: a runtime is to find memory as in anybody's process.
+    """
+    if (option := _function("mallopt")) is not None:
+        option(_M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+@cache
+def _function(name: str) -> Any:
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (AttributeError, OSError):
+        return None

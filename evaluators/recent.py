@@ -1,0 +1,42 @@
+"""What was computed lately: a cache that forgets before memory runs out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MOST_BYTES = 256 * 2**20
+
+
+class Recent(Generic[K, V]):
+    """Values by key; the one that was asked for longest ago goes first, once all of them are larger than
+    ``most_bytes`` together. The newest always stays.
+
+    ``size`` says how many bytes a value holds. Used from one thread.
+    """
+
+    def __init__(self, size: Callable[[V], int], most_bytes: int = MOST_BYTES) -> None:
+        self._size, self._most = size, most_bytes
+        self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        """The value of this key, made where it is not here."""
+        if key not in self._values:
+            # Before it is made: it may need the room.
+            self._forget(keep=0)
+            value = make()
+            self._values[key] = value, self._size(value)
+            self._forget(keep=1)
+        self._values.move_to_end(key)
+        return self._values[key][0]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def _forget(self, keep: int) -> None:
+        while len(self._values) > keep and sum(size for _, size in self._values.values()) > self._most:
+            self._values.popitem(last=False)

@@ -1,0 +1,124 @@
+"""What a user's own task was made from: its options and its source files."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hwprofiles import digest_of, digest_of_file
+
+MOST_FILES = 2000
+"""Source files that are looked at; a larger program is named by the first of them."""
+
+
+def origin(name: str, options: Mapping[str, Any], folder: Path) -> str:
+    """A digest of a task's options, of the file that its function is in, and of all files that this one imports from
+    its own folder or package, directly or through others. Nothing is run, so that it is the same in every process.
+
+    ``name`` is that of a task that was opened: ``./my_task.py:make_task``, or ``package.module:make_task``.
+    """
+    place = name.rpartition(":")[0]
+    if place.endswith(".py"):
+        first = (folder / place).resolve()
+        sources = _Sources(first.parent, None)
+    else:
+        module = sys.modules.get(place)
+        file = getattr(module, "__file__", None) or _file_of(place)
+        if file is None:
+            return digest_of([name, dict(options)])
+        first = Path(file).resolve()
+        depth = place.count(".") + (first.name == "__init__.py")
+        # Of an installed package its own files alone: beside them lies every other package.
+        installed = "site-packages" in first.parts or first.is_relative_to(sys.prefix)
+        sources = _Sources(first.parents[depth], place.partition(".")[0] if installed else None)
+    files = sources.of(first)
+    return digest_of([dict(options), {str(file.relative_to(sources.root)): digest_of_file(file) for file in files}])
+
+
+def top_level_names(file: Path) -> set[str] | None:
+    """What a Python file defines, imports or assigns at its top, also under ``if`` and ``try``, without running it;
+    None where that cannot be told."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return None
+    names: set[str] = set()
+    for node in _outer_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _WRITES_NAMES:
+            return None
+    return None if "*" in names or "__getattr__" in names else names
+
+
+_WRITES_NAMES = frozenset({"globals", "exec", "setattr", "vars", "locals"})
+
+
+def _outer_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those inside of functions and classes."""
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield from _outer_nodes(node)
+
+
+def _file_of(module: str) -> str | None:
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return None if found is None else found.origin
+
+
+class _Sources:
+    """Follows imports among the Python files below ``root``; in ``package`` alone where there is one."""
+
+    def __init__(self, root: Path, package: str | None) -> None:
+        self.root, self._package = root, package
+
+    def of(self, first: Path) -> list[Path]:
+        """``first`` and all that it leads to, sorted."""
+        found, open_files = {first}, [first]
+        while open_files and len(found) < MOST_FILES:
+            file = open_files.pop()
+            for name in self._imported(file):
+                for other in self._files(name):
+                    if other not in found:
+                        found.add(other)
+                        open_files.append(other)
+        return sorted(found)
+
+    def _imported(self, file: Path) -> Iterator[str]:
+        """Full names of what may be modules; the syntax of the file was right when it was imported."""
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError, OSError):
+            return
+        parts = file.relative_to(self.root).with_suffix("").parts
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = list(parts[: -node.level]) if node.level else []
+                base = [*above, *([node.module] if node.module else [])]
+                yield ".".join(base)
+                yield from (".".join([*base, alias.name]) for alias in node.names)
+
+    def _files(self, module: str) -> Iterator[Path]:
+        """The files of a module and of the packages around it, as far as they lie below the root."""
+        parts = module.split(".")
+        if not module or (self._package is not None and parts[0] != self._package):
+            return
+        for count in range(1, len(parts) + 1):
+            place = self.root.joinpath(*parts[:count])
+            for file in (place / "__init__.py", place.with_name(place.name + ".py")):
+                if file.is_file():
+                    yield file.resolve()
