@@ -80,7 +80,7 @@ def nothing_to_quantize() -> onnx.ModelProto:
     return b.model()
 
 
-@animal(lambda rng: {"x": rng.standard_normal((2, 4, 8, 8)).astype(np.float16)}, layers=0)
+@animal(lambda rng: {"x": rng.standard_normal((2, 4, 8, 8)).astype(np.float16)}, layers=2)
 def half_precision() -> onnx.ModelProto:
     b = Builder(17)
     x = b.input("x", ["n", 4, 8, 8], TensorProto.FLOAT16)
