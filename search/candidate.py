@@ -50,7 +50,8 @@ class Space:
     depends on (model, data, techniques' configuration).
 
     Runtimes share the decisions; ``replacements`` say which values one of them does without. Candidates hold what is
-    built, so that two ways to ask for the same are one candidate.
+    built, so that two ways to ask for the same are one candidate. ``promising`` are values by technique that made the
+    whole model faster when the device was asked, the fastest first.
 
     >>> space = Space((Decision("stem", ("fp32", "int8"), "precision"),), context="")
     >>> space.candidate({"stem": "int8"}).decisions
@@ -60,6 +61,7 @@ class Space:
     decisions: tuple[Decision, ...]
     context: str
     replacements: tuple[Replacement, ...] = ()
+    promising: tuple[tuple[tuple[str, str], ...], ...] = ()
 
     @property
     def size(self) -> int:
@@ -92,15 +94,22 @@ class Space:
 
     def uniform(self) -> list[Candidate]:
         """The assignments a person would try first: one value everywhere that it is possible, the first choice
-        elsewhere, for each technique's values in turn, crossed between techniques. Starts with the baseline."""
+        elsewhere, for each technique's values in turn, crossed between techniques. Starts with the baseline, and then
+        what is promising."""
         rows: list[dict[str, str]] = [{}]
         for technique in dict.fromkeys(decision.technique for decision in self.decisions):
             own = [decision for decision in self.decisions if decision.technique == technique]
             values = dict.fromkeys(value for decision in own for value in decision.choices)
             assignments = [{d.name: value if value in d.choices else d.choices[0] for d in own} for value in values]
             rows = [row | assignment for row in rows for assignment in assignments]
+        rows = [*map(self._everywhere, map(dict, self.promising)), *rows]
         unique = {candidate.digest: candidate for candidate in [self.baseline(), *map(self.candidate, rows)]}
         return list(unique.values())
+
+    def _everywhere(self, values: Mapping[str, str]) -> dict[str, str]:
+        """These values by technique in every decision that has them, the first choices elsewhere."""
+        wanted = {d.name: values.get(d.technique, d.choices[0]) for d in self.decisions}
+        return {d.name: wanted[d.name] if wanted[d.name] in d.choices else d.choices[0] for d in self.decisions}
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -108,6 +117,7 @@ class Space:
             "decisions": [asdict(d) | {"choices": list(d.choices)} for d in self.decisions],
             "context": self.context,
             **({"replacements": [asdict(one) for one in self.replacements]} if self.replacements else {}),
+            **({"promising": [dict(one) for one in self.promising]} if self.promising else {}),
         }
 
     @classmethod
@@ -115,7 +125,8 @@ class Space:
         """The inverse of :meth:`to_dict`."""
         decisions = (Decision(d["name"], tuple(d["choices"]), d["technique"]) for d in data["decisions"])
         replacements = (Replacement(**one) for one in data.get("replacements", ()))
-        return cls(tuple(decisions), data["context"], tuple(replacements))
+        promising = (tuple(one.items()) for one in data.get("promising", ()))
+        return cls(tuple(decisions), data["context"], tuple(replacements), tuple(promising))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import onnx
 from evaluators.bit_operations import bit_operations
 from evaluators.capability import Capability
 from evaluators.child import report
+from evaluators.deadline import NEVER
 from evaluators.device import Device
 from evaluators.graph_cleanup import prepared
 from evaluators.layer_table import LayerTable
@@ -36,8 +37,10 @@ from search.candidate import RUNTIME, Decision, Space, runtime_decision
 from search.devices import JobDevice
 from search.folders import cache_folder, partial_path
 from search.options import validate_options
+from search.promising import promising_settings
 from search.runtime_here import runtime_here, stand_in, version_here
 from search.scales import LayerScale
+from search.stopwatch import Stopwatch
 from search.structures import Structures
 from search.tasks import Split, Task, open_task
 from search.techniques import FOOTPRINT, TECHNIQUES, Draft, ModuleTechnique, Subject, Technique
@@ -89,6 +92,10 @@ class Workspace:
         """What they answered on a busy machine."""
         self.formats: dict[str, dict[str, Any]] = json.loads(order.formats)
         """The number formats of static int8 by family of runtimes, chosen when the devices were asked."""
+        self.deadline = NEVER
+        """When the devices are asked no more; set before the techniques are first needed."""
+        self.stopwatch = Stopwatch()
+        """What asking them takes."""
         self._samples: dict[int, dict[str, Array]] = {}
         """One inference's input by its batch."""
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(order.folder))
@@ -196,6 +203,7 @@ class Workspace:
             recipe=self.job.recovery,
             strategy=(self.job.strategy.name, self.job.strategy.options),
             layer_times=self._layer_times,
+            deadline=self.deadline,
         )
         return {
             name: TECHNIQUES[name](subject, validate_options(TECHNIQUES[name].Options, sections[name], f"space.{name}"))
@@ -216,11 +224,12 @@ class Workspace:
         """
         decisions: list[Decision] = []
         self.answers = []
-        for technique in self.techniques.values():
+        for name, technique in self.techniques.items():
             asked = []
             for device, known in zip(devices, self.order.devices, strict=False):
                 before = len(technique.answers)
-                asked.append(technique.decisions(device))
+                with self.stopwatch.timing(f"asking the device about {name}"):
+                    asked.append(technique.decisions(device))
                 named = {"device": known.label} if len(devices) > 1 else {}
                 self.answers.extend({**named, **answer} for answer in technique.answers[before:])
             decisions.extend(union([asked[0], *map(_renamed, asked[1:], self.order.others)]))
@@ -231,7 +240,7 @@ class Workspace:
             for name, technique in self.techniques.items()
             if name != RUNTIME or name in deciding
         }
-        digests = [device.profile.digest for device in self.order.devices]
+        digests, first = [device.profile.digest for device in self.order.devices], self.order.devices[0].label
         context = [self.digest, options, digests[0] if len(digests) == 1 else digests]
         if self.structures.techniques:
             context.append(self.structures.training)
@@ -240,6 +249,9 @@ class Workspace:
             tuple(decisions),
             digest_of([*context, self.formats] if self.formats else context),
             tuple(replacements) if len(devices) == 1 else (),
+            promising_settings(
+                [one for one in self.answers if one.get("device") in (None, first)], decisions, self.profile.runtime
+            ),
         )
 
     def build(self, decisions: Mapping[str, str], path: Path) -> Built:

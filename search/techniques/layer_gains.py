@@ -13,7 +13,7 @@ from evaluators.quantize import Scheme
 from evaluators.shapes import tensor_shapes
 from evaluators.single_layer import extract_layer, layer_key
 from hwprofiles import Precision
-from hwprofiles.errors import UnhealthyMeasurement
+from hwprofiles.errors import NotAsked, UnhealthyMeasurement
 from search.answers import StoredAnswers
 from search.techniques.base import Subject
 
@@ -31,8 +31,8 @@ class Gain:
 
     @property
     def slower(self) -> bool:
-        """Whether it is clearly slower than fp32, or does not run at all."""
-        return self.ci95 is None or self.ci95[1] < 1.0
+        """Whether it is clearly slower than fp32, or does not run at all; what was not asked is neither."""
+        return not self.reason.startswith(NotAsked.state) and (self.ci95 is None or self.ci95[1] < 1.0)
 
     def pays(self, *, small: bool) -> bool:
         """Whether it is reason enough to search in this precision; where ``small`` is wanted, running is."""
@@ -41,7 +41,7 @@ class Gain:
     @property
     def runs(self) -> bool:
         """Whether the device executes it, however fast; a device too noisy to say how fast does."""
-        return self.ci95 is not None or self.reason.startswith(UnhealthyMeasurement.state)
+        return self.ci95 is not None or self.reason.startswith((UnhealthyMeasurement.state, NotAsked.state))
 
 
 class LayerGains:
