@@ -17,6 +17,7 @@ from dashboards.candidate_words import quality_in_words
 from dashboards.documents import Json, metric_names
 from dashboards.evidence import IN_WORDS, Evidence, qualified
 from dashboards.formats_strip import Block, counted
+from dashboards.time_spent import left_in_words, spent_in_words
 from dashboards.web.formats import duration, figure, short_title
 from search.objectives import metric_interval, metric_value
 from search.progress import Status, Watcher
@@ -98,7 +99,9 @@ def _figures(status: Status) -> str:
             parts.append(f"best {status.best_speedup:.2f}x")
         if status.failed:
             parts.append(f"{status.failed} failed")
-    if status.seconds_left is not None:
+    if status.left_s:
+        parts.append(left_in_words(status.left_s))
+    elif status.seconds_left is not None:
         parts.append(f"{duration(status.seconds_left)} left")
     parts += status.at_work
     return " · ".join(parts)
@@ -171,6 +174,15 @@ def _quality_lines(members: Sequence[Json]) -> dict[str, list[str]]:
         for line in quality_in_words(member["metrics"]):
             lines.setdefault(line, []).append(member["candidate_id"])
     return lines
+
+
+def print_ending(document: Json) -> None:
+    """Why a job ended before its trials did, if it did, and where its time went."""
+    if document["ending"]:
+        out.print(f"ended early: {document['ending']['text']}", soft_wrap=True)
+    spent = spent_in_words(document["time_s"])
+    if spent:
+        out.print(f"time: {spent}", soft_wrap=True)
 
 
 def _cell(metrics: Mapping[str, Any], name: str) -> str:

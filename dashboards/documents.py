@@ -17,6 +17,7 @@ from dashboards.candidate_words import UNCHANGED, decisions_summary
 from dashboards.evidence import Evidence, evidence_of
 from dashboards.formats_strip import SIMULATED_FORMATS, blocks_of, formats_of, in_words, untold
 from dashboards.health import last_health, verdict_on
+from dashboards.time_spent import OF_THE_CLOCK, left_document, time_document
 from dashboards.web.formats import figure, interval
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
@@ -214,13 +215,18 @@ class JobReport:
         """``{"metrics": {...}, "facts": {...}}``, empty until the job is prepared; without paths of the machine, and
         without the layer tables and the coverage, which have documents of their own."""
         stored = self.job.baseline or {"metrics": {}, "facts": {}}
-        left_out = ("model_path", "layer_tables", COVERAGE)
+        left_out = ("model_path", "layer_tables", COVERAGE, *OF_THE_CLOCK)
         return {**stored, "facts": {key: value for key, value in stored["facts"].items() if key not in left_out}}
+
+    @property
+    def facts(self) -> Json:
+        """All facts of the preparation, and those that were added since; empty until then."""
+        return dict((self.job.baseline or {}).get("facts", {}))
 
     @property
     def notes(self) -> list[str]:
         """What the job's owner should know of how the model was read, and of what was measured."""
-        return list(self.baseline["facts"].get("notes", []))
+        return list(self.facts.get("notes", []))
 
     @property
     def baseline_health(self) -> str | None:
@@ -274,6 +280,8 @@ class JobReport:
             "constraints": list(self.job.spec.get("constraints") or []),
             "hypervolume": stored.get("hypervolume") or {"value": 0.0, "reference": {}},
             "wall_s": self.job.wall_s,
+            "time_s": time_document(self.facts),
+            "ending": self.facts.get("ending"),
             "final": bool(stored.get("final", False)),
             "runtime": self.runtime,
             "baseline": self.baseline,
@@ -356,6 +364,8 @@ class JobReport:
             "started_at": _iso(job.started_at),
             "finished_at": _iso(job.finished_at),
             "wall_s": job.wall_s,
+            "time_s": time_document(self.facts),
+            "ending": self.facts.get("ending"),
             "trials": self.counts(),
             "front_size": len(self.members),
             "best_speedup": self.best_speedup(),
@@ -431,8 +441,12 @@ class JobReport:
             "planned": planned,
             "fraction": 1.0 if complete else min(1.0, max(shares)) if shares else None,
             "time_left_s": min(left) if running and left else None,
+            "left_s": self._left(minutes) if running and self.facts.get("measuring_s") else None,
             "at_work": self._at_work() if alive else [],
         }
+
+    def _left(self, minutes: float | None) -> Json:
+        return left_document(self.facts, minutes, self.job.wall_s, 2 * len(self.members) + len(self.ties))
 
     def _at_work(self) -> list[Json]:
         """What is going on with the candidates under way, where their workers share this machine's data folder."""

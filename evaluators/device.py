@@ -35,6 +35,10 @@ class Device(ABC):
 
     profile: Profile
 
+    def check_time(self) -> None:  # noqa: B027 - most devices are asked whenever somebody wants
+        """Raises :class:`hwprofiles.errors.NotAsked` where there is no time to ask it anything: called before work
+        that would be for such a question alone."""
+
     @abstractmethod
     def measure(
         self,

@@ -129,6 +129,7 @@ class LayerAnswers:
             return known
         self.asked += 1
         try:
+            self.device.check_time()
             answer: Answer = ask()
         except CandidateError as error:
             answer = no_gain(error)

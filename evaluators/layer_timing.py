@@ -23,6 +23,7 @@ from evaluators.runtimes.base import Arrays
 from evaluators.shapes import Shape
 from evaluators.single_layer import extract_layer, layer_key
 from hwprofiles import Precision
+from hwprofiles.errors import NotAsked
 
 SMALL = 4096
 """Tensors of fewer values are converted in no time worth asking about."""
@@ -230,7 +231,7 @@ class _Timing:
     def _yardsticks(self, layer: SingleLayer, *, whole: bool = False) -> Answer:
         if self._clock() >= self._ends_at and not self._answers.knows_yardsticks(layer):
             raise _OutOfTime
-        return self._answers.yardsticks(layer, self._question.sample if whole else None)
+        return _in_time(self._answers.yardsticks(layer, self._question.sample if whole else None))
 
     def _gain(self, layer: SingleLayer, precision: Precision, whole: bool) -> Answer:
         scheme, runtime = self._question.scheme, self._question.runtime
@@ -240,7 +241,7 @@ class _Timing:
         if self._clock() >= self._ends_at and not self._answers.knows_gain(layer, precision, scheme, runtime):
             raise _OutOfTime
         feed = self._question.sample if whole else None
-        return self._answers.gain(layer, precision, scheme, runtime, feed)
+        return _in_time(self._answers.gain(layer, precision, scheme, runtime, feed))
 
     def _node(self, name: str) -> onnx.NodeProto:
         return next(node for node in self._graph.proto.node if node.name == name)
@@ -254,6 +255,13 @@ class _Timing:
 
 
 _OUTSIDE = -1
+
+
+def _in_time(answer: Answer) -> Answer:
+    """An answer that the device had time for."""
+    if str(answer.get("reason", "")).startswith(NotAsked.state):
+        raise _OutOfTime
+    return answer
 
 
 def _nothing() -> onnx.ModelProto:

@@ -21,7 +21,8 @@
             ├── UnhealthyMeasurement  unhealthy_measurement
             ├── MachineBusy           machine_busy
             ├── MemoryShort           memory_short
-            └── WorkerLost            worker_lost
+            ├── WorkerLost            worker_lost
+            └── NotAsked              not_asked
 
 An error that is no :class:`CandidateError` and stops the work on a candidate (a full disk, a task that gives other data
 than before, a runtime that has gone) is the moment's fault too: see :func:`is_passing`.
@@ -147,6 +148,12 @@ class WorkerLost(PassingTrouble):
     """The process that works on candidates, and that no candidate's code runs in, was lost."""
 
     state = "worker_lost"
+
+
+class NotAsked(PassingTrouble):
+    """There was no time left for a question, which says nothing about what was to be asked."""
+
+    state = "not_asked"
 
 
 def is_passing(error: ParetuneError) -> bool:

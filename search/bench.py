@@ -16,8 +16,9 @@ from evaluators.runtimes import built_twice
 from evaluators.runtimes.base import Array
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile
-from hwprofiles.errors import BuildFailed, InvalidInput, ParetuneError
+from hwprofiles.errors import BuildFailed, InvalidInput, ParetuneError, StageTimeout
 from search import verbs
+from search.allowance import Allowance
 from search.candidate import runtime_decision
 from search.devices import JobDevice
 from search.quality import QualityEvaluator
@@ -42,8 +43,8 @@ class Findings:
 
 
 class Bench:
-    """Evaluates a job's candidates on one of its devices. Used by one thread, closed by its owner; the ``builder`` is
-    the owner's. ``open_device`` is called on first use."""
+    """Evaluates a job's candidates on one of its devices, within an ``allowance``. Used by one thread, closed by its
+    owner; the ``builder`` is the owner's. ``open_device`` is called on first use."""
 
     def __init__(
         self,
@@ -52,11 +53,12 @@ class Bench:
         facts: Mapping[str, Any],
         builder: Sandbox,
         open_device: Callable[[Profile], Device],
+        allowance: Allowance | None = None,
     ) -> None:
         self.label, self.profile = device.label, device.profile
         self._order, self._facts, self._builder, self._open = order, facts, builder, open_device
         self._job = order.job
-        self._limits = self._job.limits
+        self._limits, self.allowance = self._job.limits, allowance or Allowance(protocol=self._job.protocol)
         self._name = None if device == order.devices[0] else device.label
         self._reference = Reference.in_facts(facts, device.label)
 
@@ -97,16 +99,28 @@ class Bench:
         return Findings(metrics, measurement)
 
     def measure_again(self, path: Path, decisions: Mapping[str, str]) -> Findings:
-        """What stands in the final front: latency in fresh sessions, and what is beside it."""
-        measured = self.measure(path, decisions)
-        return Findings({**self.figures(measured), **self.beside(path, decisions)}, measured.to_dict())
+        """What stands in the final front: latency in fresh sessions, and what is beside it, as far as there is time.
+        Raises :class:`hwprofiles.errors.NotAsked` where there is none for the latency."""
+        self.allowance.ends.check()
+        try:
+            measured = self.measure(path, decisions)
+        except StageTimeout:
+            self.allowance.ends.check()  # it was not the model that took too long
+            raise
+        try:
+            beside = self.beside(path, decisions)
+        except StageTimeout:
+            if not self.allowance.ends.passed:
+                raise
+            beside = {}
+        return Findings({**self.figures(measured), **beside}, measured.to_dict())
 
     def figures(self, measured: Measurement) -> dict[str, Any]:
         """A measurement's metrics as they compare with those of other hours: see :class:`Reference`."""
         return self._paired(measured.metrics(), measured)
 
     def beside(self, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
-        """Memory and starts, and throughput where the job asks for it."""
+        """Memory and starts (in a hurry only where the job asks for them), and throughput where the job asks for it."""
         found: dict[str, Any] = {}
         for _, evaluate in self.besides():
             found |= evaluate(path, decisions)
@@ -114,7 +128,9 @@ class Bench:
 
     def besides(self) -> list[tuple[frozenset[str], Callable[[Path, Mapping[str, str]], dict[str, Any]]]]:
         """What :meth:`beside` is made of: the metrics of each part, and how to get them."""
-        evaluators = [self._memory, self._starts, *([self._throughput] if self._job.wants("throughput") else [])]
+        wanted = self.allowance.wanted_beside(self._job)
+        evaluators: list[Evaluator] = [each for each in (self._memory, self._starts) if each.metrics & wanted]
+        evaluators += [self._throughput] if self._job.wants("throughput") else []
         return [(one.metrics, partial(self._asked, one)) for one in evaluators]
 
     def _asked(self, evaluator: Evaluator, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
@@ -137,12 +153,17 @@ class Bench:
         if "_device" in self.__dict__:
             self._device.close()
 
-    @cached_property
+    @property
+    def _limit_s(self) -> float:
+        """For each of the things that are measured, as it begins."""
+        return self.allowance.ends.within(self._limits.measuring_s)
+
+    @property
     def _quality(self) -> Evaluator:
-        here = QualityEvaluator(self._builder, self._order, self._limits.measuring_s, self._name)
+        here = QualityEvaluator(self._builder, self._order, self._limit_s, self._name)
         return RemoteQuality(here, self._device, self._sample) if self.profile.agent else here
 
-    @cached_property
+    @property
     def _evaluators(self) -> list[Evaluator]:
         others = self._memory, self._starts, self._throughput
         return [self._latency, *(one for one in others if any(map(self._job.wants, one.metrics)))]
@@ -151,22 +172,22 @@ class Bench:
     def _device(self) -> Device:
         return self._open(self.profile)
 
-    @cached_property
+    @property
     def _latency(self) -> LatencyEvaluator:
-        baseline = Path(self._facts["model_path"])
-        return LatencyEvaluator(self._device, baseline, self._sample, self._limits.measuring_s, self._job.protocol)
+        baseline, sample = Path(self._facts["model_path"]), self._sample
+        return LatencyEvaluator(self._device, baseline, sample, self._limit_s, self.allowance.protocol)
 
-    @cached_property
+    @property
     def _memory(self) -> MemoryEvaluator:
-        return MemoryEvaluator(self._device, self._sample, self._limits.measuring_s)
+        return MemoryEvaluator(self._device, self._sample, self._limit_s)
 
-    @cached_property
+    @property
     def _starts(self) -> StartEvaluator:
-        return StartEvaluator(self._device, self._sample, self._limits.measuring_s)
+        return StartEvaluator(self._device, self._sample, self._limit_s)
 
-    @cached_property
+    @property
     def _throughput(self) -> ThroughputEvaluator:
-        return ThroughputEvaluator(self._device, self._latency.baseline, self._sample, self._limits.measuring_s)
+        return ThroughputEvaluator(self._device, Path(self._facts["model_path"]), self._sample, self._limit_s)
 
     @cached_property
     def _sample(self) -> dict[str, Array]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evaluators.deadline import NEVER
 from hwprofiles.errors import CandidateError, ParetuneError, UnhealthyMeasurement, is_passing
+from search.allowance import Allowance
 from search.device_metrics import failed, updated
 from search.errand_link import DeviceLost, ErrandLink
 from search.final_plan import AGAIN, FINAL_ROUNDS, FinalPlan, Place
@@ -35,7 +36,8 @@ class Confirmation:
 
     What the moment keeps from being measured is tried once more in the end, and else keeps the figures that it has; so
     does all that is left after several such troubles in a row. ``devices`` maps the labels of the job's devices to
-    their profiles' digests. ``deadline`` says when there is no time left; it is asked before each measurement.
+    their profiles' digests. ``deadline`` says when there is no time left; it is asked before each measurement, which
+    the ``allowance`` ends. ``known`` are the digests of candidates that are confirmed as they are.
     """
 
     def __init__(
@@ -48,11 +50,15 @@ class Confirmation:
         devices: dict[str, str],
         *,
         deadline: Callable[[], bool] = lambda: False,
+        allowance: Allowance | None = None,
+        known: Collection[str] = (),
         telling: Telling = lambda rows, fronts, message: None,
     ) -> None:
         self._store, self._lease, self._order, self._prepared = store, lease, order, prepared
         self._folder, self._devices, self._job = folder, devices, order.job
         self._deadline, self._telling = deadline, telling
+        self._allowance, self._known = allowance, known
+        self._clock = NEVER.clock if allowance is None else allowance.ends.clock
         self._runners: dict[str, TrialRunner] = {}
         self._durations: dict[str, list[float]] = {}
         self._earlier_durations: dict[str, float | None] = {}
@@ -68,7 +74,7 @@ class Confirmation:
         """How many seconds the final measurements will take if these are the fronts of all ``rows`` when the search
         ends: members are measured twice, contenders once. By how long candidates were measured so far, in this phase
         where some were; 0 where there are none. New members and contenders that come up then are not in it."""
-        plan = FinalPlan(rows, views_of(self._job), self._prepared.metrics, list(self._devices))
+        plan = self._plan_of(rows)
         return sum(self._seconds_at(plan.row(place[0]), place[1]) for place in plan.measurements_left(fronts))
 
     def run(self) -> tuple[list[TrialRow], Fronts]:
@@ -90,9 +96,12 @@ class Confirmation:
     def _is_over(self) -> bool:
         return self._in_a_row >= TROUBLES_IN_A_ROW or self._deadline()
 
+    def _plan_of(self, rows: Sequence[TrialRow]) -> FinalPlan:
+        return FinalPlan(rows, views_of(self._job), self._prepared.metrics, list(self._devices), self._known)
+
     def _plan(self) -> FinalPlan:
         rows = self._store.trials(self._lease.job_id)
-        plan = FinalPlan(rows, views_of(self._job), self._prepared.metrics, list(self._devices))
+        plan = self._plan_of(rows)
         labels = {digest: label for label, digest in self._devices.items()}
         for row in rows:
             for measured in self._store.measurements(row.candidate_id):
@@ -115,7 +124,7 @@ class Confirmation:
 
     def _measure(self, plan: FinalPlan, place: Place, phase: str) -> None:
         candidate, label = place
-        row, begun = plan.row(candidate), time.monotonic()
+        row, begun = plan.row(candidate), self._clock()
         pooled: dict[str, Any] | None = None
         try:
             found, record = self._found(plan, row, label, phase)
@@ -135,7 +144,7 @@ class Confirmation:
                 record["profile_digest"] = self._devices[label]
             state, reason = plan.judged(metrics) if metrics else (TrialState(error.state), error.message)
         self._in_a_row = 0
-        record[MEASURING_S] = round(time.monotonic() - begun, 3)
+        record[MEASURING_S] = round(self._clock() - begun, 3)
         self._durations.setdefault(label, []).append(record[MEASURING_S])
         if pooled is not None:
             record[POOLED] = pooled
@@ -163,7 +172,7 @@ class Confirmation:
         for count, row in enumerate(put_off, 1):
             if self._is_over():
                 return
-            fronts = FinalPlan(rows, views_of(self._job), self._prepared.metrics, list(self._devices)).fronts()
+            fronts = self._plan_of(rows).fronts()
             self._telling(rows, fronts, f"trying again what was put off, {count} of {len(put_off)}")
             try:
                 outcome = self._runner("search").run(row.decisions, row.digest)
@@ -192,7 +201,10 @@ class Confirmation:
         if phase not in self._runners:
             purpose = f"{self._lease.job_id} {phase}"
             link = ErrandLink(self._store.url, purpose, self._job.limits.device_s)
-            self._runners[phase] = TrialRunner(replace(self._order, link=link), self._prepared.facts, self._folder)
+            order = replace(self._order, link=link)
+            self._runners[phase] = TrialRunner(
+                order, self._prepared.facts, self._folder, allowance=self._allowance
+            )  # fmt: skip
         return self._runners[phase]
 
     def _seconds_at(self, row: TrialRow, label: str) -> float:

@@ -7,22 +7,26 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evaluators.deadline import Clock, Deadline
 from evaluators.sandbox import Sandbox
 from hwprofiles.errors import CandidateError, ParetuneError, StorageError
 from search import verbs
+from search.allowance import Allowance
 from search.assessment import Assessments
-from search.candidate import Space
+from search.candidate import Space, runtime_decision
 from search.capabilities import known_capabilities
 from search.confirmation import Confirmation
 from search.coverage import COVERAGE, in_words
 from search.device_lookup import agents_of
 from search.devices import JobDevice
+from search.ending import ending_of
 from search.errand_link import ErrandLink
+from search.failures import Failures, check_some_work
 from search.folders import job_folder
 from search.job import Job
 from search.joint_fronts import Fronts, fronts_of
@@ -32,11 +36,17 @@ from search.preparing import Prepared
 from search.progress import Status, Watcher
 from search.scheduler import Scheduler
 from search.states import JobState, TrialState
+from search.stopwatch import Stopwatch
 from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of, this_process
 from search.strategies import STRATEGIES, Strategy
 from search.tasks import check_files
+from search.time_budget import TimeBudget
+from search.trial import Outcome
 from search.views import views_of
 from search.work_order import WorkOrder
+
+RATIOS = ("speedup", "throughput_speedup")
+"""Metrics that compare a candidate with the fp32 model."""
 
 LEASE_S = 30.0
 RENEW_S = LEASE_S / 3
@@ -56,8 +66,10 @@ class Controller:
     May be killed at any moment: what is finished is in the store, and another controller goes on from there.
     """
 
-    def __init__(self, store: Store, job_id: str, watcher: Watcher | None = None) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, job_id: str, watcher: Watcher | None = None, clock: Clock = time.monotonic
+    ) -> None:
+        self._store, self._clock = store, clock
         self._row: JobRow = store.job(job_id)
         self._job = Job.model_validate(self._row.spec)
         self._watcher = watcher or Watcher()
@@ -73,9 +85,11 @@ class Controller:
         )  # fmt: skip
         self._objectives, self._constraints = self._job.parsed_objectives, self._job.parsed_constraints
         self._views = views_of(self._job)
-        self._started = time.monotonic()
-        self._stored_until = self._started
-        self._searching_since = self._started
+        self._budget = TimeBudget(self._job.budget.total_s, self._row.wall_s, clock)
+        self._watch = Stopwatch(clock)
+        self._late = False
+        self._confirmed_at = 0.0
+        self._stored_until = self._searching_since = clock()
         self._lost_lease = threading.Event()
         self._front_at = 0.0
         self._front_document: dict[str, Any] = {}
@@ -96,13 +110,21 @@ class Controller:
         try:
             self._store.set_job_state(self._lease, JobState.RUNNING)
             self._check_profile()
-            prepared = self._prepared()
+            with self._watch.timing("preparing"):
+                prepared = self._prepared()
+            self._budget.measured(prepared.facts)
             self._planned = min(self._planned, prepared.space.size)
             self._assessments = Assessments(prepared.facts, tuple(self._digests))
-            if not self._confirmation(prepared).is_begun:
-                self._search(prepared)
-                self._store.drop_unfinished(self._lease)
-            self._finalise(prepared)
+            try:
+                if not self._confirmation(prepared).is_begun:
+                    with self._watch.timing("searching"):
+                        self._search(prepared)
+                    self._store.drop_unfinished(self._lease)
+                    self._check_some_work(prepared)
+                with self._watch.timing("confirming"):
+                    self._finalise(prepared)
+            finally:
+                self._store_times(prepared)
             self._end(JobState.DONE)
         except KeyboardInterrupt:
             self._end(JobState.INTERRUPTED)
@@ -129,9 +151,18 @@ class Controller:
 
     def _store_time(self) -> None:
         """Adds what has passed since the last call to the job's wall time."""
-        now = time.monotonic()
+        now = self._clock()
         self._store.add_wall_time(self._lease, now - self._stored_until)
         self._stored_until = now
+
+    def _store_times(self, prepared: Prepared) -> None:
+        """Adds what each phase of this run took to what those before it took."""
+        before = prepared.facts.get("time_s", {})
+        prepared.facts["time_s"] = {**before} | {
+            phase: round(before.get(phase, 0.0) + seconds, 3) for phase, seconds in self._watch.seconds.items()
+        }
+        with suppress(StaleLease):
+            self._store.set_prepared(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
 
     def _renew(self, stop: threading.Event) -> None:
         """Keeps the lease. A database that cannot be reached is asked again until it can: a lease that has expired, but
@@ -174,8 +205,9 @@ class Controller:
         )
         try:
             found = sandbox.call(
-                verbs.prepare, self._order, stage="training", limit_s=limits.training_s + limits.exporting_s
-            )
+                verbs.prepare, self._order, self._budget, stage="training",
+                limit_s=limits.training_s + limits.exporting_s,
+            )  # fmt: skip
         except CandidateError as error:
             raise ParetuneError(
                 f"the job cannot be prepared: {error.message}", error.hint or f"see {self._folder / 'prepare.log'}"
@@ -194,26 +226,52 @@ class Controller:
         from search.cluster import local_cluster, run_trials
         from search.workers import BlockSearcher, CandidateTrainable
 
-        scheduler = self._scheduler(prepared)
+        scheduler, failures = self._scheduler(prepared), Failures(prepared.space.baseline().digest)
         self._store.reset_unfinished(self._lease)
-        self._searching_since = time.monotonic()
-        self._tell("searching", "starting workers")
-        parameters = {"order": self._order, "facts": prepared.facts, "folder": str(self._folder)}
+        self._searching_since = self._clock()
+        parameters = {
+            "order": self._order, "facts": prepared.facts, "folder": str(self._folder),
+            "allowance": Allowance.within(self._job, self._budget.end),
+        }  # fmt: skip
         parallel = self._job.budget.parallel
 
-        def finished(row: TrialRow) -> None:
+        def finished(row: TrialRow, outcome: Outcome) -> None:
+            failures.add(row)
+            self._budget.tried(outcome.wall_s)
             self._after_trial(scheduler, prepared)
 
+        def stopping() -> bool:
+            return failures.hopeless or self._out_of_time()
+
         forget_notices(self._folder)
-        with local_cluster(parallel) as folder, self._listening():
-            searcher = BlockSearcher(scheduler, finished, self._out_of_time)
-            run_trials(CandidateTrainable, parameters, searcher, parallel, folder)
-        if searcher.lost is not None:
-            raise searcher.lost
-        if scheduler.trouble is not None:
-            raise scheduler.trouble
+        scheduler.begin()
+        if not stopping():
+            self._tell("searching", "starting workers")
+            searcher = BlockSearcher(scheduler, finished, stopping, lambda: self._budget.giving_up)
+            with local_cluster(parallel) as folder, self._listening():
+                run_trials(CandidateTrainable, parameters, searcher, parallel, folder)
+            if searcher.lost is not None:
+                raise searcher.lost
+            if scheduler.trouble is not None:
+                raise scheduler.trouble
         if self._lost_lease.is_set():
             raise StaleLease("another controller took the job over", "watch it with: paretune jobs")
+        forget_notices(self._folder)
+        self._note_ending(scheduler, prepared)
+
+    def _note_ending(self, scheduler: Scheduler, prepared: Prepared) -> None:
+        """Keeps among the facts why there are no more candidates."""
+        ending = ending_of(
+            self._job.budget, finished=len(scheduler.finished), size=prepared.space.size, repeats=scheduler.repeats,
+            late=self._late,
+        )  # fmt: skip
+        prepared.facts["ending"] = ending and ending.to_dict()
+
+    def _check_some_work(self, prepared: Prepared) -> None:
+        """Raises :class:`search.failures.AllFailed` where nothing came of the search; its front stays."""
+        rows = self._store.trials(self._row.job_id)
+        self._store.add_front(self._lease, self._fronts(rows, prepared).document)
+        check_some_work(rows, prepared.space.baseline().digest)
 
     def _scheduler(self, prepared: Prepared) -> Scheduler:
         strategy = self._strategy(prepared)
@@ -228,7 +286,20 @@ class Controller:
             constraints=self._constraints,
             baseline=prepared.metrics,
             simulated=self._order.profile.simulated,
+            known=self._known(prepared),
         )
+
+    def _known(self, prepared: Prepared) -> dict[str, dict[str, Any]]:
+        """What need not be measured where time counts: the candidate that changes nothing, which preparing measured."""
+        baseline = prepared.space.baseline()
+        names = [None, *(other.label for other in self._order.others)]
+        asked_of = zip(map(runtime_decision, names), self._order.devices, strict=True)
+        same = all(baseline.decisions.get(name, one.profile.runtime) == one.profile.runtime for name, one in asked_of)
+        if not same or self._job.budget.minutes is None:
+            return {}
+        itself = {"ratio": 1.0, "ci95": [1.0, 1.0]}  # by definition
+        ratios = {name: itself for name in prepared.metrics if name.partition("@")[0] in RATIOS}
+        return {baseline.digest: prepared.metrics | ratios}
 
     def _strategy(self, prepared: Prepared) -> Strategy:
         kind = STRATEGIES[self._job.strategy.name]
@@ -239,9 +310,8 @@ class Controller:
         return strategy
 
     def _out_of_time(self) -> bool:
-        minutes = self._job.budget.minutes
-        spent = self._row.wall_s + time.monotonic() - self._started
-        return self._lost_lease.is_set() or (minutes is not None and spent > minutes * 60)
+        self._late = self._late or self._budget.over_for_trials
+        return self._lost_lease.is_set() or self._late
 
     def _after_trial(self, scheduler: Scheduler, prepared: Prepared) -> None:
         """Brings the stored front up to date, at most so often: thousands of modelled trials pass in seconds."""
@@ -249,6 +319,8 @@ class Controller:
             return
         rows = scheduler.finished
         fronts = self._fronts(rows, prepared)
+        if not self._order.profile.simulated:
+            self._budget.expect_s(self._confirmation(prepared).estimated_s(rows, fronts))
         document = fronts.document
         if document != self._front_document:
             self._store.add_front(self._lease, document)
@@ -281,6 +353,7 @@ class Controller:
             rows = self._store.trials(self._row.job_id)
             self._store.add_front(self._lease, self._fronts(rows, prepared, final=True).document)
             return
+        self._confirmed_at = self._clock() + self._budget.final_s
         rows, fronts = self._confirmation(prepared).run()
         self._store.add_front(self._lease, fronts.document)
         self._assess(rows)
@@ -288,8 +361,11 @@ class Controller:
         self._tell_rows("done", rows, fronts)
 
     def _confirmation(self, prepared: Prepared) -> Confirmation:
+        # A job that is done is resumed to measure what it had no time for.
+        ends = Deadline(clock=self._clock) if self._row.state is JobState.DONE else self._budget.end
         return Confirmation(
             self._store, self._lease, self._order, prepared, self._folder, self._digests,
+            deadline=lambda: ends.passed, allowance=Allowance.within(self._job, ends), known=self._known(prepared),
             telling=lambda rows, fronts, message: self._tell_rows("confirming", rows, fronts, message),
         )  # fmt: skip
 
@@ -299,7 +375,8 @@ class Controller:
         return fronts_of(rows, self._views, prepared.metrics, final=final)
 
     def _tell(self, phase: str, message: str) -> None:
-        self._pass_on(Status(phase, message, trials=self._planned))
+        left = {phase: self._budget.preparing.left_s} if phase == "preparing" and self._job.budget.minutes else {}
+        self._pass_on(Status(phase, message, trials=self._planned, left_s=left))
 
     def _pass_on(self, status: Status) -> None:
         with self._telling:
@@ -330,6 +407,7 @@ class Controller:
         front = fronts.first
         states = Counter(row.state.value for row in rows if row.state.finished)
         finished = sum(states.values())
+        left_s = self._left_s(phase, finished)
         self._pass_on(
             Status(
                 phase,
@@ -339,21 +417,25 @@ class Controller:
                 failed=sum(n for state, n in states.items() if not TrialState(state).measured),
                 front=len(front.members),
                 best_speedup=front.best_speedup,
-                seconds_left=self._seconds_left(finished) if phase == "searching" else None,
+                seconds_left=sum(left_s.values()) if left_s else None,
+                left_s=left_s,
                 states=dict(states),
                 at_work=self._status.at_work if phase == "searching" else (),
             )
         )
 
-    def _seconds_left(self, finished: int) -> float | None:
-        elapsed = time.monotonic() - self._searching_since
-        left = None
-        if finished:
-            left = elapsed / finished * (self._planned - finished)
-        if self._job.budget.minutes is not None:
-            limit = self._job.budget.minutes * 60 - (self._row.wall_s + time.monotonic() - self._started)
-            left = limit if left is None else min(left, limit)
-        return None if left is None else max(0.0, left)
+    def _left_s(self, phase: str, finished: int) -> dict[str, float]:
+        """What is left of the phases, by the pace so far and the budget; empty before there is anything to judge by."""
+        if phase == "confirming":
+            return {"confirming": max(0.0, self._confirmed_at - self._clock())}
+        if phase != "searching":
+            return {}
+        elapsed = self._clock() - self._searching_since
+        pace_s = elapsed / finished * max(0, self._planned - finished) if finished else None
+        if pace_s is None and self._job.budget.minutes is None:
+            return {}
+        left = self._budget.left_s(pace_s)
+        return left if not self._order.profile.simulated else {"searching": left["searching"]}
 
 
 def submit(store: Store, job: Job, folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,12 +32,19 @@ class FinalPlan:
     member. Members are then measured once more, and that :data:`FINAL` figure alone is reported of them: it had no part
     in the choice. Pure: it measures and stores nothing.
 
-    ``labels`` are those of the job's devices, ``views`` the job's, the joint one last.
+    ``labels`` are those of the job's devices, ``views`` the job's, the joint one last. Candidates whose digests are
+    ``known`` have their figures from elsewhere, where nobody could choose them for their luck: they are confirmed.
     """
 
     def __init__(
-        self, rows: Iterable[TrialRow], views: Sequence[View], baseline: Mapping[str, Any], labels: Sequence[str]
+        self,
+        rows: Iterable[TrialRow],
+        views: Sequence[View],
+        baseline: Mapping[str, Any],
+        labels: Sequence[str],
+        known: Collection[str] = (),
     ) -> None:
+        self._known = known
         self._rows = {row.candidate_id: row for row in rows}
         self._views, self._baseline, self._labels = views, baseline, labels
         self._pooled: dict[Place, Mapping[str, Any]] = {}
@@ -138,7 +145,10 @@ class FinalPlan:
         return replace(row, state=state, reason=reason, metrics=metrics)
 
     def _is_over(self, place: Place) -> bool:
-        return place in self._final or place in self.given_up or self._is_untimed(place[0])
+        return place in self._final or place in self.given_up or self._needs_nothing(place[0])
+
+    def _needs_nothing(self, candidate_id: str) -> bool:
+        return self._rows[candidate_id].digest in self._known or self._is_untimed(candidate_id)
 
     def _is_untimed(self, candidate_id: str) -> bool:
         """Whether no device can time it."""
@@ -158,5 +168,5 @@ class FinalPlan:
     def _unconfirmed(self, label: str | None) -> dict[str, str]:
         """Why a candidate's figures on a device, or on any, were not taken again."""
         labels = self._labels if label is None else [label]
-        places = [(one, place) for one in self._rows for place in labels if not self._is_untimed(one)]
+        places = [(one, place) for one in self._rows for place in labels if not self._needs_nothing(one)]
         return {place[0]: self.given_up.get(place, NO_TIME) for place in places if place not in self._final}

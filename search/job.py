@@ -6,6 +6,7 @@ stored with the result.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -76,6 +77,11 @@ class Budget(_Strict):
     minutes: Positive | None = None
     batch: Count | None = None
     parallel: Count = 1
+
+    @property
+    def total_s(self) -> float:
+        """The time in seconds; infinity where there is no limit."""
+        return math.inf if self.minutes is None else self.minutes * 60
 
 
 class Limits(_Strict):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from evaluators.child import report
@@ -12,19 +13,25 @@ from evaluators.on_device import SizeEvaluator
 from evaluators.quality import Quality
 from evaluators.runtimes import Arrays
 from evaluators.throughput import Load
-from hwprofiles.errors import InvalidInput, ParetuneError
+from evaluators.timed_device import TimedDevice
+from hwprofiles.errors import InvalidInput, NotAsked, ParetuneError
+from search.allowance import STARTS, Allowance
 from search.candidate import Space, runtime_decision
 from search.device_lookup import open_device
 from search.device_metrics import QUALITY_RUNTIME, joined
 from search.devices import JobDevice
 from search.errand_link import DeviceLost
-from search.layer_tables import MOST, format_table, layer_tables
+from search.layer_tables import LIMIT_S, MOST, format_table, layer_tables
 from search.modelled import bounds, invented_baseline
 from search.options import validate_options
 from search.reference import REFERENCES, Reference
+from search.stopwatch import Stopwatch
 from search.strategies import STRATEGIES
 from search.techniques import Draft
+from search.time_budget import TimeBudget
 from search.workspace import Workspace
+
+NO_TIME_FOR_TABLES = "not made: the time to prepare the job was over"
 
 
 @dataclass(frozen=True)
@@ -42,39 +49,59 @@ class Prepared:
 
 
 class Preparation:
-    """Asks and measures for one workspace, in its process."""
+    """Asks and measures for one workspace, in its process, as long as the job's ``budget`` has time for it: the fp32
+    model in any case, then what the devices gain by, then what its layers take."""
 
-    def __init__(self, space: Workspace) -> None:
+    def __init__(self, space: Workspace, budget: TimeBudget | None = None) -> None:
         self._work, self._order, self._job = space, space.order, space.job
+        self._budget = budget or TimeBudget(math.inf)
+        self._allowance = Allowance.within(self._job)
+        self._watch = Stopwatch(self._budget.clock)
         self._measured: dict[str, dict[str, Any]] = {}
+        self._measuring_s = Stopwatch(self._budget.clock)
 
     def prepared(self) -> Prepared:
         """The space and the baseline's own figures; the longest step of a job's start."""
         if self._order.profile.invented:
             return self._invented()
-        self._work.model  # noqa: B018 - exported on first use
-        report("evaluating the fp32 model")
-        labels = [None, *(other.label for other in self._order.others)]
-        qualities = [self._work.quality(self._work.baseline_path, "validation", None, label) for label in labels]
+        with self._watch.timing("exporting the model"):
+            self._work.model  # noqa: B018 - exported on first use
+        with self._watch.timing("evaluating the fp32 model"):
+            report("evaluating the fp32 model")
+            labels = [None, *(other.label for other in self._order.others)]
+            qualities = [self._work.quality(self._work.baseline_path, "validation", None, label) for label in labels]
         if self._order.profile.modelled:
             return self._modelled(qualities)
         opened: list[Device] = []
         try:
             opened.extend(open_device(device.profile, self._order.link) for device in self._order.devices)
-            for device, of in zip(opened, self._order.devices, strict=True):
-                self._check_percentiles(device, of)
-            space = self._work.space(*opened)
-            found = [self._baseline_on(*one) for one in zip(opened, self._order.devices, qualities, strict=True)]
-            tables = self._layer_tables(opened, space) | self._layer_times(opened[0])
+            with self._watch.timing("measuring the fp32 model"):
+                for device, of in zip(opened, self._order.devices, strict=True):
+                    self._check_percentiles(device, of)
+                found = [self._baseline_on(*one) for one in zip(opened, self._order.devices, qualities, strict=True)]
+            space = self._asked(opened)
+            with self._watch.timing("timing layers"):
+                tables = self._layer_tables(opened, space) | self._layer_times(opened[0])
         finally:
             for device in opened:
                 device.close()
         metrics = self._on_all(found)
         names = [device.label for device in self._order.devices]
-        references = {name: Reference.of(one).to_dict() for name, one in zip(names, found, strict=True)}
-        facts = {"device_answers": self._work.answers, "baseline_measurements": self._measured, **tables}
-        facts[REFERENCES] = references
+        facts = {
+            "device_answers": self._work.answers,
+            "baseline_measurements": self._measured,
+            "measuring_s": {name: s / len(opened) for name, s in self._measuring_s.seconds.items()},
+            "preparing_s": {**self._watch.seconds, **self._work.stopwatch.seconds},
+            REFERENCES: {name: Reference.of(one).to_dict() for name, one in zip(names, found, strict=True)},
+            **tables,
+        }
         return Prepared(space, metrics, self._facts() | facts | self._work.coverage(space))
+
+    def _asked(self, devices: Sequence[Device]) -> Space:
+        """The space, by what the devices answer in the time that there is; what they were not asked stays in it."""
+        self._work.deadline = self._budget.preparing
+        self._work.stopwatch = Stopwatch(self._budget.clock)
+        return self._work.space(*(TimedDevice(device, self._work.deadline) for device in devices))
 
     def facts(self) -> dict[str, Any]:
         """What builds and measurements rest on: the device is asked for the space, but nothing is measured beyond
@@ -123,16 +150,20 @@ class Preparation:
         """The fp32 model's figures on a device, from a measurement against itself."""
         report("measuring the fp32 model against itself")
         path, sample, limit_s = self._work.baseline_path, self._work.sample_of(of.profile), self._job.limits.measuring_s
-        measured = device.measure(path, path, sample, protocol=self._job.protocol, limit_s=limit_s)
+        protocol = self._allowance.protocol
+        if math.isfinite(self._budget.total_s):  # no time to wait for quiet: the figures come with their wide interval
+            protocol = replace(protocol, usable_width=math.inf)
+        with self._measuring_s.timing("latency"):
+            measured = device.measure(path, path, sample, protocol=protocol, limit_s=limit_s)
         self._measured[of.label] = measured.summary()
+        with self._measuring_s.timing("beside"):
+            beside = self._beside_on(device, sample, limit_s)
         return {
             **quality.metrics,
             **measured.metrics(),
             **SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(path).metrics,
             **self._work.baseline_metrics(),
-            "peak_memory_bytes": device.peak_memory_bytes(path, sample, limit_s=limit_s),
-            **(starts.metrics() if (starts := device.starts(path, sample, limit_s=limit_s)) else {}),
-            **self._throughput_on(device, sample),
+            **beside,
             "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
         }
 
@@ -153,6 +184,16 @@ class Preparation:
                 "name latency_ms, the median, or a lower percentile",
             )
 
+    def _beside_on(self, device: Device, sample: Arrays, limit_s: float) -> dict[str, Any]:
+        """The fp32 model's memory and starts, unless nobody asks for them and time is short, and its throughput."""
+        path, wanted = self._work.baseline_path, self._allowance.wanted_beside(self._job)
+        found: dict[str, Any] = {}
+        if "peak_memory_bytes" in wanted:
+            found["peak_memory_bytes"] = device.peak_memory_bytes(path, sample, limit_s=limit_s)
+        if STARTS & wanted and (starts := device.starts(path, sample, limit_s=limit_s)):
+            found |= starts.metrics()
+        return found | self._throughput_on(device, sample)
+
     def _throughput_on(self, device: Device, sample: Arrays) -> dict[str, Any]:
         """The fp32 model's throughput, where the job asks for it and the device can be asked."""
         if not self._job.wants("throughput"):
@@ -168,6 +209,9 @@ class Preparation:
         structure on the first device will do.
         """
         all_of_them = self._screens
+        most_s = LIMIT_S if all_of_them else min(LIMIT_S, self._budget.tables_s)
+        preparing = self._budget.preparing
+        ends = replace(preparing, ends_at=min(preparing.ends_at, preparing.clock() + most_s * len(devices)))
         work, draft = self._work, Draft(self._work.model, self._work.groups)
         tables: dict[str, list[dict[str, Any]]] = {}
         missing: dict[str, str] = {}
@@ -176,14 +220,19 @@ class Preparation:
             if number and not all_of_them:
                 continue
             try:
+                ends.check()
                 tables[of.label] = layer_tables(
-                    device, space, work.techniques, draft, work.sample_of(of.profile), subject=work.digest,
-                    cache=work.cache, runtime=runtime_decision(of.label if number else None),
+                    TimedDevice(device, ends), space, work.techniques, draft, work.sample_of(of.profile),
+                    subject=work.digest, cache=work.cache, runtime=runtime_decision(of.label if number else None),
                     most=MOST if all_of_them else 1, passing=work.passing, scales=work.scales if all_of_them else (),
-                    narrowed=work.untrained.draft,
+                    narrowed=work.untrained.draft, limit_s=ends.within(most_s), clock=self._budget.clock,
                 )  # fmt: skip
+                if not tables[of.label] and ends.passed:
+                    missing[of.label] = NO_TIME_FOR_TABLES
             except DeviceLost:
                 raise
+            except NotAsked:
+                missing[of.label] = NO_TIME_FOR_TABLES
             except ParetuneError as error:
                 missing[of.label] = error.message
         return {"layer_tables": tables, **({"no_layer_tables": missing} if missing else {})}

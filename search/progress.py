@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Status:
-    """Where a search stands. ``seconds_left`` is an estimate, None before there is anything to judge by; ``at_work`` is
-    what is going on with the candidates under way, a line each."""
+    """Where a search stands. ``seconds_left`` is an estimate, None before there is anything to judge by, and ``left_s``
+    the same by phase (``preparing``, ``searching``, ``confirming``); ``at_work`` is what is going on with the
+    candidates under way, a line each."""
 
     phase: str
     message: str = ""
@@ -21,6 +22,7 @@ class Status:
     seconds_left: float | None = None
     states: Mapping[str, int] = field(default_factory=dict)
     at_work: tuple[str, ...] = ()
+    left_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class Watcher:

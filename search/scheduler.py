@@ -32,6 +32,7 @@ class Scheduler:
     A known candidate is answered from what is recorded and costs no trial. The next block opens when the last trial of
     this one is finished, so that results are told in the order asked, whoever finished first. After a restart the same
     asks give the same trials: those that the store has finished are answered from it, the others are handed out again.
+    Candidates whose metrics are ``known`` by their digests cost a trial, but are handed out to nobody.
 
     A trial that the moment kept from a result (:meth:`put_off`) stays pending. When its block closes it is told as
     missing, and is so for ever, since what was asked afterwards depends on that; a restarted job hands it out again
@@ -51,7 +52,9 @@ class Scheduler:
         constraints: Sequence[Constraint],
         baseline: Mapping[str, Any],
         simulated: bool,
+        known: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
+        self._known = known or {}
         self._store, self._lease, self._strategy = store, lease, strategy
         self._strategy_name, self._batch, self._budget = strategy_name, batch, trials
         self._objectives, self._constraints, self._baseline = objectives, constraints, baseline
@@ -68,6 +71,8 @@ class Scheduler:
         self._stopped = self._cut_short = False
         self.trouble: ParetuneError | None = None
         """Why the search had to stop, if several trials in a row were put off."""
+        self.repeats = False
+        """Whether the strategy proposed nothing new before the trials were used up."""
         self.trainings: list[Figures] = []
         """The figures of trainings of all blocks that are closed."""
 
@@ -112,6 +117,11 @@ class Scheduler:
             self.stop()
         self._close_if_complete()
 
+    def begin(self) -> None:
+        """Opens the first block, so that what is known without working on it is a trial in any case."""
+        if self._block == 0 and not self._asked and not self._stopped:
+            self._open_block()
+
     def next(self) -> TrialRow | None:
         """A trial to work on; None when there is none until another finishes, or none at all (``exhausted``)."""
         while not self._queue and not self._open and not self._stopped:
@@ -138,6 +148,26 @@ class Scheduler:
 
         A measured trial that breaks a constraint becomes ``infeasible``, with the constraint as its reason.
         """
+        done = self._record(
+            row, state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256, measurement=measurement,
+            others=others, wall_s=wall_s,
+        )  # fmt: skip
+        self._in_a_row = 0
+        self._close_if_complete()
+        return done
+
+    def _record(
+        self,
+        row: TrialRow,
+        state: TrialState,
+        *,
+        reason: str | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        artifact_sha256: str | None = None,
+        measurement: dict[str, Any] | None = None,
+        others: Sequence[dict[str, Any]] = (),
+        wall_s: float = 0.0,
+    ) -> TrialRow:
         metrics = dict(metrics or {})
         if state is TrialState.DONE:
             state, reason = judged(self._objectives, self._constraints, metrics, self._baseline)
@@ -148,8 +178,6 @@ class Scheduler:
         done = replace(row, state=state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256, wall_s=wall_s)
         self._finished[row.digest] = done
         del self._open[row.digest]
-        self._in_a_row = 0
-        self._close_if_complete()
         return done
 
     def _open_block(self) -> None:
@@ -166,13 +194,16 @@ class Scheduler:
             new.append((self._numbers[candidate.digest], candidate))
         if not new:
             self._stopped = True
+            self.repeats = len(self._numbers) < self._budget
             return
         for row in self._rows(new):
             if row.state.finished:
                 self._finished[row.digest] = row
             else:
                 self._open[row.digest] = row
-                self._queue.append(row)
+        for row in [row for row in self._open.values() if row.digest in self._known]:
+            self._record(row, TrialState.DONE, metrics=self._known[row.digest])
+        self._queue.extend(self._open.values())
         if not self._open:
             self._close_block()
 

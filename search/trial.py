@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from evaluators.deadline import NEVER, Deadline
 from evaluators.device import Device
 from evaluators.on_device import SizeEvaluator
 from evaluators.sandbox import Sandbox
 from hwprofiles import Profile
-from hwprofiles.errors import CandidateError, TrainingStopped, is_passing
+from hwprofiles.errors import CandidateError, StageTimeout, TrainingStopped, is_passing
 from search import verbs
+from search.allowance import Allowance
 from search.bench import Bench, Findings, Known
 from search.device_lookup import open_device
-from search.device_metrics import joined
+from search.device_metrics import FAILURES, joined
 from search.devices import JobDevice
 from search.layer_groups import groups_of
 from search.modelled import invented
@@ -59,34 +60,60 @@ class Outcome:
 
 
 class TrialRunner:
-    """Works on one candidate at a time, in sandboxes that outlive it. Owned by one process, closed by its owner."""
+    """Works on one candidate at a time, in sandboxes that outlive it and within an ``allowance``. Owned by one process,
+    closed by its owner."""
 
-    def __init__(self, order: WorkOrder, facts: Mapping[str, Any], folder: Path, files: Path | None = None) -> None:
+    def __init__(
+        self,
+        order: WorkOrder,
+        facts: Mapping[str, Any],
+        folder: Path,
+        files: Path | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
         """``folder`` is the job's; candidates' files go to ``files``, by default there too."""
         self._order, self._facts, self._folder, self._files = order, facts, folder, files or folder
         self._job = order.job
         self._limits = self._job.limits
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
         self._notice: Notice | None = None
-        self._benches = [self._bench(device, facts) for device in order.devices]
+        self._benches = [self._bench(device, facts, allowance) for device in order.devices]
+        self._ends = NEVER if allowance is None else allowance.ends
+        self._clock = self._ends.clock
 
-    def _bench(self, device: JobDevice, facts: Mapping[str, Any]) -> Bench:
+    def _bench(self, device: JobDevice, facts: Mapping[str, Any], allowance: Allowance | None) -> Bench:
         kind = ModelledBench if device.profile.modelled else Bench
-        return kind(device, self._order, facts, self._builder, self._opened)
+        return kind(device, self._order, facts, self._builder, self._opened, allowance)
 
-    def run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures] = ()) -> Outcome:
+    def run(
+        self,
+        decisions: Mapping[str, str],
+        digest: str,
+        earlier: Sequence[Figures] = (),
+        ends: Deadline | None = None,
+    ) -> Outcome:
         """Never raises for what is the candidate's own fault; that becomes its state. Raises what is the moment's
-        (:func:`hwprofiles.errors.is_passing`): nothing can be known of the candidate now. ``earlier`` are the figures
-        of trainings that it may be compared with."""
-        start = time.monotonic()
+        (:func:`hwprofiles.errors.is_passing`): nothing can be known of the candidate now. So it is where the time
+        ``ends`` before the work does (None: with the allowance). ``earlier`` are the figures of trainings that it may
+        be compared with."""
+        self._hurry(ends or self._ends)
+        start = self._clock()
         if self._order.profile.invented:
             metrics = invented(self._order.devices, groups_of(self._facts), decisions, digest, scales_of(self._facts))
-            return Outcome(TrialState.DONE, None, metrics, None, None, round(time.monotonic() - start, 3))
+            return Outcome(TrialState.DONE, None, metrics, None, None, round(self._clock() - start, 3))
         with Notice(self._folder, digest) as self._notice:
             try:
-                return self._run(decisions, digest, earlier, start)
+                outcome = self._run(decisions, digest, earlier, start)
             finally:
                 self._notice = None
+        if outcome.state is not TrialState.DONE or FAILURES in outcome.metrics:
+            self._ends.check()  # who was stopped is not told from who failed
+        return outcome
+
+    def _hurry(self, ends: Deadline) -> None:
+        self._ends = ends
+        for bench in self._benches:
+            bench.allowance = replace(bench.allowance, ends=ends)
 
     def _say(self, text: str) -> None:
         if self._notice is not None:
@@ -108,15 +135,15 @@ class TrialRunner:
             size |= SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
         except CandidateError as error:
             state, reason = _failure(error)
-            return Outcome(state, reason, trained, sha256, None, round(time.monotonic() - start, 3))
+            return Outcome(state, reason, trained, sha256, None, round(self._clock() - start, 3))
         found, failures = self._on_each(built.path, decisions, timed=SIMULATED_FORMATS not in built.metrics)
         if not found:
             state, reason = next(iter(failures.values()))
-            return Outcome(state, reason, trained, sha256, None, round(time.monotonic() - start, 3))
+            return Outcome(state, reason, trained, sha256, None, round(self._clock() - start, 3))
         first, *others = [found[bench.label].measurement if bench.label in found else None for bench in self._benches]
         return Outcome(
             TrialState.DONE, None, self._joined(size, found, failures), sha256, first,
-            round(time.monotonic() - start, 3), [record for record in others if record is not None],
+            round(self._clock() - start, 3), [record for record in others if record is not None],
         )  # fmt: skip
 
     def _on_each(
@@ -129,14 +156,14 @@ class TrialRunner:
         known: Known = {}
         for bench in self._benches:
             self._say(f"measuring on {bench.label}" if len(self._benches) > 1 else "measuring")
-            begun = time.monotonic()
+            begun = self._clock()
             try:
                 found[bench.label] = bench.evaluate(path, decisions, known, timed=timed)
             except CandidateError as error:
                 failures[bench.label] = _failure(error)
                 continue
             if (record := found[bench.label].measurement) is not None:
-                record[MEASURING_S] = round(time.monotonic() - begun, 3)
+                record[MEASURING_S] = round(self._clock() - begun, 3)
         return found, failures
 
     def _joined(
@@ -156,8 +183,12 @@ class TrialRunner:
 
     def build(self, decisions: Mapping[str, str], digest: str) -> Built:
         """The candidate's file, at its :meth:`path`."""
-        self._trained(decisions)
-        return self._built(decisions, digest)
+        try:
+            self._trained(decisions)
+            return self._built(decisions, digest)
+        except StageTimeout:
+            self._ends.check()  # who was stopped is not told from who failed
+            raise
 
     def _trained(self, decisions: Mapping[str, str], earlier: Sequence[Figures] = ()) -> dict[str, Any]:
         """What the training of a candidate's module is called in its metrics; nothing where there is none."""
@@ -165,7 +196,12 @@ class TrialRunner:
             return {}
         self._say("training")
         found: Trained | None = self._builder.call(
-            verbs.train, self._order, decisions, earlier, stage="training", limit_s=self._limits.training_s
+            verbs.train,
+            self._order,
+            decisions,
+            earlier,
+            stage="training",
+            limit_s=self._ends.within(self._limits.training_s),
         )
         return {} if found is None else {TRAINING: {"figures": list(found.figures), "stopped": found.stopped}}
 
@@ -173,7 +209,12 @@ class TrialRunner:
         self._say("building")
         path = self.path(digest)
         return self._builder.call(
-            verbs.build, self._order, decisions, path, stage="building", limit_s=self._limits.building_s
+            verbs.build,
+            self._order,
+            decisions,
+            path,
+            stage="building",
+            limit_s=self._ends.within(self._limits.building_s),
         )
 
     def path(self, digest: str) -> Path:

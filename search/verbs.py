@@ -17,9 +17,11 @@ from hwprofiles.errors import BuildFailed, InvalidInput
 from search.device_metrics import DEVICES
 from search.metric_names import check_names
 from search.preparing import Preparation, Prepared
+from search.stopwatch import Stopwatch
 from search.structures import Trained
 from search.tasks import Split
 from search.tasks.arrays import arrays_digest
+from search.time_budget import TimeBudget
 from search.work_order import WorkOrder
 from search.workspace import Built, Loss, Workspace
 
@@ -47,12 +49,16 @@ def workspace_of(order: WorkOrder) -> Workspace:
 
 
 @in_job_folder
-def prepare(order: WorkOrder) -> Prepared:
+def prepare(order: WorkOrder, budget: TimeBudget | None = None) -> Prepared:
     """See :meth:`Preparation.prepared`. Raises :class:`InvalidInput` for a metric that the job wants but nothing
     gives."""
-    workspace = workspace_of(order)
+    watch = Stopwatch() if budget is None else Stopwatch(budget.clock)
+    with watch.timing("opening the task"):
+        workspace = workspace_of(order)
     check_names(order.job, order.profile, workspace.task.metric_names)
-    found = Preparation(workspace).prepared()
+    found = Preparation(workspace, budget).prepared()
+    if "preparing_s" in found.facts:
+        found.facts["preparing_s"] = watch.seconds | found.facts["preparing_s"]
     for objective in order.job.parsed_objectives:
         if objective.gain(found.metrics) is None:
             known = _names(found.metrics)

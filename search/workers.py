@@ -10,7 +10,9 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
-from hwprofiles.errors import ParetuneError, PassingTrouble, WorkerLost
+from evaluators.deadline import NEVER, Deadline
+from hwprofiles.errors import NotAsked, ParetuneError, PassingTrouble, WorkerLost
+from search.allowance import Allowance
 from search.errand_link import DeviceLost
 from search.scheduler import Scheduler
 from search.store import TrialRow
@@ -23,9 +25,13 @@ _LOST_HINT = "see that this machine has memory left"
 class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
     """One actor that works on one candidate after another, keeping its sandboxes between them."""
 
-    def setup(self, config: dict[str, Any], order: WorkOrder, facts: dict[str, Any], folder: str) -> None:
+    def setup(
+        self, config: dict[str, Any], order: WorkOrder, facts: dict[str, Any], folder: str,
+        allowance: Allowance = Allowance(),  # noqa: B008 - frozen
+    ) -> None:  # fmt: skip
         """Called once an actor."""
-        self._runner = TrialRunner(order, facts, Path(folder))
+        self._runner = TrialRunner(order, facts, Path(folder), allowance=allowance)
+        self._clock = allowance.ends.clock
         self._candidate = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -40,9 +46,12 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
                 json.loads(self._candidate["decisions"]),
                 self._candidate["digest"],
                 json.loads(self._candidate["earlier"]),
+                Deadline(self._candidate["ends_at"], self._clock),
             )
         except DeviceLost as error:
             return {"outcome": json.dumps({"lost": [error.message, error.hint]}), "done": True}
+        except NotAsked:
+            return {"outcome": json.dumps({"late": True}), "done": True}
         except ParetuneError as error:  # the moment's
             return {"outcome": json.dumps({"trouble": [error.message, error.hint]}), "done": True}
         return {"outcome": json.dumps(outcome.to_dict()), "done": True}
@@ -53,13 +62,18 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
 
 
 class BlockSearcher(Searcher):  # type: ignore[misc]
-    """Tune's view of our scheduler. ``finished`` is told each row, ``stopping`` says when to hand out no more."""
+    """Tune's view of our scheduler. ``finished`` is told each row with its outcome, ``stopping`` says when to hand out
+    no more, ``until`` when one that is handed out now is given up."""
 
     def __init__(
-        self, scheduler: Scheduler, finished: Callable[[TrialRow], None], stopping: Callable[[], bool]
+        self,
+        scheduler: Scheduler,
+        finished: Callable[[TrialRow, Outcome], None],
+        stopping: Callable[[], bool],
+        until: Callable[[], Deadline] = lambda: NEVER,
     ) -> None:
         super().__init__(metric="outcome", mode="max")
-        self._scheduler, self._finished, self._stopping = scheduler, finished, stopping
+        self._scheduler, self._finished, self._stopping, self._until = scheduler, finished, stopping, until
         self._running: dict[str, TrialRow] = {}
         self.lost: DeviceLost | None = None
         """The device without which the search had to stop, if it had to."""
@@ -77,7 +91,10 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
             return Searcher.FINISHED if self._scheduler.exhausted else None
         self._running[trial_id] = row
         earlier = json.dumps(self._scheduler.trainings)
-        return {"decisions": json.dumps(row.decisions), "digest": row.digest, "number": row.number, "earlier": earlier}
+        return {
+            "decisions": json.dumps(row.decisions), "digest": row.digest, "number": row.number, "earlier": earlier,
+            "ends_at": self._until().ends_at,
+        }  # fmt: skip
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Records the outcome. An actor that Ray lost says nothing about its candidate, whose code runs elsewhere."""
@@ -90,6 +107,9 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
             self.lost = DeviceLost(*said["lost"])
             self._scheduler.abandon(row)
             return
+        if "late" in said:
+            self._scheduler.abandon(row)
+            return
         if "trouble" in said:
             self._scheduler.put_off(row, PassingTrouble(*said["trouble"]))
             return
@@ -99,7 +119,7 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
             artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement, others=outcome.others,
             wall_s=outcome.wall_s,
         )  # fmt: skip
-        self._finished(done)
+        self._finished(done, outcome)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store is the truth."""

@@ -19,6 +19,7 @@ import onnx
 from evaluators.bit_operations import bit_operations
 from evaluators.capability import Capability
 from evaluators.child import report
+from evaluators.deadline import NEVER
 from evaluators.device import Device
 from evaluators.freed import give_large_blocks_back
 from evaluators.graph_cleanup import prepared
@@ -47,6 +48,7 @@ from search.options import validate_options
 from search.promising import promising_settings
 from search.runtime_here import runtime_here, stand_in, version_here
 from search.scales import LayerScale
+from search.stopwatch import Stopwatch
 from search.structures import Structures
 from search.tasks import BuiltInTask, Split, Task, open_task
 from search.tasks.origin import origin
@@ -109,6 +111,10 @@ class Workspace:
         self.formats: dict[str, dict[str, Any]] = json.loads(order.formats)
         """The number formats of static int8 by family of runtimes, chosen when the devices were asked."""
         self._export_notes: list[str] = []
+        self.deadline = NEVER
+        """When the devices are asked no more; set before the techniques are first needed."""
+        self.stopwatch = Stopwatch()
+        """What asking them takes."""
         self._samples: dict[int, dict[str, Array]] = {}
         """One inference's input by its batch."""
         self._sizes: dict[int, int] = {}
@@ -315,6 +321,7 @@ class Workspace:
             recipe=self.job.recovery,
             strategy=(self.job.strategy.name, self.job.strategy.options),
             layer_times=self._layer_times,
+            deadline=self.deadline,
         )
         return {
             name: TECHNIQUES[name](subject, validate_options(TECHNIQUES[name].Options, sections[name], f"space.{name}"))
@@ -335,11 +342,12 @@ class Workspace:
         """
         decisions: list[Decision] = []
         self.answers = []
-        for technique in self.techniques.values():
+        for name, technique in self.techniques.items():
             asked = []
             for device, known in zip(devices, self.order.devices, strict=False):
                 before = len(technique.answers)
-                asked.append(technique.decisions(device))
+                with self.stopwatch.timing(f"asking the device about {name}"):
+                    asked.append(technique.decisions(device))
                 named = {"device": known.label} if len(devices) > 1 else {}
                 self.answers.extend({**named, **answer} for answer in technique.answers[before:])
             decisions.extend(union([asked[0], *map(_renamed, asked[1:], self.order.others)]))

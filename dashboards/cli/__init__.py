@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dashboards.cli import agents, analysis, capability, devices, jobs, profiling, results, service
+from dashboards.cli import agents, analysis, candidates, capability, devices, jobs, profiling, results, service
 from dashboards.console import print_error
 from hwprofiles.errors import ParetuneError
 
@@ -28,8 +28,8 @@ app.add_typer(db_app, name="db")
 
 # In the order in which --help lists them.
 for command in (
-    jobs.run, jobs.resume, jobs.jobs, jobs.status, results.front, results.show, results.export, profiling.profile,
-    analysis.analyse, service.serve, agents.agent, service.schema,
+    jobs.run, jobs.resume, jobs.jobs, jobs.status, results.front, candidates.candidates, results.show, results.export,
+    profiling.profile, analysis.analyse, service.serve, agents.agent, service.schema,
 ):  # fmt: skip
     app.command()(command)
 devices_app.command("list")(devices.devices_list)

@@ -25,6 +25,7 @@ from dashboards.cli.options import (
 )
 from dashboards.console import ProgressBar, err, out, print_rows
 from dashboards.status_fields import status_fields
+from dashboards.time_spent import left_in_words, spent_in_words
 from dashboards.web.formats import moment
 from search.device_lookup import agents_at
 from search.folders import default_database
@@ -140,4 +141,12 @@ def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     print_fields({f"note {number}": note for number, note in enumerate(document["notes"], 1)})
     print_fields({f"trials {state}": count for state, count in document["trials"].items() if count})
     print_fields({f"trial {one['trial']}": one["doing"] for one in document["progress"]["at_work"]})
+    left = {phase: s for phase, s in (document["progress"]["left_s"] or {}).items() if s is not None}
+    words = {
+        "estimate": left_in_words(left) if left else None,
+        "ended early": document["ending"] and document["ending"]["text"],
+        "time": spent_in_words(document["time_s"]) or None,
+    }
+    if any(words.values()):
+        print_fields(words)
     print_coverage(document)

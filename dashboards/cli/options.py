@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from dashboards import documents
-from dashboards.console import out, print_front, print_rows
+from dashboards.console import out, print_ending, print_front, print_rows
 from dashboards.documents import Json
 from dashboards.evidence import Evidence
 from hwprofiles.errors import NotFound
@@ -117,6 +117,7 @@ def report_front(store: Store, job: str, format: FrontFormat, device: str | None
         if "joint" in document:
             print_front(document | {"device": "all devices together"} | document["joint"])
         print_coverage(document)
+        print_ending(document)
 
 
 def _print_csv(fronts: Mapping[str, Json]) -> None:

@@ -13,6 +13,7 @@ import onnx
 from pydantic import BaseModel, ConfigDict
 
 from evaluators.capability import Capability
+from evaluators.deadline import NEVER, Deadline
 from evaluators.device import Device
 from evaluators.layer_table import LayerTable
 from evaluators.layers import LayerGroup
@@ -48,7 +49,8 @@ class Subject:
     ``passing`` holds what a device answered on a busy machine: it does for this process. ``formats`` are the number
     formats of static int8 by family of runtimes, chosen when the devices are asked: they belong to the job, which gives
     them back to each of its processes, so that no build depends on what a cache holds meanwhile. ``kept`` are the
-    runtimes that stay, by the digest of the device's profile, with their speed-up in fp32.
+    runtimes that stay, by the digest of the device's profile, with their speed-up in fp32. ``deadline`` is when work
+    ends that is done to ask a device.
     """
 
     model: onnx.ModelProto
@@ -70,6 +72,7 @@ class Subject:
     strategy: tuple[str, Mapping[str, Any]] = ("", MappingProxyType({}))
     layer_times: LayerTable | None = None
     baseline: Path | None = None
+    deadline: Deadline = NEVER
 
     @property
     def small(self) -> bool:

@@ -19,7 +19,7 @@ from hwprofiles import digest_of
 from search.candidate import Decision, Replacement
 from search.techniques.base import Draft, Subject, Technique, TechniqueOptions
 from search.techniques.runtimes import fastest_of_families, kept_runtimes
-from search.techniques.whole_model import WholeModel
+from search.techniques.whole_model import WholeModel, silent
 
 DECISION = "graph"
 VERSION = 1
@@ -64,7 +64,7 @@ class GraphTechnique(Technique):
             report(f"asking the device about the fused graph in {spec}")
             answer = model.gain(["fused", VERSION], lambda: fused.model, spec)
             self.answers.append({"layer": "all", "precision": "fp32", "graph": "fused", "runtime": spec, **answer})
-            if "ci95" not in answer or answer["ci95"][0] <= kept[spec]:
+            if not silent(answer) and ("ci95" not in answer or answer["ci95"][0] <= kept[spec]):
                 relatives = [one for one in kept if runtime_of(one).family == family]
                 self.replacements += [Replacement(one, "graph", "fused", "plain") for one in relatives]
 

@@ -13,9 +13,11 @@ from evaluators.quantize import Scheme
 from evaluators.run_shapes import shapes_in_run
 from evaluators.single_layer import extract_layer, layer_key
 from hwprofiles import Precision
-from hwprofiles.errors import StageTimeout, UnhealthyMeasurement
+from hwprofiles.errors import StageTimeout, passing_states
 from search.answers import StoredAnswers
 from search.techniques.base import Subject
+
+_SILENT = (*passing_states(), StageTimeout.state)
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Gain:
 
     @property
     def silent(self) -> bool:
-        """Whether the device gave no answer: the moment was to blame, so that nothing may be concluded."""
-        return self.ci95 is None and self.reason.startswith((UnhealthyMeasurement.state, StageTimeout.state))
+        """Whether the device gave no answer, for want of time or by the moment's fault: nothing may be concluded."""
+        return self.ci95 is None and self.reason.startswith(_SILENT)
 
     @property
     def slower(self) -> bool:

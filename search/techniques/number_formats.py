@@ -120,7 +120,12 @@ def calibrated(subject: Subject, draft: Draft, method: str, samples: int) -> Ran
         return Ranges.from_dict(json.loads(path.read_text()))
     report(f"calibrating activations ({method})")
     batches = subject.calibration_batches(samples)
-    ranges = calibrate(draft.model, batches, tensors, method, between_batches=pause_point)  # type: ignore[arg-type]
+
+    def between_batches() -> None:
+        pause_point()
+        subject.deadline.check()
+
+    ranges = calibrate(draft.model, batches, tensors, method, between_batches=between_batches)  # type: ignore[arg-type]
     write_json(path, ranges.to_dict())
     return ranges
 

@@ -16,7 +16,7 @@ from search.candidate import RUNTIME, Decision
 from search.techniques.base import Draft, Technique, TechniqueOptions
 from search.techniques.number_formats import answer_row, best_static, static_gain
 from search.techniques.runtimes import possible_runtimes
-from search.techniques.whole_model import WholeModel, slower
+from search.techniques.whole_model import WholeModel, silent, slower
 
 _PATIENCE_S, _PATIENCE_RUNS = 15.0, 200
 """How long a slow runtime may take over a question: a constant, and so many inferences of fp32 in both runtimes."""
@@ -74,7 +74,11 @@ class RuntimeTechnique(Technique):
                 report(f"asking the device about runtime {spec}")
                 answers[spec] = model.gain([Precision.FP32], lambda: self.subject.model, spec)
                 self.answers.append(answer_row(spec, Precision.FP32, None, answers[spec]))
-        ratios = {spec: float(answer["ratio"]) for spec, answer in answers.items() if "ratio" in answer}
+        ratios = {
+            spec: float(answer.get("ratio", 1.0))
+            for spec, answer in answers.items()
+            if "ratio" in answer or silent(answer)
+        }
         fast = [spec for spec in ratios if not slower(answers[spec], 1.0)]
         kept = fast + [spec for spec in ratios if spec not in fast and self._may_pay(model, spec, fast, answers)]
         found = {spec: 1.0 if spec == first else ratios[spec] for spec in specs if spec == first or spec in kept}
@@ -85,7 +89,7 @@ class RuntimeTechnique(Technique):
         family = runtime_of(spec).family
         relatives = [one for one in fast if runtime_of(one).family == family]
         if relatives:
-            nearest = max(relatives, key=lambda one: float(answers[one]["ratio"]))
+            nearest = max(relatives, key=lambda one: float(answers[one].get("ratio", 1.0)))
             scheme, best = best_static(model, nearest)
             if scheme is None:
                 return False

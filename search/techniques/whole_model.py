@@ -14,7 +14,7 @@ from evaluators.device import Device
 from evaluators.layer_answers import QUICK, Answer, measured_gain, no_gain, remembered
 from evaluators.onnx_model import save_model
 from hwprofiles import digest_of
-from hwprofiles.errors import CandidateError, DeviceUnavailable, UnhealthyMeasurement, passing_states
+from hwprofiles.errors import CandidateError, DeviceUnavailable, NotAsked, UnhealthyMeasurement, passing_states
 from search.answers import StoredAnswers
 from search.errand_link import DeviceLost
 from search.techniques.base import Subject
@@ -64,6 +64,7 @@ class WholeModel:
         with tempfile.TemporaryDirectory(prefix="paretune-model-") as folder:
             baseline, candidate = self.subject.baseline, Path(folder) / "candidate.onnx"
             try:
+                self.device.check_time()
                 if baseline is None:
                     baseline = Path(folder) / "baseline.onnx"
                     save_model(self.subject.model, baseline)
@@ -78,8 +79,9 @@ class WholeModel:
 
 
 def runs(answer: Answer) -> bool:
-    """Whether the device executes it, however fast; a device too noisy to say how fast does."""
-    return "ci95" in answer or str(answer.get("reason", "")).startswith(UnhealthyMeasurement.state)
+    """Whether the device executes it, however fast; a device too noisy to say how fast does, and one that was not asked
+    may."""
+    return "ci95" in answer or str(answer.get("reason", "")).startswith((UnhealthyMeasurement.state, NotAsked.state))
 
 
 def silent(answer: Answer) -> bool:
@@ -88,8 +90,8 @@ def silent(answer: Answer) -> bool:
 
 
 def slower(answer: Answer, than: float) -> bool:
-    """Whether it is clearly slower than this ratio, or gave no ratio at all."""
-    return "ci95" not in answer or answer["ci95"][1] < than
+    """Whether it is clearly slower than this ratio, or gave no ratio at all although it was asked, at a moment that let it answer."""
+    return not silent(answer) and ("ci95" not in answer or answer["ci95"][1] < than)
 
 
 def worth_trying(answer: Answer, than: float, *, small: bool) -> bool:

@@ -92,6 +92,7 @@ def _segfaults() -> Any:
 
 
 FAULTS: dict[str, Any] = {
+    "none": lambda: {"wit": 1.0},
     "raises": _raises, "nan": lambda: {"wit": float("nan")}, "infinity": lambda: {"wit": float("inf")},
     "text": lambda: {"wit": "none"}, "nothing": lambda: None, "refuses": _refuses, "exits": _exits, "hangs": _hangs,
     "hoards": _hoards, "dies": _dies, "segfaults": _segfaults,

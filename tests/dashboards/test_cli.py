@@ -26,7 +26,8 @@ from hwprofiles.registry import known_devices
 from search.store import Store
 
 COMMANDS = {
-    "run", "resume", "jobs", "status", "front", "show", "export", "profile", "analyse", "serve", "agent", "schema",
+    "run", "resume", "jobs", "status", "front", "candidates", "show", "export", "profile", "analyse", "serve", "agent",
+    "schema",
     "devices list", "devices show", "devices probe", "devices add", "devices remove", "devices check",
     "devices capability", "devices token", "devices revoke", "devices agents", "db upgrade",
 }  # fmt: skip
@@ -119,8 +120,8 @@ class TestJson:
     @pytest.mark.parametrize(
         "arguments",
         [
-            ["jobs"], ["status", "JOB"], ["front", "JOB"], ["show", "CANDIDATE"], ["resume", "JOB"],
-            ["devices", "list"], ["devices", "show", "local-cpu"],
+            ["jobs"], ["status", "JOB"], ["front", "JOB"], ["candidates", "JOB"], ["show", "CANDIDATE"],
+            ["resume", "JOB"], ["devices", "list"], ["devices", "show", "local-cpu"],
         ],
         ids=" ".join,
     )  # fmt: skip

@@ -30,6 +30,7 @@ EXIT_CODES = {
     "MachineBusy": 4,
     "MemoryShort": 4,
     "WorkerLost": 4,
+    "NotAsked": 4,
 }
 STATES = {
     "BuildFailed": "build_failed",
@@ -44,6 +45,7 @@ STATES = {
     "MachineBusy": "machine_busy",
     "MemoryShort": "memory_short",
     "WorkerLost": "worker_lost",
+    "NotAsked": "not_asked",
 }
 
 
@@ -82,13 +84,15 @@ def test_passing_is_what_says_nothing_about_the_candidate() -> None:
     passing = {name for name in EXIT_CODES if is_passing(getattr(errors, name)("said"))}
     assert passing == {
         "ParetuneError", "InvalidInput", "NotFound", "DeviceUnavailable", "StorageError",
-        "PassingTrouble", "UnhealthyMeasurement", "MachineBusy", "MemoryShort", "WorkerLost",
+        "PassingTrouble", "UnhealthyMeasurement", "MachineBusy", "MemoryShort", "WorkerLost", "NotAsked",
     }  # fmt: skip
 
 
 def test_classes_by_state() -> None:
     assert {kind.__name__: state for state, kind in candidate_errors().items()} == STATES
-    assert set(passing_states()) == {"passing", "unhealthy_measurement", "machine_busy", "memory_short", "worker_lost"}
+    assert set(passing_states()) == {
+        "passing", "unhealthy_measurement", "machine_busy", "memory_short", "worker_lost", "not_asked",
+    }  # fmt: skip
 
 
 def test_message_and_hint(kind: type[ParetuneError]) -> None:

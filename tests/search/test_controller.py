@@ -52,7 +52,7 @@ def anonymous(document: dict[str, Any]) -> str:
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items() if k not in ("job_id", "wall_s", "model_path")}
+            return {k: plain(v) for k, v in value.items() if k not in ("job_id", "wall_s", "time_s", "model_path")}
         if isinstance(value, list):
             return [plain(item) for item in value]
         return names.get(value, value) if isinstance(value, str) else value
@@ -120,7 +120,9 @@ class TestBudget:
         job_id = new_job(budget={"trials": 40, "minutes": 1e-9})
         assert Controller(store, job_id).run() is JobState.DONE
         document = front_document(store, job_id)
-        assert (document["front"], document["nearest_miss"]) == ([], None)
+        (member,) = document["front"]
+        assert (member["trial"], document["nearest_miss"]) == (0, None)
+        assert document["ending"]["reason"] == "time"
         assert document["baseline"]["metrics"]["latency_ms"]["p50"] > 0
 
 

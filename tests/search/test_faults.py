@@ -20,6 +20,7 @@ from small_jobs import samples, spec, write_classifier
 from dashboards.documents import front_document
 from hwprofiles.errors import ParetuneError
 from search.controller import Controller, submit
+from search.failures import IN_A_ROW, AllFailed
 from search.folders import default_database
 from search.job import parse_job
 from search.states import JobState, TrialState
@@ -70,6 +71,7 @@ def run_here(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 LIMIT_S = 10
 OUTCOMES = {
+    "none": (TrialState.DONE, ""),
     "raises": (TrialState.BUILD_FAILED, "ValueError: this candidate is not to my taste"),
     "nan": (TrialState.BUILD_FAILED, "'wit' holds NaN or infinity"),
     "infinity": (TrialState.BUILD_FAILED, "'wit' holds NaN or infinity"),
@@ -91,26 +93,29 @@ def test_each_fault_becomes_a_state_and_the_others_are_done(
     limits = {"measuring_s": LIMIT_S, "memory_bytes": 1_000_000_000}
     rows = run_here(faulty(tmp_path, list(OUTCOMES), limits=limits, budget={"trials": len(OUTCOMES) + 3}))
     good, bad = [row for row in rows if row.state.measured], [row for row in rows if not row.state.measured]
-    assert [row.state for row in bad] == [state for state, _ in OUTCOMES.values()]
-    for row, (_, said) in zip(bad, OUTCOMES.values(), strict=True):
+    faults = [(state, said) for state, said in OUTCOMES.values() if state is not TrialState.DONE]
+    assert [row.state for row in bad] == [state for state, _ in faults]
+    for row, (_, said) in zip(bad, faults, strict=True):
         assert said in (row.reason or "")
         assert "\n" not in (row.reason or "")
         assert row.metrics == {}
         assert store.measurements(row.candidate_id) == []
-    assert [row.state for row in good] == [TrialState.DONE] * 3
+    assert [row.state for row in good] == [TrialState.DONE] * 4
     assert all(row.metrics["wit"] == 1.0 for row in good)
     front = front_document(store, rows[0].job_id)
     assert {member["candidate_id"] for member in front["front"]} <= {row.candidate_id for row in good}
     assert front["front"]
-    assert (front["trials"]["done"], front["trials"]["failed"]) == (3, len(OUTCOMES))
+    assert (front["trials"]["done"], front["trials"]["failed"]) == (4, len(faults))
 
 
 @pytest.mark.usefixtures("own_locks")
 def test_a_measuring_process_that_misbehaves_costs_that_candidate(
-    run_here: Callable[..., list[TrialRow]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_here: Callable[..., list[TrialRow]], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evaluators.device.measure_once", faulty_measure.measure)
-    rows = run_here(faulty(tmp_path, [], limits={"measuring_s": LIMIT_S}, budget={"trials": 5}))
+    with pytest.raises(AllFailed, match=r"every candidate failed"):
+        run_here(faulty(tmp_path, [], limits={"measuring_s": LIMIT_S}, budget={"trials": 5}))
+    rows = store.trials(store.job("small").job_id)
     found = {next(iter(set(row.decisions.values()))): (row.state, row.reason) for row in rows}
     assert found["fp32"][0] is TrialState.DONE
     assert found["int8"] == (TrialState.UNSUPPORTED_OP, "no kernel for this")
@@ -130,16 +135,29 @@ def test_one_whose_memory_cannot_be_measured_leaves_the_front(
     assert [member["trial"] for member in front_document(store, rows[0].job_id)["front"]] == [0]
 
 
-def test_when_all_fail_the_job_is_done_and_the_front_empty(
+def test_when_all_fail_the_job_has_failed_and_says_why(
     run_here: Callable[..., list[TrialRow]], store: Store, tmp_path: Path
 ) -> None:
-    rows = run_here(
-        faulty(tmp_path, ["raises"], options={"innocent_pid": os.getpid()}, budget={"trials": 3})
-    )  # fmt: skip
-    assert [row.state for row in rows] == [TrialState.BUILD_FAILED] * 3
-    front = front_document(store, rows[0].job_id)
-    assert (front["state"], front["front"], front["nearest_miss"]) == ("done", [], None)
+    said = r"every candidate failed \(2\): 2 x build_failed: ValueError: this candidate is not to my taste"
+    with pytest.raises(AllFailed, match=said) as caught:
+        run_here(faulty(tmp_path, ["raises"], options={"innocent_pid": os.getpid()}, budget={"trials": 3}))
+    assert caught.value.exit_code == 4
+    job = store.job("small")
+    assert (job.state, job.error, job.hint) == (JobState.FAILED, caught.value.message, caught.value.hint)
+    assert [row.state for row in store.trials(job.job_id)] == [TrialState.BUILD_FAILED] * 3
+    front = front_document(store, job.job_id)
+    assert (front["state"], front["front"], front["nearest_miss"]) == ("failed", [], None)
     assert front["baseline"]["metrics"]["wit"] == 1.0
+
+
+def test_a_search_in_which_nothing_works_ends_early(
+    run_here: Callable[..., list[TrialRow]], store: Store, tmp_path: Path
+) -> None:
+    """Here five candidates fail in the same way before any works; thirty are not waited for."""
+    with pytest.raises(AllFailed, match=r"every candidate failed \(5\): 5 x build_failed"):
+        run_here(faulty(tmp_path, ["raises"], options={"innocent_pid": os.getpid()}, budget={"trials": 30}))
+    finished = [row for row in store.trials(store.job("small").job_id) if row.state.finished]
+    assert len(finished) == 1 + IN_A_ROW
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def anonymous(front: dict[str, Any]) -> str:
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items() if k not in ("job_id", "wall_s", "model_path")}
+            return {k: plain(v) for k, v in value.items() if k not in ("job_id", "wall_s", "time_s", "model_path")}
         if isinstance(value, list):
             return [plain(item) for item in value]
         return names.get(value, value) if isinstance(value, str) else value

@@ -661,3 +661,41 @@ class TestJudging:
     )
     def test_by_hand(self, metrics: dict[str, Any], state: TrialState, reason: str | None) -> None:
         assert judged(OBJECTIVES, CONSTRAINTS, metrics, BASELINE) == (state, reason)
+
+
+class TestKnown:
+    """A candidate whose figures are known is a trial that nobody works on."""
+
+    def test_it_is_finished_when_its_block_opens(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
+        first, second = candidates(2)
+        strategy = Scripted([first, second])
+        found = scheduler_of(lease, strategy, trials=2, batch=2, known={first.digest: metrics_of(first.digest)})
+        found.begin()
+        (done,) = found.finished
+        assert (done.digest, done.metrics) == (first.digest, metrics_of(first.digest))
+        row = found.next()
+        assert row is not None
+        assert row.digest == second.digest
+        work_on(found, row)
+        assert [result.candidate.digest for block in strategy.told for result in block] == [
+            first.digest, second.digest,
+        ]  # fmt: skip
+
+    def test_it_is_there_when_there_is_no_time_for_others(
+        self, store: Store, lease: Lease, scheduler_of: SchedulerOf
+    ) -> None:
+        first, second = candidates(2)
+        found = scheduler_of(lease, Scripted([first, second]), batch=2, known={first.digest: metrics_of(first.digest)})
+        found.begin()
+        found.stop()
+        assert found.next() is None
+        assert found.exhausted
+        assert [row.digest for row in found.finished] == [first.digest]
+
+    def test_a_block_of_nothing_else_is_told_at_once(self, lease: Lease, scheduler_of: SchedulerOf) -> None:
+        (only,) = candidates(1)
+        strategy = Scripted([only])
+        found = scheduler_of(lease, strategy, trials=1, batch=1, known={only.digest: metrics_of(only.digest)})
+        assert found.next() is None
+        assert found.exhausted
+        assert len(strategy.told) == 1

@@ -19,6 +19,7 @@ from hwprofiles import DEVICES, find_device
 from hwprofiles.errors import InvalidInput, NotFound, ParetuneError, ProcessCrashed, UnsupportedOp
 from search import export
 from search.controller import Controller
+from search.failures import AllFailed
 from search.job import Job, parse_job
 from search.objectives import gains
 from search.pareto import dominates
@@ -193,8 +194,9 @@ class TestMeasured:
             return 2.0 if number_formats(path) else 1.0
 
         bench(dying, dying)
-        job_id = self.run(store, new_job, trials=2)
-        row = store.trials(job_id)[1]
+        with pytest.raises(AllFailed, match="1 x crashed: its process died 3 times"):
+            self.run(store, new_job, trials=2)
+        row = store.trials(store.job("small").job_id)[1]
         assert (row.state, row.reason, row.metrics) == (TrialState.CRASHED, "its process died 3 times", {})
         assert store.measurements(row.candidate_id) == []
 
@@ -330,7 +332,7 @@ def anonymous(document: dict[str, Any]) -> str:
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items() if k not in ("job_id", "wall_s", "model_path")}
+            return {k: plain(v) for k, v in value.items() if k not in ("job_id", "wall_s", "time_s", "model_path")}
         if isinstance(value, list):
             return [plain(item) for item in value]
         return names.get(value, value) if isinstance(value, str) else value

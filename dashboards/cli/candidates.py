@@ -1,0 +1,73 @@
+"""The command that lists what a job tried."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from typing import Annotated
+
+import typer
+
+from dashboards import documents
+from dashboards.cli.options import Db, FrontFormat, JobId, open_store, print_json
+from dashboards.console import print_rows
+from dashboards.documents import Json
+from dashboards.web.formats import figure, short_title
+from hwprofiles.errors import InvalidInput
+from hwprofiles.names import nearest
+from search.failures import FAILED, states_of
+from search.states import TrialState
+
+
+def candidates(
+    job: JobId,
+    state: Annotated[
+        str | None, typer.Option(help="Only candidates in this state; failed: in any that is a failure.")
+    ] = None,
+    db: Db = None,
+    format: Annotated[
+        FrontFormat, typer.Option("--format", help="table for people, csv or json for programs.")
+    ] = FrontFormat.TABLE,
+) -> None:
+    """List every candidate of a job with its state and the reason for it."""
+    wanted = states_of(state)
+    if wanted is None:
+        raise InvalidInput(f"--state: unknown state {state!r}", nearest(str(state), [*TrialState, FAILED]))
+    with open_store(db) as store:
+        document = documents.trials_document(store, job)
+    rows = [row for row in document["trials"] if row["state"] in wanted]
+    if format is FrontFormat.JSON:
+        print_json({**document, "trials": rows})
+    elif format is FrontFormat.CSV:
+        _print_csv(rows, _metrics(document))
+    else:
+        _print_table(rows, _metrics(document))
+
+
+def _metrics(document: Json) -> list[str]:
+    return [objective["metric"] for objective in document["objectives"]]
+
+
+def _print_table(rows: list[Json], metrics: list[str]) -> None:
+    columns = {"trial": "trial", "candidate_id": "candidate", "state": "state"}
+    columns |= {f"value {name}": short_title(name) for name in metrics}
+    columns |= {"why": "reason", "summary": "what it changes"}
+    shown = [
+        {
+            **row,
+            **{f"value {name}": figure(row["values"][name], name) for name in metrics},
+            "state": row["state"] + " (on the front)" * row["on_front"],
+            "why": row["reason"] or "",
+        }
+        for row in rows
+    ]
+    print_rows("", shown, columns, "no candidates yet")
+
+
+def _print_csv(rows: list[Json], metrics: list[str]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["trial", "candidate_id", "state", "on_front", *metrics, "reason", "summary"])
+    for row in rows:
+        figures = [row["values"][name] for name in metrics]
+        start = [row["trial"], row["candidate_id"], row["state"], str(row["on_front"]).lower()]
+        writer.writerow([*start, *figures, row["reason"] or "", row["summary"]])

@@ -1,0 +1,58 @@
+"""A device whose answers take declared time, on a clock that stands still otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fake_device import FakeDevice, Speed
+
+from evaluators.latency import Protocol
+from evaluators.measurement import Measurement
+from evaluators.runtimes.base import Arrays
+from hwprofiles.errors import StageTimeout
+
+
+class FakeClock:
+    """Seconds that pass only when somebody says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def spend(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class SlowDevice(FakeDevice):
+    """A measurement takes ``seconds`` of the file, or until its limit; memory takes ``memory_s``."""
+
+    def __init__(
+        self, speed: Speed, clock: FakeClock, seconds: Callable[[Path], float], *, memory_s: float = 0.0
+    ) -> None:
+        super().__init__(speed)
+        self._clock, self._seconds, self._memory_s = clock, seconds, memory_s
+
+    def measure(
+        self,
+        baseline: Path,
+        candidate: Path,
+        sample: Arrays,
+        *,
+        protocol: Protocol,
+        limit_s: float,
+        runtime: str | None = None,
+    ) -> Measurement:
+        self._pass(self._seconds(candidate), limit_s)
+        return super().measure(baseline, candidate, sample, protocol=protocol, limit_s=limit_s, runtime=runtime)
+
+    def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
+        self._pass(self._memory_s, limit_s)
+        return super().peak_memory_bytes(model, sample, limit_s=limit_s, runtime=runtime)
+
+    def _pass(self, seconds: float, limit_s: float) -> None:
+        self._clock.spend(min(seconds, limit_s))
+        if seconds > limit_s:
+            raise StageTimeout(f"measuring: took longer than {limit_s:g} s", "raise limits.measuring_s")
