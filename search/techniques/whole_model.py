@@ -90,7 +90,7 @@ def silent(answer: Answer) -> bool:
 
 
 def slower(answer: Answer, than: float) -> bool:
-    """Whether it is clearly slower than this ratio, or gave no ratio at all although it was asked, at a moment that let it answer."""
+    """Whether it is clearly slower than this ratio, or gave no ratio at a moment that let it answer."""
     return not silent(answer) and ("ci95" not in answer or answer["ci95"][1] < than)
 
 
