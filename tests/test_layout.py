@@ -30,12 +30,12 @@ SURFACES = {
         "TensorRtRuntime", "TensorSpec", "TrtexecRuntime", "built_twice", "runtime_of",
     },
     "evaluators.health": {
-        "VERDICTS", "Counters", "GpuCounters", "Health", "History", "Repeats", "Tolerance", "Watch", "widened",
+        "APART_S", "VERDICTS", "Counters", "GpuCounters", "Health", "History", "Repeats", "Tolerance", "Watch", "widened",
     },
     "evaluators.quantize": {"Quantizer", "Scheme", "activation_tensors"},
     "search.tasks": {
-        "TASKS", "BuiltInTask", "Digits", "OnnxTask", "Predict", "Split", "Task", "TorchTask", "check_task",
-        "open_task",
+        "TASKS", "BuiltInTask", "Digits", "OnnxTask", "Predict", "Split", "Task", "TorchTask", "check_files",
+        "check_task", "open_task",
     },
     "search.techniques": {
         "FOOTPRINT", "TECHNIQUES", "Draft", "ModuleTechnique", "Subject", "Technique", "TechniqueOptions",
@@ -53,8 +53,8 @@ SURFACES = {
         "StrategyOptions",
     },
     "search.store": {
-        "JobBusy", "JobRow", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists", "digests_of",
-        "this_process", "upgrade",
+        "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists",
+        "digests_of", "is_orphaned", "this_process", "upgrade",
     },
 }  # fmt: skip
 
