@@ -59,6 +59,7 @@ class OnnxTask(BuiltInTask):
         self._labels = self._samples.pop(LABELS, None) if LABELS not in {spec.name for spec in specs} else None
         self._samples = {spec.name: _checked(spec, self._samples, self._data_path) for spec in specs}
         _same_count(self._samples, self._labels, self._data_path)
+        self._splits: dict[Split, dict[str, Array]] = {}
         self.shared_split = self._count < ENOUGH_TO_SPLIT
         self._data_digest = digest_of(
             ["onnx", arrays_digest(self._samples), self._seed, list(self._false_negatives)]
@@ -82,7 +83,9 @@ class OnnxTask(BuiltInTask):
 
     def inputs(self, split: Split) -> dict[str, Array]:
         """See :meth:`Task.inputs`."""
-        return {name: values[self._rows(split)] for name, values in self._samples.items()}
+        if split not in self._splits:
+            self._splits[split] = {name: values[self._rows(split)] for name, values in self._samples.items()}
+        return self._splits[split]
 
     def score(self, outputs: Arrays, split: Split) -> Scores:
         """``accuracy``, ``nll`` and the ``fnr:CLASS`` asked for of the first output with classes, where there are

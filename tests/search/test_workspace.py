@@ -258,6 +258,20 @@ class TestQuality:
         assert (found.metrics["cosine"], found.metrics["top1_agreement"]) == (1.0, 1.0)
         assert set(found.metrics) == {"cosine", "top1_agreement", "accuracy", "nll"} == set(found.intervals)
 
+    def test_a_split_is_run_once(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Though the task asks for the outputs of its samples too."""
+        space = Workspace(order())
+        runs: list[int] = []
+        run_all = workspace.run_all
+
+        def counted(session: Any, samples: Any, **options: Any) -> Any:
+            runs.append(len(samples))
+            return run_all(session, samples, **options)
+
+        monkeypatch.setattr(workspace, "run_all", counted)
+        space.quality(space.baseline_path, "validation")
+        assert len(runs) == 1
+
     @pytest.mark.parametrize("split", ["validation", "test"])
     def test_losses_are_of_the_same_figures(self, order: Order, tmp_path: Path, split: Any) -> None:
         space = Workspace(order())
