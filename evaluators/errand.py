@@ -103,7 +103,7 @@ class Errand:
         if kind not in get_args(Kind):
             raise InvalidInput(f"{UNKNOWN_KIND} {str(kind)[:40]!r}", _HINT)
         if not isinstance(runtime, str) or not _RUNTIME.fullmatch(runtime):
-            raise InvalidInput(f"errand: runtime {str(runtime)[:40]!r} cannot be a name", _HINT)
+            raise InvalidInput(f"errand: runtime {str(runtime)[:40]!r} is not a valid runtime name", _HINT)
         baseline, protocol = _file(data["baseline"], "baseline"), _protocol(data["protocol"])
         if kind == "latency" and (baseline is None or protocol is None):
             raise InvalidInput("errand: a latency needs a baseline and a protocol", _HINT)

@@ -383,7 +383,7 @@ class TestRefused:
         for runtime, why in (
             ("null", "is not allowed"),
             ("abacus", "is not allowed"),
-            ("os.system", "is not a valid device name"),
+            ("os.system", "is not a valid runtime name"),
         ):
             with pytest.raises((BuildFailed, UnsupportedOp), match=why):
                 Asking(device, models, runtime=runtime).result()

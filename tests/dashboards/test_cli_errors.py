@@ -98,7 +98,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, spoilt: Callable[[Path], obje
 
 def test_a_database_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    done = paretune("jobs", "--db", f"sqlite:///{tmp_path / 'file' / 'p.db'}", home=tmp_path / "home")
+    done = paretune("db", "upgrade", "--db", f"sqlite:///{tmp_path / 'file' / 'p.db'}", home=tmp_path / "home")
     error_lines(done)
     assert done.returncode == 4
 
