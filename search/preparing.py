@@ -64,6 +64,8 @@ class Preparation:
             for device, of in zip(opened, self._order.devices, strict=True):
                 self._check_percentiles(device, of)
             space = self._work.space(*opened)
+            coverage = self._work.coverage(space)
+            self._work.rest()
             found = [self._baseline_on(*one) for one in zip(opened, self._order.devices, qualities, strict=True)]
             tables = self._layer_tables(opened, space) | self._layer_times(opened[0])
         finally:
@@ -74,7 +76,7 @@ class Preparation:
         references = {name: Reference.of(one).to_dict() for name, one in zip(names, found, strict=True)}
         facts = {"device_answers": self._work.answers, "baseline_measurements": self._measured, **tables}
         facts[REFERENCES] = references
-        return Prepared(space, metrics, self._facts() | facts | self._work.coverage(space))
+        return Prepared(space, metrics, self._facts() | facts | coverage)
 
     def facts(self) -> dict[str, Any]:
         """What builds and measurements rest on: the device is asked for the space, but nothing is measured beyond
