@@ -75,11 +75,14 @@ class Preparation:
         opened: list[Device] = []
         try:
             opened.extend(open_device(device.profile, self._order.link) for device in self._order.devices)
+            self._work.rest()
             with self._watch.timing("measuring the fp32 model"):
                 for device, of in zip(opened, self._order.devices, strict=True):
                     self._check_percentiles(device, of)
                 found = [self._baseline_on(*one) for one in zip(opened, self._order.devices, qualities, strict=True)]
             space = self._asked(opened)
+            coverage = self._work.coverage(space)
+            self._work.rest()
             with self._watch.timing("timing layers"):
                 tables = self._layer_tables(opened, space) | self._layer_times(opened[0])
         finally:
@@ -95,7 +98,7 @@ class Preparation:
             REFERENCES: {name: Reference.of(one).to_dict() for name, one in zip(names, found, strict=True)},
             **tables,
         }
-        return Prepared(space, metrics, self._facts() | facts | self._work.coverage(space))
+        return Prepared(space, metrics, self._facts() | facts | coverage)
 
     def _asked(self, devices: Sequence[Device]) -> Space:
         """The space, by what the devices answer in the time that there is; what they were not asked stays in it."""
