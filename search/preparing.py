@@ -75,7 +75,6 @@ class Preparation:
         opened: list[Device] = []
         try:
             opened.extend(open_device(device.profile, self._order.link) for device in self._order.devices)
-            self._work.rest()
             with self._watch.timing("measuring the fp32 model"):
                 for device, of in zip(opened, self._order.devices, strict=True):
                     self._check_percentiles(device, of)
