@@ -135,8 +135,11 @@ def main(megabytes: int) -> None:
         try:
             for number, (name, decisions) in enumerate(candidates.items()):
                 with watcher.stage(f"candidate, {name}", size, rows):
-                    outcome = runner.run(decisions, f"candidate-{number}")
-                rows[-1] |= {"state": outcome.state.value}
+                    try:
+                        reached = runner.run(decisions, f"candidate-{number}").state.value
+                    except UnhealthyMeasurement as error:
+                        reached = error.state
+                rows[-1] |= {"state": reached}
         finally:
             runner.close()
         rows[0] |= {"state": state}

@@ -15,7 +15,7 @@ import psutil
 
 from evaluators.attempt import Attempt
 from evaluators.energy import measure_energy, meter_of
-from evaluators.freed import give_back_memory
+from evaluators.freed import without_leftovers
 from evaluators.health import GpuCounters, Health, History, Repeats, Watch, widened
 from evaluators.health.history import baseline_key
 from evaluators.latency import Open, Protocol, measure_pair
@@ -30,6 +30,9 @@ from hwprofiles.cuda import cuda_bus_id
 from hwprofiles.errors import UnhealthyMeasurement
 
 Sample = Mapping[str, Array]
+
+LARGE_MODEL_BYTES = 128 * 2**20
+"""Of files above it, which are opened with an eye to memory."""
 
 
 def measure_once(
@@ -172,20 +175,24 @@ def _openers(profile: Profile, spec: str, baseline: Path, candidate: Path, threa
     for asked, model in ((first, baseline), (runtime, candidate)):
         key = (asked.name, asked.hint, *_content(model))
         if key not in _placed:
-            asked.check_placement(model, threads=threads)
+            with _sparing(model):
+                asked.check_placement(model, threads=threads)
             _placed.add(key)
     return _opener(first, baseline, threads), _opener(runtime, candidate, threads)
 
 
 def _opener(runtime: Runtime, model: Path, threads: int) -> Open:
-    """Opens a file; what reading it took is given back, so that two large models fit side by side."""
-
     def opened() -> Session:
-        session = runtime.open(model, threads=threads)
-        give_back_memory()
-        return session
+        with _sparing(model):
+            return runtime.open(model, threads=threads)
 
     return opened
+
+
+def _sparing(model: Path) -> contextlib.AbstractContextManager[None]:
+    """Inside, what opening a large file took is given back, so that two of them fit side by side."""
+    large = model.is_file() and model.stat().st_size > LARGE_MODEL_BYTES
+    return without_leftovers() if large else contextlib.nullcontext()
 
 
 _placed: set[tuple[object, ...]] = set()
