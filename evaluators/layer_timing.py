@@ -102,6 +102,7 @@ class _Timing:
 
     def _found_members(self) -> list[tuple[LayerGroup, tuple[str, ...], SingleLayer]]:
         found = []
+        known: dict[str, SingleLayer | None] = {}  # layers of one key are as fast: a large model is not cut up whole
         for group in self._question.groups:
             if group.name not in self._question.values:
                 continue
@@ -111,11 +112,17 @@ class _Timing:
                 together = tuple(name for name in left if self._same_product(left[0], name))
                 unit = replace(group, nodes=together) if len(together) > 1 else alone
                 left = [name for name in left if name not in unit.nodes]
-                extracted = extract_layer(self._question.model, unit, self._shapes)
-                if extracted is not None and (own := layer_groups(extracted)):
-                    key = layer_key(self._question.model, unit, self._shapes)
-                    found.append((group, unit.nodes, SingleLayer(key, own, extracted)))
+                key = layer_key(self._question.model, unit, self._shapes)
+                if key not in known:
+                    known[key] = self._cut_out(key, unit)
+                if (layer := known[key]) is not None:
+                    found.append((group, unit.nodes, layer))
         return found
+
+    def _cut_out(self, key: str, unit: LayerGroup) -> SingleLayer | None:
+        extracted = extract_layer(self._question.model, unit, self._shapes)
+        own = () if extracted is None else layer_groups(extracted)
+        return SingleLayer(key, own, extracted) if extracted is not None and own else None
 
     def _same_product(self, one: str, other: str) -> bool:
         first, second = self._node(one), self._node(other)

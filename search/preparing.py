@@ -78,6 +78,7 @@ class Preparation:
             with self._watch.timing("measuring the fp32 model"):
                 for device, of in zip(opened, self._order.devices, strict=True):
                     self._check_percentiles(device, of)
+                self._work.rest()
                 found = [self._baseline_on(*one) for one in zip(opened, self._order.devices, qualities, strict=True)]
             space = self._asked(opened)
             coverage = self._work.coverage(space)
