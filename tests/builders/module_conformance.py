@@ -83,6 +83,11 @@ class ModuleConformance(TechniqueConformance):
 
     times = 0
 
+    def repeated(self, technique: Technique) -> list[dict[str, str]]:
+        """Of the decisions' last values alone the first one's does for all: each is a training."""
+        decisions = technique.decisions(None)
+        return self.assignments(technique)[: 1 + len({value for one in decisions for value in one.choices})]
+
     def test_it_is_used_only_where_a_job_names_it(self) -> None:
         assert not self.kind.by_default
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import Any
 
 import numpy as np
@@ -25,8 +27,13 @@ def pictures(seed: int, count: int) -> tuple[Any, Any]:
     return x.astype(np.float32), labels
 
 
-def trained(steps: int = 60) -> nn.Module:
-    """The net after a few steps: nearly always right."""
+def trained() -> nn.Module:
+    """The net after a few steps: nearly always right. It is trained once in a process, and copied."""
+    return copy.deepcopy(_trained())
+
+
+@functools.cache
+def _trained(steps: int = 60) -> nn.Module:
     module, _ = net("resnet")
     x, labels = map(torch.tensor, pictures(7, 256))
     optimizer = torch.optim.Adam(module.parameters(), 3e-3)

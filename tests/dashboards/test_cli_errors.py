@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,27 @@ from command_line import error_lines, paretune
 from onnx import numpy_helper
 from small_jobs import classifier, samples, write_job
 
+from dashboards.cli import run_app
 from search.store import Store
 
 SOME_BYTES = 40_000
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process, as one of its own would go: its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        given = list(map(str, arguments))
+        capsys.readouterr()
+        code = run_app(given)
+        captured = capsys.readouterr()
+        return subprocess.CompletedProcess(given, code, captured.out, captured.err)
+
+    return here
 
 
 def spoil(folder: Path, **arrays: Any) -> None:
@@ -51,9 +70,9 @@ def outside(folder: Path) -> None:
     ],
 )
 def test_a_job_file_that_is_wrong_names_the_field(
-    tmp_path: Path, fields: dict[str, Any], said: str, mended: str
+    tmp_path: Path, run: Run, fields: dict[str, Any], said: str, mended: str
 ) -> None:
-    done = paretune("run", write_job(tmp_path, **fields), home=tmp_path / "home")
+    done = run("run", write_job(tmp_path, **fields))
     message, hint = error_lines(done)
     assert done.returncode == 2
     assert said in message
@@ -86,26 +105,26 @@ def test_a_job_file_that_is_wrong_names_the_field(
         "nan",
     ],
 )
-def test_files_that_cannot_be_used(tmp_path: Path, spoilt: Callable[[Path], object], said: str) -> None:
+def test_files_that_cannot_be_used(tmp_path: Path, run: Run, spoilt: Callable[[Path], object], said: str) -> None:
     folder = tmp_path / "job"
     job = write_job(folder)
     spoilt(folder)
-    done = paretune("run", job, home=tmp_path / "home")
+    done = run("run", job)
     message, _ = error_lines(done)
     assert done.returncode == 2
     assert said in message
 
 
-def test_a_database_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_written(tmp_path: Path, run: Run) -> None:
     (tmp_path / "file").write_text("in the way")
-    done = paretune("db", "upgrade", "--db", f"sqlite:///{tmp_path / 'file' / 'p.db'}", home=tmp_path / "home")
+    done = run("db", "upgrade", "--db", f"sqlite:///{tmp_path / 'file' / 'p.db'}")
     error_lines(done)
     assert done.returncode == 4
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database(tmp_path: Path, run: Run) -> None:
     (tmp_path / "p.db").write_text("not a database, but long enough to look at" * 10)
-    done = paretune("jobs", "--db", f"sqlite:///{tmp_path / 'p.db'}", home=tmp_path / "home")
+    done = run("jobs", "--db", f"sqlite:///{tmp_path / 'p.db'}")
     error_lines(done)
     assert done.returncode == 4
     assert (tmp_path / "p.db").read_text().startswith("not a database")
@@ -133,21 +152,21 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command", [["front", "nothing"], ["show", "nothing"], ["status", "nothing"], ["resume", "nothing"]]
 )
-def test_what_is_not_there(tmp_path: Path, command: list[str]) -> None:
-    done = paretune(*command, home=tmp_path / "home")
+def test_what_is_not_there(tmp_path: Path, run: Run, command: list[str]) -> None:
+    done = run(*command)
     error_lines(done)
     assert done.returncode == 3
 
 
 @pytest.mark.parametrize("command", [["fronts"], ["run"], ["jobs", "--format", "xml"], ["run", "absent.yaml"]])
-def test_wrong_usage(tmp_path: Path, command: list[str]) -> None:
+def test_wrong_usage(tmp_path: Path, run: Run, command: list[str]) -> None:
     (tmp_path / "home").mkdir()
-    assert paretune(*command, home=tmp_path / "home").returncode == 2
+    assert run(*command).returncode == 2
 
 
-def test_more_threads_than_cores(tmp_path: Path) -> None:
+def test_more_threads_than_cores(tmp_path: Path, run: Run) -> None:
     job = write_job(tmp_path, devices=[{"name": "local-cpu", "threads": 4096}])
-    done = paretune("run", job, home=tmp_path / "home")
+    done = run("run", job)
     message, _ = error_lines(done)
     assert done.returncode == 5
     assert "4096" in message

@@ -12,9 +12,10 @@ from small_jobs import write_job
 HIDDEN = {"CUDA_VISIBLE_DEVICES": ""}
 
 
-@pytest.fixture
-def unavailable(tmp_path: Path) -> dict[str, Any]:
-    found = document(paretune("devices", "list", "--format", "json", home=tmp_path / "home", **HIDDEN))
+@pytest.fixture(scope="module")
+def unavailable(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    home = tmp_path_factory.mktemp("gpu") / "home"
+    found = document(paretune("devices", "list", "--format", "json", home=home, **HIDDEN))
     (device,) = [one for one in found["devices"] if one["device"] == "local-gpu"]
     return dict(device)
 
