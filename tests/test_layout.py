@@ -30,7 +30,8 @@ SURFACES = {
         "TensorRtRuntime", "TensorSpec", "TrtexecRuntime", "built_twice", "runtime_of",
     },
     "evaluators.health": {
-        "APART_S", "VERDICTS", "Counters", "GpuCounters", "Health", "History", "Repeats", "Tolerance", "Watch", "widened",
+        "APART_S", "VERDICTS", "Counters", "GpuCounters", "Health", "History", "Repeats", "Tolerance", "Watch",
+        "widened",
     },
     "evaluators.quantize": {"Quantizer", "Scheme", "activation_tensors"},
     "search.tasks": {
