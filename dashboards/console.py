@@ -14,7 +14,7 @@ from rich.text import Text
 
 from dashboards.candidate_runtime import costs_by_runtime, costs_in_words
 from dashboards.candidate_words import quality_in_words
-from dashboards.documents import Json, metric_names
+from dashboards.documents import Json, metric_names, state_in_words
 from dashboards.evidence import IN_WORDS, Evidence, qualified
 from dashboards.formats_strip import Block, counted
 from dashboards.time_spent import left_in_words, spent_in_words
@@ -111,7 +111,7 @@ def print_front(document: Json) -> None:
     """A job's front as a table: baseline first, then members, then who is tied with them."""
     evidence = Evidence(document["evidence"])
     words = f" ({IN_WORDS[evidence]})" if IN_WORDS[evidence] else ""
-    state = document["state"] if document["final"] or document["state"] != "done" else "done"
+    state = state_in_words(document)
     out.print(f"[bold]{document['name']}[/bold] {document['job_id']} on {document['device']}{words}: {state}")
     metrics = [objective["metric"] for objective in document["objectives"]]
     baseline = document["baseline"]["metrics"]

@@ -271,6 +271,7 @@ class JobReport:
             "job_id": self.job.job_id,
             "name": self.job.name,
             "state": str(self.job.state),
+            "process_died": is_orphaned(self.job),
             "device": self.job.device,
             "profile_digest": self.job.profile_digest,
             "simulated": self.profile.simulated,

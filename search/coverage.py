@@ -13,6 +13,7 @@ from evaluators.layers import LayerGroup
 from evaluators.left_alone import left_alone
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
+from hwprofiles.errors import passing_states
 from search.candidate import Space
 
 Json = dict[str, Any]
@@ -36,10 +37,11 @@ def coverage(
     """As JSON-able data. ``trained`` are groups whose number formats a training decides, ``runtime`` is the device's
     first one, which answers about single layers.
 
+    ``unanswered`` names what the device said nothing about, because time was short or the machine busy: it stays in
+    the space as it is.
+
     ``layers`` is how many layers the model has, ``decided`` how many of them have a precision to choose, in so many
     ``decisions``. ``left_alone`` names each of the others with the reason, ``left_out`` each precision among the
-    ``choices`` that some layer could have and no candidate has (or none in a runtime), with the answer that ruled it
-    out.
     """
     names = {decision.name.removeprefix(_PREFIX) for decision in space.decisions if decision.technique == _TECHNIQUE}
     names.update(trained)
@@ -51,6 +53,7 @@ def coverage(
         "decisions": len(names),
         "left_alone": alone,
         "left_out": _left_out(groups, space, [{"runtime": runtime, **one} for one in answers], choices),
+        "unanswered": _unanswered([{"runtime": runtime, **one} for one in answers]),
     }
 
 
@@ -69,7 +72,11 @@ def in_words(found: Mapping[str, Any]) -> list[str]:
         f"{precision}{' in ' if there else ''}{' and '.join(there)} ({why})"
         for (precision, why), there in places.items()
     ]
-    return lines + ([f"left out: {', '.join(out)}"] if out else [])
+    lines += [f"left out: {', '.join(out)}"] if out else []
+    open_questions = [f"{one['precision']} in {one['runtime']}" for one in found.get("unanswered", ())]
+    return lines + (
+        [f"no time or too busy to ask the device first about: {', '.join(open_questions)}"] if open_questions else []
+    )
 
 
 def _why(one: Mapping[str, Any]) -> str:
@@ -93,6 +100,17 @@ def _left_out(
     ]
     replaced = [one for one in space.replacements if one.technique == _TECHNIQUE]
     return found + [_answered(Precision(one.value), one.runtime, answers) for one in replaced]
+
+
+def _unanswered(answers: Sequence[Mapping[str, Any]]) -> list[Json]:
+    """Each precision and runtime of which no answer tells anything."""
+    silent: dict[tuple[str, str], bool] = {}
+    for one in answers:
+        if "precision" in one:
+            what = (str(one["precision"]), str(one["runtime"]))
+            passing = not one.get("ci95") and str(one.get("reason", "")).startswith(passing_states())
+            silent[what] = silent.get(what, True) and passing
+    return [{"precision": precision, "runtime": runtime} for (precision, runtime), none in silent.items() if none]
 
 
 def _answered(precision: Precision, runtime: str | None, answers: Sequence[Mapping[str, Any]]) -> Json:

@@ -39,7 +39,7 @@ def ending_of(budget: Budget, *, finished: int, size: int, repeats: bool, late: 
     of = f"{finished} of {min(budget.trials, size)} candidates"
     if late:
         minutes = f"the budget of {budget.minutes:g} min" if budget.minutes is not None else "the time"
-        return Ending("time", f"{minutes} was used up after {of}")
+        return Ending("time", f"{minutes} left no time for another one after {of}")
     if repeats:
         return Ending(
             "repeats",

@@ -13,6 +13,7 @@ from dashboards.candidate_words import training_in_words
 from dashboards.documents import USUAL_METRICS, baseline_value, device_names, metric_names
 from dashboards.evidence import EXPLAINED
 from dashboards.health import in_words
+from dashboards.time_spent import spent_in_words
 from dashboards.web import formats
 from search.objectives import metric_interval, metric_value
 from search.states import TrialState
@@ -41,6 +42,7 @@ _environment.filters |= {
     "moment": formats.moment,
     "metric_title": formats.metric_title,
     "short_title": formats.short_title,
+    "spent_in_words": spent_in_words,
 }
 _environment.globals |= {
     "baseline_value": baseline_value,

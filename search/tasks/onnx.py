@@ -137,7 +137,8 @@ def _load_samples(path: Path) -> dict[str, Array]:
     hint = "write it with: numpy.savez(path, input_name=array, …), plain numbers only"
     if not path.is_file():
         raise InvalidInput(
-            f"data file {path} does not exist", "check task.options.data; it is found from the job file's folder"
+            f"data file {path} {'is a folder' if path.is_dir() else 'does not exist'}",
+            "check task.options.data; it is found from the job file's folder",
         )
     try:
         with path.open("rb") as file:
@@ -145,7 +146,8 @@ def _load_samples(path: Path) -> dict[str, Array]:
             found = None if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     # NumPy's readers meet a damaged file with errors of many kinds, of the zip, zlib and tokenize modules among them.
     except Exception as error:  # noqa: BLE001
-        pickled = isinstance(error, ValueError) and "pickle" in str(error).lower()
+        # NumPy takes whatever it does not know for a pickle; one begins with its protocol.
+        pickled = "allow_pickle=False" in str(error) or path.read_bytes()[:1] == b"\x80"
         what = "holds pickled objects, which are never loaded" if pickled else "cannot be read as an .npz archive"
         raise InvalidInput(f"data file {path} {what}", hint) from None
     if found is None:

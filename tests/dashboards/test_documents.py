@@ -18,6 +18,7 @@ from dashboards.documents import (
     trials_document,
     without_samples,
 )
+from dashboards.web import rendering
 from hwprofiles.errors import NotFound
 from search.folders import job_folder
 from search.notices import Notice
@@ -267,3 +268,28 @@ def test_what_the_space_holds_is_in_every_document_and_on_the_page(store: Store,
     assert "product of two activations" in text
     assert "build_failed: no kernel" in text
     assert hostile not in text
+    assert "to ask the device first" not in text, "as jobs of earlier versions have it"
+
+
+def test_the_page_says_what_was_not_asked_and_where_the_time_went(store: Store, search: Any, address: str) -> None:
+    row = store.job(search.job_id)
+    assert row.baseline is not None
+    assert row.space is not None
+    coverage = {"layers": 1, "decided": 1, "decisions": 1, "left_alone": [], "left_out": []}
+    facts = {
+        "coverage": coverage | {"unanswered": [{"precision": "int8", "runtime": "openvino"}]},
+        "ending": {"reason": "time", "text": "no time"},
+        "time_s": {"preparing": 25.0, "searching": 42.0},
+    }
+    store.set_prepared(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
+    text = httpx.get(f"{address}/jobs/{search.job_id}").text
+    assert "to ask the device first about: int8 in openvino." in text
+    assert "Time: preparing 25 s, searching 42 s." in text
+
+
+def test_the_page_gives_no_interval_to_what_was_not_measured() -> None:
+    """The unchanged model has the baseline's figures and the speed-up 1 by definition."""
+    parts = rendering._environment.get_template("_parts.html").module
+    own, measured = ({"speedup": {"ratio": 1.0, "ci95": ci95}} for ci95 in ([1.0, 1.0], [0.9, 1.1]))
+    assert "interval" not in parts.value(own, "speedup")  # type: ignore[attr-defined]
+    assert "0.90–1.10×" in parts.value(measured, "speedup")  # type: ignore[attr-defined]

@@ -213,8 +213,9 @@ class TestDeadProcesses:
         assert (document["state"], document["process_died"]) == ("running", True)
         assert run_app(["jobs", "--db", store.url]) == 0
         assert run_app(["status", dead, "--db", store.url]) == 0
+        assert run_app(["front", dead, "--db", store.url]) == 0
         out = " ".join(capsys.readouterr().out.split())
-        assert out.count("(its process has died)") == 2
+        assert out.count("(its process has died)") == 3
         assert f"resume it with: paretune resume {dead}" in out
         assert "its process has died" in httpx.get(address).text
         page = httpx.get(f"{address}/jobs/{dead}").text
@@ -231,7 +232,8 @@ def test_the_last_line_of_an_export_names_the_runtime_and_its_costs(
     """An export of a candidate whose runtime is not the one that anybody would open the file in."""
     _, candidate = add_job(store, MEASURED)
     receipt = {
-        "verdict": "confirmed", "size_bytes": 1000, "health": None, "quality": {"test": {}}, "findings": [],
+        "verdict": "confirmed", "size_bytes": 1000, "reasons": [], "health": None, "quality": {"test": {}},
+        "findings": [],
         "latency": {"speedup": {"ratio": 3.4, "ci95": [3.3, 3.5]}, "latency_ms": {"p50": 2.1}}, "device": "bench",
         "measurement": {"runtime": "openvino:bf16"}, **SLOW_STARTS,
     }  # fmt: skip

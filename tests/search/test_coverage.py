@@ -53,6 +53,32 @@ def test_a_precision_that_is_left_out_comes_with_the_best_answer() -> None:
     assert {"layer": table.nodes[0], "operator": "Gather", "why": "no other precision pays"} in found["left_alone"]
 
 
+def test_what_the_device_was_not_asked_about_is_named() -> None:
+    late = {"reason": "not_asked: the time for it was over"}
+    rows = [
+        {
+            "layer": "all",
+            "precision": "fp32",
+            "runtime": "openvino:f32",
+            "reason": "machine_busy: took longer than 6 s",
+        },
+        SLOW | {"precision": "int8"},
+        {"layer": "b", "precision": "int8"} | late,
+        {"layer": "all", "precision": "int8_dynamic"} | late,
+        REFUSED,
+    ]
+    found = coverage(MODEL, GROUPS, space_of(*Precision), rows)
+    assert found["unanswered"] == [
+        {"precision": "fp32", "runtime": "openvino:f32"},
+        {"precision": "int8_dynamic", "runtime": "onnxruntime"},
+    ]
+    assert in_words(found)[-1] == (
+        "no time or too busy to ask the device first about: fp32 in openvino:f32, int8_dynamic in onnxruntime"
+    )
+    del found["unanswered"]  # as jobs of earlier versions have it
+    assert len(in_words(found)) == 1
+
+
 def test_what_the_job_does_not_choose_is_not_left_out() -> None:
     found = coverage(MODEL, GROUPS, space_of(Precision.INT8), [], (Precision.FP32, Precision.INT8))
     assert found["left_out"] == []

@@ -144,7 +144,7 @@ class TestBeginning:
         assert (member["trial"], member["metrics"]["speedup"]["ratio"]) == (0, 1.0)
         assert document["final"]
         assert document["ending"] == {
-            "reason": "time", "text": "the budget of 1 min was used up after 1 of 12 candidates",
+            "reason": "time", "text": "the budget of 1 min left no time for another one after 1 of 12 candidates",
         }  # fmt: skip
         assert "measuring the fp32 model 1 min 10 s" in spent_in_words(document["time_s"])
 
