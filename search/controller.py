@@ -287,6 +287,7 @@ class Controller:
             baseline=prepared.metrics,
             simulated=self._order.profile.simulated,
             known=self._known(prepared),
+            known_sha256=prepared.facts.get("model_sha256"),
         )
 
     def _known(self, prepared: Prepared) -> dict[str, dict[str, Any]]:

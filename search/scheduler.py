@@ -32,7 +32,8 @@ class Scheduler:
     A known candidate is answered from what is recorded and costs no trial. The next block opens when the last trial of
     this one is finished, so that results are told in the order asked, whoever finished first. After a restart the same
     asks give the same trials: those that the store has finished are answered from it, the others are handed out again.
-    Candidates whose metrics are ``known`` by their digests cost a trial, but are handed out to nobody.
+    Candidates whose metrics are ``known`` by their digests cost a trial, but are handed out to nobody; ``known_sha256``
+    names the file that they were measured on.
 
     A trial that the moment kept from a result (:meth:`put_off`) stays pending. When its block closes it is told as
     missing, and is so for ever, since what was asked afterwards depends on that; a restarted job hands it out again
@@ -53,8 +54,9 @@ class Scheduler:
         baseline: Mapping[str, Any],
         simulated: bool,
         known: Mapping[str, Mapping[str, Any]] | None = None,
+        known_sha256: str | None = None,
     ) -> None:
-        self._known = known or {}
+        self._known, self._known_sha256 = known or {}, known_sha256
         self._store, self._lease, self._strategy = store, lease, strategy
         self._strategy_name, self._batch, self._budget = strategy_name, batch, trials
         self._objectives, self._constraints, self._baseline = objectives, constraints, baseline
@@ -202,7 +204,8 @@ class Scheduler:
             else:
                 self._open[row.digest] = row
         for row in [row for row in self._open.values() if row.digest in self._known]:
-            self._record(row, TrialState.DONE, metrics=self._known[row.digest])
+            metrics = self._known[row.digest]
+            self._record(row, TrialState.DONE, metrics=metrics, artifact_sha256=self._known_sha256)
         self._queue.extend(self._open.values())
         if not self._open:
             self._close_block()

@@ -669,10 +669,12 @@ class TestKnown:
     def test_it_is_finished_when_its_block_opens(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
         first, second = candidates(2)
         strategy = Scripted([first, second])
-        found = scheduler_of(lease, strategy, trials=2, batch=2, known={first.digest: metrics_of(first.digest)})
+        known = {first.digest: metrics_of(first.digest)}
+        found = scheduler_of(lease, strategy, trials=2, batch=2, known=known, known_sha256="f" * 64)
         found.begin()
         (done,) = found.finished
         assert (done.digest, done.metrics) == (first.digest, metrics_of(first.digest))
+        assert store.trial(done.candidate_id).artifact_sha256 == "f" * 64, "or its export would disagree"
         row = found.next()
         assert row is not None
         assert row.digest == second.digest

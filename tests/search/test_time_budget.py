@@ -153,6 +153,8 @@ class TestBeginning:
         baseline = store.trials(run.job_id)[0]
         assert set(baseline.decisions.values()) == {"fp32"}
         assert store.measurements(baseline.candidate_id) == []
+        facts = (store.job(run.job_id).baseline or {})["facts"]
+        assert baseline.artifact_sha256 == facts["model_sha256"], "or its export would disagree"
 
     def test_what_the_whole_model_gained_by_comes_first(self, run: Run, store: Store) -> None:
         document = run(lambda path: 7.0, minutes=1)
