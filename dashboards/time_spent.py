@@ -14,7 +14,10 @@ Json = dict[str, Any]
 OF_THE_CLOCK = ("time_s", "preparing_s", "measuring_s", "ending")
 """Facts that are no baseline's, and shown elsewhere."""
 
-_PHASES = {"preparing": "preparing", "searching": "searching", "confirming": "final measurements"}
+_PHASES = {
+    "preparing": "preparing", "searching": "searching", "confirming": "final measurements",
+    "killed": "in runs that were killed",
+}  # fmt: skip
 _WORTH_NAMING_S = 1.0
 
 
@@ -56,5 +59,5 @@ def left_in_words(left: Mapping[str, float]) -> str:
     """
     total = f"{duration(sum(left.values()))} left"
     if len(left) < 2:
-        return total
+        return f"{total} for preparing" if "preparing" in left else total
     return f"{total} ({', '.join(f'{_PHASES[phase]} {duration(seconds)}' for phase, seconds in left.items())})"

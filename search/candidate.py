@@ -106,8 +106,11 @@ class Space:
         unique = {candidate.digest: candidate for candidate in [self.baseline(), *map(self.candidate, rows)]}
         return list(unique.values())
 
+    def candidate_everywhere(self, values: Mapping[str, str]) -> Candidate:
+        """The candidate with these values by technique in every decision that has them, the first choices elsewhere."""
+        return self.candidate(self._everywhere(values))
+
     def _everywhere(self, values: Mapping[str, str]) -> dict[str, str]:
-        """These values by technique in every decision that has them, the first choices elsewhere."""
         wanted = {d.name: values.get(d.technique, d.choices[0]) for d in self.decisions}
         return {d.name: wanted[d.name] if wanted[d.name] in d.choices else d.choices[0] for d in self.decisions}
 

@@ -34,6 +34,7 @@ from search.notices import forget_notices, notices
 from search.options import validate_options
 from search.preparing import Prepared
 from search.progress import Status, Watcher
+from search.promising import untried_gains
 from search.scheduler import Scheduler
 from search.states import JobState, TrialState
 from search.stopwatch import Stopwatch
@@ -55,6 +56,9 @@ RENEW_AGAIN_S = 1.0
 
 FRONT_EVERY_S = 0.5
 LISTEN_S = 1.0
+
+KILLED, LOST_S = "killed", 1.0
+"""Under which name, and from how many seconds on, the time of killed runs is shown that no phase accounts for."""
 
 _RESUME = "go on with: paretune resume JOB, with --debug to see more"
 
@@ -91,6 +95,7 @@ class Controller:
         self._confirmed_at = 0.0
         self._stored_until = self._searching_since = clock()
         self._lost_lease = threading.Event()
+        self._earlier_s: dict[str, float] = {}
         self._front_at = 0.0
         self._front_document: dict[str, Any] = {}
         self._assessed: dict[str, Any] = {}
@@ -112,6 +117,8 @@ class Controller:
             self._check_profile()
             with self._watch.timing("preparing"):
                 prepared = self._prepared()
+            self._earlier_s = self._times_of_earlier_runs(prepared)
+            self._store_times(prepared)
             self._budget.measured(prepared.facts)
             self._planned = min(self._planned, prepared.space.size)
             self._assessments = Assessments(prepared.facts, tuple(self._digests))
@@ -155,11 +162,18 @@ class Controller:
         self._store.add_wall_time(self._lease, now - self._stored_until)
         self._stored_until = now
 
+    def _times_of_earlier_runs(self, prepared: Prepared) -> dict[str, float]:
+        """Seconds by phase; what a run that was killed could not say stands under ``killed``."""
+        earlier: dict[str, float] = dict(prepared.facts.get("time_s", {}))
+        lost_s = self._row.wall_s - sum(earlier.values())
+        if earlier and lost_s > LOST_S:
+            earlier[KILLED] = round(earlier.get(KILLED, 0.0) + lost_s, 3)
+        return earlier
+
     def _store_times(self, prepared: Prepared) -> None:
-        """Adds what each phase of this run took to what those before it took."""
-        before = prepared.facts.get("time_s", {})
-        prepared.facts["time_s"] = {**before} | {
-            phase: round(before.get(phase, 0.0) + seconds, 3) for phase, seconds in self._watch.seconds.items()
+        """Adds what each phase of this run took so far to what those before it took."""
+        prepared.facts["time_s"] = self._earlier_s | {
+            phase: round(self._earlier_s.get(phase, 0.0) + seconds, 3) for phase, seconds in self._watch.seconds.items()
         }
         with suppress(StaleLease):
             self._store.set_prepared(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
@@ -216,7 +230,8 @@ class Controller:
             sandbox.close()
         self._order = self._order.prepared(found.facts)
         self._store.set_prepared(self._lease, space=found.space.to_dict(), baseline=found.baseline)
-        for line in in_words(found.facts[COVERAGE]) if COVERAGE in found.facts else ():
+        coverage = in_words(found.facts[COVERAGE]) if COVERAGE in found.facts else ()
+        for line in (*found.facts.get("notes", ()), *coverage):
             self._watcher.note(line)
         return found
 
@@ -261,9 +276,12 @@ class Controller:
 
     def _note_ending(self, scheduler: Scheduler, prepared: Prepared) -> None:
         """Keeps among the facts why there are no more candidates."""
+        answers = prepared.facts.get("device_answers", ())
+        first = [answer for answer in answers if answer.get("device") in (None, self._job.labels[0])]
+        tried = {row.digest for row in scheduler.finished}
         ending = ending_of(
-            self._job.budget, finished=len(scheduler.finished), size=prepared.space.size, repeats=scheduler.repeats,
-            late=self._late,
+            self._job.budget, finished=len(tried), size=prepared.space.size, repeats=scheduler.repeats,
+            late=self._late, untried=untried_gains(first, prepared.space, self._order.profile.runtime, tried),
         )  # fmt: skip
         prepared.facts["ending"] = ending and ending.to_dict()
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from search.candidate import Decision, Space
-from search.promising import promising_settings
+from search.ending import ending_of
+from search.job import Budget
+from search.promising import promising_settings, untried_gains
 from search.strategies import STRATEGIES
 
 LAYERS = tuple(Decision(f"precision:l{n}", ("fp32", "int8", "int8_dynamic", "int8_weight"), "precision") for n in "ab")
@@ -61,6 +63,22 @@ def test_uniform_assignments_begin_with_them() -> None:
     assert order[2] == order[1] | {"runtime": "onnxruntime"}
     assert {repr(one) for one in order} == {repr(candidate.decisions) for candidate in without.uniform()}
     assert len(order) == len(without.uniform())
+
+
+def test_what_gained_and_was_not_tried_is_told_with_its_gain() -> None:
+    first, second, *_ = (space().candidate_everywhere(dict(setting)).digest for setting in space().promising)
+    left = untried_gains(ANSWERS, space(), FIRST, {first, second})
+    assert left == [
+        {"values": {"runtime": "openvino:bf16"}, "ratio": 1.9, "ci95": [1.9 * 0.98, 1.9 * 1.02]},
+        {"values": {"graph": "fused", "runtime": "openvino"}, "ratio": 1.3, "ci95": [1.3 * 0.98, 1.3 * 1.02]},
+    ]
+    ending = ending_of(Budget(trials=60, minutes=1.0), finished=2, size=99, repeats=False, late=True, untried=left)
+    assert ending is not None
+    assert ending.text.endswith(
+        "faster when the device was asked, but not tried: openvino:bf16 1.90x [1.86, 1.94], "
+        "fused openvino 1.30x [1.27, 1.33]"
+    )
+    assert ending.to_dict()["untried"] == tuple(left)
 
 
 def test_they_survive_json() -> None:
