@@ -16,7 +16,11 @@ from search.folders import default_database
 from search.job import parse_job
 from search.store import Store
 
-LONG = ("test_resume", "test_faults", "test_agent", "test_cli_errors", "test_remote", "test_agent_install")
+LONG = (
+    "test_resume", "test_faults", "test_joint", "test_module_techniques", "test_fliqnas", "test_cli", "test_fliqs_job",
+    "test_agent", "test_fliqs", "test_browser", "test_strategies", "test_cli_devices", "test_cli_analysis",
+    "test_agent_install", "test_menagerie", "test_sensitivity", "test_remote", "test_cli_errors",
+)  # fmt: skip
 """Modules that take longest, first: of two workers none is left with one of them when the other is done."""
 
 
