@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _OF_THE_JOB = (
-    "job_id", "name", "state", "wall_s", "time_s", "ending", "simulated", "evidence", "prediction", "notes",
+    "job_id", "name", "state", "process_died", "wall_s", "time_s", "ending", "simulated", "evidence", "prediction",
+    "notes",
 )  # fmt: skip
 _OF_A_DEVICE = ("device", "profile_digest")
 _OF_A_VIEW = ("state", "reason", "on_front", "tied_with", "values", "intervals", "shown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from search.controller import Controller, submit
 from search.folders import default_database
 from search.job import parse_job
 from search.store import Store
+
+os.environ.pop("COLUMNS", None)  # a console that is made while it is set keeps that width, whatever a test sets then
 
 LONG = (
     "test_resume", "test_faults", "test_joint", "test_module_techniques", "test_fliqnas", "test_cli", "test_fliqs_job",

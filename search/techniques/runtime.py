@@ -16,7 +16,7 @@ from search.candidate import RUNTIME, Decision
 from search.techniques.base import Draft, Technique, TechniqueOptions
 from search.techniques.number_formats import answer_row, best_static, static_gain
 from search.techniques.runtimes import possible_runtimes
-from search.techniques.whole_model import WholeModel, silent, slower
+from search.techniques.whole_model import UNAVAILABLE, WholeModel, silent, slower
 
 _PATIENCE_S, _PATIENCE_RUNS = 15.0, 200
 """How long a slow runtime may take over a question: a constant, and so many inferences of fp32 in both runtimes."""
@@ -77,7 +77,7 @@ class RuntimeTechnique(Technique):
         ratios = {
             spec: float(answer.get("ratio", 1.0))
             for spec, answer in answers.items()
-            if "ratio" in answer or silent(answer)
+            if "ratio" in answer or (silent(answer) and not answer["reason"].startswith(UNAVAILABLE))
         }
         fast = [spec for spec in ratios if not slower(answers[spec], 1.0)]
         kept = fast + [spec for spec in ratios if spec not in fast and self._may_pay(model, spec, fast, answers)]

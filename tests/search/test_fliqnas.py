@@ -674,4 +674,5 @@ def test_a_whole_job(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # Formats alone, drawn evenly, would make it 26 times cheaper.
     assert plain.metrics["bit_operations"] / found.metrics["bit_operations"] > 40
     receipt = export_candidate(store, found.candidate_id, tmp_path / "bundle")
-    assert receipt["verdict"] == "confirmed"
+    # So few samples do not tell whether accuracy falls as far on the test split; nothing contradicts the front.
+    assert (receipt["verdict"], receipt["findings"]) == ("inconclusive", [])

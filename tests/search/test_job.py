@@ -286,7 +286,7 @@ class TestUnknownNames:
         data = LEAST | {"task": {"name": "./my_task.py:make_task"}}
         message, _ = refused(data, folder=tmp_path)
         assert message == f"task.name: file {tmp_path / 'my_task.py'} does not exist"
-        (tmp_path / "my_task.py").touch()
+        (tmp_path / "my_task.py").write_text("def make_task(): ...\n")
         assert parse_job(data, folder=tmp_path).task.name == "./my_task.py:make_task"
 
 
@@ -503,7 +503,7 @@ class TestFiles:
         assert load_job(path) == parse_job(FULL, folder=path.parent)
 
     def test_a_task_beside_it(self, path: Path) -> None:
-        (path.parent / "my_task.py").touch()
+        (path.parent / "my_task.py").write_text("def make_task(): ...\n")
         path.write_text("task: {name: ./my_task.py:make_task}\ndevices: [dry-run]\n")
         assert load_job(path).task.name == "./my_task.py:make_task"
 
