@@ -125,7 +125,8 @@ def main(megabytes: int) -> None:
                     sandbox.call(verbs.prepare, order, stage="training", limit_s=3600)
                 except UnhealthyMeasurement as error:  # memory is what counts here
                     state = error.state
-            facts = json.loads(json.dumps(sandbox.call(verbs.facts, order, stage="training", limit_s=3600)))
+                # Whatever came of the measurement, the device is asked.
+                facts = json.loads(json.dumps(sandbox.call(verbs.facts, order, stage="training", limit_s=3600)))
         finally:
             sandbox.close()
         runner = TrialRunner(order.prepared(facts), facts, folder)
