@@ -87,15 +87,15 @@ def test_attention_becomes_one_node_and_sums_stay_apart(
     assert same_outputs(model, fused, sample)
     other = {"ids": sample["ids"][:1], "mask": np.array([[0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1]])}
     assert same_outputs(model, fused, other)  # padding at the front and in between
-    path = [entry for entry in sys.path if "onnxruntime" in entry]
-    assert not path
 
 
 def test_fusing_twice_gives_the_same_bytes(
     encoder: tuple[onnx.ModelProto, dict[str, np.ndarray], onnx.ModelProto],
 ) -> None:
     model, sample, fused = encoder
+    path = list(sys.path)
     again = fuse_transformer(model, sample)
+    assert sys.path == path, "the runtime's tools put their folder on the path of their own process only"
     assert again is not None
     assert again.SerializeToString() == fused.SerializeToString()
 
