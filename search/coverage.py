@@ -37,11 +37,11 @@ def coverage(
     """As JSON-able data. ``trained`` are groups whose number formats a training decides, ``runtime`` is the device's
     first one, which answers about single layers.
 
-    ``unanswered`` names what the device said nothing about, because time was short or the machine busy: it stays in
-    the space as it is.
-
     ``layers`` is how many layers the model has, ``decided`` how many of them have a precision to choose, in so many
     ``decisions``. ``left_alone`` names each of the others with the reason, ``left_out`` each precision among the
+    ``choices`` that has no place in the space, or that some runtime does without, with the measured answer that ruled
+    it out, one for each runtime that was asked. ``unanswered`` names what the device said nothing about, because time
+    was short or the machine busy: it stays in the space as it is.
     """
     names = {decision.name.removeprefix(_PREFIX) for decision in space.decisions if decision.technique == _TECHNIQUE}
     names.update(trained)
@@ -93,13 +93,16 @@ def _left_out(
     """Precisions without a place in the space, then those that some runtime does without."""
     possible = {precision for group in groups for precision in group.precisions}
     there = {value for one in space.decisions if one.technique == _TECHNIQUE for value in one.choices}
-    found = [
-        _answered(precision, None, answers)
-        for precision in choices
-        if precision in possible and precision is not Precision.FP32 and precision.value not in there
-    ]
+    out = [one for one in choices if one in possible and one is not Precision.FP32 and one.value not in there]
+    nowhere = [_answered(one, place, answers) for one in out for place in _asked_places(one, answers)]
     replaced = [one for one in space.replacements if one.technique == _TECHNIQUE]
-    return found + [_answered(Precision(one.value), one.runtime, answers) for one in replaced]
+    return nowhere + [_answered(Precision(one.value), one.runtime, answers) for one in replaced]
+
+
+def _asked_places(precision: Precision, answers: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """The runtimes that answered about a precision where several did; else None, for the device as a whole."""
+    places = dict.fromkeys(str(one["runtime"]) for one in answers if one.get("precision") == precision)
+    return list(places) if len(places) > 1 else [None]
 
 
 def _unanswered(answers: Sequence[Mapping[str, Any]]) -> list[Json]:

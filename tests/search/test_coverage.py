@@ -53,6 +53,14 @@ def test_a_precision_that_is_left_out_comes_with_the_best_answer() -> None:
     assert {"layer": table.nodes[0], "operator": "Gather", "why": "no other precision pays"} in found["left_alone"]
 
 
+def test_a_precision_that_several_runtimes_ruled_out_comes_with_the_answer_of_each() -> None:
+    """A runtime whose fp32 is fast may do without one that is as fast as the first runtime's fp32."""
+    elsewhere = SLOW | {"runtime": "openvino:bf16", "ratio": 0.95, "ci95": [0.89, 1.01]}
+    found = coverage(MODEL, GROUPS, space_of(Precision.INT8, Precision.INT8_DYNAMIC), [SLOWER, elsewhere])
+    four = [(one["runtime"], one["ratio"]) for one in found["left_out"] if one["precision"] == "int4_weight"]
+    assert four == [("onnxruntime", 0.5), ("openvino:bf16", 0.95)]
+
+
 def test_what_the_device_was_not_asked_about_is_named() -> None:
     late = {"reason": "not_asked: the time for it was over"}
     rows = [
