@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 from hand_settings import HandSettings
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from evaluators.device import LocalDevice
 from evaluators.latency import Protocol
@@ -26,14 +27,9 @@ from search.workspace import Workspace
 BRIEF = replace(Protocol(), min_pairs=5, max_s=10.0, usable_width=math.inf)
 """An answer for every setting, however wide its interval: the rows have it."""
 FAILURES = (
-    CandidateError,
-    RuntimeError,
-    ValueError,
-    AssertionError,
-    KeyError,
-    IndexError,
-    onnx.checker.ValidationError,
-)
+    CandidateError, RuntimeError, ValueError, AssertionError, KeyError, IndexError, onnx.checker.ValidationError,
+    errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.NotImplemented, errors.RuntimeException,
+)  # fmt: skip
 """What the runtime's tools raise for a model that they cannot change."""
 
 

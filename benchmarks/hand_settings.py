@@ -28,19 +28,16 @@ Setting = tuple[str, Callable[[], Path]]
 
 
 class Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds of single samples; inputs of rank 0 are given without the samples' axis."""
+    """Feeds of single samples, without the samples' axis where the model's input has no place for it."""
 
     def __init__(self, arrays: Mapping[str, Any], ranks: Mapping[str, int], count: int = 64) -> None:
         most = min(count, *(len(values) for values in arrays.values()))
-        self._feeds = iter(
-            [
-                {
-                    name: np.asarray(values[i] if ranks[name] == 0 else values[i : i + 1])
-                    for name, values in arrays.items()
-                }
-                for i in range(most)
-            ]
-        )
+        self._feeds = iter([{name: self._sample(name, arrays, ranks, i) for name in arrays} for i in range(most)])
+
+    @staticmethod
+    def _sample(name: str, arrays: Mapping[str, Any], ranks: Mapping[str, int], number: int) -> Any:
+        values = arrays[name]
+        return np.asarray(values[number]) if ranks[name] < values.ndim else values[number : number + 1]
 
     def get_next(self) -> dict[str, Any] | None:
         """See the base class."""
