@@ -47,13 +47,14 @@ def coverage(
     names.update(trained)
     decided = {node for group in groups if group.name in names for node in group.nodes}
     alone = [asdict(one) for one in left_alone(model, decided)]
+    placed = [{"runtime": runtime, **answer} for answer in answers]
     return {
         "layers": len(decided) + len(alone),
         "decided": len(decided),
         "decisions": len(names),
         "left_alone": alone,
-        "left_out": _left_out(groups, space, [{"runtime": runtime, **one} for one in answers], choices),
-        "unanswered": _unanswered([{"runtime": runtime, **one} for one in answers]),
+        "left_out": _left_out(groups, space, placed, choices),
+        "unanswered": _unanswered(placed),
     }
 
 
