@@ -16,13 +16,13 @@ import onnx
 from hand_settings import HandSettings
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from evaluators.device import LocalDevice
-from evaluators.latency import Protocol
+from evaluators.devices.device import LocalDevice
+from evaluators.measuring.latency import Protocol
 from hwprofiles.errors import CandidateError
-from search.job import Job
+from search.job.spec import Job
 from search.store import Store
-from search.work_order import WorkOrder
-from search.workspace import Workspace
+from search.trials.context import WorkOrder
+from search.trials.workspace import Workspace
 
 BRIEF = replace(Protocol(), min_pairs=5, max_s=10.0, usable_width=math.inf)
 """An answer for every setting, however wide its interval: the rows have it."""

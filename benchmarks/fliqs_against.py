@@ -33,7 +33,7 @@ from search.fliqs import Fixed, HeldOut, OneShot, Sum
 from search.strategies.fliqs import FliqsOptions
 from search.strategies.knapsack import least_loss
 from search.training.epochs import steps_of
-from search.training.norms import normalisations
+from search.training.normalisation import normalisations
 from search.training.quantised import QuantisedLayers
 from search.training.recipe import Recipe
 from search.training.recover import recover

@@ -16,10 +16,10 @@ from lines import Lines
 from rows import write_rows
 
 from hwprofiles import find_device
-from search.controller import Controller, submit
+from search.controller.controller import Controller, submit
 from search.folders import default_database
-from search.job import parse_job
-from search.objectives import metric_interval, metric_value
+from search.fronts.objectives import metric_interval, metric_value
+from search.job.spec import parse_job
 from search.states import JobState
 from search.store import Store
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from torch import nn
 
-from evaluators.graph_cleanup import prepared
-from evaluators.layers import LayerGroup, layer_groups
-from evaluators.onnx_model import load_model
+from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.layer_groups import LayerGroup, layer_groups
+from evaluators.graphs.model import load_model
 from search.fliqs import Sum, bit_operations
 from search.pruning.names import layers_by_scope
 from search.tasks.digits import Digits, DigitsOptions

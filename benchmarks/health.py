@@ -28,13 +28,13 @@ from typing import Any
 from benchmarks_path import ROOT
 from rows import write_rows
 
-from evaluators.device import LocalDevice
-from evaluators.latency import Protocol
-from evaluators.runtimes.base import Array
+from evaluators.devices.device import LocalDevice
+from evaluators.measuring.latency import Protocol
+from evaluators.tensors import Array
 from hwprofiles import Profile
-from search.job import load_job
-from search.work_order import WorkOrder
-from search.workspace import Workspace
+from search.job.spec import load_job
+from search.trials.context import WorkOrder
+from search.trials.workspace import Workspace
 
 DUTIES = (20, 40, 60, 80, 100)
 REFERENCES = 8

@@ -18,13 +18,13 @@ from pathlib import Path
 from benchmarks_path import ROOT
 from rows import write_rows
 
-from evaluators.device import LocalDevice
-from evaluators.latency import Protocol
+from evaluators.devices.device import LocalDevice
+from evaluators.measuring.latency import Protocol
 from hwprofiles import find_device
 from hwprofiles.probe import usable_cores
-from search.job import parse_job
-from search.work_order import WorkOrder
-from search.workspace import Workspace
+from search.job.spec import parse_job
+from search.trials.context import WorkOrder
+from search.trials.workspace import Workspace
 
 LOAD = "import numpy as np\na = np.random.rand(512, 512)\nwhile True: a @ a"
 

@@ -23,11 +23,11 @@ from lines import Lines
 from rows import write_rows
 from scipy import stats
 
-from search.controller import Controller, submit
+from search.controller.controller import Controller, submit
 from search.folders import default_database
-from search.job import load_job, parse_job
-from search.objectives import metric_value
-from search.pareto import hypervolume
+from search.fronts.objectives import metric_value
+from search.fronts.pareto import hypervolume
+from search.job.spec import load_job, parse_job
 from search.states import JobState
 from search.store import Store, TrialRow
 

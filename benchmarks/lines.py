@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from search.progress import Status, Watcher
+from search.controller.progress import Status, Watcher
 
 
 class Lines(Watcher):

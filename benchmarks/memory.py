@@ -28,13 +28,13 @@ from benchmarks_path import ROOT
 from onnx import TensorProto, helper, numpy_helper
 from rows import write_rows
 
-from evaluators.sandbox import Sandbox
+from evaluators.processes.sandbox import Sandbox
 from hwprofiles import find_device
 from hwprofiles.errors import UnhealthyMeasurement
-from search import verbs
-from search.job import parse_job
-from search.trial import TrialRunner
-from search.work_order import WorkOrder
+from search.job.spec import parse_job
+from search.trials import sandboxed
+from search.trials.context import WorkOrder
+from search.trials.trial import TrialRunner
 
 MEGABYTES = 500
 WIDTH = 2048
@@ -122,11 +122,11 @@ def main(megabytes: int) -> None:
         try:
             with watcher.stage("preparing", size, rows):
                 try:
-                    sandbox.call(verbs.prepare, order, stage="training", limit_s=3600)
+                    sandbox.call(sandboxed.prepare, order, stage="training", limit_s=3600)
                 except UnhealthyMeasurement as error:  # memory is what counts here
                     state = error.state
                 # Whatever came of the measurement, the device is asked.
-                facts = json.loads(json.dumps(sandbox.call(verbs.facts, order, stage="training", limit_s=3600)))
+                facts = json.loads(json.dumps(sandbox.call(sandboxed.facts, order, stage="training", limit_s=3600)))
         finally:
             sandbox.close()
         runner = TrialRunner(order.prepared(facts), facts, folder)

@@ -23,13 +23,13 @@ from benchmarks_path import ROOT
 from rows import RESULTS, write_rows
 from scipy.stats import kendalltau
 
-from evaluators.device import LocalDevice
-from evaluators.latency import Protocol
+from evaluators.devices.device import LocalDevice
+from evaluators.measuring.latency import Protocol
 from hwprofiles.errors import CandidateError
-from search.candidate import Candidate, Space
-from search.job import load_job
-from search.work_order import WorkOrder
-from search.workspace import Workspace
+from search.job.spec import load_job
+from search.space.candidate import Candidate, Space
+from search.trials.context import WorkOrder
+from search.trials.workspace import Workspace
 
 CANDIDATES = 20
 

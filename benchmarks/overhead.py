@@ -37,15 +37,15 @@ def main(trials: int) -> None:
     """Runs a search and reports."""
     with tempfile.TemporaryDirectory() as home:
         os.environ["PARETUNE_HOME"] = home
-        from search import workers
-        from search.controller import Controller, submit
-        from search.job import parse_job
+        from search.controller import ray_workers
+        from search.controller.controller import Controller, submit
+        from search.job.spec import parse_job
         from search.store import Store
 
         asked: list[float] = []
         told: list[float] = []
-        workers.BlockSearcher.suggest = timed(workers.BlockSearcher.suggest, asked)  # type: ignore[method-assign]
-        workers.BlockSearcher.on_trial_complete = timed(workers.BlockSearcher.on_trial_complete, told)  # type: ignore[method-assign]
+        ray_workers.BlockSearcher.suggest = timed(ray_workers.BlockSearcher.suggest, asked)  # type: ignore[method-assign]
+        ray_workers.BlockSearcher.on_trial_complete = timed(ray_workers.BlockSearcher.on_trial_complete, told)  # type: ignore[method-assign]
         job = parse_job(
             {
                 "task": {"name": "digits", "options": {"depth": 20}},

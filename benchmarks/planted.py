@@ -28,8 +28,8 @@ from rows import read_rows, write_rows
 from same import BUSY, IN_A_ROW, PROTOCOL, QUIET, measured
 from small_network import MOST_ROWS, write_network
 
-from evaluators.device import LocalDevice
-from evaluators.runtimes.base import Array
+from evaluators.devices.device import LocalDevice
+from evaluators.tensors import Array
 from hwprofiles import find_device
 
 SLOWER = (0.02, 0.01)

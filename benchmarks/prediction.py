@@ -20,18 +20,18 @@ import numpy as np
 from benchmarks_path import ROOT
 from rows import write_rows
 
-from evaluators.device import LocalDevice
-from evaluators.latency import Protocol
+from evaluators.devices.device import LocalDevice
+from evaluators.measuring.latency import Protocol
 from hwprofiles import find_device
 from hwprofiles.errors import CandidateError
-from search.candidate import Candidate, Space
-from search.correction import Correction, accuracy
-from search.job import parse_job
-from search.layer_tables import layer_tables
-from search.prediction import Predictor
+from search.job.spec import parse_job
+from search.prediction.correction import Correction, accuracy
+from search.prediction.predictor import Predictor
+from search.prediction.tables import layer_tables
+from search.space.candidate import Candidate, Space
 from search.techniques import Draft
-from search.work_order import WorkOrder
-from search.workspace import Workspace
+from search.trials.context import WorkOrder
+from search.trials.workspace import Workspace
 
 CANDIDATES = 30
 

@@ -33,13 +33,13 @@ from rows import write_rows
 
 from hwprofiles import Profile, digest_of_file
 from hwprofiles.probe import usable_cores
-from search.controller import Controller, submit
-from search.export import export_candidate
+from search.controller.controller import Controller, submit
+from search.export.export import export_candidate
 from search.folders import cache_folder
-from search.job import parse_job
+from search.job.spec import parse_job
 from search.store import Store, TrialRow
-from search.trial import TrialRunner
-from search.workspace import Built
+from search.trials.trial import TrialRunner
+from search.trials.workspace import Built
 
 LOADS = ("none", "measured core", "other core")
 FLAWS = ("claim", "file", "claim", "weight")

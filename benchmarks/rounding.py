@@ -21,13 +21,13 @@ import numpy as np
 from benchmarks_path import ROOT
 from rows import write_rows
 
-from evaluators.calibration import calibrate
-from evaluators.device import LocalDevice
-from evaluators.graph_cleanup import prepared
-from evaluators.latency import Protocol
-from evaluators.layers import layer_groups
-from evaluators.onnx_model import load_model, save_model
+from evaluators.devices.device import LocalDevice
+from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.layer_groups import layer_groups
+from evaluators.graphs.model import load_model, save_model
+from evaluators.measuring.latency import Protocol
 from evaluators.quantize import Quantizer, Scheme, activation_tensors
+from evaluators.quantize.calibration import calibrate
 from hwprofiles import Precision, find_device
 from hwprofiles.errors import CandidateError
 from search.tasks.digits import Digits, DigitsOptions

@@ -21,10 +21,10 @@ from benchmarks_path import ROOT
 from lines import Lines
 from rows import write_rows
 
-from search.candidate import RUNTIME
-from search.controller import Controller, submit
+from search.controller.controller import Controller, submit
 from search.folders import default_database
-from search.job import load_job, parse_job
+from search.job.spec import load_job, parse_job
+from search.space.candidate import RUNTIME
 from search.store import Store
 
 FASTER, COSINE = 3.5, 0.999

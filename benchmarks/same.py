@@ -26,9 +26,9 @@ from load import others_busy
 from rows import read_rows, write_rows
 from small_network import write_network
 
-from evaluators.device import LocalDevice
-from evaluators.latency import Protocol
-from evaluators.runtimes.base import Array
+from evaluators.devices.device import LocalDevice
+from evaluators.measuring.latency import Protocol
+from evaluators.tensors import Array
 from hwprofiles import find_device
 from hwprofiles.errors import UnhealthyMeasurement
 

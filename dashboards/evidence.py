@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from hwprofiles import Profile
-from search.device_metrics import QUALITY_RUNTIME
+from search.fronts.metrics import QUALITY_RUNTIME
 
 
 class Evidence(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwprofiles import processor
-from hwprofiles.tree import cores_in, number_at, text_at
+from hwprofiles.sysfs import cores_in, number_at, text_at
 
 SLOWER = 0.85
 """A core of less than this share of the fastest one's speed is of a slower type: cores of one type differ by a little

@@ -32,9 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from hwprofiles.errors import InvalidInput
-from hwprofiles.names import nearest
 from hwprofiles.peaks import FORMATS, Peaks
 from hwprofiles.profile import Profile, check_threads
+from hwprofiles.suggestions import nearest
 
 VERSION = 1
 KINDS = ("cpu", "gpu")

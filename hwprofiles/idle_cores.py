@@ -14,7 +14,7 @@ from hwprofiles.digest import digest_of
 from hwprofiles.errors import StorageError
 from hwprofiles.folders import data_folder
 from hwprofiles.processor import siblings
-from hwprofiles.tree import text_at
+from hwprofiles.sysfs import text_at
 
 LOOK_S = 0.5
 

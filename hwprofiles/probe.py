@@ -12,7 +12,7 @@ from hwprofiles.core_types import core_types as types_at
 from hwprofiles.idle_cores import chosen_cores
 from hwprofiles.installed import package_version, processor_runtimes
 from hwprofiles.machine import Machine
-from hwprofiles.tree import ROOT
+from hwprofiles.sysfs import ROOT
 
 __all__ = [
     "core_types", "instruction_sets", "memory_bytes", "package_version", "probe_machine", "processor_name",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hwprofiles.machine import Cache
-from hwprofiles.tree import cores_in, first_text, number_at, text_at
+from hwprofiles.sysfs import cores_in, first_text, number_at, text_at
 
 # The flags of /proc/cpuinfo that change which kernels a runtime picks: x86, then ARM (asimd is NEON of 64 bits, asimdhp
 # half precision, asimddp the dot product).

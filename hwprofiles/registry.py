@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hwprofiles import probe
+from hwprofiles.catalogue import added_names, catalogue, described
 from hwprofiles.core_types import best_first, type_of
-from hwprofiles.described import added_names, catalogue, described
 from hwprofiles.errors import InvalidInput
 from hwprofiles.idle_cores import spread
 from hwprofiles.local_gpu import local_gpu
-from hwprofiles.names import nearest
 from hwprofiles.profile import Profile, check_threads
+from hwprofiles.suggestions import nearest
 
 
 def local_cpu(threads: int = 1, batch: int = 1) -> Profile:

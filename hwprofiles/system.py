@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from hwprofiles import processor
-from hwprofiles.tree import first_text, number_at, text_at
+from hwprofiles.sysfs import first_text, number_at, text_at
 
 # Who makes a virtual machine, in the words of its firmware tables.
 _MAKERS = {

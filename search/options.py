@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hwprofiles.errors import InvalidInput
-from hwprofiles.names import nearest
+from hwprofiles.suggestions import nearest
 
 _Options = TypeVar("_Options", bound=BaseModel)
 
@@ -82,3 +82,14 @@ def _known_keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
         candidates = [] if field is None else [field.annotation, *get_args(field.annotation)]
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
     return list(model.model_fields)
+
+
+class StrategyOptions(BaseModel):
+    """Options of a strategy; unknown keys are rejected."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def screens(self) -> bool:
+        """Whether proposals are chosen by predictions: all layer tables are then made before the first candidate."""
+        return False

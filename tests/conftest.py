@@ -11,10 +11,10 @@ from command_line import document, paretune
 from inline_search import measuring_briefly, without_ray
 from small_jobs import FinishedJob, spec, write_job
 
-from dashboards.documents import front_document
-from search.controller import Controller, submit
+from dashboards.documents.report import front_document
+from search.controller.controller import Controller, submit
 from search.folders import default_database
-from search.job import parse_job
+from search.job.spec import parse_job
 from search.store import Store
 
 os.environ.pop("COLUMNS", None)  # a console that is made while it is set keeps that width, whatever a test sets then
@@ -56,7 +56,7 @@ def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time limit is exceeded for the sake of what else runs beside the tests."""
-    monkeypatch.setattr("evaluators.pressure.Pressure.starved", lambda *_: False)
+    monkeypatch.setattr("evaluators.processes.pressure.Pressure.starved", lambda *_: False)
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,7 @@ def modules_of(package: object) -> list[str]:
 
 def test_evaluators_load_without_what_a_search_needs() -> None:
     names = modules_of(evaluators)
-    assert "evaluators.onnx_export" in names
+    assert "evaluators.torch_export" in names
     loaded = loaded_by(f"import {', '.join(names)}")
     assert not loaded & LARGE
     assert not loaded & {"search", "dashboards"}

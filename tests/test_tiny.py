@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from small_jobs import FinishedJob
 
-from search.objectives import Objective, gains
-from search.pareto import dominates
+from search.fronts.objectives import Objective, gains
+from search.fronts.pareto import dominates
 
 NUMBER = (int, float)
 INTERVAL = [NUMBER, NUMBER]

@@ -19,10 +19,10 @@ from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from dashboards.api.problems import RequestRefused
-from evaluators.errand import UNAVAILABLE, VERSION
+from evaluators.devices.request import UNAVAILABLE, VERSION
 from hwprofiles import Profile
 from hwprofiles.errors import ParetuneError
-from search.blobs import Blobs
+from search.devices.blobs import Blobs
 from search.states import ErrandState
 from search.store import Store
 from search.store.agents import AgentReplaced, Agents

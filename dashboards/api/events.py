@@ -24,8 +24,8 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from dashboards.api.problems import problem, problem_status
-from dashboards.documents import JobReport, ended
-from dashboards.reports import Reports
+from dashboards.api.reports import Reports
+from dashboards.documents.report import JobReport, ended
 from hwprofiles.errors import ParetuneError
 
 POLL_S = 1.0

@@ -1,4 +1,4 @@
-"""The routes of ``/api/v1``: each answers with one document of :mod:`dashboards.documents`."""
+"""The routes of ``/api/v1``: each answers with one document of :mod:`dashboards.documents.report`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from dashboards import documents
 from dashboards.api.events import job_events
-from dashboards.capability import capability_document
-from dashboards.prediction import layers_document
-from dashboards.reports import Reports
+from dashboards.api.reports import Reports
+from dashboards.documents.capability import capability_document
+from dashboards.documents.layers import layers_document
+from dashboards.documents.report import candidate_document, front_document
 from search.store import Store
 
 Json = dict[str, Any]
@@ -33,7 +33,7 @@ def api_router(store: Store, reports: Reports) -> APIRouter:
 
     @router.get("/jobs/{job}/front", summary="A job's Pareto front")
     def front(job: str, device: str | None = None) -> Json:
-        return documents.front_document(store, job, device, reports.read(job))
+        return front_document(store, job, device, reports.read(job))
 
     @router.get("/jobs/{job}/trials", summary="Every candidate of a job with its objectives")
     def trials(job: str, device: str | None = None) -> Json:
@@ -45,7 +45,7 @@ def api_router(store: Store, reports: Reports) -> APIRouter:
 
     @router.get("/candidates/{candidate}", summary="All that is known of one candidate")
     def candidate(candidate: str) -> Json:
-        return documents.candidate_document(store, candidate)
+        return candidate_document(store, candidate)
 
     @router.get("/devices/{device}/capability", summary="What a device can do, as it answered when it was probed")
     def device_capability(device: str) -> Json:

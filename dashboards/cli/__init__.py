@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dashboards.cli import agents, analysis, candidates, capability, devices, jobs, profiling, results, service
-from dashboards.console import print_error
+from dashboards.cli.console import print_error
 from hwprofiles.errors import ParetuneError
 
 app = typer.Typer(

@@ -8,8 +8,8 @@ from typing import Annotated, TextIO
 
 import typer
 
+from dashboards.cli.console import err, out, print_rows
 from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_home, open_store, print_json
-from dashboards.console import err, out, print_rows
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
 from hwprofiles.description import NAME
 from hwprofiles.errors import InvalidInput, StorageError

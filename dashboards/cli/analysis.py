@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
+from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
-from dashboards.console import ProgressBar, err, out, print_rows
-from dashboards.documents import Json
+from dashboards.documents.report import Json
 from hwprofiles import Profile
 from hwprofiles.errors import InvalidInput
-from search.device_lookup import agents_of, find_device
-from search.job import Job, load_job
+from search.devices.lookup import agents_of, find_device
+from search.job.spec import Job, load_job
 
 _JOB_FILES = (".yaml", ".yml")
 
@@ -38,7 +38,7 @@ def analyse(
 ) -> None:
     """Compare what quantising and pruning leave of a model's weights at equal size, and show what the device gains."""
     from search.analysis import analysed, device_view, model_of_file, model_of_job, recovered_of_job
-    from search.capabilities import capability_of
+    from search.devices.capabilities import capability_of
 
     with open_store(db) as store, agents_of(store):
         job = load_job(source) if source.suffix.lower() in _JOB_FILES else None

@@ -8,14 +8,13 @@ from typing import Annotated
 
 import typer
 
-from dashboards import documents
+from dashboards.cli.console import print_rows
 from dashboards.cli.options import Db, FrontFormat, JobId, open_store, print_json
-from dashboards.console import print_rows
-from dashboards.documents import Json
-from dashboards.web.formats import figure, short_title
+from dashboards.documents.report import Json, trials_document
+from dashboards.figures import figure, short_title
 from hwprofiles.errors import InvalidInput
-from hwprofiles.names import nearest
-from search.failures import FAILED, states_of
+from hwprofiles.suggestions import nearest
+from search.controller.failures import FAILED, states_of
 from search.states import TrialState
 
 
@@ -34,7 +33,7 @@ def candidates(
     if wanted is None:
         raise InvalidInput(f"--state: unknown state {state!r}", nearest(str(state), [*TrialState, FAILED]))
     with open_store(db) as store:
-        document = documents.trials_document(store, job)
+        document = trials_document(store, job)
     rows = [row for row in document["trials"] if row["state"] in wanted]
     if format is FrontFormat.JSON:
         print_json({**document, "trials": rows})

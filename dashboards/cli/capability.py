@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
-from dashboards.console import ProgressBar, err, out, print_rows
-from dashboards.documents import Json
-from dashboards.web.formats import precision_title
+from dashboards.documents.report import Json
+from dashboards.figures import precision_title
 
 
 def devices_capability(
@@ -21,9 +21,9 @@ def devices_capability(
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Ask a device which precisions it executes, what each gains, and in which steps latency grows."""
-    from dashboards.capability import document_of
-    from search.capabilities import probed
-    from search.device_lookup import agents_of, find_device
+    from dashboards.documents.capability import document_of
+    from search.devices.capabilities import probed
+    from search.devices.lookup import agents_of, find_device
 
     with open_store(db) as store, agents_of(store):
         profile = find_device(device, threads, batch)

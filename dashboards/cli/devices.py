@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from dashboards import devices
+from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_home, print_fields, print_json
-from dashboards.console import ProgressBar, err, out, print_rows
-from dashboards.documents import Json
+from dashboards.documents import devices
+from dashboards.documents.report import Json
 from hwprofiles import Profile, find_device
-from hwprofiles.described import add_description, remove_description
+from hwprofiles.catalogue import add_description, remove_description
 from hwprofiles.description import NAME
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, StorageError
 from hwprofiles.registry import DEVICES
@@ -85,7 +85,7 @@ def _check_output(output: Path) -> None:
 
 
 def _describe_here(output: Path) -> None:
-    from evaluators.describe import describe
+    from evaluators.devices.describe import describe
     from hwprofiles.probe import usable_cores
 
     with ProgressBar() as progress:
@@ -123,7 +123,7 @@ def devices_check(device: DeviceName, db: Db = None, format: AsFormat = Format.T
 
 
 def _checked(device: str, db: str | None) -> Json:
-    from evaluators.check import Check, check_device
+    from evaluators.devices.check import Check, check_device
 
     devices.known_origin(device)
     registered: Profile | None = None

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dashboards import documents
+from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.options import (
     AsFormat,
     Db,
@@ -23,16 +23,16 @@ from dashboards.cli.options import (
     print_json,
     report_front,
 )
-from dashboards.console import ProgressBar, err, out, print_rows
-from dashboards.status_fields import status_fields
-from dashboards.time_spent import left_in_words, spent_in_words
-from dashboards.web.formats import moment
-from search.device_lookup import agents_at
+from dashboards.documents.report import device_names, job_document, jobs_document, state_in_words
+from dashboards.documents.status_fields import status_fields
+from dashboards.documents.time_spent import left_in_words, spent_in_words
+from dashboards.figures import moment
+from search.controller.unsettled import is_unsettled
+from search.devices.lookup import agents_at
 from search.folders import default_database
-from search.job import Job, load_job, parse_job
+from search.job.spec import Job, load_job, parse_job
 from search.states import JobState
 from search.store import Store
-from search.unsettled import is_unsettled
 
 
 def run(
@@ -49,8 +49,8 @@ def run(
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Run a search job here, and print its front."""
-    from search.controller import submit
-    from search.metric_names import check_metrics
+    from search.controller.controller import submit
+    from search.job.metric_names import check_metrics
 
     with agents_at(db or default_database()):
         spec = _overridden(load_job(job), job.parent, trials=trials, minutes=minutes, seed=seed, device=device)
@@ -74,7 +74,7 @@ def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
 
 
 def _control(store: Store, job_id: str, format: Format) -> None:
-    from search.controller import Controller
+    from search.controller.controller import Controller
 
     try:
         with ProgressBar() as progress:
@@ -111,7 +111,7 @@ def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
     document: dict[str, Any] = {"jobs": []}
     if not is_new_home(db):
         with existing_store(db) as store:
-            document = documents.jobs_document(store)
+            document = jobs_document(store)
     if format is Format.JSON:
         print_json(document)
         return
@@ -119,8 +119,8 @@ def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
     rows = [
         job
         | {
-            "device": ", ".join(documents.device_names(job)),
-            "state": documents.state_in_words(job),
+            "device": ", ".join(device_names(job)),
+            "state": state_in_words(job),
             "created_at": moment(job["created_at"]),
         }
         for job in document["jobs"]
@@ -131,7 +131,7 @@ def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
 def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     """Show where a job stands."""
     with existing_store(db) as store:
-        document = documents.job_document(store, job)
+        document = job_document(store, job)
     if format is Format.JSON:
         print_json(document)
         return

@@ -13,14 +13,13 @@ from typing import Annotated, Any
 
 import typer
 
-from dashboards import documents
-from dashboards.console import out, print_ending, print_front, print_rows
-from dashboards.documents import Json
+from dashboards.cli.console import out, print_ending, print_front, print_rows
+from dashboards.documents.report import Json, front_document
 from dashboards.evidence import Evidence
 from hwprofiles.errors import NotFound
-from search.coverage import COVERAGE, in_words
 from search.folders import default_database
-from search.objectives import metric_value
+from search.fronts.objectives import metric_value
+from search.space.coverage import COVERAGE, in_words
 from search.store import Store, database_exists
 
 
@@ -96,7 +95,7 @@ def print_fields(fields: Json) -> None:
 
 def report_front(store: Store, job: str, format: FrontFormat, device: str | None = None) -> None:
     """A job's front in the format asked for: of one device, or of all."""
-    document = documents.front_document(store, job, device)
+    document = front_document(store, job, device)
     fronts = document.get("fronts", {document["device"]: document})
     if format is FrontFormat.JSON:
         print_json(document)

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from dashboards.cli.console import ProgressBar, out, print_rows
 from dashboards.cli.options import AsFormat, Format, print_json
-from dashboards.console import ProgressBar, out, print_rows
-from dashboards.health import in_words
+from dashboards.documents.health import in_words
 from hwprofiles import find_device
 
 _SLOWEST = 12
@@ -29,8 +29,8 @@ def profile(
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Measure a model on a device, against a second one or against itself, and say why it is not faster."""
-    from evaluators.throughput import Load
-    from search.profiling import profile_model
+    from evaluators.measuring.throughput import Load
+    from search.analysis.profiling import profile_model
 
     with ProgressBar() as progress:
         load = Load(streams=streams) if throughput or streams else None

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dashboards import documents
-from dashboards.candidate_runtime import costs_in_words, runtime_line
-from dashboards.candidate_words import quality_in_words, training_in_words
+from dashboards.cli.console import ProgressBar, err, out, print_formats
 from dashboards.cli.options import (
     AsFormat,
     CandidateId,
@@ -22,13 +20,15 @@ from dashboards.cli.options import (
     print_json,
     report_front,
 )
-from dashboards.console import ProgressBar, err, out, print_formats
+from dashboards.documents.format_strip import ARCHITECTURE, blocks_of, untold
+from dashboards.documents.health import health_fields, in_words
+from dashboards.documents.report import baseline_on, candidate_document, front_document, metric_names, trials_document
+from dashboards.documents.runtime import costs_in_words, runtime_line
+from dashboards.documents.words import quality_in_words, training_in_words
 from dashboards.evidence import EXPLAINED, Evidence
-from dashboards.formats_strip import ARCHITECTURE, blocks_of, untold
-from dashboards.health import health_fields, in_words
-from dashboards.web.formats import figure, metric_title
+from dashboards.figures import figure, metric_title
 from hwprofiles.errors import InvalidInput, ParetuneError
-from search.objectives import metric_value
+from search.fronts.objectives import metric_value
 
 
 def front(
@@ -45,9 +45,9 @@ def front(
 ) -> None:
     """Print a job's Pareto front."""
     with existing_store(db) as store:
-        document = documents.front_document(store, job, device)
+        document = front_document(store, job, device)
         if html or png:
-            points = documents.trials_document(store, job, device)
+            points = trials_document(store, job, device)
             from dashboards.web.picture import save_html, save_png
 
             if html:
@@ -62,7 +62,7 @@ def front(
 def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     """Show all that is known of one candidate."""
     with existing_store(db) as store:
-        document = documents.candidate_document(store, candidate)
+        document = candidate_document(store, candidate)
     if format is Format.JSON:
         print_json(document)
         return
@@ -74,9 +74,7 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
     metrics, evidence = document["metrics"], Evidence(document["evidence"])
     if evidence is not Evidence.MEASURED:
         out.print(EXPLAINED[evidence], soft_wrap=True)
-    print_fields(
-        {metric_title(n, evidence): figure(metric_value(metrics, n), n) for n in documents.metric_names(metrics)}
-    )
+    print_fields({metric_title(n, evidence): figure(metric_value(metrics, n), n) for n in metric_names(metrics)})
     if document["costs"]:
         out.print(f"worse than the baseline: {costs_in_words(document['costs'])}", soft_wrap=True)
     for line in quality_in_words(metrics):
@@ -110,7 +108,7 @@ def export(
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Write a candidate's model with a receipt; exits 4 when the file does not reproduce the measured result."""
-    from search.export import export_candidate
+    from search.export.export import export_candidate
 
     if target != "onnx":
         raise InvalidInput(f"--target: {target!r} is not available", "use --target onnx")
@@ -118,7 +116,7 @@ def export(
         receipt = export_candidate(
             store, candidate, folder, device=device, wait_quiet_s=wait_quiet, progress=progress.say
         )
-        usual = documents.baseline_on(store, candidate, receipt["device"])
+        usual = baseline_on(store, candidate, receipt["device"])
     if format is Format.JSON:
         print_json({**receipt, "folder": str(folder)})
     else:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from dashboards.cli.console import err
 from dashboards.cli.options import Db, open_store, print_json
-from dashboards.console import err
 from search.folders import default_database
-from search.job_schema import json_schema
+from search.job.schema import json_schema
 from search.store import upgrade
 
 _NICENESS = 10

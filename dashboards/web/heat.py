@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.web.formats import precision_title
+from dashboards.figures import precision_title
 
 Json = dict[str, Any]
 

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dashboards import figures
 from dashboards.evidence import Evidence
-from dashboards.web import formats
 
 Json = Mapping[str, Any]
 Point = tuple[float, float]
@@ -123,7 +123,7 @@ def _formatter(metric: str) -> Any:
     if base.startswith("speedup"):
         return FuncFormatter(lambda value, _: f"{value:g}×")
     if base.endswith("_bytes"):
-        return FuncFormatter(lambda value, _: formats.byte_size(value))
+        return FuncFormatter(lambda value, _: figures.byte_size(value))
     return ScalarFormatter(useOffset=False)
 
 
@@ -169,7 +169,7 @@ def _arms(row: Json, objective: Json, value: float) -> list[list[float]] | None:
 
 def _titled(objective: Json, evidence: str) -> str:
     better = "→" if objective["direction"] == "max" else "←"
-    return f"{one_line(formats.metric_title(objective['metric'], evidence))} {better} better"
+    return f"{one_line(figures.metric_title(objective['metric'], evidence))} {better} better"
 
 
 def one_line(text: str) -> str:

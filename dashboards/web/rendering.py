@@ -7,15 +7,15 @@ from typing import Any
 
 import jinja2
 
-from dashboards import formats_strip
-from dashboards.candidate_runtime import costs_by_runtime, costs_in_words
-from dashboards.candidate_words import training_in_words
-from dashboards.documents import USUAL_METRICS, baseline_value, device_names, metric_names
+from dashboards import figures
+from dashboards.documents import format_strip
+from dashboards.documents.health import in_words
+from dashboards.documents.report import USUAL_METRICS, baseline_value, device_names, metric_names
+from dashboards.documents.runtime import costs_by_runtime, costs_in_words
+from dashboards.documents.time_spent import spent_in_words
+from dashboards.documents.words import training_in_words
 from dashboards.evidence import EXPLAINED
-from dashboards.health import in_words
-from dashboards.time_spent import spent_in_words
-from dashboards.web import formats
-from search.objectives import metric_interval, metric_value
+from search.fronts.objectives import metric_interval, metric_value
 from search.states import TrialState
 
 Json = dict[str, Any]
@@ -35,27 +35,27 @@ _environment = jinja2.Environment(
 _environment.filters |= {
     "costs_by_runtime": costs_by_runtime,
     "costs_in_words": costs_in_words,
-    "figure": formats.figure,
-    "interval": formats.interval,
-    "duration": formats.duration,
+    "figure": figures.figure,
+    "interval": figures.interval,
+    "duration": figures.duration,
     "health_in_words": in_words,
-    "moment": formats.moment,
-    "metric_title": formats.metric_title,
-    "short_title": formats.short_title,
+    "moment": figures.moment,
+    "metric_title": figures.metric_title,
+    "short_title": figures.short_title,
     "spent_in_words": spent_in_words,
 }
 _environment.globals |= {
     "baseline_value": baseline_value,
-    "counted_formats": formats_strip.counted,
+    "counted_formats": format_strip.counted,
     "device_names": device_names,
     "explained_evidence": EXPLAINED,
-    "formats_in_words": formats_strip.in_words,
-    "blocks_of": formats_strip.blocks_of,
+    "formats_in_words": format_strip.in_words,
+    "blocks_of": format_strip.blocks_of,
     "metric_names": metric_names,
     "metric_value": metric_value,
     "metric_interval": metric_interval,
     "training_in_words": training_in_words,
-    "untold_formats": formats_strip.untold,
+    "untold_formats": format_strip.untold,
 }
 
 
@@ -75,7 +75,7 @@ def chart_context(trials: Json) -> Json:
     return {
         "objectives": trials["objectives"],
         "evidence": trials["evidence"],
-        "titles": {name: formats.metric_title(name, trials["evidence"]) for name in names},
+        "titles": {name: figures.metric_title(name, trials["evidence"]) for name in names},
     }
 
 

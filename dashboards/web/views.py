@@ -9,10 +9,10 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from dashboards import documents
-from dashboards.capability import capability_document, probed_devices
-from dashboards.prediction import layers_document
-from dashboards.reports import Reports
+from dashboards.api.reports import Reports
+from dashboards.documents.capability import capability_document, probed_devices
+from dashboards.documents.layers import layers_document
+from dashboards.documents.report import candidate_document, ended
 from dashboards.web.heat import capability_context
 from dashboards.web.rendering import render, vendored, views_context
 from search.store import Store
@@ -46,7 +46,7 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
 
     @router.get("/candidates/{candidate}")
     def candidate(candidate: str) -> str:
-        return render("candidate.html", candidate=documents.candidate_document(store, candidate))
+        return render("candidate.html", candidate=candidate_document(store, candidate))
 
     @router.get("/devices/{device}")
     def device(device: str) -> str:
@@ -67,7 +67,7 @@ def _job_context(reports: Reports, job: str) -> dict[str, Any]:
     return {
         "job": report.job_document(),
         "coverage": report.coverage,
-        "ended": documents.ended(report.job.state),
+        "ended": ended(report.job.state),
         "linked": True,
         **views_context(front, trials),
     }

@@ -19,10 +19,11 @@ from typing import Any, NoReturn
 from evaluators.agent.blobs import BlobCache
 from evaluators.agent.client import AgentClient, Dismissed, LeasedErrand, LeaseLost, ServerGone
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
-from evaluators.device import LocalDevice
-from evaluators.errand import Errand, answer_of, unpacked
-from evaluators.onnx_wire import check_model_file
-from evaluators.outputs import outputs_answer
+from evaluators.array_archive import unpack_arrays
+from evaluators.devices.device import LocalDevice
+from evaluators.devices.request import Errand, answer_of
+from evaluators.graphs.wire import check_model_file
+from evaluators.measuring.outputs import outputs_answer
 from evaluators.runtimes import RUNTIMES, runtime_of
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, InvalidInput, ParetuneError, UnsupportedOp
@@ -171,7 +172,7 @@ class Agent:
         }
         for model in filter(None, (errand.baseline, errand.candidate)):
             check_model_file(paths[model], limit_bytes)
-        sample = unpacked(paths[errand.sample], limit_bytes)
+        sample = unpack_arrays(paths[errand.sample], limit_bytes)
         candidate, device = paths[errand.candidate], self._opened(profile)
         if errand.kind == "outputs":
             return outputs_answer(device.outputs(candidate, sample, limit_s=errand.limit_s, runtime=errand.runtime))

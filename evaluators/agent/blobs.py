@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES
-from evaluators.errand import FileRef
+from evaluators.devices.request import FileRef
 from hwprofiles import digest_of_file
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
 from hwprofiles.folders import made

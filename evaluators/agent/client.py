@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from evaluators.errand import VERSION, FileRef
+from evaluators.devices.request import VERSION, FileRef
 from hwprofiles import Profile
 from hwprofiles.addresses import is_loopback
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, ParetuneError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evaluators.health.files import as_number, field, number, numbered
 from evaluators.health.snapshot import CoreTimes, Snapshot, ThreadTimes
-from hwprofiles.tree import ROOT, cores_in, text_at
+from hwprofiles.sysfs import ROOT, cores_in, text_at
 
 _COUNTERS = ("core_throttle_count", "package_throttle_count")
 _CPU_COOLING = ("processor", "cpufreq", "thermal-cpufreq", "cpu")

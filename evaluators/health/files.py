@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hwprofiles.tree import text_at
+from hwprofiles.sysfs import text_at
 
 
 def number(path: Path) -> float | None:

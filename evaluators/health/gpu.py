@@ -87,6 +87,6 @@ def _paused(pid: int) -> bool:
     they keep their memory on the GPU."""
     try:
         process = psutil.Process(pid)
-        return process.uids().real == os.getuid() and "evaluators.child" in process.cmdline()
+        return process.uids().real == os.getuid() and "evaluators.processes.sandbox_child" in process.cmdline()
     except psutil.Error:
         return False

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import onnx
 
-from evaluators.onnx_graph import attributes, input_of, int_attribute, is_op
-from evaluators.onnx_model import MICROSOFT
-from evaluators.quantize.draft import Draft
+from evaluators.graphs.graph import attributes, input_of, int_attribute, is_op
+from evaluators.graphs.model import MICROSOFT
+from evaluators.quantize.graph_edit import Draft
 
 
 def make_dynamic(draft: Draft, node: onnx.NodeProto) -> None:

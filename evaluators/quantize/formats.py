@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from evaluators.calibration import Ranges
-from evaluators.layers import LayerGroup
-from evaluators.number_format import number_format
-from evaluators.onnx_graph import Graph
-from evaluators.onnx_model import opset_of, with_opset
-from evaluators.quantize.draft import Draft, Source, unused_mark
+from evaluators.graphs.graph import Graph
+from evaluators.graphs.layer_groups import LayerGroup
+from evaluators.graphs.model import opset_of, with_opset
+from evaluators.graphs.number_format import number_format
+from evaluators.quantize.calibration import Ranges
+from evaluators.quantize.graph_edit import Draft, Source, unused_mark
 from evaluators.quantize.quantizer import Quantizer
 from evaluators.quantize.scheme import Scheme
 from evaluators.quantize.simulated import PACKED_BITS, PACKED_IR, PACKED_OPSET, make_simulated
@@ -31,8 +31,8 @@ class LayerFormat:
     """The number format of a layer's weights and input, and the largest magnitude of its input that the trained scale
     covers.
 
-    ``format`` is a name for :func:`evaluators.number_format.number_format`. Raises :class:`InvalidInput` for any other,
-    and for a bound that is not above 0.
+    ``format`` is a name for :func:`evaluators.graphs.number_format.number_format`. Raises :class:`InvalidInput` for any
+    other, and for a bound that is not above 0.
     """
 
     format: str
@@ -54,7 +54,7 @@ def with_formats(
 ) -> onnx.ModelProto:
     """A new model whose layers compute in the formats that they were trained in; other layers are as they were.
 
-    ``model`` is a prepared one (:func:`evaluators.graph_cleanup.prepared`), with batch normalisation folded: weights
+    ``model`` is a prepared one (:func:`evaluators.graphs.cleanup.prepared`), with batch normalisation folded: weights
     are scaled per output channel, which a factor for each channel does not change. ``formats`` goes by the names of its
     nodes. The same arguments give the same bytes; the given model is not changed.
 
@@ -123,7 +123,7 @@ def _packable(model: onnx.ModelProto) -> onnx.ModelProto:
     except InvalidInput:
         return model
     raised.ir_version = max(raised.ir_version, PACKED_IR)
-    # More of them let ONNX Runtime merge more, see :func:`evaluators.graph_cleanup.prepared`.
+    # More of them let ONNX Runtime merge more, see :func:`evaluators.graphs.cleanup.prepared`.
     del raised.graph.value_info[:]
     raised.graph.value_info.extend(model.graph.value_info)
     return raised

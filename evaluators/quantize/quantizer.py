@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 
 import onnx
 
-from evaluators.calibration import Ranges
-from evaluators.layers import LayerGroup
-from evaluators.onnx_file import size_of
-from evaluators.onnx_graph import Graph
-from evaluators.quantize.draft import Draft, Source, unused_mark
+from evaluators.graphs.file import size_of
+from evaluators.graphs.graph import Graph
+from evaluators.graphs.layer_groups import LayerGroup
+from evaluators.quantize.calibration import Ranges
 from evaluators.quantize.dynamic import make_dynamic
+from evaluators.quantize.graph_edit import Draft, Source, unused_mark
 from evaluators.quantize.scheme import Scheme
 from evaluators.quantize.static import make_static, needed_ranges
 from evaluators.quantize.weight_only import make_weight_only
@@ -25,7 +25,7 @@ _WEIGHT_ONLY = (Precision.INT8_WEIGHT, Precision.INT4_WEIGHT)
 class Quantizer:
     """Builds candidates of one model; keeps the integer forms of its weights between them.
 
-    ``model`` is a prepared model (:func:`evaluators.graph_cleanup.prepared`) and is never changed, nor may its owner
+    ``model`` is a prepared model (:func:`evaluators.graphs.cleanup.prepared`) and is never changed, nor may its owner
     change it afterwards. ``ranges`` may be None where no layer will be static int8. Not safe in several threads.
     """
 

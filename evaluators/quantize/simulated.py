@@ -16,10 +16,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from evaluators.number_format import NumberFormat, number_format
-from evaluators.onnx_graph import int_attribute, is_op
-from evaluators.onnx_model import opset_of
-from evaluators.quantize.draft import Draft
+from evaluators.graphs.graph import int_attribute, is_op
+from evaluators.graphs.model import opset_of
+from evaluators.graphs.number_format import NumberFormat, number_format
+from evaluators.quantize.graph_edit import Draft
 from evaluators.quantize.weights import Floats
 from hwprofiles.errors import BuildFailed
 

@@ -15,10 +15,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from evaluators.calibration import Ranges
-from evaluators.onnx_graph import Graph, input_of, int_attribute, is_op
-from evaluators.quantize.draft import Draft
-from evaluators.quantize.followers import (
+from evaluators.graphs.graph import Graph, input_of, int_attribute, is_op
+from evaluators.quantize.calibration import Ranges
+from evaluators.quantize.graph_edit import Draft
+from evaluators.quantize.integer_operators import (
     CALCULATORS,
     MOVERS,
     clipping,

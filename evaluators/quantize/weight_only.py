@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx
 
-from evaluators.onnx_graph import input_of, int_attribute, is_op
-from evaluators.onnx_model import MICROSOFT
-from evaluators.quantize.draft import Draft
+from evaluators.graphs.graph import input_of, int_attribute, is_op
+from evaluators.graphs.model import MICROSOFT
 from evaluators.quantize.dynamic import float_product_input
+from evaluators.quantize.graph_edit import Draft
 from hwprofiles.precision import Precision
 
 

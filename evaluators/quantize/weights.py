@@ -9,9 +9,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from evaluators.onnx_graph import Graph
+from evaluators.graphs.graph import Graph
+from evaluators.processes.recent import Recent
 from evaluators.quantize.scheme import Scheme
-from evaluators.recent import Recent
 
 Floats = NDArray[np.float32]
 

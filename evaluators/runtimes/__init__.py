@@ -1,11 +1,12 @@
 """Runtimes: what executes an exported file. A new one is one file here, one line below, and one test class."""
 
-from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec
+from evaluators.runtimes.base import Runtime, Session
 from evaluators.runtimes.null import NullRuntime
 from evaluators.runtimes.onnxruntime import OnnxRuntime
 from evaluators.runtimes.openvino import OpenVino
 from evaluators.runtimes.tensorrt import TensorRtRuntime, built_twice
 from evaluators.runtimes.trtexec import TrtexecRuntime
+from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import InvalidInput
 
 RUNTIMES: dict[str, type[Runtime]] = {

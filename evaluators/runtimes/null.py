@@ -1,6 +1,6 @@
 """The null runtime: opens files but executes nothing; its times are modelled and the same everywhere.
 
-For tests, and for dry runs through :mod:`evaluators.modelled`.
+For tests, and for dry runs through :mod:`evaluators.modelled.dry_run`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec
+from evaluators.runtimes.base import Runtime, Session
+from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import BuildFailed, InvalidInput
 
 _MS_PER_MEGABYTE = 1.0
@@ -27,7 +28,7 @@ class NullRuntime(Runtime):
 
     def open(self, model: Path, *, threads: int = 1) -> Session:
         """See :meth:`Runtime.open`."""
-        from evaluators.onnx_model import input_specs, load_model, output_specs
+        from evaluators.graphs.model import input_specs, load_model, output_specs
 
         try:
             loaded = load_model(model)

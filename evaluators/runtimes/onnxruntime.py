@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.freed import give_back_memory
-from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec, TimedNode
+from evaluators.processes.freed_memory import give_back_memory
+from evaluators.runtimes.base import Runtime, Session, TimedNode
 from evaluators.runtimes.onnxruntime_nodes import timed_nodes
 from evaluators.runtimes.onnxruntime_providers import (
     PROVIDERS,
@@ -18,6 +18,7 @@ from evaluators.runtimes.onnxruntime_providers import (
     check_providers,
     providers_of,
 )
+from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, UnsupportedOp
 
 SPIN_US = 1000

@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from evaluators.runtimes.base import Arrays, TimedNode
+from evaluators.runtimes.base import TimedNode
+from evaluators.tensors import Arrays
 from hwprofiles.errors import UnsupportedOp
 
 _KERNEL = re.compile(r"_kernel_time$")

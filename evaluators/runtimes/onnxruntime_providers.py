@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.runtimes.base import Arrays, TensorSpec, TimedNode
+from evaluators.runtimes.base import TimedNode
 from evaluators.runtimes.engine_store import EngineStore
 from evaluators.runtimes.onnxruntime_nodes import check_assigned
+from evaluators.tensors import Arrays, TensorSpec
 from hwprofiles.cuda import cuda_gpu
 from hwprofiles.errors import CandidateError, DeviceUnavailable, UnsupportedOp
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TensorSpec, TimedNode
+from evaluators.runtimes.base import Runtime, Session, TimedNode
+from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, UnsupportedOp
 
 _CAPABILITIES = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}

@@ -6,11 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
-from evaluators.runtimes.base import Arrays, Runtime, Session, TimedNode
+from evaluators.runtimes.base import Runtime, Session, TimedNode
 from evaluators.runtimes.engine_store import EngineStore
 from evaluators.runtimes.tensorrt_engine import EngineBuilder, EngineOptions
 from evaluators.runtimes.tensorrt_library import load_library, tensorrt_module
 from evaluators.runtimes.tensorrt_session import TensorRtSession
+from evaluators.tensors import Arrays
 
 TWICE = "twice"
 """A hint, or the end of one (``tf32-twice``): sessions alternate between two engines that were built apart."""

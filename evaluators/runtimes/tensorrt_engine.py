@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evaluators.runtimes.base import TensorSpec
 from evaluators.runtimes.engine_store import EngineStore
 from evaluators.runtimes.tensorrt_library import Library
+from evaluators.tensors import TensorSpec
 from hwprofiles import digest_of
 from hwprofiles.errors import BuildFailed, CandidateError, OutOfMemory, UnsupportedOp
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.runtimes.base import Array, Arrays, Session, TensorSpec, TimedNode
+from evaluators.runtimes.base import Session, TimedNode
 from evaluators.runtimes.cuda import Buffer
 from evaluators.runtimes.tensorrt_library import Library
+from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import BuildFailed, OutOfMemory, UnsupportedOp
 
 PROVIDER = "TensorRT"

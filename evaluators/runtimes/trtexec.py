@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from evaluators.runtimes.base import Array, Arrays, Runtime, Session, TimedNode
+from evaluators.runtimes.base import Runtime, Session, TimedNode
 from evaluators.runtimes.engine_store import EngineStore
 from evaluators.runtimes.tensorrt_engine import Shapes, read_model
 from evaluators.runtimes.tensorrt_session import PROVIDER, Timings
+from evaluators.tensors import Array, Arrays
 from hwprofiles import digest_of
 from hwprofiles.cuda import cuda_gpu
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, InvalidInput, OutOfMemory, UnsupportedOp
@@ -126,7 +127,7 @@ class TrtexecRuntime(Runtime):
         return self._session(model).timed_layers(feed, runs)
 
     def _session(self, model: Path) -> _TrtexecSession:
-        from evaluators.onnx_model import input_specs, load_model, output_specs
+        from evaluators.graphs.model import input_specs, load_model, output_specs
 
         gpu, tool = cuda_gpu(), find_tool()
         content = read_model(model)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from evaluators.child import report
+from evaluators.processes.sandbox_child import report
 from search.analysis.gaussian import compression, kept_share
 from search.tasks.base import Task
 from search.training.epochs import steps_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from evaluators.capability import Capability
+from evaluators.probing.capability import Capability
 from hwprofiles import Precision, Profile
 from hwprofiles.errors import InvalidInput
 from search.analysis import gaussian
@@ -39,7 +39,7 @@ class _Layer:
 def analysed(model: onnx.ModelProto) -> Json:
     """Signal to noise of every layer's weights, quantised by channel and magnitude-pruned by layer to equal size.
 
-    ``model`` is prepared (:mod:`evaluators.graph_cleanup`). Raises :class:`InvalidInput` for one without layers. All
+    ``model`` is prepared (:mod:`evaluators.graphs.cleanup`). Raises :class:`InvalidInput` for one without layers. All
     figures are of weights alone: no data is needed, nothing is trained after either.
     """
     found = [_analysed(layer) for layer in layers_of(model)]

@@ -8,16 +8,16 @@ from typing import Any
 
 import onnx
 
-from evaluators.child import Progress
-from evaluators.graph_cleanup import prepared
-from evaluators.onnx_model import load_model
-from evaluators.sandbox import Sandbox
+from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.model import load_model
+from evaluators.processes.sandbox import Sandbox
+from evaluators.processes.sandbox_child import Progress
 from hwprofiles import find_device
 from hwprofiles.errors import CandidateError, ParetuneError
-from search import verbs
-from search.job import Job
+from search.job.spec import Job
 from search.training.recipe import Recipe
-from search.work_order import WorkOrder
+from search.trials import sandboxed
+from search.trials.context import WorkOrder
 
 
 def model_of_file(path: Path) -> onnx.ModelProto:
@@ -27,7 +27,7 @@ def model_of_file(path: Path) -> onnx.ModelProto:
 
 def model_of_job(job: Job, folder: Path, progress: Progress) -> onnx.ModelProto:
     """The fp32 model of a job's task, trained, if need be, in a sandbox; paths in the job start from ``folder``."""
-    return load_model(_in_sandbox(verbs.fp32_model, job, folder, progress))
+    return load_model(_in_sandbox(sandboxed.fp32_model, job, folder, progress))
 
 
 def recovered_of_job(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -36,11 +36,11 @@ def recovered_of_job(job: Job, folder: Path, progress: Progress) -> dict[str, An
     return found
 
 
-@verbs.in_job_folder
+@sandboxed.in_job_folder
 def _recovered(order: WorkOrder) -> dict[str, Any]:
     from search.analysis.recovered import recovered  # imports torch
 
-    return recovered(verbs.workspace_of(order).task, order.job.recovery or Recipe())
+    return recovered(sandboxed.workspace_of(order).task, order.job.recovery or Recipe())
 
 
 def _in_sandbox(function: Callable[[WorkOrder], Any], job: Job, folder: Path, progress: Progress) -> Any:

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from evaluators.graph_cleanup import named
-from evaluators.layers import possible_precisions, weight_names
-from evaluators.onnx_graph import Graph, int_attribute, is_op
+from evaluators.graphs.cleanup import named
+from evaluators.graphs.graph import Graph, int_attribute, is_op
+from evaluators.graphs.layer_groups import possible_precisions, weight_names
 
 Floats = NDArray[np.float32]
 

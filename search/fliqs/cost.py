@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from evaluators.bit_operations import FLOAT_BITS, bits_of
-from evaluators.bit_operations import bit_operations as counted
-from evaluators.layer_table import LayerTable
-from evaluators.layers import LayerGroup
+from evaluators.graphs.bit_operations import FLOAT_BITS, bits_of
+from evaluators.graphs.bit_operations import bit_operations as counted
+from evaluators.graphs.layer_groups import LayerGroup
+from evaluators.probing.layer_table import LayerTable
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed
 
@@ -58,7 +58,7 @@ def reduction(cost: Cost, formats: Mapping[str, str]) -> float:
 
 
 def bit_operations(groups: Sequence[LayerGroup], formats: Iterable[str]) -> Sum:
-    """See :func:`evaluators.bit_operations.bit_operations`."""
+    """See :func:`evaluators.graphs.bit_operations.bit_operations`."""
     names = (FLOAT, *formats)
     return Sum({group.name: {name: float(counted([group], {group.name: name})) for name in names} for group in groups})
 

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evaluators.bit_operations import FLOAT_BITS, bits_of
-from evaluators.bit_operations import bit_operations as counted
-from evaluators.layers import LayerGroup
+from evaluators.graphs.bit_operations import FLOAT_BITS, bits_of
+from evaluators.graphs.bit_operations import bit_operations as counted
+from evaluators.graphs.layer_groups import LayerGroup
 from hwprofiles.errors import InvalidInput
 from search.fliqs.cost import FLOAT
-from search.fliqs.elastic import Elastic
 from search.pruning.tracing import hooked
+from search.supernets.elastic import Elastic
 from search.training.quantised import QUANTISABLE
 
 Layers = Mapping[str, Sequence[str]]
@@ -25,8 +25,8 @@ Layers = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class ElasticBitOperations:
-    """Bit-operations for one sample (see :func:`evaluators.bit_operations.bit_operations`) of the chosen sub-network: a
-    :class:`search.fliqs.cost.Cost` of formats by group and values by decision.
+    """Bit-operations for one sample (see :func:`evaluators.graphs.bit_operations.bit_operations`) of the chosen
+    sub-network: a :class:`search.fliqs.cost.Cost` of formats by group and values by decision.
 
     ``positions`` says at how many positions of an image each layer computes; ``fixed`` are the bit-operations of all
     that is no layer of the module.

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evaluators.quiet import working
-from search.training.answers import first_tensor, to_tensors
+from evaluators.processes.locks import working
 from search.training.data import TrainingData
-from search.training.norms import batch_statistics
+from search.training.normalisation import batch_statistics
+from search.training.outputs import first_tensor, to_tensors
 from search.training.recipe import Recipe
 from search.training.recover import mixes
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hwprofiles.errors import BuildFailed, InvalidInput, Unreachable
-from search.fliqs.beginning import beginning, evenly
 from search.fliqs.cost import FLOAT, Cost, reduction
-from search.fliqs.elastic import Architecture, Elastic
-from search.fliqs.filled import filled
+from search.fliqs.initial_policy import beginning, evenly
 from search.fliqs.least_cost import least_cost
 from search.fliqs.policy import Policy
+from search.fliqs.spend_rest import filled
 from search.strategies.fliqs import FliqsOptions
+from search.supernets.elastic import Architecture, Elastic
 from search.training.quantised import QuantisedLayers
 
 Formats = dict[str, str]

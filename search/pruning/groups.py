@@ -24,7 +24,7 @@ class TensorSlice:
 @dataclass(frozen=True)
 class Producer:
     """A layer whose output holds the group's channels: ``indices[b]`` are those of block ``b``. ``operator`` is the
-    probed operator (:data:`evaluators.operator_families.FAMILIES`) whose latency steps round its width."""
+    probed operator (:data:`evaluators.probing.operators.FAMILIES`) whose latency steps round its width."""
 
     layer: str
     operator: str

@@ -9,14 +9,14 @@ from math import prod
 import onnx
 from torch import nn
 
-from evaluators.layers import LayerGroup, node_macs, node_reads_and_writes, weight_names
-from evaluators.onnx_graph import Graph
-from evaluators.shapes import Shape
+from evaluators.graphs.graph import Graph
+from evaluators.graphs.layer_groups import LayerGroup, node_macs, node_reads_and_writes, weight_names
+from evaluators.graphs.shapes import Shape
 from search.pruning.attention import with_plain_attention
 from search.pruning.groups import BlockGroup, Group
 from search.pruning.names import layers_by_scope
 from search.pruning.tensors import CONVOLUTIONS, TRANSPOSED
-from search.scales import LayerScale, Reach
+from search.space.layer_widths import LayerScale, Reach
 
 
 def layer_scales(

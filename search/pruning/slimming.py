@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from evaluators.child import report
-from evaluators.quiet import one_at_a_time
+from evaluators.processes.locks import one_at_a_time
+from evaluators.processes.sandbox_child import report
 from hwprofiles import digest_of
 from search.folders import partial_path
 from search.pruning.criteria.bn_scale import sparsity_term

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.capability import Capability, rounded_width
+from evaluators.probing.capability import Capability, rounded_width
 from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput
 from search.pruning.groups import BlockGroup, ChannelGroup, Group

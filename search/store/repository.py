@@ -13,8 +13,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound, ParetuneError
-from search.candidate import Candidate
-from search.devices import JobDevice
+from search.space.candidate import Candidate
 from search.states import JobState, TrialState
 from search.store import lookup, models, statements
 from search.store.agents import Agents
@@ -82,17 +81,17 @@ class Store(CapabilityRecords):
     # jobs
 
     def create_job(
-        self, *, name: str, spec: Json, spec_folder: str, profile: Profile, devices: Sequence[JobDevice] = ()
+        self, *, name: str, spec: Json, spec_folder: str, profile: Profile, devices: Mapping[str, Profile] | None = None
     ) -> str:
         """Queues a job and returns its new id; the device's current profile becomes ``profile``.
 
         ``spec`` is the resolved job file, ``spec_folder`` the folder that its relative paths start from, ``devices``
-        all devices of the job with their labels, the first being that of ``profile``; none given, it is the only one.
+        the profiles of all devices of the job by label, the first being ``profile``; none given, it is the only one.
         """
-        devices = devices or (JobDevice(profile.device, profile),)
+        devices = devices or {profile.device: profile}
         with self._writing() as connection:
-            for device in reversed(devices):
-                statements.register(connection, device.profile)
+            for each in reversed(list(devices.values())):
+                statements.register(connection, each)
             job_id = secrets.token_hex(4)
             while connection.execute(select(Job.job_id).where(Job.job_id == job_id)).first():
                 job_id = secrets.token_hex(4)
@@ -103,9 +102,9 @@ class Store(CapabilityRecords):
                     state=JobState.QUEUED,
                     spec=spec,
                     spec_folder=spec_folder,
-                    device=devices[0].label,
+                    device=next(iter(devices)),
                     profile_digest=profile.digest,
-                    devices=[{"device": one.label, "profile_digest": one.profile.digest} for one in devices],
+                    devices=[{"device": label, "profile_digest": each.digest} for label, each in devices.items()],
                     created_at=utc_now(),
                     wall_s=0.0,
                     epoch=0,

@@ -1,7 +1,8 @@
 """Strategies: what to try next. A new one is one file here, one line below, and one test class."""
 
-from search.plugins import Registry
-from search.strategies.base import LatencyPredictor, Result, Strategy, StrategyOptions
+from search.options import StrategyOptions
+from search.registry import Registry
+from search.strategies.base import LatencyPredictor, Result, Strategy
 from search.strategies.fliqs import Fliqs
 from search.strategies.nsga2 import Nsga2
 from search.strategies.random import RandomSearch

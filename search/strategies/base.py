@@ -8,20 +8,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
-from search.candidate import Candidate, Space
-
-
-class StrategyOptions(BaseModel):
-    """Options of a strategy; unknown keys are rejected."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @property
-    def screens(self) -> bool:
-        """Whether proposals are chosen by predictions: all layer tables are then made before the first candidate."""
-        return False
+from search.options import StrategyOptions
+from search.space.candidate import Candidate, Space
 
 
 @dataclass(frozen=True)

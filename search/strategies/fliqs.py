@@ -7,10 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from search.candidate import Candidate, Space
-from search.strategies.base import Result, Strategy, StrategyOptions
+from search.options import StrategyOptions
+from search.space.candidate import Candidate, Space
+from search.strategies.base import Result, Strategy
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from search.candidate import RUNTIME, Candidate, Space
+from search.space.candidate import RUNTIME, Candidate, Space
 
 Floats = NDArray[np.float64]
 

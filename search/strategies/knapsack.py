@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from search.strategies.muted import muted_stdout
+from search.strategies.silence import muted_stdout
 
 Floats = NDArray[np.float64]
 Choice = tuple[int, ...]

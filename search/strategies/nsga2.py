@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from search.candidate import Candidate, Space
-from search.strategies.base import Result, Strategy, StrategyOptions
+from search.options import StrategyOptions
+from search.space.candidate import Candidate, Space
+from search.strategies.base import Result, Strategy
 from search.strategies.sensitivity import Sensitivity
 
 if TYPE_CHECKING:

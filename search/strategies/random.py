@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from search.candidate import Candidate, Space
-from search.strategies.base import Result, Strategy, StrategyOptions
+from search.options import StrategyOptions
+from search.space.candidate import Candidate, Space
+from search.strategies.base import Result, Strategy
 
 
 class RandomOptions(StrategyOptions):

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from search.candidate import Candidate, Space
+from search.options import StrategyOptions
+from search.space.candidate import Candidate, Space
 from search.strategies.additive import from_singles, reweighted
-from search.strategies.base import Result, Strategy, StrategyOptions
+from search.strategies.base import Result, Strategy
 from search.strategies.costs import Costs, Outlay
 from search.strategies.grid import Grid
 from search.strategies.knapsack import Choice, least_loss

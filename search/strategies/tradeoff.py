@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.device_metrics import COSTS
+from search.fronts.metrics import COSTS
 from search.strategies.base import Result
 
 Floats = NDArray[np.float64]

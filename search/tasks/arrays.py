@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evaluators.runtimes.base import Array
+from evaluators.tensors import Array
 
 
 def arrays_digest(arrays: Mapping[str, Array]) -> str:

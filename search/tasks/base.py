@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from evaluators.quality import Scores
-from evaluators.runtimes.base import Array, Arrays
+from evaluators.measuring.quality import Scores
+from evaluators.tensors import Array, Arrays
 from hwprofiles.errors import InvalidInput
 
 if TYPE_CHECKING:

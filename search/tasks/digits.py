@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticKnownError
 
-from evaluators.child import report
-from evaluators.onnx_export import export_module
-from evaluators.quality import Scores, classification, false_negatives, labelled_metrics
-from evaluators.runtimes.base import Array, Arrays
+from evaluators.measuring.quality import Scores, classification, false_negatives, labelled_metrics
+from evaluators.processes.sandbox_child import report
+from evaluators.tensors import Array, Arrays
+from evaluators.torch_export import export_module
 from hwprofiles import digest_of
 from search.folders import cache_folder, partial_path
 from search.tasks.base import BuiltInTask, Split

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from search.fliqs.elastic import Elastic
+from search.supernets.elastic import Elastic
 from search.tasks.training import Epoch, train_classifier
-from search.training.norms import reestimate
+from search.training.normalisation import reestimate
 
 KERNELS, EXPANSIONS, SHARES = (3, 5), (1, 2, 4), (2, 3, 4)
 """Of the depthwise convolutions, of the channels within a block, and quarters of a stage's channels."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.graph_cleanup import prepared
-from evaluators.onnx_model import load_model, save_model
-from evaluators.quality import run_all
+from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.model import load_model, save_model
+from evaluators.measuring.quality import run_all
 from evaluators.runtimes import Array, Arrays, OnnxRuntime
 from search.tasks import Task, open_task
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from evaluators.onnx_model import input_specs, load_model, model_files, save_model
-from evaluators.quality import Scores, classification, false_negatives, labelled_metrics
-from evaluators.runtimes.base import Array, Arrays, TensorSpec
-from evaluators.widening import narrow_types, widened, widening_note
+from evaluators.graphs.model import input_specs, load_model, model_files, save_model
+from evaluators.graphs.widening import narrow_types, widened, widening_note
+from evaluators.measuring.quality import Scores, classification, false_negatives, labelled_metrics
+from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from search.tasks.arrays import arrays_digest

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from evaluators.onnx_export import export_module
-from evaluators.quality import Scores, classification, false_negatives, labelled_metrics
-from evaluators.runtimes.base import Array, Arrays
+from evaluators.measuring.quality import Scores, classification, false_negatives, labelled_metrics
+from evaluators.tensors import Array, Arrays
+from evaluators.torch_export import export_module
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from search.tasks.arrays import arrays_digest

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from evaluators.quiet import working
+from evaluators.processes.locks import working
 
 Epoch = Callable[[np.random.Generator], tuple[NDArray[np.float32], NDArray[np.int64]]]
 

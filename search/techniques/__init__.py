@@ -5,15 +5,16 @@ Asked and applied in this order: the others ask what pays in each of the runtime
 
 from collections.abc import Iterable
 
-from search.plugins import Registry
-from search.techniques.base import FOOTPRINT, Draft, Subject, Technique, TechniqueOptions
-from search.techniques.formats import FormatsTechnique
-from search.techniques.graph import GraphTechnique
+from search.registry import Registry
+from search.subject import FOOTPRINT, Draft, Subject
+from search.techniques.base import Technique, TechniqueOptions
+from search.techniques.fusion import GraphTechnique
 from search.techniques.module import ModuleTechnique, technique_of
 from search.techniques.precision import PrecisionTechnique
 from search.techniques.pruning import PruningTechnique
 from search.techniques.runtime import RuntimeTechnique
 from search.techniques.sparsity import SparsityTechnique
+from search.techniques.trained_formats import FormatsTechnique
 
 TECHNIQUES: Registry[Technique] = Registry(
     "paretune.techniques",

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hwprofiles.errors import InvalidInput
-from search.scales import LayerScale
+from search.space.layer_widths import LayerScale
+from search.subject import Draft, Subject
 from search.tasks.base import Task
-from search.techniques.base import Draft, Subject, Technique, TechniqueOptions
+from search.techniques.base import Technique, TechniqueOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,8 +22,8 @@ class ModuleTechnique(Technique):
     """A technique whose changes are made before the model is exported, and trained afterwards.
 
     Those of a job are carried out together, once for each combination of their values
-    (:class:`search.structures.Structures`): in ``rounds`` the module is changed, then trained by the job's recovery;
-    what comes out is exported, and all other techniques start from that graph.
+    (:class:`search.trials.module_variants.Structures`): in ``rounds`` the module is changed, then trained by the job's
+    recovery; what comes out is exported, and all other techniques start from that graph.
 
     Decisions are named ``<technique>:…``, or as the technique is. Imports torch only when it is asked to change
     something. Raises :class:`InvalidInput` for a task that gives no torch module.

@@ -8,18 +8,19 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from evaluators.capability import hopeless_precisions
-from evaluators.device import Device
-from evaluators.layers import LayerGroup
+from evaluators.devices.device import Device
+from evaluators.graphs.layer_groups import LayerGroup
+from evaluators.probing.capability import hopeless_precisions
+from evaluators.processes.recent import Recent
 from evaluators.quantize import Quantizer, Scheme
-from evaluators.recent import Recent
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed
-from search.candidate import RUNTIME, Decision
-from search.techniques.base import Draft, Subject, Technique, TechniqueOptions
-from search.techniques.layer_gains import LayerGains
-from search.techniques.number_formats import (
+from search.gains.layers import LayerGains
+from search.gains.reduced_range import may_saturate
+from search.gains.runtime_precisions import ASKED_BY_LAYER, RuntimeFormats
+from search.gains.runtimes import kept_runtimes
+from search.gains.static_scheme import (
     SAMPLES,
     answer_row,
     calibrated,
@@ -27,10 +28,10 @@ from search.techniques.number_formats import (
     in_best_range,
     static_gain,
 )
-from search.techniques.reduced_range import may_saturate
-from search.techniques.runtime_formats import ASKED_BY_LAYER, RuntimeFormats
-from search.techniques.runtimes import kept_runtimes
-from search.techniques.whole_model import WholeModel, worth_trying
+from search.gains.whole_model import WholeModel, worth_trying
+from search.space.candidate import RUNTIME, Decision
+from search.subject import Draft, Subject
+from search.techniques.base import Technique, TechniqueOptions
 
 PREFIX = "precision:"
 CALIBRATION = "calibration"

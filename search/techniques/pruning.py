@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from evaluators.device import Device
-from evaluators.run_shapes import shapes_in_run
-from evaluators.runtimes.base import Arrays
+from evaluators.devices.device import Device
+from evaluators.graphs.run_shapes import shapes_in_run
+from evaluators.tensors import Arrays
 from hwprofiles import Precision
-from hwprofiles.names import nearest
-from search.candidate import Decision
-from search.drawing import drawn
-from search.scales import LayerScale
+from hwprofiles.suggestions import nearest
+from search.space.candidate import Decision
+from search.space.layer_widths import LayerScale
+from search.tasks.drawing import drawn
 from search.techniques.base import TechniqueOptions
 from search.techniques.module import ModuleTechnique
 

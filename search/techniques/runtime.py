@@ -6,17 +6,18 @@ from collections.abc import Mapping
 
 from pydantic import field_validator
 
-from evaluators.child import report
-from evaluators.device import Device
-from evaluators.layer_answers import Answer
+from evaluators.devices.device import Device
+from evaluators.probing.questions import Answer
+from evaluators.processes.sandbox_child import report
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput
-from search.candidate import RUNTIME, Decision
-from search.techniques.base import Draft, Technique, TechniqueOptions
-from search.techniques.number_formats import answer_row, best_static, static_gain
-from search.techniques.runtimes import possible_runtimes
-from search.techniques.whole_model import UNAVAILABLE, WholeModel, silent, slower
+from search.gains.runtimes import possible_runtimes
+from search.gains.static_scheme import answer_row, best_static, static_gain
+from search.gains.whole_model import UNAVAILABLE, WholeModel, silent, slower
+from search.space.candidate import RUNTIME, Decision
+from search.subject import Draft
+from search.techniques.base import Technique, TechniqueOptions
 
 _PATIENCE_S, _PATIENCE_RUNS = 15.0, 200
 """How long a slow runtime may take over a question: a constant, and so many inferences of fp32 in both runtimes."""

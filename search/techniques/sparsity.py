@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import onnx
 from pydantic import Field, field_validator
 
-from evaluators.child import report
-from evaluators.device import Device
-from search.candidate import Decision
+from evaluators.devices.device import Device
+from evaluators.processes.sandbox_child import report
+from search.gains.whole_model import WholeModel, silent
+from search.space.candidate import Decision
 from search.techniques.base import TechniqueOptions
 from search.techniques.module import ModuleTechnique
-from search.techniques.whole_model import WholeModel, silent
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evaluators.runtimes.base import Array
+from evaluators.tensors import Array
 from hwprofiles.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evaluators.quiet import working
-from evaluators.runtimes.base import Array
+from evaluators.processes.locks import working
+from evaluators.tensors import Array
 from search.training.data import Samples, TrainingData
 from search.training.recipe import Recipe
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
-from evaluators.number_format import NumberFormat, number_format
+from evaluators.graphs.number_format import NumberFormat, number_format
 from hwprofiles.errors import InvalidInput
-from hwprofiles.names import nearest
+from hwprofiles.suggestions import nearest
+from search.supernets.sliced import Sliced
 from search.training.rounding import rounded_input, rounded_weight
-from search.training.sliced import Sliced
 
 QUANTISABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evaluators.quality import fidelity
-from evaluators.quiet import working
-from evaluators.runtimes.base import Array
+from evaluators.measuring.quality import fidelity
+from evaluators.processes.locks import working
+from evaluators.tensors import Array
 from hwprofiles import digest_of
 from hwprofiles.errors import BuildFailed, InvalidInput, OutOfMemory
 from hwprofiles.probe import instruction_sets
 from search.training import checkpoint as files
-from search.training.answers import Remembered, Seen, Tapped, move, to_tensors
 from search.training.data import TrainingData
 from search.training.epochs import Epochs
 from search.training.learning_rate import learning_rate_factor
 from search.training.losses import Loss, made_losses
-from search.training.norms import normalisations, reestimate
+from search.training.normalisation import normalisations, reestimate
+from search.training.outputs import Remembered, Seen, Tapped, move, to_tensors
 from search.training.recipe import Recipe
 from search.training.sparsifier import Constraint
 from search.training.threads import threads

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluators.number_format import NumberFormat
+from evaluators.graphs.number_format import NumberFormat
 
 _EDGE = 1 + 2.0**-22
 """What a scale is made of can lie so much beyond it, as both are rounded: it is not clipped."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hwprofiles.errors import InvalidInput
-from hwprofiles.names import nearest
+from hwprofiles.suggestions import nearest
 
 Curve = Callable[[float, float, float, int], float]
 """Share of the way (0 to 1), initial and final sparsity, rounds; to the sparsity there."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from hwprofiles.errors import InvalidInput
-from hwprofiles.names import nearest
+from hwprofiles.suggestions import nearest
 from search.training.masks import Pattern, Unstructured
 from search.training.schedules import Schedule
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from evaluators.capability import Capability, Point, Sweep
-from evaluators.granularity import Granularity
+from evaluators.probing.capability import Capability, Point, Sweep
+from evaluators.probing.granularity import Granularity
 from hwprofiles import Precision, Profile
 
 WIDTHS = (8, 16, 32, 64)

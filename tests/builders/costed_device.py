@@ -9,9 +9,9 @@ from pathlib import Path
 import onnx
 from fake_device import FakeDevice
 
-from evaluators.layers import node_macs
-from evaluators.onnx_graph import Graph, is_op
-from evaluators.shapes import Shape, tensor_shapes
+from evaluators.graphs.graph import Graph, is_op
+from evaluators.graphs.layer_groups import node_macs
+from evaluators.graphs.shapes import Shape, tensor_shapes
 from hwprofiles import Profile
 
 US_PER_MACS = 1e-5

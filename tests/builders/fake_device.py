@@ -7,11 +7,11 @@ from pathlib import Path
 
 import onnx
 
-from evaluators.device import Device
+from evaluators.devices.device import Device
 from evaluators.health import Health
-from evaluators.latency import Protocol
-from evaluators.measurement import Measurement
-from evaluators.runtimes.base import Arrays
+from evaluators.measuring.latency import Protocol
+from evaluators.measuring.measurement import Measurement
+from evaluators.tensors import Arrays
 from hwprofiles import Profile, find_device
 
 Speed = Callable[[Path], float]

@@ -1,8 +1,8 @@
 """TensorRT and CUDA as far as our code calls them, executed by ONNX Runtime on the processor.
 
-Names and parameters are held against the published bindings by tests/evaluators/test_tensorrt_names.py. Objects refuse
-attributes that are not declared, so that a misspelt setting fails here as it would there. "GPU memory" is memory of the
-process, so that wrong sizes, addresses and orders show.
+Names and parameters are held against the published bindings by tests/evaluators/runtimes/test_tensorrt_names.py.
+Objects refuse attributes that are not declared, so that a misspelt setting fails here as it would there. "GPU memory"
+is memory of the process, so that wrong sizes, addresses and orders show.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from typing import Any
 import onnx
 from fake_device import number_formats
 
-from evaluators import device
-from evaluators.attempt import Attempt
-from evaluators.measurement import Measurement
+from evaluators.devices import device
+from evaluators.measuring.attempt import Attempt
+from evaluators.measuring.measurement import Measurement
 
 _measure = device.measure_once
 

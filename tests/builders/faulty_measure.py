@@ -10,9 +10,9 @@ from typing import Any
 
 from fake_device import number_formats
 
-from evaluators import device
-from evaluators.attempt import Attempt
-from evaluators.measurement import Measurement
+from evaluators.devices import device
+from evaluators.measuring.attempt import Attempt
+from evaluators.measuring.measurement import Measurement
 from hwprofiles.errors import UnhealthyMeasurement, UnsupportedOp
 
 _measure, _peak_memory = device.measure_once, device.peak_memory

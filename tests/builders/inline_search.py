@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from evaluators.device import Device, LocalDevice
-from evaluators.latency import Protocol
-from evaluators.measurement import Measurement
+from evaluators.devices.device import Device, LocalDevice
+from evaluators.measuring.latency import Protocol
+from evaluators.measuring.measurement import Measurement
 
 ANY_INTERVAL = Protocol(min_pairs=3, min_s=0.0, max_s=0.0, half_width=math.inf, usable_width=math.inf, attempts=1)
 """A short measurement that is healthy however noisy the machine is."""
@@ -33,31 +33,31 @@ class InlineSandbox:
 
 def without_ray(monkeypatch: pytest.MonkeyPatch, *, prepare_here: bool = False) -> None:
     """From now on a controller in this process works on its trials itself, and with ``prepare_here`` on all else."""
-    monkeypatch.setattr("search.cluster.local_cluster", _no_cluster)
-    monkeypatch.setattr("search.cluster.run_trials", run_trials)
+    monkeypatch.setattr("search.controller.ray_cluster.local_cluster", _no_cluster)
+    monkeypatch.setattr("search.controller.ray_cluster.run_trials", run_trials)
     if prepare_here:
-        monkeypatch.setattr("search.controller.Sandbox", InlineSandbox)
+        monkeypatch.setattr("search.controller.controller.Sandbox", InlineSandbox)
 
 
 def with_device(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
     """From now on whatever this process measures is measured by ``device``, and built in this process."""
-    for module in ("search.preparing", "search.trial"):
+    for module in ("search.trials.preparation", "search.trials.trial"):
         monkeypatch.setattr(f"{module}.open_device", lambda *_: device)
-    monkeypatch.setattr("search.trial.Sandbox", InlineSandbox)
+    monkeypatch.setattr("search.trials.trial.Sandbox", InlineSandbox)
 
 
 def with_devices(monkeypatch: pytest.MonkeyPatch, devices: Mapping[str, Device]) -> None:
     """As :func:`with_device`, of several that are told apart by their profiles' digests."""
-    for module in ("search.preparing", "search.trial"):
+    for module in ("search.trials.preparation", "search.trials.trial"):
         monkeypatch.setattr(f"{module}.open_device", lambda profile, *_: devices[profile.digest])
-    monkeypatch.setattr("search.trial.Sandbox", InlineSandbox)
+    monkeypatch.setattr("search.trials.trial.Sandbox", InlineSandbox)
 
 
 def measuring_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on this machine is asked for short measurements, which no noise makes unhealthy, and for one start."""
     measure = LocalDevice.measure
-    monkeypatch.setattr("evaluators.device.STARTS", 1)
-    monkeypatch.setattr("search.export.PAUSE_S", 0.0)
+    monkeypatch.setattr("evaluators.devices.device.STARTS", 1)
+    monkeypatch.setattr("search.export.export.PAUSE_S", 0.0)
 
     def brief(device: LocalDevice, *arguments: Any, protocol: Protocol, **options: Any) -> Measurement:
         return measure(device, *arguments, protocol=ANY_INTERVAL, **options)
@@ -71,7 +71,7 @@ def _no_cluster(parallel: int) -> Iterator[Path]:
 
 
 def run_trials(trainable: Any, parameters: dict[str, Any], searcher: Any, parallel: int, folder: Path) -> None:
-    """As :func:`search.cluster.run_trials`; of the trials in flight, the one that was begun last is finished first."""
+    """As :func:`search.controller.ray_cluster.run_trials`; of the trials in flight, the last one begun ends first."""
     worker = trainable.__new__(trainable)  # Tune's own constructor is not wanted
     worker.setup({}, **parameters)
     begun, running, over = 0, [], False

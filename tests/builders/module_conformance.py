@@ -15,16 +15,16 @@ import trainable
 from onnx import numpy_helper
 from technique_conformance import TechniqueConformance
 
-from evaluators.graph_cleanup import prepared
-from evaluators.layers import LayerGroup, layer_groups, under_first_names
-from evaluators.onnx_model import load_model
+from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.layer_groups import LayerGroup, layer_groups, under_first_names
+from evaluators.graphs.model import load_model
 from hwprofiles import find_device
 from hwprofiles.errors import InvalidInput
 from search.options import validate_options
-from search.structures import Structures
 from search.tasks import Task
 from search.techniques import TECHNIQUES, Draft, ModuleTechnique, PrecisionTechnique, Subject, Technique, is_of_module
 from search.training.recipe import Recipe
+from search.trials.module_variants import Structures
 
 RECIPE = Recipe(steps=4, batch=32, learning_rate=1e-3, losses={"task": {}}, patience=None, threads=1)
 SHAPES = {"image": [1, 1, 8, 8]}

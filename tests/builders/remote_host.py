@@ -17,7 +17,7 @@ from pathlib import Path
 from command_line import COMMAND, ROOT, environment, wait_until
 
 from dashboards.server import background
-from evaluators.latency import Protocol
+from evaluators.measuring.latency import Protocol
 from search.folders import default_database
 from search.store import Store
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from fake_device import FakeDevice, Speed
 
-from evaluators.latency import Protocol
-from evaluators.measurement import Measurement
-from evaluators.runtimes.base import Arrays
+from evaluators.measuring.latency import Protocol
+from evaluators.measuring.measurement import Measurement
+from evaluators.tensors import Arrays
 from hwprofiles.errors import StageTimeout
 
 

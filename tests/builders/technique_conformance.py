@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from fake_device import FakeDevice
 
-from evaluators.calibration import run_once
-from evaluators.onnx_model import serialized
+from evaluators.graphs.model import serialized
+from evaluators.graphs.reference_run import run_once
 from hwprofiles.errors import InvalidInput
 from search.options import validate_options
 from search.techniques import TECHNIQUES, Draft, Subject, Technique

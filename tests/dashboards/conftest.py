@@ -14,9 +14,9 @@ from small_jobs import spec, write_classifier
 
 from dashboards.server import background
 from hwprofiles import Profile, find_device
-from search.candidate import Decision, Space
-from search.controller import submit
-from search.job import parse_job
+from search.controller.controller import submit
+from search.job.spec import parse_job
+from search.space.candidate import Decision, Space
 from search.states import JobState, TrialState
 from search.store import Lease, Store, this_process
 

@@ -20,35 +20,37 @@ from capability_record import capability_of
 from pydantic import BaseModel
 from small_jobs import classifier
 
-from dashboards import documents
 from dashboards.api.problems import problem
-from dashboards.capability import document_of
 from dashboards.cli import app
-from dashboards.devices import check_document, device_document, probe_document
-from dashboards.prediction import layers_document
+from dashboards.documents.capability import document_of
+from dashboards.documents.devices import check_document, device_document, probe_document
+from dashboards.documents.layers import layers_document
+from dashboards.documents.report import candidate_document, front_document, job_document, trials_document
 from dashboards.server import create_app
-from evaluators.calibration import BINS, METHODS, PERCENTILE
-from evaluators.check import Check
-from evaluators.layers import MIN_EMBEDDING_WEIGHTS
-from evaluators.onnx_model import HIGHEST_OPSET, LOWEST_OPSET
-from evaluators.operator_families import FAMILIES
-from evaluators.probing import PROBE_S
-from evaluators.statistics import PERCENTILE_SAMPLES, RESAMPLES
+from evaluators.devices.check import Check
+from evaluators.graphs.layer_groups import MIN_EMBEDDING_WEIGHTS
+from evaluators.graphs.model import HIGHEST_OPSET, LOWEST_OPSET
+from evaluators.measuring.statistics import PERCENTILE_SAMPLES, RESAMPLES
+from evaluators.probing.operators import FAMILIES
+from evaluators.probing.operators_probe import PROBE_S
+from evaluators.quantize.calibration import BINS, METHODS, PERCENTILE
 from hwprofiles import DEVICES, Precision, find_device, probe
-from hwprofiles.described import catalogue
+from hwprofiles.catalogue import catalogue
 from hwprofiles.description import KEYS, KINDS, parse_description
 from hwprofiles.errors import CandidateError, ParetuneError
 from hwprofiles.gpus import Gpu
 from hwprofiles.peaks import FORMATS
-from search import assessment, layer_tables, states
+from search import states
 from search.analysis import BITS, analysed, device_view
 from search.analysis.gaussian import pruned_db, quantised_db
-from search.candidate import Decision, Space
-from search.controller import submit
-from search.correction import Correction, accuracy
-from search.export import MEASUREMENTS
-from search.job import Job, parse_job
-from search.scheduler import REPEATS_UNTIL_EXHAUSTED
+from search.controller.controller import submit
+from search.controller.scheduler import REPEATS_UNTIL_EXHAUSTED
+from search.export.export import MEASUREMENTS
+from search.job.spec import Job, parse_job
+from search.prediction import accuracy as prediction_accuracy
+from search.prediction import tables
+from search.prediction.correction import Correction, accuracy
+from search.space.candidate import Decision, Space
 from search.states import TrialState
 from search.store import Store, this_process
 from search.strategies import STRATEGIES
@@ -312,9 +314,9 @@ def test_every_table_of_fields_is_about_something() -> None:
 
 
 def test_the_protocol_is_documented_as_it_is() -> None:
-    from evaluators.latency import Protocol
+    from evaluators.measuring.latency import Protocol
 
-    rows = rows_of(TABLES["evaluators.latency", "Protocol"])
+    rows = rows_of(TABLES["evaluators.measuring.latency", "Protocol"])
     assert {name: yaml.safe_load(row[2].strip("`")) for name, row in rows.items()} == dataclasses.asdict(Protocol())
     text = page("measurement.md")
     for percent, samples in PERCENTILE_SAMPLES.items():
@@ -331,9 +333,9 @@ def test_health_is_documented_as_it_is_judged() -> None:
     from evaluators.health import VERDICTS, Tolerance
     from evaluators.health.history import KEPT
     from evaluators.health.watch import SHORTEST_S, SIGNALS
-    from evaluators.throughput import Load
+    from evaluators.measuring.throughput import Load
 
-    rows = rows_of(TABLES["evaluators.throughput", "Load"])
+    rows = rows_of(TABLES["evaluators.measuring.throughput", "Load"])
     assert {name: yaml.safe_load(row[2].strip("`")) for name, row in rows.items()} == dataclasses.asdict(Load())
     rows = rows_of(TABLES["evaluators.health.verdict", "Tolerance"])
     assert {name: yaml.safe_load(row[1].strip("`")) for name, row in rows.items()} == dataclasses.asdict(Tolerance())
@@ -347,7 +349,7 @@ def test_health_is_documented_as_it_is_judged() -> None:
 
 
 def test_the_least_number_of_inferences_is_documented_as_it_is() -> None:
-    from evaluators.latency import Protocol
+    from evaluators.measuring.latency import Protocol
 
     protocol = Protocol()
     pair = protocol.warm_up_runs + 1 + protocol.blocks * (1 + protocol.runs_of(1e9))
@@ -379,7 +381,7 @@ def test_the_description_of_a_device_is_one() -> None:
 def test_the_checks_of_a_device_are_documented() -> None:
     table = page("devices.md").partition("| check | fails when |")[2].partition("\n\n")[0]
     named = {re.sub(r" NAME$", " ", name) for name in re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)}
-    code = "".join((ROOT / path).read_text() for path in ("evaluators/check.py", "dashboards/cli/devices.py"))
+    code = "".join((ROOT / path).read_text() for path in ("evaluators/devices/check.py", "dashboards/cli/devices.py"))
     made = set(re.findall(r'Check\(\s*f?"([^"{]+)', code))
     assert named == made - {"modelled"}
 
@@ -495,11 +497,11 @@ def check_keys(documented: Mapping[str, Any], given: Mapping[str, Any]) -> None:
 
 
 def test_json_documents_are_as_documented(store: Store) -> None:
-    front, trials = documents.front_document(store, "digits"), documents.trials_document(store, "digits")
+    front, trials = front_document(store, "digits"), trials_document(store, "digits")
     check_keys(the_json("front"), front)
     check_keys(the_json("trials"), trials)
-    check_keys(the_json("status"), documents.job_document(store, "digits"))
-    candidate = documents.candidate_document(store, front["front"][0]["candidate_id"])
+    check_keys(the_json("status"), job_document(store, "digits"))
+    candidate = candidate_document(store, front["front"][0]["candidate_id"])
     check_keys(the_json("front")["front"][0] | the_json("candidate"), candidate)
     check_keys(the_json("layers"), layers_document(store, "digits"))
     check_keys(the_json("device"), device_document("dry-run"))
@@ -517,17 +519,17 @@ def test_json_documents_of_several_devices_are_as_documented(store: Store, tmp_p
     devices = ["dry-run", {"name": "dry-run", "batch": 8}]
     job = parse_job({"name": "two", "task": {"name": "digits"}, "devices": devices}, folder=tmp_path)
     submit(store, job, tmp_path)
-    front, documented = documents.front_document(store, "two"), the_json("fronts")
+    front, documented = front_document(store, "two"), the_json("fronts")
     assert front.keys() - the_json("front").keys() == documented.keys()
     (part,) = documented["fronts"].values()
     for one in front["fronts"].values():
         assert one.keys() == part.keys()
     assert front["joint"].keys() == documented["joint"].keys()
     text = page("api.md") + page("command-line.md")
-    for document in (documents.trials_document(store, "two"), documents.job_document(store, "two")):
+    for document in (trials_document(store, "two"), job_document(store, "two")):
         assert "`devices`" in text
         assert "devices" in document
-    for key in documents.job_document(store, "two")["devices"][0]:
+    for key in job_document(store, "two")["devices"][0]:
         assert f"`{key}`" in text
 
 
@@ -545,8 +547,8 @@ def test_documents_about_capability_and_layers_are_as_documented() -> None:
     assert table["layers"][0]["times"]["fp32"].keys() == {"precision", "ms", "ratio", "ci95", "reason"}
     text = page("capability.md")
     assert f"after {PROBE_S:.0f} seconds" in text
-    assert f"up to {layer_tables.LIMIT_S:.0f} seconds" in text
-    assert assessment.ENOUGH == 8
+    assert f"up to {tables.LIMIT_S:.0f} seconds" in text
+    assert prediction_accuracy.ENOUGH == 8
     assert "fewer than nine candidates" in text
     for family in FAMILIES:
         assert f"| `{family.name}` | {family.about} |" in text
@@ -585,7 +587,7 @@ def test_routes_are_documented(store: Store) -> None:
 def test_pages_and_events_are_documented(store: Store) -> None:
     text = page("api.md")
     from dashboards.api.events import Changes
-    from dashboards.documents import JobReport
+    from dashboards.documents.report import JobReport
 
     for name, _ in Changes().since_last(JobReport.read(store, "digits")):
         assert f"| `{name}` |" in text
@@ -644,9 +646,9 @@ def test_messages_of_the_troubleshooting_page_are_said_somewhere() -> None:
 
 def test_findings_are_documented() -> None:
 
-    from search import findings
+    from search.analysis import bottlenecks
 
-    source = Path(findings.__file__).read_text()
+    source = Path(bottlenecks.__file__).read_text()
     kinds = set(re.findall(r'Finding\(\s*"(\w+)"', source))
     table = page("command-line.md").split("| kind | said when |")[1].split("\n\n")[0]
     assert len(kinds) == 13

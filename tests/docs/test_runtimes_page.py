@@ -26,7 +26,7 @@ FILES = [
     str(path.relative_to(ROOT))
     for folder, names in (
         ("hwprofiles", ("cuda", "gpus", "local_gpu", "trtexec")),
-        ("evaluators", ("energy",)),
+        ("evaluators/measuring", ("energy",)),
         ("evaluators/health", ("gpu",)),
         ("evaluators/runtimes", ("cuda", "engine_store", "tensorrt*", "trtexec", "onnxruntime_providers")),
     )

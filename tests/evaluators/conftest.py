@@ -25,7 +25,7 @@ def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.fixture
 def run_model() -> RunModel:
-    from evaluators.calibration import run_once
+    from evaluators.graphs.reference_run import run_once
 
     return run_once
 

@@ -11,7 +11,7 @@ import yaml
 from inline_search import without_ray
 
 from dashboards.cli import run_app
-from search.job import Job, load_job, parse_job
+from search.job.spec import Job, load_job, parse_job
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 JOBS = sorted(EXAMPLES.glob("*.yaml"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hwprofiles import Precision, find_device
-from hwprofiles.described import (
+from hwprofiles.catalogue import (
     CATALOG,
     add_description,
     added_names,

@@ -15,7 +15,7 @@ from recorded_machines import CPU, NOTHING, XEON_FLAGS, big_and_little, guest, r
 from hwprofiles import digest_of, probe, processor, system
 from hwprofiles.machine import Cache, Machine
 from hwprofiles.probe import probe_machine
-from hwprofiles.tree import text_at
+from hwprofiles.sysfs import text_at
 
 
 @pytest.fixture

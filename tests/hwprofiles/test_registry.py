@@ -7,7 +7,7 @@ import pytest
 from recorded_machines import raspberry_pi, write_tree, xeon
 
 from hwprofiles import DEVICES, find_device, probe, registry
-from hwprofiles.described import catalogue, devices_folder
+from hwprofiles.catalogue import catalogue, devices_folder
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
 from hwprofiles.idle_cores import spread
 from hwprofiles.probe import probe_machine

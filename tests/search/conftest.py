@@ -10,9 +10,9 @@ import pytest
 from inline_search import without_ray
 from small_jobs import spec, write_classifier
 
-from search.controller import submit
+from search.controller.controller import submit
 from search.folders import default_database
-from search.job import parse_job
+from search.job.spec import parse_job
 from search.store import Store
 
 

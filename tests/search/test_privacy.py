@@ -10,13 +10,13 @@ import onnx
 import pytest
 from small_jobs import classifier
 
-from evaluators.onnx_model import save_model
+from evaluators.graphs.model import save_model
 from hwprofiles.folders import cache_folder, data_folder
-from search.answers import StoredAnswers
-from search.blobs import Blobs
+from search.devices.blobs import Blobs
 from search.folders import default_database, job_folder
-from search.notices import Notice
+from search.json_cache import StoredAnswers
 from search.store import Store
+from search.trials.activity import Notice
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hwprofiles.errors import InvalidInput
-from search.training.answers import Answers, Seen
 from search.training.losses.base import Loss, LossOptions, teacher_of
+from search.training.outputs import Answers, Seen
 
 Relation = Literal["qk", "qq", "kk", "vv"]
 _PARTS = "qkv"

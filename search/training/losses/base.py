@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from hwprofiles.errors import InvalidInput
-from search.training.answers import Answers, Seen
+from search.training.outputs import Answers, Seen
 
 
 class LossOptions(BaseModel):

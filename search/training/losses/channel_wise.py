@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hwprofiles.errors import InvalidInput
-from search.training.answers import Seen
 from search.training.losses.base import Loss, LossOptions, same_shape, teacher_of
+from search.training.outputs import Seen
 
 
 class ChannelWiseOptions(LossOptions):

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hwprofiles.errors import InvalidInput
-from search.training.answers import Seen
 from search.training.losses.base import Loss, LossOptions, labels_of
+from search.training.outputs import Seen
 
 
 class ClassWeightedOptions(LossOptions):

@@ -6,8 +6,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from search.training.answers import Seen
 from search.training.losses.base import Loss, LossOptions, same_shape, teacher_of
+from search.training.outputs import Seen
 
 
 class LogitsKlOptions(LossOptions):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from search.training.answers import Seen
 from search.training.losses.base import Loss, same_shape, teacher_of
+from search.training.outputs import Seen
 
 
 class LogitsL2(Loss):

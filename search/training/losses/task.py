@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from search.training.answers import Seen
 from search.training.losses.base import Loss, labels_of
+from search.training.outputs import Seen
 
 
 class TaskLoss(Loss):

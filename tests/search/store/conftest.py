@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy
 
 from hwprofiles import find_device
-from search.candidate import Candidate, Decision, Space
+from search.space.candidate import Candidate, Decision, Space
 from search.store import Lease, Store, TrialRow, this_process, upgrade
 
 # The URL of a PostgreSQL database in which the tests may make schemas adds that kind.

@@ -13,7 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from hwprofiles import find_device
 from hwprofiles.errors import InvalidInput, ParetuneError, StorageError
-from search.candidate import Candidate
+from search.space.candidate import Candidate
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow, engine, upgrade
 from search.store.errors import storage_errors

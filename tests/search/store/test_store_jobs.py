@@ -12,7 +12,6 @@ import pytest
 
 from hwprofiles import find_device
 from hwprofiles.errors import NotFound, StorageError
-from search.devices import JobDevice
 from search.states import JobState
 from search.store import Lease, Store, digests_of
 
@@ -35,7 +34,7 @@ class TestJobs:
 
     def test_its_devices_are_kept_with_their_profiles(self, store: Store) -> None:
         one, other = find_device("dry-run"), find_device("dry-run", 2, 8)
-        devices = (JobDevice("dry-run-t1-b1", one), JobDevice("dry-run-t2-b8", other))
+        devices = {"dry-run-t1-b1": one, "dry-run-t2-b8": other}
         job = store.job(store.create_job(name="two", spec={}, spec_folder="/", profile=one, devices=devices))
         assert digests_of(job) == {"dry-run-t1-b1": one.digest, "dry-run-t2-b8": other.digest}
         assert (job.device, job.profile_digest) == ("dry-run-t1-b1", one.digest)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from hwprofiles.errors import InvalidInput, NotFound, ParetuneError
-from search.candidate import Candidate
+from search.space.candidate import Candidate
 from search.states import JobState, TrialState
 from search.store import JobBusy, Lease, StaleLease, Store, TrialRow, this_process
 from search.store.owner import has_died, owner_of

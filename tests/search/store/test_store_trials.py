@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from hwprofiles.errors import NotFound, StorageError
-from search.candidate import Candidate
+from search.space.candidate import Candidate
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow, this_process
 

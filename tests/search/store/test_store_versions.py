@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from search.candidate import Candidate
+from search.space.candidate import Candidate
 from search.states import JobState, TrialState
 from search.store import Lease, Store, TrialRow, is_orphaned, this_process
 from search.store.columns import utc_now

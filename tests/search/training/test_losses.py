@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hwprofiles.errors import InvalidInput
-from search.training.answers import Answers, Seen, Tapped
 from search.training.losses import LOSSES, Loss, made_losses
+from search.training.outputs import Answers, Seen, Tapped
 
 
 def made(name: str, **options: Any) -> Loss:

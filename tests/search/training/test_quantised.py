@@ -11,9 +11,9 @@ import torch
 from prunable_nets import net
 from torch import Tensor, nn
 
-from evaluators.number_format import USUAL, number_format
+from evaluators.graphs.number_format import USUAL, number_format
 from hwprofiles.errors import InvalidInput
-from search.training.norms import batch_statistics
+from search.training.normalisation import batch_statistics
 from search.training.quantised import QuantisedLayers
 from search.training.rounding import rounded, rounded_input, rounded_weight
 from search.training.schedules import Schedule

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hwprofiles.errors import BuildFailed, InvalidInput, StorageError
 from search.training.data import Samples, TrainingData
 from search.training.learning_rate import learning_rate_factor
-from search.training.norms import reestimate
+from search.training.normalisation import reestimate
 from search.training.recipe import Recipe
 from search.training.recover import Recovered, recover
 from search.training.schedules import Schedule

@@ -13,9 +13,9 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from evaluators.graph_cleanup import prepared
-from evaluators.onnx_export import export_module
-from evaluators.sparse_size import encoded_bytes, sparse_size_bytes, sparsity
+from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.sparse_size import encoded_bytes, sparse_size_bytes, sparsity
+from evaluators.torch_export import export_module
 from hwprofiles.errors import InvalidInput
 from search.training.masks import InGroups, Pattern, Unstructured
 from search.training.schedules import SCHEDULES, Schedule

@@ -1,0 +1,80 @@
+"""The JSON document of what a device can do, which the command line prints, REST answers and a page shows."""
+
+from __future__ import annotations
+
+from dashboards.documents.report import Json
+from evaluators.probing.capability import Capability, Sweep
+from evaluators.probing.operators import FAMILIES
+from hwprofiles import Profile
+from hwprofiles.errors import NotFound
+from hwprofiles.registry import known_devices
+from search.devices.capabilities import capability_of
+from search.store import Store
+
+_ABOUT = {family.name: family.about for family in FAMILIES}
+
+
+def capability_document(store: Store, device: str) -> Json:
+    """What a device answered when it was probed, the last time where it has several profiles.
+
+    Raises :class:`NotFound` for a device that was never probed.
+    """
+    probed = [profile for profile, _ in store.capabilities() if profile.device == device]
+    known = ((profile, capability_of(store, profile.digest)) for profile in probed)
+    found = next(((profile, one) for profile, one in known if one is not None), None)
+    if found is None and known_devices().get(device) in ("catalogue", "added"):
+        raise NotFound(
+            f"device {device!r} is modelled: there is nothing to probe", f"see: paretune devices show {device}"
+        )
+    if found is None:
+        raise NotFound(f"device {device!r} was not probed yet", f"probe it with: paretune devices capability {device}")
+    return document_of(*found)
+
+
+def probed_devices(store: Store) -> set[str]:
+    """The devices that there is a capability document of."""
+    return {profile.device for profile, _ in store.capabilities()}
+
+
+def document_of(profile: Profile, found: Capability) -> Json:
+    """A capability as a document: one entry an operator, precision and number format of activations."""
+    return {
+        "device": profile.device,
+        "profile_digest": found.profile_digest,
+        "processor": profile.processor,
+        "runtime": found.runtime,
+        "runtime_version": found.runtime_version,
+        "threads": profile.threads,
+        "batch": profile.batch,
+        "complete": found.complete,
+        "yardstick_ms": found.yardstick_ms,
+        "sweeps": [_sweep(sweep) for sweep in found.sweeps],
+    }
+
+
+def _sweep(sweep: Sweep) -> Json:
+    paying = [point.width for point in sweep.points if point.ci95 is not None and point.ci95[0] > 1.0]
+    ratios = [point.ratio for point in sweep.points if point.ratio is not None]
+    return {
+        "operator": sweep.operator,
+        "about": _ABOUT.get(sweep.operator, ""),
+        "precision": sweep.precision.value,
+        "activations": sweep.activations or None,
+        "runs": sweep.runs,
+        "executes": list(sweep.executes),
+        "integers": sweep.integers,
+        "best_ratio": max(ratios, default=None),
+        "pays_from": min(paying, default=None),
+        "step": None if sweep.granularity is None else sweep.granularity.step,
+        "saved_between_steps": None if sweep.granularity is None else sweep.granularity.saved,
+        "points": [
+            {
+                "width": point.width,
+                "ratio": point.ratio,
+                "ci95": None if point.ci95 is None else list(point.ci95),
+                "yardsticks": point.yardsticks,
+                "reason": point.reason or None,
+            }
+            for point in sweep.points
+        ],
+    }

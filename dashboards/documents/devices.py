@@ -1,0 +1,97 @@
+"""The JSON documents about devices, which the command line prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dashboards.documents.report import Json
+from evaluators.devices.check import Check
+from hwprofiles import Profile, find_device
+from hwprofiles.catalogue import described
+from hwprofiles.errors import NotFound, ParetuneError
+from hwprofiles.gpus import find_gpus
+from hwprofiles.installed import onnxruntime_providers
+from hwprofiles.probe import probe_machine, processor_runtimes, usable_cores
+from hwprofiles.registry import DEVICES, known_devices
+from hwprofiles.suggestions import nearest
+
+
+def devices_document() -> Json:
+    """Every device: built in, in the catalogue, or added."""
+    return {"devices": [device_document(name) for name in known_devices()]}
+
+
+def device_document(name: str) -> Json:
+    """What a device is, or why it is not available. Raises :class:`NotFound` for an unknown one."""
+    origin = known_origin(name)
+    try:
+        profile = find_device(name)
+        description = None if name in DEVICES else described(name)
+    except ParetuneError as error:
+        return {"device": name, "origin": origin, "available": False, "reason": f"{error.message}; {error.hint}"}
+    return {
+        **profile.to_dict(),
+        "profile_digest": profile.digest,
+        "origin": origin,
+        "available": True,
+        "title": None if description is None else description.title,
+        "sources": {} if description is None else description.sources(),
+    }
+
+
+def probe_document() -> Json:
+    """What this machine is, as far as it says so."""
+    report = find_gpus()
+    return {
+        "machine": probe_machine().to_dict(),
+        "usable_cores": list(usable_cores()),
+        "gpus": [gpu.to_dict() for gpu in report.gpus],
+        "gpus_reason": report.reason,
+        "runtimes": [list(pair) for pair in processor_runtimes()],
+        "onnxruntime_providers": list(onnxruntime_providers()),
+    }
+
+
+def check_document(name: str, profile: Profile | None, checks: tuple[Check, ...]) -> Json:
+    """The checks of a device; ``ok`` where none failed. Without a profile it could not even be found."""
+    return {
+        "device": name,
+        "profile_digest": None if profile is None else profile.digest,
+        "ok": all(check.state != "failed" for check in checks),
+        "checks": [check.to_dict() for check in checks],
+    }
+
+
+def known_origin(name: str) -> str:
+    """``built-in``, ``catalogue`` or ``added``; raises :class:`NotFound` for an unknown device."""
+    known = known_devices()
+    if name not in known:
+        raise NotFound(f"there is no device {name!r}", nearest(name, known))
+    return known[name]
+
+
+def flattened(value: Any, place: str = "") -> Json:
+    """Nested mappings as one of dotted names to short texts, for a table.
+
+    >>> flattened({"a": {"b": [1, 2]}, "c": None})
+    {'a.b': '1, 2', 'c': None}
+    """
+    if isinstance(value, dict):
+        inner = (flattened(item, f"{place}.{key}".lstrip(".")) for key, item in value.items())
+        return {key: item for found in inner for key, item in found.items()}
+    return {place: _short(value)}
+
+
+def _short(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return ", ".join(_element(item) for item in value) or None
+
+
+def _element(item: Any) -> str:
+    if isinstance(item, dict) and "level" in item:
+        shared = f" for {item['shared_by']}" if item["shared_by"] > 1 else ""
+        return f"L{item['level']} {item['kind']} {item['size_bytes'] // 1024} KiB{shared}"
+    if isinstance(item, dict):
+        return " ".join(f"{key}={value}" for key, value in item.items() if value is not None)
+    return " ".join(map(str, item)) if isinstance(item, list) else str(item)

@@ -1,0 +1,47 @@
+"""What a job's layers take on its devices, and how well candidates are predicted from that: documents of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dashboards.documents.report import Json
+from search.store import Store
+
+
+def layers_document(store: Store, job_id_or_prefix: str) -> Json:
+    """A job's layer tables by device: for each structure (graph, runtime) the time of every layer in every precision.
+
+    Times are of the layer alone, in milliseconds of the device's speed when it was asked. Empty until the job is
+    prepared, and where nothing is measured.
+    """
+    job = store.job(job_id_or_prefix)
+    facts = (job.baseline or {}).get("facts", {})
+    tables: Mapping[str, list[Json]] = facts.get("layer_tables", {})
+    return {
+        "job_id": job.job_id,
+        "name": job.name,
+        "prediction": job.prediction,
+        "devices": {label: [_table(one["values"], one["table"]) for one in found] for label, found in tables.items()},
+    }
+
+
+def _table(values: Mapping[str, str], table: Mapping[str, Any]) -> Json:
+    yardstick_ms = table["yardstick_ms"]
+    return {
+        "values": dict(values),
+        "yardstick_ms": yardstick_ms,
+        "whole_ms": table["whole"] * yardstick_ms,
+        "layers": [
+            {
+                "group": unit["group"],
+                "nodes": list(unit["nodes"]),
+                "times": {
+                    value: {key: time[key] for key in ("precision", "ms", "ratio", "ci95")}
+                    | {"reason": time["reason"] or None}
+                    for value, time in unit["times"].items()
+                },
+            }
+            for unit in table["units"]
+        ],
+    }

@@ -1,0 +1,63 @@
+"""Where a job's time went, and where the rest of it will go: as data and in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from dashboards.figures import duration
+from search.budget.time_budget import TimeBudget
+
+Json = dict[str, Any]
+
+OF_THE_CLOCK = ("time_s", "preparing_s", "measuring_s", "ending")
+"""Facts that are no baseline's, and shown elsewhere."""
+
+_PHASES = {
+    "preparing": "preparing", "searching": "searching", "confirming": "final measurements",
+    "killed": "in runs that were killed",
+}  # fmt: skip
+_WORTH_NAMING_S = 1.0
+
+
+def time_document(facts: Mapping[str, Any]) -> Json:
+    """Seconds by phase, so far as they are over, and by what preparing did."""
+    return {**facts.get("time_s", {}), "parts": dict(facts.get("preparing_s", {}))}
+
+
+def left_document(facts: Mapping[str, Any], minutes: float | None, wall_s: float, measurements: int) -> Json:
+    """Seconds that are left of the search and of the final measurements, by what measuring took so far; None where
+    nothing says."""
+    budget = TimeBudget(math.inf if minutes is None else 60.0 * minutes, wall_s, clock=lambda: 0.0)
+    budget.measured(facts)
+    budget.expect(measurements)
+    left = budget.left_s()
+    return {phase: round(seconds, 1) if math.isfinite(seconds) else None for phase, seconds in left.items()}
+
+
+def spent_in_words(spent: Mapping[str, Any]) -> str:
+    """One line of where the time went; empty where nobody says.
+
+    >>> spent_in_words({"preparing": 34.0, "searching": 20.0, "parts": {"exporting the model": 30.2, "opening": 0.2}})
+    'preparing 34 s (exporting the model 30 s), searching 20 s'
+    """
+    words = []
+    for phase, title in _PHASES.items():
+        if phase in spent:
+            parts = spent["parts"].items() if phase == "preparing" else ()
+            named = [f"{name} {duration(seconds)}" for name, seconds in parts if seconds >= _WORTH_NAMING_S]
+            words.append(f"{title} {duration(spent[phase])}" + (f" ({', '.join(named)})" if named else ""))
+    return ", ".join(words)
+
+
+def left_in_words(left: Mapping[str, float]) -> str:
+    """What is left of each phase that is not over.
+
+    >>> left_in_words({"searching": 40.0, "confirming": 20.0})
+    '1 min 00 s left (searching 40 s, final measurements 20 s)'
+    """
+    total = f"{duration(sum(left.values()))} left"
+    if len(left) < 2:
+        return f"{total} for preparing" if "preparing" in left else total
+    return f"{total} ({', '.join(f'{_PHASES[phase]} {duration(seconds)}' for phase, seconds in left.items())})"

@@ -1,0 +1,77 @@
+"""What a candidate is, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from search.fronts.metrics import QUALITY_CHECK, QUALITY_FROM
+from search.training.asha import TRAINING
+
+UNCHANGED = "unchanged"
+
+
+def training_in_words(metrics: Mapping[str, Any]) -> str | None:
+    """How the training of a candidate's module went; None where there was none.
+
+    >>> training_in_words({"training": {"figures": [0.71, 0.95, 0.97], "stopped": False}})
+    '0.7100 before training, 0.9700 at best after it, 2 evaluations'
+    """
+    course = metrics.get(TRAINING)
+    if not course or not course["figures"]:
+        return None
+    before, *after = course["figures"]
+    count = f"{len(after)} evaluation" + "s" * (len(after) != 1)
+    return f"{before:.4f} before training, {max(course['figures']):.4f} at best after it, {count}"
+
+
+def quality_in_words(metrics: Mapping[str, Any]) -> list[str]:
+    """Whose outputs quality was taken of, for each remote device; nothing for devices of this machine.
+
+    >>> quality_in_words({"quality_from": "host", "quality_check": "same outputs"})
+    ['quality: of the outputs on this machine (same outputs)']
+    """
+    found = []
+    for name, check in metrics.items():
+        base, _, label = name.partition("@")
+        if base == QUALITY_CHECK:
+            whose = "the device's own outputs" if metrics.get(name.replace(base, QUALITY_FROM)) == "agent" else (
+                "the outputs on this machine"
+            )  # fmt: skip
+            found.append(f"quality{' on ' + label if label else ''}: of {whose} ({check})")
+    return found
+
+
+def decisions_summary(decisions: Mapping[str, str], space: Mapping[str, Any] | None) -> str:
+    """What a candidate changes, in a few words.
+
+    >>> space = {"decisions": [{"name": n, "choices": ["fp32", "int8"], "technique": "precision"} for n in "abc"]}
+    >>> decisions_summary({"a": "int8", "b": "fp32", "c": "int8"}, space)
+    '2 of 3 layers int8'
+    """
+    known = {} if space is None else {decision["name"]: decision for decision in space["decisions"]}
+    groups: dict[str, list[str]] = {}
+    for name in decisions:
+        groups.setdefault(known[name]["technique"] if name in known else "", []).append(name)
+    parts = [part for names in groups.values() for part in _group_summary(names, decisions, known)]
+    return ", ".join(parts) or UNCHANGED
+
+
+def _group_summary(names: Sequence[str], decisions: Mapping[str, str], known: Mapping[str, Any]) -> list[str]:
+    changed = [name for name in names if name not in known or decisions[name] != known[name]["choices"][0]]
+    if len(names) == 1:
+        return [f"{name} {decisions[name]}" for name in changed]
+    counts = Counter(decisions[name] for name in changed)
+    total = len(names)
+    pruned = names[0] in known and known[names[0]]["technique"] == "pruning"
+    what = "groups" if pruned else "layers"
+    return [
+        f"{f'all {total}' if count == total else f'{count} of {total}'} {what} {_kept(value) if pruned else value}"
+        for value, count in counts.most_common()
+    ]
+
+
+def _kept(value: str) -> str:
+    """What stays of a pruned group, in words."""
+    return "left out" if float(value) == 0 else f"kept to {100 * float(value):.3g} %"

@@ -1,0 +1,73 @@
+"""A description of this machine, which another one can model it from."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from evaluators.devices.device import Device, open_device
+from evaluators.devices.reference_models import PRODUCT_OPERATIONS, READ_BYTES, Feed, write_product, write_reading
+from evaluators.measuring.latency import Protocol
+from hwprofiles import Profile
+from hwprofiles.description import Description, Figure
+from hwprofiles.errors import CandidateError
+
+PATIENCE_S = 120.0
+
+
+def describe(
+    name: str, profile: Profile, protocol: Protocol | None = None, say: Callable[[str], None] = lambda _: None
+) -> Description:
+    """The processor of a profile that uses all of its cores, with peaks as its runtime reaches them: of a product of
+    1024 x 1024 matrices, and of reading 64 MiB of weights. Takes some seconds.
+
+    Raises what :meth:`Device.measure` raises; without int8 where the runtime has no product of integers.
+    """
+    quick = protocol or Protocol().quick()
+    by = f"measured with {profile.runtime} {profile.runtime_version} on {profile.threads} threads"
+    rates: list[tuple[str, Figure]] = []
+    device = open_device(profile)
+    try:
+        with tempfile.TemporaryDirectory(prefix="paretune-") as folder:
+            path = Path(folder) / "model.onnx"
+            for number_format, integers in (("fp32", False), ("int8", True)):
+                say(f"measuring products in {number_format}")
+                feed = write_product(path, integers=integers)
+                try:
+                    seconds = _seconds(device, path, feed, quick)
+                except CandidateError:
+                    if not integers:
+                        raise
+                    continue
+                rates.append((number_format, Figure(_rounded(PRODUCT_OPERATIONS / seconds), f"{by}: a product")))
+            say("measuring memory")
+            feed = write_reading(path)
+            bandwidth = Figure(
+                _rounded(READ_BYTES / _seconds(device, path, feed, quick)), f"{by}: reading 64 MiB of weights"
+            )
+    finally:
+        device.close()
+    seen = "as the machine says"
+    return Description(
+        name=name,
+        title=f"{profile.processor}, {profile.threads} cores",
+        kind="cpu",
+        processor=profile.processor,
+        instruction_sets=profile.instruction_sets,
+        cores=Figure(profile.threads, "usable where it was measured"),
+        memory_bytes=Figure(profile.memory_bytes, seen),
+        bytes_per_s=bandwidth,
+        operations_per_s=tuple(rates),
+    )
+
+
+def _seconds(device: Device, path: Path, feed: Feed, protocol: Protocol) -> float:
+    """The fastest of all inferences: a peak is what nothing disturbed."""
+    measured = device.measure(path, path, feed, protocol=protocol, limit_s=PATIENCE_S)
+    return min(min(block) for block in (*measured.baseline_ms, *measured.candidate_ms)) / 1000
+
+
+def _rounded(value: float) -> float:
+    """To three digits: more would claim what was not measured."""
+    return float(f"{value:.3g}")

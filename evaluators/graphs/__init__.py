@@ -1,0 +1,1 @@
+"""ONNX models: read, checked, cleaned up, fused, and split into layers."""

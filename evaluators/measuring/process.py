@@ -1,0 +1,233 @@
+"""What the measuring process does: pinned to the profile's cores, and watching the machine meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from evaluators.health import GpuCounters, Health, History, Repeats, Watch, widened
+from evaluators.health.history import baseline_key
+from evaluators.measuring.attempt import Attempt
+from evaluators.measuring.energy import measure_energy, meter_of
+from evaluators.measuring.latency import Open, Protocol, measure_pair
+from evaluators.measuring.measurement import Measurement
+from evaluators.measuring.outputs import answered
+from evaluators.measuring.throughput import Load, Throughput
+from evaluators.measuring.throughput import measure_load as loaded
+from evaluators.processes.freed_memory import without_leftovers
+from evaluators.runtimes import built_twice, runtime_of
+from evaluators.runtimes.base import Runtime, Session
+from evaluators.tensors import Array
+from hwprofiles import Profile, digest_of, digest_of_file
+from hwprofiles.cuda import cuda_bus_id
+from hwprofiles.errors import UnhealthyMeasurement
+
+Sample = Mapping[str, Array]
+
+LARGE_MODEL_BYTES = 128 * 2**20
+"""Of files above it, which are opened with an eye to memory."""
+
+
+def measure_once(
+    profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Sample, protocol: Protocol, memory: Path
+) -> Attempt[Measurement]:
+    """One attempt at a paired latency; ``memory`` is the folder in which baselines' times are remembered."""
+    marks, cores = pin(profile)
+    openers = _openers(profile, spec, baseline, candidate, profile.threads)
+    ours, theirs = digest_of_file(baseline), digest_of_file(candidate)
+    watch = _watch(profile, cores, profile.threads)
+    try:
+        measured = measure_pair(
+            *openers,
+            sample,
+            profile_digest=profile.digest,
+            runtime=spec,
+            runtime_version=runtime_of(spec).version(),
+            protocol=protocol.on(threads=profile.threads, gpu=profile.gpu is not None),
+            marks=marks,
+            seed=_seed(profile, spec, ours, theirs),
+            look=watch.look,
+        )
+    except UnhealthyMeasurement as error:
+        return Attempt(watch.health(), None, error.message)
+    history = History(memory, profile.digest)
+    key = baseline_key(ours, profile.threads, {name: list(values.shape) for name, values in sample.items()})
+    median_ms = float(np.median([ms for block in measured.baseline_ms for ms in block]))
+    health = watch.health(
+        drift_share=history.drift_share(key, median_ms) if protocol.drift else None,
+        shift_share=measured.shift if protocol.drift else None,
+    )
+    if protocol.drift and health.verdict in ("healthy", "drifted"):
+        history.remember(key, median_ms)
+    if ours != theirs or spec != profile.runtime:  # a file against itself says 1 at any moment
+        measured = _repeated(measured, Repeats(memory, digest_of([profile.digest, spec])), [key, theirs, spec], health)
+    if protocol.energy_s > 0 and not health.passing:
+        measured = replace(measured, energy_mj=_energy_mj(profile, spec, cores, openers, sample, protocol.energy_s))
+    return Attempt(health, replace(measured, taken_at=time.time()))
+
+
+def _energy_mj(
+    profile: Profile,
+    spec: str,
+    cores: tuple[int, ...],
+    openers: tuple[Open, Open],
+    sample: Sample,
+    window_s: float,
+) -> dict[str, Any] | None:
+    """As a measurement holds it. None without a counter, and where the machine was not healthy meanwhile: a counter
+    counts what others do too."""
+    meter = meter_of(profile, (runtime_of(profile.runtime), runtime_of(spec)))
+    if meter is None:
+        return None
+    watch = _watch(profile, cores, profile.threads)
+    found = measure_energy(*openers, sample, meter, window_s=window_s, look=watch.look)
+    return found if watch.health().healthy else None
+
+
+def _repeated(measured: Measurement, repeats: Repeats, pair: list[str], health: Health) -> Measurement:
+    """With an interval that holds what another moment of the ``pair`` would have said."""
+    repeats.remember(digest_of(pair)[:32], measured.ratio, measured.ratio_ci95, healthy=health.healthy)
+    share = repeats.share(healthy=health.healthy)
+    return replace(measured, repeat_share=share, ratio_ci95=widened(measured.ratio, measured.ratio_ci95, share))
+
+
+def measure_load(
+    profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Sample, load: Load
+) -> Attempt[Throughput]:
+    """One attempt at a paired throughput."""
+    _, cores = pin(profile)
+    streams, threads = load.split(profile.threads)
+    openers = _openers(profile, spec, baseline, candidate, threads)
+    seed = _seed(profile, spec, digest_of_file(baseline), digest_of_file(candidate))
+    watch = _watch(profile, cores, max(streams, profile.threads))
+    try:
+        found = loaded(
+            *openers, sample, load=load.on(gpu=profile.gpu is not None), streams=streams, batch=profile.batch,
+            seed=seed, look=watch.look,
+        )  # fmt: skip
+    except UnhealthyMeasurement as error:
+        return Attempt(watch.health(), None, error.message)
+    return Attempt(watch.health(), found)
+
+
+def _seed(profile: Profile, spec: str, baseline_sha256: str, candidate_sha256: str) -> int:
+    """A number for the pair of files on this profile: what is drawn for it is drawn again when it is repeated."""
+    return int(digest_of([profile.digest, spec, baseline_sha256, candidate_sha256])[:12], 16)
+
+
+def start_ms(profile: Profile, spec: str, model: Path, sample: Sample) -> tuple[float, float]:
+    """Milliseconds to open a model and run it once: for the first time in this process, and for the second."""
+    pin(profile)
+    runtime = runtime_of(spec)
+    runtime.version()
+    found = []
+    for _ in range(2):
+        start = time.perf_counter()
+        session = runtime.open(model, threads=profile.threads)
+        try:
+            session.run(sample)
+            found.append((time.perf_counter() - start) * 1000)
+        finally:
+            session.close()
+    return found[0], found[1]
+
+
+def peak_memory(profile: Profile, spec: str, model: Path, sample: Sample) -> int:
+    """Bytes by which the process's peak lies above what it had with the runtime imported."""
+    pin(profile)
+    runtime = runtime_of(spec)
+    runtime.version()
+    before = psutil.Process().memory_info().rss
+    session = runtime.open(model, threads=profile.threads)
+    try:
+        for _ in range(3):
+            session.run(sample)
+    finally:
+        session.close()
+    return max(0, _high_water_bytes() - before)
+
+
+def outputs_of(profile: Profile, spec: str, model: Path, samples: Sample) -> dict[str, Array]:
+    """What a model answers to samples, in batches of the profile's size."""
+    pin(profile)
+    session = runtime_of(spec).open(model, threads=profile.threads)
+    try:
+        return answered(session, samples, profile.batch)
+    finally:
+        session.close()
+
+
+def _openers(profile: Profile, spec: str, baseline: Path, candidate: Path, threads: int) -> tuple[Open, Open]:
+    """Opens either file; before, once a file, it is asserted that all of its nodes run where they should.
+
+    A candidate of one build is compared with one build of the baseline, any other with two, so that the interval holds
+    the luck of both.
+    """
+    once = built_twice(spec) != spec
+    first, runtime = runtime_of(profile.runtime if once else built_twice(profile.runtime)), runtime_of(spec)
+    for asked, model in ((first, baseline), (runtime, candidate)):
+        key = (asked.name, asked.hint, *_content(model))
+        if key not in _placed:
+            with _sparing(model):
+                asked.check_placement(model, threads=threads)
+            _placed.add(key)
+    return _opener(first, baseline, threads), _opener(runtime, candidate, threads)
+
+
+def _opener(runtime: Runtime, model: Path, threads: int) -> Open:
+    def opened() -> Session:
+        with _sparing(model):
+            return runtime.open(model, threads=threads)
+
+    return opened
+
+
+def _sparing(model: Path) -> contextlib.AbstractContextManager[None]:
+    """Inside, what opening a large file took is given back, so that two of them fit side by side."""
+    large = model.is_file() and model.stat().st_size > LARGE_MODEL_BYTES
+    return without_leftovers() if large else contextlib.nullcontext()
+
+
+_placed: set[tuple[object, ...]] = set()
+
+
+def _content(model: Path) -> tuple[object, ...]:
+    try:
+        stat = model.stat()
+    except OSError:
+        return str(model), None
+    return str(model), stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def pin(profile: Profile) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Pins this process, and all threads that sessions start later; a mark says where that is not possible. With the
+    cores that it may run on then."""
+    marks: tuple[str, ...] = ("unpinned",)
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setaffinity(0, profile.cores)
+        marks = ()
+    with contextlib.suppress(OSError, AttributeError):
+        return marks, tuple(sorted(os.sched_getaffinity(0)))
+    return marks, profile.cores
+
+
+def _watch(profile: Profile, cores: tuple[int, ...], threads: int) -> Watch:
+    gpu = None if profile.gpu is None else GpuCounters(cuda_bus_id())
+    return Watch(cores, threads=threads, gpu=gpu)
+
+
+def _high_water_bytes() -> int:
+    """The process's own peak; ``getrusage`` would count its parent's too, which a spawned process inherits."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return int(psutil.Process().memory_info().rss)

@@ -1,0 +1,55 @@
+"""What a described device can do at best: the least time that its peaks allow, layer by layer.
+
+A layer takes as long as the slower of its two parts, computing and moving data (Williams, Waterman and Patterson,
+"Roofline", Communications of the ACM, 2009). Only what a layer group holds is counted: other operators, the runtime's
+own work and the caches are not. Real devices are slower than that, each by another factor: a latency is "at best", a
+speed-up "at most", and neither has an interval. Every record made from this says ``simulated``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evaluators.graphs.bit_operations import bit_operations
+from evaluators.graphs.layer_groups import LayerGroup
+from evaluators.modelled.dry_run import Pruned, precisions_of
+from hwprofiles.peaks import Peaks
+from hwprofiles.precision import Precision
+
+# Bits of a layer's inputs and outputs in memory.
+_MOVED_BITS = {Precision.INT8: 8}
+
+
+def roofline_metrics(
+    groups: Sequence[LayerGroup],
+    decisions: Mapping[str, str],
+    peaks: Peaks,
+    batch: int = 1,
+    pruned: Pruned | None = None,
+) -> dict[str, Any]:
+    """The bounds on a candidate's speed for ``batch`` samples in one inference: the least ``latency_ms`` and the
+    ``speedup`` over fp32 that goes with it, and ``bit_operations``.
+
+    Decisions other than precisions, and than those of ``pruned``, change nothing.
+    """
+    pruned = pruned or Pruned(groups)
+    chosen = precisions_of(groups, decisions)
+    latency_ms = sum(layer_ms(group, chosen[group.name], peaks, batch) for group in pruned.groups)
+    fp32_ms = sum(layer_ms(group, Precision.FP32, peaks, batch) for group in groups)
+    return {
+        "latency_ms": {"p50": latency_ms, "n": 0},
+        "speedup": {"ratio": fp32_ms / latency_ms if latency_ms else 1.0},
+        "bit_operations": bit_operations(pruned.groups, {name: one.value for name, one in chosen.items()}) * batch,
+    }
+
+
+def layer_ms(group: LayerGroup, precision: Precision, peaks: Peaks, batch: int = 1) -> float:
+    """The least time of a layer group in a precision: of computing, or of moving weights, inputs and outputs."""
+    moved_bytes = weight_bytes(group, precision) + group.values * batch * _MOVED_BITS.get(precision, 32) / 8
+    return 1000 * max(2 * group.macs * batch / peaks.rate(precision), moved_bytes / peaks.bytes_per_s)
+
+
+def weight_bytes(group: LayerGroup, precision: Precision) -> float:
+    """Bytes of a layer group's weights."""
+    return group.weights * precision.weight_bits / 8

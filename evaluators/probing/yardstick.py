@@ -1,0 +1,54 @@
+"""The yardstick: one small convolution, the same everywhere, that single models are timed against.
+
+Milliseconds of two days cannot be added: the machine may have been slower on one of them. Each time in a layer table is
+therefore a multiple of the yardstick's, from one paired measurement, and so are sums of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from evaluators.tensors import Array, Arrays
+
+VERSION = 1
+"""Part of every answer in yardsticks; raised when the yardstick changes."""
+
+INPUT = "yardstick"
+_CHANNELS, _SIZE = 64, 16
+_SHAPE = (1, _CHANNELS, _SIZE, _SIZE)
+
+
+def yardstick(inputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
+    """A 3x3 convolution of 64 channels at 16x16 (9.4 million multiply-accumulates) in fp32.
+
+    It also takes ``inputs``, which it ignores, so that one feed suits both models of a pair.
+    """
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((_CHANNELS, _CHANNELS, 3, 3)).astype(np.float32) / np.float32(24.0)
+    node = helper.make_node("Conv", [INPUT, "weights"], ["result"], name="conv", kernel_shape=[3, 3], pads=[1] * 4)
+    output = helper.make_tensor_value_info("result", TensorProto.FLOAT, _SHAPE)
+    graph = helper.make_graph([node], "yardstick", [_input()], [output], [numpy_helper.from_array(weights, "weights")])
+    graph.input.extend(inputs)
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)])
+
+
+def beside_yardstick(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the yardstick's input besides its own, which it ignores."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.graph.input.append(_input())
+    return copy
+
+
+def yardstick_feed(feed: Arrays) -> dict[str, Array]:
+    """A model's inputs and the yardstick's."""
+    values = np.random.default_rng(1).standard_normal(_SHAPE).astype(np.float32)
+    return {**feed, INPUT: values}
+
+
+def _input() -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, _SHAPE)

@@ -1,0 +1,62 @@
+"""Why a job ended before it had tried as many candidates as its budget allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from search.controller.scheduler import REPEATS_UNTIL_EXHAUSTED
+from search.job.spec import Budget
+
+Reason = Literal["space", "repeats", "time"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The ``reason`` for programs, the ``text`` for people. ``untried`` are settings of the whole model that gained
+    when the device was asked, but that no candidate was made of: ``values`` by technique, ``ratio`` and ``ci95``."""
+
+    reason: Reason
+    text: str
+    untried: tuple[Mapping[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        document = asdict(self)
+        return document if self.untried else {key: document[key] for key in ("reason", "text")}
+
+
+def ending_of(
+    budget: Budget, *, finished: int, size: int, repeats: bool, late: bool, untried: Sequence[Mapping[str, Any]] = ()
+) -> Ending | None:
+    """Why there are ``finished`` candidates and not as many as the budget has; None where there are.
+
+    ``size`` is that of the space, ``repeats`` whether the strategy proposed nothing new, ``late`` whether there was no
+    time for more.
+
+    >>> ending_of(Budget(trials=60), finished=16, size=16, repeats=False, late=False).text
+    'all 16 candidates of the search space were tried'
+    """
+    if finished >= budget.trials:
+        return None
+    if finished >= size:
+        return Ending("space", f"all {finished} candidates of the search space were tried")
+    of = f"{finished} of {min(budget.trials, size)} candidates"
+    if late:
+        minutes = f"the budget of {budget.minutes:g} min" if budget.minutes is not None else "the time"
+        text = f"{minutes} left no time for another one after {of}"
+        if untried:
+            text += f"; faster when the device was asked, but not tried: {', '.join(map(_in_words, untried))}"
+        return Ending("time", text, tuple(untried))
+    if repeats:
+        return Ending(
+            "repeats",
+            f"the strategy proposed nothing new in {REPEATS_UNTIL_EXHAUSTED} proposals in a row, after {of}",
+        )
+    return None
+
+
+def _in_words(gain: Mapping[str, Any]) -> str:
+    low, high = gain["ci95"]
+    return f"{' '.join(gain['values'].values())} {gain['ratio']:.2f}x [{low:.2f}, {high:.2f}]"

@@ -1,0 +1,1 @@
+"""The devices of a job: this machine, descriptions, and remote devices behind their agents."""

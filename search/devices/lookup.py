@@ -1,0 +1,102 @@
+"""Where a job's devices come from: this machine, descriptions, and the agents that a store knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from evaluators.devices import device as local
+from evaluators.devices.device import Device
+from hwprofiles import Profile, registry
+from hwprofiles.errors import DeviceUnavailable, InvalidInput
+from hwprofiles.profile import check_threads
+from search.devices.link import ErrandLink
+
+if TYPE_CHECKING:
+    # What only looks at a job file does without SQLAlchemy.
+    from search.store import Store
+    from search.store.agents import AgentRow, Agents
+
+_agents: ContextVar[Callable[[], Agents | None]] = ContextVar("agents", default=lambda: None)
+
+
+@contextmanager
+def agents_of(store: Store) -> Iterator[None]:
+    """Inside, remote devices are those that have an agent in this store."""
+    with _asking(lambda: store.agents):
+        yield
+
+
+@contextmanager
+def agents_at(url: str) -> Iterator[None]:
+    """As :func:`agents_of`, of a store that is opened once a name is asked for that nothing else has; one that does not
+    exist yet is not made."""
+    with ExitStack() as stack:
+
+        def opened() -> Agents | None:
+            from search.store import Store, database_exists
+
+            return stack.enter_context(Store(url)).agents if database_exists(url) else None
+
+        with _asking(cache(opened)):
+            yield
+
+
+@contextmanager
+def _asking(agents: Callable[[], Agents | None]) -> Iterator[None]:
+    token = _agents.set(agents)
+    try:
+        yield
+    finally:
+        _agents.reset(token)
+
+
+def find_device(name: str, threads: int = 1, batch: int = 1) -> Profile:
+    """As :func:`hwprofiles.find_device`, and of a remote device what its agent last said (see :func:`agents_of`).
+
+    Raises :class:`DeviceUnavailable` for a remote device whose agent has never been there, or was revoked.
+    """
+    agents = None if name in registry.known_devices() else _agents.get()()
+    if agents is None:
+        return registry.find_device(name, threads, batch)
+    row = agents.row(name)
+    if row is not None:
+        return remote_profile(row, threads, batch)
+    try:
+        return registry.find_device(name, threads, batch)
+    except InvalidInput as error:
+        remote = [agent.device for agent in agents.all() if agent.revoked_at is None]
+        more = f"; remote devices: {', '.join(remote)}" if remote else ""
+        raise InvalidInput(error.message, error.hint + more) from None
+
+
+def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:
+    """What a remote device is with so many threads and samples in one inference."""
+    if agent.revoked_at is not None:
+        raise DeviceUnavailable(
+            f"the token of device {agent.device!r} was revoked", "make a new one with: paretune devices token NAME"
+        )
+    if agent.profile is None:
+        raise DeviceUnavailable(
+            f"no agent of device {agent.device!r} has been here yet",
+            "start it there with: paretune agent --server URL --token-file FILE --device NAME",
+        )
+    cores = agent.offer["cores"]
+    check_threads(agent.device, threads, len(cores), f"{len(cores)} cores are usable there")
+    return replace(agent.profile, threads=threads, batch=batch, cores=tuple(cores[threads - 1]))
+
+
+def open_device(profile: Profile, link: ErrandLink | None = None) -> Device:
+    """The device that a profile describes; a remote one is reached through ``link``.
+
+    Raises :class:`DeviceUnavailable` for one that cannot measure.
+    """
+    if profile.agent and link is not None:
+        from search.devices.remote import RemoteDevice
+
+        return RemoteDevice(profile, link)
+    return local.open_device(profile)

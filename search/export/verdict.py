@@ -1,0 +1,207 @@
+"""The verdict of a receipt: everything that an objective or a constraint names, claimed and measured again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from statistics import NormalDist
+from typing import Any
+
+from search.export.comparison import (
+    Bound,
+    Check,
+    Comparison,
+    Exact,
+    Generalised,
+    Missing,
+    Outcome,
+    Share,
+    Splits,
+    half_width,
+)
+from search.fronts.metrics import is_device_metric
+from search.fronts.objectives import Constraint, metric_interval, metric_value
+from search.fronts.reference import RAW
+from search.fronts.views import View
+from search.trials.workspace import Loss
+
+ALPHA = 0.002
+"""An honest file's chance to disagree, all comparisons of a receipt together (Bonferroni, 1936)."""
+
+TOLERANCE = 0.05
+"""How far a speed may be off, as a share, and still be the same; also a quality's difference between two splits, of the
+figure where that is above 1, and how well a quality without an interval counts as known."""
+
+UNSEEN = 0.25
+"""How far a quality without an interval may be off on unseen samples, as a share, whatever the fp32 model does."""
+
+ERRORS = {"energy_mj": 0.05, "peak_memory_bytes": 0.1, "cold_start_ms": 0.15, "warm_start_ms": 0.15}
+"""Half-widths of 95 % intervals, as shares, for what these figures' own intervals leave out, if they have any: neither
+memory nor starts are paired with the fp32 model's."""
+
+PERCENTILE_ERROR = 0.15
+"""The same for a percentile (``latency_ms.p99``) or another figure without an interval."""
+
+MEMORY_BYTES = 4 << 20
+"""Memory of small models is known to so many bytes at best: what an allocator takes at a time."""
+
+EXACT = ("size_bytes", "sparse_size_bytes", "bit_operations")
+
+
+class Verdict(StrEnum):
+    """What a receipt comes to."""
+
+    CONFIRMED = "confirmed"
+    DISAGREES = "disagrees"
+    INCONCLUSIVE = "inconclusive"
+    UNCLAIMED = "unclaimed"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was claimed of a candidate on a device, and what was measured again from its file.
+
+    ``claimed`` are the front's metrics there, ``measured`` the new ones, ``baseline`` the fp32 model's of the job's
+    start; ``doubt`` says why no time of the new ones can be relied on, ``missing`` why some could not be had.
+    """
+
+    view: View
+    claimed: Mapping[str, Any]
+    measured: Mapping[str, Any]
+    baseline: Mapping[str, Any]
+    validation: Mapping[str, Loss]
+    test: Mapping[str, Loss]
+    timed: bool = True
+    doubt: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    def comparisons(self) -> list[Comparison]:
+        """All of them."""
+        return [*self._files(), *self._devices(), *self.splits(), *self._bounds()]
+
+    def speed(self) -> Comparison | None:
+        """That of the speed-up alone; None where none was claimed."""
+        return self._share("speedup")
+
+    def splits(self) -> Iterator[Comparison]:
+        """What each metric loses on the test split, beside what it loses on the validation split."""
+        for name, loss in self.test.items():
+            ours, named = self.validation[name], name in self._named
+            if named and loss.ci95 is None:
+                most = UNSEEN * max(abs(ours.value), abs(loss.value))
+                yield Splits(name, ours.value, loss.value, most)
+            yield Generalised(
+                name, ours.value - ours.baseline, loss.value - loss.baseline, ours.difference_ci95,
+                loss.difference_ci95, TOLERANCE * _size(ours, loss), named,
+            )  # fmt: skip
+
+    def _files(self) -> Iterator[Exact]:
+        for name, loss in self.validation.items():
+            if name in self.claimed:
+                yield Exact(f"{name} on the validation split", self.claimed[name], loss.value)
+        for name in EXACT:
+            if name in self.claimed and name in self.measured:
+                yield Exact(name, self.claimed[name], self.measured[name])
+
+    def _devices(self) -> Iterator[Comparison]:
+        if not self.timed:
+            return
+        for name in self._named:
+            found = self._share(name) if is_device_metric(name) else None
+            if found is not None:
+                yield found
+
+    def _share(self, name: str) -> Comparison | None:
+        claimed, measured = metric_value(self.claimed, name), metric_value(self.measured, name)
+        if claimed is None or claimed <= 0 or (_base(name) == "latency_ms" and RAW not in self.claimed["latency_ms"]):
+            return None  # a job of an earlier version: its milliseconds are of another hour, its speed-up is not
+        if measured is None or measured <= 0:
+            return Missing(name, self.missing.get(_base(name), self.doubt or "the device gave none"))
+        theirs, ours = metric_interval(self.claimed, name), metric_interval(self.measured, name)
+        error = self._error(name, claimed)
+        tolerance = max(TOLERANCE, 2 * error)
+        return Share(name, claimed, measured, theirs, ours, error, tolerance, self._doubt_of(name))
+
+    def _error(self, name: str, claimed: float) -> float:
+        base = _base(name)
+        error = ERRORS.get(base, 0.0)
+        if base == "peak_memory_bytes":
+            return max(error, MEMORY_BYTES / claimed)
+        without = metric_interval(self.claimed, name) is None or metric_interval(self.measured, name) is None
+        return max(error, PERCENTILE_ERROR) if without and base not in ERRORS else error
+
+    def _doubt_of(self, name: str) -> str:
+        base = _base(name)
+        if base == "peak_memory_bytes":
+            return ""
+        if base == "throughput":
+            health = self.measured["throughput"].get("health", "healthy")
+            return "" if health == "healthy" else f"the machine was {health}"
+        return self.doubt
+
+    def _bounds(self) -> Iterator[Bound]:
+        """The constraints that the front said to hold, on the new figures and on the test split's."""
+        test = {name: loss.value for name, loss in self.test.items()}
+        test_baseline = {name: loss.baseline for name, loss in self.test.items()}
+        for constraint in self.view.constraints:
+            if constraint.violation(self.claimed, self.baseline) > 0:
+                continue
+            name = constraint.metric
+            if is_device_metric(name):
+                if self.timed:
+                    excess = constraint.violation(self.measured, self.baseline)
+                    yield Bound(constraint.text, "measured again", excess, self._half(name), self._doubt_of(name))
+            elif name in test:
+                excess = constraint.violation(test, test_baseline)
+                yield Bound(constraint.text, "on the test split", excess, _half_of(constraint, self.test[name]))
+            else:
+                yield Bound(constraint.text, "measured again", constraint.violation(self.measured, self.baseline), 0.0)
+
+    def _half(self, name: str) -> float:
+        value = metric_value(self.measured, name)
+        if value is None:
+            return 0.0
+        return value * math.hypot(half_width(metric_interval(self.measured, name)), self._error(name, value))
+
+    @property
+    def _named(self) -> list[str]:
+        objectives = [objective.metric for objective in self.view.objectives]
+        names = [*objectives, *(constraint.metric for constraint in self.view.constraints)]
+        return list(dict.fromkeys(["speedup", *names]))
+
+
+def judge(comparisons: Sequence[Comparison]) -> list[Check]:
+    """What each comes to; the more there are, the larger a difference must be to count."""
+    z = NormalDist().inv_cdf(1 - ALPHA / 2 / max(1, len(comparisons)))
+    return [comparison.judged(z) for comparison in comparisons]
+
+
+def verdict_of(checks: Sequence[Check], findings: Sequence[str], *, claims: bool) -> Verdict:
+    """A front that was modelled made no claims: then nothing can be confirmed, but much can disagree."""
+    outcomes = {check.outcome for check in checks}
+    if findings or Outcome.DISAGREES in outcomes:
+        return Verdict.DISAGREES
+    if not claims:
+        return Verdict.UNCLAIMED
+    return Verdict.INCONCLUSIVE if Outcome.INCONCLUSIVE in outcomes else Verdict.CONFIRMED
+
+
+def _base(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _size(*losses: Loss) -> float:
+    """1 for figures between 0 and 1 that have intervals, else their size."""
+    sizes = [abs(value) for loss in losses for value in (loss.value, loss.baseline)]
+    known = all(loss.difference_ci95 is not None for loss in losses)
+    return max(1.0, *sizes) if known else max(sizes) or 1.0
+
+
+def _half_of(constraint: Constraint, loss: Loss) -> float:
+    """Half the width of the interval of how far a figure is from its bound."""
+    interval = loss.difference_ci95 if constraint.factor == 1 else loss.ci95
+    if interval is None:
+        return TOLERANCE * max(abs(loss.value), abs(loss.baseline))
+    return (interval[1] - interval[0]) / 2

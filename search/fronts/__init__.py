@@ -1,0 +1,1 @@
+"""Which candidates are best: objectives, constraints, dominance, and fronts as the store keeps them."""

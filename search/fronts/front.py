@@ -1,0 +1,127 @@
+"""A job's front as the store keeps it, and what must be measured again before it is final."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search.fronts.objectives import Constraint, Objective, gains, metric_value, violations
+from search.fronts.pareto import (
+    Entry,
+    clearly_dominates,
+    floor_of,
+    hypervolume,
+    pareto_front,
+    reference_point,
+    tied_members,
+)
+from search.states import TrialState
+from search.store import TrialRow
+
+
+@dataclass(frozen=True)
+class Front:
+    """Members (none dominated), contenders (dominated, but not clearly) and the nearest miss of a set of trials.
+    ``best_speedup`` is that of the member which decides to be the fastest."""
+
+    members: list[Entry]
+    contenders: dict[str, list[str]]
+    nearest_miss: dict[str, str] | None
+    document: dict[str, Any]
+    best_speedup: float | None = None
+
+
+def front_of(
+    rows: Sequence[TrialRow],
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    baseline: Mapping[str, Any],
+    *,
+    deciding: Sequence[TrialRow] | None = None,
+    unconfirmed: Mapping[str, str] | None = None,
+    final: bool = False,
+) -> Front:
+    """The front of all feasible trials.
+
+    ``deciding`` are the same trials with the figures by which members and contenders are chosen and ordered, where
+    those are others than what is reported of them: a figure that something was chosen by is too good. A member that
+    another's reported figures clearly dominate is none. ``unconfirmed`` says of candidates why they were not measured
+    again.
+    """
+    feasible = [Entry(r.candidate_id, r.number, r.metrics) for r in rows if r.state is TrialState.DONE]
+    reported = {entry.candidate_id: entry for entry in feasible}
+    if deciding is not None:
+        chosen = (row for row in deciding if row.state is TrialState.DONE and row.candidate_id in reported)
+        feasible = [Entry(row.candidate_id, row.number, row.metrics) for row in chosen]
+    chosen_members, members = _members(feasible, reported, objectives)
+    ids = {entry.candidate_id for entry in members}
+    contenders = {
+        entry.candidate_id: tied
+        for entry in sorted(feasible, key=lambda e: e.trial)
+        if entry.candidate_id not in ids and (tied := tied_members(entry, chosen_members, objectives))
+    }
+    fastest = max(chosen_members, key=lambda entry: metric_value(entry.metrics, "speedup") or 0.0, default=None)
+    miss = None if members else _nearest_miss(rows, objectives, constraints, baseline)
+    reference = reference_point(objectives, baseline)
+    floor = floor_of(objectives, reference)
+    points = [point for entry in members if (point := gains(objectives, entry.metrics)) is not None]
+    tied_with: dict[str, list[str]] = {entry.candidate_id: [] for entry in members}
+    for contender, tied in contenders.items():
+        for member in tied:
+            tied_with[member].append(contender)
+    document = {
+        "objectives": [{"metric": o.metric, "direction": o.direction} for o in objectives],
+        "hypervolume": {
+            "value": round(hypervolume(points, floor), 9),
+            "reference": reference,
+        },
+        "members": [entry.candidate_id for entry in members],
+        "tied_with": {member: tied for member, tied in tied_with.items() if tied},
+        "nearest_miss": miss,
+        "fastest": None if fastest is None else fastest.candidate_id,
+        "unconfirmed": {one: why for one, why in (unconfirmed or {}).items() if one in ids},
+        "final": final,
+    }
+    best = None if fastest is None else metric_value(reported[fastest.candidate_id].metrics, "speedup")
+    return Front(members, contenders, miss, document, best)
+
+
+def _members(
+    deciding: Sequence[Entry], reported: Mapping[str, Entry], objectives: Sequence[Objective]
+) -> tuple[list[Entry], list[Entry]]:
+    """The members, with the figures that decide and with those that are reported; less those that another's reported
+    figures clearly dominate: the choice was a mistake."""
+    left = list(deciding)
+    while True:
+        chosen = pareto_front(left, objectives)
+        members = [reported[entry.candidate_id] for entry in chosen]
+        refuted = {m.candidate_id for m in members if any(clearly_dominates(one, m, objectives) for one in members)}
+        if not refuted:
+            return chosen, members
+        left = [entry for entry in left if entry.candidate_id not in refuted]
+
+
+def _nearest_miss(
+    rows: Sequence[TrialRow],
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    baseline: Mapping[str, Any],
+) -> dict[str, str] | None:
+    """The measured trial that breaks its constraints least, each relative to the metric's size; one that lacks a metric
+    only where there is no other."""
+    measured = [row for row in rows if row.state is TrialState.INFEASIBLE]
+    if not measured:
+        return None
+
+    def excess(row: TrialRow) -> float:
+        if gains(objectives, row.metrics) is None:
+            return math.inf
+        amounts = violations(constraints, row.metrics, baseline)
+        sizes = [abs(metric_value(row.metrics, c.metric) or 1.0) or 1.0 for c in constraints]
+        return sum(amount / size for amount, size in zip(amounts, sizes, strict=True))
+
+    nearest = min(measured, key=lambda row: (excess(row), row.number))
+    reason = nearest.reason if gains(objectives, nearest.metrics) is None else f"breaks {nearest.reason}"
+    return {"candidate_id": nearest.candidate_id, "reason": reason or ""}

@@ -1,0 +1,201 @@
+"""Objectives and constraints over metrics.
+
+A candidate's metrics are plain data: a number (``accuracy``, ``size_bytes``), or a mapping whose main figure is its
+``p50`` (``latency_ms``) or ``ratio`` (``speedup``). ``latency_ms`` therefore names the median, ``latency_ms.p90`` that
+percentile; ``fnr:3`` is a plain name, the false-negative rate of class 3. A metric that is missing is never feasible
+and never dominates.
+
+Where a job has several devices, ``speedup@LABEL`` is a device's figure and ``speedup@geomean`` (or ``@min``, ``@max``)
+that of all of them; a name without ``@`` stands for the device on which it is worst.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hwprofiles.errors import InvalidInput
+from search.fronts.metrics import DEVICES, FOLDS, figure_on, is_device_metric
+
+Metrics = Mapping[str, Any]
+_MAIN_FIGURES = ("p50", "ratio", "value")
+
+
+def metric_value(metrics: Metrics, name: str) -> float | None:
+    """The number that a dotted metric name stands for, ``@`` a device or all of them (see above); None where it is
+    missing or not finite."""
+    if _is_fold(metrics, name):
+        return _folded(metrics, name)
+    value, fields = _entry(metrics, name)
+    for part in fields:
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    if isinstance(value, Mapping):
+        value = next((value[figure] for figure in _MAIN_FIGURES if figure in value), None)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def metric_interval(metrics: Metrics, name: str) -> tuple[float, float] | None:
+    """The 95 % interval stored with a metric, or None where it has none. That of several devices' figure is made of
+    the ends of theirs."""
+    if _is_fold(metrics, name):
+        bounds = [metric_interval(metrics, on) for on in _on_each(metrics, name)]
+        if not bounds or None in bounds:
+            return None
+        lows, highs = zip(*(pair for pair in bounds if pair is not None), strict=True)
+        fold = FOLDS[name.rpartition("@")[2]]
+        return fold(lows), fold(highs)
+    value, fields = _entry(metrics, name)
+    if not fields and isinstance(value, Mapping) and "ci95" in value:
+        low, high = value["ci95"]
+        return float(low), float(high)
+    return None
+
+
+def _is_fold(metrics: Metrics, name: str) -> bool:
+    return DEVICES in metrics and name.rpartition("@")[2] in FOLDS and name not in metrics
+
+
+def _entry(metrics: Metrics, name: str) -> tuple[Any, list[str]]:
+    """What the metrics hold under a name, and the dotted fields of it that the name goes on to; None where they hold
+    nothing. A metric of a user's own may have ``@`` and dots in its name: ``mAP@0.5``."""
+    if name in metrics:
+        return metrics[name], []
+    dotted, _, label = name.rpartition("@")
+    if label not in metrics.get(DEVICES, ()):
+        dotted, label = name, ""
+    whole = _figure(metrics, dotted, label)
+    if whole is not None:
+        return whole, []
+    first, *fields = dotted.split(".")
+    return _figure(metrics, first, label), fields
+
+
+def _figure(metrics: Metrics, name: str, label: str) -> Any:
+    return figure_on(metrics, name, label) if label else metrics.get(name)
+
+
+def _on_each(metrics: Metrics, name: str) -> list[str]:
+    """The metric's name on each device."""
+    return [f"{name.rpartition('@')[0]}@{label}" for label in metrics.get(DEVICES, ())]
+
+
+def _folded(metrics: Metrics, name: str) -> float | None:
+    values = [metric_value(metrics, on) for on in _on_each(metrics, name)]
+    if not values or None in values:
+        return None
+    folded = FOLDS[name.rpartition("@")[2]]([value for value in values if value is not None])
+    return folded if math.isfinite(folded) else None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric and the direction in which it is better."""
+
+    metric: str
+    direction: Literal["max", "min"]
+
+    def value(self, metrics: Metrics) -> float | None:
+        """The metric, on the device where it is worst if there are several and none is named; None where it is
+        missing."""
+        if DEVICES not in metrics or "@" in self.metric:
+            return metric_value(metrics, self.metric)
+        return metric_value(metrics, f"{self.metric}@{'min' if self.direction == 'max' else 'max'}")
+
+    def gain(self, metrics: Metrics) -> float | None:
+        """:meth:`value` with its sign turned so that larger is better."""
+        value = self.value(metrics)
+        if value is None:
+            return None
+        return value if self.direction == "max" else -value
+
+    def gain_interval(self, metrics: Metrics) -> tuple[float, float] | None:
+        """The interval of :meth:`gain`; None where the metric has no interval of its own."""
+        interval = metric_interval(metrics, self.metric)
+        if interval is None or self.direction == "max":
+            return interval
+        return -interval[1], -interval[0]
+
+
+def gains(objectives: Sequence[Objective], metrics: Metrics) -> tuple[float, ...] | None:
+    """All gains, or None where a metric is missing."""
+    values = [objective.gain(metrics) for objective in objectives]
+    return None if any(value is None for value in values) else tuple(v for v in values if v is not None)
+
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_CONSTRAINT = re.compile(
+    rf"\s*(?P<name>[A-Za-z_]\w*(?:[/@-]\w+)*(?::\w+)?(?:\.\w+)*(?:@[\w.-]+)?)\s*(?P<sign><=|>=)\s*"
+    rf"(?:(?P<number>{_NUMBER})|baseline(?:\s*(?P<operator>[-+*])\s*(?P<operand>{_NUMBER}))?)\s*"
+)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """``metric[@device] (<=|>=) number | baseline ± number | baseline * number``; parsed, never evaluated.
+
+    >>> Constraint.parse("accuracy >= baseline - 0.01").violation({"accuracy": 0.9}, {"accuracy": 0.95})
+    0.04
+    """
+
+    text: str
+    metric: str
+    device: str | None
+    sign: str
+    factor: float
+    offset: float
+
+    @classmethod
+    def parse(cls, text: str, labels: Sequence[str] | None = None) -> Constraint:
+        """Raises :class:`InvalidInput` for anything else than the form above.
+
+        What follows the last ``@`` is a device where it is one of the job's ``labels`` or the metric is measured on
+        devices, else part of the metric's name (``mAP@50``); always a device where no labels are given.
+        """
+        match = _CONSTRAINT.fullmatch(text)
+        if match is None:
+            raise InvalidInput(
+                f"constraint {text!r} cannot be read",
+                "write it as: metric (<=|>=) number, or metric (<=|>=) baseline (-|+|*) number",
+            )
+        if match["number"] is not None:
+            factor, offset = 0.0, float(match["number"])
+        else:
+            operand = float(match["operand"] or 0.0)
+            factor = operand if match["operator"] == "*" else 1.0
+            offset = {"+": operand, "-": -operand}.get(match["operator"] or "", 0.0)
+        metric, at, device = match["name"].rpartition("@")
+        if not at or not (labels is None or device in labels or is_device_metric(metric)):
+            metric, device = match["name"], ""
+        return cls(text.strip(), metric, device or None, match["sign"], factor, offset)
+
+    def violation(self, metrics: Metrics, baseline: Metrics) -> float:
+        """How far the metric is on the wrong side: 0 where it holds, infinity where a metric is missing.
+
+        Of several devices it is the one named, else the one that is farthest on the wrong side.
+        """
+        if DEVICES not in metrics:
+            return self._excess(metrics, baseline, self.metric)
+        labels = metrics[DEVICES] if self.device is None else [self.device]
+        return max(self._excess(metrics, baseline, f"{self.metric}@{label}") for label in labels)
+
+    def _excess(self, metrics: Metrics, baseline: Metrics, name: str) -> float:
+        value = metric_value(metrics, name)
+        reference = metric_value(baseline, name) if self.factor else 0.0
+        if value is None or reference is None:
+            return math.inf
+        bound = self.factor * reference + self.offset
+        excess = value - bound if self.sign == "<=" else bound - value
+        # Decimal bounds such as 0.97 - 0.01 are not exact in binary.
+        return 0.0 if excess <= 1e-12 * max(1.0, abs(bound)) else round(excess, 12)
+
+
+def violations(constraints: Sequence[Constraint], metrics: Metrics, baseline: Metrics) -> tuple[float, ...]:
+    """One figure a constraint, 0 where it holds."""
+    return tuple(constraint.violation(metrics, baseline) for constraint in constraints)

@@ -1,0 +1,1 @@
+"""The job file: parsed, checked, and described by a JSON Schema."""

@@ -1,0 +1,70 @@
+"""The JSON Schema of the job file, for editors: every name that there is, and the options of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from search.job.spec import Job
+from search.strategies import STRATEGIES
+from search.tasks import TASKS
+from search.techniques import TECHNIQUES
+
+Json = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema() -> Json:
+    """JSON Schema of the job file. It accepts what a job file may hold, short forms too."""
+    schema = Job.model_json_schema(mode="validation")
+    definitions, fields = schema["$defs"], schema["properties"]
+    techniques = _options_of({name: TECHNIQUES[name].Options for name in TECHNIQUES}, definitions, "technique")
+    strategies = _options_of({name: STRATEGIES[name].Options for name in STRATEGIES}, definitions, "strategy")
+    tasks = _options_of({name: TASKS[name].Options for name in TASKS}, definitions, "task")
+    fields["devices"]["items"] = {"anyOf": [{"type": "string"}, fields["devices"]["items"]]}
+    sections = {name: {"anyOf": [options, {"type": "null"}]} for name, options in techniques.items()}
+    fields["space"]["anyOf"] = [
+        {"type": "object", "properties": sections, "additionalProperties": False}, {"type": "null"},
+    ]  # fmt: skip
+    strategy, task, recipe = (definitions[name] for name in ("StrategySpec", "TaskSpec", "Recipe"))
+    strategy["properties"]["name"]["enum"] = list(strategies)
+    strategy["allOf"] = [_where(name, options, usual=name == "nsga2") for name, options in strategies.items()]
+    task["properties"]["name"]["anyOf"] = [{"enum": list(tasks)}, {"pattern": ":"}]
+    task["allOf"] = [_where(name, options) for name, options in tasks.items()]
+    losses = recipe["properties"]["losses"]
+    losses["additionalProperties"] = {"anyOf": [{"type": "number"}, losses["additionalProperties"]]}
+    _allow_short_forms(definitions)
+    return {"$schema": DIALECT, **schema}
+
+
+def _options_of(models: Mapping[str, type[BaseModel]], definitions: Json, noun: str) -> dict[str, Json]:
+    """References to the schemas of options by name, which are added to the definitions."""
+    references = {}
+    for name, model in models.items():
+        key = f"{noun}.{name}"
+        own = model.model_json_schema(mode="validation", ref_template=f"#/$defs/{key}.{{model}}")
+        definitions |= {f"{key}.{inner}": found for inner, found in own.pop("$defs", {}).items()}
+        definitions[key] = own
+        references[name] = {"$ref": f"#/$defs/{key}"}
+    return references
+
+
+def _where(name: str, options: Json, *, usual: bool = False) -> Json:
+    """Options that hold where the section has this name; of the ``usual`` one also where it has none."""
+    required = {} if usual else {"required": ["name"]}
+    return {
+        "if": {"properties": {"name": {"const": name}}, **required},
+        "then": {"properties": {"options": options}},
+    }  # fmt: skip
+
+
+def _allow_short_forms(definitions: Json) -> None:
+    """What validators accept beside the fields' own types."""
+    calibration = definitions["technique.precision"]["properties"]["calibration"]
+    listed = {key: calibration.pop(key) for key in ("items", "minItems", "type") if key in calibration}
+    calibration["anyOf"] = [listed, listed["items"]]
+    choices = definitions["technique.sparsity"]["properties"]["choices"]
+    choices["items"] = {"anyOf": [choices["items"], {"type": "number"}]}

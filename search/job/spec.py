@@ -1,0 +1,354 @@
+"""The job file: what a user asks for, validated, with every mistake named.
+
+The schema is published for editors by ``paretune schema``. Flags override the file, and the *resolved* job is what is
+stored with the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from evaluators.measuring.latency import Protocol
+from evaluators.measuring.statistics import PERCENTILE_SAMPLES
+from hwprofiles import Profile
+from hwprofiles.errors import InvalidInput
+from hwprofiles.suggestions import nearest
+from search.devices.lookup import find_device
+from search.fronts.metrics import FOLDS, is_device_metric
+from search.fronts.objectives import Constraint, Objective
+from search.job.devices import JobDevice, labels_of
+from search.options import explained, validate_options
+from search.training.recipe import Recipe
+
+_PERCENTILE = "latency_ms.p"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, strict=True)]
+
+
+class TaskSpec(_Strict):
+    """Which task, by registry name, ``./file.py:function`` or ``package.module:function``, with its options."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class DeviceSpec(_Strict):
+    """A registered device, the cores it may use, and the samples in one inference."""
+
+    name: str
+    threads: Count = 1
+    batch: Count = 1
+
+
+class ObjectiveSpec(_Strict):
+    """A metric, and whether larger (``max``) or smaller (``min``) is better; of several devices' figures the one of
+    ``device``, or all of them folded into one by ``aggregate``."""
+
+    metric: str
+    direction: Literal["max", "min"]
+    device: str | None = None
+    aggregate: Literal["min", "max", "geomean"] | None = None
+
+
+class StrategySpec(_Strict):
+    """What proposes candidates, by registry name, with its options."""
+
+    name: str = "nsga2"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Budget(_Strict):
+    """When to stop. ``batch`` candidates are asked at once (default: the strategy's); ``parallel`` are worked on side
+    by side, which changes no result."""
+
+    trials: Count = 60
+    minutes: Positive | None = None
+    batch: Count | None = None
+    parallel: Count = 1
+
+    @property
+    def total_s(self) -> float:
+        """The time in seconds; infinity where there is no limit."""
+        return math.inf if self.minutes is None else self.minutes * 60
+
+
+class Limits(_Strict):
+    """After how many seconds a stage is ended, a remote device that is silent given up, and the memory that a stage's
+    process may take."""
+
+    training_s: Positive = 3600
+    exporting_s: Positive = 600
+    building_s: Positive = 300
+    measuring_s: Positive = 300
+    device_s: Positive = 600
+    memory_bytes: Count | None = None
+
+
+class Job(_Strict):
+    """A search job."""
+
+    version: Literal[1] = 1
+    name: str = "job"
+    task: TaskSpec
+    devices: tuple[DeviceSpec, ...] = (DeviceSpec(name="local-cpu"),)
+    objectives: tuple[ObjectiveSpec, ...] = (
+        ObjectiveSpec(metric="cosine", direction="max"),
+        ObjectiveSpec(metric="speedup", direction="max"),
+    )
+    constraints: tuple[str, ...] = ()
+    space: dict[str, dict[str, Any]] | None = None
+    recovery: Recipe | None = Recipe()
+    strategy: StrategySpec = StrategySpec()
+    budget: Budget = Budget()
+    limits: Limits = Limits()
+    seed: int = Field(0, ge=0, strict=True)
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _named_devices(cls, value: Any) -> Any:
+        return [{"name": item} if isinstance(item, str) else item for item in value] if _is_list(value) else value
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _empty_sections(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: {} if section is None else section for key, section in value.items()}
+        return value
+
+    @property
+    def profile(self) -> Profile:
+        """The device that the job measures on, the first where there are several."""
+        device = self.devices[0]
+        return find_device(device.name, device.threads, device.batch)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What tells the devices apart, in their order."""
+        return labels_of([(device.name, device.threads, device.batch) for device in self.devices])
+
+    @property
+    def profiles(self) -> tuple[JobDevice, ...]:
+        """All devices with their profiles."""
+        found = (find_device(device.name, device.threads, device.batch) for device in self.devices)
+        return tuple(JobDevice(label, profile) for label, profile in zip(self.labels, found, strict=True))
+
+    @property
+    def parsed_objectives(self) -> tuple[Objective, ...]:
+        """The objectives as the search uses them: with several devices, one a device for what differs there."""
+        if len(self.devices) == 1:
+            return self.objectives_on(self.labels[0])
+        found: list[Objective] = []
+        for spec in self.objectives:
+            metric, place = self.split(spec)
+            if place is None and is_device_metric(metric):
+                found.extend(Objective(f"{metric}@{label}", spec.direction) for label in self.labels)
+            else:
+                found.append(Objective(f"{metric}@{place}" if place else metric, spec.direction))
+        return tuple(found)
+
+    def objectives_on(self, label: str) -> tuple[Objective, ...]:
+        """The objectives of one device, for its own figures under their plain names."""
+        split = [(*self.split(spec), spec.direction) for spec in self.objectives]
+        here = (None, label, *FOLDS)
+        return tuple(Objective(metric, direction) for metric, place, direction in split if place in here)
+
+    @property
+    def parsed_constraints(self) -> tuple[Constraint, ...]:
+        """The constraints as the search uses them."""
+        return tuple(Constraint.parse(text, self.labels) for text in self.constraints)
+
+    def constraints_on(self, label: str) -> tuple[Constraint, ...]:
+        """The constraints that must hold on one device."""
+        return tuple(constraint for constraint in self.parsed_constraints if constraint.device in (None, label))
+
+    def alone(self, label: str) -> dict[str, Any]:
+        """The job as it would be written if this device were its only one."""
+        data = self.model_dump(mode="json")
+        data["devices"] = [data["devices"][self.labels.index(label)]]
+        data["objectives"] = [{"metric": o.metric, "direction": o.direction} for o in self.objectives_on(label)]
+        data["constraints"] = [constraint.text.replace(f"@{label}", "") for constraint in self.constraints_on(label)]
+        return data
+
+    def split(self, spec: ObjectiveSpec) -> tuple[str, str | None]:
+        """The metric of an objective, and the device or fold that it names, if any: ``metric: speedup@phone`` does, as
+        ``device: phone`` would."""
+        metric, _, place = spec.metric.rpartition("@")
+        known = (*self.labels, *(FOLDS if len(self.devices) > 1 else ()))
+        return (metric, place) if place in known else (spec.metric, spec.device or spec.aggregate)
+
+    @property
+    def protocol(self) -> Protocol:
+        """How latency is measured for this job: with as many inferences as the percentiles that it names need."""
+        named = {int(name.removeprefix(_PERCENTILE)) for name in self._figures if name.startswith(_PERCENTILE)}
+        return Protocol(samples=max((PERCENTILE_SAMPLES[percent] for percent in named - {50}), default=0))
+
+    @property
+    def _figures(self) -> tuple[str, ...]:
+        """What objectives and constraints name, without devices."""
+        return (*(self.split(o)[0] for o in self.objectives), *(c.metric for c in self.parsed_constraints))
+
+    def wants(self, metric: str) -> bool:
+        """Whether an objective or a constraint names the metric."""
+        return any(name.split(".")[0] == metric for name in self._figures)
+
+
+def parse_job(data: Any, *, folder: Path) -> Job:
+    """A job from plain data; relative task files are found from ``folder``.
+
+    Raises :class:`InvalidInput` that names the field, and for an unknown key or name the nearest known one.
+    """
+    if not isinstance(data, Mapping):
+        raise InvalidInput("the job file must contain key: value fields", "write at least: task: {name: digits}")
+    try:
+        job = Job.model_validate(data)
+    except ValidationError as error:
+        raise explained(error, Job) from None
+    _check_names(job, folder)
+    return job
+
+
+def load_job(path: Path) -> Job:
+    """A job from a YAML file; raises :class:`InvalidInput` as :func:`parse_job` does, also for a missing file."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"job file {path} does not exist", "check the path; examples/ holds jobs to start from"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"job file {path} cannot be read: {error}", "give a readable YAML text file") from None
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        place = "" if line is None else f" at line {line + 1}"
+        raise InvalidInput(
+            f"job file {path} is not YAML{place}", "check indentation, brackets and quotes there"
+        ) from None
+    return parse_job(data, folder=path.parent)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _check_names(job: Job, folder: Path) -> None:
+    from search.strategies import STRATEGIES
+    from search.tasks import TASKS, check_task
+    from search.techniques import TECHNIQUES, trains
+
+    if not job.devices:
+        raise InvalidInput("devices: at least one device is needed", "write: devices: [local-cpu]")
+    if not job.objectives:
+        raise InvalidInput("objectives: at least one objective is needed", "write: [{metric: speedup, direction: max}]")
+    _check_devices(job)
+    check_task(job.task.name, folder)
+    if job.task.name in TASKS:
+        validate_options(TASKS[job.task.name].Options, job.task.options, "task.options")
+    if job.strategy.name not in STRATEGIES:
+        raise InvalidInput(
+            f"strategy.name: unknown strategy {job.strategy.name!r}", nearest(job.strategy.name, list(STRATEGIES))
+        )
+    validate_options(STRATEGIES[job.strategy.name].Options, job.strategy.options, "strategy.options")
+    for name in STRATEGIES[job.strategy.name].needs:
+        if name not in (job.space or {}):
+            raise InvalidInput(
+                f"space: the strategy {job.strategy.name!r} needs the technique {name!r}",
+                f"write: space: {{{name}: {{}}}}",
+            )
+    if {"formats", "precision"} <= set(job.space or ()):
+        raise InvalidInput(
+            "space: formats and precision both decide how layers' numbers are stored", "leave one of them out"
+        )
+    for name, options in (job.space or {}).items():
+        if name not in TECHNIQUES:
+            raise InvalidInput(f"space: unknown technique {name!r}", nearest(name, list(TECHNIQUES)))
+        validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
+    if job.recovery is not None and (trains(job.space or ()) or job.recovery.losses != Recipe().losses):
+        from search.training.losses import made_losses  # imports torch, which few jobs need here
+
+        made_losses(job.recovery.losses, "recovery.losses")
+    for number, text in enumerate(job.constraints):
+        try:
+            constraint = Constraint.parse(text, job.labels)
+        except InvalidInput as error:
+            raise InvalidInput(f"constraints.{number}: {error.message}", error.hint) from None
+        if constraint.device not in (None, *job.labels):
+            raise InvalidInput(
+                f"constraints.{number}: {text!r} names device {constraint.device!r}, which the job does not use",
+                f"use {_either(f'@{label}' for label in job.labels)}, or no device",
+            )
+        _check_percentile(constraint.metric, f"constraints.{number}")
+    for number, spec in enumerate(job.objectives):
+        _check_objective(job, spec, f"objectives.{number}")
+        _check_percentile(job.split(spec)[0], f"objectives.{number}")
+
+
+def _check_percentile(metric: str, place: str) -> None:
+    """Other percentiles than those that are computed would be missing after everything else was measured."""
+    percentiles = [50, *PERCENTILE_SAMPLES]
+    if metric.startswith(_PERCENTILE) and metric not in [f"{_PERCENTILE}{percent}" for percent in percentiles]:
+        raise InvalidInput(
+            f"{place}: there is no metric {metric!r}",
+            f"write {_either(f'{_PERCENTILE}{percent}' for percent in percentiles)}",
+        )
+
+
+def _check_devices(job: Job) -> None:
+    """Every device is known, none is there twice, and either all of them measure or none does."""
+    profiles: list[Profile] = []
+    for number, device in enumerate(job.devices):
+        if device in job.devices[:number]:
+            raise InvalidInput(
+                f"devices.{number}: the same device as devices.{job.devices.index(device)}",
+                "leave one of them out, or give it other threads or another batch",
+            )
+        try:
+            profiles.append(find_device(device.name, device.threads, device.batch))
+        except InvalidInput as error:
+            raise InvalidInput(f"devices.{number}.name: {error.message}", error.hint) from None
+    modelled = [label for label, profile in zip(job.labels, profiles, strict=True) if profile.simulated]
+    if modelled and len(modelled) < len(profiles):
+        raise InvalidInput(
+            f"devices: {modelled[0]!r} is modelled and others measure, which never share a front",
+            "write one job for the modelled devices and one for those that measure",
+        )
+    invented = [label for label, profile in zip(job.labels, profiles, strict=True) if profile.invented]
+    if invented and len(invented) < len(profiles):
+        raise InvalidInput(
+            f"devices: {invented[0]!r} makes up its figures and others evaluate quality, which never share a front",
+            "leave dry-run out, or use it alone to try the job file",
+        )
+    taken = [label for label in job.labels if label in FOLDS or job.labels.count(label) > 1]
+    if taken and len(job.labels) > 1:
+        raise InvalidInput(f"devices: {taken[0]!r} would name several things", "give the device another name")
+
+
+def _check_objective(job: Job, spec: ObjectiveSpec, where: str) -> None:
+    """The device that an objective names is the job's, and is not folded with others."""
+    if spec.device is not None and spec.device not in job.labels:
+        raise InvalidInput(
+            f"{where}.device: {spec.device!r} is no device of the job", f"use {_either(job.labels)}, or no device"
+        )
+    named = {name for name in (job.split(spec)[1], spec.device, spec.aggregate) if name is not None}
+    if len(named) > 1:
+        raise InvalidInput(
+            f"{where}: names {' and '.join(map(repr, sorted(named)))}, of which one can be meant",
+            "leave out device, or aggregate",
+        )
+
+
+def _either(names: Iterable[str]) -> str:
+    """Names as a choice: ``a, b or c``."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last

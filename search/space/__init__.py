@@ -1,0 +1,1 @@
+"""What there is to decide: decisions, spaces and candidates as plain frozen data."""

@@ -1,0 +1,55 @@
+"""Which whole-model settings gained when the devices were asked: what a search tries first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from search.space.candidate import RUNTIME, Decision, Space
+
+Setting = tuple[tuple[str, str], ...]
+"""Values by technique, for all decisions of that technique."""
+
+
+def promising_settings(
+    answers: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], runtime: str
+) -> tuple[Setting, ...]:
+    """The settings of the whole model that are clearly faster than the baseline, the fastest first, as the answers say
+    that the first device gave, whose first runtime is ``runtime``; those that these decisions cannot make are left
+    out."""
+    gains = _gains(answers, decisions, runtime)
+    return tuple(sorted(gains, key=lambda setting: -float(gains[setting]["ratio"])))
+
+
+def untried_gains(
+    answers: Sequence[Mapping[str, Any]], space: Space, runtime: str, tried: Collection[str]
+) -> list[dict[str, Any]]:
+    """Promising settings of which no candidate is among those ``tried`` (by digest): ``values`` by technique, and what
+    the whole model gained when the device was asked (``ratio`` and ``ci95``). The fastest first."""
+    gains = _gains(answers, space.decisions, runtime)
+    left = [one for one in space.promising if space.candidate_everywhere(dict(one)).digest not in tried]
+    return [
+        {"values": dict(setting), "ratio": gains[setting]["ratio"], "ci95": list(gains[setting]["ci95"])}
+        for setting in left
+        if setting in gains
+    ]
+
+
+def _gains(
+    answers: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], runtime: str
+) -> dict[Setting, Mapping[str, Any]]:
+    """The best answer about each setting that clearly gained and that these decisions can make."""
+    usual = {"precision": "fp32", "graph": "plain", RUNTIME: runtime}
+    choices: dict[str, dict[str, None]] = {}
+    for decision in decisions:
+        choices.setdefault(decision.technique, {}).update(dict.fromkeys(decision.choices))
+    gains: dict[Setting, Mapping[str, Any]] = {}
+    for answer in answers:
+        if answer.get("layer") != "all" or "ci95" not in answer or answer["ci95"][0] <= 1.0:
+            continue
+        values = {name: str(answer.get(name) or first) for name, first in usual.items()}
+        setting = tuple((name, value) for name, value in values.items() if value != usual[name])
+        possible = setting and all(value in choices.get(name, ()) for name, value in setting)
+        if possible and (setting not in gains or answer["ratio"] > gains[setting]["ratio"]):
+            gains[setting] = answer
+    return gains

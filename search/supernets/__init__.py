@@ -1,0 +1,1 @@
+"""Networks that hold smaller networks, which share their weights."""

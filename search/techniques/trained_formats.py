@@ -1,0 +1,288 @@
+"""Trained number formats: weights and inputs of layers in integers or floats of few bits, trained to bear it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, field_validator
+
+from evaluators.devices.device import Device
+from evaluators.graphs.layer_groups import LayerGroup
+from evaluators.graphs.number_format import number_format
+from evaluators.quantize import Scheme
+from evaluators.quantize.formats import EXECUTED, LayerFormat, with_formats
+from evaluators.runtimes import runtime_of
+from hwprofiles import Precision
+from hwprofiles.errors import BuildFailed, InvalidInput
+from search.fronts.metrics import ARCHITECTURE
+from search.gains.static_scheme import SAMPLES, calibrated
+from search.options import validate_options
+from search.space.candidate import Decision
+from search.strategies.fliqs import FliqsOptions
+from search.subject import Draft, Subject
+from search.techniques.base import TechniqueOptions
+from search.techniques.module import ModuleTechnique
+from search.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search.fliqs.cost import Cost
+    from search.supernets.elastic import Elastic
+    from search.training.quantised import QuantisedLayers
+    from search.training.sparsifier import Constraint
+
+FORMATS = "formats"
+PREFIX = f"{FORMATS}:"
+TARGET = FORMATS
+"""The decision of a search in one shot, its values the targets."""
+
+
+FLOAT = Precision.FP32.value
+
+
+class FormatsOptions(TechniqueOptions):
+    """``choices`` of every layer: ``int2`` to ``int8``, and floats as ``e<exponent bits>m<mantissa bits>``; ``fp32``,
+    which candidates that name their formats always have, is one for a search in one shot where it is written here.
+    ``inputs_from`` is the share of the training after which inputs are rounded too, ``calibration_samples`` are used
+    for tensors that no layer reads; ``activations: auto`` takes what the runtime's kernels do."""
+
+    choices: tuple[str, ...] = Field(("int4", "int8"), min_length=1)
+    inputs_from: float = Field(0.05, ge=0, lt=1)
+    calibration_samples: int = Field(SAMPLES, ge=1)
+    activations: Literal["auto", "uint8", "int8"] = "auto"
+
+    @field_validator("choices")
+    @classmethod
+    def _known(cls, choices: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            found = dict.fromkeys(name if name == FLOAT else number_format(name).name for name in choices)
+        except InvalidInput as error:
+            raise ValueError(f"{error.message}: {error.hint}") from None
+        if not set(found) - {FLOAT}:
+            raise ValueError("name a format besides fp32")
+        return tuple(found)
+
+
+class FormatsTechnique(ModuleTechnique):
+    """One decision a layer group, trained with its values (quantisation-aware training); or, with the strategy
+    ``fliqs``, one decision for the model: the target of a training that finds the formats itself (:mod:`search.fliqs`),
+    and the sub-network where the task's module is a :class:`search.fliqs.Elastic`.
+
+    Layers that share a decision are those that a runtime computes together. What runtimes compute in, int8, is written
+    with the trained scales; other formats are stored and computed exactly, in float operators: they are *simulated*,
+    and no latency is claimed for them.
+    """
+
+    Options = FormatsOptions
+    options: FormatsOptions
+    unchanged = FLOAT
+
+    def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
+        super().__init__(subject, options)
+        self._layers: QuantisedLayers | None = None
+        """Of the module that was changed last."""
+
+    def decisions(self, device: Device | None) -> list[Decision]:
+        """See the class; nothing is asked of the device. Raises :class:`InvalidInput` where no layer can have a format
+        of few bits, or nothing is trained."""
+        if not self.layers:
+            raise InvalidInput(
+                "space.formats: the model has no linear or convolution layer to give a number format",
+                "leave formats out of the space",
+            )
+        if self.subject.recipe is None:
+            raise InvalidInput("space.formats: number formats are trained, and recovery is null", "give a recovery")
+        simulated = [name for name in self._rounding if not executed({"": name})]
+        if self.by_latency and simulated:
+            raise InvalidInput(
+                f"space.formats.choices: no runtime computes in {', '.join(simulated)}, so its latency is unknown",
+                "write: choices: [int8], or take bit_operations as the strategy's cost",
+            )
+        if self.by_latency and self._choices_of_network:
+            raise InvalidInput(
+                "strategy.options.cost: the device's table of layers knows no sub-networks of an elastic network",
+                "take bit_operations or size as the cost",
+            )
+        if self._one_shot is None:
+            return [Decision(PREFIX + group.name, (FLOAT, *self._rounding), FORMATS) for group in self.layers]
+        return [Decision(TARGET, (FLOAT, *(f"{target:g}" for target in self._one_shot.targets)), FORMATS)]
+
+    def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
+        """The module with layers that can round; before the last round nothing is changed."""
+        from search.training.quantised import QuantisedLayers
+
+        if way == 1:
+            self._layers = QuantisedLayers(module, self._groups(module), self._rounding)
+        return module
+
+    def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> Constraint:
+        """The formats themselves, or the search for them."""
+        from search.fliqs.one_shot import Fixed, OneShot
+
+        layers, one_shot = self._layers, self._one_shot
+        if layers is None:
+            raise BuildFailed("number formats are trained in the last round", "run the job anew")
+        if one_shot is None:
+            chosen = {name: values[PREFIX + name] for name in layers.groups if values[PREFIX + name] != FLOAT}
+            return Fixed(layers, chosen, steps, self.options.inputs_from)
+        from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
+        from search.fliqs.held_out import HeldOut
+        from search.supernets.elastic import Elastic
+
+        recipe = self.subject.recipe or Recipe()
+        choices = self.options.choices
+        if self.by_latency:
+            choices = (FLOAT, *self._rounding)
+        held_out = HeldOut(module, self.task.training(), recipe, self.task.module)
+        elastic, cost = module if isinstance(module, Elastic) else None, self._cost
+        if elastic is not None and isinstance(cost, ElasticBitOperations | ElasticBytes):
+            cost = replace(cost, network=elastic)  # which then makes the structure that it computes and counts but once
+        return OneShot(
+            layers, dict.fromkeys(layers.groups, choices), cost, float(values[TARGET]), held_out, steps, one_shot,
+            seed=recipe.seed, elastic=elastic,
+        )  # fmt: skip
+
+    def finish(self, module: nn.Module, values: Mapping[str, str]) -> dict[str, Any]:
+        """The formats, the bounds of inputs by the scope of their layer's nodes, and the sub-network that was found."""
+        from search.pruning.names import onnx_path
+
+        found = self._searched(module)
+        layers = self._layers
+        if layers is None:
+            return {}
+        bounds = layers.bounds()
+        chosen = dict(layers.chosen)
+        layers.remove()
+        self._layers = None
+        return {
+            "formats": chosen,
+            "bounds": {"/" + "/".join(onnx_path(module, layer)): bound for layer, bound in bounds.items()},
+            **({ARCHITECTURE: dict(found.chosen)} if found is not None else {}),
+        }
+
+    def exported(self, module: nn.Module, values: Mapping[str, str]) -> nn.Module:
+        """The sub-network that was found, or else the module."""
+        found = self._searched(module)
+        return module if found is None else found.extracted(found.chosen)
+
+    def depends(self) -> list[Any]:
+        """See :meth:`ModuleTechnique.depends`: how formats are searched for."""
+        if self._one_shot is None:
+            return []
+        table = self.subject.layer_times
+        times = [table.to_dict()] if self.by_latency and table is not None else []
+        choices = self._choices_of_network
+        return [self._one_shot.model_dump(mode="json", exclude={"targets"}), *times, *([choices] if choices else [])]
+
+    def formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
+        """See :meth:`Technique.formats`."""
+        found: dict[str, str] = draft.notes.get(FORMATS, {}).get("formats", {})
+        return dict(found)
+
+    def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
+        """Rounding as it was trained, in the graph."""
+        chosen = self.formats(draft, values)
+        if not chosen:
+            return draft
+        bounds: Mapping[str, float] = draft.notes[FORMATS]["bounds"]
+        formats = {
+            node: LayerFormat(chosen[group.name], bounds[scope])
+            for group in draft.groups
+            if group.name in chosen
+            for node in group.nodes
+            if (scope := node.rpartition("/")[0]) in bounds
+        }
+        ranges = calibrated(self.subject, draft, "minmax", self.options.calibration_samples)
+        return replace(draft, model=with_formats(draft.model, draft.groups, formats, ranges, self.scheme))
+
+    @property
+    def by_latency(self) -> bool:
+        """Whether formats are searched for by the device's table of layers."""
+        return self._one_shot is not None and self._one_shot.cost == "latency"
+
+    @cached_property
+    def layers(self) -> tuple[LayerGroup, ...]:
+        """The layer groups that can have a format."""
+        names = self._groups(self.task.module(trained=False))
+        return tuple(group for group in self.subject.groups if group.name in names)
+
+    @property
+    def scheme(self) -> Scheme:
+        """Zero lies in the middle, as it was trained; ONNX Runtime's kernels want it unsigned."""
+        given = self.options.activations
+        family = runtime_of(self.subject.profile.runtime).family
+        usual: Literal["uint8", "int8"] = "uint8" if family in ("onnxruntime", "null") else "int8"
+        return Scheme(
+            activation_type=usual if given == "auto" else given, symmetric_activations=True,
+            integer_bias=family != "tensorrt",
+        )  # fmt: skip
+
+    def _searched(self, module: nn.Module) -> Elastic | None:
+        """The module where it is elastic and searched for a sub-network."""
+        from search.supernets.elastic import Elastic
+
+        return module if self._one_shot is not None and isinstance(module, Elastic) else None
+
+    @cached_property
+    def _choices_of_network(self) -> dict[str, list[str]]:
+        """What an elastic network gives to choose from, by decision."""
+        found = self._searched(self.task.module(trained=False))
+        return {} if found is None else {name: list(values) for name, values in found.choices.items()}
+
+    @cached_property
+    def _one_shot(self) -> FliqsOptions | None:
+        """How formats are searched for; None where candidates name them."""
+        name, options = self.subject.strategy
+        if name != "fliqs":
+            return None
+        return validate_options(FliqsOptions, options, "strategy.options")
+
+    def _groups(self, module: nn.Module) -> dict[str, list[str]]:
+        """By layer group, the layers of a module; those groups whose nodes are all layers that can round."""
+        from search.pruning.names import layers_by_scope
+        from search.training.quantised import QUANTISABLE
+
+        scopes = layers_by_scope(module, QUANTISABLE)
+        found = {}
+        for group in self.subject.groups:
+            layers = [scopes.get(node.rpartition("/")[0]) for node in group.nodes]
+            there = [layer for layer in dict.fromkeys(layers) if layer is not None]
+            if Precision.INT8 in group.precisions and there and None not in layers:
+                found[group.name] = there
+        return found
+
+    @property
+    def _rounding(self) -> tuple[str, ...]:
+        """The choices that are no fp32."""
+        return tuple(name for name in self.options.choices if name != FLOAT)
+
+    @cached_property
+    def _cost(self) -> Cost:
+        from search.fliqs.cost import Latency, bit_operations, stored_bytes
+        from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
+
+        one_shot, table = self._one_shot, self.subject.layer_times
+        module = self.task.module(trained=False)
+        elastic = self._searched(module)
+        if one_shot is None or one_shot.cost == "bit_operations":
+            if elastic is not None:
+                example = self.example(1)
+                return ElasticBitOperations.of_groups(elastic, self._groups(module), self.subject.groups, example)
+            return bit_operations(self.subject.groups, self._rounding)
+        if one_shot.cost == "size":
+            if elastic is not None:
+                return ElasticBytes(elastic, self._groups(module))
+            weights = sum(parameter.numel() for parameter in module.parameters())
+            return stored_bytes(self.layers, self._rounding, weights)
+        if table is None:
+            raise BuildFailed("the device has no table of this model's layers", "take bit_operations as the cost")
+        return Latency(table)
+
+
+def executed(formats: Mapping[str, str]) -> bool:
+    """Whether runtimes compute in all of these formats."""
+    return all(name in (FLOAT, *EXECUTED) for name in formats.values())

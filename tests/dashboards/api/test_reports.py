@@ -1,0 +1,87 @@
+"""A server reads again only what has changed."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from dashboards.api.events import Changes
+from dashboards.api.reports import Reports
+from dashboards.documents.report import JobReport, jobs_document
+from search.states import JobState
+from search.store import Store
+from search.store import repository as rows
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the store's costly methods, as they are called."""
+    called: list[str] = []
+
+    def count(name: str) -> None:
+        method = getattr(rows.Store, name)
+
+        def counted(store: Store, *arguments: Any) -> Any:
+            called.append(name)
+            return method(store, *arguments)
+
+        monkeypatch.setattr(rows.Store, name, counted)
+
+    for name in ("job", "trials", "trials_since", "front", "jobs"):
+        count(name)
+    return called
+
+
+def test_what_has_not_changed_is_not_read_again(store: Store, search: Any, reads: list[str]) -> None:
+    reports = Reports(store)
+    first = reports.read(search.job_id)
+    assert reads == ["job", "front", "trials_since"]
+    reads.clear()
+    assert [reports.read(search.job_id) for _ in range(5)] == [first] * 5
+    assert reads == []
+
+
+def test_a_report_is_what_a_fresh_one_would_be(store: Store, search: Any) -> None:
+    reports = Reports(store)
+    for change in (lambda: search.add(2), search.fail, lambda: search.store_front([0]), search.end):
+        reports.read(search.job_id)
+        change()
+        fresh, kept = JobReport.read(store, search.job_id), reports.read(search.job_id)
+        assert kept.trials == fresh.trials
+        assert (kept.front_document(), kept.job_document()) == (fresh.front_document(), fresh.job_document())
+
+
+def test_only_what_has_changed_is_sent(store: Store, search: Any) -> None:
+    reports, changes = Reports(store), Changes()
+    assert [name for name, _ in changes.since_last(reports.read(search.job_id))] == ["job", "front", "trials"]
+    assert changes.since_last(reports.read(search.job_id)) == []
+    search.add()
+    events = dict(changes.since_last(reports.read(search.job_id)))
+    assert len(events["trials"]["trials"]) == 1
+
+
+def test_the_list_reads_ended_jobs_once(store: Store, make_search: Any, reads: list[str]) -> None:
+    for name in ("a", "b"):
+        search = make_search(name)
+        search.add(2)
+        search.store_front([0])
+        search.end(JobState.DONE)
+    reports = Reports(store)
+    assert reports.jobs_document() == jobs_document(store)
+    reads.clear()
+    reports.jobs_document()
+    assert reads == []
+
+
+def test_several_readers_at_once(store: Store, search: Any) -> None:
+    reports, found = Reports(store), []
+    readers = [
+        threading.Thread(target=lambda: found.append(reports.read(search.job_id).job.job_id)) for _ in range(8)
+    ]  # fmt: skip
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert found == [search.job_id] * 8

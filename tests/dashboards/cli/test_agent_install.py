@@ -1,0 +1,107 @@
+"""What an agent's machine needs: the base package and one runtime, and nothing that only a search needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from command_line import ROOT, environment
+from remote_host import BRIEF, Hosts
+from small_jobs import classifier
+
+from search.devices.link import ErrandLink
+from search.devices.lookup import agents_of, find_device
+from search.devices.remote import RemoteDevice
+from search.folders import default_database
+from search.store import Store
+
+NOT_FOR_AGENTS = {
+    "torch", "ray", "sqlalchemy", "alembic", "fastapi", "starlette", "uvicorn", "typer", "rich", "pydantic", "onnx",
+    "onnxscript", "optuna", "scikit-learn", "scipy", "matplotlib", "jinja2", "openvino",
+}  # fmt: skip
+EXPECTED = {
+    "paretune", "numpy", "httpx", "httpcore", "h11", "anyio", "certifi", "idna", "psutil", "platformdirs",
+    "onnxruntime", "flatbuffers", "protobuf", "packaging", "typing_extensions", "sniffio",
+}  # fmt: skip
+"""No more than these; some of them only on some machines."""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment into which nothing but ``paretune[ort]`` was installed; its folder of programs."""
+    folder = tmp_path_factory.mktemp("agent")
+    subprocess.run([sys.executable, "-m", "venv", folder / "env"], check=True, capture_output=True)
+    programs = folder / "env" / "bin"
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run(
+        [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint",
+         ROOT / "constraints.txt", f"{ROOT}[ort]"],
+        check=True, capture_output=True, text=True, env=clean, cwd=folder,
+    )  # fmt: skip
+    return programs
+
+
+def output(*command: str | Path, cwd: Path) -> str:
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=clean, cwd=cwd).stdout
+
+
+@pytest.fixture
+def hosts(home: Path, tmp_path: Path) -> Iterator[Hosts]:
+    home.mkdir()
+    opened = Hosts(home, tmp_path)
+    opened.make_token()
+    yield opened
+    opened.stop()
+
+
+def test_an_agent_from_a_fresh_environment(installed: Path, hosts: Hosts, tmp_path: Path) -> None:
+    """Lists what came, asks for help, and makes a real measurement."""
+    listed = json.loads(output(installed / "python", "-m", "pip", "list", "--format", "json", cwd=tmp_path))
+    came = {package["name"].lower() for package in listed} - {"pip", "setuptools"}
+    assert came >= {"paretune", "numpy", "httpx", "psutil", "onnxruntime"}
+    assert not came & NOT_FOR_AGENTS
+    assert came <= {name.lower() for name in EXPECTED}
+
+    printed = output(installed / "paretune", "agent", "--help", cwd=tmp_path)
+    assert "--token-file" in printed
+
+    refused = subprocess.run(
+        [installed / "paretune", "jobs"], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert "paretune[full]" in refused.stderr
+
+    models = tmp_path / "baseline.onnx", tmp_path / "candidate.onnx"
+    for seed, path in enumerate(models):
+        onnx.save(classifier(1, seed=seed), path)
+    with Store(default_database()) as store:
+        hosts.serve_here(store)
+        env = environment(hosts.agent_home, TMPDIR=str(tmp_path))
+        del env["PYTHONPATH"]
+        with (tmp_path / "agent.log").open("wb") as log:
+            given = ["--server", hosts.url, "--token-file", hosts.token_file, "--device", "pi"]
+            agent = subprocess.Popen(
+                [installed / "paretune", "agent", *given], env=env, cwd=tmp_path, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+        hosts.processes.append(agent)
+        hosts.wait_for("registered as pi")
+        with agents_of(store):
+            device = RemoteDevice(find_device("pi"), ErrandLink(default_database()))
+        sample = {"x": np.ones((1, 16), np.float32)}
+        try:
+            found = device.measure(*models, sample, protocol=BRIEF, limit_s=120.0)
+            assert device.peak_memory_bytes(models[1], sample, limit_s=120.0) > 0
+        finally:
+            device.close()
+    assert found.ratio > 0
+    assert found.health is not None

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from dashboards.documents.words import decisions_summary, training_in_words
+
+SPACE = {
+    "decisions": [
+        *({"name": name, "choices": ["fp32", "int8", "int4"], "technique": "precision"} for name in "abcd"),
+        {"name": "width", "choices": ["full", "half"], "technique": "student"},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "summary"),
+    [
+        ("fp32 fp32 fp32 fp32 full", "unchanged"),
+        ("int8 int8 int8 int8 full", "all 4 layers int8"),
+        ("int8 int8 int8 fp32 full", "3 of 4 layers int8"),
+        ("int8 int4 int8 fp32 half", "2 of 4 layers int8, 1 of 4 layers int4, width half"),
+        ("fp32 fp32 fp32 fp32 half", "width half"),
+    ],
+)
+def test_decisions_are_summed_up(values: str, summary: str) -> None:
+    assert decisions_summary(dict(zip([*"abcd", "width"], values.split(), strict=True)), SPACE) == summary
+
+
+def test_decisions_without_a_known_space_are_listed() -> None:
+    assert decisions_summary({"a": "int8", "b": "int8"}, None) == "all 2 layers int8"
+    assert decisions_summary({}, None) == "unchanged"
+
+
+def test_training_in_words() -> None:
+    course = {"figures": [0.5, 0.75, 0.7], "stopped": False}
+    assert training_in_words({"training": course}) == "0.5000 before training, 0.7500 at best after it, 2 evaluations"
+    assert training_in_words({"training": {"figures": [], "stopped": False}}) is None
+    assert training_in_words({"accuracy": 1.0}) is None
+
+
+def test_a_pruned_candidate_says_what_stays() -> None:
+    choices = {"a": ["1", "0.5"], "b": ["1", "0.375"], "c": ["1", "0.5"], "d": ["1", "0"]}
+    space = {"decisions": [{"name": n, "choices": c, "technique": "pruning"} for n, c in choices.items()]}
+    found = decisions_summary({"a": "0.5", "b": "1", "c": "0.5", "d": "0"}, space)
+    assert found == "2 of 4 groups kept to 50 %, 1 of 4 groups left out"
+    assert decisions_summary(dict.fromkeys("abcd", "1"), space) == "unchanged"

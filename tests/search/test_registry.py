@@ -1,0 +1,77 @@
+"""Registries: what ships, and what a user's own package adds by an entry point."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, EntryPoints
+from typing import Any
+
+import pytest
+
+from search import registry as module
+from search.registry import Registry
+from search.strategies import STRATEGIES, RandomSearch
+from search.techniques import TECHNIQUES
+
+POINTS = EntryPoints(
+    [
+        EntryPoint("fraction", "fractions:Fraction", "example.numbers"),
+        EntryPoint("one", "decimal:Decimal", "example.numbers"),
+        EntryPoint("gone", "no_such_package:Thing", "example.numbers"),
+        EntryPoint("elsewhere", "decimal:Decimal", "example.others"),
+    ]
+)
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry[Any]:
+    monkeypatch.setattr(module, "entry_points", lambda **wanted: POINTS.select(**wanted))
+    return Registry("example.numbers", {"one": int, "two": float})
+
+
+def test_what_ships(registry: Registry[Any]) -> None:
+    assert (registry["one"], registry["two"]) == (int, float)
+
+
+def test_what_a_package_adds(registry: Registry[Any]) -> None:
+    from fractions import Fraction
+
+    assert registry["fraction"] is Fraction
+
+
+def test_what_ships_is_never_replaced(registry: Registry[Any]) -> None:
+    assert registry["one"] is int
+    assert list(registry).count("one") == 1
+
+
+def test_names_are_listed_without_importing_anything(registry: Registry[Any]) -> None:
+    assert list(registry) == ["one", "two", "fraction", "gone"]
+    assert len(registry) == 4
+
+
+def test_another_group_is_another_registry(registry: Registry[Any]) -> None:
+    assert "elsewhere" not in registry
+
+
+def test_an_unknown_name(registry: Registry[Any]) -> None:
+    assert "three" not in registry
+    assert registry.get("three") is None
+    with pytest.raises(KeyError, match="three"):
+        registry["three"]
+
+
+def test_a_package_that_cannot_be_imported(registry: Registry[Any]) -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        registry["gone"]
+
+
+def test_the_mapping_that_it_was_made_of_stays_apart() -> None:
+    shipped: dict[str, type] = {"one": int}
+    registry: Registry[Any] = Registry("example.numbers", shipped)
+    shipped["one"] = float
+    assert registry["one"] is int
+
+
+def test_the_groups_that_are_documented() -> None:
+    assert STRATEGIES["random"] is RandomSearch
+    assert STRATEGIES.group == "paretune.strategies"
+    assert TECHNIQUES.group == "paretune.techniques"
