@@ -1,0 +1,87 @@
+"""The table of metrics: what each is called, its unit and direction, and what it is a figure of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Unit = Literal["", "×", "ms", "mJ", "B", "G"]
+"""``×``: a multiple of the fp32 model's; ``B``: bytes, printed in decimal units; ``G``: printed in billions."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row of the table.
+
+    >>> Metric("Size of the codebooks", "B", "min", footprint=True).unit
+    'B'
+    """
+
+    title: str
+    """In words, for an axis."""
+    unit: Unit = ""
+    better: Literal["max", "min"] = "max"
+    per_device: bool = False
+    """Whether it differs from device to device; otherwise it is a figure of the file."""
+    timed: bool = False
+    """Whether it is a time or a rate of inferences, which layer tables can predict."""
+    footprint: bool = False
+    """Whether a change may be wanted for it even where nothing is faster."""
+    cost: bool = False
+    """Whether compression is for it; what other metrics lose is the price."""
+    exact: bool = False
+    """Whether the file alone decides it: the same on every machine and at every moment."""
+    baseline: float | None = None
+    """Of the fp32 model by definition, where it is."""
+    decimals: int = 4
+    short_title: str | None = None
+    """In a word or two, for the head of a column; the title where it is None."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data, for pages."""
+        return asdict(self)
+
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric("Accuracy"),
+    "cosine": Metric("Cosine similarity to fp32", baseline=1.0, decimals=6, short_title="Cosine"),
+    "top1_agreement": Metric("Top-1 agreement with fp32", baseline=1.0, short_title="Top-1 agreement"),
+    "nll": Metric("Negative log-likelihood", better="min"),
+    "fnr": Metric("False-negative rate", better="min"),
+    "speedup": Metric(
+        "Speed-up over fp32", "×", per_device=True, timed=True, cost=True, baseline=1.0, decimals=2,
+        short_title="Speed-up",
+    ),
+    "latency_ms": Metric("Latency", "ms", "min", per_device=True, timed=True, cost=True),
+    "throughput": Metric("Throughput over fp32", "×", per_device=True, cost=True, decimals=2),
+    "cold_start_ms": Metric("Cold start", "ms", "min", per_device=True, cost=True),
+    "warm_start_ms": Metric("Warm start", "ms", "min", per_device=True, cost=True),
+    "energy_mj": Metric("Energy of an inference", "mJ", "min", per_device=True, cost=True),
+    "peak_memory_bytes": Metric("Peak memory", "B", "min", per_device=True, footprint=True, cost=True),
+    "size_bytes": Metric("Size", "B", "min", footprint=True, cost=True, exact=True),
+    "sparse_size_bytes": Metric("Size without zeros", "B", "min", footprint=True, cost=True, exact=True),
+    "bit_operations": Metric("Bit operations", "G", "min", cost=True, exact=True),
+}  # fmt: skip
+"""What Paretune measures itself. A technique may add metrics of its own (``Technique.metrics``), and a task's own
+functions may give others, of which nothing is known but that larger is better."""
+
+
+def base_of(name: str) -> str:
+    """A metric without its field and its device.
+
+    >>> base_of("latency_ms.p90@phone"), base_of("fnr:cat")
+    ('latency_ms', 'fnr')
+    """
+    return name.partition("@")[0].partition(".")[0].partition(":")[0]
+
+
+def metric_of(name: str, own: Mapping[str, Metric] | None = None) -> Metric:
+    """The row of a metric, which may have dotted fields and a device; ``own`` are rows beyond the shipped ones. One that
+    nothing is known of is titled by its name.
+
+    >>> metric_of("speedup@phone").unit, metric_of("word_error").title
+    ('×', 'Word error')
+    """
+    base = base_of(name)
+    return METRICS.get(base) or (own or {}).get(base) or Metric(base.replace("_", " ").capitalize())
