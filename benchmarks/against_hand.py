@@ -28,7 +28,8 @@ BRIEF = replace(Protocol(), min_pairs=5, max_s=10.0, usable_width=math.inf)
 """An answer for every setting, however wide its interval: the rows have it."""
 FAILURES = (
     CandidateError, RuntimeError, ValueError, AssertionError, KeyError, IndexError, onnx.checker.ValidationError,
-    errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.NotImplemented, errors.RuntimeException,
+    onnx.shape_inference.InferenceError, errors.Fail, errors.InvalidArgument, errors.InvalidGraph,
+    errors.NotImplemented, errors.RuntimeException,
 )  # fmt: skip
 """What the runtime's tools raise for a model that they cannot change."""
 

@@ -33,7 +33,7 @@ from evaluators.tensors import Array
 from hwprofiles import find_device
 
 SLOWER = (0.02, 0.01)
-CALIBRATION_S, TRUTH_S = 15.0, 60.0
+CALIBRATION_S, TRUTH_S, CORRECTIONS = 15.0, 60.0, 4
 BURSTS_S = 1.5
 _Z = 1.96
 
@@ -57,12 +57,28 @@ class Bench:
         protocol = replace(PROTOCOL, min_s=seconds, max_s=seconds, usable_width=math.inf)
         return self._device.measure(self.baseline, candidate, self.sample, protocol=protocol, limit_s=600).ratio
 
-    def rows_for(self, slower: float) -> int:
-        """The extra work that makes the network so much slower."""
+    def rows_for(self, slower: float) -> tuple[int, float]:
+        """The extra work that makes the network so much slower, and the ratio that it truly makes.
+
+        The first guess lies on the line through a little and much extra work; as a little costs more than its share,
+        it is corrected until the long measurement is within a tenth of what is wanted.
+        """
         few, many = MOST_ROWS // 8, MOST_ROWS
         costs = [1 / self.ratio(self.slowed(rows), CALIBRATION_S) - 1 for rows in (few, many)]
         slope = (costs[1] - costs[0]) / (many - few)
-        return min(MOST_ROWS, max(1, round(few + (slower - costs[0]) / slope)))
+        rows, tried = round(few + (slower - costs[0]) / slope), dict[int, float]()
+        for _ in range(CORRECTIONS):
+            rows = min(MOST_ROWS, max(1, rows))
+            if rows in tried:
+                break
+            tried[rows] = self.ratio(self.slowed(rows), TRUTH_S)
+            cost = 1 / tried[rows] - 1
+            print(f"{slower:.0%}: {rows} rows are {cost:.2%} slower", file=sys.stderr, flush=True)
+            if abs(cost - slower) <= slower / 10:
+                break
+            rows += round((slower - cost) / slope) or (1 if cost < slower else -1)
+        best = min(tried, key=lambda rows: abs(1 / tried[rows] - 1 - slower))
+        return best, round(tried[best], 6)
 
     def unpaired(self, candidate: Path, seconds: float) -> dict[str, float]:
         """Both medians, each of a measurement of that model alone for half of the time, and their ratio."""
@@ -87,9 +103,7 @@ def main(times: int) -> None:
             planned = {float(row["planted"]): (int(row["extra_rows"]), float(row["true_ratio"])) for row in rows}
             for slower in SLOWER:
                 if slower not in planned:
-                    extra = bench.rows_for(slower)
-                    planned[slower] = extra, round(bench.ratio(bench.slowed(extra), TRUTH_S), 6)
-                    print(f"{slower:.0%}: {planned[slower]}", file=sys.stderr, flush=True)
+                    planned[slower] = bench.rows_for(slower)
             models = {slower: bench.slowed(planned[slower][0]) for slower in SLOWER}
             while len(rows) < 2 * times:
                 load = (QUIET, BUSY)[len(rows) // IN_A_ROW % 2]

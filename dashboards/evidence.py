@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from evaluators.metrics import metric_of
 from hwprofiles import Profile
 from search.fronts.metrics import QUALITY_RUNTIME
 
@@ -43,8 +44,6 @@ EXPLAINED = {
 }
 """What a page says above a job's figures."""
 
-_BOUNDS = {"latency_ms": "at best", "speedup": "at most"}
-
 
 def evidence_of(profile: Profile, baseline: Mapping[str, Any]) -> Evidence:
     """What stands behind the figures of a job on a device; ``baseline`` are the fp32 model's metrics there, empty while
@@ -61,5 +60,5 @@ def qualified(title: str, metric: str, evidence: str = Evidence.MEASURED) -> str
     >>> qualified("Latency", "latency_ms.p50", "modelled"), qualified("Latency", "latency_ms", "measured")
     ('Latency, at best', 'Latency')
     """
-    bound = _BOUNDS.get(metric.partition("@")[0].partition(".")[0])
+    bound = metric_of(metric).bound
     return f"{title}, {bound}" if evidence == Evidence.MODELLED and bound else title

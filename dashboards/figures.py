@@ -7,22 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from dashboards.evidence import Evidence, qualified
+from evaluators.metrics import base_of, metric_of
 
-_TITLES = {
-    "cosine": "Cosine similarity to fp32",
-    "accuracy": "Accuracy",
-    "top1_agreement": "Top-1 agreement with fp32",
-    "speedup": "Speed-up over fp32",
-    "latency_ms": "Latency",
-    "size_bytes": "Size",
-    "peak_memory_bytes": "Peak memory",
-    "cold_start_ms": "Cold start",
-    "warm_start_ms": "Warm start",
-    "throughput": "Throughput over fp32",
-    "energy_mj": "Energy of an inference",
-}
 _MOST_DECIMALS = 9
-_SHORT_TITLES = {"cosine": "Cosine", "top1_agreement": "Top-1 agreement", "speedup": "Speed-up"}
+_ENDINGS = {"_ms": "ms", "_mj": "mJ", "_bytes": "B"}
 
 
 def metric_title(name: str, evidence: str = Evidence.MEASURED) -> str:
@@ -31,19 +19,21 @@ def metric_title(name: str, evidence: str = Evidence.MEASURED) -> str:
     >>> metric_title("speedup@local-cpu"), metric_title("latency_ms.p90"), metric_title("word_error")
     ('Speed-up over fp32, local-cpu', 'Latency, p90', 'Word error')
     """
-    return qualified(_titled(name, _TITLES), name, evidence)
+    return qualified(_with_field(name, metric_of(name).title), name, evidence)
 
 
 def short_title(name: str, evidence: str = Evidence.MEASURED) -> str:
     """A metric in a word or two, for the head of a column."""
-    return qualified(_titled(name, _TITLES | _SHORT_TITLES), name, evidence)
+    row = metric_of(name)
+    return qualified(_with_field(name, row.short_title or row.title), name, evidence)
 
 
-def _titled(name: str, titles: dict[str, str]) -> str:
+def _with_field(name: str, title: str) -> str:
+    """The title with the metric's field, class and device behind it."""
     metric, _, device = name.partition("@")
     base, _, field = metric.partition(".")
-    title = titles.get(base) or base.replace("_", " ").capitalize()
-    return ", ".join(part for part in (title, field, device) if part)
+    label = base.partition(":")[2]
+    return ", ".join(part for part in (title, label, field, device) if part)
 
 
 def figure(value: float | None, metric: str) -> str:
@@ -56,20 +46,29 @@ def figure(value: float | None, metric: str) -> str:
     """
     if value is None:
         return "–"
-    base = metric.partition("@")[0].partition(".")[0]
-    if base == "speedup" or metric.partition("@")[0] in ("throughput", "throughput.ratio"):
-        return f"{_rounded(value, 2)}×"
-    if base.endswith("_ms"):
-        return f"{_three_digits(value)} ms"
-    if base.endswith("_mj"):
-        return f"{_three_digits(value)} mJ"
-    if base.endswith("_bytes"):
+    unit, decimals = unit_of(metric), metric_of(metric).decimals
+    if unit == "×":
+        return f"{_rounded(value, decimals)}×"
+    if unit in ("ms", "mJ"):
+        return f"{_three_digits(value)} {unit}"
+    if unit == "B":
         return byte_size(value)
-    if base == "cosine":
-        return _rounded(value, 6)
-    if base == "bit_operations":
+    if unit == "G":
         return f"{_three_digits(value / 1e9)} G"
-    return _rounded(value, 4) if abs(value) < 10 else f"{value:,.6g}"
+    return _rounded(value, decimals) if abs(value) < 10 else f"{value:,.6g}"
+
+
+def unit_of(metric: str) -> str:
+    """The unit of a metric's value; of one that the table does not have, by the ending of its name.
+
+    >>> unit_of("speedup@phone"), unit_of("throughput.per_s"), unit_of("decoder_ms"), unit_of("accuracy")
+    ('×', '', 'ms', '')
+    """
+    name, field = base_of(metric), metric.partition("@")[0].partition(".")[2]
+    if name == "throughput" and field not in ("", "ratio"):
+        return ""
+    ending = next((unit for tail, unit in _ENDINGS.items() if name.endswith(tail)), "")
+    return metric_of(name).unit or ending
 
 
 def interval(bounds: Sequence[float] | None, metric: str) -> str:

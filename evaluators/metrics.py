@@ -25,16 +25,20 @@ class Metric:
     per_device: bool = False
     """Whether it differs from device to device; otherwise it is a figure of the file."""
     timed: bool = False
-    """Whether it is a time or a rate of inferences, which layer tables can predict."""
+    """Whether layer tables predict it, and rooflines bound it."""
     footprint: bool = False
     """Whether a change may be wanted for it even where nothing is faster."""
     cost: bool = False
     """Whether compression is for it; what other metrics lose is the price."""
+    fidelity: bool = False
+    """Whether it compares outputs with the fp32 model's, which every task allows."""
     exact: bool = False
     """Whether the file alone decides it: the same on every machine and at every moment."""
     baseline: float | None = None
     """Of the fp32 model by definition, where it is."""
     decimals: int = 4
+    bound: str = ""
+    """What a roofline's figure is, in words; empty where there is none."""
     short_title: str | None = None
     """In a word or two, for the head of a column; the title where it is None."""
 
@@ -45,19 +49,20 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = {
     "accuracy": Metric("Accuracy"),
-    "cosine": Metric("Cosine similarity to fp32", baseline=1.0, decimals=6, short_title="Cosine"),
-    "top1_agreement": Metric("Top-1 agreement with fp32", baseline=1.0, short_title="Top-1 agreement"),
+    "cosine": Metric("Cosine similarity to fp32", fidelity=True, baseline=1.0, decimals=6, short_title="Cosine"),
+    "top1_agreement": Metric("Top-1 agreement with fp32", fidelity=True, baseline=1.0, short_title="Top-1 agreement"),
     "nll": Metric("Negative log-likelihood", better="min"),
     "fnr": Metric("False-negative rate", better="min"),
     "speedup": Metric(
-        "Speed-up over fp32", "×", per_device=True, timed=True, cost=True, baseline=1.0, decimals=2,
+        "Speed-up over fp32", "×", per_device=True, timed=True, cost=True, baseline=1.0, decimals=2, bound="at most",
         short_title="Speed-up",
     ),
-    "latency_ms": Metric("Latency", "ms", "min", per_device=True, timed=True, cost=True),
+    "latency_ms": Metric("Latency", "ms", "min", per_device=True, timed=True, cost=True, bound="at best"),
     "throughput": Metric("Throughput over fp32", "×", per_device=True, cost=True, decimals=2),
     "cold_start_ms": Metric("Cold start", "ms", "min", per_device=True, cost=True),
     "warm_start_ms": Metric("Warm start", "ms", "min", per_device=True, cost=True),
     "energy_mj": Metric("Energy of an inference", "mJ", "min", per_device=True, cost=True),
+    "energy_mj_raw": Metric("Energy of an inference as counted", "mJ", "min", per_device=True),
     "peak_memory_bytes": Metric("Peak memory", "B", "min", per_device=True, footprint=True, cost=True),
     "size_bytes": Metric("Size", "B", "min", footprint=True, cost=True, exact=True),
     "sparse_size_bytes": Metric("Size without zeros", "B", "min", footprint=True, cost=True, exact=True),
@@ -77,8 +82,9 @@ def base_of(name: str) -> str:
 
 
 def metric_of(name: str, own: Mapping[str, Metric] | None = None) -> Metric:
-    """The row of a metric, which may have dotted fields and a device; ``own`` are rows beyond the shipped ones. One that
-    nothing is known of is titled by its name.
+    """The row of a metric, which may have dotted fields and a device; ``own`` are rows beyond the shipped ones.
+
+    A metric in neither is titled by its name.
 
     >>> metric_of("speedup@phone").unit, metric_of("word_error").title
     ('×', 'Word error')

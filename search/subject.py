@@ -12,6 +12,7 @@ import onnx
 
 from evaluators.devices.deadline import NEVER, Deadline
 from evaluators.graphs.layer_groups import LayerGroup
+from evaluators.metrics import METRICS
 from evaluators.probing.capability import Capability
 from evaluators.probing.layer_table import LayerTable
 from evaluators.tensors import Array
@@ -19,7 +20,7 @@ from hwprofiles import Profile
 from search.tasks.base import Task
 from search.training.recipe import Recipe
 
-FOOTPRINT = frozenset({"size_bytes", "sparse_size_bytes", "peak_memory_bytes"})
+FOOTPRINT = frozenset(name for name, metric in METRICS.items() if metric.footprint)
 """Metrics that a change may be wanted for even where it is not faster."""
 
 

@@ -19,6 +19,7 @@ from dashboards.documents.time_spent import OF_THE_CLOCK, left_document, time_do
 from dashboards.documents.words import UNCHANGED, decisions_summary
 from dashboards.evidence import Evidence, evidence_of
 from dashboards.figures import figure, interval
+from evaluators.metrics import metric_of
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
 from search.folders import data_folder
@@ -36,7 +37,6 @@ Json = dict[str, Any]
 USUAL_METRICS = ("accuracy", "latency_ms", "size_bytes")
 """Shown beside the objectives, where they have figures."""
 
-_BASELINE_BY_DEFINITION = {"speedup": 1.0, "cosine": 1.0, "top1_agreement": 1.0}
 _ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
 _MOST_NUMBERS = 16  # a longer list of numbers in a measurement is raw samples, not a summary
 
@@ -141,7 +141,7 @@ def metric_names(metrics: Mapping[str, Any]) -> list[str]:
 def baseline_value(metrics: Mapping[str, Any], name: str) -> float | None:
     """A metric of the baseline; what compares with the uncompressed model is known for that model itself."""
     value = metric_value(metrics, name)
-    return _BASELINE_BY_DEFINITION.get(name.partition("@")[0]) if value is None else value
+    return metric_of(name).baseline if value is None and "." not in name else value
 
 
 def without_samples(value: Any) -> Any:

@@ -119,10 +119,10 @@ def legend(axes: Any, columns: int, *entries: Any) -> None:
 def _formatter(metric: str) -> Any:
     from matplotlib.ticker import FuncFormatter, ScalarFormatter
 
-    base = metric.partition("@")[0]
-    if base.startswith("speedup"):
+    unit = figures.unit_of(metric)
+    if unit == "×":
         return FuncFormatter(lambda value, _: f"{value:g}×")
-    if base.endswith("_bytes"):
+    if unit == "B":
         return FuncFormatter(lambda value, _: figures.byte_size(value))
     return ScalarFormatter(useOffset=False)
 

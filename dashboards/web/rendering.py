@@ -70,12 +70,13 @@ def vendored() -> bool:
 
 
 def chart_context(trials: Json) -> Json:
-    """What the chart's figure needs from a trials document: its axes' titles."""
+    """What the chart's figure needs from a trials document: its axes' titles and units."""
     names = dict.fromkeys([*(o["metric"] for o in trials["objectives"]), *USUAL_METRICS])
     return {
         "objectives": trials["objectives"],
         "evidence": trials["evidence"],
         "titles": {name: figures.metric_title(name, trials["evidence"]) for name in names},
+        "units": {name: figures.unit_of(name) for name in names},
     }
 
 

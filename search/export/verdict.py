@@ -9,6 +9,7 @@ from enum import StrEnum
 from statistics import NormalDist
 from typing import Any
 
+from evaluators.metrics import METRICS
 from search.export.comparison import (
     Bound,
     Check,
@@ -47,7 +48,7 @@ PERCENTILE_ERROR = 0.15
 MEMORY_BYTES = 4 << 20
 """Memory of small models is known to so many bytes at best: what an allocator takes at a time."""
 
-EXACT = ("size_bytes", "sparse_size_bytes", "bit_operations")
+EXACT = tuple(name for name, metric in METRICS.items() if metric.exact)
 
 
 class Verdict(StrEnum):

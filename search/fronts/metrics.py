@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from evaluators.metrics import METRICS, base_of
+
 Metrics = Mapping[str, Any]
 
 DEVICES, FAILURES = "devices", "failures"
@@ -23,20 +25,11 @@ QUALITY_FROM, QUALITY_CHECK = "quality_from", "quality_check"
 """No figures, of a remote device's candidates alone: whose outputs quality was taken of, ``host`` (this machine) or
 ``agent``; and what came of comparing one batch's outputs of the two, in words."""
 
-DEVICE_METRICS = frozenset({
-    "latency_ms", "speedup", "throughput", "throughput_speedup", "cold_start_ms", "warm_start_ms", "energy_mj",
-    "energy_mj_raw", "peak_memory_bytes", QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK,
-})  # fmt: skip
-"""What differs from device to device; any other metric is a file's or its quality."""
+FIGURES = frozenset(name for name, metric in METRICS.items() if metric.per_device)
+"""Measured metrics that differ from device to device; any other metric is a figure of the file, or its quality."""
 
-FIGURES = DEVICE_METRICS - {QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK}
-"""Those of them that are measured."""
-
-COSTS = (
-    "speedup", "latency_ms", "throughput", "energy_mj", "size_bytes", "peak_memory_bytes", "bit_operations",
-    "cold_start_ms", "warm_start_ms",
-)  # fmt: skip
-"""Metrics that compression is for; what others lose is the price of it."""
+DEVICE_METRICS = FIGURES | {QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK}
+"""All keys that differ from device to device."""
 
 
 def _geometric_mean(values: Sequence[float]) -> float:
@@ -49,7 +42,7 @@ FOLDS: dict[str, Callable[[Sequence[float]], float]] = {"min": min, "max": max, 
 
 def is_device_metric(name: str) -> bool:
     """Whether a metric, which may have dotted fields, differs from device to device."""
-    return name.partition("@")[0].partition(".")[0] in DEVICE_METRICS
+    return base_of(name) in DEVICE_METRICS
 
 
 def joined(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.fronts.metrics import COSTS
+from evaluators.metrics import base_of, metric_of
 from search.fronts.objectives import Objective, gains
 
 Point = tuple[float, ...]
@@ -90,12 +90,12 @@ def reference_point(objectives: Sequence[Objective], baseline: Mapping[str, Any]
     for everything else a tenth of the baseline's figure worse than the baseline, since compression costs quality."""
     reference = {}
     for objective in objectives:
-        value, name = objective.value(baseline), objective.metric.partition("@")[0].partition(".")[0]
+        value, name = objective.value(baseline), base_of(objective.metric)
         if name == "speedup":
             value = 1.0
         elif value is not None and objective.direction == "max":
             value -= SLACK * abs(value)
-        elif value is not None and name not in COSTS:
+        elif value is not None and not metric_of(name).cost:
             value += SLACK * abs(value)
         reference[objective.metric] = 0.0 if value is None else round(value, 6)
     return reference

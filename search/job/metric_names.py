@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from evaluators.metrics import METRICS
 from evaluators.modelled.dry_run import modelled_metrics
 from evaluators.processes.sandbox import in_own_process
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput
 from hwprofiles.suggestions import nearest
-from search.fronts.metrics import DEVICE_METRICS, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME
+from search.fronts.metrics import FIGURES
 from search.job.spec import Job
 from search.tasks import TASKS, open_task
 from search.tasks.metric_names import metric_names_of
 
-_FIDELITY = frozenset({"cosine", "top1_agreement"})
-_FILE = frozenset({"size_bytes", "sparse_size_bytes", "bit_operations"})
-_BOUNDS = frozenset({"latency_ms", "speedup"})
+_FIDELITY = frozenset(name for name, metric in METRICS.items() if metric.fidelity)
+_FILE = frozenset(name for name, metric in METRICS.items() if metric.exact)
+_BOUNDS = frozenset(name for name, metric in METRICS.items() if metric.timed)
 
 Names = frozenset[str] | None
 """The metrics of a task's own; None where nobody can say before the model is evaluated."""
@@ -65,11 +66,7 @@ def _device_names(profile: Profile) -> frozenset[str]:
     """What is there whatever the task: of a dry run all that it makes up."""
     if profile.invented:
         return frozenset(modelled_metrics((), {}, "")) | {"bit_operations"}
-    return (
-        _FIDELITY
-        | _FILE
-        | (_BOUNDS if profile.modelled else DEVICE_METRICS - {QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK})
-    )
+    return _FIDELITY | _FILE | (_BOUNDS if profile.modelled else FIGURES)
 
 
 def _asked(job: Job) -> Iterator[tuple[str, str]]:

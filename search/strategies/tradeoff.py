@@ -9,13 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.fronts.metrics import COSTS
+from evaluators.metrics import metric_of
 from search.strategies.base import Result
 
 Floats = NDArray[np.float64]
-
-TIMES = ("speedup", "latency_ms")
-"""Those that a latency predictor predicts."""
 
 FAILURE = 2.0
 """A failure counts as so many times the worst loss."""
@@ -32,11 +29,11 @@ class Axes:
     @classmethod
     def of(cls, objectives: int, metrics: Sequence[str]) -> Axes:
         """From the objectives' metrics. Where no name is known as a cost, the last of several objectives is one."""
-        bases = [metric.partition("@")[0].partition(".")[0] for metric in metrics]
-        costs = tuple(number for number, base in enumerate(bases) if base in COSTS)
+        rows = [metric_of(name) for name in metrics]
+        costs = tuple(number for number, row in enumerate(rows) if row.cost)
         if not costs and objectives > 1:
             costs = (objectives - 1,)
-        timed = next((n for n in costs if not bases or bases[n] in TIMES), None)
+        timed = next((number for number in costs if not rows or rows[number].timed), None)
         return cls(costs, tuple(number for number in range(objectives) if number not in costs), timed)
 
 

@@ -13,6 +13,7 @@
       this.canvas = figure.querySelector("[data-canvas]");
       this.button = figure.querySelector("[data-range]");
       this.titles = JSON.parse(figure.dataset.titles);
+      this.units = JSON.parse(figure.dataset.units);
       this.onSelect = onSelect || (() => {});
       this.trials = null;
       this.axes = null;
@@ -126,7 +127,7 @@
 
   function option(view, groups, range) {
     const colour = palette(view.figure);
-    const { axes, titles, trials } = view;
+    const { axes, titles, units, trials } = view;
     const direction = (metric) => (trials.objectives.find((o) => o.metric === metric) || { direction: "max" }).direction;
     const xTitle = axes.x === null ? "Candidate, in the order tried" : titled(titles[axes.x], direction(axes.x), "→", "←");
     const axis = (metric, scale) => ({
@@ -136,7 +137,7 @@
       axisLine: { show: true, lineStyle: { color: colour.line } },
       axisTick: { show: false },
       axisLabel: {
-        color: colour.quiet, fontSize: 12, hideOverlap: true, formatter: (value) => tick(value, metric, scale.interval),
+        color: colour.quiet, fontSize: 12, hideOverlap: true, formatter: (value) => tick(value, metric === null ? null : units[metric], scale.interval),
       },
       splitLine: { lineStyle: { color: colour.line, opacity: 0.6 } },
     });
@@ -236,13 +237,13 @@
   const titled = (title, direction, up, down) => `${title} ${direction === "max" ? up : down} better`;
 
   // A tick of an axis whose ticks are `step` apart. Figures of candidates come as texts, rounded in one place.
-  function tick(value, metric, step) {
-    const base = (metric || "").split("@")[0].split(".")[0];
+  // `unit` is that of the table of metrics; null where the axis counts candidates.
+  function tick(value, unit, step) {
+    if (unit === null) return String(value);
     const text = value.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
-    if (metric === null) return String(value);
-    if (base === "speedup") return `${text}×`;
-    if (base.endsWith("_ms")) return `${text} ms`;
-    if (base.endsWith("_bytes")) return bytes(value);
+    if (unit === "×") return `${text}×`;
+    if (unit === "ms" || unit === "mJ") return `${text} ${unit}`;
+    if (unit === "B") return bytes(value);
     if (Math.abs(value) < 10) return text;
     return value.toLocaleString("en", { maximumSignificantDigits: 6 });
   }
