@@ -109,7 +109,7 @@ class Capability:
         return cls(**{**data, "sweeps": tuple(map(_sweep, data["sweeps"]))})
 
 
-def rounded_width(capability: Capability, operator: str, precision: Precision, width: int) -> int:
+def round_width_up(capability: Capability, operator: str, precision: Precision, width: int) -> int:
     """The least width of at least ``width`` that uses whole steps of an operator's latency: what lies between costs as
     much. The width itself where latency grows smoothly, or the precision was not probed.
 

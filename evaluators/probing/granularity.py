@@ -39,14 +39,14 @@ def granularity(times: Mapping[int, float]) -> Granularity | None:
     longer than the next whole step saves nothing. Returns None where the sweep has fewer than three such widths for any
     step, or where time hardly grows at all.
     """
-    shares = {step: share for step in STEPS if (share := _share_saved(times, step)) is not None}
+    shares = {step: share for step in STEPS if (share := _savings(times, step)) is not None}
     if not shares:
         return None
     found = next((step for step, share in shares.items() if share <= MOST), None)
     return Granularity(found, shares[found] if found else min(shares.values()))
 
 
-def _share_saved(times: Mapping[int, float], step: int) -> float | None:
+def _savings(times: Mapping[int, float], step: int) -> float | None:
     saved, expected, count = 0.0, 0.0, 0
     for width, time in times.items():
         below, above = width // step * step, -(-width // step) * step

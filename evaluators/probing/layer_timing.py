@@ -75,7 +75,7 @@ class _Timing:
         self._answers, self._question, self._ends_at, self._clock = answers, question, ends_at, clock
         self._graph = Graph(question.model.graph)
         self._shapes = shapes_in_run(question.model, question.sample)
-        self._members = list(self._found_members())
+        self._members = list(self._cut_out_units())
         self._ends: dict[tuple[str, Shape], dict[str, float]] = {}
         self._overhead = 0.0
 
@@ -100,7 +100,7 @@ class _Timing:
 
     # Units
 
-    def _found_members(self) -> list[tuple[LayerGroup, tuple[str, ...], SingleLayer]]:
+    def _cut_out_units(self) -> list[tuple[LayerGroup, tuple[str, ...], SingleLayer]]:
         found = []
         known: dict[str, SingleLayer | None] = {}  # layers of one key are as fast: a large model is not cut up whole
         for group in self._question.groups:

@@ -124,7 +124,7 @@ class LayerAnswers:
         return name in self._known or name in self._passing
 
     def _answer(self, name: str, ask: Any) -> Answer:
-        known = remembered(name, self._known, self._passing)
+        known = look_up_answer(name, self._known, self._passing)
         if known is not None:
             return known
         self.asked += 1
@@ -150,14 +150,14 @@ class LayerAnswers:
         baseline, candidate = self._files()
         save_model(layer.model, baseline)
         save_model(in_precision(layer, precision, scheme), candidate)
-        return measured_gain(self.device, baseline, candidate, feed, runtime, self._protocol)
+        return measure_gain(self.device, baseline, candidate, feed, runtime, self._protocol)
 
     def _yardsticks(self, model: onnx.ModelProto, feed: Mapping[str, Array] | None) -> Answer:
         baseline, candidate = self._files()
         save_model(yardstick(list(model.graph.input)), baseline)
         save_model(beside_yardstick(model), candidate)
         asked = yardstick_feed(random_feed(model) if feed is None else feed)
-        answer = measured_gain(self.device, baseline, candidate, asked, None, self._protocol)
+        answer = measure_gain(self.device, baseline, candidate, asked, None, self._protocol)
         if "reason" in answer:
             return answer
         low, high = answer["ci95"]
@@ -178,7 +178,7 @@ def in_precision(layer: SingleLayer, precision: Precision, scheme: Scheme) -> on
     return quantizer.apply({group.name: precision for group in layer.groups})
 
 
-def remembered(name: str, *places: Mapping[str, Answer]) -> Answer | None:
+def look_up_answer(name: str, *places: Mapping[str, Answer]) -> Answer | None:
     """The answer of this name in the first of ``places`` that has one, each looked up once: some are folders."""
     return next((found for place in places if (found := place.get(name)) is not None), None)
 
@@ -188,7 +188,7 @@ def no_gain(error: CandidateError) -> Answer:
     return {"reason": f"{error.state}: {error.message}"}
 
 
-def measured_gain(
+def measure_gain(
     device: Device,
     baseline: Path,
     candidate: Path,

@@ -30,7 +30,7 @@ class NarrowedTables:
         first, _ = self.tables[0]
         units = tuple(self._unit(unit, _share(unit, work)) for unit in first.units)
         shares = [_share(unit, work) for unit in first.units]
-        tensors = tuple(_narrowed(tensor, shares) for tensor in first.tensors)
+        tensors = tuple(_narrow(tensor, shares) for tensor in first.tensors)
         table = replace(first, units=units, tensors=tensors)
         layers, whole = table.layers({}), first.layers({})
         if layers is None or whole is None:
@@ -76,7 +76,7 @@ def _between(points: Sequence[tuple[float, float]], at: float) -> float | None:
     return float(np.interp(at, [x for x, _ in points], [y for _, y in points])) if points else None
 
 
-def _narrowed(tensor: Tensor, shares: Sequence[float]) -> Tensor:
+def _narrow(tensor: Tensor, shares: Sequence[float]) -> Tensor:
     there = [shares[place] for place in tensor.writers]
     factor = float(np.sqrt(np.mean(there))) if there else 1.0
     ends = {kind: cost * factor for kind, cost in tensor.ends.items()}

@@ -13,10 +13,10 @@ from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.graphs.model import opset_of, with_opset
 from evaluators.graphs.number_format import number_format
 from evaluators.quantize.calibration import Ranges
-from evaluators.quantize.graph_edit import Draft, Source, unused_mark
+from evaluators.quantize.graph_edit import GraphEdit, Source, free_mark
 from evaluators.quantize.quantizer import Quantizer
 from evaluators.quantize.scheme import Scheme
-from evaluators.quantize.simulated import PACKED_BITS, PACKED_IR, PACKED_OPSET, make_simulated
+from evaluators.quantize.simulated import PACKED_BITS, PACKED_IR, PACKED_OPSET, simulate_layer
 from evaluators.quantize.static import StaticPlan
 from evaluators.quantize.weights import Weights
 from hwprofiles.errors import BuildFailed, InvalidInput
@@ -54,8 +54,7 @@ def with_formats(
 ) -> onnx.ModelProto:
     """A new model whose layers compute in the formats that they were trained in; other layers are as they were.
 
-    ``model`` is a prepared one (:func:`evaluators.graphs.cleanup.prepared`), with batch normalisation folded: weights
-    are scaled per output channel, which a factor for each channel does not change. ``formats`` goes by the names of its
+    ``model`` is a clean model (:func:`evaluators.graphs.cleanup.clean_graph`). ``formats`` goes by the names of its
     nodes. The same arguments give the same bytes; the given model is not changed.
 
     Layers in int8 become static int8 of the scheme's activation type, zero in its middle, with their trained scales. Of
@@ -81,11 +80,11 @@ def with_formats(
     if any(number_format(value.format).bits <= PACKED_BITS for value in simulated.values()):
         model = _packable(model)
     assignment = _assignment(groups, executed)
-    trained = Ranges({**ranges.values, **_trained_ranges(model, executed)}, ranges.method, ranges.samples)
+    trained = Ranges({**ranges.values, **_training_ranges(model, executed)}, ranges.method, ranges.samples)
     # Trained scales are for 127 levels to both sides, and for channels of their own.
     scheme = replace(scheme, symmetric_activations=True, per_channel_weights=True, reduce_range=False)
     built = Quantizer(model, groups, trained, scheme).apply(assignment)
-    return _simulated(built, simulated, scheme)
+    return _simulate(built, simulated, scheme)
 
 
 def _assignment(groups: Iterable[LayerGroup], executed: Mapping[str, float]) -> dict[str, Precision]:
@@ -104,7 +103,7 @@ def _assignment(groups: Iterable[LayerGroup], executed: Mapping[str, float]) -> 
     return found
 
 
-def _trained_ranges(model: onnx.ModelProto, executed: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+def _training_ranges(model: onnx.ModelProto, executed: Mapping[str, float]) -> dict[str, tuple[float, float]]:
     """By tensor, what the scales of its int8 readers cover. A moved tensor's range is that of where it comes from."""
     plan = StaticPlan(Graph(model.graph), frozenset(executed))
     bounds: dict[str, float] = {}
@@ -123,19 +122,19 @@ def _packable(model: onnx.ModelProto) -> onnx.ModelProto:
     except InvalidInput:
         return model
     raised.ir_version = max(raised.ir_version, PACKED_IR)
-    # More of them let ONNX Runtime merge more, see :func:`evaluators.graphs.cleanup.prepared`.
+    # More of them let ONNX Runtime merge more, see :func:`evaluators.graphs.cleanup.clean_graph`.
     del raised.graph.value_info[:]
     raised.graph.value_info.extend(model.graph.value_info)
     return raised
 
 
-def _simulated(model: onnx.ModelProto, formats: Mapping[str, LayerFormat], scheme: Scheme) -> onnx.ModelProto:
+def _simulate(model: onnx.ModelProto, formats: Mapping[str, LayerFormat], scheme: Scheme) -> onnx.ModelProto:
     if not formats:
         return model
     graph = Graph(model.graph)
-    mark = unused_mark(graph)
-    draft = Draft(Source(model, graph, Weights(graph, scheme, mark), mark))
+    mark = free_mark(graph)
+    edit = GraphEdit(Source(model, graph, Weights(graph, scheme, mark), mark))
     for node in model.graph.node:
         if node.name in formats:
-            make_simulated(draft, node, formats[node.name].format, formats[node.name].bound)
-    return draft.build()
+            simulate_layer(edit, node, formats[node.name].format, formats[node.name].bound)
+    return edit.build()

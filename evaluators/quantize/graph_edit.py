@@ -27,16 +27,16 @@ class Source:
         self.model, self.graph, self.weights, self.mark = model, graph, weights, mark
 
 
-def unused_mark(graph: Graph) -> str:
+def free_mark(graph: Graph) -> str:
     """A string that no tensor or node name holds."""
     mark = "@"
-    taken = [*graph.used_names(), *(node.name for node in graph.proto.node)]
+    taken = [*graph.tensor_names(), *(node.name for node in graph.proto.node)]
     while any(mark in name for name in taken):
         mark += "@"
     return mark
 
 
-class Draft:
+class GraphEdit:
     """Replacements of nodes, nodes that follow a tensor, and new initializers."""
 
     def __init__(self, source: Source) -> None:

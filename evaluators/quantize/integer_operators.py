@@ -60,7 +60,7 @@ def clipping(node: onnx.NodeProto, graph: Graph) -> tuple[float, float] | None:
     return bounds[0], bounds[1]
 
 
-def is_absorbed(bounds: tuple[float, float], scale: float, zero: int, scheme: Scheme) -> bool:
+def makes_clipping_redundant(bounds: tuple[float, float], scale: float, zero: int, scheme: Scheme) -> bool:
     """Whether quantising saturates exactly where the clipping would, so that the clipping can go."""
     for bound, limit in zip(bounds, (scheme.lowest, scheme.highest), strict=True):
         at = np.clip(bound / scale + zero, scheme.lowest - 1.0, scheme.highest + 1.0)

@@ -11,9 +11,9 @@ from evaluators.graphs.graph import Graph
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.quantize.calibration import Ranges
 from evaluators.quantize.dynamic import make_dynamic
-from evaluators.quantize.graph_edit import Draft, Source, unused_mark
+from evaluators.quantize.graph_edit import GraphEdit, Source, free_mark
 from evaluators.quantize.scheme import Scheme
-from evaluators.quantize.static import make_static, needed_ranges
+from evaluators.quantize.static import make_static, tensors_to_calibrate
 from evaluators.quantize.weight_only import make_weight_only
 from evaluators.quantize.weights import Weights
 from hwprofiles.errors import BuildFailed
@@ -25,7 +25,7 @@ _WEIGHT_ONLY = (Precision.INT8_WEIGHT, Precision.INT4_WEIGHT)
 class Quantizer:
     """Builds candidates of one model; keeps the integer forms of its weights between them.
 
-    ``model`` is a prepared model (:func:`evaluators.graphs.cleanup.prepared`) and is never changed, nor may its owner
+    ``model`` is a clean model (:func:`evaluators.graphs.cleanup.clean_graph`) and is never changed, nor may its owner
     change it afterwards. ``ranges`` may be None where no layer will be static int8. Not safe in several threads.
     """
 
@@ -36,7 +36,7 @@ class Quantizer:
         self._ranges = ranges
         self._scheme = scheme or Scheme()
         graph = Graph(model.graph)
-        mark = unused_mark(graph)
+        mark = free_mark(graph)
         self._source = Source(model, graph, Weights(graph, self._scheme, mark), mark)
 
     @property
@@ -53,20 +53,20 @@ class Quantizer:
             BuildFailed: an unknown group, a precision that the group does not have, or a missing range.
         """
         wanted = self._by_node(assignment)
-        draft = Draft(self._source)
+        edit = GraphEdit(self._source)
         static = frozenset(name for name, precision in wanted.items() if precision is Precision.INT8)
         for node in self._source.graph.proto.node:
             precision = wanted.get(node.name, Precision.FP32)
             if precision is Precision.INT8_DYNAMIC:
-                make_dynamic(draft, node)
+                make_dynamic(edit, node)
             elif precision in _WEIGHT_ONLY:
                 scheme = self._scheme
                 make_weight_only(
-                    draft, node, precision, block_size=scheme.block_size, integer_compute=scheme.integer_compute
+                    edit, node, precision, block_size=scheme.block_size, integer_compute=scheme.integer_compute
                 )
         if static:
-            make_static(draft, static, self._ranges, self._scheme)
-        return draft.build()
+            make_static(edit, static, self._ranges, self._scheme)
+        return edit.build()
 
     def _by_node(self, assignment: Mapping[str, Precision]) -> dict[str, Precision]:
         wanted: dict[str, Precision] = {}
@@ -84,4 +84,4 @@ def activation_tensors(model: onnx.ModelProto, groups: Iterable[LayerGroup]) -> 
     """The tensors to calibrate so that any assignment of these groups can be built."""
     graph = Graph(model.graph)
     names = {name for group in groups if Precision.INT8 in group.precisions for name in group.nodes}
-    return needed_ranges(graph, {node.name: node for node in model.graph.node if node.name in names})
+    return tensors_to_calibrate(graph, {node.name: node for node in model.graph.node if node.name in names})

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from evaluators.graphs.graph import int_attribute, is_op
 from evaluators.graphs.model import opset_of
 from evaluators.graphs.number_format import NumberFormat, number_format
-from evaluators.quantize.graph_edit import Draft
+from evaluators.quantize.graph_edit import GraphEdit
 from evaluators.quantize.weights import Floats
 from hwprofiles.errors import BuildFailed
 
@@ -30,48 +30,48 @@ PACKED_OPSET, PACKED_IR = 21, 10
 """Where 4-bit tensors begin in ONNX; models of a lower opset store one value a byte."""
 
 
-def is_simulated_layer(draft: Draft, node: onnx.NodeProto) -> bool:
+def can_simulate(edit: GraphEdit, node: onnx.NodeProto) -> bool:
     """Whether a node is a convolution or matrix product with constant float32 weights."""
     if not is_op(node, "Conv", "Gemm", "MatMul"):
         return False
-    weight = draft.source.graph.constant_tensor(node.input[1])
+    weight = edit.source.graph.constant_tensor(node.input[1])
     return (
         weight is not None and weight.data_type == TensorProto.FLOAT and len(weight.dims) > 1 and 0 not in weight.dims
     )
 
 
-def make_simulated(draft: Draft, node: onnx.NodeProto, name: str, bound: float) -> None:
+def simulate_layer(edit: GraphEdit, node: onnx.NodeProto, name: str, bound: float) -> None:
     """Gives a layer weights and an input in the format of this name; ``bound`` is the input's largest value.
 
     Raises:
-        BuildFailed: the node is no layer (:func:`is_simulated_layer`).
+        BuildFailed: the node is no layer (:func:`can_simulate`).
     """
-    if not is_simulated_layer(draft, node):
+    if not can_simulate(edit, node):
         raise BuildFailed(
             f"the layer {node.name!r} cannot be {name}", "formats are for Conv, Gemm and MatMul with constant weights"
         )
     form = number_format(name)
-    copy = draft.editable(node)
-    before, copy.input[0] = _rounded_input(draft, node.input[0], form, np.float32(bound / form.largest))
-    weights, copy.input[1] = _weight(draft, node, form)
-    draft.precede(node, [*before, *weights])
+    copy = edit.editable(node)
+    before, copy.input[0] = _round_input(edit, node.input[0], form, np.float32(bound / form.largest))
+    weights, copy.input[1] = _weight(edit, node, form)
+    edit.precede(node, [*before, *weights])
 
 
-def _rounded_input(
-    draft: Draft, tensor: str, form: NumberFormat, scale: np.float32
+def _round_input(
+    edit: GraphEdit, tensor: str, form: NumberFormat, scale: np.float32
 ) -> tuple[list[onnx.NodeProto], str]:
     """The nodes that round a tensor to the format's values times the scale, and the name of the result."""
     role = f"{form.name}_{float(scale)!r}"
-    known = draft.shared(tensor, role)
+    known = edit.shared(tensor, role)
     if known:
         return [], known[0]
-    base = draft.name(tensor, role)
+    base = edit.name(tensor, role)
     nodes: list[onnx.NodeProto] = []
 
     def then(op_type: str, *inputs: str | float) -> str:
         """Adds an operator on tensors and constants; returns its result."""
-        names = [value if isinstance(value, str) else _constant(draft, value) for value in inputs]
-        nodes.append(draft.node(op_type, names, [f"{base}_{len(nodes)}"]))
+        names = [value if isinstance(value, str) else _constant(edit, value) for value in inputs]
+        nodes.append(edit.node(op_type, names, [f"{base}_{len(nodes)}"]))
         return str(nodes[-1].output[0])
 
     units = then("Clip", then("Div", tensor, float(scale)), -form.largest, form.largest)
@@ -86,46 +86,46 @@ def _rounded_input(
         step = then("Mul", then("Pow", 2.0, exponent), 2.0**-form.mantissa)
         rounded = then("Mul", then("Round", then("Div", units, step)), step)
     result = then("Mul", rounded, float(scale))
-    draft.share(tensor, role, (result,))
+    edit.share(tensor, role, (result,))
     return nodes, result
 
 
-def _constant(draft: Draft, value: float) -> str:
-    return draft.add_array(draft.name(repr(value), "float"), np.asarray(value, np.float32))
+def _constant(edit: GraphEdit, value: float) -> str:
+    return edit.add_array(edit.name(repr(value), "float"), np.asarray(value, np.float32))
 
 
-def _weight(draft: Draft, node: onnx.NodeProto, form: NumberFormat) -> tuple[list[onnx.NodeProto], str]:
+def _weight(edit: GraphEdit, node: onnx.NodeProto, form: NumberFormat) -> tuple[list[onnx.NodeProto], str]:
     """The nodes that make a layer's weights of what is stored, and the name of the result."""
     weight = node.input[1]
-    value = draft.source.weights.floats(weight)
+    value = edit.source.weights.floats(weight)
     by_rows = is_op(node, "Conv") or (is_op(node, "Gemm") and int_attribute(node, "transB", 0))
     axis = 0 if by_rows else value.ndim - 1
     role = f"{form.name}_{axis}"
-    known = draft.shared(weight, role)
+    known = edit.shared(weight, role)
     if known:
         return [], known[0]
-    base = draft.name(weight, role)
-    (result,) = draft.share(weight, role, (f"{base}_float",))
+    base = edit.name(weight, role)
+    (result,) = edit.share(weight, role, (f"{base}_float",))
     shape = [-1 if i == axis else 1 for i in range(value.ndim)]
     peaks = np.abs(value).max(axis=tuple(i for i in range(value.ndim) if i != axis)).reshape(shape)
     scales = peaks / np.float32(form.largest)
     scales[scales == 0] = 1
-    values = form.rounded(value / scales)
-    units, scale = f"{base}_units", draft.add_array(f"{base}_scale", scales)
-    packed = opset_of(draft.source.model) >= PACKED_OPSET and form.bits <= PACKED_BITS
+    values = form.round(value / scales)
+    units, scale = f"{base}_units", edit.add_array(f"{base}_scale", scales)
+    packed = opset_of(edit.source.model) >= PACKED_OPSET and form.bits <= PACKED_BITS
     if form.is_integer:
         kind = TensorProto.INT4 if packed else TensorProto.INT8
-        stored = draft.add(_tensor(values, kind, base))
-        nodes = [draft.node("Cast", [stored], [units], to=TensorProto.FLOAT)]
+        stored = edit.add(_tensor(values, kind, base))
+        nodes = [edit.node("Cast", [stored], [units], to=TensorProto.FLOAT)]
     else:
         kind = TensorProto.UINT4 if packed else TensorProto.UINT8 if form.bits <= 8 else TensorProto.UINT16
-        stored, places = draft.add(_tensor(_codes(values, form), kind, base)), f"{base}_places"
-        table = draft.add_array(draft.name(form.name, "values"), _values_by_code(form))
+        stored, places = edit.add(_tensor(_codes(values, form), kind, base)), f"{base}_places"
+        table = edit.add_array(edit.name(form.name, "values"), _values_by_code(form))
         nodes = [
-            draft.node("Cast", [stored], [places], to=TensorProto.INT32),
-            draft.node("Gather", [table, places], [units]),
+            edit.node("Cast", [stored], [places], to=TensorProto.INT32),
+            edit.node("Gather", [table, places], [units]),
         ]
-    return [*nodes, draft.node("Mul", [units, scale], [result])], result
+    return [*nodes, edit.node("Mul", [units, scale], [result])], result
 
 
 def _codes(values: Floats, form: NumberFormat) -> NDArray[np.int64]:

@@ -67,7 +67,7 @@ class Weights:
             scales = channel_scales(value, along, self.highest)
             # One table may be looked up by rows and multiplied by columns: two weights, and so two names.
             role = ("int8_t" if transposed else "int8") + ("_rows" if along == 0 else "")
-            return self.scaled(value, scales, along, f"{name}{self._mark}{role}")
+            return self.with_scales(value, scales, along, f"{name}{self._mark}{role}")
 
         return self._integers.get((name, along, transposed), make)
 
@@ -89,7 +89,7 @@ class Weights:
 
         return self._integers.get((name, None, True), make)
 
-    def scaled(self, value: Floats, scales: Floats, axis: int | None, name: str) -> IntegerWeight:
+    def with_scales(self, value: Floats, scales: Floats, axis: int | None, name: str) -> IntegerWeight:
         """int8 weights for given scales, not kept."""
         shape = [-1 if i == axis else 1 for i in range(value.ndim)]
         integers = np.rint(value / scales.reshape(shape) if axis is not None else value / scales)
@@ -113,7 +113,7 @@ class Weights:
             matrix = self.floats(name, transposed=transposed)
             base = f"{name}{self._mark}{bits}bit"
             asymmetric = self._scheme.asymmetric_blocks
-            packed, scales, zeros = packed_blocks(matrix, bits, self._scheme.block_size, asymmetric=asymmetric)
+            packed, scales, zeros = pack_blocks(matrix, bits, self._scheme.block_size, asymmetric=asymmetric)
             return BlockWeight(
                 numpy_helper.from_array(packed, base),
                 numpy_helper.from_array(scales, f"{base}_scale"),
@@ -135,7 +135,7 @@ def channel_scales(value: Floats, axis: int | None, highest: int) -> Floats:
     return np.asarray(np.where(scales > 1e-30, scales, fallback), np.float32)
 
 
-def packed_blocks(
+def pack_blocks(
     matrix: Floats, bits: int, block_size: int, *, asymmetric: bool
 ) -> tuple[NDArray[np.uint8], Floats, NDArray[np.uint8] | None]:
     """Quantises a matrix ``(inputs, outputs)`` by blocks along its inputs, in the layout of MatMulNBits.
@@ -164,11 +164,11 @@ def packed_blocks(
     integers = np.clip(np.rint(split / scales[..., None] + zeros[..., None]), 0, top).astype(np.uint8)
     if bits == 4:
         integers = integers[..., 0::2] | (integers[..., 1::2] << 4)
-    packed_zeros = _packed_rows(zeros.astype(np.uint8), bits).ravel() if asymmetric else None
+    packed_zeros = _pack_rows(zeros.astype(np.uint8), bits).ravel() if asymmetric else None
     return integers, scales.astype(np.float32).ravel(), packed_zeros
 
 
-def _packed_rows(zeros: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+def _pack_rows(zeros: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     if bits == 8:
         return zeros
     if zeros.shape[1] % 2:

@@ -4,7 +4,7 @@ from evaluators.runtimes.base import Runtime, Session
 from evaluators.runtimes.null import NullRuntime
 from evaluators.runtimes.onnxruntime import OnnxRuntime
 from evaluators.runtimes.openvino import OpenVino
-from evaluators.runtimes.tensorrt import TensorRtRuntime, built_twice
+from evaluators.runtimes.tensorrt import TensorRtRuntime, with_two_builds
 from evaluators.runtimes.trtexec import TrtexecRuntime
 from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import InvalidInput
@@ -42,6 +42,6 @@ __all__ = [
     "TensorRtRuntime",
     "TensorSpec",
     "TrtexecRuntime",
-    "built_twice",
+    "with_two_builds",
     "runtime_of",
 ]

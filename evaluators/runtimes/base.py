@@ -82,7 +82,7 @@ class Session(ABC):
             for spec in self.inputs:
                 rows = spec.rows(samples[spec.name], start, start + size)
                 whole = fixed and spec.shape and samples[spec.name].ndim == len(spec.shape)
-                feed[spec.name] = _filled(rows, size) if whole else rows
+                feed[spec.name] = _fill_up(rows, size) if whole else rows
             feeds.append(feed)
         return feeds
 
@@ -100,15 +100,17 @@ class Session(ABC):
                 parts = list(pool.map(self.run, feeds))
         whole = all(samples[spec.name].ndim == len(spec.shape) for spec in self.inputs if spec.shape)
         whole = whole and any(spec.shape for spec in self.inputs)
-        return {spec.name: _joined([part[spec.name] for part in parts], whole=whole)[:count] for spec in self.outputs}
+        return {
+            spec.name: _join_outputs([part[spec.name] for part in parts], whole=whole)[:count] for spec in self.outputs
+        }
 
 
-def _joined(parts: list[Array], *, whole: bool) -> Array:
+def _join_outputs(parts: list[Array], *, whole: bool) -> Array:
     """The outputs of all inferences, first axis samples; ``whole`` says that each has that axis already."""
     return np.concatenate(parts) if whole and parts[0].ndim else np.stack(parts)
 
 
-def _filled(rows: Array, batch: int) -> Array:
+def _fill_up(rows: Array, batch: int) -> Array:
     return np.concatenate([rows, np.repeat(rows[-1:], batch - len(rows), axis=0)]) if len(rows) < batch else rows
 
 
@@ -156,7 +158,7 @@ class Runtime(ABC):
         processor or provider than the one that it stands for. A runtime that has but one leaves nothing."""
         return
 
-    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+    def time_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
         """The nodes that one inference executes, in order; empty where a runtime does not say.
 
         Timing each node slows a model down: the sum is an upper bound of its latency, the shares are what counts.

@@ -43,63 +43,63 @@ class Cuda:
 
     def version(self) -> str:
         """Of the CUDA runtime, as ``13.0``."""
-        return cuda_version(int(self._done(*self._api.cudaRuntimeGetVersion())))
+        return cuda_version(int(self._check(*self._api.cudaRuntimeGetVersion())))
 
     def stream(self) -> Any:
         """A new stream."""
-        return self._done(*self._api.cudaStreamCreate())
+        return self._check(*self._api.cudaStreamCreate())
 
     def drop_stream(self, stream: Any) -> None:
         """Ends a stream."""
-        self._done(*self._api.cudaStreamDestroy(stream))
+        self._check(*self._api.cudaStreamDestroy(stream))
 
     def wait(self, stream: Any) -> None:
         """Returns when all that was put into the stream is done."""
-        self._done(*self._api.cudaStreamSynchronize(stream))
+        self._check(*self._api.cudaStreamSynchronize(stream))
 
     def event(self) -> Any:
         """A new event, which marks a moment in a stream."""
-        return self._done(*self._api.cudaEventCreate())
+        return self._check(*self._api.cudaEventCreate())
 
     def drop_event(self, event: Any) -> None:
         """Ends an event."""
-        self._done(*self._api.cudaEventDestroy(event))
+        self._check(*self._api.cudaEventDestroy(event))
 
     def mark(self, event: Any, stream: Any) -> None:
         """Puts an event into a stream."""
-        self._done(*self._api.cudaEventRecord(event, stream))
+        self._check(*self._api.cudaEventRecord(event, stream))
 
-    def elapsed_ms(self, start: Any, end: Any) -> float:
+    def ms_between(self, start: Any, end: Any) -> float:
         """Between two events that have passed, on the GPU's own clock."""
-        return float(self._done(*self._api.cudaEventElapsedTime(start, end)))
+        return float(self._check(*self._api.cudaEventElapsedTime(start, end)))
 
     def to_device(self, target: int, source: int, size_bytes: int, stream: Any) -> None:
         """Copies from the host, in the stream's order."""
         kind = self._api.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self._done(*self._api.cudaMemcpyAsync(target, source, size_bytes, kind, stream))
+        self._check(*self._api.cudaMemcpyAsync(target, source, size_bytes, kind, stream))
 
     def to_host(self, target: int, source: int, size_bytes: int, stream: Any) -> None:
         """Copies to the host, in the stream's order."""
         kind = self._api.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        self._done(*self._api.cudaMemcpyAsync(target, source, size_bytes, kind, stream))
+        self._check(*self._api.cudaMemcpyAsync(target, source, size_bytes, kind, stream))
 
     def device_memory(self, size_bytes: int) -> int:
         """The address of new memory on the GPU."""
-        return int(self._done(*self._api.cudaMalloc(size_bytes)))
+        return int(self._check(*self._api.cudaMalloc(size_bytes)))
 
     def drop_device_memory(self, address: int) -> None:
         """Frees memory on the GPU."""
-        self._done(*self._api.cudaFree(address))
+        self._check(*self._api.cudaFree(address))
 
     def host_memory(self, size_bytes: int) -> int:
         """The address of new page-locked memory on the host, which copies do not have to stage."""
-        return int(self._done(*self._api.cudaMallocHost(size_bytes)))
+        return int(self._check(*self._api.cudaMallocHost(size_bytes)))
 
     def drop_host_memory(self, address: int) -> None:
         """Frees page-locked memory."""
-        self._done(*self._api.cudaFreeHost(address))
+        self._check(*self._api.cudaFreeHost(address))
 
-    def _done(self, code: Any, *values: Any) -> Any:
+    def _check(self, code: Any, *values: Any) -> Any:
         """The value of a call that succeeded."""
         errors = self._api.cudaError_t
         if code != errors.cudaSuccess:

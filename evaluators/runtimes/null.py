@@ -55,7 +55,7 @@ class _NullSession(Session):
                 raise BuildFailed(f"the model's input {spec.name!r} is missing")
         batch = next((len(feed[spec.name]) for spec in self.inputs if spec.shape[:1] == (None,)), 1)
         rng = np.random.default_rng(self._seed)
-        return {spec.name: _drawn(rng, spec, batch) for spec in self.outputs}
+        return {spec.name: _draw(rng, spec, batch) for spec in self.outputs}
 
     def time_ms(self, feed: Arrays) -> float:
         return float(self._ms * np.exp(0.01 * self._rng.standard_normal()))
@@ -64,6 +64,6 @@ class _NullSession(Session):
         return
 
 
-def _drawn(rng: np.random.Generator, spec: TensorSpec, batch: int) -> Array:
+def _draw(rng: np.random.Generator, spec: TensorSpec, batch: int) -> Array:
     shape = [dim if dim is not None else (1 if axis else batch) for axis, dim in enumerate(spec.shape)]
     return rng.standard_normal(shape).astype(spec.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluators.processes.freed_memory import give_back_memory
 from evaluators.runtimes.base import Runtime, Session, TimedNode
-from evaluators.runtimes.onnxruntime_nodes import timed_nodes
+from evaluators.runtimes.onnxruntime_nodes import time_nodes
 from evaluators.runtimes.onnxruntime_providers import (
     PROVIDERS,
     check_all_on,
@@ -57,12 +57,12 @@ class OnnxRuntime(Runtime):
         session = self._session(model, threads, record=True)
         inputs = [_spec(value) for value in session.get_inputs()]
         check_all_on(
-            self.hint, session, model.name, inputs, lambda feed: self.timed_nodes(model, feed, threads=threads, runs=0)
+            self.hint, session, model.name, inputs, lambda feed: self.time_nodes(model, feed, threads=threads, runs=0)
         )
 
-    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
-        """See :meth:`Runtime.timed_nodes`."""
-        return timed_nodes(lambda prefix: self._session(model, threads, prefix), feed, runs)
+    def time_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+        """See :meth:`Runtime.time_nodes`."""
+        return time_nodes(lambda prefix: self._session(model, threads, prefix), feed, runs)
 
     def _session(self, model: Path, threads: int, profile: Path | None = None, *, record: bool = False) -> Any:
         """ONNX Runtime's own session, which writes what it executed under ``profile`` where that is given, and with
@@ -84,7 +84,7 @@ class OnnxRuntime(Runtime):
         try:
             session = ort.InferenceSession(str(model), options, providers=providers_of(self.hint, model))
         except _errors() as error:
-            raise _explained(error, model) from None
+            raise _explain(error, model) from None
         check_providers(session, self.hint, model.name)
         return session
 
@@ -140,7 +140,7 @@ def _refusals() -> tuple[type[Exception], ...]:
 _UNKNOWN_OPERATOR = ("No Op registered for", "is not a registered function/op")
 
 
-def _explained(error: Exception, model: Path) -> BuildFailed | UnsupportedOp:
+def _explain(error: Exception, model: Path) -> BuildFailed | UnsupportedOp:
     text = _first_line(error)
     unsupported = type(error).__name__ == "NotImplemented" or any(words in text for words in _UNKNOWN_OPERATOR)
     kind = UnsupportedOp if unsupported else BuildFailed

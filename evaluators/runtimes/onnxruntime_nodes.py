@@ -22,7 +22,7 @@ _SHOWN = 5
 _TYPES = {"float": "float32", "double": "float64"}
 
 
-def timed_nodes(open_session: Callable[[Path], Any], feed: Arrays, runs: int) -> list[TimedNode]:
+def time_nodes(open_session: Callable[[Path], Any], feed: Arrays, runs: int) -> list[TimedNode]:
     """The nodes of a session that ``open_session`` makes with profiles written under the path that it is given."""
     with tempfile.TemporaryDirectory(prefix="paretune-nodes-") as folder:
         session = open_session(Path(folder) / "profile")
@@ -32,7 +32,7 @@ def timed_nodes(open_session: Callable[[Path], Any], feed: Arrays, runs: int) ->
     return nodes_of(events)
 
 
-def check_assigned(session: Any, providers: Collection[str], name: str) -> None:
+def check_assignment(session: Any, providers: Collection[str], name: str) -> None:
     """Raises :class:`UnsupportedOp` where a node of file ``name`` was assigned to none of ``providers``.
 
     ``session`` was opened with ``session.record_ep_graph_assignment_info``; ONNX Runtime falls back silently otherwise.

@@ -14,7 +14,7 @@ import numpy as np
 
 from evaluators.runtimes.base import TimedNode
 from evaluators.runtimes.engine_store import EngineStore
-from evaluators.runtimes.onnxruntime_nodes import check_assigned
+from evaluators.runtimes.onnxruntime_nodes import check_assignment
 from evaluators.tensors import Arrays, TensorSpec
 from hwprofiles.cuda import cuda_gpu
 from hwprofiles.errors import CandidateError, DeviceUnavailable, UnsupportedOp
@@ -48,7 +48,7 @@ def providers_of(hint: str, model: Path) -> list[Provider]:
             "trt_timing_cache_enable": "1",
             "trt_timing_cache_path": str(_timing_folder()),
         }
-        if _is_quantised(model):
+        if _has_integers(model):
             options["trt_int8_enable"] = "1"
         return [(TENSORRT, options)]
     return [CPU]
@@ -93,7 +93,7 @@ def check_all_on(
     """
     wanted = PROVIDERS[hint]
     try:
-        check_assigned(session, {wanted}, name)
+        check_assignment(session, {wanted}, name)
     except UnsupportedOp:
         if wanted == CPU:
             raise
@@ -118,7 +118,7 @@ def _zeros(spec: TensorSpec) -> np.ndarray[Any, Any]:
     return np.zeros([1 if dim is None else dim for dim in spec.shape], spec.dtype)
 
 
-def _is_quantised(model: Path) -> bool:
+def _has_integers(model: Path) -> bool:
     """Whether integers are in the graph: the provider wants to be told. Looks for the operator's name alone."""
     try:
         return b"DequantizeLinear" in model.read_bytes()

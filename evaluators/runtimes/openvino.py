@@ -59,13 +59,13 @@ class OpenVino(Runtime):
         loaded = _read(model)
         return _OpenVinoSession(loaded, model.name, self._device, self._settings(threads))
 
-    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
-        """See :meth:`Runtime.timed_nodes`; ``provider`` is the kernel, which names its instruction set and number
+    def time_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+        """See :meth:`Runtime.time_nodes`; ``provider`` is the kernel, which names its instruction set and number
         format."""
         settings = self._settings(threads) | {"PERF_COUNT": True}
         session = _OpenVinoSession(_read(model), model.name, self._device, settings)
         try:
-            return session.timed_nodes(feed, runs)
+            return session.time_nodes(feed, runs)
         finally:
             session.close()
 
@@ -108,7 +108,7 @@ class _OpenVinoSession(Session):
         self._bound: tuple[tuple[Array, ...], Any] | None = None
         if not model.is_dynamic():
             shapes = tuple(tuple(port.shape) for port in model.inputs)
-            self._idle[shapes] = [self._compiled(shapes)]
+            self._idle[shapes] = [self._compile(shapes)]
 
     def run(self, feed: Arrays) -> dict[str, Array]:
         arrays = self._arrays(feed)
@@ -128,7 +128,7 @@ class _OpenVinoSession(Session):
         request.infer()
         return (time.perf_counter_ns() - start) / 1e6
 
-    def timed_nodes(self, feed: Arrays, runs: int) -> list[TimedNode]:
+    def time_nodes(self, feed: Arrays, runs: int) -> list[TimedNode]:
         """Median times of the executed nodes, in order of execution."""
         request = self._holding(feed)
         request.infer()
@@ -178,9 +178,9 @@ class _OpenVinoSession(Session):
         try:
             return key, self._idle.setdefault(key, []).pop()
         except IndexError:
-            return key, self._compiled(key)
+            return key, self._compile(key)
 
-    def _compiled(self, shapes: Shapes) -> Any:
+    def _compile(self, shapes: Shapes) -> Any:
         """A request of a graph that is compiled for these shapes."""
         model = self._model
         if model is None:
@@ -191,7 +191,7 @@ class _OpenVinoSession(Session):
                 model.reshape({spec.name: list(shape) for spec, shape in zip(self.inputs, shapes, strict=True)})
             compiled = _core().compile_model(model, self._device, self._settings)
         except _errors() as error:
-            raise _explained(error, self._name) from None
+            raise _explain(error, self._name) from None
         self._check(compiled)
         return compiled.create_infer_request()
 
@@ -251,7 +251,7 @@ def _read(model: Path) -> Any:
     try:
         loaded = frontend.convert(frontend.load(str(model)))
     except _errors() as error:
-        raise _explained(error, model.name) from None
+        raise _explain(error, model.name) from None
     if not loaded.outputs:
         raise BuildFailed(f"OpenVINO does not load {model.name}: the file holds no model")
     return loaded
@@ -269,7 +269,7 @@ def _errors() -> tuple[type[Exception], ...]:
 _UNSUPPORTED = ("No conversion rule found", "Unsupported operation", "No suitable implementations", "is not supported")
 
 
-def _explained(error: Exception, name: str) -> BuildFailed | UnsupportedOp:
+def _explain(error: Exception, name: str) -> BuildFailed | UnsupportedOp:
     text = _reason(error)
     unsupported = any(words in text for words in _UNSUPPORTED) or type(error).__name__ == "NotImplementedFailure"
     kind = UnsupportedOp if unsupported else BuildFailed

@@ -59,11 +59,11 @@ class TensorRtRuntime(Runtime):
         self._opened[model] += 1
         return session
 
-    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
-        """See :meth:`Runtime.timed_nodes`: the engine's layers."""
+    def time_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+        """See :meth:`Runtime.time_nodes`: the engine's layers."""
         session = self._session(model, EngineOptions(tf32=self.hint == "tf32"))
         try:
-            return session.timed_layers(feed, runs)
+            return session.time_layers(feed, runs)
         finally:
             session.close()
 
@@ -76,7 +76,7 @@ class TensorRtRuntime(Runtime):
         )
 
 
-def built_twice(spec: str) -> str:
+def with_two_builds(spec: str) -> str:
     """The spec of a runtime (``name`` or ``name:hint``) with which a front's member is measured for good: the same, but
     that engines come from two builds where a runtime builds engines.
 

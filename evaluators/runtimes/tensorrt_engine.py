@@ -121,14 +121,14 @@ class EngineBuilder:
         """
         key = self.key(options, largest)
         kept = self._store.load("engine", key)
-        engine = None if kept is None else self._loaded(kept)
+        engine = None if kept is None else self._load_engine(kept)
         if engine is None:
             with self._library.lock:
-                plan = self._built(options, largest)
+                plan = self._build(options, largest)
             self._store.save("engine", key, plan)
-            engine = self._loaded(plan)
+            engine = self._load_engine(plan)
         if engine is None:
-            raise BuildFailed(f"TensorRT does not load the engine that it built: {self._library.log.said}")
+            raise BuildFailed(f"TensorRT does not load the engine that it built: {self._library.log.text}")
         return engine
 
     def _parse(self) -> tuple[Any, Any, Any]:
@@ -140,7 +140,7 @@ class EngineBuilder:
             network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED.value))
             parser = trt.OnnxParser(network, log)
             if not self._content or not parser.parse(self._content):
-                raise _refusal([parser.get_error(n) for n in range(parser.num_errors)], self._name, log.said)
+                raise _refusal([parser.get_error(n) for n in range(parser.num_errors)], self._name, log.text)
         for number in range(network.num_inputs):
             if network.get_input(number).is_shape_tensor:
                 raise UnsupportedOp(
@@ -148,7 +148,7 @@ class EngineBuilder:
                 )
         return builder, network, parser
 
-    def _built(self, options: EngineOptions, largest: Shapes) -> bytes:
+    def _build(self, options: EngineOptions, largest: Shapes) -> bytes:
         trt, log = self._library.trt, self._library.log
         signature = self.signature
         # A network is built from once: TensorRT does not say what a second build would find in it.
@@ -170,7 +170,7 @@ class EngineBuilder:
         config.set_timing_cache(config.create_timing_cache(known), False)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
-            raise _build_refusal(log.said)
+            raise _build_refusal(log.text)
         if options.build == 0:
             self._keep_times(config, timing_key)
         del parser
@@ -184,7 +184,7 @@ class EngineBuilder:
             cache.combine(config.create_timing_cache(latest), False)
         self._store.save("timing", key, bytes(cache.serialize()))
 
-    def _loaded(self, plan: bytes) -> Any | None:
+    def _load_engine(self, plan: bytes) -> Any | None:
         with self._library.lock:
             self._library.log.messages.clear()
             return self._library.runtime.deserialize_cuda_engine(plan)

@@ -79,7 +79,7 @@ def load_library() -> Library:
 def logger(trt: Any) -> Any:
     """TensorRT's messages kept instead of printed. One a process: TensorRT goes on using the first that it was given.
 
-    ``messages`` are the errors since somebody cleared them, ``said`` all of them in one line.
+    ``messages`` are the errors since somebody cleared them, ``text`` all of them in one line.
     """
 
     class Log(trt.ILogger):  # type: ignore[misc]
@@ -92,7 +92,7 @@ def logger(trt: Any) -> Any:
                 self.messages.append(" ".join(msg.split())[:300])
 
         @property
-        def said(self) -> str:
+        def text(self) -> str:
             return "; ".join(self.messages)[:600]
 
     return Log()

@@ -86,12 +86,12 @@ class TensorRtSession(Session):
             try:
                 events.extend(self._cuda.event() for _ in range(4))
                 self._infer(feed, events)
-                return Timings(*(self._cuda.elapsed_ms(a, b) for a, b in pairwise(events)))
+                return Timings(*(self._cuda.ms_between(a, b) for a, b in pairwise(events)))
             finally:
                 for event in events:
                     self._cuda.drop_event(event)
 
-    def timed_layers(self, feed: Arrays, runs: int) -> list[TimedNode]:
+    def time_layers(self, feed: Arrays, runs: int) -> list[TimedNode]:
         """The engine's layers in order with their median times, measured by TensorRT's own profiler."""
         with self._lock:
             self._fit(feed)
@@ -128,7 +128,7 @@ class TensorRtSession(Session):
         self._mark(marks)
         if not self._context.execute_async_v3(int(self._stream)):
             self._cuda.wait(self._stream)
-            raise BuildFailed(f"TensorRT did not run the model: {self._library.log.said or 'it did not say why'}")
+            raise BuildFailed(f"TensorRT did not run the model: {self._library.log.text or 'it did not say why'}")
         self._mark(marks)
         for spec in self.outputs:
             buffer = self._buffers[spec.name]
@@ -228,7 +228,7 @@ def _profiler(trt: Any) -> Any:
 def layers_of(times_ms: dict[str, list[float]], described: str) -> list[TimedNode]:
     """Layers with their median times; kind, types and shapes from the JSON in which the engine inspector describes the
     engine, empty where it describes a layer by its name alone."""
-    known = {layer["Name"]: layer for layer in _described_layers(described)}
+    known = {layer["Name"]: layer for layer in _layer_descriptions(described)}
     nodes = []
     for name, times in times_ms.items():
         layer = known.get(name, {})
@@ -245,7 +245,7 @@ def layers_of(times_ms: dict[str, list[float]], described: str) -> list[TimedNod
     return nodes
 
 
-def _described_layers(described: str) -> list[dict[str, Any]]:
+def _layer_descriptions(described: str) -> list[dict[str, Any]]:
     try:
         layers = json.loads(described).get("Layers", [])
     except (json.JSONDecodeError, AttributeError):

@@ -122,9 +122,9 @@ class TrtexecRuntime(Runtime):
         """See :meth:`Runtime.open`. ``threads`` change nothing on a GPU. The driver is looked for before all else."""
         return self._session(model)
 
-    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
-        """See :meth:`Runtime.timed_nodes`: the engine's layers, by name and time alone."""
-        return self._session(model).timed_layers(feed, runs)
+    def time_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+        """See :meth:`Runtime.time_nodes`: the engine's layers, by name and time alone."""
+        return self._session(model).time_layers(feed, runs)
 
     def _session(self, model: Path) -> _TrtexecSession:
         from evaluators.graphs.model import input_specs, load_model, output_specs
@@ -173,19 +173,19 @@ class _TrtexecSession(Session):
             with tempfile.TemporaryDirectory(prefix="paretune-trtexec-") as folder:
                 times, engine = Path(folder) / "times.json", self._engine(Path(folder), shapes)
                 _run(self._tool.time_command(engine, times, shapes))
-                self._times.extend(times_of(_written(times)))
+                self._times.extend(times_of(_read_output(times)))
         if not self._times:
             raise BuildFailed("trtexec timed nothing")
         return self._times.popleft()
 
-    def timed_layers(self, feed: Arrays, runs: int) -> list[TimedNode]:
+    def time_layers(self, feed: Arrays, runs: int) -> list[TimedNode]:
         """The engine's layers with their median times."""
         shapes = self._varying(feed)
         self.prepare(shapes)
         with tempfile.TemporaryDirectory(prefix="paretune-trtexec-") as folder:
             profile, engine = Path(folder) / "profile.json", self._engine(Path(folder), shapes)
             _run(self._tool.profile_command(engine, profile, shapes, runs))
-            return layers_of(_written(profile))
+            return layers_of(_read_output(profile))
 
     def prepare(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """Builds the engine for these shapes of the inputs that vary, unless it was built before."""
@@ -201,7 +201,7 @@ class _TrtexecSession(Session):
                     if spec.name in shapes
                 }
                 _run(self._tool.build_command(self._model, engine, cache, smallest, shapes, tf32=self._tf32))
-                self._store.save("engine", key, _written(engine))
+                self._store.save("engine", key, _read_output(engine))
                 if cache.exists():
                     self._store.save("timing", timing_key, cache.read_bytes())
         self._times.clear()
@@ -299,7 +299,7 @@ def _run(command: Sequence[str]) -> None:
         raise failure_of(done.stdout + done.stderr)
 
 
-def _written(path: Path) -> bytes:
+def _read_output(path: Path) -> bytes:
     """A file that the tool was told to write."""
     try:
         return path.read_bytes()
