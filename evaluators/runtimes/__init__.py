@@ -1,4 +1,4 @@
-"""Runtimes: what executes an exported file. A new one is one file here, one line below, and one test class."""
+"""Runtimes, which execute exported files. A new one needs a file here, a line below, and a test class."""
 
 from evaluators.runtimes.base import Runtime, Session
 from evaluators.runtimes.null import NullRuntime
@@ -19,7 +19,7 @@ RUNTIMES: dict[str, type[Runtime]] = {
 
 
 def runtime_of(spec: str) -> Runtime:
-    """The runtime that ``name`` or ``name:hint`` names; raises :class:`InvalidInput` for one that there is not.
+    """Creates the runtime of a spec, ``name`` or ``name:hint``; raises :class:`InvalidInput` for an unknown one.
 
     >>> runtime_of("onnxruntime").name
     'onnxruntime'
@@ -42,6 +42,6 @@ __all__ = [
     "TensorRtRuntime",
     "TensorSpec",
     "TrtexecRuntime",
-    "with_two_builds",
     "runtime_of",
+    "with_two_builds",
 ]

@@ -1,4 +1,4 @@
-"""The null runtime: opens files but executes nothing; its times are modelled and the same everywhere.
+"""The null runtime: opens files without executing them; its times are modelled and equal on all machines.
 
 For tests, and for dry runs through :mod:`evaluators.modelled.dry_run`.
 """
@@ -18,12 +18,12 @@ _MS_PER_MEGABYTE = 1.0
 
 
 class NullRuntime(Runtime):
-    """Models a latency from the file's size; answers with outputs of the right shapes, made from the file's digest."""
+    """Models latency by the file's size; outputs are random values of the right shapes, seeded by the file's digest."""
 
     name = "null"
 
     def version(self) -> str:
-        """The model's own version."""
+        """Returns the version of the latency model."""
         return "1"
 
     def open(self, model: Path, *, threads: int = 1) -> Session:
