@@ -1,7 +1,7 @@
-"""Dynamic int8: activations are quantised while the model runs, weights beforehand.
+"""Dynamic int8: weights are quantised beforehand, activations while the model runs.
 
-MatMul and Gemm become the standard chain that ONNX Runtime fuses to MatMulIntegerToFloat, bias included:
-DynamicQuantizeLinear, MatMulInteger, Cast, Mul. Consumers of one tensor share its DynamicQuantizeLinear.
+MatMul and Gemm become a chain of standard operators that ONNX Runtime fuses, with the bias, to MatMulIntegerToFloat:
+DynamicQuantizeLinear, MatMulInteger, Cast, Mul. Readers of one tensor share its DynamicQuantizeLinear.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ def make_dynamic(edit: GraphEdit, node: onnx.NodeProto) -> None:
 
 
 def float_product_input(edit: GraphEdit, node: onnx.NodeProto) -> tuple[list[onnx.NodeProto], str]:
-    """The left matrix of a MatMul or Gemm as a tensor, with the nodes that make it (a Transpose for transA)."""
+    """Returns new nodes and the name of the left matrix of a MatMul or Gemm; ``transA`` becomes a Transpose."""
     tensor = node.input[0]
     if not (is_op(node, "Gemm") and int_attribute(node, "transA", 0)):
         return [], tensor
-    known = edit.shared(tensor, "transposed")
-    if known:
-        return [], known[0]
+    shared = edit.shared(tensor, "transposed")
+    if shared:
+        return [], shared[0]
     (name,) = edit.share(tensor, "transposed", (edit.name(tensor, "transposed"),))
     return [edit.node("Transpose", [tensor], [name], perm=[1, 0])], name
 
 
 def _quantize_input(edit: GraphEdit, tensor: str) -> tuple[list[onnx.NodeProto], tuple[str, ...]]:
-    """uint8 values, scale and zero point of a tensor, measured at run time."""
-    known = edit.shared(tensor, "dynamic")
-    if known:
-        return [], known
+    """Returns new nodes and the names of a tensor's uint8 values, scale and zero point, computed at run time."""
+    shared = edit.shared(tensor, "dynamic")
+    if shared:
+        return [], shared
     names = tuple(edit.name(tensor, role) for role in ("dynamic", "dynamic_scale", "dynamic_zero"))
     edit.share(tensor, "dynamic", names)
     return [edit.node("DynamicQuantizeLinear", [tensor], names)], names
@@ -75,10 +75,10 @@ def _lstm(edit: GraphEdit, node: onnx.NodeProto) -> None:
         integers, scale, zero = edit.add_weight(edit.source.weights.recurrent(inputs[position]))
         inputs[position] = integers
         extra += [scale, zero]
-    known = {key: value for key, value in attributes(node).items() if key != "layout"}
+    options = {key: value for key, value in attributes(node).items() if key != "layout"}
     edit.replace(
         node,
-        [edit.node("DynamicQuantizeLSTM", [*inputs, *extra], node.output, name=node.name, domain=MICROSOFT, **known)],
+        [edit.node("DynamicQuantizeLSTM", [*inputs, *extra], node.output, name=node.name, domain=MICROSOFT, **options)],
     )
 
 

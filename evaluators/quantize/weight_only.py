@@ -1,4 +1,4 @@
-"""Weight-only int8 and int4: weights are stored in few bits by blocks, products computed in float."""
+"""Weight-only int8 and int4: weights are stored in blocks of few bits; products are computed in floats."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def make_weight_only(
     bias, output = input_of(node, 2), node.output[0]
     total = edit.source.graph.only_reader(output)
     if not bias and total is not None and is_op(total, "Add"):
-        others = [name for name in total.input if name != output]
-        if len(others) == 1 and _is_row(edit, others[0], weight.outputs):
+        operands = [name for name in total.input if name != output]
+        if len(operands) == 1 and _is_row(edit, operands[0], weight.outputs):
             edit.replace(total, [])
-            bias, output = others[0], total.output[0]
+            bias, output = operands[0], total.output[0]
     inside = _is_row(edit, bias, weight.outputs)
     product = edit.name(output, "product") if bias and not inside else output
     if inside:
@@ -45,13 +45,13 @@ def make_weight_only(
 
 
 def _is_row(edit: GraphEdit, tensor: str, size: int) -> bool:
-    """Whether a tensor is a constant ``(size,)``, which the operator adds by itself."""
-    known = edit.source.graph.initializers.get(tensor)
-    return known is not None and list(known.dims) == [size]
+    """Whether a tensor is a constant ``(size,)``, which MatMulNBits can add as its bias."""
+    constant = edit.source.graph.initializers.get(tensor)
+    return constant is not None and list(constant.dims) == [size]
 
 
 def _embedding(edit: GraphEdit, node: onnx.NodeProto) -> None:
-    """Rows as int8 with a scale each: two Gathers, a Cast and a Mul, all standard operators."""
+    """Stores rows as int8 with one scale each: two Gathers, a Cast and a Mul, all standard operators."""
     weight = edit.source.weights.int8(node.input[0], axis=0)
     integers, _, _ = edit.add_weight(weight)
     output, ids = node.output[0], node.input[1]
