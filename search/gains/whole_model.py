@@ -56,7 +56,7 @@ class WholeModel:
         if known is not None:
             return known
         answer = self._asked(build, runtime, limit_s)
-        passing = answer.pop("passing", False) or answer.get("reason", "").startswith(_PASSING)
+        passing = answer.pop("transient", False) or answer.get("reason", "").startswith(_PASSING)
         (self.subject.passing if passing else self._known)[name] = answer
         return answer
 

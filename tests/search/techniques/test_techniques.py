@@ -26,7 +26,7 @@ from evaluators.graphs.model import serialize
 from evaluators.graphs.reference_run import run_once
 from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.health import Health
-from evaluators.probing.capability import Capability, Point, Sweep
+from evaluators.probing.capability import Capability, Sweep, SweepPoint
 from hwprofiles import Precision, Profile, digest_of, find_device
 from hwprofiles.errors import ProcessCrashed, UnhealthyMeasurement, UnsupportedOp
 from search.gains import layers as layer_gains
@@ -162,7 +162,7 @@ def speeds(**by_format: float | Exception) -> Speed:
 
 def probed_matmul(profile: Profile, slow: Precision) -> Capability:
     """A device that never gains by a precision of matrix products."""
-    points = tuple(Point(width, 0.5, (0.4, 0.6), 2.0) for width in (64, 128))
+    points = tuple(SweepPoint(width, 0.5, (0.4, 0.6), 2.0) for width in (64, 128))
     sweeps = tuple(Sweep(name, slow, "", points, None, (), None) for name in ("matmul", "gemm"))
     return Capability(profile.digest, "onnxruntime", "1", True, 0.2, sweeps)
 

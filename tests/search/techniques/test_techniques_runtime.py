@@ -182,7 +182,7 @@ class TestDecision:
 
         def busy(device: FakeDevice, baseline: Path, candidate: Path, feed: Any, runtime: str, **_: Any) -> Any:
             asked.append(runtime)
-            return {"ratio": 2.0, "ci95": [1.9, 2.1], "ms": 1.0, "baseline_ms": 2.0, "passing": True}
+            return {"ratio": 2.0, "ci95": [1.9, 2.1], "ms": 1.0, "baseline_ms": 2.0, "transient": True}
 
         monkeypatch.setattr("search.gains.whole_model.measure_gain", busy)
         for _ in range(2):
