@@ -175,7 +175,7 @@ class TestFormats:
 
     @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
     def test_shape_and_type_stay(self, dtype: Any) -> None:
-        found = number_format("e2m1").rounded(np.full((2, 3, 1), 2.4, dtype))
+        found = number_format("e2m1").round(np.full((2, 3, 1), 2.4, dtype))
         assert (found.shape, found.dtype) == ((2, 3, 1), dtype)
         assert (found == 2).all()
 
