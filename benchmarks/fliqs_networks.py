@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from evaluators.graphs.model import load_model
 from search.fliqs import Sum, bit_operations
@@ -45,7 +45,7 @@ def network(name: str, seed: int) -> Network:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         task.export(path)
-        model = prepared(load_model(path))
+        model = clean_graph(load_model(path))
     groups = layer_groups(model, {"image": [1, *task.inputs("validation")["image"].shape[1:]]})
     scopes = layers_by_scope(task.module(), QUANTISABLE)
     layers = {

@@ -22,7 +22,7 @@ from benchmarks_path import ROOT
 from rows import write_rows
 
 from evaluators.devices.device import LocalDevice
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import load_model, save_model
 from evaluators.measuring.latency import Protocol
@@ -41,7 +41,7 @@ def built(width: int, folder: Path) -> dict[str, Path]:
     task = Digits(DigitsOptions(width=width))
     source = folder / f"{width}.source.onnx"
     task.export(source, trained=False)
-    model = prepared(load_model(source))
+    model = clean_graph(load_model(source))
     image = task.inputs("calibration")["image"]
     groups = layer_groups(model, {"image": [1, *image.shape[1:]]})
     ranges = calibrate(model, [{"image": image[:16]}], sorted(activation_tensors(model, groups)), "minmax")

@@ -1,4 +1,4 @@
-"""A torch module as a clean fp32 ONNX file."""
+"""Exports a torch module as an fp32 ONNX file."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import numpy as np
 
 from evaluators.runtimes.onnxruntime import OnnxRuntime
 from evaluators.tensors import Arrays
-from hwprofiles.errors import BuildFailed
+from hwprofiles.errors import BuildFailed, first_line
 
 if TYPE_CHECKING:
     import torch
 
 OPSET = 17
 TOLERANCE = 1e-3
-"""How far an output may be from torch's, relative to the largest output."""
+"""Largest difference from torch's outputs, relative to the largest output."""
 
 
 def export_module(module: torch.nn.Module, sample: Arrays, path: Path, *, outputs: Sequence[str] = ("output",)) -> None:
-    """Writes ``module`` to ``path``, called with the arrays of ``sample`` in their order; the first axis is the batch
-    and stays dynamic.
+    """Exports ``module`` to ``path``, traced with the arrays of ``sample`` in their order.
 
-    Uses the exporter through TorchScript first, which is ten times quicker, and the one through ``torch.export`` where
-    that fails. Raises :class:`BuildFailed` when both do, or when the file does not answer as torch does.
+    The first axis of inputs and outputs is the batch and stays dynamic. Uses the exporter through TorchScript, which is
+    ten times faster; if that fails, the exporter through ``torch.export``. Raises :class:`BuildFailed` if both fail, or
+    if outputs of the file differ from torch's.
     """
     import torch
 
@@ -42,8 +42,8 @@ def export_module(module: torch.nn.Module, sample: Arrays, path: Path, *, output
             _export_dynamo(module, tensors, path, list(sample), list(outputs))
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as second:
             raise BuildFailed(
-                f"torch cannot export the model to ONNX: {_first_line(second)}",
-                f"the older exporter said: {_first_line(first)}",
+                f"torch cannot export the model to ONNX: {first_line(second, 200)}",
+                f"the older exporter failed too: {first_line(first, 200)}",
             ) from None
     _check(path, sample, expected)
 
@@ -55,7 +55,7 @@ def _export_torchscript(
 
     axes: Mapping[str, Mapping[int, str]] = {name: {0: "batch"} for name in [*inputs, *outputs]}
     with warnings.catch_warnings():
-        # This exporter is deprecated; it stays the first choice while it is the quicker one.
+        # This exporter is deprecated, but stays the first choice while it is faster.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         torch.onnx.export(
@@ -82,19 +82,15 @@ def _export_dynamo(
 def _check(path: Path, sample: Arrays, expected: Any) -> None:
     session = OnnxRuntime().open(path)
     try:
-        found = list(session.run(sample).values())
+        outputs = list(session.run(sample).values())
     finally:
         session.close()
-    wanted = [expected] if not isinstance(expected, tuple | list) else list(expected)
-    for ours, theirs in zip(found, wanted, strict=True):
-        reference = theirs.numpy()
-        error = float(np.abs(ours.astype(np.float64) - reference).max())
+    references = [expected] if not isinstance(expected, tuple | list) else list(expected)
+    for output, tensor in zip(outputs, references, strict=True):
+        reference = tensor.numpy()
+        error = float(np.abs(output.astype(np.float64) - reference).max())
         if not error <= TOLERANCE * max(1.0, float(np.abs(reference).max())):
             raise BuildFailed(
                 f"the exported file differs from torch by {error:.2g}",
                 "check the model for data-dependent control flow",
             )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -156,6 +156,15 @@ class NotAsked(PassingTrouble):
     state = "not_asked"
 
 
+def first_line(error: BaseException, limit: int = 300, *, default: str | None = None) -> str:
+    """Returns the first line of an error's message, at most ``limit`` characters of it.
+
+    An empty message gives ``default``; None stands for the name of the error's type.
+    """
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__ if default is None else default)[:limit]
+
+
 def is_passing(error: ParetuneError) -> bool:
     """Whether an error that stopped the work on a candidate says nothing about the candidate."""
     return isinstance(error, PassingTrouble) or not isinstance(error, CandidateError)

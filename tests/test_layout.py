@@ -27,7 +27,7 @@ SURFACES = {
     "hwprofiles": {"DEVICES", "Precision", "Profile", "digest_of", "digest_of_file", "find_device"},
     "evaluators.runtimes": {
         "RUNTIMES", "Array", "Arrays", "NullRuntime", "OnnxRuntime", "OpenVino", "Runtime", "Session",
-        "TensorRtRuntime", "TensorSpec", "TrtexecRuntime", "built_twice", "runtime_of",
+        "TensorRtRuntime", "TensorSpec", "TrtexecRuntime", "with_two_builds", "runtime_of",
     },
     "evaluators.health": {
         "APART_S", "VERDICTS", "Counters", "GpuCounters", "Health", "History", "Repeats", "Tolerance", "Watch",

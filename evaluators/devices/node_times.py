@@ -24,4 +24,4 @@ def node_times(profile: Profile, model: Path, sample: Arrays, *, limit_s: float)
 
 def _timed(profile: Profile, model: Path, sample: Mapping[str, Any]) -> list[TimedNode]:
     pin(profile)
-    return runtime_of(profile.runtime).timed_nodes(model, sample, threads=profile.threads)
+    return runtime_of(profile.runtime).time_nodes(model, sample, threads=profile.threads)

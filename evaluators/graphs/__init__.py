@@ -1,1 +1,1 @@
-"""ONNX models: read, checked, cleaned up, fused, and split into layers."""
+"""ONNX models: loading, checks, clean-up, fusion, and layer groups."""

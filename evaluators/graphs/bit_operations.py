@@ -1,4 +1,4 @@
-"""Bit-operations: what a model's multiplications cost in hardware that is as wide as their numbers."""
+"""Counts bit-operations: the cost of multiplications on hardware whose width follows the numbers' width."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INPUTS_STAY_FLOAT = (Precision.INT8_WEIGHT, Precision.INT4_WEIGHT)
 
 
 def bits_of(name: str) -> tuple[int, int]:
-    """Bits of a weight and of an input in a layer of this precision or number format.
+    """Returns the bits of a weight and of an input for a precision or number format.
 
     >>> bits_of("int8"), bits_of("int4_weight"), bits_of("e4m3")
     ((8, 8), (4, 32), (8, 8))
@@ -27,9 +27,11 @@ def bits_of(name: str) -> tuple[int, int]:
 
 
 def bit_operations(groups: Sequence[LayerGroup], formats: Mapping[str, str]) -> int:
-    """The sum over layers of multiply-accumulates (at every position of an image) times the bits of a weight times the
-    bits of an input, for one sample; groups that ``formats`` does not name are fp32. So counted in FLIQS (Dotzel et
-    al., 2023), where 16-bit floats, 8 and 4 bits are as 16 : 4 : 1."""
+    """Counts the bit-operations of one sample: multiply-accumulates times weight bits times input bits of each layer.
+
+    Groups that ``formats`` does not name are fp32. Counted as in FLIQS (Dotzel et al., 2023), where 16-bit floats,
+    8 and 4 bits relate as 16 : 4 : 1.
+    """
     total = 0
     for group in groups:
         weight, value = bits_of(formats.get(group.name, Precision.FP32.value))

@@ -10,33 +10,36 @@ from onnx import numpy_helper
 
 from evaluators.graphs import folding
 from evaluators.graphs.graph import Graph, Names, input_of, int_attribute, is_op
-from evaluators.graphs.model import supported
-from evaluators.graphs.shapes import inferred_graph
-from evaluators.graphs.widening import widened
+from evaluators.graphs.model import make_loadable
+from evaluators.graphs.shapes import infer_shapes
+from evaluators.graphs.widening import widen_to_float32
 
 
-def prepared(model: onnx.ModelProto, *, consumed: bool = False) -> onnx.ModelProto:
-    """A model that computes the same (within 1e-5) in the form that layers, calibration and quantisation expect.
+def clean_graph(model: onnx.ModelProto, *, consumed: bool = False) -> onnx.ModelProto:
+    """Rewrites a model into the form that layer groups, calibration and quantisation expect; outputs agree to 1e-5.
 
-    Every node has a name, constants are initializers, Identity and inference Dropout are gone; batch normalisation,
-    constant scales and shifts and zero padding are folded into the convolution before or after them; means over all
-    spatial axes are GlobalAveragePool; a matrix product and its bias are one Gemm, with alpha and beta 1; 16-bit floats
-    are float32. The source stays as it is, unless it is ``consumed``: a large model is then changed itself, not copied.
-    Preparing twice changes nothing more.
+    - Every node has a name, constants are initializers, Identity and inference Dropout are removed.
+    - Batch normalisation, constant scales and shifts, and zero padding are folded into the adjacent convolution.
+    - Means over all spatial axes become GlobalAveragePool.
+    - A matrix product and its bias become one Gemm, with alpha and beta 1.
+    - 16-bit floats become float32.
 
-    No shapes are written into the model beyond those that it came with: with more of them ONNX Runtime finds more to
-    merge, SkipLayerNormalization for one, which is slower on CPUs than what it replaces (see
-    :func:`evaluators.graphs.fusion.separate_norms`). The baseline is to be as fast as its owner's file.
+    Returns a new model, unless the source is ``consumed``: a large model is then changed in place instead of copied.
+    Cleaning a clean model changes nothing.
+
+    No shapes are added to the model: given more shapes, ONNX Runtime would merge more nodes, for example into
+    SkipLayerNormalization, which is slower on CPUs than the nodes it replaces (see
+    :func:`evaluators.graphs.fusion.separate_norms`). The baseline must be as fast as its owner's file.
 
     Raises:
-        InvalidInput: as :func:`evaluators.graphs.model.supported` does.
+        InvalidInput: see :func:`evaluators.graphs.model.make_loadable`.
     """
-    came_with = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in model.graph.value_info]
-    copy = widened(model)
+    original_infos = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in model.graph.value_info]
+    copy = widen_to_float32(model)
     if copy is model and not consumed:
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
-    copy = supported(copy)
+    copy = make_loadable(copy)
     _constants_to_initializers(copy.graph)
     _drop_pass_through(copy.graph)
     folding.fold_weight_views(copy.graph)
@@ -47,19 +50,19 @@ def prepared(model: onnx.ModelProto, *, consumed: bool = False) -> onnx.ModelPro
     folding.fold_padding(copy.graph)
     folding.fold_channelwise(copy.graph)
     folding.fold_gemm_factors(copy.graph)
-    _drop_unused(copy.graph)
-    copy = named(copy)
-    made = {name for node in copy.graph.node for name in node.output}
-    declared = [value for value in came_with if value.name in made]
+    _drop_dead_ends(copy.graph)
+    name_nodes_in_place(copy)
+    produced = {name for node in copy.graph.node for name in node.output}
+    declared = [value for value in original_infos if value.name in produced]
     del copy.graph.value_info[:]
     copy.graph.value_info.extend(declared)
     return copy
 
 
-def named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model, changed in place, whose top-level nodes all have unique names.
+def name_nodes_in_place(model: onnx.ModelProto) -> None:
+    """Gives every top-level node of a model a unique name.
 
-    A nameless node is called after its operator and its position; of two nodes of one name the second gets a number.
+    A nameless node is named after its operator and position; of two nodes with one name, the second gets a number.
     """
     taken = Names({node.name for node in model.graph.node if node.name})
     seen: set[str] = set()
@@ -69,27 +72,40 @@ def named(model: onnx.ModelProto) -> onnx.ModelProto:
         elif node.name in seen:
             node.name = taken.fresh(node.name)
         seen.add(node.name)
-    return model
+
+
+def with_node_names(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns the model itself if its top-level nodes have unique names, else a copy in which they do.
+
+    The names are those of :func:`name_nodes_in_place`.
+    """
+    names = [node.name for node in model.graph.node]
+    if all(names) and len(set(names)) == len(names):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    name_nodes_in_place(copy)
+    return copy
 
 
 def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(copies)
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
-    kept = []
+    nodes = []
     outputs = {value.name for value in graph.output}
     for node in graph.node:
         value = _constant_value(node) if is_op(node, "Constant") and node.output[0] not in outputs else None
         if value is None:
-            kept.append(node)
+            nodes.append(node)
         else:
             tensor = graph.initializer.add()
             tensor.CopyFrom(value)
             tensor.name = node.output[0]
-    _replace_nodes(graph, kept)
+    _replace_nodes(graph, nodes)
 
 
 def _constant_value(node: onnx.NodeProto) -> onnx.TensorProto | None:
@@ -145,8 +161,8 @@ def _rename_inputs(nodes: list[onnx.NodeProto], old: str, new: str) -> None:
 
 
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:
-    """Dimensions of the float tensors whose rank can be told."""
-    inferred = inferred_graph(model, {}, first=None)
+    """Returns the ranks of float tensors, as far as inference knows them."""
+    inferred = infer_shapes(model, {}, first=None)
     return {
         value.name: len(value.type.tensor_type.shape.dim)
         for value in (*inferred.input, *inferred.value_info)
@@ -155,25 +171,25 @@ def _ranks(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _means_to_pools(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> None:
-    """ReduceMean over every spatial axis becomes GlobalAveragePool, which has an integer kernel."""
-    index, names = Graph(graph), Names(Graph(graph).used_names())
-    kept: list[onnx.NodeProto] = []
+    """Replaces ReduceMean over all spatial axes by GlobalAveragePool, which has an integer kernel."""
+    index, names = Graph(graph), Names(Graph(graph).tensor_names())
+    nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         rank = ranks.get(node.input[0], 0) if node.input else 0
         if not is_op(node, "ReduceMean") or not _is_global_pool(node, index, rank):
-            kept.append(node)
+            nodes.append(node)
             continue
-        keep = int_attribute(node, "keepdims", 1)
-        pooled = node.output[0] if keep else names.fresh(f"{node.output[0]}_pooled")
-        kept.append(onnx.helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], name=node.name))
-        if not keep:
+        keepdims = int_attribute(node, "keepdims", 1)
+        pooled = node.output[0] if keepdims else names.fresh(f"{node.output[0]}_pooled")
+        nodes.append(onnx.helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], name=node.name))
+        if not keepdims:
             flat_name = f"{node.name}/Flatten" if node.name else ""
-            kept.append(onnx.helper.make_node("Flatten", [pooled], [node.output[0]], name=flat_name, axis=1))
-    _replace_nodes(graph, kept)
+            nodes.append(onnx.helper.make_node("Flatten", [pooled], [node.output[0]], name=flat_name, axis=1))
+    _replace_nodes(graph, nodes)
 
 
 def _is_global_pool(node: onnx.NodeProto, index: Graph, rank: int) -> bool:
-    """Whether a mean is a convolutional net's pooling, and no part of a normalisation written out."""
+    """Whether a mean is the pooling of a convolutional network, not part of a normalisation."""
     if rank < 3 or _axes(node, index, rank) != list(range(2, rank)):
         return False
     if any(is_op(reader, "Sub") for reader in index.readers(node.output[0])):
@@ -186,15 +202,15 @@ def _is_global_pool(node: onnx.NodeProto, index: Graph, rank: int) -> bool:
 
 
 def _axes(node: onnx.NodeProto, index: Graph, rank: int) -> list[int] | None:
-    given: object = next((list(a.ints) for a in node.attribute if a.name == "axes"), None)
-    if given is None and input_of(node, 1):
+    axes: object = next((list(a.ints) for a in node.attribute if a.name == "axes"), None)
+    if axes is None and input_of(node, 1):
         value = index.constant(node.input[1])
-        given = None if value is None else [int(axis) for axis in value.ravel()]
-    return sorted(axis % rank for axis in given) if isinstance(given, list) else None
+        axes = None if value is None else [int(axis) for axis in value.ravel()]
+    return sorted(axis % rank for axis in axes) if isinstance(axes, list) else None
 
 
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Drops weights that nothing reads and nodes that lead nowhere."""
+def _drop_dead_ends(graph: onnx.GraphProto) -> None:
+    """Drops nodes whose outputs nothing reads, then weights that nothing reads."""
     while True:
         index = Graph(graph)
         nodes = [node for node in graph.node if any(_is_read(name, index) for name in node.output)]
@@ -203,9 +219,9 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
         _replace_nodes(graph, nodes)
     weights = [tensor for tensor in graph.initializer if _is_read(tensor.name, index)]
     if len(weights) < len(graph.initializer):
-        kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in weights]
+        copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in weights]
         del graph.initializer[:]
-        graph.initializer.extend(kept)
+        graph.initializer.extend(copies)
 
 
 def _is_read(tensor: str, index: Graph) -> bool:

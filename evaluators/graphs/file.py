@@ -1,8 +1,7 @@
-"""ONNX files read and written tensor by tensor: a model never lies in memory twice on its way from or to a file.
+"""Reads and writes ONNX files tensor by tensor, so that a model is never in memory twice.
 
-Parsing and serialising with protobuf alone holds the whole file beside the whole model. The framing is that of
-`protobuf's encoding <https://protobuf.dev/programming-guides/encoding/>`_; what is not framed as expected is left to
-protobuf.
+Protobuf alone would hold the whole file and the whole model at once. The framing is `protobuf's encoding
+<https://protobuf.dev/programming-guides/encoding/>`_; a file that is framed otherwise is left to protobuf.
 """
 
 from __future__ import annotations
@@ -15,22 +14,22 @@ from typing import IO
 import onnx
 
 LARGE_BYTES = 2**20
-"""Weights above it are read and written on their own."""
+"""Larger weights are read and written separately."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # fields of ModelProto, GraphProto and TensorProto
 
 _Span = tuple[int, int]
 _Field = tuple[int, int, int, int]
-"""Number, where it begins, and where its payload begins and ends."""
+"""Field number, start of the field, start and end of its payload, as offsets in the file."""
 
 
 class _Unexpected(Exception):
-    """The file is framed in a way that is not read here."""
+    """The file is framed in a way that this module does not read."""
 
 
 def read_proto(path: Path) -> onnx.ModelProto:
-    """The model in a file as it is; raises ``DecodeError`` for what is no protobuf."""
+    """Reads a model without converting it; raises ``DecodeError`` if the file is not protobuf."""
     model = onnx.ModelProto()
     with path.open("rb") as file:
         try:
@@ -48,20 +47,20 @@ def read_proto(path: Path) -> onnx.ModelProto:
 
 
 def write_proto(model: onnx.ModelProto, file: IO[bytes]) -> None:
-    """Writes the bytes that serialising the model would give, equal for equal models."""
+    """Writes a model as protobuf would serialise it; equal models give equal bytes."""
     for part in _parts(model):
         file.write(part)
 
 
 def size_of(model: onnx.ModelProto) -> int:
-    """The bytes that a model takes in a file, of which none are made: large weights are counted by their length."""
+    """Counts the bytes of a model's file without serialising its large weights."""
     return sum(len(part) for part in _parts(model, weights=False)) + sum(
         len(tensor.raw_data) for tensor in model.graph.initializer
     )
 
 
 def _outline(data: mmap.mmap) -> tuple[bytes, dict[int, _Span]]:
-    """The file's bytes without its large weights, and by number of the initializer where those lie."""
+    """Returns the file's bytes without its large weights, and their spans by number of the initializer."""
     top = list(_fields(data, 0, len(data)))
     graphs = [field for field in top if field[0] == _GRAPH]
     if len(graphs) != 1:
@@ -76,18 +75,18 @@ def _outline(data: mmap.mmap) -> tuple[bytes, dict[int, _Span]]:
             raw = _raw_data(data, inner, end) if end - inner > LARGE_BYTES else None
             if raw is not None:
                 weights[count] = raw[2], raw[3]
-                kept = data[inner : raw[1]] + data[raw[3] : end]
-                parts.append(_framed(_INITIALIZER, len(kept)) + kept)
+                stripped = data[inner : raw[1]] + data[raw[3] : end]
+                parts.append(_field_header(_INITIALIZER, len(stripped)) + stripped)
             count += 1
         if raw is None:
             parts.append(data[start:end])
     body = b"".join(parts)
-    return data[: graph[1]] + _framed(_GRAPH, len(body)) + body + data[graph[3] :], weights
+    return data[: graph[1]] + _field_header(_GRAPH, len(body)) + body + data[graph[3] :], weights
 
 
 def _raw_data(data: mmap.mmap, start: int, end: int) -> _Field | None:
-    found = [field for field in _fields(data, start, end) if field[0] == _RAW_DATA]
-    return found[0] if len(found) == 1 and found[0][3] - found[0][2] > LARGE_BYTES else None
+    fields = [field for field in _fields(data, start, end) if field[0] == _RAW_DATA]
+    return fields[0] if len(fields) == 1 and fields[0][3] - fields[0][2] > LARGE_BYTES else None
 
 
 def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[_Field]:
@@ -122,38 +121,38 @@ def _varint(data: mmap.mmap, place: int, end: int) -> tuple[int, int]:
     raise _Unexpected
 
 
-def _framed(number: int, length: int) -> bytes:
-    """What stands before a field of so many bytes."""
-    key, found = number << 3 | _BYTES, bytearray()
+def _field_header(number: int, length: int) -> bytes:
+    """Encodes the key and the length that precede a field of ``length`` bytes."""
+    key, header = number << 3 | _BYTES, bytearray()
     for value in (key, length):
         while value >= 0x80:
-            found.append(value & 0x7F | 0x80)
+            header.append(value & 0x7F | 0x80)
             value >>= 7
-        found.append(value)
-    return bytes(found)
+        header.append(value)
+    return bytes(header)
 
 
 def _parts(model: onnx.ModelProto, *, weights: bool = True) -> Iterator[bytes]:
-    """A model's bytes, an initializer at a time; without the payload of ``weights`` where it is not wanted."""
+    """Yields a model's bytes, one initializer at a time; without ``weights``, large payloads are left out."""
     before, after = onnx.ModelProto(), onnx.ModelProto()
     _copy(model, before, after, _GRAPH)
-    start, rest = onnx.GraphProto(), onnx.GraphProto()
-    _copy(model.graph, start, rest, _INITIALIZER)
-    head, tail = _bytes(start), _bytes(rest)
+    start, end = onnx.GraphProto(), onnx.GraphProto()
+    _copy(model.graph, start, end, _INITIALIZER)
+    head, tail = _bytes(start), _bytes(end)
     sizes = [_tensor_size(tensor) for tensor in model.graph.initializer]
-    length = len(head) + len(tail) + sum(len(_framed(_INITIALIZER, size)) + size for size in sizes)
+    length = len(head) + len(tail) + sum(len(_field_header(_INITIALIZER, size)) + size for size in sizes)
     yield _bytes(before)
     if model.HasField("graph"):
-        yield _framed(_GRAPH, length) + head
+        yield _field_header(_GRAPH, length) + head
         for tensor, size in zip(model.graph.initializer, sizes, strict=True):
-            yield _framed(_INITIALIZER, size)
+            yield _field_header(_INITIALIZER, size)
             yield _bytes(tensor) if weights else b"\0" * (size - len(tensor.raw_data))
         yield tail
     yield _bytes(after)
 
 
 def _copy(source: object, before: object, after: object, number: int) -> None:
-    """Copies a message's fields below and above one of them into two messages, which are serialised in that order."""
+    """Copies a message's fields below ``number`` into ``before`` and those above into ``after``."""
     for field, value in source.ListFields():  # type: ignore[attr-defined]
         if field.number == number:
             continue
@@ -170,19 +169,19 @@ def _tensor_size(tensor: onnx.TensorProto) -> int:
     raw = len(tensor.raw_data)
     if raw <= LARGE_BYTES:
         return len(_bytes(tensor))
-    rest = onnx.TensorProto()
+    stripped = onnx.TensorProto()
     for field, value in tensor.ListFields():
         if field.number == _RAW_DATA:
             continue
         if field.is_repeated:
-            getattr(rest, field.name).extend(value)
+            getattr(stripped, field.name).extend(value)
         elif field.message_type is not None:
-            getattr(rest, field.name).CopyFrom(value)
+            getattr(stripped, field.name).CopyFrom(value)
         else:
-            setattr(rest, field.name, value)
-    return len(_bytes(rest)) + len(_framed(_RAW_DATA, raw)) + raw
+            setattr(stripped, field.name, value)
+    return len(_bytes(stripped)) + len(_field_header(_RAW_DATA, raw)) + raw
 
 
 def _bytes(message: object) -> bytes:
-    found: bytes = message.SerializeToString(deterministic=True)  # type: ignore[attr-defined]
-    return found
+    data: bytes = message.SerializeToString(deterministic=True)  # type: ignore[attr-defined]
+    return data

@@ -26,14 +26,17 @@ _CHANNELWISE = ("BatchNormalization", "Add", "Mul")
 
 
 def fold_channelwise(graph: onnx.GraphProto) -> None:
-    """Batch normalisation and constant per-channel Add and Mul behind Conv, ConvTranspose or (the first) Gemm."""
+    """Folds batch normalisation and constant per-channel Add and Mul into the Conv or ConvTranspose before them.
+
+    Into a Gemm only batch normalisation is folded.
+    """
     while True:
         index = Graph(graph)
-        if not any(_fold_one(graph, index, node) for node in graph.node):
+        if not any(_fold_reader(graph, index, node) for node in graph.node):
             return
 
 
-def _fold_one(graph: onnx.GraphProto, index: Graph, layer: onnx.NodeProto) -> bool:
+def _fold_reader(graph: onnx.GraphProto, index: Graph, layer: onnx.NodeProto) -> bool:
     if not is_op(layer, "Conv", "ConvTranspose", "Gemm"):
         return False
     reader = index.only_reader(layer.output[0])
@@ -54,7 +57,7 @@ def _fold_one(graph: onnx.GraphProto, index: Graph, layer: onnx.NodeProto) -> bo
         return False
     scale, shift = affine
     start = np.zeros(channels) if bias is None else np.broadcast_to(bias.astype(np.float64).ravel(), (channels,))
-    _set_weight(graph, index, layer, 1, _scaled(weight, scale, axis, layer))
+    _set_weight(graph, index, layer, 1, _scale_weight(weight, scale, axis, layer))
     _set_weight(graph, index, layer, 2, (start * scale + shift).astype(np.float32))
     layer.output[0] = reader.output[0]
     graph.node.remove(reader)
@@ -66,7 +69,7 @@ def _plain_factors(gemm: onnx.NodeProto) -> bool:
 
 
 def _channels(layer: onnx.NodeProto, weight: NDArray[np.generic]) -> tuple[int, int]:
-    """The weights' axis of output channels, and how many output channels there are."""
+    """Returns the axis of output channels in the weights, and their number."""
     if layer.op_type == "Conv":
         return 0, weight.shape[0]
     if layer.op_type == "ConvTranspose":
@@ -78,7 +81,7 @@ def _channels(layer: onnx.NodeProto, weight: NDArray[np.generic]) -> tuple[int, 
 def _affine(
     node: onnx.NodeProto, index: Graph, tensor: str, channels: int, rank: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """What a node does to each channel, as factor and summand ``(channels,)``; None where it is not constant."""
+    """Returns the factor and the summand ``(channels,)`` that a node applies; None if they are not constant."""
     if node.op_type == "BatchNormalization":
         if int_attribute(node, "training_mode", 0) or len([name for name in node.output if name]) > 1:
             return None
@@ -88,8 +91,8 @@ def _affine(
             return None
         scale = gamma / np.sqrt(variance + float_attribute(node, "epsilon", 1e-5))
         return scale, beta - mean * scale
-    others = [name for name in node.input if name != tensor]
-    value = index.constant(others[0]) if len(others) == 1 else None
+    operands = [name for name in node.input if name != tensor]
+    value = index.constant(operands[0]) if len(operands) == 1 else None
     if value is None or value.ndim > rank:
         return None
     if value.size != 1 and value.shape[value.ndim - rank + 1 :] != (channels, *[1] * (rank - 2)):
@@ -100,7 +103,7 @@ def _affine(
     return (np.ones(channels), flat) if node.op_type == "Add" else (flat, np.zeros(channels))
 
 
-def _scaled(weight: NDArray[np.generic], scale: NDArray[np.float64], axis: int, layer: onnx.NodeProto) -> Floats:
+def _scale_weight(weight: NDArray[np.generic], scale: NDArray[np.float64], axis: int, layer: onnx.NodeProto) -> Floats:
     wide = weight.astype(np.float64)
     if layer.op_type != "ConvTranspose":
         return (wide * scale.reshape([-1 if i == axis else 1 for i in range(wide.ndim)])).astype(np.float32)
@@ -110,14 +113,14 @@ def _scaled(weight: NDArray[np.generic], scale: NDArray[np.float64], axis: int, 
 
 
 def _set_weight(graph: onnx.GraphProto, index: Graph, node: onnx.NodeProto, position: int, value: Floats) -> None:
-    """Gives a node its own new weight; the old one's name stays where nobody else reads it."""
+    """Replaces a weight of a node; it keeps its name if no other node reads it."""
     old = input_of(node, position)
     value = np.ascontiguousarray(value)
     if old in index.initializers and index.is_private(old):
         index.initializers[old].CopyFrom(numpy_helper.from_array(value, old))
         return
     base = old or f"{node.input[1]}_bias"
-    name = Names(index.used_names()).fresh(base)
+    name = Names(index.tensor_names()).fresh(base)
     graph.initializer.append(numpy_helper.from_array(value, name))
     while len(node.input) <= position:
         node.input.append("")
@@ -125,7 +128,7 @@ def _set_weight(graph: onnx.GraphProto, index: Graph, node: onnx.NodeProto, posi
 
 
 def fold_padding(graph: onnx.GraphProto) -> None:
-    """A Pad with zeros along the spatial axes becomes the padding of the convolution behind it."""
+    """Folds a Pad with zeros along the spatial axes into the convolution after it."""
     index = Graph(graph)
     for pad in [node for node in graph.node if is_op(node, "Pad")]:
         conv = index.only_reader(pad.output[0])
@@ -134,11 +137,11 @@ def fold_padding(graph: onnx.GraphProto) -> None:
         pads = _spatial_padding(pad, index)
         if pads is None or text_attribute(conv, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
             continue
-        known = attributes(conv).get("pads")
-        old = [int(value) for value in known] if isinstance(known, list) else [0] * len(pads)
-        kept = [a for a in conv.attribute if a.name not in ("pads", "auto_pad")]
-        kept.append(onnx.helper.make_attribute("pads", [a + b for a, b in zip(old, pads, strict=True)]))
-        copies = [onnx.AttributeProto.FromString(a.SerializeToString()) for a in kept]
+        value = attributes(conv).get("pads")
+        old = [int(amount) for amount in value] if isinstance(value, list) else [0] * len(pads)
+        options = [a for a in conv.attribute if a.name not in ("pads", "auto_pad")]
+        options.append(onnx.helper.make_attribute("pads", [a + b for a, b in zip(old, pads, strict=True)]))
+        copies = [onnx.AttributeProto.FromString(a.SerializeToString()) for a in options]
         del conv.attribute[:]
         conv.attribute.extend(copies)
         conv.input[0] = pad.input[0]
@@ -160,7 +163,7 @@ def _spatial_padding(pad: onnx.NodeProto, index: Graph) -> Sequence[int] | None:
 
 
 def fold_gemm_factors(graph: onnx.GraphProto) -> None:
-    """alpha goes into a Gemm's constant weights, beta into its constant bias."""
+    """Folds alpha into a Gemm's constant weights and beta into its constant bias."""
     index = Graph(graph)
     for gemm in graph.node:
         if not is_op(gemm, "Gemm"):
@@ -176,7 +179,7 @@ def fold_gemm_factors(graph: onnx.GraphProto) -> None:
 
 
 def fold_product_biases(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> None:
-    """MatMul of a matrix and weights with a constant bias behind it becomes Gemm; ``ranks`` tells what is a matrix."""
+    """Replaces MatMul of a matrix and weights, with a constant bias added, by Gemm; ``ranks`` by tensor name."""
     index = Graph(graph)
     for product in [node for node in graph.node if is_op(node, "MatMul")]:
         total = index.only_reader(product.output[0])
@@ -185,8 +188,8 @@ def fold_product_biases(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> Non
             continue
         if total is None or not is_op(total, "Add"):
             continue
-        others = [name for name in total.input if name != product.output[0]]
-        bias = index.initializers.get(others[0]) if len(others) == 1 else None
+        operands = [name for name in total.input if name != product.output[0]]
+        bias = index.initializers.get(operands[0]) if len(operands) == 1 else None
         if (
             bias is None
             or bias.data_type != weight.data_type
@@ -201,7 +204,7 @@ def fold_product_biases(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> Non
 
 
 def squeeze_weights(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> None:
-    """Weights ``(1, inputs, outputs)`` of a MatMul of batches become a matrix, which gives the same."""
+    """Replaces weights ``(1, inputs, outputs)`` of a batched MatMul by a matrix; the result is the same."""
     index = Graph(graph)
     for product in [node for node in graph.node if is_op(node, "MatMul")]:
         weight = index.initializers.get(product.input[1])
@@ -214,7 +217,7 @@ def squeeze_weights(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> None:
 
 
 def fold_weight_views(graph: onnx.GraphProto) -> None:
-    """Transposed or reshaped weights that nothing else reads become weights themselves."""
+    """Replaces transposed or reshaped weights that nothing else reads by new weights."""
     while True:
         index = Graph(graph)
         for node in graph.node:

@@ -1,4 +1,4 @@
-"""Transformers in the form that ONNX Runtime's CPU kernels execute fastest: attention in one node, norms in two."""
+"""Fuses transformers for ONNX Runtime's CPU kernels: attention in one node, sum and normalisation in two."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.graph import Graph, is_op
 from evaluators.graphs.layer_groups import LayerGroup, possible_precisions
 from evaluators.graphs.model import MICROSOFT, load_model, save_model
@@ -23,20 +23,20 @@ from hwprofiles.errors import BuildFailed, InvalidInput
 from hwprofiles.precision import Precision
 
 MODEL_TYPES = ("bert", "gpt2", "clip")
-"""The kinds of transformer that are tried, in this order; the first whose attention is recognised is taken."""
+"""Kinds of transformer to try, in this order; the first whose attention is recognised is used."""
 
 TOLERANCE = 1e-3
-"""How far a fused model's outputs may lie from the source's, relative to the largest of them."""
+"""Largest difference of a fused model's outputs, relative to the largest output of the source."""
 
 
 def fuse_transformer(
     model: onnx.ModelProto, sample: Mapping[str, Array], *, limit_s: float = 300.0
 ) -> onnx.ModelProto | None:
-    """The prepared model with each attention as one node and its residual sums kept apart from their norms.
+    """Fuses each attention of a clean model into one node and keeps residual sums separate from normalisations.
 
-    Returns None where nothing is gained: no attention is recognised and no sum feeds a norm, or the outputs for
-    ``sample`` (one feed, by input name; let it hold padding if the model has a mask) differ by more than ``TOLERANCE``.
-    The graph tools run in a process of their own, for at most ``limit_s``.
+    ``sample`` is one feed by input name; it should contain padding if the model has a mask. Returns None if nothing
+    was fused or separated, or if the outputs for ``sample`` differ by more than ``TOLERANCE``. The graph tools run in
+    a separate process, for at most ``limit_s`` seconds.
     """
     fused = _with_attention(model, sample, limit_s)
     separated = separate_norms(model if fused is None else fused)
@@ -50,10 +50,10 @@ def fuse_transformer(
 
 
 def separate_norms(model: onnx.ModelProto) -> onnx.ModelProto | None:
-    """The same model in which a sum before a layer normalisation is not merged with it; None where there is none.
+    """Keeps ONNX Runtime from merging a sum with the layer normalisation after it; None if the model has no such sum.
 
     ONNX Runtime merges Add and LayerNormalization into SkipLayerNormalization, whose CPU kernel is several times slower
-    than the two. It does not look for Sum, which computes the same.
+    than the two. It does not merge Sum, which computes the same as Add.
     """
     graph = Graph(model.graph)
     names = {node.name for node in model.graph.node if is_op(node, "Add") and _feeds_norm(node, graph)}
@@ -68,11 +68,10 @@ def separate_norms(model: onnx.ModelProto) -> onnx.ModelProto | None:
 
 
 def regroup(groups: Iterable[LayerGroup], model: onnx.ModelProto, fused: onnx.ModelProto) -> tuple[LayerGroup, ...]:
-    """A model's groups, names kept, on the nodes of its fused form.
+    """Maps a model's layer groups, under their names, to the nodes of its fused form.
 
-    Untouched nodes keep their names. A group whose matrix products went into an attention gets the Attention
-    node that reads the same tensor. Precisions are what the nodes now allow; a group with nothing left to decide is
-    dropped.
+    Untouched nodes keep their names. A group whose matrix products were fused gets the Attention node that reads the
+    same tensor. Its precisions are those that its new nodes allow; a group with a single precision is dropped.
     """
     before = {node.name: node for node in model.graph.node}
     after = {node.name: node for node in fused.graph.node}
@@ -82,26 +81,26 @@ def regroup(groups: Iterable[LayerGroup], model: onnx.ModelProto, fused: onnx.Mo
     for group in groups:
         nodes: dict[str, onnx.NodeProto] = {}
         for name in group.nodes:
-            same = name in after and after[name].op_type == before[name].op_type
-            node = after[name] if same else attentions.get(before[name].input[0])
+            untouched = name in after and after[name].op_type == before[name].op_type
+            node = after[name] if untouched else attentions.get(before[name].input[0])
             if node is not None:
                 nodes[node.name] = node
         allowed = [possible_precisions(node, graph) for node in nodes.values()]
-        precisions = tuple(p for p in Precision if allowed and all(p in some for some in allowed))
+        precisions = tuple(p for p in Precision if allowed and all(p in choices for choices in allowed))
         if len(precisions) > 1:
             kind = next(iter(nodes.values())).op_type
             result.append(replace(group, nodes=tuple(nodes), kind=kind, precisions=precisions))
     return tuple(result)
 
 
-def same_outputs(model: onnx.ModelProto, other: onnx.ModelProto, sample: Mapping[str, Array]) -> bool:
+def same_outputs(model: onnx.ModelProto, candidate: onnx.ModelProto, sample: Mapping[str, Array]) -> bool:
     """Whether two models agree on a sample within ``TOLERANCE`` of the largest output (integers: exactly)."""
     try:
-        found = run_once(other, sample)
+        outputs = run_once(candidate, sample)
     except BuildFailed:
         return False
     for name, expected in run_once(model, sample).items():
-        value = found.get(name)
+        value = outputs.get(name)
         if value is None or value.shape != expected.shape:
             return False
         if not np.issubdtype(expected.dtype, np.floating):
@@ -134,14 +133,14 @@ def _with_attention(model: onnx.ModelProto, sample: Mapping[str, Array], limit_s
                 check=False,
             )
             if ended.returncode or not target.is_file():
-                return None  # no attention found, or the tools do not cope with this graph: it stays as it is
-            return prepared(load_model(target))
+                return None  # no attention recognised, or the tools fail on this graph
+            return clean_graph(load_model(target))
         except (subprocess.TimeoutExpired, InvalidInput):
             return None
 
 
 def _heads(model: onnx.ModelProto, sample: Mapping[str, Array]) -> tuple[int, int]:
-    """Heads and hidden size, read off the first product of queries and keys; zeros where there is none."""
+    """Returns heads and hidden size, read from the first product of queries and keys; zeros if there is none."""
     graph = Graph(model.graph)
     for softmax in (node for node in model.graph.node if is_op(node, "Softmax")):
         scores = _scores(softmax, graph)
@@ -153,7 +152,7 @@ def _heads(model: onnx.ModelProto, sample: Mapping[str, Array]) -> tuple[int, in
 
 
 def _scores(softmax: onnx.NodeProto, graph: Graph) -> onnx.NodeProto | None:
-    """The product of two activations that a Softmax normalises; scaling, masks and casts may lie between."""
+    """Finds the product of two activations that a Softmax normalises; scaling, masks and casts may lie between."""
     level = [softmax.input[0]]
     for _ in range(6):
         nodes = [graph.producers[name] for name in level if name in graph.producers]
@@ -168,4 +167,4 @@ def _feeds_norm(node: onnx.NodeProto, graph: Graph) -> bool:
     readers = {reader.op_type for reader in graph.consumers.get(node.output[0], ())}
     if "LayerNormalization" in readers:
         return True
-    return {"ReduceMean", "Sub"} <= readers  # a normalisation written out, which the runtime recognises too
+    return {"ReduceMean", "Sub"} <= readers  # a decomposed normalisation, which the runtime recognises too

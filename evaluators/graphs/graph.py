@@ -1,4 +1,4 @@
-"""A graph's wiring: who makes a tensor, who reads it, what is constant."""
+"""Indexes a graph: producers and readers of tensors, and constants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from evaluators.graphs.model import DEFAULT_DOMAINS, subgraphs
 
-_DRAWN = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
+_RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 
 
 class Graph:
@@ -45,15 +45,15 @@ class Graph:
         return [*self.consumers.get(tensor, ()), *self.inner_readers.get(tensor, ())]
 
     def is_private(self, tensor: str) -> bool:
-        """Whether exactly one node reads the tensor, directly, and nobody outside sees it."""
+        """Whether exactly one node reads the tensor, directly, and it is no output of the graph."""
         return tensor not in self.outputs and len(self.readers(tensor)) == 1 and tensor in self.consumers
 
     def only_reader(self, tensor: str) -> onnx.NodeProto | None:
-        """The node that alone reads the tensor; None where there are several, none, or where it is an output."""
+        """Returns the only node that reads the tensor; None if there are several or none, or if it is an output."""
         return self.consumers[tensor][0] if self.is_private(tensor) else None
 
     def constant_tensor(self, name: str) -> onnx.TensorProto | None:
-        """The tensor behind a constant: an initializer, or the value of a Constant node."""
+        """Returns the tensor of a constant: an initializer, or the value of a Constant node; else None."""
         if name in self.initializers:
             return self.initializers[name]
         node = self.producers.get(name)
@@ -62,34 +62,34 @@ class Graph:
         return None
 
     def constant(self, name: str) -> NDArray[np.generic] | None:
-        """The value of a constant, None for anything that is computed or fed."""
+        """Returns the value of a constant; None for a tensor that is computed or fed."""
         tensor = self.constant_tensor(name)
         return None if tensor is None else np.asarray(numpy_helper.to_array(tensor))
 
     @cached_property
     def constants(self) -> frozenset[str]:
-        """Tensors that are the same in every run: initializers, and what is computed of them alone."""
-        known = {*self.initializers, *(tensor.values.name for tensor in self.proto.sparse_initializer)}
+        """Tensors that are the same in every run: initializers, and tensors computed from them alone."""
+        constants = {*self.initializers, *(tensor.values.name for tensor in self.proto.sparse_initializer)}
         for node in self.proto.node:
-            read = [name for name in node.input if name]
-            fixed = is_op(node, "Constant") or (bool(read) and known.issuperset(read))
-            if fixed and not is_op(node, *_DRAWN) and not any(subgraphs(node)):
-                known.update(name for name in node.output if name)
-        return frozenset(known)
+            inputs = [name for name in node.input if name]
+            fixed = is_op(node, "Constant") or (bool(inputs) and constants.issuperset(inputs))
+            if fixed and not is_op(node, *_RANDOM) and not any(subgraphs(node)):
+                constants.update(name for name in node.output if name)
+        return frozenset(constants)
 
-    def used_names(self) -> set[str]:
-        """Every tensor name of this graph and its subgraphs."""
+    def tensor_names(self) -> set[str]:
+        """Returns every tensor name of this graph and its subgraphs."""
         return set(names_in(self.proto))
 
 
 class Names:
-    """Hands out names that a graph does not use yet, the same ones each time."""
+    """Hands out names that a graph does not use yet; the same requests give the same names."""
 
     def __init__(self, taken: set[str]) -> None:
         self._taken = set(taken)
 
     def fresh(self, wanted: str) -> str:
-        """``wanted`` itself, or with the lowest free number behind it."""
+        """Returns ``wanted``, with the lowest free number appended if it is taken."""
         name, number = wanted, 1
         while name in self._taken:
             number += 1
@@ -125,12 +125,12 @@ def text_attribute(node: onnx.NodeProto, name: str, default: str) -> str:
 
 
 def input_of(node: onnx.NodeProto, index: int) -> str:
-    """The name of an input, "" where it is left out."""
+    """Returns the name of an input, "" if it is omitted."""
     return node.input[index] if index < len(node.input) else ""
 
 
 def names_in(graph: onnx.GraphProto) -> Iterator[str]:
-    """Every tensor name in a graph and its subgraphs."""
+    """Yields every tensor name in a graph and its subgraphs."""
     for value in (*graph.input, *graph.output, *graph.value_info):
         yield value.name
     yield from (tensor.name for tensor in graph.initializer)
@@ -143,19 +143,22 @@ def names_in(graph: onnx.GraphProto) -> Iterator[str]:
 
 
 def outer_names(node: onnx.NodeProto) -> list[str]:
-    """Tensors from outside that the subgraphs of a node use, each once."""
-    found: dict[str, None] = {}
-    for inner in subgraphs(node):
-        found.update(dict.fromkeys(_free_names(inner)))
-    return list(found)
+    """Returns the outer tensors that the subgraphs of a node use, each once."""
+    return list(dict.fromkeys(name for inner in subgraphs(node) for name in _free_names(inner)))
+
+
+def is_dequantize_output(tensor: str, graph: Graph) -> bool:
+    """Whether a DequantizeLinear node produces the tensor."""
+    producer = graph.producers.get(tensor)
+    return producer is not None and is_op(producer, "DequantizeLinear")
 
 
 def _free_names(graph: onnx.GraphProto) -> Iterator[str]:
-    known = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-    known |= {tensor.values.name for tensor in graph.sparse_initializer}
+    bound = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    bound |= {tensor.values.name for tensor in graph.sparse_initializer}
     for node in graph.node:
-        yield from (name for name in node.input if name and name not in known)
+        yield from (name for name in node.input if name and name not in bound)
         for inner in subgraphs(node):
-            yield from (name for name in _free_names(inner) if name not in known)
-        known.update(node.output)
-    yield from (value.name for value in graph.output if value.name not in known)
+            yield from (name for name in _free_names(inner) if name not in bound)
+        bound.update(node.output)
+    yield from (value.name for value in graph.output if value.name not in bound)

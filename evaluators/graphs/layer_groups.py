@@ -1,4 +1,4 @@
-"""Which layers of a model share one decision, and in which precisions each can be executed."""
+"""Groups the layers of a model that share one precision, and lists the precisions that each group allows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from evaluators.graphs.cleanup import named
-from evaluators.graphs.graph import Graph, attributes, input_of, int_attribute, is_op
+from evaluators.graphs.cleanup import with_node_names
+from evaluators.graphs.graph import Graph, attributes, input_of, int_attribute, is_dequantize_output, is_op
 from evaluators.graphs.model import MICROSOFT
 from evaluators.graphs.shapes import Shape, tensor_shapes
 from hwprofiles.precision import Precision
@@ -19,7 +19,7 @@ from hwprofiles.precision import Precision
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _SUMS = ("Add", "Sum")
 
-# What a convolution's output passes on its way to a residual sum without needing a precision of its own.
+# Operators between a convolution and a residual sum that need no precision of their own.
 _PASSED = (
     "Add", "Sum", "Relu", "Clip", "LeakyRelu", "BatchNormalization", "MaxPool", "AveragePool", "Reshape", "Flatten",
     "Transpose", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Pad",
@@ -30,26 +30,26 @@ _MATRIX = (
 )  # fmt: skip
 
 MIN_EMBEDDING_WEIGHTS = 4096
-"""Smaller tables are not worth a decision."""
+"""Tables with fewer values are not layers."""
 
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Layers that share one precision.
-
-    ``nodes`` are names of nodes, ``precisions`` what the operators allow in principle (a device may gain nothing by
-    some), ``macs`` multiply-accumulates for one sample (0 where shapes are unknown), ``weights`` the number of trained
-    values that a precision applies to, shared ones counted once, ``values`` how many other values the layers read and
-    write for one sample (as for ``macs``).
-    """
+    """Layers that share one precision."""
 
     name: str
     nodes: tuple[str, ...]
+    """Names of the layers' nodes."""
     kind: str
+    """Operator of the first node."""
     precisions: tuple[Precision, ...]
+    """Precisions that the operators allow; a device may be slower in some of them."""
     macs: int
+    """Multiply-accumulates for one sample; 0 if shapes are unknown."""
     weights: int
+    """Number of trained values that the precision applies to; shared weights count once."""
     values: int = 0
+    """Number of other values that the layers read and write for one sample; 0 if shapes are unknown."""
 
 
 def layer_groups(
@@ -57,19 +57,24 @@ def layer_groups(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     shapes: Mapping[str, Shape] | None = None,
 ) -> tuple[LayerGroup, ...]:
-    """The decisions of a model, in graph order. Their work is that of these ``shapes`` by tensor name
-    (:func:`evaluators.graphs.run_shapes.shapes_in_run`), by default of what can be told from ``input_shapes``.
+    """Groups the layers of a model, in graph order.
 
-    One decision for: convolutions whose outputs meet in a residual sum (it is computed in int8 only when all of them
-    are), matrix products of one input tensor (q/k/v; they share its quantisation), and nodes that share weights. Layers
-    inside If, Loop and Scan, products of two activations, layers whose input is a constant, and those whose weights are
-    computed or not float32 are not decisions: they stay as they are (:mod:`evaluators.graphs.left_alone` says why).
+    ``macs`` and ``values`` follow from ``shapes`` by tensor name (:func:`evaluators.graphs.run_shapes.shapes_in_run`);
+    by default from the shapes that inference finds for ``input_shapes``. The model is not changed: nodes without a
+    unique name are listed under the name that :func:`evaluators.graphs.cleanup.name_nodes_in_place` would give them.
+
+    A group holds convolutions whose outputs meet in a residual sum (the sum is computed in int8 only if all of them
+    are), matrix products of one input tensor (q/k/v; they share its quantisation), or nodes that share weights.
+
+    Not grouped, and therefore unchanged by every candidate: layers inside If, Loop and Scan, products of two
+    activations, layers with a constant input, and layers whose weights are computed or not float32
+    (:mod:`evaluators.graphs.left_alone` gives the reasons).
     """
-    named(model)
+    model = with_node_names(model)
     graph = Graph(model.graph)
     layers = [node for node in model.graph.node if len(possible_precisions(node, graph)) > 1]
     shapes = tensor_shapes(model, input_shapes) if shapes is None else shapes
-    merged = _merged(layers, graph)
+    merged = _merge_layers(layers, graph)
     groups = []
     for name, members in zip(_group_names(merged), merged, strict=True):
         common = [set(possible_precisions(node, graph)) for node in members]
@@ -92,25 +97,27 @@ def layer_groups(
 
 
 def under_first_names(groups: Iterable[LayerGroup], first: Iterable[LayerGroup]) -> tuple[LayerGroup, ...]:
-    """The groups of a changed model under the names that its nodes' groups had in the ``first`` one. Where what tied
-    layers together is gone, they still share the decision that they have."""
+    """Renames the groups of a changed model after the groups that their nodes had in the ``first`` one.
+
+    Groups that were one group in the first model are joined again, even if nothing ties their layers together now.
+    """
     names = {node: group.name for group in first for node in group.nodes}
-    found: dict[str, LayerGroup] = {}
+    renamed: dict[str, LayerGroup] = {}
     for group in groups:
         name = names.get(group.nodes[0], group.name)
-        other = found.get(name)
-        if other is not None:
+        part = renamed.get(name)
+        if part is not None:
             group = replace(
-                other, nodes=other.nodes + group.nodes, macs=other.macs + group.macs,
-                precisions=tuple(p for p in other.precisions if p in group.precisions),
-                weights=other.weights + group.weights, values=other.values + group.values,
+                part, nodes=part.nodes + group.nodes, macs=part.macs + group.macs,
+                precisions=tuple(p for p in part.precisions if p in group.precisions),
+                weights=part.weights + group.weights, values=part.values + group.values,
             )  # fmt: skip
-        found[name] = replace(group, name=name)
-    return tuple(found.values())
+        renamed[name] = replace(group, name=name)
+    return tuple(renamed.values())
 
 
 def weight_names(node: onnx.NodeProto) -> tuple[str, ...]:
-    """The inputs of a layer that hold its weights (biases aside)."""
+    """Returns the names of a layer's weights, without biases."""
     if is_op(node, "Gather"):
         return (node.input[0],)
     if is_op(node, "LSTM"):
@@ -119,7 +126,7 @@ def weight_names(node: onnx.NodeProto) -> tuple[str, ...]:
 
 
 def possible_precisions(node: onnx.NodeProto, graph: Graph) -> tuple[Precision, ...]:
-    """What the operator and its weights allow, fp32 first; fp32 alone for anything that is not a layer."""
+    """Returns the precisions that a node and its weights allow, fp32 first; fp32 alone if the node is not a layer."""
     only = (Precision.FP32,)
     kind = node.op_type
     if reads_constant(node, graph):
@@ -129,14 +136,14 @@ def possible_precisions(node: onnx.NodeProto, graph: Graph) -> tuple[Precision, 
     if is_op(node, "MatMul", "Gemm"):
         if not _has_weights(node, graph, (1,), ()) or len(graph.initializers[node.input[1]].dims) != 2:
             return only
-        if _is_quantized(node.input[0], graph):
+        if is_dequantize_output(node.input[0], graph):
             return only
         if kind == "MatMul":
             return _MATRIX
-        known = attributes(node)
-        if known.get("alpha", 1.0) != 1.0 or known.get("beta", 1.0) != 1.0:
+        options = attributes(node)
+        if options.get("alpha", 1.0) != 1.0 or options.get("beta", 1.0) != 1.0:
             return only
-        static = not known.get("transA", 0) and _has_row_bias(node, graph)
+        static = not options.get("transA", 0) and _has_row_bias(node, graph)
         return _MATRIX if static else tuple(p for p in _MATRIX if p is not Precision.INT8)
     if is_op(node, "LSTM"):
         able = _has_weights(node, graph, (1, 2), ()) and not int_attribute(node, "layout", 0) and not input_of(node, 7)
@@ -153,8 +160,10 @@ def possible_precisions(node: onnx.NodeProto, graph: Graph) -> tuple[Precision, 
 
 
 def reads_constant(node: onnx.NodeProto, graph: Graph) -> bool:
-    """Whether the input of a layer is the same in every run (learned queries, say): the runtime computes such a layer
-    once, when it loads the model."""
+    """Whether a layer's input is the same in every run, such as learned queries.
+
+    The runtime computes such a layer once, when it loads the model.
+    """
     return not is_op(node, "Gather") and bool(node.input) and node.input[0] in graph.constants
 
 
@@ -166,7 +175,7 @@ def _has_weights(node: onnx.NodeProto, graph: Graph, weights: tuple[int, ...], b
 
 
 def _has_row_bias(gemm: onnx.NodeProto, graph: Graph) -> bool:
-    """Whether a Gemm has no bias, or a constant one that is the same for each row."""
+    """Whether a Gemm has no bias, or a constant bias that is the same for each row."""
     name = input_of(gemm, 2)
     if not name:
         return True
@@ -177,19 +186,14 @@ def _has_row_bias(gemm: onnx.NodeProto, graph: Graph) -> bool:
     return math.prod(tensor.dims[:-1]) == 1 and math.prod(tensor.dims[-1:]) in (1, outputs)
 
 
-def _is_quantized(tensor: str, graph: Graph) -> bool:
-    producer = graph.producers.get(tensor)
-    return producer is not None and is_op(producer, "DequantizeLinear")
-
-
 def _is_integer_attention(node: onnx.NodeProto) -> bool:
-    """QAttention knows a mask index, but no additive bias, no past and only equal sizes of q, k and v."""
+    """Whether QAttention can replace a node: it has no additive bias, no past, and q, k and v are of equal size."""
     plain = {"num_heads", "unidirectional", "mask_filter_value", "scale"}
     return not any(input_of(node, i) for i in (4, 5, 6)) and attributes(node).keys() <= plain and bool(node.input[2])
 
 
-def _merged(layers: list[onnx.NodeProto], graph: Graph) -> list[list[onnx.NodeProto]]:
-    """Connected layers, each list and the lists themselves in graph order."""
+def _merge_layers(layers: list[onnx.NodeProto], graph: Graph) -> list[list[onnx.NodeProto]]:
+    """Lists the layers that must share a decision; lists and their members are in graph order."""
     index = {node.name: position for position, node in enumerate(layers)}
     parent = list(range(len(layers)))
 
@@ -225,26 +229,26 @@ def _merged(layers: list[onnx.NodeProto], graph: Graph) -> list[list[onnx.NodePr
 
 
 def _residual_sources(graph: Graph) -> dict[str, frozenset[str]]:
-    """By tensor, the convolutions whose outputs reach it without passing through another layer."""
+    """Returns, by tensor, the convolutions whose outputs reach it without passing through another layer."""
     sources: dict[str, frozenset[str]] = {}
     for node in graph.proto.node:
         if is_op(node, *_CONVOLUTIONS):
-            found = frozenset({node.name})
+            names = frozenset({node.name})
         elif is_op(node, *_PASSED):
             reached = [sources.get(tensor, frozenset()) for tensor in node.input]
             if is_op(node, *_SUMS) and not all(reached):
-                continue  # one side is no convolution's: this sum is never computed in int8
-            found = frozenset().union(*reached)
+                continue  # one side is no convolution's output: the sum is never computed in int8
+            names = frozenset().union(*reached)
         else:
             continue
         for tensor in node.output:
-            if found:
-                sources[tensor] = found
+            if names:
+                sources[tensor] = names
     return sources
 
 
 def node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
-    """Multiply-accumulates of one layer with these tensor shapes, 0 where one is unknown."""
+    """Counts the multiply-accumulates of one layer for these tensor shapes; 0 if a shape is unknown."""
     weight = shapes.get(input_of(node, 1), ())
     if is_op(node, "Gather"):
         return 0
@@ -265,9 +269,9 @@ def node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
 
 
 def node_reads_and_writes(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> tuple[int, int]:
-    """Values that one layer reads (its weights aside) and writes; those of unknown shape are not counted."""
-    read = () if is_op(node, "Gather") else node.input[:1]
-    sizes = (sum(_size(shapes.get(name, (None,))) for name in names if name) for names in (read, node.output))
+    """Counts the values that one layer reads, without weights, and writes; unknown shapes count as 0."""
+    inputs = () if is_op(node, "Gather") else node.input[:1]
+    sizes = (sum(_size(shapes.get(name, (None,))) for name in names if name) for names in (inputs, node.output))
     return next(sizes), next(sizes)
 
 
@@ -276,14 +280,14 @@ def _size(shape: Sequence[int | None]) -> int:
 
 
 def _group_names(groups: Sequence[Sequence[onnx.NodeProto]]) -> list[str]:
-    """A name for each group: short where that is unique, else with the operators' own names, else numbered."""
-    short = [joined_name([_path(node) for node in members]) for members in groups]
-    long = [joined_name([_parts(node.name) for node in members]) for members in groups]
-    return numbered(brief if short.count(brief) == 1 else full for brief, full in zip(short, long, strict=True))
+    """Names each group: a short name if it is unique, else with the operators' names, else numbered."""
+    short = [join_names([_path(node) for node in members]) for members in groups]
+    long = [join_names([_parts(node.name) for node in members]) for members in groups]
+    return number_names(brief if short.count(brief) == 1 else full for brief, full in zip(short, long, strict=True))
 
 
-def numbered(wanted: Iterable[str]) -> list[str]:
-    """These names, each once: the second of two that are equal gets ``#2``."""
+def number_names(wanted: Iterable[str]) -> list[str]:
+    """Makes names unique: the second of two equal names gets ``#2``."""
     names: list[str] = []
     for base in wanted:
         name, number = base, 1
@@ -294,8 +298,8 @@ def numbered(wanted: Iterable[str]) -> list[str]:
     return names
 
 
-def joined_name(paths: list[list[str]]) -> str:
-    """One name for nodes: their common path, then what differs, as in ``layers.0/attention/q+k+v``."""
+def join_names(paths: list[list[str]]) -> str:
+    """Joins the paths of nodes to one name: common part, then the parts that differ: ``layers.0/attention/q+k+v``."""
     if len(paths) == 1:
         return "/".join(paths[0])
     depth = 0
@@ -307,9 +311,9 @@ def joined_name(paths: list[list[str]]) -> str:
 
 
 def _path(node: onnx.NodeProto) -> list[str]:
-    """The parts of a node's name without the operator's, as exporters add it: ``/3/c1/Conv`` is ``3``, ``c1``.
+    """Splits a node's name, without the operator that exporters append: ``/3/c1/Conv`` gives ``3``, ``c1``.
 
-    Newer exporters number their nodes and keep a layer's path in the names of its weights only.
+    Newer exporters number their nodes; a layer's path is then read from the names of its weights.
     """
     parts = _parts(node.name)
     if len(parts) > 1:

@@ -1,4 +1,4 @@
-"""Why some layers of a model have no precision to choose: they stay as they are, and are named with the reason."""
+"""Lists the layers of a model that no decision applies to, each with the reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from evaluators.graphs.graph import Graph, attributes, input_of, int_attribute, is_op
+from evaluators.graphs.graph import Graph, attributes, input_of, int_attribute, is_dequantize_output, is_op
 from evaluators.graphs.layer_groups import MIN_EMBEDDING_WEIGHTS, possible_precisions, reads_constant, weight_names
 from evaluators.graphs.model import MICROSOFT, all_nodes, subgraphs
 
@@ -31,32 +31,33 @@ NONE_PAYS = "no other precision pays"
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """A convolution, matrix product, recurrent layer, attention or large table that is no decision, and ``why``."""
+    """A convolution, matrix product, recurrent layer, attention or large table that no decision applies to."""
 
     layer: str
+    """Name of its node."""
     operator: str
     why: str
+    """The reason, in one line."""
 
 
 def left_alone(model: onnx.ModelProto, decided: Collection[str]) -> list[LeftAlone]:
-    """The layers of a prepared model that are not among the ``decided`` nodes (by name), in graph order."""
+    """Lists the layers of a clean model that are not among the ``decided`` nodes (names), in graph order."""
     graph = Graph(model.graph)
-    found = []
+    layers = []
     for node in model.graph.node:
         if _is_layer(node, graph) and node.name not in decided:
-            found.append(LeftAlone(node.name, node.op_type, why_not(node, graph)))
-        found += [LeftAlone(inner.name or inner.output[0], inner.op_type, why) for inner, why in _inside(node)]
-    return found
+            layers.append(LeftAlone(node.name, node.op_type, why_not(node, graph)))
+        layers += [LeftAlone(inner.name or inner.output[0], inner.op_type, why) for inner, why in _inner_layers(node)]
+    return layers
 
 
 def why_not(node: onnx.NodeProto, graph: Graph) -> str:
-    """Why a layer has no other precision than its own, in one line; :data:`NONE_PAYS` where nothing speaks against
-    it."""
+    """Returns the reason, in one line, why a layer has a single precision; :data:`NONE_PAYS` if it has several."""
     if len(possible_precisions(node, graph)) > 1:
         return NONE_PAYS
     if is_op(node, *_INTEGER) or is_op(node, *_INTEGER_OF_THE_RUNTIME, domain=MICROSOFT):
         return QUANTISED_ALREADY
-    if any(_is_dequantised(name, graph) for name in node.input[:2]):
+    if any(is_dequantize_output(name, graph) for name in node.input[:2]):
         return QUANTISED_ALREADY
     if is_op(node, "GRU", "RNN", "Einsum") or is_op(node, *_OTHER_OF_THE_RUNTIME[1:], domain=MICROSOFT):
         return f"no quantised form of {node.op_type} here"
@@ -66,8 +67,8 @@ def why_not(node: onnx.NodeProto, graph: Graph) -> str:
     if reads_constant(node, graph):
         return "constant input: computed once, when the model is loaded"
     if any(name not in graph.constants for name in weights):
-        both = is_op(node, *_PRODUCTS)
-        return "product of two activations" if both else "weights computed in each run"
+        is_product = is_op(node, *_PRODUCTS)
+        return "product of two activations" if is_product else "weights computed in each run"
     return _why_weights(node, weights, graph) or _why_operator(node, graph)
 
 
@@ -89,8 +90,8 @@ def _why_operator(node: onnx.NodeProto, graph: Graph) -> str:
     if is_op(node, *_CONVOLUTIONS) and input_of(node, 2) and input_of(node, 2) not in graph.initializers:
         return "computed bias"
     if is_op(node, "Gemm"):
-        known = attributes(node)
-        if known.get("alpha", 1.0) != 1.0 or known.get("beta", 1.0) != 1.0:
+        options = attributes(node)
+        if options.get("alpha", 1.0) != 1.0 or options.get("beta", 1.0) != 1.0:
             return "factors alpha or beta"
     if is_op(node, "LSTM") and int_attribute(node, "layout", 0):
         return "batch first (layout 1)"
@@ -112,14 +113,9 @@ def _is_layer(node: onnx.NodeProto, graph: Graph) -> bool:
     return table is not None and large and table.data_type in floats
 
 
-def _inside(node: onnx.NodeProto) -> Iterator[tuple[onnx.NodeProto, str]]:
+def _inner_layers(node: onnx.NodeProto) -> Iterator[tuple[onnx.NodeProto, str]]:
     for inner in subgraphs(node):
         index = Graph(inner)
-        for one in all_nodes(inner):
-            if _is_layer(one, index):
-                yield one, f"inside of {node.op_type}"
-
-
-def _is_dequantised(tensor: str, graph: Graph) -> bool:
-    producer = graph.producers.get(tensor)
-    return producer is not None and is_op(producer, "DequantizeLinear")
+        for layer in all_nodes(inner):
+            if _is_layer(layer, index):
+                yield layer, f"inside of {node.op_type}"

@@ -1,4 +1,4 @@
-"""ONNX files: untrusted input that becomes a model in memory, and back."""
+"""Loads ONNX files, which are untrusted input, as models in memory, and saves them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from onnx.external_data_helper import uses_external_data
 
 from evaluators.graphs.file import LARGE_BYTES, read_proto, size_of, write_proto
 from evaluators.tensors import TensorSpec
-from hwprofiles.errors import InvalidInput, StorageError
+from hwprofiles.errors import InvalidInput, StorageError, first_line
 
 MAX_MODEL_BYTES = 2**31 - 1
-"""A serialized model with its weights may not be larger: the limit of protobuf itself."""
+"""Largest size of a serialised model with its weights: the limit of protobuf."""
 
 LOWEST_OPSET, HIGHEST_OPSET = 13, 26
-"""Opsets that are worked on: per-channel Q/DQ begins at 13, ONNX Runtime 1.31 ends at 26."""
+"""Supported opsets: per-channel Q/DQ needs 13, ONNX Runtime 1.31 knows up to 26."""
 
 LOWEST_IR, HIGHEST_IR = 8, 10
-"""IR versions that are written; ONNX Runtime 1.31 refuses newer ones."""
+"""Supported IR versions; ONNX Runtime 1.31 refuses newer ones."""
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 MICROSOFT = "com.microsoft"
@@ -34,43 +34,43 @@ _KNOWN_DOMAINS = (*DEFAULT_DOMAINS, MICROSOFT, "ai.onnx.ml")
 
 
 def load_model(path: Path) -> onnx.ModelProto:
-    """Reads an ONNX file that nobody vouches for, external weights included.
+    """Reads an untrusted ONNX file with its external weights.
 
-    The result holds all of its weights, has its functions inlined, an opset of ``LOWEST_OPSET`` to ``HIGHEST_OPSET``
-    and an IR version that the runtime loads. External weights may only lie in the model's own folder or below it.
+    The result contains all of its weights; its functions are inlined; its opset is from ``LOWEST_OPSET`` to
+    ``HIGHEST_OPSET``; runtimes load its IR version. External weights must be in the model's folder or below it.
 
     Raises:
-        InvalidInput: for a file that is missing, not ONNX, corrupt, too large, or that uses what no runtime here knows.
+        InvalidInput: the file is missing, not ONNX, corrupt or too large, or uses unknown operator domains.
     """
-    model = _parsed(path)
+    model = _parse(path)
     _load_external_data(model, path)
-    return supported(model, path.name)
+    return make_loadable(model, path.name)
 
 
 def model_files(path: Path) -> tuple[Path, ...]:
-    """The files that an ONNX model is made of: its own, and those of its external weights, each once.
+    """Lists the files of an ONNX model: its own, and those of its external weights, each once.
 
-    Raises :class:`InvalidInput` as :func:`load_model` does for a file that cannot be read, and for weights outside of
-    the model's folder.
+    Raises:
+        InvalidInput: the file cannot be read (as :func:`load_model`), or weights are outside of the model's folder.
     """
-    found = {}
-    for tensor in _everywhere(_parsed(path)):
+    files = {}
+    for tensor in _everywhere(_parse(path)):
         if uses_external_data(tensor):
             location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-            found[location] = _external_file(location, path)
-    return (path, *(found[location] for location in sorted(found)))
+            files[location] = _external_file(location, path)
+    return (path, *(files[location] for location in sorted(files)))
 
 
-def _parsed(path: Path) -> onnx.ModelProto:
-    """The file's own content, external weights not loaded."""
+def _parse(path: Path) -> onnx.ModelProto:
+    """Parses a file without loading external weights."""
     if not path.is_file():
         raise InvalidInput(f"there is no model file {str(path)!r}", "give the path of an .onnx file")
     _check_size(path.stat().st_size, path)
     with path.open("rb") as file:
-        what = _foreign(file.read(4096))
-    if what is not None:
+        kind = _foreign_kind(file.read(4096))
+    if kind is not None:
         raise InvalidInput(
-            f"{path.name} is {what}, not an ONNX model",
+            f"{path.name} is {kind}, not an ONNX model",
             "export it with torch.onnx.export, or write a task file that loads it (see docs/job-file.md)",
         )
     try:
@@ -82,8 +82,8 @@ def _parsed(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _foreign(start: bytes) -> str | None:
-    """What a file of another kind is, by its first bytes; None for what may be ONNX."""
+def _foreign_kind(start: bytes) -> str | None:
+    """Names the kind of a file that is not ONNX, by its first bytes; None if it may be ONNX."""
     if start.startswith(b"PK\x03\x04"):
         return "a zip archive, as torch.save and torch.jit.save write it"
     if start.startswith(b"\x80") and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
@@ -98,7 +98,7 @@ def _foreign(start: bytes) -> str | None:
 
 
 def save_model(model: onnx.ModelProto, path: Path) -> None:
-    """Writes a model as one file that only its user may read; a reader sees the old content or the new, never a part.
+    """Writes a model atomically as one file that only its user may read.
 
     Raises:
         InvalidInput: the model is larger than ``MAX_MODEL_BYTES``.
@@ -120,8 +120,8 @@ def save_model(model: onnx.ModelProto, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def serialized(model: onnx.ModelProto, name: str = "the model") -> bytes:
-    """The model as bytes, equal for equal models; raises :class:`InvalidInput` past ``MAX_MODEL_BYTES``."""
+def serialize(model: onnx.ModelProto, name: str = "the model") -> bytes:
+    """Serialises a model; equal models give equal bytes. Raises :class:`InvalidInput` above ``MAX_MODEL_BYTES``."""
     try:
         data: bytes = model.SerializeToString(deterministic=True)
     except (EncodeError, ValueError):
@@ -132,23 +132,23 @@ def serialized(model: onnx.ModelProto, name: str = "the model") -> bytes:
 
 
 def input_specs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
-    """The inputs that a caller feeds: initializers that are listed as inputs too are not among them."""
+    """Returns the inputs that a caller feeds, without initializers that the model also lists as inputs."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return tuple(_spec(value) for value in model.graph.input if value.name not in weights)
 
 
 def output_specs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:
-    """The outputs, in the model's order."""
+    """Returns the outputs, in the model's order."""
     return tuple(_spec(value) for value in model.graph.output)
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """The version of the default operator set; 0 where the model imports none."""
+    """Returns the version of the default operator set; 0 if the model imports none."""
     return max((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), default=0)
 
 
 def with_opset(model: onnx.ModelProto, version: int, name: str = "the model") -> onnx.ModelProto:
-    """The same computation in a version of the default operator set: the given model itself where it has that version.
+    """Converts a model to a version of the default operator set; a model of that version is returned itself.
 
     Raises:
         InvalidInput: an operator cannot be converted.
@@ -160,13 +160,15 @@ def with_opset(model: onnx.ModelProto, version: int, name: str = "the model") ->
         return version_converter.convert_version(model, version)
     except (RuntimeError, ValueError, checker.ValidationError, shape_inference.InferenceError) as error:
         raise InvalidInput(
-            f"{name} has opset {opset}, which cannot be converted to {version}: {_first_line(error)}",
+            f"{name} has opset {opset}, which cannot be converted to {version}: {first_line(error)}",
             f"export the model with an opset of {LOWEST_OPSET} to {HIGHEST_OPSET}",
         ) from None
 
 
-def supported(model: onnx.ModelProto, name: str = "the model") -> onnx.ModelProto:
-    """The same computation as the runtime loads it: functions inlined, opset and IR converted, weights no inputs.
+def make_loadable(model: onnx.ModelProto, name: str = "the model") -> onnx.ModelProto:
+    """Makes a model loadable, in place as far as possible: inlines functions, converts opset and IR, checks it.
+
+    Initializers are removed from the inputs.
 
     Raises:
         InvalidInput: unknown operator domains, an opset that cannot be converted, or a graph that is not valid ONNX.
@@ -174,19 +176,19 @@ def supported(model: onnx.ModelProto, name: str = "the model") -> onnx.ModelProt
     if model.functions:
         model = inliner.inline_local_functions(model)
     domains = {node.domain for node in all_nodes(model.graph)}
-    strangers = sorted(domains - set(_KNOWN_DOMAINS))
-    if strangers:
+    unknown = sorted(domains - set(_KNOWN_DOMAINS))
+    if unknown:
         raise InvalidInput(
-            f"{name} uses operators of the unknown domain {strangers[0]!r}",
+            f"{name} uses operators of the unknown domain {unknown[0]!r}",
             "export the model with standard ONNX operators only",
         )
     if MICROSOFT in domains and all(entry.domain != MICROSOFT for entry in model.opset_import):
-        model.opset_import.append(onnx.helper.make_opsetid(MICROSOFT, 1))  # ONNX Runtime's own tools forget it
-    model = _converted(model, name)
+        model.opset_import.append(onnx.helper.make_opsetid(MICROSOFT, 1))  # ONNX Runtime's tools omit it
+    model = _convert_opset(model, name)
     model.ir_version = min(max(model.ir_version, LOWEST_IR), HIGHEST_IR)
     weights = {tensor.name for tensor in model.graph.initializer}
     fed = [value for value in model.graph.input if value.name not in weights]
-    if len(fed) < len(model.graph.input):  # else they could be overridden and would not count as constants
+    if len(fed) < len(model.graph.input):  # weights that are inputs could be overridden: no constants
         del model.graph.input[:]
         model.graph.input.extend(fed)
     _check(model, name)
@@ -194,7 +196,7 @@ def supported(model: onnx.ModelProto, name: str = "the model") -> onnx.ModelProt
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The graphs inside a node (If, Loop, Scan), not those inside of them."""
+    """Yields the graphs inside a node (If, Loop, Scan), not graphs nested in those."""
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.g
@@ -203,14 +205,14 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Every node of a graph and of the graphs inside its nodes."""
+    """Yields every node of a graph and of the graphs inside its nodes."""
     for node in graph.node:
         yield node
         for inner in subgraphs(node):
             yield from all_nodes(inner)
 
 
-def _converted(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+def _convert_opset(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     opset = opset_of(model)
     if not opset and not any(node.domain in DEFAULT_DOMAINS for node in all_nodes(model.graph)):
         model.opset_import.append(onnx.helper.make_opsetid("", LOWEST_OPSET))
@@ -219,10 +221,10 @@ def _converted(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 
 
 def _check(model: onnx.ModelProto, name: str) -> None:
-    """Validates a model; an output of unknown rank, which runtimes accept, is no fault."""
+    """Validates a model; an output of unknown rank is allowed, as in runtimes."""
     vague = [value for value in model.graph.output if _has_no_shape(value)]
     if vague:
-        shapes = {value.name: value for value in _inferred(model).graph.output if not _has_no_shape(value)}
+        shapes = {value.name: value for value in _infer_shapes(model).graph.output if not _has_no_shape(value)}
         for value in vague:
             if value.name in shapes:
                 value.CopyFrom(shapes[value.name])
@@ -232,13 +234,13 @@ def _check(model: onnx.ModelProto, name: str) -> None:
     try:
         checker.check_model(_outline(model))
     except checker.ValidationError as error:
-        raise InvalidInput(f"{name} is not valid ONNX: {_first_line(error)}", "export the model again") from None
+        raise InvalidInput(f"{name} is not valid ONNX: {first_line(error)}", "export the model again") from None
     for value in vague:
         value.type.tensor_type.ClearField("shape")
 
 
 def _outline(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with inputs in the place of its large weights: what checks it copies all that it is given."""
+    """Copies a model with inputs in place of its large weights, because checkers copy everything they get."""
     if not any(len(tensor.raw_data) > LARGE_BYTES for tensor in model.graph.initializer):
         return model
     outline = onnx.ModelProto()
@@ -269,7 +271,7 @@ def _has_no_shape(value: onnx.ValueInfoProto) -> bool:
     return bool(value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"))
 
 
-def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+def _infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return shape_inference.infer_shapes(_outline(model))
     except (shape_inference.InferenceError, RuntimeError, ValueError):
@@ -340,7 +342,7 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _external_file(location: str, path: Path) -> Path:
-    """The file of external weights; in the model's own folder once every link is followed."""
+    """Returns the file of external weights; it must be in the model's folder after all links are resolved."""
     hint = "keep external weights in the model's folder, or save the model as one file"
     parts = (PurePosixPath(location), PureWindowsPath(location))
     folder = path.parent.resolve()
@@ -361,8 +363,3 @@ def _check_size(size_bytes: int, path: Path) -> None:
 
 def _not_onnx(path: Path) -> InvalidInput:
     return InvalidInput(f"{path.name} is not an ONNX model, or it is damaged", "export or copy the model again")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]

@@ -1,4 +1,4 @@
-"""Number formats of few bits: symmetric integers and small floats, as one rounding rule with three parameters."""
+"""Number formats of few bits: symmetric integers and small floats, with one rounding rule of three parameters."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ INTEGER = re.compile(r"int([2-8])")
 FLOAT = re.compile(r"e([1-8])m([0-7])")
 
 USUAL = ("int2", "int3", "int4", "int5", "int6", "int7", "int8", "e2m1", "e2m2", "e3m2", "e4m3", "e5m2")
-"""The formats that are named in the papers; any other ``e<E>m<M>`` can be written too."""
+"""The formats used in papers; any other ``e<E>m<M>`` is valid too."""
 
 Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """A sign and ``bits - 1`` further bits.
+    """A signed integer or floating-point format.
 
-    Its values are the multiples of ``2 ** (max(floor(log2|x|), exponent) - mantissa)`` up to ``largest``, to both
-    sides: a float's ``exponent`` is that of its smallest normal number, an integer's is beyond its largest value, so
-    that all steps are 1. Rounding is to the nearest, ties to the even one; what lies beyond ``largest`` becomes it.
+    Its values are the multiples of ``2 ** (max(floor(log2|x|), exponent) - mantissa)`` from ``-largest`` to
+    ``largest``. Rounding is to nearest, ties to even; values beyond ``largest`` are clipped.
 
-    ``int<B>`` is symmetric, without the value that has no opposite. ``e<E>m<M>`` has subnormals and no infinity; E4M3
-    keeps one code, and formats of 5 and more exponent bits the highest exponent, for what is no number, as in
-    Micikevicius et al., *FP8 formats for deep learning* (2022); narrower ones use all codes, as in the Open Compute
-    Project's *Microscaling formats* (2023).
+    ``int<B>`` is symmetric: the lowest code is not used. ``e<E>m<M>`` has subnormals and no infinity. E4M3 reserves one
+    code for NaN, and formats with 5 or more exponent bits the highest exponent, as in Micikevicius et al., *FP8 formats
+    for deep learning* (2022); other formats use all codes, as in the Open Compute Project's *Microscaling formats*
+    (2023).
 
     >>> number_format("e2m1").values[-3:]
     (3.0, 4.0, 6.0)
@@ -39,27 +38,31 @@ class NumberFormat:
 
     name: str
     bits: int
+    """All bits, with the sign."""
     exponent: int
+    """Exponent of a float's smallest normal number; of an integer one beyond its largest value: all steps are 1."""
     mantissa: int
+    """Bits of the mantissa."""
     largest: float
+    """The largest value."""
 
     @property
     def is_integer(self) -> bool:
-        """Whether all its steps are equal."""
+        """Whether all steps between values are equal."""
         return self.name.startswith("int")
 
     @cached_property
     def values(self) -> tuple[float, ...]:
-        """Its values from 0 up."""
-        found, value = [0.0], 0.0
+        """All values of the format that are not negative, ascending."""
+        values, value = [0.0], 0.0
         while value < self.largest:
             value += float(2.0 ** (max(int(np.floor(np.log2(value))) if value else self.exponent, self.exponent)
                                    - self.mantissa))  # fmt: skip
-            found.append(value)
-        return tuple(found)
+            values.append(value)
+        return tuple(values)
 
-    def rounded(self, values: Floats) -> Floats:
-        """The nearest values of the format, of ``values``' own shape and type; NaN stays NaN."""
+    def round(self, values: Floats) -> Floats:
+        """Rounds to the nearest values of the format, keeping shape and type; NaN stays NaN."""
         limited = np.clip(values, -self.largest, self.largest)
         exponents = np.frexp(limited)[1] - 1
         steps = np.exp2(np.maximum(exponents, self.exponent) - self.mantissa).astype(values.dtype)
@@ -67,13 +70,13 @@ class NumberFormat:
 
 
 def number_format(name: str) -> NumberFormat:
-    """The format of this name; raises :class:`InvalidInput` for any other text."""
-    integer, small = INTEGER.fullmatch(name.lower()), FLOAT.fullmatch(name.lower())
+    """Returns the format of a name such as ``int8`` or ``e4m3``; raises :class:`InvalidInput` for other names."""
+    integer, floating = INTEGER.fullmatch(name.lower()), FLOAT.fullmatch(name.lower())
     if integer:
         bits = int(integer[1])
         return NumberFormat(name.lower(), bits, bits - 1, bits - 1, 2.0 ** (bits - 1) - 1)
-    if small and int(small[1]) + int(small[2]) <= 15:
-        exponent, mantissa = int(small[1]), int(small[2])
+    if floating and int(floating[1]) + int(floating[2]) <= 15:
+        exponent, mantissa = int(floating[1]), int(floating[2])
         bias = 2 ** (exponent - 1) - 1
         highest = 2**exponent - 1 - bias
         last = 2.0 - 2.0**-mantissa

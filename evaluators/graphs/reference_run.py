@@ -1,4 +1,4 @@
-"""Runs a model in ONNX Runtime for its values: of any tensor, batch by batch."""
+"""Runs a model in ONNX Runtime to read the values of any tensor, batch by batch."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from evaluators.graphs.file import write_proto
 from evaluators.graphs.graph import Graph
 from evaluators.processes.freed_memory import give_back_memory
 from evaluators.tensors import Array
-from hwprofiles.errors import BuildFailed, DeviceUnavailable
+from hwprofiles.errors import BuildFailed, DeviceUnavailable, first_line
 
 
 def run_once(
     model: onnx.ModelProto, feed: Mapping[str, Array], tensors: Iterable[str] | None = None, *, threads: int = 1,
     behind: Sequence[onnx.NodeProto] = (),
 ) -> dict[str, Array]:  # fmt: skip
-    """Tensors of a model for one feed, its outputs by default; raises :class:`BuildFailed` where either is refused.
+    """Runs a model on one feed and returns ``tensors`` by name, its outputs by default.
 
-    ``behind`` are nodes to add at the end; their outputs may be among ``tensors``.
+    ``behind`` are nodes to append to the graph; their outputs may be among ``tensors``. Raises :class:`BuildFailed` if
+    the runtime refuses the model or the feed.
     """
     names = tuple(value.name for value in model.graph.output) if tensors is None else tuple(tensors)
     ((_, values),) = ReferenceRun(model, names, threads, None, behind)([feed])
@@ -32,7 +33,7 @@ def run_once(
 
 
 class ReferenceRun:
-    """Yields each batch with the values of the wanted tensors."""
+    """A session that returns the named tensors of a model for each batch."""
 
     def __init__(
         self, model: onnx.ModelProto, names: tuple[str, ...], threads: int, between: Callable[[], None] | None,
@@ -58,7 +59,7 @@ class ReferenceRun:
         options.log_severity_level = 4
         self.errors: tuple[type[Exception], ...] = (*_runtime_errors(), ValueError, TypeError)
         try:
-            # By a file: no copy of the weights in memory. Two messages, one behind the other, are read as one.
+            # A file avoids a copy of the weights in memory. Two concatenated messages are parsed as one.
             with tempfile.TemporaryDirectory(prefix="paretune-run-") as folder:
                 path = Path(folder) / "model.onnx"
                 with path.open("wb") as file:
@@ -66,21 +67,21 @@ class ReferenceRun:
                     file.write(added.SerializeToString())
                 self.session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except self.errors as error:
-            raise BuildFailed(f"the runtime does not load the model: {_first_line(error)}") from None
+            raise BuildFailed(f"the runtime does not load the model: {first_line(error)}") from None
         give_back_memory()
 
     def __call__(
         self, batches: Iterable[Mapping[str, Array]]
     ) -> Iterator[tuple[Mapping[str, Array], dict[str, NDArray[np.float32]]]]:
-        """Runs batch after batch; yields each feed with the values of the wanted tensors by name."""
+        """Runs batch after batch; yields each feed with the values of the named tensors."""
         for batch in batches:
             feed = {name: batch[name] for name in batch if name in self.fed}
             try:
                 results = self.session.run(self.computed, feed) if self.computed else []
             except self.errors as error:
-                raise BuildFailed(f"the model does not take the calibration data: {_first_line(error)}") from None
-            known = {**feed, **dict(zip(self.computed, results, strict=True))}
-            values = {name: known[name] for name in self.names if name in known}
+                raise BuildFailed(f"the model does not take the calibration data: {first_line(error)}") from None
+            tensors = {**feed, **dict(zip(self.computed, results, strict=True))}
+            values = {name: tensors[name] for name in self.names if name in tensors}
             yield feed, cast("dict[str, NDArray[np.float32]]", values)
             if self.between is not None:
                 self.between()
@@ -93,8 +94,3 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
         state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
         state.RuntimeException,
     )  # fmt: skip
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]

@@ -1,4 +1,4 @@
-"""The shapes of a model's tensors as a run of it shows them, where they cannot be told without running it."""
+"""Finds the shapes of a model's tensors, by running the model where inference does not find them."""
 
 from __future__ import annotations
 
@@ -11,45 +11,44 @@ from onnx import helper
 
 from evaluators.graphs.graph import Graph, Names
 from evaluators.graphs.reference_run import run_once
-from evaluators.graphs.shapes import Shape, inferred_graph, tensor_shapes
+from evaluators.graphs.shapes import Shape, infer_shapes, tensor_shapes
 from evaluators.tensors import Arrays
 from hwprofiles.errors import BuildFailed, DeviceUnavailable
 
 _MOST = 8
-_remembered: OrderedDict[str, dict[str, Shape]] = OrderedDict()
-"""By a digest of graph and feed, the last few answers of this process: one model is asked about several times."""
+_recent: OrderedDict[str, dict[str, Shape]] = OrderedDict()
+"""The last few results of this process, by a digest of graph and feed."""
 
 
 def shapes_in_run(model: onnx.ModelProto, feed: Arrays) -> dict[str, Shape]:
-    """Shapes by tensor name for one feed, weights included.
+    """Returns the shapes of tensors by name for one feed, weights included.
 
-    What shape inference cannot tell (shapes that are computed from other shapes, masks made at run time) is taken from
-    one run through ONNX Runtime. Only shapes leave that run, so that it needs no more memory than any other. Tensors
-    inside of If, Loop and Scan are absent, and so are sequences and optional values; where the model does not run,
-    what inference cannot tell is absent too.
+    Shapes that inference does not find (computed from other shapes, masks made at run time) are read from one run in
+    ONNX Runtime, which returns only shapes and so needs no additional memory. Absent are tensors inside of If, Loop
+    and Scan, sequences and optional values; if the model does not run, also shapes that inference does not find.
     """
     sizes = {name: list(values.shape) for name, values in feed.items()}
-    skeleton = inferred_graph(model, sizes, first=1)
-    name = _name(skeleton, feed)
-    if name not in _remembered:
-        _remembered[name] = _found(model, skeleton, feed, tensor_shapes(model, sizes))
-        while len(_remembered) > _MOST:
-            _remembered.popitem(last=False)
-    _remembered.move_to_end(name)
-    return dict(_remembered[name])
+    skeleton = infer_shapes(model, sizes, first=1)
+    digest = _digest(skeleton, feed)
+    if digest not in _recent:
+        _recent[digest] = _complete_shapes(model, skeleton, feed, tensor_shapes(model, sizes))
+        while len(_recent) > _MOST:
+            _recent.popitem(last=False)
+    _recent.move_to_end(digest)
+    return dict(_recent[digest])
 
 
-def _found(
+def _complete_shapes(
     model: onnx.ModelProto, skeleton: onnx.GraphProto, feed: Arrays, shapes: dict[str, Shape]
 ) -> dict[str, Shape]:
-    made = [name for node in model.graph.node for name in node.output if name]
-    open_ones = [name for name in made if name not in shapes or None in shapes[name]]
-    if not open_ones:
+    outputs = [name for node in model.graph.node for name in node.output if name]
+    incomplete = [name for name in outputs if name not in shapes or None in shapes[name]]
+    if not incomplete:
         return shapes
     kinds = {value.name: value.type.WhichOneof("value") for value in (*skeleton.value_info, *skeleton.output)}
-    tensors = [name for name in open_ones if kinds.get(name) in (None, "tensor_type")]
+    tensors = [name for name in incomplete if kinds.get(name) in (None, "tensor_type")]
     certain = [name for name in tensors if kinds.get(name) == "tensor_type"]
-    for names in (tensors, certain):  # operators that inference does not know may make sequences, which have no shape
+    for names in (tensors, certain):  # operators unknown to inference may return sequences, which have no shape
         try:
             return shapes | _run(model, feed, names)
         except BuildFailed:
@@ -60,8 +59,8 @@ def _found(
 
 
 def _run(model: onnx.ModelProto, feed: Arrays, tensors: Iterable[str]) -> dict[str, Shape]:
-    """The shapes of these tensors. Each gets a Shape node whose few numbers are fetched, and not the tensor itself."""
-    taken = Names(Graph(model.graph).used_names())
+    """Reads the shapes of tensors by appending a Shape node to each; the tensors themselves are not fetched."""
+    taken = Names(Graph(model.graph).tensor_names())
     names = {tensor: taken.fresh(f"{tensor}/shape") for tensor in tensors}
     if not names:
         return {}
@@ -70,8 +69,8 @@ def _run(model: onnx.ModelProto, feed: Arrays, tensors: Iterable[str]) -> dict[s
     return {tensor: tuple(int(size) for size in fetched[name].ravel()) for tensor, name in names.items()}
 
 
-def _name(skeleton: onnx.GraphProto, feed: Arrays) -> str:
-    """Names what the shapes depend on: the graph, its small constants, the sizes of its weights, and the feed."""
+def _digest(skeleton: onnx.GraphProto, feed: Arrays) -> str:
+    """Hashes everything that the shapes depend on: graph, small constants, sizes of weights, and feed."""
     digest = hashlib.sha256(skeleton.SerializeToString(deterministic=True))
     for name, values in sorted(feed.items()):
         digest.update(f"{name} {values.dtype} {values.shape}".encode())

@@ -1,4 +1,4 @@
-"""The shapes of a model's tensors, as far as they can be told without running it."""
+"""Infers the shapes of a model's tensors without running it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from evaluators.graphs.graph import Graph
 
 Shape = tuple[int | None, ...]
 
-_LARGE_BYTES = 4096  # weights above it cannot be shapes: inference gets their types only, which is much faster
+_LARGE_BYTES = 4096  # larger weights cannot be shapes: inference gets only their types, which is much faster
 
 
 def tensor_shapes(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]] | None = None) -> dict[str, Shape]:
-    """Shapes by tensor name, inputs and weights included; a dimension that is not known is None.
+    """Infers shapes by tensor name, inputs and weights included; an unknown dimension is None.
 
-    ``input_shapes`` fixes the shapes of inputs by name; the first dimension of any other input becomes 1 where it is
-    free. Tensors of unknown rank are absent.
+    ``input_shapes`` fixes the shapes of inputs by name; a free first dimension of any other input becomes 1. Tensors of
+    unknown rank are absent.
     """
-    inferred = inferred_graph(model, input_shapes or {}, first=1)
+    inferred = infer_shapes(model, input_shapes or {}, first=1)
     shapes = {value.name: _shape(value) for value in (*inferred.input, *inferred.output, *inferred.value_info)}
     shapes.update({tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer})
     return {name: shape for name, shape in shapes.items() if shape is not None}
 
 
 def element_types(model: onnx.ModelProto) -> dict[str, int]:
-    """ONNX element types by tensor name, as far as they can be told."""
-    inferred = inferred_graph(model, {}, first=None)
+    """Infers ONNX element types by tensor name; tensors of unknown type are absent."""
+    inferred = infer_shapes(model, {}, first=None)
     types = {
         value.name: int(value.type.tensor_type.elem_type)
         for value in (*inferred.input, *inferred.output, *inferred.value_info)
@@ -37,10 +37,10 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     return {name: kind for name, kind in types.items() if kind}
 
 
-def inferred_graph(
+def infer_shapes(
     model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]], *, first: int | None
 ) -> onnx.GraphProto:
-    """The graph without its large weights and with whatever shapes inference finds in ``value_info``.
+    """Returns the graph without its large weights; ``value_info`` holds the shapes that inference found.
 
     ``first`` replaces a free first dimension of inputs that ``input_shapes`` does not name.
     """
@@ -57,14 +57,14 @@ def inferred_graph(
             continue
         graph.input.append(value)
         dims = graph.input[-1].type.tensor_type.shape.dim
-        wanted = input_shapes.get(value.name)
-        if wanted is not None and len(wanted) == len(dims):
-            for dim, size in zip(dims, wanted, strict=True):
+        sizes = input_shapes.get(value.name)
+        if sizes is not None and len(sizes) == len(dims):
+            for dim, size in zip(dims, sizes, strict=True):
                 dim.dim_value = int(size)
         elif first is not None and len(dims) and not dims[0].HasField("dim_value"):
             dims[0].dim_value = first
     if input_shapes:
-        for value in graph.output:  # declared symbols would only get in the way of the fixed sizes
+        for value in graph.output:  # declared symbols would contradict the fixed sizes
             value.type.tensor_type.ClearField("shape")
     for tensor in source.initializer:
         if len(tensor.raw_data) > _LARGE_BYTES:

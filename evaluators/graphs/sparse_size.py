@@ -1,4 +1,4 @@
-"""How large a sparse model's file would be if its zeros were left out."""
+"""Computes the file size of a sparse model as if its zeros were not stored."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from onnx import numpy_helper
 from evaluators.tensors import Array
 
 PLAIN = (np.float64, np.float32, np.float16, np.int8, np.uint8)
-"""Number types whose values are encoded; others stay as they are."""
+"""Number types that are encoded; others stay dense."""
 
 
-def encoded_bytes(values: Array) -> int:
-    """Bytes of a tensor as a bitmask, one bit a value that says whether it is zero, and the values that are not, in
-    their own type; or of all its values as they are, where that is less.
+def bitmask_bytes(values: Array) -> int:
+    """Returns the bytes of a tensor stored as a bitmask (one bit per value) and its nonzero values; dense if smaller.
 
-    For 2:4 sparsity this is as small as the usual index of two bits a kept value: one bit a value either way.
+    For 2:4 sparsity this equals the usual index of two bits per nonzero value: one bit per value either way.
     """
     dense = int(values.nbytes)
     if values.dtype.type not in PLAIN:
@@ -25,17 +24,19 @@ def encoded_bytes(values: Array) -> int:
 
 
 def sparse_size_bytes(model: onnx.ModelProto) -> int:
-    """Bytes of the model's file with every initializer :func:`encoded <encoded_bytes>`. No runtime reads such a file as
-    it is: this is what storing or sending it would take, not what it takes in memory."""
+    """Returns the bytes of the model's file with every initializer encoded by :func:`bitmask_bytes`.
+
+    No runtime reads such a file: this is the size for storing or sending it, not its size in memory.
+    """
     total: int = model.ByteSize()
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        total -= int(values.nbytes) - encoded_bytes(values)
+        total -= int(values.nbytes) - bitmask_bytes(values)
     return total
 
 
 def sparsity(model: onnx.ModelProto) -> float:
-    """The share of zeros among the values of all initializers of two axes or more; 0 where there are none."""
+    """Returns the share of zeros in all initializers with two or more axes; 0 if there are none."""
     weights = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer if len(tensor.dims) >= 2]
     total = sum(values.size for values in weights)
     return sum(values.size - int(np.count_nonzero(values)) for values in weights) / total if total else 0.0

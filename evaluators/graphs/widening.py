@@ -1,4 +1,4 @@
-"""Models in half precision as the float32 models that candidates start from."""
+"""Converts models in half precision to float32, from which candidates start."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ _TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype", 
 
 
 def narrow_types(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The 16-bit floating-point types of a model's weights and constants; empty where there are none."""
+    """Returns the 16-bit floating-point types among a model's weights and constants."""
     kinds = {tensor.data_type for graph in _graphs(model.graph) for tensor in _tensors(graph)}
     return tuple(name for kind, name in _NARROW.items() if kind in kinds)
 
 
 def widening_note(types: Sequence[str]) -> str:
-    """What the owner of a model with these 16-bit types should know."""
+    """Returns a note for the owner of a model with these 16-bit types."""
     return (
         f"the model's {' and '.join(types)} numbers were converted to float32: sizes and speed-ups compare with the "
         "float32 model, not with the file that was given"
     )
 
 
-def widened(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same computation with float32 in the place of float16 and bfloat16; the model itself where it has neither.
+def widen_to_float32(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns a copy with float32 in place of float16 and bfloat16; the model itself if it has neither.
 
-    Inputs and outputs of float16 keep their type, behind a Cast; those of bfloat16, which NumPy does not have, become
-    float32. The source stays as it is.
+    Inputs and outputs of float16 keep their type, behind a Cast; those of bfloat16, which NumPy lacks, become float32.
     """
     if not narrow_types(model):
         return model
@@ -67,7 +66,7 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Weights and constants of a graph, not those of the graphs inside its nodes."""
+    """Yields the weights and constants of a graph, not those of the graphs inside its nodes."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield sparse.values
@@ -96,7 +95,7 @@ def _widen_type(kind: onnx.TypeProto) -> None:
 
 
 def _keep_halves(graph: onnx.GraphProto, inputs: list[str], outputs: list[str]) -> None:
-    """Casts the inputs from float16 and the outputs to it, under the names that the model's owner knows."""
+    """Adds casts from float16 inputs and to float16 outputs, which keep their names."""
     taken = Names(set(names_in(graph)))
     wide = {name: taken.fresh(f"{name}_float32") for name in (*inputs, *outputs)}
     for inner in _graphs(graph):
@@ -106,7 +105,7 @@ def _keep_halves(graph: onnx.GraphProto, inputs: list[str], outputs: list[str]) 
                     if name in wide:
                         names[position] = wide[name]
         if inner is not graph:
-            for value in inner.output:  # an outer tensor may be what a branch gives
+            for value in inner.output:  # a branch may return an outer tensor
                 value.name = wide.get(value.name, value.name)
     before = [onnx.helper.make_node("Cast", [name], [wide[name]], f"{name}/to_float32", to=_FLOAT) for name in inputs]
     after = [
@@ -125,7 +124,7 @@ def _keep_halves(graph: onnx.GraphProto, inputs: list[str], outputs: list[str]) 
 
 
 def _drop_casts(model: onnx.ModelProto) -> None:
-    """Casts that led from one floating-point type to another and now lead nowhere become Identity."""
+    """Replaces casts between two floating-point types that are now both float32 by Identity."""
     types = element_types(model)
     for node in all_nodes(model.graph):
         if node.op_type == "Cast" and types.get(node.input[0]) == types.get(node.output[0]) == _FLOAT:

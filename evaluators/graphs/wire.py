@@ -1,7 +1,7 @@
-"""Looks over an ONNX file that nobody vouches for without the onnx package, which a remote agent does not have.
+"""Checks an untrusted ONNX file without the onnx package, which a remote agent does not have.
 
-Only the framing of protobuf is read (`its encoding <https://protobuf.dev/programming-guides/encoding/>`_), never a
-weight: enough to tell that the file is a whole model that keeps its weights to itself.
+Reads only the framing of protobuf (`its encoding <https://protobuf.dev/programming-guides/encoding/>`_), no weights:
+enough to tell that the file is a complete model without external weights.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from hwprofiles.errors import InvalidInput
 
 _MAX_DEPTH = 64
 _LAST_FIELD = 2**29 - 1
-"""Readers cut longer numbers off, and take the field for another one."""
+"""Parsers truncate larger field numbers and so read another field."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
 
-# Message to the fields that lead on to tensors, by number, as onnx.proto3 has them.
+# For each message of onnx.proto3, the fields that can contain tensors, by number.
 _FIELDS: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
@@ -36,41 +36,44 @@ _HINT = "export the model again, as one file"
 
 
 def check_model_file(path: Path, max_bytes: int) -> None:
-    """Raises :class:`InvalidInput` unless ``path`` is a whole ONNX model of at most ``max_bytes`` that holds its own
-    weights: nothing but that one file would be read to open it."""
+    """Checks that ``path`` is a complete ONNX model of at most ``max_bytes`` without external weights.
+
+    Raises:
+        InvalidInput: it is not; opening it could read other files.
+    """
     size_bytes = path.stat().st_size
     if size_bytes > max_bytes:
         raise InvalidInput(
             f"model {path.name} has {size_bytes} bytes, more than the {max_bytes} that are allowed",
-            "allow more with --max-model-bytes",
+            "raise the limit with --max-model-bytes",
         )
     if size_bytes == 0:
-        raise _malformed(path.name, "it is empty")
+        raise _invalid(path.name, "it is empty")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         walk = _Walk(data, path.name)
         walk.message("model", 0, size_bytes, 0)
         if not {_IR_VERSION, _GRAPH} <= walk.top:
-            raise _malformed(path.name, "it has no graph")
+            raise _invalid(path.name, "it has no graph")
 
 
 class _Walk:
-    """Goes through nested messages by their framing alone."""
+    """Walks through nested messages by their framing."""
 
     def __init__(self, data: mmap.mmap, name: str) -> None:
         self._data, self._name = data, name
         self.top: set[int] = set()
 
     def message(self, kind: str, start: int, end: int, depth: int) -> None:
-        """Checks the message of a kind that lies at ``start`` to ``end``, and what it holds."""
+        """Checks the message from ``start`` to ``end``, and the messages in it."""
         if depth > _MAX_DEPTH:
-            raise _malformed(self._name, "it is nested too deeply")
-        leads_to = _FIELDS[kind]
+            raise _invalid(self._name, "it is nested too deeply")
+        inner_kinds = _FIELDS[kind]
         at = start
         while at < end:
             tag, at = self._varint(at, end)
             number, wire = tag >> 3, tag & 7
             if not 1 <= number <= _LAST_FIELD:
-                raise _malformed(self._name, f"it has a field of the number {number}")
+                raise _invalid(self._name, f"it has a field of the number {number}")
             if depth == 0:
                 self.top.add(number)
             if wire == _VARINT:
@@ -83,17 +86,17 @@ class _Walk:
             elif wire in _WIDTHS:
                 length = _WIDTHS[wire]
             else:
-                raise _malformed(self._name, f"it has a field of the unknown kind {wire}")
+                raise _invalid(self._name, f"it has a field of the unknown kind {wire}")
             if length > end - at:
-                raise _malformed(self._name, "it ends too early")
+                raise _invalid(self._name, "it ends too early")
             if kind == "tensor" and number == _EXTERNAL_DATA:
                 raise self._external()
-            if wire == _BYTES and number in leads_to:
-                self.message(leads_to[number], at, at + length, depth + 1)
+            if wire == _BYTES and number in inner_kinds:
+                self.message(inner_kinds[number], at, at + length, depth + 1)
             at += length
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
-        """A number of up to 64 bits, and where it ends."""
+        """Reads a number of up to 64 bits; returns it and the offset of its end."""
         value = shift = 0
         while at < end and shift < 70:
             byte = self._data[at]
@@ -102,11 +105,11 @@ class _Walk:
             if byte < 0x80:
                 return value, at
             shift += 7
-        raise _malformed(self._name, "it ends too early" if shift < 70 else "it has a number of more than 64 bits")
+        raise _invalid(self._name, "it ends too early" if shift < 70 else "it has a number of more than 64 bits")
 
     def _external(self) -> InvalidInput:
         return InvalidInput(f"model {self._name} refers to weights in other files", _HINT)
 
 
-def _malformed(name: str, why: str) -> InvalidInput:
+def _invalid(name: str, why: str) -> InvalidInput:
     return InvalidInput(f"{name} is not an ONNX model: {why}", _HINT)

@@ -23,7 +23,7 @@ from evaluators.measuring.outputs import answered
 from evaluators.measuring.throughput import Load, Throughput
 from evaluators.measuring.throughput import measure_load as loaded
 from evaluators.processes.freed_memory import without_leftovers
-from evaluators.runtimes import built_twice, runtime_of
+from evaluators.runtimes import runtime_of, with_two_builds
 from evaluators.runtimes.base import Runtime, Session
 from evaluators.tensors import Array
 from hwprofiles import Profile, digest_of, digest_of_file
@@ -171,8 +171,8 @@ def _openers(profile: Profile, spec: str, baseline: Path, candidate: Path, threa
     A candidate of one build is compared with one build of the baseline, any other with two, so that the interval holds
     the luck of both.
     """
-    once = built_twice(spec) != spec
-    first, runtime = runtime_of(profile.runtime if once else built_twice(profile.runtime)), runtime_of(spec)
+    once = with_two_builds(spec) != spec
+    first, runtime = runtime_of(profile.runtime if once else with_two_builds(profile.runtime)), runtime_of(spec)
     for asked, model in ((first, baseline), (runtime, candidate)):
         key = (asked.name, asked.hint, *_content(model))
         if key not in _placed:

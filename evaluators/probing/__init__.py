@@ -1,1 +1,1 @@
-"""Asks a device about single operators and layers: what runs there, and what is faster."""
+"""Benchmarks single operators and layers on a device: what it executes, and what is faster."""

@@ -1,4 +1,4 @@
-"""What a device's runtime can do: which precisions it executes, what each gains, and in which steps latency grows."""
+"""Capability of a device's runtime: precisions that it executes, their speed-ups, and steps of latency over width."""
 
 from __future__ import annotations
 
@@ -13,52 +13,53 @@ from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput
 
 VERSION = 2
-"""Part of every record; raised when what is probed changes."""
+"""Version of what is probed; part of every record."""
 
 UNASKED = "not asked yet"
-"""The reason of a point that there was no time for."""
+"""The reason of a point for which there was no time."""
 
 
 @dataclass(frozen=True)
-class Point:
-    """An operator at one width: its speed-up over fp32 with its interval (None for fp32 itself), and its time as a
-    multiple of the yardstick's (:mod:`evaluators.probing.yardstick`); or the ``reason`` that there are none.
-    ``provisional`` where it was asked at a bad moment (a busy machine, a time-out), and is to be asked again."""
+class SweepPoint:
+    """Result of an operator at one width."""
 
     width: int
     ratio: float | None
+    """Speed-up over fp32; None for fp32 itself."""
     ci95: tuple[float, float] | None
+    """Interval of ``ratio``."""
     yardsticks: float | None
+    """Time as a multiple of the yardstick's (:mod:`evaluators.probing.yardstick`)."""
     reason: str = ""
+    """Why there are no figures."""
     provisional: bool = False
+    """Whether the measurement was disturbed (a busy machine, a time-out) and is to be repeated."""
 
     @property
     def open(self) -> bool:
-        """Whether it is still to be asked, or to be asked again: nothing may be concluded from it."""
+        """Whether it must be measured, or measured again: nothing may be concluded from it."""
         return self.provisional or self.reason == UNASKED
 
     @property
     def slower(self) -> bool:
-        """Whether it is clearly slower than fp32, or does not run at all."""
+        """Whether it is clearly slower than fp32, or does not run."""
         return not self.open and (self.ci95 is None or self.ci95[1] < 1.0)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """An operator in one precision, over all widths.
-
-    ``activations`` is the number format of static int8's activations, "" for other precisions. ``executes`` names the
-    operators that the runtime made of it, the slowest first, none where it does not say; ``integers`` whether the one
-    that multiplies works on integers, None where that is not known.
-    """
+    """Results of an operator in one precision, over all widths."""
 
     operator: str
     precision: Precision
     activations: str
-    points: tuple[Point, ...]
+    """Number type of static int8's activations; "" for other precisions."""
+    points: tuple[SweepPoint, ...]
     granularity: Granularity | None
     executes: tuple[str, ...]
+    """Operators that the runtime executed for it, the slowest first; empty if it does not report them."""
     integers: bool | None
+    """Whether the executed operator that multiplies works on integers; None if unknown."""
 
     @property
     def runs(self) -> bool:
@@ -73,51 +74,52 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Capability:
-    """What a profile's first runtime answered, operator by operator.
-
-    ``complete`` is false where something is still to be asked: time ran out, or the moment was bad. ``yardstick_ms`` is
-    how long the yardstick took when the device was probed.
-    """
+    """Results of a profile's first runtime, operator by operator."""
 
     profile_digest: str
     runtime: str
     runtime_version: str
     complete: bool
+    """False if a point is open: time ran out, or the machine was busy."""
     yardstick_ms: float | None
+    """Median time of the yardstick during probing."""
     sweeps: tuple[Sweep, ...]
     version: int = VERSION
 
     def of(self, operator: str, precision: Precision) -> list[Sweep]:
-        """The sweeps of an operator in a precision: one for each number format of activations."""
+        """Returns the sweeps of an operator in a precision, one per number type of activations."""
         return [sweep for sweep in self.sweeps if sweep.operator == operator and sweep.precision == precision]
 
     def hopeless(self, kind: str, precision: Precision, *, small: bool = False) -> bool:
-        """Whether layers of a ``kind`` (an ONNX operator) never gain by a precision, whatever their shape; where
-        ``small`` is wanted, whether they never run in it. False where that was not probed, or not to the end."""
+        """Whether a precision is never faster for layers of a ``kind`` (an ONNX operator), whatever their shape.
+
+        If ``small`` models are wanted: whether such layers never run in it. False if a point is open or not probed.
+        """
         operators = [family.name for family in FAMILIES if family.kind == kind]
-        found = [sweep for operator in operators for sweep in self.of(operator, precision)]
-        asked = not any(point.open for sweep in found for point in sweep.points)
-        return bool(found) and asked and all(not sweep.runs if small else sweep.never_pays for sweep in found)
+        sweeps = [sweep for operator in operators for sweep in self.of(operator, precision)]
+        complete = not any(point.open for sweep in sweeps for point in sweep.points)
+        return bool(sweeps) and complete and all(not sweep.runs if small else sweep.never_pays for sweep in sweeps)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the capability as JSON-able data."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Capability:
-        """The inverse of :meth:`to_dict`, also after a trip through JSON."""
+        """Creates a capability from the result of :meth:`to_dict`, also after a round trip through JSON."""
         return cls(**{**data, "sweeps": tuple(map(_sweep, data["sweeps"]))})
 
 
-def rounded_width(capability: Capability, operator: str, precision: Precision, width: int) -> int:
-    """The least width of at least ``width`` that uses whole steps of an operator's latency: what lies between costs as
-    much. The width itself where latency grows smoothly, or the precision was not probed.
+def round_width_up(capability: Capability, operator: str, precision: Precision, width: int) -> int:
+    """Rounds ``width`` up to whole steps of an operator's latency, since widths in between take as long.
+
+    Returns the width itself if latency grows smoothly, or if the precision was not probed.
 
     Raises :class:`InvalidInput` for an operator that is not probed.
     """
-    known = [family.name for family in FAMILIES]
-    if operator not in known:
-        raise InvalidInput(f"the operator {operator!r} is not probed", f"known: {', '.join(known)}")
+    operators = [family.name for family in FAMILIES]
+    if operator not in operators:
+        raise InvalidInput(f"the operator {operator!r} is not probed", f"known: {', '.join(operators)}")
     steps = [
         sweep.granularity.step
         for sweep in capability.of(operator, precision)
@@ -130,9 +132,9 @@ def rounded_width(capability: Capability, operator: str, precision: Precision, w
 def hopeless_precisions(
     capability: Capability | None, groups: Iterable[LayerGroup], *, small: bool
 ) -> frozenset[Precision]:
-    """Precisions that none of these layers can gain by, whatever its shape: not worth asking about.
+    """Returns precisions in which none of these layers is faster, whatever its shape; they need no benchmark.
 
-    Where ``small`` is wanted, only those that do not run. A layer of a kind that was not probed rules nothing out.
+    If ``small`` models are wanted, only precisions that do not run. A kind of layer that was not probed excludes none.
     """
     if capability is None:
         return frozenset()
@@ -145,14 +147,14 @@ def hopeless_precisions(
 
 
 def _sweep(data: Mapping[str, Any]) -> Sweep:
-    points = (Point(**{**point, "ci95": point["ci95"] and tuple(point["ci95"])}) for point in data["points"])
-    found = data["granularity"]
+    points = (SweepPoint(**{**point, "ci95": point["ci95"] and tuple(point["ci95"])}) for point in data["points"])
+    step = data["granularity"]
     return Sweep(
         **{
             **data,
             "precision": Precision(data["precision"]),
             "points": tuple(points),
-            "granularity": found and Granularity(**found),
+            "granularity": step and Granularity(**step),
             "executes": tuple(data["executes"]),
         }
     )

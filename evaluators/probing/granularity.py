@@ -1,4 +1,4 @@
-"""Where latency steps as channels grow: kernels compute channels in blocks of 8, 16, 32 …"""
+"""Finds the step in which latency grows with channels: kernels compute channels in blocks of 8, 16, 32 …"""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 STEPS = (64, 32, 16, 8)
-"""Step sizes that are tried."""
+"""Steps to try."""
 
 ENOUGH = 3
-"""Widths between whole steps that a step must explain."""
+"""Least number of widths between whole steps that a step must explain."""
 
 MOST = 0.25
-"""The share of the time that a smooth curve would save between whole steps, that may in fact be saved."""
+"""Largest saving between whole steps, as a share of what a smooth curve would save."""
 
 _LEAST_EXPECTED = 0.15
 
 
 @dataclass(frozen=True)
 class Granularity:
-    """The ``step`` in which an operator's latency grows, None where it grows smoothly as far as the sweep shows.
-
-    ``saved`` is what widths between whole steps save, against the next whole step, of what they would save if latency
-    grew smoothly: 0 where a step holds, 1 where there is none. It belongs to the step, or else to the one that came
-    closest.
-    """
+    """The step in which an operator's latency grows."""
 
     step: int | None
+    """None if latency grows smoothly."""
     saved: float
+    """Time that widths between whole steps save against the next whole step, as a share of a smooth curve's saving.
+
+    0 if a step holds exactly, 1 if there is none. It belongs to ``step``, or else to the step that fits best.
+    """
 
 
 def granularity(times: Mapping[int, float]) -> Granularity | None:
-    """The largest step that explains the ``times`` (any unit) of an operator by its width.
+    """Finds the largest step that explains an operator's ``times`` (any unit) by width.
 
-    A width between two whole steps should take as long as the next one; a smooth curve (a power law between the two)
-    would have it take less. A step holds where at most a quarter of that is saved over all such widths. What takes even
-    longer than the next whole step saves nothing. Returns None where the sweep has fewer than three such widths for any
-    step, or where time hardly grows at all.
+    If a step holds, a width between two whole steps takes as long as the next whole step; on a smooth curve (a power
+    law between the two) it takes less. A step holds if at most a quarter of that saving is measured over all such
+    widths; a width that takes even longer saves nothing. Returns None if no step has three such widths, or if time
+    hardly grows.
     """
-    shares = {step: share for step in STEPS if (share := _share_saved(times, step)) is not None}
+    shares = {step: share for step in STEPS if (share := _savings(times, step)) is not None}
     if not shares:
         return None
-    found = next((step for step, share in shares.items() if share <= MOST), None)
-    return Granularity(found, shares[found] if found else min(shares.values()))
+    largest = next((step for step, share in shares.items() if share <= MOST), None)
+    return Granularity(largest, shares[largest] if largest else min(shares.values()))
 
 
-def _share_saved(times: Mapping[int, float], step: int) -> float | None:
+def _savings(times: Mapping[int, float], step: int) -> float | None:
     saved, expected, count = 0.0, 0.0, 0
     for width, time in times.items():
         below, above = width // step * step, -(-width // step) * step

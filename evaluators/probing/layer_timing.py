@@ -1,4 +1,4 @@
-"""Makes a layer table: asks a device about each layer of a model, and about the tensors between them."""
+"""Measures layer tables: benchmarks each layer of a model on a device, and the tensors between layers."""
 
 from __future__ import annotations
 
@@ -26,32 +26,31 @@ from hwprofiles import Precision
 from hwprofiles.errors import NotAsked
 
 SMALL = 4096
-"""Tensors of fewer values are converted in no time worth asking about."""
+"""Tensors of fewer values are converted in negligible time."""
 
 WIDE = 4096
-"""Two layers of more features or channels are not joined to price a tensor: their weights are the square of these."""
+"""Above this width no conversions are measured: a layer's weights are the square of its channels or features."""
 
 Values = Mapping[str, Mapping[str, Precision]]
-"""For each group, the values of its decision, and the precision that each comes to."""
+"""By group, the values of its decision, each with its precision."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A model to make a table of: its ``name`` (which must name its weights' shapes and wiring by content), the groups
-    with what can be decided for each, and one inference's input.
-
-    ``integers_runtime``, where there is one, is asked about static int8 in the place of ``runtime``: a family's integer
-    kernels are the same whatever floats are computed in.
-    """
+    """A model whose layer table is to be measured."""
 
     name: str
+    """A digest of the model's graph and of the shapes of its weights."""
     model: onnx.ModelProto
     groups: tuple[LayerGroup, ...]
     values: Values
     sample: Arrays
+    """The feed of one inference."""
     scheme: Scheme
     runtime: str | None = None
+    """None for the device's first runtime."""
     integers_runtime: str | None = None
+    """Runtime for static int8 in place of ``runtime``: a family's integer kernels do not depend on its hint."""
 
 
 def measure_table(
@@ -61,25 +60,30 @@ def measure_table(
     limit_s: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
 ) -> LayerTable | None:
-    """The table of a model; None where ``limit_s`` seconds were not enough (what was answered is remembered), or where
-    the device does not run the fp32 model or the yardstick."""
-    return _Timing(answers, question, clock() + limit_s, clock).table()
+    """Measures the table of a model, which takes minutes.
+
+    Returns None if ``limit_s`` seconds were not enough (answers are kept for the next call), or if the device does not
+    run the fp32 model or the yardstick.
+    """
+    return _Timing(answers, question, clock() + limit_s, clock).measure()
 
 
 class _OutOfTime(Exception):
-    """The table cannot be finished now."""
+    """The time limit was reached before the table was complete."""
 
 
 class _Timing:
+    """Measures one table."""
+
     def __init__(self, answers: LayerAnswers, question: Question, ends_at: float, clock: Callable[[], float]) -> None:
         self._answers, self._question, self._ends_at, self._clock = answers, question, ends_at, clock
         self._graph = Graph(question.model.graph)
         self._shapes = shapes_in_run(question.model, question.sample)
-        self._members = list(self._found_members())
+        self._units = list(self._extract_units())
         self._ends: dict[tuple[str, Shape], dict[str, float]] = {}
         self._overhead = 0.0
 
-    def table(self) -> LayerTable | None:
+    def measure(self) -> LayerTable | None:
         try:
             entire = SingleLayer(f"model {self._question.name}", (), self._question.model)
             fp32 = self._yardsticks(entire, whole=True)
@@ -91,8 +95,8 @@ class _Timing:
                 return None
             self._overhead = nothing
             units = []
-            for number, (group, nodes, layer) in enumerate(self._members, 1):
-                report(f"timing layer {number} of {len(self._members)}")
+            for number, (group, nodes, layer) in enumerate(self._units, 1):
+                report(f"timing layer {number} of {len(self._units)}")
                 units.append(self._unit(group, nodes, layer, yardstick_ms))
             return LayerTable(tuple(units), tuple(self._tensors()), whole, self._overhead, yardstick_ms)
         except _OutOfTime:
@@ -100,34 +104,33 @@ class _Timing:
 
     # Units
 
-    def _found_members(self) -> list[tuple[LayerGroup, tuple[str, ...], SingleLayer]]:
-        found = []
-        known: dict[str, SingleLayer | None] = {}  # layers of one key are as fast: a large model is not cut up whole
+    def _extract_units(self) -> list[tuple[LayerGroup, tuple[str, ...], SingleLayer]]:
+        units = []
+        layers: dict[str, SingleLayer | None] = {}  # by key: layers of one key are equally fast
         for group in self._question.groups:
             if group.name not in self._question.values:
                 continue
-            left = list(group.nodes)
-            while left:
-                alone = replace(group, nodes=(left[0],))
-                together = tuple(name for name in left if self._same_product(left[0], name))
-                unit = replace(group, nodes=together) if len(together) > 1 else alone
-                left = [name for name in left if name not in unit.nodes]
+            remaining = list(group.nodes)
+            while remaining:
+                first = remaining[0]
+                unit = replace(group, nodes=tuple(name for name in remaining if self._share_a_timing(first, name)))
+                remaining = [name for name in remaining if name not in unit.nodes]
                 key = layer_key(self._question.model, unit, self._shapes)
-                if key not in known:
-                    known[key] = self._cut_out(key, unit)
-                if (layer := known[key]) is not None:
-                    found.append((group, unit.nodes, layer))
-        return found
+                if key not in layers:
+                    layers[key] = self._extract(key, unit)
+                if (layer := layers[key]) is not None:
+                    units.append((group, unit.nodes, layer))
+        return units
 
-    def _cut_out(self, key: str, unit: LayerGroup) -> SingleLayer | None:
+    def _extract(self, key: str, unit: LayerGroup) -> SingleLayer | None:
         extracted = extract_layer(self._question.model, unit, self._shapes)
-        own = () if extracted is None else layer_groups(extracted)
-        return SingleLayer(key, own, extracted) if extracted is not None and own else None
+        groups = () if extracted is None else layer_groups(extracted)
+        return SingleLayer(key, groups, extracted) if extracted is not None and groups else None
 
-    def _same_product(self, one: str, other: str) -> bool:
-        first, second = self._node(one), self._node(other)
-        products = all(is_op(node, "MatMul", "Gemm") for node in (first, second))
-        return one == other or (products and first.input[0] == second.input[0])
+    def _share_a_timing(self, name: str, sibling: str) -> bool:
+        nodes = [self._node(name), self._node(sibling)]
+        products = all(is_op(node, "MatMul", "Gemm") for node in nodes)
+        return name == sibling or (products and nodes[0].input[0] == nodes[1].input[0])
 
     def _unit(self, group: LayerGroup, nodes: tuple[str, ...], layer: SingleLayer, yardstick_ms: float) -> Unit:
         fp32 = self._yardsticks(layer)
@@ -136,8 +139,8 @@ class _Timing:
             times[value] = self._time(layer, precision, fp32, yardstick_ms)
         tensors = [self._read(self._node(nodes[0])), *(self._node(name).output[0] for name in nodes)]
         ends = [self._ends_of(tensor, group.kind) for tensor in tensors]
-        both = {kind: sum(end[kind] for end in ends) for kind in (FLOAT, INTEGER)}
-        return Unit(group.name, nodes, layer.key, times, both)
+        total = {kind: sum(end[kind] for end in ends) for kind in (FLOAT, INTEGER)}
+        return Unit(group.name, nodes, layer.key, times, total)
 
     def _time(
         self, layer: SingleLayer, precision: Precision, fp32: Answer, yardstick_ms: float, *, whole: bool = False
@@ -158,31 +161,31 @@ class _Timing:
     # Tensors
 
     def _tensors(self) -> list[Tensor]:
-        place = {name: number for number, (_, nodes, _) in enumerate(self._members) for name in nodes}
-        flow = self._flow(place)
+        index = {name: number for number, (_, nodes, _) in enumerate(self._units) for name in nodes}
+        flow = self._flow(index)
         readers: dict[str, list[int]] = {}
         for node in self._graph.proto.node:
-            if node.name in place:
-                readers.setdefault(self._read(node), []).append(place[node.name])
-        found = []
+            if node.name in index:
+                readers.setdefault(self._read(node), []).append(index[node.name])
+        tensors = []
         for tensor in dict.fromkeys([*flow, *readers]):
             writers = flow.get(tensor, frozenset({_OUTSIDE}))
-            escapes = self._escapes(tensor, place)
+            escapes = self._escapes(tensor, index)
             if not (escapes or tensor in readers) or (writers == {_OUTSIDE} and tensor not in readers):
                 continue
             inner = sorted(writers - {_OUTSIDE})
             reading = sorted(set(readers.get(tensor, ())))
-            kinds = [self._members[number][0].kind for number in (*inner, *reading)]
+            kinds = [self._units[number][0].kind for number in (*inner, *reading)]
             ends = self._ends_of(tensor, "Conv" if any("Conv" in kind for kind in kinds) else kinds[0])
-            found.append(Tensor(self._size(tensor), tuple(inner), tuple(reading), _OUTSIDE in writers, escapes, ends))
-        return found
+            tensors.append(Tensor(self._size(tensor), tuple(inner), tuple(reading), _OUTSIDE in writers, escapes, ends))
+        return tensors
 
-    def _flow(self, place: Mapping[str, int]) -> dict[str, frozenset[int]]:
-        """Which layers' results a tensor carries, through what keeps a format; :data:`_OUTSIDE` for anything else."""
+    def _flow(self, index: Mapping[str, int]) -> dict[str, frozenset[int]]:
+        """Returns, by tensor, the layers whose results it carries in their format; :data:`_OUTSIDE` for other nodes."""
         flow: dict[str, frozenset[int]] = {}
         for node in self._graph.proto.node:
-            if node.name in place:
-                sources = frozenset({place[node.name]})
+            if node.name in index:
+                sources = frozenset({index[node.name]})
             elif self._keeps_format(node):
                 data = node.input[:1] if clipping(node, self._graph) is not None else data_inputs(node)
                 carried = [name for name in data if name and self._graph.constant_tensor(name) is None]
@@ -197,17 +200,17 @@ class _Timing:
     def _keeps_format(self, node: onnx.NodeProto) -> bool:
         return clipping(node, self._graph) is not None or is_follower(node)
 
-    def _escapes(self, tensor: str, place: Mapping[str, int]) -> bool:
+    def _escapes(self, tensor: str, index: Mapping[str, int]) -> bool:
         if tensor in self._graph.outputs or tensor in self._graph.inner_readers:
             return True
-        others = (node for node in self._graph.consumers.get(tensor, ()) if node.name not in place)
-        return any(not self._keeps_format(node) for node in others)
+        readers = (node for node in self._graph.consumers.get(tensor, ()) if node.name not in index)
+        return any(not self._keeps_format(node) for node in readers)
 
     def _ends_of(self, tensor: str, kind: str) -> dict[str, float]:
-        """What it costs to enter or leave each format at a tensor: half of what joining two layers there saves."""
+        """Returns the cost of converting to or from each format at a tensor: half of what joining two layers saves."""
         shape = self._shapes.get(tensor, ())
         conv = "Conv" in kind
-        if self._size(tensor) < SMALL or (conv and len(shape) < 3) or not self._quantised:
+        if self._size(tensor) < SMALL or (conv and len(shape) < 3) or not self._has_int8:
             return {FLOAT: 0.0, INTEGER: 0.0}
         if (shape[1 if conv else -1] or 0) > WIDE:
             return {FLOAT: 0.0, INTEGER: 0.0}
@@ -215,25 +218,25 @@ class _Timing:
         if key not in self._ends:
             sizes = [dim or 1 for dim in shape]
             build = convolutions if conv else products
-            one, two = (single_layer(build(sizes, count=count)) for count in (1, 2))
+            single, double = (single_layer(build(sizes, count=count)) for count in (1, 2))
             self._ends[key] = {
-                # A product of floats has no layout of its own.
-                FLOAT: self._end(one, two, Precision.FP32) if conv else 0.0,
-                INTEGER: self._end(one, two, Precision.INT8),
+                # Float products need no conversion of layout.
+                FLOAT: self._end(single, double, Precision.FP32) if conv else 0.0,
+                INTEGER: self._end(single, double, Precision.INT8),
             }
         return self._ends[key]
 
-    def _end(self, one: SingleLayer, two: SingleLayer, precision: Precision) -> float:
-        times = [self._time(layer, precision, self._yardsticks(layer), 1.0).yardsticks for layer in (one, two)]
+    def _end(self, single: SingleLayer, double: SingleLayer, precision: Precision) -> float:
+        times = [self._time(layer, precision, self._yardsticks(layer), 1.0).yardsticks for layer in (single, double)]
         if times[0] is None or times[1] is None:
             return 0.0
         return max(0.0, 2 * times[0] - times[1] - self._overhead) / 2
 
     @property
-    def _quantised(self) -> bool:
+    def _has_int8(self) -> bool:
         return any(Precision.INT8 in values.values() for values in self._question.values.values())
 
-    # Asking
+    # Questions
 
     def _yardsticks(self, layer: SingleLayer, *, whole: bool = False) -> Answer:
         if self._clock() >= self._ends_at and not self._answers.knows_yardsticks(layer):
@@ -262,17 +265,18 @@ class _Timing:
 
 
 _OUTSIDE = -1
+"""Stands for nodes that are no layers, where indices of layers are expected."""
 
 
 def _in_time(answer: Answer) -> Answer:
-    """An answer that the device had time for."""
+    """Returns the answer; raises :class:`_OutOfTime` if the device had no time for it."""
     if str(answer.get("reason", "")).startswith(NotAsked.state):
         raise _OutOfTime
     return answer
 
 
 def _nothing() -> onnx.ModelProto:
-    """A model that computes next to nothing: what is left is the price of a call."""
+    """Builds a model that computes almost nothing; its time is the overhead of a call."""
     value = ("x", TensorProto.FLOAT, (1, 8))
     node = helper.make_node("Relu", ["x"], ["y"], name="nothing")
     graph = helper.make_graph(

@@ -1,4 +1,4 @@
-"""The operators that a device's capability is probed with: one layer each, generated at any width."""
+"""Operators for probing a device's capability: models of one layer, generated at any width."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from evaluators.probing.questions import SingleLayer
 from evaluators.probing.single_layer import layer_key
 
 WIDTHS = (8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
-"""Close enough together to show steps of 8, 16, 32 and 64."""
+"""Dense enough to show steps of 8, 16, 32 and 64."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """One operator at several widths: as many channels (features) in as out.
-
-    ``kind`` is the ONNX operator that it is built from, ``about`` its shape in words; ``power`` says how work grows
-    with the width: 1 for a depthwise convolution, 2 for what multiplies every channel with every other.
-    """
+    """One operator at several widths, with as many input as output channels (features)."""
 
     name: str
     kind: str
+    """ONNX operator."""
     about: str
+    """Its shape in words."""
     power: int
+    """Power of the width with which work grows: 1 for a depthwise convolution, 2 for others."""
     widths: tuple[int, ...]
     build: Callable[[int], onnx.ModelProto]
+    """Builds the model of a width."""
 
     def layer(self, width: int) -> SingleLayer:
-        """The operator at a width, as a model."""
+        """Builds the operator at a width, as a layer to benchmark."""
         return single_layer(self.build(width))
 
 
 def single_layer(model: onnx.ModelProto) -> SingleLayer:
-    """A generated model of fixed shapes as a layer to ask about."""
+    """Wraps a generated model of fixed shapes as a layer to benchmark."""
     groups = layer_groups(model)
     shapes: dict[str, tuple[int | None, ...]] = {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in model.graph.input
@@ -49,7 +49,7 @@ def single_layer(model: onnx.ModelProto) -> SingleLayer:
 
 
 def convolutions(shape: Sequence[int], *, kernel: int = 1, depthwise: bool = False, count: int = 1) -> onnx.ModelProto:
-    """``count`` convolutions in a row on ``(batch, channels, …)``, with as many channels out as in."""
+    """Builds ``count`` convolutions in a row on ``(batch, channels, …)``, with as many output as input channels."""
     channels, rank = shape[1], len(shape) - 2
     nodes, weights = [], []
     for number in range(count):
@@ -71,7 +71,7 @@ def convolutions(shape: Sequence[int], *, kernel: int = 1, depthwise: bool = Fal
 
 
 def products(shape: Sequence[int], *, operator: str = "MatMul", count: int = 1) -> onnx.ModelProto:
-    """``count`` matrix products in a row on ``(…, features)`` with square weights; a Gemm has a bias too."""
+    """Builds ``count`` matrix products in a row on ``(…, features)`` with square weights; a Gemm also has a bias."""
     size = shape[-1]
     nodes, weights = [], []
     for number in range(count):
@@ -121,4 +121,4 @@ FAMILIES = (
         lambda width: products((1, width), operator="Gemm"),
     ),
 )  # fmt: skip
-"""What is probed, in this order. A runtime's other layers, such as LSTM, are asked about where a job has one."""
+"""Probed in this order. Other layers, such as LSTM, are benchmarked only for jobs whose model has them."""

@@ -1,4 +1,4 @@
-"""Asks a device what its runtime can do, operator by operator."""
+"""Probes the capability of a device's runtime, operator by operator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from evaluators.devices.execution import computes_in_integers, multiplies
 from evaluators.devices.node_times import node_times
 from evaluators.graphs.model import save_model
-from evaluators.probing.capability import UNASKED, Capability, Point, Sweep
+from evaluators.probing.capability import UNASKED, Capability, Sweep, SweepPoint
 from evaluators.probing.granularity import granularity
 from evaluators.probing.operators import FAMILIES, Family
 from evaluators.probing.questions import LIMIT_S, Answer, LayerAnswers, SingleLayer, in_precision
@@ -24,19 +24,19 @@ from hwprofiles import Precision, Profile
 from hwprofiles.errors import CandidateError
 
 PROBE_S = 180.0
-"""Probing stops here; what was not asked by then is asked the next time, the rest being remembered."""
+"""Default time limit of probing. Answers are kept; the next call asks only what is missing."""
 
 Nodes = Callable[[Path, Arrays], Sequence[TimedNode]]
-"""The nodes that a runtime executes for a model; none where it does not say."""
+"""Returns the nodes that a runtime executes for a model; empty if it does not report them."""
 
 
 def no_nodes(model: Path, feed: Arrays) -> Sequence[TimedNode]:
-    """For devices whose nodes cannot be seen."""
+    """Returns no nodes, for devices that do not report them."""
     return ()
 
 
 def local_nodes(profile: Profile) -> Nodes:
-    """The nodes that a device of this machine executes."""
+    """Returns a function that times the nodes of a model on a device of this machine."""
     return lambda model, feed: node_times(profile, model, feed, limit_s=LIMIT_S)
 
 
@@ -49,10 +49,10 @@ def probe(
     progress: Progress = lambda text: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Capability:
-    """Asks about every operator in every precision and width, in ``limit_s`` seconds at most.
+    """Benchmarks every operator in every precision and width, for at most ``limit_s`` seconds.
 
-    fp32 is timed against the yardstick, everything else against fp32. What the device cannot execute is an answer like
-    any other; nothing is raised for it.
+    fp32 is timed against the yardstick, other precisions against fp32. A precision that the device does not execute is
+    a result, not an error.
     """
     profile = answers.device.profile
     questions = [question for family in families for question in _questions(family)]
@@ -64,13 +64,13 @@ def probe(
             progress(f"probing {question.about}, {number} of {len(questions)}")
             points = []
             for width, layer in question.layers:
-                fp32, gain = question.asked(answers, layer, in_time=clock() < ends_at)
+                fp32, gain = question.answer(answers, layer, in_time=clock() < ends_at)
                 points.append(_point(width, fp32, gain))
                 if "baseline_ms" in fp32:
                     yardstick_ms.append(fp32["baseline_ms"])
             executes: tuple[str, ...] = ()
             if clock() < ends_at:
-                executes = question.executed(nodes, Path(folder))
+                executes = question.operators(nodes, Path(folder))
             times = {point.width: point.yardsticks for point in points if point.yardsticks is not None}
             sweeps.append(
                 Sweep(
@@ -90,6 +90,8 @@ def probe(
 
 @dataclass(frozen=True)
 class _Question:
+    """An operator in one precision, at all widths."""
+
     family: Family
     precision: Precision
     activations: str
@@ -103,25 +105,25 @@ class _Question:
     def scheme(self) -> Scheme:
         return Scheme(activation_type="int8") if self.activations == "int8" else Scheme()
 
-    def asked(self, answers: LayerAnswers, layer: SingleLayer, *, in_time: bool) -> tuple[Answer, Answer | None]:
-        """fp32 against the yardstick, and the precision against fp32 (None for fp32 itself)."""
+    def answer(self, answers: LayerAnswers, layer: SingleLayer, *, in_time: bool) -> tuple[Answer, Answer | None]:
+        """Returns fp32's time against the yardstick, and the precision's against fp32 (None for fp32 itself)."""
         unasked: Answer = {"reason": UNASKED}
         fp32 = answers.yardsticks(layer) if in_time or answers.knows_yardsticks(layer) else unasked
         if self.precision is Precision.FP32:
             return fp32, None
-        known = in_time or answers.knows_gain(layer, self.precision, self.scheme)
-        return fp32, answers.gain(layer, self.precision, self.scheme) if known else unasked
+        possible = in_time or answers.knows_gain(layer, self.precision, self.scheme)
+        return fp32, answers.gain(layer, self.precision, self.scheme) if possible else unasked
 
-    def executed(self, nodes: Nodes, folder: Path) -> tuple[str, ...]:
-        """The operators that the runtime makes of the widest layer, the slowest first."""
+    def operators(self, nodes: Nodes, folder: Path) -> tuple[str, ...]:
+        """Returns the operators that the runtime executes for the widest layer, the slowest first."""
         _, layer = self.layers[-1]
         path = folder / "layer.onnx"
         try:
             save_model(in_precision(layer, self.precision, self.scheme), path)
-            found = nodes(path, random_feed(layer.model))
+            executed = nodes(path, random_feed(layer.model))
         except CandidateError:
             return ()
-        return tuple(dict.fromkeys(node.operator for node in sorted(found, key=lambda node: -node.ms)))
+        return tuple(dict.fromkeys(node.operator for node in sorted(executed, key=lambda node: -node.ms)))
 
 
 def _questions(family: Family) -> Iterator[_Question]:
@@ -131,17 +133,17 @@ def _questions(family: Family) -> Iterator[_Question]:
             yield _Question(family, precision, activations, layers)
 
 
-def _point(width: int, fp32: Answer, gain: Answer | None) -> Point:
+def _point(width: int, fp32: Answer, gain: Answer | None) -> SweepPoint:
     yardsticks = fp32.get("yardsticks")
-    provisional = bool((fp32 if gain is None else gain).get("passing"))
+    provisional = bool((fp32 if gain is None else gain).get("transient"))
     if gain is None:
-        return Point(width, None, None, yardsticks, fp32.get("reason", ""), provisional)
+        return SweepPoint(width, None, None, yardsticks, fp32.get("reason", ""), provisional)
     if "ratio" not in gain:
-        return Point(width, None, None, None, gain["reason"], provisional)
+        return SweepPoint(width, None, None, None, gain["reason"], provisional)
     ratio, (low, high) = gain["ratio"], gain["ci95"]
-    return Point(width, ratio, (low, high), None if yardsticks is None else yardsticks / ratio, "", provisional)
+    return SweepPoint(width, ratio, (low, high), None if yardsticks is None else yardsticks / ratio, "", provisional)
 
 
 def _in_integers(executes: Sequence[str]) -> bool | None:
-    found = [computes_in_integers(operator) for operator in executes if multiplies(operator)]
-    return any(found) if found else None
+    integers = [computes_in_integers(operator) for operator in executes if multiplies(operator)]
+    return any(integers) if integers else None

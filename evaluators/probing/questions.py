@@ -1,7 +1,7 @@
-"""What a device answers about single layers: how fast one is, and what it gains by a precision.
+"""Benchmarks single layers on a device: their time, and their speed-up in a precision.
 
-Every question is a paired measurement of small models by the quick protocol. Answers are named by all that they depend
-on, so that models, jobs and the probing of capabilities share them.
+Each question is a paired measurement of two small models by the quick protocol. Answers are stored under a digest of
+everything that they depend on, so models, jobs and the probing of capabilities share them.
 """
 
 from __future__ import annotations
@@ -29,49 +29,48 @@ from hwprofiles import Precision, digest_of
 from hwprofiles.errors import CandidateError, StageTimeout, passing_states
 
 VERSION = 2
-"""Part of every answer's name; raised when what is asked changes."""
+"""Version of the questions; part of every answer's name."""
 
 LIMIT_S = 60.0
+"""Time limit of one question."""
 
 QUICK = Protocol().quick()
 
 Answer = dict[str, Any]
-"""``ratio`` (baseline time over candidate time) and ``ci95``, ``ms`` and ``baseline_ms`` (medians of that moment), or
-the ``reason`` that there is none. ``passing`` where the moment is to blame for what it says."""
+"""``ratio`` (baseline time over candidate time) with ``ci95``, and the medians ``ms`` and ``baseline_ms``; or the
+``reason`` why there are none. ``transient`` is true if the answer is due to the machine's state."""
 
-_PASSING = (StageTimeout.state, *passing_states())
-"""Failures of the moment. They, and what an unhealthy machine answered, are asked about again the next time."""
+_TRANSIENT = (StageTimeout.state, *passing_states())
+"""Failures that may be due to the machine's state. Such answers are asked for again by the next process."""
 
 
 @dataclass(frozen=True)
 class SingleLayer:
-    """A layer as a model of its own, and the ``key`` that names what decides its speed
-    (:func:`evaluators.probing.single_layer.layer_key`)."""
+    """A layer as a separate model."""
 
     key: str
+    """Identifies what decides its speed (:func:`evaluators.probing.single_layer.layer_key`)."""
     groups: tuple[LayerGroup, ...]
     model: onnx.ModelProto
 
 
 class LayerAnswers:
-    """Asks one device, and remembers in ``known``, which outlives it where its owner wants that; in ``passing`` what is
-    to be asked again, which is not to outlive the process.
+    """Benchmarks layers on one device and caches the answers.
 
-    Used from one thread; closed by its owner, or left as a context.
+    ``cache`` holds lasting answers; ``transient`` those due to the machine's state, and must not outlive the process.
+    Used from one thread, as a context or closed by its owner.
     """
 
     def __init__(
         self,
         device: Device,
-        known: MutableMapping[str, Answer],
+        cache: MutableMapping[str, Answer],
         protocol: Protocol = QUICK,
-        passing: MutableMapping[str, Answer] | None = None,
+        transient: MutableMapping[str, Answer] | None = None,
     ) -> None:
         self.device = device
-        self.asked = 0
-        """Questions that the device had to answer; the others were known."""
-        self._known, self._protocol = known, protocol
-        self._passing: MutableMapping[str, Answer] = {} if passing is None else passing
+        self._cache, self._protocol = cache, protocol
+        self._transient: MutableMapping[str, Answer] = {} if transient is None else transient
         self._folder = tempfile.TemporaryDirectory(prefix="paretune-layer-")
 
     def __enter__(self) -> Self:
@@ -83,7 +82,7 @@ class LayerAnswers:
         self.close()
 
     def close(self) -> None:
-        """Removes the files of the models asked about."""
+        """Removes the temporary files of models."""
         self._folder.cleanup()
 
     def gain(
@@ -94,48 +93,48 @@ class LayerAnswers:
         runtime: str | None = None,
         feed: Mapping[str, Array] | None = None,
     ) -> Answer:
-        """What the layer gains by a precision in ``runtime`` (None: the device's first) over fp32 in the first.
+        """Measures the layer's speed-up in a precision over fp32 in the device's first runtime.
 
-        ``feed`` is needed where the model's inputs have no fixed shapes.
+        ``runtime`` executes the precision; None stands for the first. ``feed`` is required if the model's inputs have
+        dynamic shapes.
         """
         name = self._name("gain", layer.key, precision, repr(scheme), runtime or "")
         return self._answer(name, lambda: self._gain(layer, precision, scheme, runtime, feed))
 
     def yardsticks(self, layer: SingleLayer, feed: Mapping[str, Array] | None = None) -> Answer:
-        """The layer's time as a multiple of the yardstick's: the answer's ``yardsticks``, with ``ci95`` of that.
+        """Measures the layer's time as a multiple of the yardstick's: ``yardsticks`` of the answer, with its ``ci95``.
 
-        ``feed`` is needed where the model's inputs have no fixed shapes.
+        ``feed`` is required if the model's inputs have dynamic shapes.
         """
         name = self._name("yardsticks", YARDSTICK_VERSION, layer.key)
         return self._answer(name, lambda: self._yardsticks(layer.model, feed))
 
     def knows_gain(self, layer: SingleLayer, precision: Precision, scheme: Scheme, runtime: str | None = None) -> bool:
-        """Whether :meth:`gain` would answer without asking."""
+        """Whether :meth:`gain` would answer from a cache."""
         return self._knows(self._name("gain", layer.key, precision, repr(scheme), runtime or ""))
 
     def knows_yardsticks(self, layer: SingleLayer) -> bool:
-        """Whether :meth:`yardsticks` would answer without asking."""
+        """Whether :meth:`yardsticks` would answer from a cache."""
         return self._knows(self._name("yardsticks", YARDSTICK_VERSION, layer.key))
 
     def _name(self, *question: Any) -> str:
         return digest_of([VERSION, *question, self.device.profile.digest, repr(asdict(self._protocol))])
 
     def _knows(self, name: str) -> bool:
-        return name in self._known or name in self._passing
+        return name in self._cache or name in self._transient
 
     def _answer(self, name: str, ask: Any) -> Answer:
-        known = remembered(name, self._known, self._passing)
-        if known is not None:
-            return known
-        self.asked += 1
+        cached = look_up_answer(name, self._cache, self._transient)
+        if cached is not None:
+            return cached
         try:
             self.device.check_time()
             answer: Answer = ask()
         except CandidateError as error:
             answer = no_gain(error)
-        if answer.get("reason", "").startswith(_PASSING):
-            answer["passing"] = True
-        (self._passing if answer.get("passing") else self._known)[name] = answer
+        if answer.get("reason", "").startswith(_TRANSIENT):
+            answer["transient"] = True
+        (self._transient if answer.get("transient") else self._cache)[name] = answer
         return answer
 
     def _gain(
@@ -150,14 +149,14 @@ class LayerAnswers:
         baseline, candidate = self._files()
         save_model(layer.model, baseline)
         save_model(in_precision(layer, precision, scheme), candidate)
-        return measured_gain(self.device, baseline, candidate, feed, runtime, self._protocol)
+        return measure_gain(self.device, baseline, candidate, feed, runtime, self._protocol)
 
     def _yardsticks(self, model: onnx.ModelProto, feed: Mapping[str, Array] | None) -> Answer:
         baseline, candidate = self._files()
         save_model(yardstick(list(model.graph.input)), baseline)
         save_model(beside_yardstick(model), candidate)
-        asked = yardstick_feed(random_feed(model) if feed is None else feed)
-        answer = measured_gain(self.device, baseline, candidate, asked, None, self._protocol)
+        joint_feed = yardstick_feed(random_feed(model) if feed is None else feed)
+        answer = measure_gain(self.device, baseline, candidate, joint_feed, None, self._protocol)
         if "reason" in answer:
             return answer
         low, high = answer["ci95"]
@@ -169,8 +168,7 @@ class LayerAnswers:
 
 
 def in_precision(layer: SingleLayer, precision: Precision, scheme: Scheme) -> onnx.ModelProto:
-    """The layer's model with all of its layers in a precision; raises :class:`CandidateError` where that cannot be
-    built."""
+    """Builds the layer's model with all of its layers in a precision; raises :class:`CandidateError` if that fails."""
     if precision is Precision.FP32:
         return layer.model
     ranges = calibrate(layer.model, [random_feed(layer.model)]) if precision is Precision.INT8 else None
@@ -178,17 +176,17 @@ def in_precision(layer: SingleLayer, precision: Precision, scheme: Scheme) -> on
     return quantizer.apply({group.name: precision for group in layer.groups})
 
 
-def remembered(name: str, *places: Mapping[str, Answer]) -> Answer | None:
-    """The answer of this name in the first of ``places`` that has one, each looked up once: some are folders."""
-    return next((found for place in places if (found := place.get(name)) is not None), None)
+def look_up_answer(name: str, *caches: Mapping[str, Answer]) -> Answer | None:
+    """Returns the answer of a name from the first cache that has it; each is read once, since some are folders."""
+    return next((answer for cache in caches if (answer := cache.get(name)) is not None), None)
 
 
 def no_gain(error: CandidateError) -> Answer:
-    """The answer where there is no figure."""
+    """Returns the answer of a failed measurement."""
     return {"reason": f"{error.state}: {error.message}"}
 
 
-def measured_gain(
+def measure_gain(
     device: Device,
     baseline: Path,
     candidate: Path,
@@ -197,17 +195,17 @@ def measured_gain(
     protocol: Protocol = QUICK,
     limit_s: float = LIMIT_S,
 ) -> Answer:
-    """The answer to one question: two files on one feed, the candidate's in ``runtime``."""
+    """Measures two files on one feed, the candidate in ``runtime``; a failure becomes an answer with its reason."""
     try:
-        found = device.measure(baseline, candidate, feed, protocol=protocol, limit_s=limit_s, runtime=runtime)
+        measurement = device.measure(baseline, candidate, feed, protocol=protocol, limit_s=limit_s, runtime=runtime)
     except CandidateError as error:
         return no_gain(error)
     answer: Answer = {
-        "ratio": found.ratio,
-        "ci95": list(found.ratio_ci95),
-        "ms": found.metrics()["latency_ms"]["p50"],
-        "baseline_ms": found.baseline_metrics()["latency_ms"]["p50"],
+        "ratio": measurement.ratio,
+        "ci95": list(measurement.ratio_ci95),
+        "ms": measurement.metrics()["latency_ms"]["p50"],
+        "baseline_ms": measurement.baseline_metrics()["latency_ms"]["p50"],
     }
-    if found.health is not None and found.health.passing:
-        answer["passing"] = True
+    if measurement.health is not None and measurement.health.passing:
+        answer["transient"] = True
     return answer

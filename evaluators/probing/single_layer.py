@@ -1,4 +1,4 @@
-"""One layer as a model of its own, so that a device can be asked what a precision gains on it."""
+"""Extracts one layer of a model as a separate model, so that it can be benchmarked."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ from evaluators.tensors import Array
 def extract_layer(
     model: onnx.ModelProto, group: LayerGroup, value_shapes: Mapping[str, Shape]
 ) -> onnx.ModelProto | None:
-    """A model that holds the layer of a group with most multiply-accumulates, and those that read the same tensor.
+    """Extracts a group's layer with most multiply-accumulates, and layers of the group that read the same tensor.
 
-    ``value_shapes`` gives the shapes of tensors for the batch to be asked about
-    (:func:`evaluators.graphs.shapes.tensor_shapes`); the extracted inputs have exactly these. A Relu or Clip behind a
-    convolution comes along, as a runtime merges the two. Node names and weights are the source's, so that
-    :func:`evaluators.graphs.layer_groups.layer_groups` finds the group again. Returns None where a shape is not known.
+    ``value_shapes`` are the shapes of tensors for the batch to measure
+    (:func:`evaluators.graphs.shapes.tensor_shapes`); the model's inputs have exactly these. A Relu or Clip after a
+    convolution is included, because runtimes merge the two. Node names and weights are the source's, so that
+    :func:`evaluators.graphs.layer_groups.layer_groups` finds the group again. Returns None if a shape is unknown.
 
-    A static int8 version of it also quantises its input and dequantises its output: next to other int8 layers the same
-    layer gains more than it shows here.
+    In static int8 the extracted layer also quantises its input and dequantises its output; next to other int8 layers
+    its speed-up is larger.
     """
     graph = Graph(model.graph)
     members = [node for node in model.graph.node if node.name in set(group.nodes)]
     if not members:
         return None
     largest = max(members, key=lambda node: node_macs(node, value_shapes))
-    kept: list[onnx.NodeProto] = []
+    nodes: list[onnx.NodeProto] = []
     for node in members:
         if node is largest or _shares_input(node, largest):
-            kept.append(_without_masks(node))
+            nodes.append(_without_masks(node))
             clip = graph.only_reader(node.output[0])
             if is_op(node, "Conv", "ConvTranspose") and clip is not None and is_op(clip, "Relu", "Clip"):
-                kept.append(clip)
-    made = {name for node in kept for name in node.output if name}
-    read = {name for node in kept for name in node.input}
+                nodes.append(clip)
+    produced = {name for node in nodes for name in node.output if name}
+    read = {name for node in nodes for name in node.input}
     inputs = []
-    for name in dict.fromkeys(name for node in kept for name in node.input):
-        if not name or name in graph.initializers or name in made:
+    for name in dict.fromkeys(name for node in nodes for name in node.input):
+        if not name or name in graph.initializers or name in produced:
             continue
         shape = value_shapes.get(name)
         if shape is None or None in shape:
             return None
-        inputs.append(helper.make_tensor_value_info(name, _element_type(name, kept), shape))
+        inputs.append(helper.make_tensor_value_info(name, _element_type(name, nodes), shape))
     outputs = [
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-        for node in kept
+        for node in nodes
         for name in node.output[:1]
         if name not in read
     ]
     weights = [tensor for name, tensor in graph.initializers.items() if name in read]
-    extracted = helper.make_model(helper.make_graph(kept, "layer", inputs, outputs, weights))
+    extracted = helper.make_model(helper.make_graph(nodes, "layer", inputs, outputs, weights))
     extracted.ir_version = model.ir_version
     del extracted.opset_import[:]
     extracted.opset_import.extend(model.opset_import)
@@ -65,9 +65,9 @@ def extract_layer(
 
 
 def layer_key(model: onnx.ModelProto, group: LayerGroup, value_shapes: Mapping[str, Shape]) -> str:
-    """Names what decides the speed of an extracted layer: operators, attributes and shapes, but no weights.
+    """Identifies what decides the speed of an extracted layer: operators, attributes and shapes, but not weights.
 
-    Layers of one key need to be asked about only once. "" where :func:`extract_layer` gives None.
+    Layers of one key need to be measured only once. "" if :func:`extract_layer` returns None.
     """
     extracted = extract_layer(model, group, value_shapes)
     if extracted is None:
@@ -79,13 +79,13 @@ def layer_key(model: onnx.ModelProto, group: LayerGroup, value_shapes: Mapping[s
     parts = []
     for node in extracted.graph.node:
         sizes = ",".join("x".join(map(str, shapes.get(name, ()))) if name else "-" for name in node.input)
-        known = ",".join(f"{name}={_text(value)}" for name, value in sorted(attributes(node).items()))
-        parts.append(f"{node.op_type}({sizes}){{{known}}}")
+        options = ",".join(f"{name}={_text(value)}" for name, value in sorted(attributes(node).items()))
+        parts.append(f"{node.op_type}({sizes}){{{options}}}")
     return " ".join(parts)
 
 
 def random_feed(model: onnx.ModelProto, seed: int = 0) -> dict[str, Array]:
-    """Inputs for a model of fixed shapes: standard normal floats, zeros for integers."""
+    """Draws a feed for a model of fixed shapes: standard normal floats, zeros for integers."""
     rng = np.random.default_rng(seed)
     feed: dict[str, Array] = {}
     for value in model.graph.input:
@@ -96,12 +96,12 @@ def random_feed(model: onnx.ModelProto, seed: int = 0) -> dict[str, Array]:
     return feed
 
 
-def _shares_input(node: onnx.NodeProto, other: onnx.NodeProto) -> bool:
-    return is_op(node, "MatMul", "Gemm") and is_op(other, "MatMul", "Gemm") and node.input[0] == other.input[0]
+def _shares_input(node: onnx.NodeProto, sibling: onnx.NodeProto) -> bool:
+    return is_op(node, "MatMul", "Gemm") and is_op(sibling, "MatMul", "Gemm") and node.input[0] == sibling.input[0]
 
 
 def _without_masks(node: onnx.NodeProto) -> onnx.NodeProto:
-    """The node without masks and sequence lengths, whose values could not be made up."""
+    """Copies a node without masks and sequence lengths, for which random values would be invalid."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     masks = (3,) if is_op(node, "Attention", domain=MICROSOFT) else (4,) if is_op(node, "LSTM") else ()

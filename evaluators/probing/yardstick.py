@@ -1,7 +1,7 @@
-"""The yardstick: one small convolution, the same everywhere, that single models are timed against.
+"""The yardstick: one small convolution against which single models are timed.
 
-Milliseconds of two days cannot be added: the machine may have been slower on one of them. Each time in a layer table is
-therefore a multiple of the yardstick's, from one paired measurement, and so are sums of them.
+Milliseconds of different days cannot be added, because the machine may have been slower on one of them. Each time in a
+layer table is therefore a multiple of the yardstick's time, from one paired measurement; such multiples can be added.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from evaluators.tensors import Array, Arrays
 
 VERSION = 1
-"""Part of every answer in yardsticks; raised when the yardstick changes."""
+"""Version of the yardstick; part of the name of every answer in yardsticks."""
 
 INPUT = "yardstick"
 _CHANNELS, _SIZE = 64, 16
@@ -23,9 +23,9 @@ _SHAPE = (1, _CHANNELS, _SIZE, _SIZE)
 
 
 def yardstick(inputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
-    """A 3x3 convolution of 64 channels at 16x16 (9.4 million multiply-accumulates) in fp32.
+    """Builds the yardstick: a 3x3 convolution of 64 channels at 16x16 (9.4 million multiply-accumulates) in fp32.
 
-    It also takes ``inputs``, which it ignores, so that one feed suits both models of a pair.
+    It also accepts and ignores ``inputs``, so that both models of a pair can use one feed.
     """
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((_CHANNELS, _CHANNELS, 3, 3)).astype(np.float32) / np.float32(24.0)
@@ -37,7 +37,7 @@ def yardstick(inputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
 
 
 def beside_yardstick(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the yardstick's input besides its own, which it ignores."""
+    """Adds the yardstick's input to a copy of a model, which ignores it."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     copy.graph.input.append(_input())
@@ -45,7 +45,7 @@ def beside_yardstick(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def yardstick_feed(feed: Arrays) -> dict[str, Array]:
-    """A model's inputs and the yardstick's."""
+    """Adds the yardstick's input to a model's feed."""
     values = np.random.default_rng(1).standard_normal(_SHAPE).astype(np.float32)
     return {**feed, INPUT: values}
 

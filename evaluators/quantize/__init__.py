@@ -1,4 +1,4 @@
-"""Puts a candidate's precisions into an ONNX graph, in memory."""
+"""Applies a candidate's precisions to an ONNX graph, in memory."""
 
 from evaluators.quantize.quantizer import Quantizer, activation_tensors
 from evaluators.quantize.scheme import Scheme

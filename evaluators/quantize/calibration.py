@@ -1,4 +1,4 @@
-"""The ranges of activations, from running the fp32 model on calibration data."""
+"""Calibrates the ranges of activations by running the fp32 model on calibration data."""
 
 from __future__ import annotations
 
@@ -25,40 +25,43 @@ Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
 
 PERCENTILE = 99.99
-"""Share of magnitudes, in percent, that a ``percentile`` range holds."""
+"""Percentage of magnitudes within a ``percentile`` range."""
 
 BINS = 2048
-_LEVELS = 128  # magnitudes that int8 tells apart
-_CANDIDATES = 16  # bins between two thresholds that entropy compares
+"""Bins of a histogram of magnitudes."""
+_LEVELS = 128  # magnitudes that int8 distinguishes
+_STEP = 16  # bins between two thresholds that ``entropy`` compares
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """Lowest and highest value by tensor name, and how they were found."""
+    """Calibrated ranges of tensors."""
 
     values: Mapping[str, tuple[float, float]]
+    """Lowest and highest value by tensor name."""
     method: str = "minmax"
     samples: int = 0
+    """Number of calibration samples."""
 
     def of(self, tensor: str) -> tuple[float, float]:
-        """The range of a tensor; raises :class:`BuildFailed` where it was not calibrated."""
+        """Returns the range of a tensor; raises :class:`BuildFailed` if it was not calibrated."""
         if tensor not in self.values:
             raise BuildFailed(f"the tensor {tensor!r} was not calibrated", "calibrate all of activation_tensors")
         return self.values[tensor]
 
     @cached_property
     def digest(self) -> str:
-        """Changes when any range does."""
+        """A digest of method, samples and all ranges."""
         return digest_of(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the ranges as JSON-able data."""
         values = {name: [low, high] for name, (low, high) in self.values.items()}
         return {"method": self.method, "samples": self.samples, "values": values}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Ranges:
-        """The inverse of :meth:`to_dict`."""
+        """Creates ranges from the result of :meth:`to_dict`."""
         values = {str(name): (float(low), float(high)) for name, (low, high) in data["values"].items()}
         return cls(values, str(data["method"]), int(data["samples"]))
 
@@ -72,19 +75,19 @@ def calibrate(
     between_batches: Callable[[], None] | None = None,
     threads: int = 1,
 ) -> Ranges:
-    """Runs the fp32 model and reports the range of each tensor.
+    """Runs the fp32 model on calibration data and observes the range of each tensor.
 
-    ``batches`` maps input names to arrays; all but ``minmax`` go through it twice, so it must not be a generator.
+    ``batches`` are feeds by input name; all methods except ``minmax`` read them twice, so they must not be a generator.
     ``tensors`` are names in the model, None for every float activation. ``between_batches`` is called after each batch.
     Memory does not grow with the number of batches.
 
-    ``minmax`` takes the extremes; ``percentile`` the magnitude below which ``PERCENTILE`` % of the values lie;
-    ``entropy`` the magnitude whose quantised histogram diverges least from the whole (Migacz, "8-bit inference with
-    TensorRT", GTC 2017). Both cut the extremes to that magnitude.
+    ``minmax`` takes the extremes. The other methods clip them to a magnitude: ``percentile`` to that below which
+    ``PERCENTILE`` % of the values lie, ``entropy`` to that whose quantised histogram diverges least from the whole one
+    (Migacz, "8-bit inference with TensorRT", GTC 2017).
 
     Raises:
-        BuildFailed: NaN or infinity in an activation, no batches, or a model or input that the runtime refuses.
-        InvalidInput: an unknown method or tensor, or a one-pass iterator where two passes are needed.
+        BuildFailed: an activation is NaN or infinite, there are no batches, or the runtime refuses model or feed.
+        InvalidInput: a method or tensor is unknown, or ``batches`` cannot be read twice.
     """
     if method not in METHODS:
         raise InvalidInput(f"calibration method {method!r} is unknown", f"use one of {', '.join(METHODS)}")
@@ -109,11 +112,11 @@ def calibrate(
             lows[name], highs[name] = min(lows[name], low), max(highs[name], high)
     if not samples:
         raise BuildFailed("there is no calibration data", "give at least one batch")
-    # A tensor that was always empty (an expert that no sample chose) has no values: any range will do.
-    found = {name: (lows[name], highs[name]) if lows[name] <= highs[name] else (0.0, 0.0) for name in names}
+    # A tensor that was always empty (an expert that no sample chose) has no values; its range does not matter.
+    ranges = {name: (lows[name], highs[name]) if lows[name] <= highs[name] else (0.0, 0.0) for name in names}
     if method == "minmax":
-        return Ranges(found, method, samples)
-    peaks = {name: max(-low, high, 0.0) for name, (low, high) in found.items()}
+        return Ranges(ranges, method, samples)
+    peaks = {name: max(-low, high, 0.0) for name, (low, high) in ranges.items()}
     counts = {name: np.zeros(BINS, np.int64) for name in names}
     for _, values in run(batches):
         for name, value in values.items():
@@ -123,8 +126,8 @@ def calibrate(
     for name in names:
         if counts[name].any():
             limit = threshold(counts[name]) * peaks[name] / BINS
-            found[name] = max(found[name][0], -limit), min(found[name][1], limit)
-    return Ranges(found, method, samples)
+            ranges[name] = max(ranges[name][0], -limit), min(ranges[name][1], limit)
+    return Ranges(ranges, method, samples)
 
 
 def _proto(model: Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
@@ -137,10 +140,10 @@ def _proto(model: Path | bytes | onnx.ModelProto) -> onnx.ModelProto:
 
 def _float_tensors(model: onnx.ModelProto, tensors: Iterable[str] | None) -> tuple[str, ...]:
     graph = Graph(model.graph)
-    known = graph.producers.keys() | graph.inputs
+    activations = graph.producers.keys() | graph.inputs
     if tensors is not None:
         names = tuple(dict.fromkeys(tensors))
-        unknown = [name for name in names if name not in known]
+        unknown = [name for name in names if name not in activations]
         if unknown:
             raise InvalidInput(f"the model has no activation {unknown[0]!r}", "name tensors of the model to calibrate")
         return names
@@ -160,29 +163,29 @@ def _percentile_bin(counts: NDArray[np.int64]) -> int:
 
 
 def _entropy_bin(counts: NDArray[np.int64]) -> int:
-    """How many bins to keep so that the quantised histogram tells least from the original (Kullback-Leibler)."""
+    """Returns the number of bins whose quantised histogram has the least Kullback-Leibler divergence from the whole."""
     total = counts.astype(np.float64)
-    total[0] = total[1]  # zeros are exact at any threshold; those of a Relu would outweigh everything else
+    total[0] = total[1]  # zeros are exact at any threshold; those of a Relu would dominate
     best, best_divergence = BINS, math.inf
-    for kept in range(_LEVELS, BINS + 1, _CANDIDATES):
-        reference = total[:kept].copy()
-        reference[-1] += total[kept:].sum()
-        starts = np.arange(_LEVELS) * kept // _LEVELS
-        filled = total[:kept] > 0
-        sums = np.add.reduceat(total[:kept], starts)
-        sizes = np.add.reduceat(filled.astype(np.float64), starts)
-        level = np.searchsorted(starts, np.arange(kept), side="right") - 1
-        rounded = np.where(filled, (sums / np.maximum(sizes, 1))[level], 0)
-        divergence = _divergence(reference, rounded)
+    for count in range(_LEVELS, BINS + 1, _STEP):
+        reference = total[:count].copy()
+        reference[-1] += total[count:].sum()
+        edges = np.arange(_LEVELS) * count // _LEVELS
+        nonzero = total[:count] > 0
+        sums = np.add.reduceat(total[:count], edges)
+        sizes = np.add.reduceat(nonzero.astype(np.float64), edges)
+        level = np.searchsorted(edges, np.arange(count), side="right") - 1
+        quantised = np.where(nonzero, (sums / np.maximum(sizes, 1))[level], 0)
+        divergence = _divergence(reference, quantised)
         if divergence < best_divergence:
-            best, best_divergence = kept, divergence
+            best, best_divergence = count, divergence
     return best
 
 
-def _divergence(reference: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    if not other.any():
+def _divergence(reference: NDArray[np.float64], quantised: NDArray[np.float64]) -> float:
+    if not quantised.any():
         return math.inf
-    p, q = reference / reference.sum(), other / other.sum()
-    # Where only q is empty, a small probability stands for it, as in the histograms' own smoothing.
+    p, q = reference / reference.sum(), quantised / quantised.sum()
+    # Where only q is 0, a small probability replaces it.
     mask = p > 0
     return float(np.sum(p[mask] * np.log(p[mask] / np.maximum(q[mask], 1e-6))))

@@ -1,4 +1,4 @@
-"""A candidate's graph while it is made: the source, and what replaces parts of it."""
+"""Edits of a graph: a source model, replacements of its nodes, and new initializers."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from hwprofiles.errors import BuildFailed
 
 
 class Source:
-    """What all candidates of one model share: its index and its integer weights. Never changed.
+    """The unchanging part that all candidates of one model share: its graph and its integer weights.
 
-    Names of new tensors are an old name, ``mark`` and a role, so that they depend on the candidate alone. The mark
-    occurs in no old name.
+    A new tensor's name is a source name, ``mark`` and a role, so it depends only on the candidate. The mark occurs in
+    no source name.
     """
 
     def __init__(self, model: onnx.ModelProto, graph: Graph, weights: Weights, mark: str) -> None:
         self.model, self.graph, self.weights, self.mark = model, graph, weights, mark
 
 
-def unused_mark(graph: Graph) -> str:
-    """A string that no tensor or node name holds."""
+def free_mark(graph: Graph) -> str:
+    """Returns a string that no name of a tensor or node contains."""
     mark = "@"
-    taken = [*graph.used_names(), *(node.name for node in graph.proto.node)]
+    taken = [*graph.tensor_names(), *(node.name for node in graph.proto.node)]
     while any(mark in name for name in taken):
         mark += "@"
     return mark
 
 
-class Draft:
-    """Replacements of nodes, nodes that follow a tensor, and new initializers."""
+class GraphEdit:
+    """Collects replacements of nodes, inserted nodes and new initializers, and builds the edited model."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -48,15 +48,15 @@ class Draft:
         self._shared: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def name(self, base: str, role: str) -> str:
-        """The name of a new tensor or node that comes from an old one."""
+        """Returns the name of a new tensor or node, derived from a source name."""
         return f"{base}{self.source.mark}{role}"
 
     def replace(self, node: onnx.NodeProto, nodes: Sequence[onnx.NodeProto]) -> None:
-        """Puts other nodes in the place of one."""
+        """Replaces a source node by other nodes."""
         self._replaced[node.name] = list(nodes)
 
     def editable(self, node: onnx.NodeProto) -> onnx.NodeProto:
-        """A node of the draft that may be changed, in the place of a source node."""
+        """Returns a copy of a source node that may be changed and replaces it."""
         if node.name not in self._replaced:
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
@@ -65,48 +65,48 @@ class Draft:
         return copy
 
     def precede(self, node: onnx.NodeProto, nodes: Iterable[onnx.NodeProto]) -> None:
-        """Puts nodes right before a source node."""
+        """Inserts nodes directly before a source node."""
         self._before[node.name].extend(nodes)
 
     def follow(self, tensor: str, nodes: Iterable[onnx.NodeProto]) -> None:
-        """Puts nodes behind the one that makes a source tensor, or first where the tensor is an input.
+        """Inserts nodes after the producer of a source tensor, or at the start if the tensor is an input.
 
-        Raises :class:`BuildFailed` for a tensor that is neither: the nodes would be lost.
+        Raises :class:`BuildFailed` if it is neither.
         """
         if tensor not in self.source.graph.producers and tensor not in self.source.graph.inputs:
-            raise BuildFailed(f"{tensor!r} is no input of the model, and no node makes it", "report this model")
+            raise BuildFailed(f"{tensor!r} is no input of the model, and no node produces it", "report this model")
         self._after[tensor].extend(nodes)
 
     def add(self, tensor: onnx.TensorProto) -> str:
-        """Adds an initializer (once) and returns its name."""
+        """Adds an initializer, unless its name exists, and returns its name."""
         self._initializers.setdefault(tensor.name, tensor)
         return str(tensor.name)
 
     def add_array(self, name: str, value: NDArray[np.generic]) -> str:
-        """Adds an initializer and returns its name."""
+        """Adds an array as an initializer and returns its name."""
         return self.add(numpy_helper.from_array(value, name))
 
     def add_weight(self, weight: IntegerWeight) -> tuple[str, str, str]:
-        """Adds integers, scale and zero point and returns their names."""
+        """Adds integers, scale and zero point; returns their names."""
         return self.add(weight.integers), self.add(weight.scale), self.add(weight.zero)
 
     def node(self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], **options: object) -> onnx.NodeProto:
-        """A node of the draft; it is named after its first output unless ``name`` is given."""
+        """Creates a node, without inserting it; it is named after its first output unless ``name`` is given."""
         domain = str(options.pop("domain", ""))
         name = str(options.pop("name", "")) or self.name(outputs[0], op_type)
         return helper.make_node(op_type, inputs, outputs, name=name, domain=domain, **options)
 
     def shared(self, tensor: str, role: str) -> tuple[str, ...] | None:
-        """What was made of a tensor for a purpose before."""
+        """Returns the names that :meth:`share` registered for a tensor and role; None if there are none."""
         return self._shared.get((tensor, role))
 
     def share(self, tensor: str, role: str, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Remembers what was made of a tensor, for the next reader."""
+        """Registers names that were derived from a tensor, for its next reader; returns them."""
         self._shared[tensor, role] = names
         return names
 
     def build(self) -> onnx.ModelProto:
-        """The finished model: nodes in order, only the weights that are still used."""
+        """Builds the edited model: nodes in order, only weights that are still used."""
         source = self.source.model
         model = onnx.ModelProto(
             ir_version=source.ir_version, producer_name=source.producer_name, producer_version=source.producer_version
@@ -132,8 +132,8 @@ class Draft:
         graph.initializer.extend(tensor for tensor in source.graph.initializer if tensor.name in used)
         graph.initializer.extend(tensor for tensor in self._initializers.values() if tensor.name in used)
         graph.sparse_initializer.extend(source.graph.sparse_initializer)
-        made = {name for node in nodes for name in node.output}
-        graph.value_info.extend(value for value in source.graph.value_info if value.name in made)
+        outputs = {name for node in nodes for name in node.output}
+        graph.value_info.extend(value for value in source.graph.value_info if value.name in outputs)
         if any(node.domain == MICROSOFT for node in nodes) and all(o.domain != MICROSOFT for o in model.opset_import):
             model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
         return model

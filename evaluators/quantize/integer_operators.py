@@ -1,4 +1,4 @@
-"""Operators between quantised layers that are computed on integers too."""
+"""Operators between quantised layers that also compute on integers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import onnx
 from evaluators.graphs.graph import Graph, input_of, int_attribute, is_op, text_attribute
 from evaluators.quantize.scheme import Scheme
 
-# They move values or pick among them: the result has its input's scale, and nothing is rounded. These are the ones that
-# ONNX Runtime executes on integers (DepthToSpace and SpaceToDepth have no such kernel).
+# They move or select values: the result has its input's scale, and nothing is rounded. ONNX Runtime executes all of
+# these on integers (DepthToSpace and SpaceToDepth have no such kernel).
 MOVERS = (
     "MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Expand", "Tile", "Gather",
     "Resize",
 )  # fmt: skip
 
-# They calculate: the result has a scale of its own.
+# They calculate: the result has its own scale.
 SUMS = ("Add", "Sum")
 CALCULATORS = ("Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid")
 
@@ -23,14 +23,14 @@ _DATA_INPUTS = {"Add": 2, "Sum": 2, "Mul": 2}
 
 
 def data_inputs(node: onnx.NodeProto) -> tuple[str, ...]:
-    """The float inputs of a follower, shapes and axes left out."""
+    """Returns the float inputs of a follower (:func:`is_follower`), without shapes and axes."""
     if node.op_type == "Concat":
         return tuple(node.input)
     return tuple(node.input[: _DATA_INPUTS.get(node.op_type, 1)])
 
 
 def is_follower(node: onnx.NodeProto) -> bool:
-    """Whether an operator has an integer form, given that its inputs are quantised."""
+    """Whether an operator has an integer form if its inputs are quantised; such nodes are called followers."""
     if not is_op(node, *MOVERS, *SUMS, *CALCULATORS):
         return False
     if node.op_type == "Sum":
@@ -45,7 +45,7 @@ def is_follower(node: onnx.NodeProto) -> bool:
 
 
 def clipping(node: onnx.NodeProto, graph: Graph) -> tuple[float, float] | None:
-    """The bounds of a Relu or of a Clip with constant bounds; None for any other node."""
+    """Returns the bounds of a Relu or of a Clip with constant bounds; None for other nodes."""
     if is_op(node, "Relu"):
         return 0.0, float("inf")
     if not is_op(node, "Clip"):
@@ -60,17 +60,17 @@ def clipping(node: onnx.NodeProto, graph: Graph) -> tuple[float, float] | None:
     return bounds[0], bounds[1]
 
 
-def is_absorbed(bounds: tuple[float, float], scale: float, zero: int, scheme: Scheme) -> bool:
-    """Whether quantising saturates exactly where the clipping would, so that the clipping can go."""
+def replaces_clipping(bounds: tuple[float, float], scale: float, zero: int, scheme: Scheme) -> bool:
+    """Whether quantising saturates exactly at the clipping's bounds, so that the clipping can be removed."""
     for bound, limit in zip(bounds, (scheme.lowest, scheme.highest), strict=True):
-        at = np.clip(bound / scale + zero, scheme.lowest - 1.0, scheme.highest + 1.0)
-        beyond = at < limit if limit == scheme.lowest else at > limit
-        if not beyond and np.rint(at) != limit:
+        position = np.clip(bound / scale + zero, scheme.lowest - 1.0, scheme.highest + 1.0)
+        beyond = position < limit if limit == scheme.lowest else position > limit
+        if not beyond and np.rint(position) != limit:
             return False
     return True
 
 
 def integer_bounds(bounds: tuple[float, float], scale: np.float32, zero: int, scheme: Scheme) -> tuple[int, int]:
-    """What a clipping's bounds are among the integers: rounding is monotone, so that clipping may come after it."""
-    found = np.clip(np.rint(np.asarray(bounds, np.float32) / scale) + zero, scheme.lowest, scheme.highest)
-    return int(found[0]), int(found[1])
+    """Returns a clipping's bounds as integers; clipping may follow rounding, because rounding is monotone."""
+    limits = np.clip(np.rint(np.asarray(bounds, np.float32) / scale) + zero, scheme.lowest, scheme.highest)
+    return int(limits[0]), int(limits[1])

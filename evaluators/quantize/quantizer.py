@@ -1,4 +1,4 @@
-"""Turns a candidate's precisions into a model."""
+"""Builds models with the precisions of candidates."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from evaluators.graphs.graph import Graph
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.quantize.calibration import Ranges
 from evaluators.quantize.dynamic import make_dynamic
-from evaluators.quantize.graph_edit import Draft, Source, unused_mark
+from evaluators.quantize.graph_edit import GraphEdit, Source, free_mark
 from evaluators.quantize.scheme import Scheme
-from evaluators.quantize.static import make_static, needed_ranges
+from evaluators.quantize.static import make_static, tensors_to_calibrate
 from evaluators.quantize.weight_only import make_weight_only
 from evaluators.quantize.weights import Weights
 from hwprofiles.errors import BuildFailed
@@ -23,10 +23,10 @@ _WEIGHT_ONLY = (Precision.INT8_WEIGHT, Precision.INT4_WEIGHT)
 
 
 class Quantizer:
-    """Builds candidates of one model; keeps the integer forms of its weights between them.
+    """Builds candidates of one model, sharing the integer forms of its weights between them.
 
-    ``model`` is a prepared model (:func:`evaluators.graphs.cleanup.prepared`) and is never changed, nor may its owner
-    change it afterwards. ``ranges`` may be None where no layer will be static int8. Not safe in several threads.
+    ``model`` is a clean model (:func:`evaluators.graphs.cleanup.clean_graph`); it is not changed, and its owner must
+    not change it later. ``ranges`` may be None if no layer will be static int8. Not safe in several threads.
     """
 
     def __init__(
@@ -36,52 +36,52 @@ class Quantizer:
         self._ranges = ranges
         self._scheme = scheme or Scheme()
         graph = Graph(model.graph)
-        mark = unused_mark(graph)
+        mark = free_mark(graph)
         self._source = Source(model, graph, Weights(graph, self._scheme, mark), mark)
 
     @property
     def size_bytes(self) -> int:
-        """About what it keeps in memory, once it has built: the model, and as much again in integers at most."""
+        """Approximate size in memory after building: the model, and at most as much again in integers."""
         return 2 * size_of(self._source.model)
 
     def apply(self, assignment: Mapping[str, Precision]) -> onnx.ModelProto:
-        """A new model in which each named group has its precision and every other layer is as it was.
+        """Builds a new model from precisions by group name; other layers are unchanged.
 
         The same assignment gives the same bytes, whatever was built before.
 
         Raises:
-            BuildFailed: an unknown group, a precision that the group does not have, or a missing range.
+            BuildFailed: a group is unknown or does not allow its precision, or a range is missing.
         """
-        wanted = self._by_node(assignment)
-        draft = Draft(self._source)
-        static = frozenset(name for name, precision in wanted.items() if precision is Precision.INT8)
+        precisions = self._by_node(assignment)
+        edit = GraphEdit(self._source)
+        static = frozenset(name for name, precision in precisions.items() if precision is Precision.INT8)
         for node in self._source.graph.proto.node:
-            precision = wanted.get(node.name, Precision.FP32)
+            precision = precisions.get(node.name, Precision.FP32)
             if precision is Precision.INT8_DYNAMIC:
-                make_dynamic(draft, node)
+                make_dynamic(edit, node)
             elif precision in _WEIGHT_ONLY:
                 scheme = self._scheme
                 make_weight_only(
-                    draft, node, precision, block_size=scheme.block_size, integer_compute=scheme.integer_compute
+                    edit, node, precision, block_size=scheme.block_size, integer_compute=scheme.integer_compute
                 )
         if static:
-            make_static(draft, static, self._ranges, self._scheme)
-        return draft.build()
+            make_static(edit, static, self._ranges, self._scheme)
+        return edit.build()
 
     def _by_node(self, assignment: Mapping[str, Precision]) -> dict[str, Precision]:
-        wanted: dict[str, Precision] = {}
+        precisions: dict[str, Precision] = {}
         for name, value in assignment.items():
             if name not in self._groups:
                 raise BuildFailed(f"the model has no layer {name!r}", f"its layers are {', '.join(self._groups)}")
             group = self._groups[name]
             if value not in group.precisions:
                 raise BuildFailed(f"the layer {name!r} cannot be {value}", f"it can be {', '.join(group.precisions)}")
-            wanted.update(dict.fromkeys(group.nodes, Precision(value)))
-        return wanted
+            precisions.update(dict.fromkeys(group.nodes, Precision(value)))
+        return precisions
 
 
 def activation_tensors(model: onnx.ModelProto, groups: Iterable[LayerGroup]) -> tuple[str, ...]:
-    """The tensors to calibrate so that any assignment of these groups can be built."""
+    """Lists the tensors to calibrate so that any assignment of these groups can be built."""
     graph = Graph(model.graph)
     names = {name for group in groups if Precision.INT8 in group.precisions for name in group.nodes}
-    return needed_ranges(graph, {node.name: node for node in model.graph.node if node.name in names})
+    return tensors_to_calibrate(graph, {node.name: node for node in model.graph.node if node.name in names})

@@ -1,4 +1,4 @@
-"""Weights as integers: computed once for a model, used by every candidate."""
+"""Quantises weights, once per model, for all of its candidates."""
 
 from __future__ import annotations
 
@@ -16,33 +16,39 @@ from evaluators.quantize.scheme import Scheme
 Floats = NDArray[np.float32]
 
 MOST_BYTES = 128 * 2**20
-"""Of integer forms of either kind that are kept."""
+"""Bytes to keep of integer weights, and as many of block weights."""
 
 
 @dataclass(frozen=True)
 class IntegerWeight:
-    """int8 weights with their scales: ``value ~ scale * integers``, the scale a scalar or ``(channels,)``."""
+    """int8 weights: ``value ~ scale * integers``."""
 
     integers: onnx.TensorProto
     scale: onnx.TensorProto
+    """``scales`` as an initializer."""
     zero: onnx.TensorProto
+    """Zero points, all 0."""
     scales: Floats
+    """A scalar or ``(channels,)``."""
 
 
 @dataclass(frozen=True)
 class BlockWeight:
-    """Weights of a matrix ``(inputs, outputs)`` in blocks along the inputs, packed as MatMulNBits reads them."""
+    """A matrix ``(inputs, outputs)`` in blocks along its inputs, packed for MatMulNBits."""
 
     packed: onnx.TensorProto
     scales: onnx.TensorProto
     zeros: onnx.TensorProto | None
+    """Zero points; None if symmetric."""
     inputs: int
     outputs: int
 
 
 class Weights:
-    """The integer forms of a graph's initializers; of a large graph, those that were used last. Results are shared: do
-    not change them."""
+    """Quantises a graph's initializers and keeps the most recently used results.
+
+    Results are shared: do not change them.
+    """
 
     def __init__(self, graph: Graph, scheme: Scheme, mark: str) -> None:
         self._graph, self._scheme, self._mark = graph, scheme, mark
@@ -54,25 +60,25 @@ class Weights:
         )
 
     def floats(self, name: str, *, transposed: bool = False) -> Floats:
-        """The trained values; ``transposed`` swaps the last two axes."""
+        """Returns the trained values; ``transposed`` swaps the last two axes."""
         value = np.asarray(self._graph.constant(name), np.float32)
         return np.ascontiguousarray(np.swapaxes(value, -1, -2)) if transposed else value
 
     def int8(self, name: str, axis: int, *, transposed: bool = False) -> IntegerWeight:
-        """Symmetric int8 with a scale for each index of ``axis``, or one for all where the scheme says so."""
+        """Quantises to symmetric int8 with a scale per index of ``axis``, or one scale if the scheme says so."""
         along = axis if self._scheme.per_channel_weights else None
 
         def make() -> IntegerWeight:
             value = self.floats(name, transposed=transposed)
             scales = channel_scales(value, along, self.highest)
-            # One table may be looked up by rows and multiplied by columns: two weights, and so two names.
+            # One table may be looked up by rows and multiplied by columns: two weights, which need two names.
             role = ("int8_t" if transposed else "int8") + ("_rows" if along == 0 else "")
-            return self.scaled(value, scales, along, f"{name}{self._mark}{role}")
+            return self.with_scales(value, scales, along, f"{name}{self._mark}{role}")
 
         return self._integers.get((name, along, transposed), make)
 
     def recurrent(self, name: str) -> IntegerWeight:
-        """Weights ``(directions, 4 * hidden, inputs)``, transposed, with scales ``(directions, 4 * hidden)``."""
+        """Quantises LSTM weights ``(directions, 4 * hidden, inputs)``, transposed; one scale per direction and row."""
 
         def make() -> IntegerWeight:
             value = self.floats(name, transposed=True)
@@ -89,8 +95,8 @@ class Weights:
 
         return self._integers.get((name, None, True), make)
 
-    def scaled(self, value: Floats, scales: Floats, axis: int | None, name: str) -> IntegerWeight:
-        """int8 weights for given scales, not kept."""
+    def with_scales(self, value: Floats, scales: Floats, axis: int | None, name: str) -> IntegerWeight:
+        """Quantises to int8 with given scales; the result is not kept."""
         shape = [-1 if i == axis else 1 for i in range(value.ndim)]
         integers = np.rint(value / scales.reshape(shape) if axis is not None else value / scales)
         integers = np.clip(integers, -self.highest - int(self._scheme.reduce_range), self.highest).astype(np.int8)
@@ -103,17 +109,17 @@ class Weights:
 
     @property
     def highest(self) -> int:
-        """The largest integer weight."""
+        """The largest integer of a weight."""
         return 63 if self._scheme.reduce_range else 127
 
     def blocks(self, name: str, bits: int, *, transposed: bool = False) -> BlockWeight:
-        """A matrix ``(inputs, outputs)`` in blocks of the scheme's size, 4 or 8 bits a weight."""
+        """Quantises a matrix ``(inputs, outputs)`` in blocks of the scheme's size, 4 or 8 bits per weight."""
 
         def make() -> BlockWeight:
             matrix = self.floats(name, transposed=transposed)
             base = f"{name}{self._mark}{bits}bit"
             asymmetric = self._scheme.asymmetric_blocks
-            packed, scales, zeros = packed_blocks(matrix, bits, self._scheme.block_size, asymmetric=asymmetric)
+            packed, scales, zeros = pack_blocks(matrix, bits, self._scheme.block_size, asymmetric=asymmetric)
             return BlockWeight(
                 numpy_helper.from_array(packed, base),
                 numpy_helper.from_array(scales, f"{base}_scale"),
@@ -125,24 +131,25 @@ class Weights:
 
 
 def channel_scales(value: Floats, axis: int | None, highest: int) -> Floats:
-    """The scales that map the largest magnitude of each channel to ``highest``: ``(channels,)`` or a scalar.
+    """Computes scales that map the largest magnitude of each channel to ``highest``: ``(channels,)`` or a scalar.
 
-    A channel of zeros gets the largest scale of the others: scales also decide how finely biases are stored.
+    A channel of zeros gets the largest scale of all channels, because scales also decide how precisely biases are
+    stored.
     """
-    others = None if axis is None else tuple(i for i in range(value.ndim) if i != axis)
-    scales = np.asarray(np.abs(value).max(axis=others) / np.float32(highest), np.float32)
+    reduced = None if axis is None else tuple(i for i in range(value.ndim) if i != axis)
+    scales = np.asarray(np.abs(value).max(axis=reduced) / np.float32(highest), np.float32)
     fallback = np.float32(scales.max() if scales.max() > 1e-30 else 1 / highest)
     return np.asarray(np.where(scales > 1e-30, scales, fallback), np.float32)
 
 
-def packed_blocks(
+def pack_blocks(
     matrix: Floats, bits: int, block_size: int, *, asymmetric: bool
 ) -> tuple[NDArray[np.uint8], Floats, NDArray[np.uint8] | None]:
     """Quantises a matrix ``(inputs, outputs)`` by blocks along its inputs, in the layout of MatMulNBits.
 
     Returns the integers ``(outputs, blocks, bytes of a block)``, the scales ``(outputs * blocks,)`` and the zero points
-    ``(outputs * bytes,)``, None where they are all at the middle of the range. Two 4-bit values share a byte, the first
-    in its low half. See the operator's specification in ONNX Runtime's ContribOperators.md.
+    ``(outputs * bytes,)``, None if all are in the middle of the range. Two 4-bit values share a byte, the first in its
+    low half. See the operator's specification in ONNX Runtime's ContribOperators.md.
     """
     inputs, outputs = matrix.shape
     blocks = -(-inputs // block_size)
@@ -156,7 +163,7 @@ def packed_blocks(
         scales[scales <= 1e-30] = 1
         zeros = np.clip(np.rint(-low / scales), 0, top)
     else:
-        # The value of largest magnitude is mapped to the end of the range that has one step more.
+        # The value of largest magnitude is mapped to the end of the range with one more step.
         peak = np.take_along_axis(split, np.abs(split).argmax(-1)[..., None], -1)[..., 0]
         scales = peak / np.float32(-middle)
         scales[np.abs(scales) <= 1e-30] = 1
@@ -164,11 +171,11 @@ def packed_blocks(
     integers = np.clip(np.rint(split / scales[..., None] + zeros[..., None]), 0, top).astype(np.uint8)
     if bits == 4:
         integers = integers[..., 0::2] | (integers[..., 1::2] << 4)
-    packed_zeros = _packed_rows(zeros.astype(np.uint8), bits).ravel() if asymmetric else None
+    packed_zeros = _pack_rows(zeros.astype(np.uint8), bits).ravel() if asymmetric else None
     return integers, scales.astype(np.float32).ravel(), packed_zeros
 
 
-def _packed_rows(zeros: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+def _pack_rows(zeros: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     if bits == 8:
         return zeros
     if zeros.shape[1] % 2:

@@ -1,10 +1,10 @@
-"""Runtimes: what executes an exported file. A new one is one file here, one line below, and one test class."""
+"""Runtimes, which execute exported files. A new one needs a file here, a line below, and a test class."""
 
 from evaluators.runtimes.base import Runtime, Session
 from evaluators.runtimes.null import NullRuntime
 from evaluators.runtimes.onnxruntime import OnnxRuntime
 from evaluators.runtimes.openvino import OpenVino
-from evaluators.runtimes.tensorrt import TensorRtRuntime, built_twice
+from evaluators.runtimes.tensorrt import TensorRtRuntime, with_two_builds
 from evaluators.runtimes.trtexec import TrtexecRuntime
 from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import InvalidInput
@@ -19,7 +19,7 @@ RUNTIMES: dict[str, type[Runtime]] = {
 
 
 def runtime_of(spec: str) -> Runtime:
-    """The runtime that ``name`` or ``name:hint`` names; raises :class:`InvalidInput` for one that there is not.
+    """Creates the runtime of a spec, ``name`` or ``name:hint``; raises :class:`InvalidInput` for an unknown one.
 
     >>> runtime_of("onnxruntime").name
     'onnxruntime'
@@ -42,6 +42,6 @@ __all__ = [
     "TensorRtRuntime",
     "TensorSpec",
     "TrtexecRuntime",
-    "built_twice",
     "runtime_of",
+    "with_two_builds",
 ]

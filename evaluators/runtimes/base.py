@@ -1,4 +1,4 @@
-"""What a runtime promises: it opens an exported file and runs or times it."""
+"""The interface of runtimes: open an exported file, run it, time it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from hwprofiles.errors import BuildFailed, InvalidInput
 
 @dataclass(frozen=True)
 class TimedNode:
-    """One node of the graph that a runtime made of a model, as it was executed: its median time, where it ran, and the
-    NumPy type names and shapes of what it read and wrote (constants included)."""
+    """One executed node of the graph that a runtime compiled from a model."""
 
     name: str
     operator: str
     ms: float
+    """Median time."""
     provider: str
+    """Provider or kernel that executed it."""
     inputs: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """NumPy type name and shape of each tensor read, constants included."""
     outputs: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """NumPy type name and shape of each tensor written."""
 
 
 class Session(ABC):
-    """One opened model. Owned by whoever opened it, who also closes it; not to be shared between processes.
+    """One opened model; its caller closes it. Not to be shared between processes.
 
     ``run`` may be called from several threads at once; ``time_ms`` may not.
     """
@@ -38,22 +41,23 @@ class Session(ABC):
 
     @abstractmethod
     def run(self, feed: Arrays) -> dict[str, Array]:
-        """Outputs by name for inputs by name. Raises :class:`BuildFailed` when the runtime refuses."""
+        """Runs one inference; returns outputs by name. Raises :class:`BuildFailed` if the runtime refuses the feed."""
 
     @abstractmethod
     def time_ms(self, feed: Arrays) -> float:
-        """Wall time of one inference in milliseconds."""
+        """Runs one inference and returns its wall time in milliseconds."""
 
     @abstractmethod
     def close(self) -> None:
-        """Frees the model. Harmless when called again."""
+        """Frees the model; further calls do nothing."""
 
     def samples_at_once(self, samples: Arrays, batch: int) -> int:
-        """How many samples one inference takes where ``batch`` are wanted: a model with a fixed batch decides that
-        itself, one with an input that has no batch axis takes a single sample. Scalar inputs are shared by a batch, so
-        that they must be equal in all samples; else it is a single sample too.
+        """Returns the number of samples per inference if ``batch`` are requested.
 
-        Raises :class:`BuildFailed` for a missing input, or a fixed batch over which a scalar input differs.
+        A fixed batch of the model overrides ``batch``. It is 1 if an input has no batch axis, or if a scalar input,
+        which all samples of a batch share, is not equal in all samples.
+
+        Raises :class:`BuildFailed` if an input is missing, or if a scalar input differs within a fixed batch.
         """
         missing = [spec.name for spec in self.inputs if spec.name not in samples]
         if missing:
@@ -71,8 +75,10 @@ class Session(ABC):
         return 1 if single else batch if fixed is None else fixed
 
     def batches(self, samples: Arrays, batch: int) -> list[dict[str, Array]]:
-        """Splits samples (first axis of every array) into feeds of :meth:`samples_at_once` samples; where the model's
-        batch is fixed, the last feed is filled up with the last sample."""
+        """Splits samples (first axis of every array) into feeds of :meth:`samples_at_once` samples.
+
+        If the model's batch is fixed, the last feed is filled up with the last sample.
+        """
         size = self.samples_at_once(samples, batch)
         fixed = any(spec.shape and spec.shape[0] is not None for spec in self.inputs)
         count = min(len(samples[spec.name]) for spec in self.inputs)
@@ -82,14 +88,14 @@ class Session(ABC):
             for spec in self.inputs:
                 rows = spec.rows(samples[spec.name], start, start + size)
                 whole = fixed and spec.shape and samples[spec.name].ndim == len(spec.shape)
-                feed[spec.name] = _filled(rows, size) if whole else rows
+                feed[spec.name] = _fill_up(rows, size) if whole else rows
             feeds.append(feed)
         return feeds
 
     def predict(self, samples: Arrays, *, batch: int = 1, workers: int = 1) -> dict[str, Array]:
-        """Outputs for all samples, computed ``batch`` at a time as the device will, ``workers`` at once.
+        """Computes the outputs of all samples, ``batch`` per inference, with ``workers`` inferences at once.
 
-        The batch matters to quality: dynamic quantisation takes its ranges from what is in one batch.
+        ``batch`` must be the device's: dynamic quantisation takes its ranges from the samples of one batch.
         """
         feeds = self.batches(samples, batch)
         count = min(len(samples[spec.name]) for spec in self.inputs)
@@ -100,28 +106,29 @@ class Session(ABC):
                 parts = list(pool.map(self.run, feeds))
         whole = all(samples[spec.name].ndim == len(spec.shape) for spec in self.inputs if spec.shape)
         whole = whole and any(spec.shape for spec in self.inputs)
-        return {spec.name: _joined([part[spec.name] for part in parts], whole=whole)[:count] for spec in self.outputs}
+        return {
+            spec.name: _join_outputs([part[spec.name] for part in parts], whole=whole)[:count] for spec in self.outputs
+        }
 
 
-def _joined(parts: list[Array], *, whole: bool) -> Array:
-    """The outputs of all inferences, first axis samples; ``whole`` says that each has that axis already."""
+def _join_outputs(parts: list[Array], *, whole: bool) -> Array:
+    """Joins the outputs of inferences along the first axis if ``whole``, else stacks them along a new axis."""
     return np.concatenate(parts) if whole and parts[0].ndim else np.stack(parts)
 
 
-def _filled(rows: Array, batch: int) -> Array:
+def _fill_up(rows: Array, batch: int) -> Array:
     return np.concatenate([rows, np.repeat(rows[-1:], batch - len(rows), axis=0)]) if len(rows) < batch else rows
 
 
 class Runtime(ABC):
-    """Opens exported files, in the way that ``hint`` asks for. Holds no state between calls, safe in several threads
-    and processes.
+    """Opens exported files for execution.
 
-    ``hints`` are the ways that it knows, the first its own default, which no hint means too: precisions that it
-    computes in, providers.
+    Has no state between calls; safe in several threads and processes.
     """
 
     name: ClassVar[str]
     hints: ClassVar[tuple[str, ...]] = ("",)
+    """Variants of the runtime, such as precisions or providers; the first is used if no hint is given."""
 
     def __init__(self, hint: str = "") -> None:
         hint = hint or self.hints[0]
@@ -134,31 +141,38 @@ class Runtime(ABC):
 
     @property
     def family(self) -> str:
-        """Names the kernels behind name and hint: the graph that one of a family runs best, its others run best too."""
+        """Names the runtime's kernels: the graph that is fastest for one member of a family is fastest for all."""
         return f"{self.name}:{self.hint}" if self.hint else self.name
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it executes on a GPU rather than on the processor."""
+        """Whether it executes on a GPU instead of the processor."""
         return False
 
     @abstractmethod
     def version(self) -> str:
-        """The version that executes; raises :class:`DeviceUnavailable` where the runtime is not installed."""
+        """Returns the installed version; raises :class:`DeviceUnavailable` if the runtime is not installed."""
 
     @abstractmethod
     def open(self, model: Path, *, threads: int = 1) -> Session:
-        """Opens a file. Raises :class:`UnsupportedOp` for an operator that is not executed here, :class:`BuildFailed`
-        for a file that cannot be loaded."""
+        """Opens a file.
+
+        Raises:
+            UnsupportedOp: the runtime does not execute an operator of the file.
+            BuildFailed: the file cannot be loaded.
+        """
 
     def check_placement(self, model: Path, *, threads: int = 1) -> None:
-        """Raises :class:`UnsupportedOp` that names the nodes of a file which this runtime would leave to another
-        processor or provider than the one that it stands for. A runtime that has but one leaves nothing."""
+        """Checks that every node of a file would run on this runtime's own processor or provider.
+
+        Raises :class:`UnsupportedOp` with the names of nodes that would not. By default nothing is checked, which suits
+        runtimes with a single provider.
+        """
         return
 
-    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
-        """The nodes that one inference executes, in order; empty where a runtime does not say.
+    def time_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+        """Times the nodes of one inference, in order of execution; empty if the runtime does not report nodes.
 
-        Timing each node slows a model down: the sum is an upper bound of its latency, the shares are what counts.
+        Timing each node slows the model down: the sum exceeds its latency; only the shares are meaningful.
         """
         return []

@@ -1,7 +1,7 @@
-"""Our own store of TensorRT's engines and timing caches: the only place that an engine is ever loaded from.
+"""Stores TensorRT's engines and timing caches: the only place from which engines are loaded.
 
-An engine is native code. A file here names the key that it was stored under and the SHA-256 of its content; one that
-does not match both, or that another user could have written, is not loaded.
+An engine is native code. Each file contains its key and the SHA-256 of its content; a file that does not match both, or
+that another user could have written, is not loaded.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ _HEADER_LINES = 3
 
 
 class EngineStore:
-    """Keeps bytes under a key, a digest of all that they depend on. Safe in several threads and processes."""
+    """Stores bytes under a key: a digest of everything they depend on. Safe in several threads and processes."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = cache_folder() / "engines" if folder is None else folder
 
     def path(self, kind: str, key: str) -> Path:
-        """Where something lies: ``kind`` is ``engine``, ``timing`` or ``network``."""
+        """Returns the file of an entry; ``kind`` is ``engine``, ``timing`` or ``network``."""
         return self.folder / f"{key}.{kind}"
 
     def load(self, kind: str, key: str) -> bytes | None:
-        """What was saved under the key; None where there is nothing, or nothing of ours. Reads no more than a file's
-        header unless the file is this user's own."""
+        """Loads what was saved under the key; None if there is nothing, or the file is not this user's own.
+
+        A file that other users own or may write is not read.
+        """
         try:
             descriptor = os.open(self.path(kind, key), os.O_RDONLY | os.O_NOFOLLOW)
         except OSError:
             return None
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(file.fileno())
-            others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or others:
+            writable_by_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or writable_by_others:
                 return None
             parts = file.read().split(b"\n", _HEADER_LINES)
         if len(parts) <= _HEADER_LINES or parts[:2] != [_MAGIC, f"{kind} {key}".encode()]:
@@ -48,7 +50,7 @@ class EngineStore:
         return content if hashlib.sha256(content).hexdigest().encode() == parts[2] else None
 
     def save(self, kind: str, key: str, content: bytes) -> None:
-        """Keeps ``content``, in place of what there was. Raises :class:`StorageError` where it cannot be written."""
+        """Saves ``content``, replacing an earlier entry. Raises :class:`StorageError` if it cannot be written."""
         path = self.path(kind, key)
         partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
         header = b"\n".join((_MAGIC, f"{kind} {key}".encode(), hashlib.sha256(content).hexdigest().encode(), b""))
@@ -62,6 +64,6 @@ class EngineStore:
         except OSError as error:
             partial.unlink(missing_ok=True)
             raise StorageError(
-                f"an engine cannot be kept in {self.folder}: {error.strerror}",
-                "set PARETUNE_HOME to a folder that can be written",
+                f"cannot store an engine in {self.folder}: {error.strerror}",
+                "set PARETUNE_HOME to a writable folder",
             ) from None

@@ -1,4 +1,4 @@
-"""The null runtime: opens files but executes nothing; its times are modelled and the same everywhere.
+"""The null runtime: opens files without executing them; its times are modelled and equal on all machines.
 
 For tests, and for dry runs through :mod:`evaluators.modelled.dry_run`.
 """
@@ -18,12 +18,12 @@ _MS_PER_MEGABYTE = 1.0
 
 
 class NullRuntime(Runtime):
-    """Models a latency from the file's size; answers with outputs of the right shapes, made from the file's digest."""
+    """Models latency by the file's size; outputs are random values of the right shapes, seeded by the file's digest."""
 
     name = "null"
 
     def version(self) -> str:
-        """The model's own version."""
+        """Returns the version of the latency model."""
         return "1"
 
     def open(self, model: Path, *, threads: int = 1) -> Session:
@@ -55,7 +55,7 @@ class _NullSession(Session):
                 raise BuildFailed(f"the model's input {spec.name!r} is missing")
         batch = next((len(feed[spec.name]) for spec in self.inputs if spec.shape[:1] == (None,)), 1)
         rng = np.random.default_rng(self._seed)
-        return {spec.name: _drawn(rng, spec, batch) for spec in self.outputs}
+        return {spec.name: _draw(rng, spec, batch) for spec in self.outputs}
 
     def time_ms(self, feed: Arrays) -> float:
         return float(self._ms * np.exp(0.01 * self._rng.standard_normal()))
@@ -64,6 +64,6 @@ class _NullSession(Session):
         return
 
 
-def _drawn(rng: np.random.Generator, spec: TensorSpec, batch: int) -> Array:
+def _draw(rng: np.random.Generator, spec: TensorSpec, batch: int) -> Array:
     shape = [dim if dim is not None else (1 if axis else batch) for axis, dim in enumerate(spec.shape)]
     return rng.standard_normal(shape).astype(spec.dtype)

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the processor, or on an NVIDIA GPU."""
+"""ONNX Runtime on the processor or on an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluators.processes.freed_memory import give_back_memory
 from evaluators.runtimes.base import Runtime, Session, TimedNode
-from evaluators.runtimes.onnxruntime_nodes import timed_nodes
+from evaluators.runtimes.onnxruntime_nodes import profile_nodes
 from evaluators.runtimes.onnxruntime_providers import (
     PROVIDERS,
     check_all_on,
@@ -19,16 +19,19 @@ from evaluators.runtimes.onnxruntime_providers import (
     providers_of,
 )
 from evaluators.tensors import Array, Arrays, TensorSpec
-from hwprofiles.errors import BuildFailed, DeviceUnavailable, UnsupportedOp
+from hwprofiles.errors import BuildFailed, DeviceUnavailable, UnsupportedOp, first_line
 
 SPIN_US = 1000
-"""How long a session's threads wait for more work before they sleep. The gap between two timed inferences is
-microseconds, so that they are awake for the next one, as in a process that infers without pause."""
+"""Microseconds for which a session's threads spin before they sleep. Timed inferences follow each other within
+microseconds, so the threads stay awake between them, as in a process that infers without pause."""
 
 
 class OnnxRuntime(Runtime):
-    """Every graph optimisation on, threads as asked, and nothing but the provider that the hint names: without one the
-    processor's, else ``cuda`` (``cuda-tf32`` rounds float products to 10 bits of mantissa) or ``tensorrt``."""
+    """ONNX Runtime with all graph optimisations, on exactly one provider.
+
+    Hints: none for the processor, ``cuda``, ``cuda-tf32`` (rounds float products to 10 bits of mantissa), or
+    ``tensorrt``.
+    """
 
     name = "onnxruntime"
     hints = tuple(PROVIDERS)
@@ -45,7 +48,7 @@ class OnnxRuntime(Runtime):
         return bool(self.hint)
 
     def version(self) -> str:
-        """The installed package's version."""
+        """Returns the installed package's version."""
         return str(_module().__version__)
 
     def open(self, model: Path, *, threads: int = 1) -> Session:
@@ -57,24 +60,27 @@ class OnnxRuntime(Runtime):
         session = self._session(model, threads, record=True)
         inputs = [_spec(value) for value in session.get_inputs()]
         check_all_on(
-            self.hint, session, model.name, inputs, lambda feed: self.timed_nodes(model, feed, threads=threads, runs=0)
+            self.hint, session, model.name, inputs, lambda feed: self.time_nodes(model, feed, threads=threads, runs=0)
         )
 
-    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
-        """See :meth:`Runtime.timed_nodes`."""
-        return timed_nodes(lambda prefix: self._session(model, threads, prefix), feed, runs)
+    def time_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+        """See :meth:`Runtime.time_nodes`."""
+        return profile_nodes(lambda prefix: self._session(model, threads, prefix), feed, runs)
 
     def _session(self, model: Path, threads: int, profile: Path | None = None, *, record: bool = False) -> Any:
-        """ONNX Runtime's own session, which writes what it executed under ``profile`` where that is given, and with
-        ``record`` remembers which provider each node was assigned to."""
+        """Creates ONNX Runtime's session.
+
+        ``profile`` is a prefix of the path for its profile, None for no profiling; ``record`` makes it record the
+        provider of each node.
+        """
         ort = _module()
         check_available(ort, self.hint)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        # As everywhere by default, workers spin from one inference to the next, but not for long after the last: two
-        # sessions are measured in turn, and the idle one's must leave the measured cores.
+        # Workers spin between inferences, which is the default, but not for long after the last one: two sessions are
+        # measured in turn, and the threads of the idle session must leave the measured cores.
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
         if record:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -84,7 +90,7 @@ class OnnxRuntime(Runtime):
         try:
             session = ort.InferenceSession(str(model), options, providers=providers_of(self.hint, model))
         except _errors() as error:
-            raise _explained(error, model) from None
+            raise _explain(error, model) from None
         check_providers(session, self.hint, model.name)
         return session
 
@@ -100,7 +106,7 @@ class _OrtSession(Session):
         try:
             values = self._session.run(self._names, dict(feed))
         except _refusals() as error:
-            raise BuildFailed(f"the runtime refused an input: {_first_line(error)}") from None
+            raise BuildFailed(f"the runtime refused an input: {first_line(error, 400)}") from None
         return {name: np.asarray(value) for name, value in zip(self._names, values, strict=True)}
 
     def time_ms(self, feed: Arrays) -> float:
@@ -136,20 +142,15 @@ def _refusals() -> tuple[type[Exception], ...]:
     return (*_errors(), ValueError, TypeError)
 
 
-# An operator that the runtime has never heard of: in its own domain, and in another's.
+# Errors for an operator that the runtime does not know: in the default domain, and in another one.
 _UNKNOWN_OPERATOR = ("No Op registered for", "is not a registered function/op")
 
 
-def _explained(error: Exception, model: Path) -> BuildFailed | UnsupportedOp:
-    text = _first_line(error)
+def _explain(error: Exception, model: Path) -> BuildFailed | UnsupportedOp:
+    text = first_line(error, 400)
     unsupported = type(error).__name__ == "NotImplemented" or any(words in text for words in _UNKNOWN_OPERATOR)
     kind = UnsupportedOp if unsupported else BuildFailed
     return kind(f"ONNX Runtime does not load {model.name}: {text}")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:400]
 
 
 _TYPES = {

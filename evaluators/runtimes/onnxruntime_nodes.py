@@ -1,4 +1,4 @@
-"""Node by node: what ONNX Runtime's own profiler says of a session."""
+"""Reads per-node times and assignments from ONNX Runtime's profiler."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hwprofiles.errors import UnsupportedOp
 
 _KERNEL = re.compile(r"_kernel_time$")
 _SHOWN = 5
-"""Nodes that an error names."""
+"""Number of nodes that an error names."""
 
 _TYPES = {"float": "float32", "double": "float64"}
 
 
-def timed_nodes(open_session: Callable[[Path], Any], feed: Arrays, runs: int) -> list[TimedNode]:
-    """The nodes of a session that ``open_session`` makes with profiles written under the path that it is given."""
+def profile_nodes(open_session: Callable[[Path], Any], feed: Arrays, runs: int) -> list[TimedNode]:
+    """Times the nodes of a session; ``open_session`` takes the prefix of its profile's path. One more run warms up."""
     with tempfile.TemporaryDirectory(prefix="paretune-nodes-") as folder:
         session = open_session(Path(folder) / "profile")
         for _ in range(runs + 1):
@@ -32,10 +32,13 @@ def timed_nodes(open_session: Callable[[Path], Any], feed: Arrays, runs: int) ->
     return nodes_of(events)
 
 
-def check_assigned(session: Any, providers: Collection[str], name: str) -> None:
-    """Raises :class:`UnsupportedOp` where a node of file ``name`` was assigned to none of ``providers``.
+def check_assignment(session: Any, providers: Collection[str], name: str) -> None:
+    """Checks that every node of file ``name`` was assigned to one of ``providers``; ONNX Runtime falls back silently.
 
-    ``session`` was opened with ``session.record_ep_graph_assignment_info``; ONNX Runtime falls back silently otherwise.
+    ``session`` must have been opened with ``session.record_ep_graph_assignment_info``.
+
+    Raises:
+        UnsupportedOp: names the nodes that were assigned to another provider.
     """
     strays: dict[str, list[str]] = defaultdict(list)
     for part in session.get_provider_graph_assignment_info():
@@ -52,19 +55,19 @@ def check_assigned(session: Any, providers: Collection[str], name: str) -> None:
 
 
 def nodes_of(events: Sequence[Mapping[str, Any]]) -> list[TimedNode]:
-    """Median times of the nodes in a profile's events, the first inference left out, in the order of execution."""
-    found: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    """Returns the nodes of a profile with their median times, in order of execution, without the first inference."""
+    kernels: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            found[event["args"]["node_index"], event["name"]].append(event)
+            kernels[event["args"]["node_index"], event["name"]].append(event)
     nodes = []
-    for (_, name), timed in found.items():
-        arguments = timed[0]["args"]
+    for (_, name), runs in kernels.items():
+        arguments = runs[0]["args"]
         nodes.append(
             TimedNode(
                 name=_KERNEL.sub("", name),
                 operator=arguments["op_name"],
-                ms=median(event["dur"] for event in timed[1:] or timed) / 1000,
+                ms=median(event["dur"] for event in runs[1:] or runs) / 1000,
                 provider=arguments["provider"],
                 inputs=_tensors(arguments.get("input_type_shape", ())),
                 outputs=_tensors(arguments.get("output_type_shape", ())),
@@ -73,5 +76,5 @@ def nodes_of(events: Sequence[Mapping[str, Any]]) -> list[TimedNode]:
     return nodes
 
 
-def _tensors(described: Sequence[Mapping[str, Sequence[int]]]) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return tuple((_TYPES.get(kind, kind), tuple(shape)) for tensor in described for kind, shape in tensor.items())
+def _tensors(entries: Sequence[Mapping[str, Sequence[int]]]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    return tuple((_TYPES.get(kind, kind), tuple(shape)) for tensor in entries for kind, shape in tensor.items())

@@ -1,7 +1,8 @@
-"""OpenVINO on Intel processors and GPUs, in the precision that its hint asks for."""
+"""OpenVINO on Intel processors and GPUs, in the precision of its hint."""
 
 from __future__ import annotations
 
+import operator
 import sys
 import time
 from collections.abc import Sequence
@@ -22,19 +23,19 @@ PRECISION = "INFERENCE_PRECISION_HINT"
 
 Shapes = tuple[tuple[int, ...], ...]
 ANY_SHAPES: Shapes = ()
+"""Stands for the graph with dynamic shapes."""
 
 MAX_SHAPES = 4
-"""Input shapes that a session is compiled for one by one; feeds of further shapes share a graph of open shapes."""
+"""Number of input shapes for which a session compiles its own graph; others share one graph with dynamic shapes."""
 
 
 class OpenVino(Runtime):
-    """Floating-point layers compute in the hint's precision, Q/DQ layers on integers; nothing falls back to another
-    device.
+    """OpenVINO, tuned for latency: float layers in the hint's precision, Q/DQ layers in integers, no fallback device.
 
-    ``f32``, ``bf16`` and ``f16`` run on the processor, with ``gpu-`` before them on the first Intel GPU. A precision
+    ``f32``, ``bf16`` and ``f16`` run on the processor; with the prefix ``gpu-`` on the first Intel GPU. A precision
     that the device only emulates is refused. The graph is compiled for the shapes of its inputs, as OpenVINO's own
-    tools do: left open, they cost it almost half its speed. Tuned for latency: one stream, threads as asked, which the
-    operating system places within the process's cores.
+    tools do: dynamic shapes cost almost half its speed. It runs one stream; the operating system places its threads
+    within the process's cores.
     """
 
     name = "openvino"
@@ -51,21 +52,20 @@ class OpenVino(Runtime):
         return self.hint.startswith("gpu-")
 
     def version(self) -> str:
-        """The installed package's version."""
+        """Returns the installed package's version."""
         return str(_library().__version__).partition("-")[0]
 
     def open(self, model: Path, *, threads: int = 1) -> Session:
-        """See :meth:`Runtime.open`. A graph with open shapes is compiled when its first feed is known."""
+        """See :meth:`Runtime.open`. A graph with dynamic shapes is compiled at its first feed."""
         loaded = _read(model)
         return _OpenVinoSession(loaded, model.name, self._device, self._settings(threads))
 
-    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
-        """See :meth:`Runtime.timed_nodes`; ``provider`` is the kernel, which names its instruction set and number
-        format."""
+    def time_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+        """See :meth:`Runtime.time_nodes`; ``provider`` is the kernel with its instruction set and number format."""
         settings = self._settings(threads) | {"PERF_COUNT": True}
         session = _OpenVinoSession(_read(model), model.name, self._device, settings)
         try:
-            return session.timed_nodes(feed, runs)
+            return session.time_nodes(feed, runs)
         finally:
             session.close()
 
@@ -91,14 +91,17 @@ class OpenVino(Runtime):
             PRECISION: self._precision,
         }
         if self._device == "CPU":
-            # The measuring process has chosen its cores already; a thread pinned elsewhere would leave them.
+            # The measuring process is pinned already; OpenVINO's own pinning would move threads to other cores.
             settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
         return settings
 
 
 class _OpenVinoSession(Session):
-    """Each request has a compiled graph of its own: those of one graph with one stream would wait for each other, where
-    several threads run the session at once. Taking and giving back are atomic, so threads need no lock."""
+    """A session in which each request has a compiled graph of its own.
+
+    Requests of one graph with one stream would wait for each other if several threads ran the session at once. Taking
+    and returning requests is atomic, so threads need no lock.
+    """
 
     def __init__(self, model: Any, name: str, device: str, settings: dict[str, Any]) -> None:
         self._model, self._name, self._device, self._settings = model, name, device, settings
@@ -108,53 +111,53 @@ class _OpenVinoSession(Session):
         self._bound: tuple[tuple[Array, ...], Any] | None = None
         if not model.is_dynamic():
             shapes = tuple(tuple(port.shape) for port in model.inputs)
-            self._idle[shapes] = [self._compiled(shapes)]
+            self._idle[shapes] = [self._compile(shapes)]
 
     def run(self, feed: Arrays) -> dict[str, Array]:
         arrays = self._arrays(feed)
         key, request = self._take(arrays)
         try:
             _bind(request, arrays)
-            found = request.infer()
-            values = [found[index] for index in range(len(self.outputs))]
+            results = request.infer()
+            values = [results[index] for index in range(len(self.outputs))]
         except _errors() as error:
             raise BuildFailed(f"the runtime refused an input: {_reason(error)}") from None
         self._idle[key].append(request)
         return {spec.name: value for spec, value in zip(self.outputs, values, strict=True)}
 
     def time_ms(self, feed: Arrays) -> float:
-        request = self._holding(feed)
+        request = self._bound_request(feed)
         start = time.perf_counter_ns()
         request.infer()
         return (time.perf_counter_ns() - start) / 1e6
 
-    def timed_nodes(self, feed: Arrays, runs: int) -> list[TimedNode]:
-        """Median times of the executed nodes, in order of execution."""
-        request = self._holding(feed)
+    def time_nodes(self, feed: Arrays, runs: int) -> list[TimedNode]:
+        """Returns the executed nodes with their median times, in order of execution."""
+        request = self._bound_request(feed)
         request.infer()
-        found: dict[str, tuple[Any, list[float]]] = {}
+        nodes: dict[str, tuple[Any, list[float]]] = {}
         for _ in range(runs):
             request.infer()
             for node in request.profiling_info:
                 if node.status == type(node).Status.EXECUTED:
-                    times_ms = found.setdefault(node.node_name, (node, []))[1]
+                    times_ms = nodes.setdefault(node.node_name, (node, []))[1]
                     times_ms.append(node.real_time.total_seconds() * 1e3)
         return [
             TimedNode(name=name, operator=node.node_type, ms=median(times_ms), provider=node.exec_type)
-            for name, (node, times_ms) in found.items()
+            for name, (node, times_ms) in nodes.items()
         ]
 
     def close(self) -> None:
         self._idle, self._bound, self._model = {}, None, None
 
-    def _holding(self, feed: Arrays) -> Any:
-        """A request that has the feed in its memory; the same one as long as the arrays are the same."""
-        given = tuple(feed.values())
-        if self._bound is None or len(given) != len(self._bound[0]) or any(map(_is_not, given, self._bound[0])):
+    def _bound_request(self, feed: Arrays) -> Any:
+        """Returns a request with the feed in its memory; the previous one if the arrays are identical."""
+        values = tuple(feed.values())
+        if self._bound is None or not _are_identical(values, self._bound[0]):
             arrays = self._arrays(feed)
             request = self._take(arrays)[1]
             _bind(request, arrays)
-            self._bound = given, request
+            self._bound = values, request
         return self._bound[1]
 
     def _arrays(self, feed: Arrays) -> list[Array]:
@@ -172,16 +175,16 @@ class _OpenVinoSession(Session):
         return arrays
 
     def _take(self, arrays: Sequence[Array]) -> tuple[Shapes, Any]:
-        """An idle request for arrays of these shapes, or a new one, and the list to give it back to."""
+        """Returns an idle or new request for arrays of these shapes, and the key under which to return it."""
         shapes = tuple(array.shape for array in arrays)
         key = shapes if shapes in self._idle or len(self._idle) < MAX_SHAPES else ANY_SHAPES
         try:
             return key, self._idle.setdefault(key, []).pop()
         except IndexError:
-            return key, self._compiled(key)
+            return key, self._compile(key)
 
-    def _compiled(self, shapes: Shapes) -> Any:
-        """A request of a graph that is compiled for these shapes."""
+    def _compile(self, shapes: Shapes) -> Any:
+        """Compiles the graph for these shapes and creates a request."""
         model = self._model
         if model is None:
             raise BuildFailed("the runtime refused an input: the session is closed")
@@ -191,15 +194,15 @@ class _OpenVinoSession(Session):
                 model.reshape({spec.name: list(shape) for spec, shape in zip(self.inputs, shapes, strict=True)})
             compiled = _core().compile_model(model, self._device, self._settings)
         except _errors() as error:
-            raise _explained(error, self._name) from None
+            raise _explain(error, self._name) from None
         self._check(compiled)
         return compiled.create_infer_request()
 
     def _check(self, compiled: Any) -> None:
-        """Raises :class:`UnsupportedOp` where something else executes than was asked for."""
-        where = [str(found).partition(".")[0] for found in compiled.get_property("EXECUTION_DEVICES")]
-        if where != [self._device]:
-            raise UnsupportedOp(f"{self._name} runs on {where}, not on {self._device} alone")
+        """Raises :class:`UnsupportedOp` if the graph runs on another device or in another precision than requested."""
+        devices = [str(device).partition(".")[0] for device in compiled.get_property("EXECUTION_DEVICES")]
+        if devices != [self._device]:
+            raise UnsupportedOp(f"{self._name} runs on {devices}, not on {self._device} alone")
         precision, wanted = compiled.get_property(PRECISION).get_type_name(), self._settings[PRECISION]
         if precision != wanted:
             raise UnsupportedOp(f"{self._name} runs in {precision}, not in {wanted}")
@@ -210,17 +213,17 @@ def _bind(request: Any, arrays: list[Array]) -> None:
         request.set_input_tensor(index, _library().Tensor(array, shared_memory=True))
 
 
-def _is_not(one: object, other: object) -> bool:
-    return one is not other
+def _are_identical(arrays: Sequence[Array], bound: Sequence[Array]) -> bool:
+    return len(arrays) == len(bound) and all(map(operator.is_, arrays, bound))
 
 
 @lru_cache(maxsize=1)
 def _library() -> Any:
-    """OpenVINO without its telemetry, which would report every import over the network, also while we measure."""
+    """Imports OpenVINO without its telemetry, which would report each import over the network, even while measuring."""
     name = "openvino_telemetry"
     modules: dict[str, Any] = sys.modules
-    known = modules.get(name)
-    modules[name] = None  # importing it fails now, which OpenVINO provides for
+    previous = modules.get(name)
+    modules[name] = None  # importing it now fails, which OpenVINO handles
     try:
         import openvino
         import openvino.frontend
@@ -229,29 +232,28 @@ def _library() -> Any:
             "OpenVINO is not installed", "install it with: pip install 'paretune[openvino]'"
         ) from None
     finally:
-        if known is None:
+        if previous is None:
             del modules[name]
         else:
-            modules[name] = known
+            modules[name] = previous
     return openvino
 
 
 @lru_cache(maxsize=1)
 def _core() -> Any:
-    """OpenVINO's devices; loading them takes a moment, and it sees the cores that the process has then."""
+    """Loads OpenVINO's devices, which takes a moment; it uses the cores that the process has at that time."""
     return _library().Core()
 
 
 def _read(model: Path) -> Any:
-    """The file as an ONNX model and nothing else: OpenVINO's own guess would try the parsers of six other formats on
-    what a stranger sent."""
+    """Reads a file as ONNX only: OpenVINO's detection would try the parsers of six other formats on untrusted input."""
     if not model.is_file():
         raise BuildFailed(f"OpenVINO does not load {model.name}: there is no such file")
     frontend = _library().frontend.FrontEndManager().load_by_framework("onnx")
     try:
         loaded = frontend.convert(frontend.load(str(model)))
     except _errors() as error:
-        raise _explained(error, model.name) from None
+        raise _explain(error, model.name) from None
     if not loaded.outputs:
         raise BuildFailed(f"OpenVINO does not load {model.name}: the file holds no model")
     return loaded
@@ -265,11 +267,11 @@ def _errors() -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
-# An operator that cannot be read, one that no kernel executes, and one whose kernels lack this number format.
+# Errors for an operator that cannot be read, has no kernel, or has no kernel for this number format.
 _UNSUPPORTED = ("No conversion rule found", "Unsupported operation", "No suitable implementations", "is not supported")
 
 
-def _explained(error: Exception, name: str) -> BuildFailed | UnsupportedOp:
+def _explain(error: Exception, name: str) -> BuildFailed | UnsupportedOp:
     text = _reason(error)
     unsupported = any(words in text for words in _UNSUPPORTED) or type(error).__name__ == "NotImplementedFailure"
     kind = UnsupportedOp if unsupported else BuildFailed
@@ -280,10 +282,10 @@ _NOISE = ("Exception from ", "Check '", "FrontEnd API failed", "Model wasn't ful
 
 
 def _reason(error: Exception) -> str:
-    """The first line that says what is wrong rather than where in the library."""
+    """Returns the first line that says what is wrong instead of where in the library."""
     lines = [line.strip().removeprefix("-- ") for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(_NOISE)]
-    return (telling or lines or [type(error).__name__])[0][:400]
+    reasons = [line for line in lines if not line.startswith(_NOISE)]
+    return (reasons or lines or [type(error).__name__])[0][:400]
 
 
 _ELEMENTS = {

@@ -14,20 +14,20 @@ from evaluators.runtimes.tensorrt_session import TensorRtSession
 from evaluators.tensors import Arrays
 
 TWICE = "twice"
-"""A hint, or the end of one (``tf32-twice``): sessions alternate between two engines that were built apart."""
+"""A hint, or its suffix (``tf32-twice``): sessions alternate between two independently built engines."""
 
 _OPENINGS_PER_BUILD = 2
 
 
 class TensorRtRuntime(Runtime):
-    """Engines are built on first use and kept by the content of all that they depend on (:class:`EngineStore`).
+    """TensorRT with engines that are built on first use and then stored (:class:`EngineStore`).
 
-    Without a hint, fp32 is fp32; with ``tf32`` float products may be rounded to 10 bits of mantissa on the way, which
-    is TensorRT's own default. Lower precisions are what the file says.
+    Without a hint, fp32 layers compute in fp32; with ``tf32`` float products may be rounded to 10 bits of mantissa,
+    which is TensorRT's default. Lower precisions are those in the file.
 
-    An engine is one draw of many: the builder times kernels and takes the fastest. With ``twice`` behind the hint, the
-    sessions that one object opens of a model come from two builds in turn, so that an interval over sessions holds what
-    a build's luck is worth.
+    Builds differ by chance, because the builder times kernels and takes the fastest. With the suffix ``twice``, the
+    sessions that one object opens of a model alternate between two builds, so that an interval over sessions includes
+    the variation between builds.
     """
 
     name = "tensorrt"
@@ -49,21 +49,21 @@ class TensorRtRuntime(Runtime):
         return True
 
     def version(self) -> str:
-        """The library's version."""
+        """Returns the library's version."""
         return str(tensorrt_module().__version__)
 
     def open(self, model: Path, *, threads: int = 1) -> Session:
-        """See :meth:`Runtime.open`. ``threads`` change nothing on a GPU. The driver is looked for before all else."""
+        """See :meth:`Runtime.open`. ``threads`` have no effect on a GPU. The driver is checked first."""
         number = self._opened[model] // _OPENINGS_PER_BUILD % self._builds
         session = self._session(model, EngineOptions(tf32=self.hint == "tf32", build=number))
         self._opened[model] += 1
         return session
 
-    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
-        """See :meth:`Runtime.timed_nodes`: the engine's layers."""
+    def time_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+        """See :meth:`Runtime.time_nodes`: the engine's layers."""
         session = self._session(model, EngineOptions(tf32=self.hint == "tf32"))
         try:
-            return session.timed_layers(feed, runs)
+            return session.time_layers(feed, runs)
         finally:
             session.close()
 
@@ -76,9 +76,10 @@ class TensorRtRuntime(Runtime):
         )
 
 
-def built_twice(spec: str) -> str:
-    """The spec of a runtime (``name`` or ``name:hint``) with which a front's member is measured for good: the same, but
-    that engines come from two builds where a runtime builds engines.
+def with_two_builds(spec: str) -> str:
+    """Returns the runtime spec for the final measurement of a front's member.
+
+    It is the given spec (``name`` or ``name:hint``), with two builds in turn if the runtime builds engines.
 
     >>> built_twice("tensorrt"), built_twice("tensorrt:tf32"), built_twice("onnxruntime")
     ('tensorrt:twice', 'tensorrt:tf32-twice', 'onnxruntime')

@@ -1,7 +1,6 @@
-"""TensorRT's module, and the objects of it that a process has one of.
+"""Loads TensorRT's module and the objects of it that exist once per process.
 
-The driver is looked for first, in a process of its own: where there is none, creating TensorRT's runtime ends the
-process.
+The driver is checked first, in a separate process: without a driver, creating TensorRT's runtime ends the process.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from hwprofiles.trtexec import OLDEST
 
 _INSTALL = "install it with: pip install 'paretune[tensorrt]'; on Jetson it comes with JetPack"
 
-# The names of trt.DataType in NumPy's words; what is not here cannot be an input or output.
+# NumPy's names of trt.DataType; other types cannot be inputs or outputs.
 _TYPES = {
     "FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT8": "int8", "UINT8": "uint8", "INT32": "int32",
     "INT64": "int64", "BOOL": "bool",
@@ -28,34 +27,38 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Library:
-    """``trt`` is the module, ``log`` its logger, ``runtime`` its engine loader; ``lock`` guards the log and builds."""
+    """TensorRT and CUDA as loaded in this process."""
 
     trt: Any
+    """The module ``tensorrt``."""
     cuda: Cuda
     gpu: Gpu
     log: Any
+    """TensorRT's logger, see :func:`logger`."""
     runtime: Any
+    """``trt.Runtime``, which loads engines."""
     lock: Any
+    """Guards the log and builds."""
 
     @property
     def version(self) -> str:
-        """Of the library."""
+        """Version of the library."""
         return str(self.trt.__version__)
 
     def type_name(self, kind: Any) -> str:
-        """NumPy's name of a ``trt.DataType``, TensorRT's own name for a type that NumPy lacks."""
+        """Returns NumPy's name of a ``trt.DataType``; TensorRT's name for a type that NumPy lacks."""
         name = str(kind.name)
         return _TYPES.get(name, name)
 
 
 def tensorrt_module() -> Any:
-    """The module; raises :class:`DeviceUnavailable` where it is missing, does not load, or is too old."""
+    """Imports TensorRT; raises :class:`DeviceUnavailable` if it is missing, does not load, or is too old."""
     try:
         import tensorrt
     except ImportError as error:
         missing = error.name == "tensorrt"
-        said = "TensorRT is not installed" if missing else f"TensorRT does not load: {' '.join(str(error).split())}"
-        raise DeviceUnavailable(said, _INSTALL) from None
+        reason = "is not installed" if missing else f"does not load: {' '.join(str(error).split())}"
+        raise DeviceUnavailable(f"TensorRT {reason}", _INSTALL) from None
     version = str(tensorrt.__version__)
     if int(version.split(".")[0]) < OLDEST:
         raise DeviceUnavailable(f"TensorRT {version} is too old", f"install TensorRT {OLDEST} or newer")
@@ -64,22 +67,24 @@ def tensorrt_module() -> Any:
 
 @cache
 def load_library() -> Library:
-    """Driver, TensorRT and CUDA's bindings, looked for in this order; raises :class:`DeviceUnavailable` for the first
-    that is missing, naming what to install."""
+    """Loads driver, TensorRT and CUDA's bindings, in this order.
+
+    Raises :class:`DeviceUnavailable` for the first that is missing, with what to install.
+    """
     gpu = cuda_gpu()
     trt = tensorrt_module()
     cuda = load_cuda()
     log = logger(trt)
-    # TensorRT executes some operators of ONNX by plugins of its own, which it does not know before.
+    # Registers TensorRT's own plugins, which execute some operators of ONNX.
     trt.init_libnvinfer_plugins(log, "")
     runtime = trt.Runtime(log)
     return Library(trt, cuda, gpu, log, runtime, threading.RLock())
 
 
 def logger(trt: Any) -> Any:
-    """TensorRT's messages kept instead of printed. One a process: TensorRT goes on using the first that it was given.
+    """Creates a logger that collects TensorRT's errors. Once per process: TensorRT keeps using the first logger.
 
-    ``messages`` are the errors since somebody cleared them, ``said`` all of them in one line.
+    ``messages`` are the errors since the list was last cleared, ``text`` all of them in one line.
     """
 
     class Log(trt.ILogger):  # type: ignore[misc]
@@ -92,7 +97,7 @@ def logger(trt: Any) -> Any:
                 self.messages.append(" ".join(msg.split())[:300])
 
         @property
-        def said(self) -> str:
+        def text(self) -> str:
             return "; ".join(self.messages)[:600]
 
     return Log()

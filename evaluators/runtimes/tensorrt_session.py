@@ -1,4 +1,4 @@
-"""One opened engine: buffers, a stream, and inferences timed in parts."""
+"""Runs one TensorRT engine: buffers, a stream, and inferences timed in parts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROVIDER = "TensorRT"
 
 @dataclass(frozen=True)
 class Timings:
-    """One inference in parts, on the GPU's clock: copying the inputs there, computing, copying the outputs back."""
+    """Times of one inference on the GPU's clock: copying inputs, computing, copying outputs."""
 
     host_to_device_ms: float
     compute_ms: float
@@ -34,8 +34,10 @@ class Timings:
 
 
 class TensorRtSession(Session):
-    """Runs an engine on one stream. Where dimensions vary, ``engine_for`` gives an engine for the shapes at hand, which
-    the first inference waits for; engines for smaller shapes than it has seen are not asked for.
+    """Runs an engine on one stream.
+
+    ``engine_for`` builds or loads an engine for given shapes of the dynamic inputs. It is called at the first
+    inference, and again for larger shapes; smaller shapes use the engine at hand.
 
     ``time_ms`` is the wall time from inputs in ordinary memory to outputs in the host's page-locked memory.
     """
@@ -64,7 +66,7 @@ class TensorRtSession(Session):
             stack.pop_all()
 
     def run(self, feed: Arrays) -> dict[str, Array]:
-        """See :meth:`Session.run`. One at a time: an engine's context serves one inference."""
+        """See :meth:`Session.run`. Threads take turns: an engine's context serves one inference at a time."""
         with self._lock:
             self._fit(feed)
             self._infer(feed)
@@ -79,20 +81,20 @@ class TensorRtSession(Session):
             return (time.perf_counter_ns() - start) / 1e6
 
     def timings(self, feed: Arrays) -> Timings:
-        """One inference in parts; four events in the stream make it a little slower than :meth:`time_ms`."""
+        """Times one inference in parts; its four events make it slightly slower than :meth:`time_ms`."""
         with self._lock:
             self._fit(feed)
             events: list[Any] = []
             try:
                 events.extend(self._cuda.event() for _ in range(4))
                 self._infer(feed, events)
-                return Timings(*(self._cuda.elapsed_ms(a, b) for a, b in pairwise(events)))
+                return Timings(*(self._cuda.ms_between(a, b) for a, b in pairwise(events)))
             finally:
                 for event in events:
                     self._cuda.drop_event(event)
 
-    def timed_layers(self, feed: Arrays, runs: int) -> list[TimedNode]:
-        """The engine's layers in order with their median times, measured by TensorRT's own profiler."""
+    def time_layers(self, feed: Arrays, runs: int) -> list[TimedNode]:
+        """Times the engine's layers with TensorRT's profiler; returns them in order with median times."""
         with self._lock:
             self._fit(feed)
             profiler = _profiler(self._library.trt)
@@ -104,8 +106,8 @@ class TensorRtSession(Session):
                     profiler.times_ms.clear()
             inspector = self._engine.create_engine_inspector()
             inspector.execution_context = self._context
-            described = inspector.get_engine_information(self._library.trt.LayerInformationFormat.JSON)
-            return layers_of(profiler.times_ms, described)
+            description = inspector.get_engine_information(self._library.trt.LayerInformationFormat.JSON)
+            return layers_of(profiler.times_ms, description)
 
     def close(self) -> None:
         """See :meth:`Session.close`."""
@@ -118,7 +120,7 @@ class TensorRtSession(Session):
             self._cuda.drop_stream(stream)
 
     def _infer(self, feed: Arrays, events: Sequence[Any] = ()) -> None:
-        """Inputs up, compute, outputs down, wait; ``events`` are put between."""
+        """Copies inputs, computes, copies outputs and waits; ``events`` are recorded before and after each step."""
         marks = iter(events)
         self._mark(marks)
         for spec in self.inputs:
@@ -128,7 +130,7 @@ class TensorRtSession(Session):
         self._mark(marks)
         if not self._context.execute_async_v3(int(self._stream)):
             self._cuda.wait(self._stream)
-            raise BuildFailed(f"TensorRT did not run the model: {self._library.log.said or 'it did not say why'}")
+            raise BuildFailed(f"TensorRT did not run the model: {self._library.log.text or 'it did not say why'}")
         self._mark(marks)
         for spec in self.outputs:
             buffer = self._buffers[spec.name]
@@ -142,7 +144,7 @@ class TensorRtSession(Session):
             self._cuda.mark(event, self._stream)
 
     def _fit(self, feed: Arrays) -> None:
-        """Engine, shapes and buffers for a feed; nothing where they are those of the last one."""
+        """Prepares engine, shapes and buffers for a feed; does nothing if its shapes are those of the last feed."""
         if self._stream is None:
             raise BuildFailed("the model was closed")
         shapes = {}
@@ -161,7 +163,7 @@ class TensorRtSession(Session):
         self._shapes = None
         varying = {spec.name: shapes[spec.name] for spec in self.inputs if None in spec.shape}
         if self._engine is None or any(
-            size > room for name in varying for size, room in zip(varying[name], self._largest[name], strict=True)
+            size > limit for name in varying for size, limit in zip(varying[name], self._largest[name], strict=True)
         ):
             self._use_engine(varying)
         for name, shape in varying.items():
@@ -180,7 +182,7 @@ class TensorRtSession(Session):
         self._largest = largest
 
     def _place(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """A buffer for each input and output, told to the context."""
+        """Allocates a buffer for each input and output, and passes its address to the context."""
         wanted = {spec.name: (spec.dtype, shapes[spec.name]) for spec in self.inputs}
         for spec in self.outputs:
             shape = tuple(int(dim) for dim in self._context.get_tensor_shape(spec.name))
@@ -197,14 +199,14 @@ class TensorRtSession(Session):
 
 
 def numpy_type(kind: str, name: str) -> np.dtype[Any]:
-    """NumPy's type of an input or output; raises :class:`UnsupportedOp` for one that it lacks."""
+    """Returns NumPy's type of an input or output; raises :class:`UnsupportedOp` if NumPy lacks it."""
     if kind == "bfloat16":
         try:
             import ml_dtypes
         except ImportError:
             raise UnsupportedOp(f"{name!r} is bfloat16, for which the package ml_dtypes is missing") from None
-        found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return found
+        dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return dtype
     try:
         return np.dtype(kind)
     except TypeError:
@@ -212,7 +214,7 @@ def numpy_type(kind: str, name: str) -> np.dtype[Any]:
 
 
 def _profiler(trt: Any) -> Any:
-    """Collects each layer's times in milliseconds, in the order in which the layers first report."""
+    """Creates a profiler that collects each layer's times in milliseconds, in the order of first execution."""
 
     class Profiler(trt.IProfiler):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -225,13 +227,15 @@ def _profiler(trt: Any) -> Any:
     return Profiler()
 
 
-def layers_of(times_ms: dict[str, list[float]], described: str) -> list[TimedNode]:
-    """Layers with their median times; kind, types and shapes from the JSON in which the engine inspector describes the
-    engine, empty where it describes a layer by its name alone."""
-    known = {layer["Name"]: layer for layer in _described_layers(described)}
+def layers_of(times_ms: dict[str, list[float]], description: str) -> list[TimedNode]:
+    """Combines times of layers with the engine inspector's JSON ``description`` of their kinds, types and shapes.
+
+    These are empty if the inspector gives only a layer's name. Times are medians.
+    """
+    descriptions = {layer["Name"]: layer for layer in _layer_descriptions(description)}
     nodes = []
     for name, times in times_ms.items():
-        layer = known.get(name, {})
+        layer = descriptions.get(name, {})
         nodes.append(
             TimedNode(
                 name=name,
@@ -245,24 +249,24 @@ def layers_of(times_ms: dict[str, list[float]], described: str) -> list[TimedNod
     return nodes
 
 
-def _described_layers(described: str) -> list[dict[str, Any]]:
+def _layer_descriptions(description: str) -> list[dict[str, Any]]:
     try:
-        layers = json.loads(described).get("Layers", [])
+        layers = json.loads(description).get("Layers", [])
     except (json.JSONDecodeError, AttributeError):
         return []
     return [layer for layer in layers if isinstance(layer, dict) and "Name" in layer]
 
 
-# How the inspector begins a tensor's "Format/Datatype"; the longer names first.
+# Type names within a tensor's "Format/Datatype" in the inspector's words; the longer names first.
 _FORMATS = (("FP16", "float16"), ("BF16", "bfloat16"), ("FP32", "float32"), ("Half", "float16"), ("Float", "float32"),
             ("UInt8", "uint8"), ("Int8", "int8"), ("Int32", "int32"), ("Int64", "int64"), ("Bool", "bool"),
             ("FP8", "float8"), ("Int4", "int4"))  # fmt: skip
 
 
-def _tensors(described: Sequence[dict[str, Any]]) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    found = []
-    for about in described:
-        words = str(about.get("Datatype") or about.get("Format/Datatype") or "").lower()
+def _tensors(descriptions: Sequence[dict[str, Any]]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    tensors = []
+    for tensor in descriptions:
+        words = str(tensor.get("Datatype") or tensor.get("Format/Datatype") or "").lower()
         kind = next((ours for theirs, ours in _FORMATS if theirs.lower() in words), words)
-        found.append((kind, tuple(int(dim) for dim in about.get("Dimensions", ()))))
-    return tuple(found)
+        tensors.append((kind, tuple(int(dim) for dim in tensor.get("Dimensions", ()))))
+    return tuple(tensors)

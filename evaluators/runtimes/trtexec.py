@@ -1,4 +1,4 @@
-"""TensorRT through its command-line tool, where only that is installed: times a model, and does no more.
+"""TensorRT through its command-line tool trtexec, which can time a model but not return outputs.
 
 Options and output: https://docs.nvidia.com/deeplearning/tensorrt/latest/reference/command-line-programs.html
 """
@@ -28,24 +28,28 @@ from hwprofiles.gpus import Gpu
 from hwprofiles.trtexec import find_trtexec
 
 RUNS = 64
-"""Inferences that one start of the tool times."""
+"""Inferences that the tool times per start."""
 
 WARM_UP_MS = 200
 PATIENCE_S = 900.0
+"""Time limit of one start of the tool."""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """The tool, and the version of TensorRT that it says it is."""
+    """The command-line tool and the commands to run."""
 
     path: Path
     version: str
+    """Version of TensorRT that it reports."""
 
     def build_command(
         self, model: Path, engine: Path, timing_cache: Path, smallest: Shapes, largest: Shapes, *, tf32: bool
     ) -> list[str]:
-        """Builds an engine from an ONNX file and runs nothing. The shapes are of the inputs that vary; kernels are
-        chosen for the largest."""
+        """Returns the command that builds an engine from an ONNX file without running it.
+
+        The shapes are those of dynamic inputs; kernels are chosen for the largest.
+        """
         command = [
             str(self.path),
             f"--onnx={model}",
@@ -60,11 +64,11 @@ class Tool:
             command.append("--noTF32")
         if largest:
             command.append(f"--minShapes={_shapes(smallest)}")
-            command += [f"--{which}Shapes={_shapes(largest)}" for which in ("opt", "max")]
+            command += [f"--{bound}Shapes={_shapes(largest)}" for bound in ("opt", "max")]
         return command
 
     def time_command(self, engine: Path, times: Path, shapes: Shapes) -> list[str]:
-        """Times :data:`RUNS` inferences of an engine and writes each into ``times``, on random inputs."""
+        """Returns the command that times :data:`RUNS` inferences on random inputs and writes them to ``times``."""
         command = [
             str(self.path),
             f"--loadEngine={engine}",
@@ -76,7 +80,7 @@ class Tool:
         return [*command, f"--shapes={_shapes(shapes)}"] if shapes else command
 
     def profile_command(self, engine: Path, profile: Path, shapes: Shapes, runs: int) -> list[str]:
-        """Times each layer of an engine and writes the layers into ``profile``."""
+        """Returns the command that times each layer of an engine and writes them to ``profile``."""
         command = [
             str(self.path),
             f"--loadEngine={engine}",
@@ -94,11 +98,11 @@ class Tool:
 
 
 class TrtexecRuntime(Runtime):
-    """Latency only: the tool answers no feed, so that a model's quality cannot be asked of it. Engines are built by the
-    tool, kept in our own store, and taken from nowhere else. ``tf32`` means what it means to ``tensorrt``.
+    """TensorRT for latency only: the tool returns no outputs, so a model's quality cannot be evaluated with it.
 
-    The tool puts the next inference into the queue while one runs. A time is the sum of copying inputs, computing and
-    copying outputs of one inference, on the GPU's clock, without what the host adds.
+    The tool builds engines; they are stored in, and loaded from, our own store only. ``tf32`` is as in
+    :class:`TensorRtRuntime`. The tool enqueues the next inference while one runs. A time is the sum of copying inputs,
+    computing and copying outputs of one inference, on the GPU's clock, without overhead of the host.
     """
 
     name = "trtexec"
@@ -115,16 +119,16 @@ class TrtexecRuntime(Runtime):
         return True
 
     def version(self) -> str:
-        """The version of TensorRT that the tool says it is."""
+        """Returns the version of TensorRT that the tool reports."""
         return find_tool().version
 
     def open(self, model: Path, *, threads: int = 1) -> Session:
-        """See :meth:`Runtime.open`. ``threads`` change nothing on a GPU. The driver is looked for before all else."""
+        """See :meth:`Runtime.open`. ``threads`` have no effect on a GPU. The driver is checked first."""
         return self._session(model)
 
-    def timed_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
-        """See :meth:`Runtime.timed_nodes`: the engine's layers, by name and time alone."""
-        return self._session(model).timed_layers(feed, runs)
+    def time_nodes(self, model: Path, feed: Arrays, *, threads: int = 1, runs: int = 20) -> list[TimedNode]:
+        """See :meth:`Runtime.time_nodes`: the engine's layers, by name and time alone."""
+        return self._session(model).time_layers(feed, runs)
 
     def _session(self, model: Path) -> _TrtexecSession:
         from evaluators.graphs.model import input_specs, load_model, output_specs
@@ -144,7 +148,7 @@ class TrtexecRuntime(Runtime):
 
 
 class _TrtexecSession(Session):
-    """Starts the tool whenever the times of its last start are used up."""
+    """A session that starts the tool whenever the times of its last start are used up."""
 
     def __init__(self, tool: Tool, gpu: Gpu, model: Path, sha256: str, tf32: bool) -> None:
         self._tool, self._gpu, self._model, self._sha256, self._tf32 = tool, gpu, model, sha256, tf32
@@ -153,7 +157,7 @@ class _TrtexecSession(Session):
         self._shapes: dict[str, tuple[int, ...]] | None = None
 
     def run(self, feed: Arrays) -> dict[str, Array]:
-        """Raises :class:`BuildFailed`: the tool takes no inputs of ours."""
+        """Raises :class:`BuildFailed`: the tool takes no feed and returns no outputs."""
         raise BuildFailed(
             "trtexec times a model and gives no outputs",
             "install TensorRT's Python package for quality: pip install 'paretune[tensorrt]'",
@@ -165,7 +169,7 @@ class _TrtexecSession(Session):
         return parts.host_to_device_ms + parts.compute_ms + parts.device_to_host_ms
 
     def timings(self, feed: Arrays) -> Timings:
-        """One inference in parts."""
+        """Returns the times of one inference in parts."""
         shapes = self._varying(feed)
         if shapes != self._shapes:
             self.prepare(shapes)
@@ -173,35 +177,35 @@ class _TrtexecSession(Session):
             with tempfile.TemporaryDirectory(prefix="paretune-trtexec-") as folder:
                 times, engine = Path(folder) / "times.json", self._engine(Path(folder), shapes)
                 _run(self._tool.time_command(engine, times, shapes))
-                self._times.extend(times_of(_written(times)))
+                self._times.extend(times_of(_read_output(times)))
         if not self._times:
             raise BuildFailed("trtexec timed nothing")
         return self._times.popleft()
 
-    def timed_layers(self, feed: Arrays, runs: int) -> list[TimedNode]:
-        """The engine's layers with their median times."""
+    def time_layers(self, feed: Arrays, runs: int) -> list[TimedNode]:
+        """Times the engine's layers; returns them with median times."""
         shapes = self._varying(feed)
         self.prepare(shapes)
         with tempfile.TemporaryDirectory(prefix="paretune-trtexec-") as folder:
             profile, engine = Path(folder) / "profile.json", self._engine(Path(folder), shapes)
             _run(self._tool.profile_command(engine, profile, shapes, runs))
-            return layers_of(_written(profile))
+            return layers_of(_read_output(profile))
 
     def prepare(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Builds the engine for these shapes of the inputs that vary, unless it was built before."""
+        """Builds the engine for these shapes of the dynamic inputs, unless it is stored."""
         key, timing_key = self._key(shapes), self._timing_key()
         if self._store.load("engine", key) is None:
             with tempfile.TemporaryDirectory(prefix="paretune-trtexec-") as folder:
                 engine, cache = Path(folder) / "built", Path(folder) / "timing"
-                if known := self._store.load("timing", timing_key):
-                    cache.write_bytes(known)
+                if times := self._store.load("timing", timing_key):
+                    cache.write_bytes(times)
                 smallest = {
                     spec.name: tuple(1 if dim is None else dim for dim in spec.shape)
                     for spec in self.inputs
                     if spec.name in shapes
                 }
                 _run(self._tool.build_command(self._model, engine, cache, smallest, shapes, tf32=self._tf32))
-                self._store.save("engine", key, _written(engine))
+                self._store.save("engine", key, _read_output(engine))
                 if cache.exists():
                     self._store.save("timing", timing_key, cache.read_bytes())
         self._times.clear()
@@ -212,7 +216,7 @@ class _TrtexecSession(Session):
         self._times.clear()
 
     def _engine(self, folder: Path, shapes: dict[str, tuple[int, ...]]) -> Path:
-        """The engine as our store vouches for it, in a file that lives as long as the folder."""
+        """Copies the stored engine into a file in ``folder``."""
         plan = self._store.load("engine", self._key(shapes))
         if plan is None:
             raise BuildFailed("the engine that was built is no longer in our store")
@@ -245,12 +249,12 @@ class _TrtexecSession(Session):
 
 
 def find_tool() -> Tool:
-    """The tool; raises :class:`DeviceUnavailable` where it is missing or too old."""
+    """Finds the tool; raises :class:`DeviceUnavailable` if it is missing or too old."""
     return Tool(*find_trtexec())
 
 
 def times_of(exported: str | bytes) -> list[Timings]:
-    """Every inference in the JSON of ``--exportTimes``. Raises :class:`BuildFailed` for what is not."""
+    """Parses the JSON of ``--exportTimes``, one entry per inference; raises :class:`BuildFailed` if it is malformed."""
     try:
         rows = json.loads(exported)
         if not isinstance(rows, list):
@@ -261,7 +265,7 @@ def times_of(exported: str | bytes) -> list[Timings]:
 
 
 def layers_of(exported: str | bytes) -> list[TimedNode]:
-    """Every layer in the JSON of ``--exportProfile``. Raises :class:`BuildFailed` for what is not."""
+    """Parses the JSON of ``--exportProfile``, one entry per layer; raises :class:`BuildFailed` if it is malformed."""
     try:
         rows: list[Mapping[str, object]] = [row for row in json.loads(exported) if "name" in row]
         return [
@@ -272,13 +276,13 @@ def layers_of(exported: str | bytes) -> list[TimedNode]:
         raise BuildFailed(f"trtexec wrote layers that cannot be read: {type(error).__name__} {error}") from None
 
 
-# How the tool's log begins a line that says what went wrong.
+# Prefix of an error in the tool's log.
 _ERROR = re.compile(r"\[E\] (?:\[TRT\] )?(.*)")
 
 
-def failure_of(said: str) -> BuildFailed | OutOfMemory | UnsupportedOp:
-    """What a log says of why the tool failed."""
-    lines = [match[1].strip() for match in _ERROR.finditer(said)]
+def failure_of(log: str) -> BuildFailed | OutOfMemory | UnsupportedOp:
+    """Returns the error that explains, from its log, why the tool failed."""
+    lines = [match[1].strip() for match in _ERROR.finditer(log)]
     text = "; ".join(dict.fromkeys(lines))[:400] or "it did not say why"
     lowered = text.lower()
     if "out of memory" in lowered or "outofmemory" in lowered:
@@ -290,17 +294,17 @@ def failure_of(said: str) -> BuildFailed | OutOfMemory | UnsupportedOp:
 
 def _run(command: Sequence[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     except subprocess.TimeoutExpired:
         raise BuildFailed(f"trtexec did not end within {PATIENCE_S:g} s") from None
     except OSError as error:
         raise DeviceUnavailable(f"trtexec does not start: {error.strerror}", "install TensorRT again") from None
-    if done.returncode:
-        raise failure_of(done.stdout + done.stderr)
+    if result.returncode:
+        raise failure_of(result.stdout + result.stderr)
 
 
-def _written(path: Path) -> bytes:
-    """A file that the tool was told to write."""
+def _read_output(path: Path) -> bytes:
+    """Reads a file that the tool should have written."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -308,7 +312,7 @@ def _written(path: Path) -> bytes:
 
 
 def _shapes(shapes: Shapes) -> str:
-    """As the tool takes them: ``x:1x3x32x32,y:1x8``; a name with a colon in quotes."""
+    """Formats shapes for the tool: ``x:1x3x32x32,y:1x8``; a name with a colon is quoted."""
     return ",".join(
         f"{repr(name) if ':' in name else name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items()
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.model import load_model
 from evaluators.processes.sandbox import Sandbox
 from evaluators.processes.sandbox_child import Progress
@@ -22,7 +22,7 @@ from search.trials.context import WorkOrder
 
 def model_of_file(path: Path) -> onnx.ModelProto:
     """An ONNX file as candidates would start from it; raises :class:`InvalidInput` where it cannot be read."""
-    return prepared(load_model(path))
+    return clean_graph(load_model(path))
 
 
 def model_of_job(job: Job, folder: Path, progress: Progress) -> onnx.ModelProto:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from evaluators.graphs.cleanup import named
+from evaluators.graphs.cleanup import with_node_names
 from evaluators.graphs.graph import Graph, int_attribute, is_op
 from evaluators.graphs.layer_groups import possible_precisions, weight_names
 
@@ -33,7 +33,7 @@ class LayerWeights:
 
 def layers_of(model: onnx.ModelProto) -> Iterator[LayerWeights]:
     """Every layer that could be quantised, in graph order, weights that several layers share once."""
-    named(model)
+    model = with_node_names(model)
     graph = Graph(model.graph)
     seen: set[str] = set()
     for node in model.graph.node:

@@ -67,7 +67,7 @@ class LayerGains:
         precisions = list(precisions)
         gains: list[Gain] = []
         with LayerAnswers(
-            self._device, StoredAnswers(self._subject.cache / "layers"), passing=self._subject.passing
+            self._device, StoredAnswers(self._subject.cache / "layers"), transient=self._subject.passing
         ) as answers:
             for precision in precisions:
                 report(f"asking the device about {precision}")

@@ -12,7 +12,7 @@ import onnx
 
 from evaluators.devices.device import Device
 from evaluators.graphs.model import save_model
-from evaluators.probing.questions import QUICK, Answer, measured_gain, no_gain, remembered
+from evaluators.probing.questions import QUICK, Answer, look_up_answer, measure_gain, no_gain
 from hwprofiles import digest_of
 from hwprofiles.errors import CandidateError, DeviceUnavailable, NotAsked, UnhealthyMeasurement, passing_states
 from search.devices.link import DeviceLost
@@ -52,11 +52,11 @@ class WholeModel:
         Raises :class:`DeviceLost`; every other failure is an answer.
         """
         name = digest_of([VERSION, self.subject.digest, list(question), runtime, *self._asked_how])
-        known = remembered(name, self.subject.passing, self._known)
+        known = look_up_answer(name, self.subject.passing, self._known)
         if known is not None:
             return known
         answer = self._asked(build, runtime, limit_s)
-        passing = answer.pop("passing", False) or answer.get("reason", "").startswith(_PASSING)
+        passing = answer.pop("transient", False) or answer.get("reason", "").startswith(_PASSING)
         (self.subject.passing if passing else self._known)[name] = answer
         return answer
 
@@ -69,7 +69,7 @@ class WholeModel:
                     baseline = Path(folder) / "baseline.onnx"
                     save_model(self.subject.model, baseline)
                 save_model(build(), candidate)
-                return measured_gain(self.device, baseline, candidate, self._sample, runtime, limit_s=limit_s)
+                return measure_gain(self.device, baseline, candidate, self._sample, runtime, limit_s=limit_s)
             except CandidateError as error:
                 return no_gain(error)
             except DeviceLost:

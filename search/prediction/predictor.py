@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluators.probing.layer_table import LayerTable
-from evaluators.probing.table_interpolation import NarrowedTables
+from evaluators.probing.table_interpolation import TableInterpolation
 from search.prediction.tables import structure_of
 from search.space.candidate import RUNTIME
 from search.space.layer_widths import LayerScale, work_left
@@ -65,7 +65,7 @@ class Predictor:
         work = work_left(self._scales, decisions)
         if all(share >= 1 for share in work.values()):
             return known[0][0]
-        return NarrowedTables(known).at(work) if len(known) > 1 else None
+        return TableInterpolation(known).at(work) if len(known) > 1 else None
 
     def speedup(self, decisions: Mapping[str, str]) -> float | None:
         """The predicted speed-up over the fp32 baseline, uncorrected."""

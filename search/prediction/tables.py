@@ -63,7 +63,7 @@ def layer_tables(
     ends_at = clock() + limit_s
     found: list[Json] = []
     integers: dict[str, str] = {}
-    with LayerAnswers(device, StoredAnswers(cache / "layers"), passing=passing) as answers:
+    with LayerAnswers(device, StoredAnswers(cache / "layers"), transient=passing) as answers:
         for values in itertools.islice(_structures(space, runtime, scales), most):
             spec = values.get(runtime)
             changed = narrowed(values) or draft
@@ -98,7 +98,7 @@ def format_table(
         return None
     values = {group.name: {Precision.INT8.value: Precision.INT8} for group in formats.layers}
     question = Question(subject, draft.model, draft.groups, values, sample, formats.scheme)
-    with LayerAnswers(device, StoredAnswers(cache / "layers"), passing=passing) as answers:
+    with LayerAnswers(device, StoredAnswers(cache / "layers"), transient=passing) as answers:
         return measure_table(answers, question, limit_s=limit_s)
 
 

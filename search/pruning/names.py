@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from evaluators.graphs.layer_groups import joined_name, numbered
+from evaluators.graphs.layer_groups import join_names, number_names
 
 
 def onnx_path(model: nn.Module, module: str) -> list[str]:
@@ -37,4 +37,4 @@ def layers_by_scope(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dic
 def unique_names(model: nn.Module, groups: Sequence[Sequence[str]]) -> list[str]:
     """A name for each list of modules, as :func:`evaluators.graphs.layer_groups.layer_groups` would name their nodes;
     numbered where two are equal."""
-    return numbered(joined_name([onnx_path(model, module) for module in modules]) for modules in groups)
+    return number_names(join_names([onnx_path(model, module) for module in modules]) for modules in groups)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.probing.capability import Capability, rounded_width
+from evaluators.probing.capability import Capability, round_width_up
 from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput
 from search.pruning.groups import BlockGroup, ChannelGroup, Group
@@ -22,7 +22,7 @@ def channel_step(
     if capability is None:
         return 1
     return max(
-        (rounded_width(capability, operator, one, 1) for one in precisions for operator in group.operators), default=1
+        (round_width_up(capability, operator, one, 1) for one in precisions for operator in group.operators), default=1
     )
 
 

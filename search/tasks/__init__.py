@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hwprofiles import digest_of
-from hwprofiles.errors import InvalidInput
+from hwprofiles.errors import InvalidInput, first_line
 from search.tasks.base import BuiltInTask, Predict, Split, Task
 from search.tasks.digits import Digits
 from search.tasks.onnx import OnnxTask
@@ -124,8 +124,9 @@ def _function(name: str, folder: Path) -> Callable[..., Any]:
     except Exception as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
         line = f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames[-1].filename != __file__ else ""
+        reason = first_line(error, 200, default="")
         raise InvalidInput(
-            f"task.name: {place} cannot be imported: {type(error).__name__}: {_first_line(error)}{line}",
+            f"task.name: {place} cannot be imported: {type(error).__name__}: {reason}{line}",
             "install what it needs here, or put that beside the job file"
             if isinstance(error, ImportError)
             else f"mend {place}; it must load without the command line",
@@ -173,7 +174,3 @@ def _module_of_file(path: Path) -> Any:
         del sys.modules[name]
         raise
     return module
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]

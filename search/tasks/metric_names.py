@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.model import load_model, save_model
 from evaluators.measuring.quality import run_all
 from evaluators.runtimes import Array, Arrays, OnnxRuntime
@@ -35,7 +35,7 @@ def _tried(task: Task) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="paretune-") as place:
         path = Path(place) / "model.onnx"
         task.export(path, trained=False)
-        save_model(prepared(load_model(path)), path)
+        save_model(clean_graph(load_model(path)), path)
         session = OnnxRuntime().open(path)
         try:
 

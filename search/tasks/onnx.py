@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from evaluators.graphs.model import input_specs, load_model, model_files, save_model
-from evaluators.graphs.widening import narrow_types, widened, widening_note
+from evaluators.graphs.widening import narrow_types, widen_to_float32, widening_note
 from evaluators.measuring.quality import Scores, classification, false_negatives, labelled_metrics
 from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles import digest_of, digest_of_file
@@ -53,7 +53,7 @@ class OnnxTask(BuiltInTask):
         model = load_model(self._path)
         narrow = narrow_types(model)
         self.notes = (widening_note(narrow),) if narrow else ()
-        specs = input_specs(widened(model))
+        specs = input_specs(widen_to_float32(model))
         del model  # may be large, and only the names of its inputs are needed
         self._samples = _load_samples(self._data_path)
         self._labels = self._samples.pop(LABELS, None) if LABELS not in {spec.name for spec in specs} else None
@@ -79,7 +79,7 @@ class OnnxTask(BuiltInTask):
 
     def export(self, path: Path, *, trained: bool = True, module: torch.nn.Module | None = None) -> None:
         """Writes the model as loaded: external data inside, float32, opset and IR as the runtime takes them."""
-        save_model(widened(load_model(self._path)), path)
+        save_model(widen_to_float32(load_model(self._path)), path)
 
     def inputs(self, split: Split) -> dict[str, Array]:
         """See :meth:`Task.inputs`."""

@@ -14,7 +14,7 @@ _EDGE = 1 + 2.0**-22
 
 
 def rounded(values: Tensor, form: NumberFormat) -> Tensor:
-    """The nearest values of the format, as :meth:`NumberFormat.rounded` has them: float32 of ``values``' own shape.
+    """The nearest values of the format, as :meth:`NumberFormat.round` has them: float32 of ``values``' own shape.
 
     Formats are three numbers in one rule, so that changing from one to another costs nothing. No gradient.
     """

@@ -13,7 +13,7 @@ from evaluators.devices.evaluator import Evaluator
 from evaluators.devices.evaluators import LatencyEvaluator, MemoryEvaluator, StartEvaluator, ThroughputEvaluator
 from evaluators.measuring.measurement import Measurement
 from evaluators.processes.sandbox import Sandbox
-from evaluators.runtimes import built_twice
+from evaluators.runtimes import with_two_builds
 from evaluators.tensors import Array
 from hwprofiles import Profile
 from hwprofiles.errors import BuildFailed, InvalidInput, ParetuneError, StageTimeout
@@ -145,7 +145,7 @@ class Bench:
         latency = self._latency
         return latency.device.measure(
             latency.baseline, path, latency.sample, protocol=latency.protocol, limit_s=latency.limit_s,
-            runtime=built_twice(self.runtime(decisions) or self.profile.runtime),
+            runtime=with_two_builds(self.runtime(decisions) or self.profile.runtime),
         )  # fmt: skip
 
     def close(self) -> None:

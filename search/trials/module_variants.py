@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.file import size_of
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.graphs.model import load_model, save_model
@@ -164,7 +164,7 @@ class Structures:
         try:
             report("exporting the changed model to ONNX")
             self._task.export(source, module=module)
-            save_model(prepared(load_model(source), consumed=True), partial)
+            save_model(clean_graph(load_model(source), consumed=True), partial)
             partial.replace(path)
         finally:
             source.unlink(missing_ok=True)

@@ -19,10 +19,10 @@ import onnx
 from evaluators.devices.deadline import NEVER
 from evaluators.devices.device import Device
 from evaluators.graphs.bit_operations import bit_operations
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups, under_first_names
 from evaluators.graphs.model import load_model, save_model
-from evaluators.graphs.quantised import quantised_layers
+from evaluators.graphs.quantised import count_integer_layers
 from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.graphs.widening import narrow_types, widening_note
 from evaluators.measuring.outputs import answered
@@ -177,7 +177,7 @@ class Workspace:
             model = load_model(source)
             narrow = narrow_types(model)
             self._export_notes = [widening_note(narrow)] if narrow else []
-            save_model(prepared(model, consumed=True), clean)
+            save_model(clean_graph(model, consumed=True), clean)
             del model
             sha256 = digest_of_file(clean)
             clean.replace(self._model_path(sha256))
@@ -209,7 +209,7 @@ class Workspace:
                 found.append(f"the validation split has {count} samples: an inference of {batch} repeats some of them")
         if (size := self._inference_size(1)) > 1 == self.profile.batch:
             found.append(f"the model takes {size} samples in one inference: latencies are of {size}")
-        if quantised := quantised_layers(self.model):
+        if quantised := count_integer_layers(self.model):
             left = sum(len(group.nodes) for group in self.groups)
             found.append(
                 f"{quantised} layers of the model are quantised already and stay as they are; "

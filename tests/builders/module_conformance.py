@@ -15,7 +15,7 @@ import trainable
 from onnx import numpy_helper
 from technique_conformance import TechniqueConformance
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups, under_first_names
 from evaluators.graphs.model import load_model
 from hwprofiles import find_device
@@ -39,7 +39,7 @@ def task() -> Task:
 def subject_in(folder: Path) -> Subject:
     """The trained net as candidates start from it; what techniques store goes into ``folder``."""
     task().export(folder / "model.onnx")
-    model = prepared(load_model(folder / "model.onnx"))
+    model = clean_graph(load_model(folder / "model.onnx"))
     image = task().inputs("calibration")["image"]
     return Subject(
         model=model, groups=groups_of(model), digest="net", sample={"image": task().inputs("validation")["image"][:1]},

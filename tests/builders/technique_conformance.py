@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_device import FakeDevice
 
-from evaluators.graphs.model import serialized
+from evaluators.graphs.model import serialize
 from evaluators.graphs.reference_run import run_once
 from hwprofiles.errors import InvalidInput
 from search.options import validate_options
@@ -51,14 +51,14 @@ class TechniqueConformance:
         technique = new()
         draft = Draft(subject.model, subject.groups)
         first = {decision.name: decision.choices[0] for decision in technique.decisions(None)}
-        assert serialized(self.built(technique, draft, first).model) == serialized(subject.model)
+        assert serialize(self.built(technique, draft, first).model) == serialize(subject.model)
         assert self.built(technique, draft, first).groups == subject.groups
 
     def test_every_choice_gives_a_model_that_runs_and_leaves_the_draft_untouched(
         self, new: Callable[..., Technique], subject: Subject
     ) -> None:
         technique = new()
-        before = serialized(subject.model)
+        before = serialize(subject.model)
         draft = Draft(subject.model, subject.groups)
         expected = run_once(subject.model, subject.sample)
         for values in self.assignments(technique):
@@ -67,7 +67,7 @@ class TechniqueConformance:
                 name: value.shape for name, value in expected.items()
             }
             assert all(np.isfinite(value).all() for value in found.values())
-        assert serialized(draft.model) == before
+        assert serialize(draft.model) == before
         assert draft.groups == subject.groups
         assert draft.model is subject.model
 
@@ -75,16 +75,16 @@ class TechniqueConformance:
         draft = Draft(subject.model, subject.groups)
         used = new()
         assignments = self.repeated(used)
-        first = [serialized(self.built(used, draft, values).model) for values in assignments]
-        again = [serialized(self.built(used, draft, values).model) for values in reversed(assignments)][::-1]
+        first = [serialize(self.built(used, draft, values).model) for values in assignments]
+        again = [serialize(self.built(used, draft, values).model) for values in reversed(assignments)][::-1]
         another = new()
-        fresh = [serialized(self.built(another, draft, dict(reversed(values.items()))).model) for values in assignments]
+        fresh = [serialize(self.built(another, draft, dict(reversed(values.items()))).model) for values in assignments]
         assert first == again == fresh
         assert len(set(first)) > 1
 
     def test_values_of_others_are_ignored(self, new: Callable[..., Technique], subject: Subject) -> None:
         draft = Draft(subject.model, subject.groups)
-        assert serialized(self.built(new(), draft, {"width": "half"}).model) == serialized(subject.model)
+        assert serialize(self.built(new(), draft, {"width": "half"}).model) == serialize(subject.model)
 
     def test_unknown_options_are_refused(self, new: Callable[..., Technique]) -> None:
         with pytest.raises(InvalidInput, match="unknown key 'wit'"):

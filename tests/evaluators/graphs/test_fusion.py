@@ -12,7 +12,7 @@ from onnx_builder import Builder
 from onnx_menagerie import ANIMALS, exported
 
 from evaluators.graphs import fusion
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.fusion import fuse_transformer, regroup, same_outputs, separate_norms
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.reference_run import run_once
@@ -63,7 +63,7 @@ def torch_encoder() -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     rng = np.random.default_rng(0)
     mask = np.ones((2, 12), np.int64)
     mask[0, 7:] = 0
-    return prepared(model), {"ids": rng.integers(0, 100, (2, 12)), "mask": mask}
+    return clean_graph(model), {"ids": rng.integers(0, 100, (2, 12)), "mask": mask}
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_fused_models_are_quantized(
 
 
 def test_norms_are_separated(executed_ops: Callable[..., Counter[str]]) -> None:
-    model = prepared(ANIMALS["encoder"].build())
+    model = clean_graph(ANIMALS["encoder"].build())
     separated = separate_norms(model)
     assert separated is not None
     assert executed_ops(model)["SkipLayerNormalization"] == 4
@@ -148,7 +148,7 @@ def test_norms_are_separated(executed_ops: Callable[..., Counter[str]]) -> None:
 
 @pytest.mark.parametrize("name", ["residual_net_opset_13", "nothing_to_quantize", "recurrent_nets_time_first"])
 def test_nothing_to_fuse(name: str) -> None:
-    assert fuse_transformer(prepared(ANIMALS[name].build()), ANIMALS[name].feeds(1)[0]) is None
+    assert fuse_transformer(clean_graph(ANIMALS[name].build()), ANIMALS[name].feeds(1)[0]) is None
 
 
 def test_tools_that_fail_or_hang_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_tools_that_fail_or_hang_change_nothing(tmp_path: Path, monkeypatch: pyt
     scores = b.op("Softmax", b.op("MatMul", x, b.op("Transpose", x, perm=[0, 1, 3, 2])), axis=-1)
     b.op("MatMul", scores, x, out="y")
     b.output("y")
-    model, sample = prepared(b.model()), {"x": np.ones((1, 2, 4, 8), np.float32)}
+    model, sample = clean_graph(b.model()), {"x": np.ones((1, 2, 4, 8), np.float32)}
     assert fuse_transformer(model, sample, limit_s=0.01) is None
     program = tmp_path / "fusion_process.py"
     program.write_text("raise SystemExit(3)")
@@ -169,7 +169,7 @@ def test_tools_that_fail_or_hang_change_nothing(tmp_path: Path, monkeypatch: pyt
 
 def test_a_fusion_that_changes_the_outputs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     animal = ANIMALS["encoder"]
-    model, sample = prepared(animal.build()), animal.feeds(1)[0]
+    model, sample = clean_graph(animal.build()), animal.feeds(1)[0]
     program = tmp_path / "fusion_process.py"
     program.write_text(
         "import sys, onnx\nm = onnx.load(sys.argv[1])\n"
@@ -183,7 +183,7 @@ def test_a_fusion_that_changes_the_outputs_is_refused(tmp_path: Path, monkeypatc
 
 def test_outputs_are_compared_whole() -> None:
     animal = ANIMALS["several_inputs_and_outputs"]
-    model, sample = prepared(animal.build()), animal.feeds(1)[0]
+    model, sample = clean_graph(animal.build()), animal.feeds(1)[0]
     other = onnx.ModelProto()
     other.CopyFrom(model)
     assert same_outputs(model, other, sample)

@@ -6,7 +6,7 @@ import pytest
 from onnx_builder import Builder
 from onnx_menagerie import ANIMALS, exported
 
-from evaluators.graphs.cleanup import named, prepared
+from evaluators.graphs.cleanup import clean_graph, name_nodes_in_place, with_node_names
 from evaluators.graphs.graph import Graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from hwprofiles.precision import Precision as P
@@ -15,7 +15,7 @@ ALL = tuple(P)
 
 
 def groups_of(name: str, **shapes: tuple[int, ...]) -> dict[str, LayerGroup]:
-    return {group.name: group for group in layer_groups(prepared(ANIMALS[name].build()), shapes)}
+    return {group.name: group for group in layer_groups(clean_graph(ANIMALS[name].build()), shapes)}
 
 
 def test_convolutions_that_meet_in_a_sum_share_a_decision() -> None:
@@ -102,13 +102,19 @@ def test_names(nodes: list[str], expected: list[str]) -> None:
 def test_nodes_of_one_name_and_of_none() -> None:
     model = named_net(["/a/MatMul", "/a/MatMul", "/b/c"])
     model.graph.node[2].name = ""
-    assert [node.name for node in named(model).graph.node] == ["/a/MatMul", "/a/MatMul_2", "MatMul_2"]
-    assert named(model).SerializeToString() == model.SerializeToString()
+    before = model.SerializeToString()
+    named = with_node_names(model)
+    assert layer_groups(model) == layer_groups(named)
+    assert model.SerializeToString() == before
+    assert [node.name for node in named.graph.node] == ["/a/MatMul", "/a/MatMul_2", "MatMul_2"]
+    assert with_node_names(named) is named
+    name_nodes_in_place(model)
+    assert model == named
 
 
 def test_names_do_not_depend_on_the_run() -> None:
     for animal in ANIMALS.values():
-        one, two = (layer_groups(prepared(animal.build())) for _ in range(2))
+        one, two = (layer_groups(clean_graph(animal.build())) for _ in range(2))
         assert one == two
 
 
@@ -119,14 +125,14 @@ def test_a_torch_net_exported_with_normalisation_is_one_chain_of_layers() -> Non
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1))
     model = exported(net.train().eval(), (torch.zeros(1, 3, 8, 8),), ["x"])
-    groups = layer_groups(prepared(model))
+    groups = layer_groups(clean_graph(model))
     assert [group.name for group in groups] == ["0", "3"]
     assert all(np.prod(group.weights) for group in groups)
 
 
 def test_layers_that_read_constants_are_no_layers() -> None:
     """Learned queries: what is computed of weights alone is the same in every run."""
-    model = prepared(ANIMALS["decoder_of_learned_queries"].build())
+    model = clean_graph(ANIMALS["decoder_of_learned_queries"].build())
     graph = Graph(model.graph)
     read = {node.input[0] for node in model.graph.node if node.op_type == "MatMul"}
     assert "queries" in read & graph.constants

@@ -10,7 +10,7 @@ import pytest
 from onnx_builder import Builder
 from onnx_menagerie import ANIMALS
 
-from evaluators.graphs.cleanup import named, prepared
+from evaluators.graphs.cleanup import clean_graph, with_node_names
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.left_alone import NONE_PAYS, left_alone
 
@@ -18,7 +18,7 @@ PRODUCT = "product of two activations"
 
 
 def reasons(model: onnx.ModelProto) -> Counter[str]:
-    clean = prepared(model)
+    clean = clean_graph(model)
     decided = {name for group in layer_groups(clean) for name in group.nodes}
     return Counter(one.why for one in left_alone(clean, decided))
 
@@ -49,7 +49,7 @@ def test_reasons(name: str, expected: dict[str, int]) -> None:
 
 def test_weights_of_another_type() -> None:
     """In a model as it came; preparing makes float32 of half precision."""
-    model = named(ANIMALS["half_precision"].build())
+    model = with_node_names(ANIMALS["half_precision"].build())
     assert {one.why for one in left_alone(model, set())} == {"weights of float16, not of float32"}
     assert reasons(model) == {}
 
@@ -70,7 +70,7 @@ def test_weights_that_are_computed() -> None:
 
 @pytest.mark.parametrize("name", ANIMALS)
 def test_every_layer_is_decided_or_has_a_reason(name: str) -> None:
-    model = prepared(ANIMALS[name].build())
+    model = clean_graph(ANIMALS[name].build())
     groups = layer_groups(model)
     decided = {node for group in groups for node in group.nodes}
     alone = left_alone(model, decided)

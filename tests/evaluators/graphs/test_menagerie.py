@@ -14,14 +14,14 @@ import pytest
 from numpy.typing import NDArray
 from onnx_menagerie import ANIMALS, Animal
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.graph import Graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups
-from evaluators.graphs.model import serialized
+from evaluators.graphs.model import serialize
 from evaluators.graphs.reference_run import run_once
 from evaluators.quantize import Quantizer, Scheme, activation_tensors
 from evaluators.quantize.calibration import Ranges, calibrate
-from evaluators.quantize.graph_edit import Draft, Source
+from evaluators.quantize.graph_edit import GraphEdit, Source
 from evaluators.quantize.weights import Weights
 from hwprofiles.errors import BuildFailed
 from hwprofiles.precision import Precision
@@ -41,7 +41,7 @@ PRODUCTS = ("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearMatMul", "Q
 @functools.cache
 def case_of(name: str) -> Case:
     animal = ANIMALS[name]
-    model = prepared(animal.build())
+    model = clean_graph(animal.build())
     groups = layer_groups(model, {key: value.shape for key, value in animal.feeds(1)[0].items()})
     return model, groups, calibrate(model, animal.feeds(), activation_tensors(model, groups))
 
@@ -99,9 +99,9 @@ def check(
 def test_preparing_changes_no_output(animal: Animal) -> None:
     source = animal.build()
     before = source.SerializeToString()
-    model = prepared(source)
+    model = clean_graph(source)
     assert source.SerializeToString() == before
-    assert prepared(model).SerializeToString() == model.SerializeToString()
+    assert clean_graph(model).SerializeToString() == model.SerializeToString()
     for feed in animal.feeds(2):
         expected, found = run_once(source, feed), run_once(model, feed)
         assert list(found) == list(expected)
@@ -113,7 +113,7 @@ def test_preparing_changes_no_output(animal: Animal) -> None:
 @ANIMAL
 def test_preparing_hides_nothing_from_the_runtime(animal: Animal, executed_ops: Callable[..., Counter[str]]) -> None:
     """The runtime recognises as many patterns in a prepared model as in its source: the baseline is not made slower."""
-    source, model = executed_ops(animal.build()), executed_ops(prepared(animal.build()))
+    source, model = executed_ops(animal.build()), executed_ops(clean_graph(animal.build()))
     assert sum(model.values()) - model["Flatten"] <= sum(source.values()), (source, model)  # a pool's axes may go
     for kind in ("LayerNormalization", "SkipLayerNormalization", "BiasGelu", "Gelu", "FusedConv"):
         assert model[kind] >= source[kind], kind
@@ -156,7 +156,7 @@ def test_bytes_depend_on_the_assignment_alone(animal: Animal) -> None:
         used.apply({group.name: random.Random(seed).choice(group.precisions) for group in groups})
     last = {group.name: group.precisions[-1] for group in groups}
     fresh = Quantizer(model, groups, ranges)
-    assert serialized(used.apply(last)) == serialized(fresh.apply(dict(reversed(last.items()))))
+    assert serialize(used.apply(last)) == serialize(fresh.apply(dict(reversed(last.items()))))
 
 
 NEIGHBOURS = (Precision.INT8, Precision.INT8_DYNAMIC, Precision.INT8_WEIGHT)
@@ -182,6 +182,6 @@ def test_every_two_groups_go_together(animal: Animal) -> None:
 def test_nothing_follows_a_tensor_that_nobody_makes() -> None:
     model, *_ = case_of("decoder_of_learned_queries")
     graph = Graph(model.graph)
-    draft = Draft(Source(model, graph, Weights(graph, Scheme(), "@"), "@"))
+    draft = GraphEdit(Source(model, graph, Weights(graph, Scheme(), "@"), "@"))
     with pytest.raises(BuildFailed, match="'queries' is no input"):
         draft.follow("queries", [])

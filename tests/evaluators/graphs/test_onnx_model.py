@@ -12,7 +12,7 @@ from onnx_builder import Builder
 from onnx_menagerie import ANIMALS
 
 from evaluators.graphs import model as onnx_model
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.graph import Graph, Names, outer_names
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import input_specs, load_model, opset_of, output_specs, save_model
@@ -192,7 +192,7 @@ def test_functions_are_inlined() -> None:
     model.opset_import.append(helper.make_opsetid("mine", 1))
     model.graph.node[0].output[0] = "half"
     model.graph.node.append(helper.make_node("Twice", ["half"], ["y"], domain="mine"))
-    inlined = onnx_model.supported(model)
+    inlined = onnx_model.make_loadable(model)
     assert [node.op_type for node in inlined.graph.node] == ["MatMul", "Add"]
     assert not inlined.functions
 
@@ -204,7 +204,7 @@ def test_specs() -> None:
         TensorSpec("b", "float32", (None, None, 16)),
         TensorSpec("shift", "int64", (None, 1, 1)),
     )
-    prepared_model = prepared(model)
+    prepared_model = clean_graph(model)
     assert [spec.name for spec in output_specs(prepared_model)] == ["left", "right", "best"]
     assert output_specs(prepared_model)[2].dtype == "int64"
 
@@ -212,7 +212,7 @@ def test_specs() -> None:
 def test_weights_are_no_inputs() -> None:
     model = ANIMALS["weights_listed_as_inputs"].build()
     assert [spec.name for spec in input_specs(model)] == ["x"]
-    assert [value.name for value in onnx_model.supported(model).graph.input] == ["x"]
+    assert [value.name for value in onnx_model.make_loadable(model).graph.input] == ["x"]
 
 
 def test_inputs_that_are_no_tensors() -> None:
@@ -254,6 +254,6 @@ def test_large_models_are_prepared_quickly(monkeypatch: pytest.MonkeyPatch) -> N
     b = Builder()
     b.linear(b.input("x", ["n", 4, 512]), 512, 512)
     b.output(b.nodes[-1].output[0], shape=["n", 4, 512])
-    layer_groups(prepared(b.model()))
+    layer_groups(clean_graph(b.model()))
     assert seen
     assert max(seen) < 10_000

@@ -10,7 +10,7 @@ from onnx_builder import Builder
 from onnx_menagerie import ANIMALS
 
 from evaluators.graphs import run_shapes
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.reference_run import run_once
 from evaluators.graphs.run_shapes import shapes_in_run
@@ -27,7 +27,7 @@ OPEN = (
 
 @pytest.mark.parametrize("name", ANIMALS)
 def test_every_tensor_of_a_run_has_its_shape(name: str) -> None:
-    model, feed = prepared(ANIMALS[name].build()), ANIMALS[name].feeds(1)[0]
+    model, feed = clean_graph(ANIMALS[name].build()), ANIMALS[name].feeds(1)[0]
     shapes = shapes_in_run(model, feed)
     made = [name for node in model.graph.node for name in node.output if name]
     for tensor, value in run_once(model, feed, made).items():
@@ -36,7 +36,7 @@ def test_every_tensor_of_a_run_has_its_shape(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPEN)
 def test_layers_have_work_where_inference_stops(name: str) -> None:
-    model, feed = prepared(ANIMALS[name].build()), ANIMALS[name].feeds(1)[0]
+    model, feed = clean_graph(ANIMALS[name].build()), ANIMALS[name].feeds(1)[0]
     inferred = layer_groups(model, {key: value.shape for key, value in feed.items()})
     assert any(group.macs == 0 for group in inferred if group.kind != "Gather")
     shapes = shapes_in_run(model, feed)
@@ -58,9 +58,9 @@ def test_a_model_runs_only_where_inference_stops(monkeypatch: pytest.MonkeyPatch
         return original(*of, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(run_shapes, "run_once", counted)
-    run_shapes._remembered.clear()
+    run_shapes._recent.clear()
     for name, count in (("mobile_net", 0), (OPEN[0], 1)):
-        model, feed = prepared(ANIMALS[name].build()), ANIMALS[name].feeds(1)[0]
+        model, feed = clean_graph(ANIMALS[name].build()), ANIMALS[name].feeds(1)[0]
         for _ in range(3):
             shapes_in_run(model, feed)
         assert len(runs) == count
@@ -80,8 +80,8 @@ def test_no_tensor_leaves_the_run_but_its_shape(monkeypatch: pytest.MonkeyPatch)
         return found
 
     monkeypatch.setattr(run_shapes, "run_once", weighed)
-    run_shapes._remembered.clear()
-    shapes_in_run(prepared(ANIMALS[OPEN[1]].build()), ANIMALS[OPEN[1]].feeds(1)[0])
+    run_shapes._recent.clear()
+    shapes_in_run(clean_graph(ANIMALS[OPEN[1]].build()), ANIMALS[OPEN[1]].feeds(1)[0])
     assert fetched
     assert max(fetched) <= 8 * 4
 
@@ -99,7 +99,7 @@ def sequences() -> onnx.ModelProto:
 
 
 def test_sequences_have_no_shape_and_are_in_nobody_s_way() -> None:
-    model, feed = prepared(sequences()), {"x": np.ones((2, 6, 8), np.float32)}
+    model, feed = clean_graph(sequences()), {"x": np.ones((2, 6, 8), np.float32)}
     (group,) = layer_groups(model, shapes=shapes_in_run(model, feed))
     assert group.macs == 2 * 3 * 8 * 4
     assert not any("splittosequence" in name for name in shapes_in_run(model, feed))
@@ -110,8 +110,8 @@ def test_what_does_not_run_keeps_what_inference_tells(monkeypatch: pytest.Monkey
         raise BuildFailed("the runtime does not load the model")
 
     monkeypatch.setattr(run_shapes, "run_once", refused)
-    run_shapes._remembered.clear()
-    model, feed = prepared(ANIMALS[OPEN[0]].build()), ANIMALS[OPEN[0]].feeds(1)[0]
+    run_shapes._recent.clear()
+    model, feed = clean_graph(ANIMALS[OPEN[0]].build()), ANIMALS[OPEN[0]].feeds(1)[0]
     sizes = {key: value.shape for key, value in feed.items()}
     assert shapes_in_run(model, feed) == tensor_shapes(model, sizes)
 
@@ -139,7 +139,7 @@ def test_tensors_inside_of_a_loop_are_absent() -> None:
     y = b.op("Loop", often, b.op("Squeeze", b.const([1], bool)), x, body=body)
     b.op("MatMul", y, b.weight(8, 4), out="y")
     b.output("y")
-    model = prepared(b.model())
+    model = clean_graph(b.model())
     shapes = shapes_in_run(model, {"x": np.ones((3, 8), np.float32)})
     assert shapes["y"] == (3, 4)
     assert "state_out" not in shapes

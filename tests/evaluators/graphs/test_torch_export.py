@@ -138,5 +138,5 @@ class TestFailures:
     def test_a_module_that_no_exporter_takes(self, path: Path) -> None:
         with pytest.raises(BuildFailed, match="torch cannot export the model to ONNX: ") as caught:
             export_module(Unexportable(), images(2), path)
-        assert caught.value.hint == "the older exporter said: cannot be traced"
+        assert caught.value.hint == "the older exporter failed too: cannot be traced"
         assert "\n" not in caught.value.message

@@ -10,11 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_builder import Builder
 from small_jobs import INPUTS, classifier
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import input_specs, output_specs
 from evaluators.graphs.reference_run import run_once
-from evaluators.graphs.widening import narrow_types, widened, widening_note
+from evaluators.graphs.widening import narrow_types, widen_to_float32, widening_note
 
 HALF, BRAIN, FLOAT = TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.FLOAT
 
@@ -43,7 +43,7 @@ def rows(kind: type = np.float32) -> dict[str, np.ndarray]:  # type: ignore[type
 
 def test_a_float32_model_is_left_alone() -> None:
     model = classifier(2)
-    assert widened(model) is model
+    assert widen_to_float32(model) is model
     assert narrow_types(model) == ()
 
 
@@ -51,7 +51,7 @@ def test_float16_weights_become_layers_that_can_be_decided() -> None:
     model = narrowed(classifier(2), HALF)
     before = model.SerializeToString()
     assert narrow_types(model) == ("float16",)
-    wide = prepared(model)
+    wide = clean_graph(model)
     assert model.SerializeToString() == before
     assert len(layer_groups(wide)) == 3
     assert not narrow_types(wide)
@@ -60,14 +60,14 @@ def test_float16_weights_become_layers_that_can_be_decided() -> None:
 
 
 def test_what_its_owner_feeds_and_reads_keeps_its_type() -> None:
-    wide = widened(narrowed(classifier(1), HALF))
+    wide = widen_to_float32(narrowed(classifier(1), HALF))
     assert [spec.dtype for spec in (*input_specs(wide), *output_specs(wide))] == ["float16", "float16"]
     assert run_once(wide, rows(np.float16))["logits"].dtype == np.float16
 
 
 def test_bfloat16_becomes_float32_also_at_the_ends() -> None:
     model = narrowed(classifier(1), BRAIN)
-    wide = prepared(model)
+    wide = clean_graph(model)
     assert narrow_types(model) == ("bfloat16",)
     assert [spec.dtype for spec in (*input_specs(wide), *output_specs(wide))] == ["float32", "float32"]
     assert run_once(wide, rows())["logits"].shape == (3, 10)
@@ -75,7 +75,7 @@ def test_bfloat16_becomes_float32_also_at_the_ends() -> None:
 
 
 def test_casts_around_a_narrow_inside_are_gone() -> None:
-    wide = prepared(narrowed(classifier(1), HALF, ends=False))
+    wide = clean_graph(narrowed(classifier(1), HALF, ends=False))
     assert "Cast" not in {node.op_type for node in wide.graph.node}
     assert run_once(wide, rows())["logits"].dtype == np.float32
 
@@ -91,7 +91,7 @@ def test_constants_and_branches_are_converted_too() -> None:
     shown = builder.op("If", builder.input("flag", [], TensorProto.BOOL), then_branch=branch, else_branch=branch)
     builder.op("Cast", shown, to=HALF, out="y")
     builder.output("y", HALF, ["n", 4])
-    wide = prepared(builder.model())
+    wide = clean_graph(builder.model())
     feed = {"x": np.ones((2, 4), np.float16), "flag": np.array(True)}
     assert run_once(wide, feed)["y"].tolist() == [[2.0] * 4] * 2
     assert not narrow_types(wide)

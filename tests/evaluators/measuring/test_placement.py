@@ -12,7 +12,7 @@ from onnx_builder import Builder
 
 from evaluators.measuring import process
 from evaluators.runtimes import NullRuntime, OnnxRuntime
-from evaluators.runtimes.onnxruntime_nodes import check_assigned
+from evaluators.runtimes.onnxruntime_nodes import check_assignment
 from hwprofiles import find_device
 from hwprofiles.errors import BuildFailed, UnsupportedOp
 
@@ -52,21 +52,21 @@ def model(tmp_path: Path) -> Path:
 
 class TestOnnxRuntime:
     def test_all_on_the_provider(self) -> None:
-        check_assigned(Assigned(Part(CPU, (Node("a", "Conv"), Node("b", "Relu")))), {CPU}, "model.onnx")
+        check_assignment(Assigned(Part(CPU, (Node("a", "Conv"), Node("b", "Relu")))), {CPU}, "model.onnx")
 
     def test_those_that_fell_back_are_named(self) -> None:
         parts = Part(CUDA, (Node("a", "Conv"),)), Part(CPU, (Node("/b/Topk", "TopK"),)), Part(CPU, (Node("c", "Loop"),))
         with pytest.raises(UnsupportedOp) as caught:
-            check_assigned(Assigned(*parts), {CUDA}, "model.onnx")
+            check_assignment(Assigned(*parts), {CUDA}, "model.onnx")
         for said in ("model.onnx", "2 nodes", CPU, CUDA, "/b/Topk (TopK)", "c (Loop)"):
             assert said in caught.value.message
         assert caught.value.hint
-        check_assigned(Assigned(*parts), {CUDA, CPU}, "model.onnx")
+        check_assignment(Assigned(*parts), {CUDA, CPU}, "model.onnx")
 
     def test_many_are_not_all_named(self) -> None:
         many = Part(CPU, tuple(Node(f"node{number}", "Loop") for number in range(500)))
         with pytest.raises(UnsupportedOp, match="500 nodes") as caught:
-            check_assigned(Assigned(many), {CUDA}, "model.onnx")
+            check_assignment(Assigned(many), {CUDA}, "model.onnx")
         assert len(caught.value.message) < 400
 
     def test_what_the_runtime_says_of_a_real_file(self, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ class TestOnnxRuntime:
             seen.extend((part.ep_name, node.op_type) for part in parts for node in part.get_nodes())
 
         OnnxRuntime().check_placement(model)
-        monkeypatch.setattr("evaluators.runtimes.onnxruntime_providers.check_assigned", told)
+        monkeypatch.setattr("evaluators.runtimes.onnxruntime_providers.check_assignment", told)
         OnnxRuntime().check_placement(model)
         assert seen == [(CPU, "MatMul"), (CPU, "Relu")]
 

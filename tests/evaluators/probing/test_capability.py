@@ -15,7 +15,7 @@ from fake_device import FakeDevice, number_formats
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.health import Health
 from evaluators.measuring.measurement import Measurement
-from evaluators.probing.capability import UNASKED, Capability, hopeless_precisions, rounded_width
+from evaluators.probing.capability import UNASKED, Capability, hopeless_precisions, round_width_up
 from evaluators.probing.operators import FAMILIES
 from evaluators.probing.operators_probe import probe
 from evaluators.probing.questions import LayerAnswers
@@ -56,13 +56,13 @@ def test_time_is_in_yardsticks() -> None:
 
 def test_widths_are_rounded_up_to_whole_steps() -> None:
     found = probed(CostedDevice(steps=16))
-    rounded = {width: rounded_width(found, "conv3x3", Precision.FP32, width) for width in (1, 16, 17, 33, 128)}
+    rounded = {width: round_width_up(found, "conv3x3", Precision.FP32, width) for width in (1, 16, 17, 33, 128)}
     assert rounded == {1: 16, 16: 16, 17: 32, 33: 48, 128: 128}
     smooth = probed(CostedDevice(steps=1))
-    assert rounded_width(smooth, "conv3x3", Precision.FP32, 17) == 17
-    assert rounded_width(found, "matmul", Precision.FP32, 17) == 17  # not probed
+    assert round_width_up(smooth, "conv3x3", Precision.FP32, 17) == 17
+    assert round_width_up(found, "matmul", Precision.FP32, 17) == 17  # not probed
     with pytest.raises(InvalidInput, match="'conv9x9' is not probed"):
-        rounded_width(found, "conv9x9", Precision.FP32, 17)
+        round_width_up(found, "conv9x9", Precision.FP32, 17)
 
 
 def test_what_never_pays_is_hopeless() -> None:

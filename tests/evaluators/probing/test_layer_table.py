@@ -14,7 +14,7 @@ from costed_device import US_PER_MACS, CostedDevice
 from fake_device import FakeDevice, number_formats
 from onnx_builder import Builder
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from evaluators.graphs.model import save_model
 from evaluators.probing.layer_table import LayerTable
@@ -38,7 +38,7 @@ def chain(layers: int = 4) -> onnx.ModelProto:
         x = builder.op("Conv", x, builder.weight(16, 16, 3, 3), pads=[1] * 4, kernel_shape=[3, 3])
         x = builder.op("Relu", x) if number < layers - 1 else x
     builder.output(x, shape=[1, 16, 32, 32])
-    return prepared(builder.model())
+    return clean_graph(builder.model())
 
 
 def branching() -> onnx.ModelProto:
@@ -50,7 +50,7 @@ def branching() -> onnx.ModelProto:
     for _ in range(2):
         out = builder.op("Conv", shared, builder.weight(16, 16, 3, 3), **options)
         builder.output(out, shape=[1, 16, 32, 32])
-    return prepared(builder.model())
+    return clean_graph(builder.model())
 
 
 def question(model: onnx.ModelProto, **changes: Any) -> Question:
@@ -194,7 +194,7 @@ def test_a_wide_tensor_has_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
     x = builder.op("Relu", builder.op("MatMul", x, builder.weight(1024, 1024)))
     builder.output(builder.op("MatMul", x, builder.weight(1024, 5000)), shape=[4, 5000])
     sample = {"x": np.zeros((4, 1024), np.float32)}
-    table = table_of(CostedDevice(), prepared(builder.model()), sample=sample)
+    table = table_of(CostedDevice(), clean_graph(builder.model()), sample=sample)
     assert set(joined) == {1024}
     (wide,) = (tensor for tensor in table.tensors if tensor.elements == 20_000)
     assert set(wide.ends.values()) == {0.0}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from onnx_menagerie import ANIMALS
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups
-from evaluators.graphs.model import supported
+from evaluators.graphs.model import make_loadable
 from evaluators.graphs.reference_run import run_once
 from evaluators.graphs.shapes import tensor_shapes
 from evaluators.probing.single_layer import extract_layer, layer_key, random_feed
@@ -21,7 +21,7 @@ EXTRACTED = [
 
 @pytest.mark.parametrize("name", EXTRACTED)
 def test_every_layer_runs_alone_in_every_precision(name: str) -> None:
-    model = prepared(ANIMALS[name].build())
+    model = clean_graph(ANIMALS[name].build())
     sizes = {key: value.shape for key, value in ANIMALS[name].feeds(1)[0].items()}
     shapes = tensor_shapes(model, sizes)
     seen = 0
@@ -30,7 +30,7 @@ def test_every_layer_runs_alone_in_every_precision(name: str) -> None:
         if layer is None:
             continue
         seen += 1
-        supported(layer)
+        make_loadable(layer)
         (alone,) = layer_groups(layer)
         assert alone.precisions == group.precisions
         feed = random_feed(layer)
@@ -44,7 +44,7 @@ def test_every_layer_runs_alone_in_every_precision(name: str) -> None:
 
 
 def test_equal_layers_have_equal_keys() -> None:
-    model = prepared(ANIMALS["encoder"].build())
+    model = clean_graph(ANIMALS["encoder"].build())
     shapes = tensor_shapes(model, {"ids": (1, 12), "mask": (1, 12)})
     keys = [layer_key(model, group, shapes) for group in layer_groups(model) if group.kind == "MatMul"]
     assert len(keys) == 8
@@ -56,7 +56,7 @@ def test_equal_layers_have_equal_keys() -> None:
 
 
 def test_attributes_are_part_of_the_key() -> None:
-    model = prepared(ANIMALS["residual_net_opset_13"].build())
+    model = clean_graph(ANIMALS["residual_net_opset_13"].build())
     shapes = tensor_shapes(model, {"x": (1, 3, 16, 16)})
     keys = [layer_key(model, group, shapes) for group in layer_groups(model)]
     assert any("strides=2x2" in key for key in keys)
@@ -64,7 +64,7 @@ def test_attributes_are_part_of_the_key() -> None:
 
 
 def test_unknown_shapes_and_groups() -> None:
-    model = prepared(ANIMALS["encoder"].build())
+    model = clean_graph(ANIMALS["encoder"].build())
     group = next(group for group in layer_groups(model) if group.kind == "MatMul")
     assert extract_layer(model, group, tensor_shapes(model)) is None
     assert layer_key(model, group, tensor_shapes(model)) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evaluators.probing.layer_table import LayerTable, Tensor, Unit, UnitTime
-from evaluators.probing.table_interpolation import NarrowedTables
+from evaluators.probing.table_interpolation import TableInterpolation
 from hwprofiles import Precision
 
 FP32, INT8 = Precision.FP32, Precision.INT8
@@ -23,7 +23,7 @@ def table(first: float, second: float, whole: float) -> LayerTable:
 
 
 WHOLE, HALF = table(8.0, 4.0, 13.0), table(3.0, 1.0, 4.5)
-TABLES = NarrowedTables([(WHOLE, {}), (HALF, {"/a": 0.5, "/b": 0.25})])
+TABLES = TableInterpolation([(WHOLE, {}), (HALF, {"/a": 0.5, "/b": 0.25})])
 
 
 def time_of(found: LayerTable, **values: str) -> float:

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx_menagerie import ANIMALS
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.reference_run import run_once
 from evaluators.quantize import Quantizer, Scheme
@@ -19,7 +19,7 @@ PRODUCTS = {"MatMulIntegerToFloat", "DynamicQuantizeMatMul"}
 
 
 def dynamic(name: str, scheme: Scheme | None = None) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    model = prepared(ANIMALS[name].build())
+    model = clean_graph(ANIMALS[name].build())
     groups = layer_groups(model)
     chosen = {group.name: P.INT8_DYNAMIC for group in groups if P.INT8_DYNAMIC in group.precisions}
     return model, Quantizer(model, groups, None, scheme).apply(chosen)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from onnx_builder import Builder
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
-from evaluators.graphs.model import load_model, opset_of, save_model, serialized, with_opset
+from evaluators.graphs.model import load_model, opset_of, save_model, serialize, with_opset
 from evaluators.graphs.number_format import USUAL, number_format
 from evaluators.quantize import Scheme, activation_tensors
 from evaluators.quantize.calibration import Ranges, calibrate
@@ -72,14 +72,14 @@ def rounded_weight(weight: Floats, name: str) -> Floats:
     form = number_format(name)
     peaks = np.abs(weight).reshape(len(weight), -1).max(1).reshape(-1, *[1] * (weight.ndim - 1))
     scale = np.where(peaks > 0, peaks / np.float32(form.largest), np.float32(1))
-    return np.asarray(form.rounded(weight / scale) * scale, np.float32)
+    return np.asarray(form.round(weight / scale) * scale, np.float32)
 
 
 def rounded_input(x: Floats, layer: LayerFormat) -> Floats:
     form = number_format(layer.format)
     scale = np.float32(layer.bound / form.largest)
     clipped = np.clip(x, np.float32(-layer.bound), np.float32(layer.bound))
-    return np.asarray(form.rounded(clipped / scale) * scale, np.float32)
+    return np.asarray(form.round(clipped / scale) * scale, np.float32)
 
 
 def convolution(x: Floats, weight: Floats, bias: Floats) -> Floats:
@@ -109,7 +109,7 @@ def one_convolution() -> onnx.ModelProto:
     b.conv(b.input("x", ["n", 3, 7, 7]), 3, 6, out="y")
     b.output("y")
     b.initializers[0].CopyFrom(without_a_channel(b.initializers[0]))
-    return prepared(b.model())
+    return clean_graph(b.model())
 
 
 def without_a_channel(weight: onnx.TensorProto) -> onnx.TensorProto:
@@ -129,7 +129,7 @@ def one_product(*, bias: bool = True, rank: int = 2, transposed: bool = False) -
     else:
         b.op("MatMul", x, b.weight(33, 17), out="y")
     b.output("y")
-    return prepared(b.model())
+    return clean_graph(b.model())
 
 
 ONE_LAYER = {
@@ -150,7 +150,7 @@ def residual_net() -> onnx.ModelProto:
     last = b.op("Relu", b.conv(total, 16, 24))
     b.op("Gemm", b.op("Flatten", b.op("GlobalAveragePool", last)), b.weight(24, 10), b.bias(10), out="y")
     b.output("y")
-    return prepared(b.model())
+    return clean_graph(b.model())
 
 
 def residual_answer(model: onnx.ModelProto, x: Floats, formats: Formats) -> Floats:
@@ -185,17 +185,17 @@ class TestSimulatedLayer:
         b = Builder()
         b.op("MatMul", b.input("x", ["n", 1]), b.const(np.ones((1, 2)), name="w"), out="y")
         b.output("y")
-        model = prepared(b.model())
+        model = clean_graph(b.model())
         formats = {layers(model)[0]: LayerFormat(name, form.largest)}
         found = answer(with_formats(model, (), formats, Ranges({}), UINT8), x, tmp_path)
-        np.testing.assert_array_equal(found[:, :1], form.rounded(x))
+        np.testing.assert_array_equal(found[:, :1], form.round(x))
 
     def test_shares_what_two_layers_read(self, tmp_path: Path) -> None:
         b = Builder()
         x, w = b.input("x", ["n", 32]), b.weight(32, 32)
         b.op("Concat", b.op("MatMul", x, w), b.op("MatMul", x, w), b.op("MatMul", x, b.weight(32, 32)), axis=1, out="y")
         b.output("y")
-        model, feed = prepared(b.model()), feed_of((3, 32))
+        model, feed = clean_graph(b.model()), feed_of((3, 32))
         bounds = (2.0, 2.0, 1.0)
         formats = {name: LayerFormat("int4", bound) for name, bound in zip(layers(model), bounds, strict=True)}
         made, _ = built(model, formats, feed)
@@ -245,12 +245,12 @@ class TestStoredWeights:
         b = Builder()
         b.op("Gemm", b.input("x", ["n", 256]), b.weight(256, 256), b.bias(256), out="y")
         b.output("y")
-        model, x = prepared(b.model()), feed_of((4, 256))
+        model, x = clean_graph(b.model()), feed_of((4, 256))
         sizes = {
-            name: len(serialized(built(model, {layers(model)[0]: LayerFormat(name, 2.0)}, x)[0]))
+            name: len(serialize(built(model, {layers(model)[0]: LayerFormat(name, 2.0)}, x)[0]))
             for name in ("int2", "int4", "e2m1", "int6", "e4m3", "int8")
         }
-        whole = len(serialized(model))
+        whole = len(serialize(model))
         assert all(sizes[name] < 0.16 * whole for name in ("int2", "int4", "e2m1"))
         assert all(0.25 * whole < sizes[name] < 0.28 * whole for name in ("int6", "e4m3", "int8"))
 
@@ -323,7 +323,7 @@ class TestExecutedLayer:
             y = b.conv(b.input("x", ["n", 3, 7, 7]), 3, 8)
             b.conv(b.op(clip, y, *bounds), 8, 8, out="y")
             b.output("y")
-            model, x = prepared(b.model()), feed_of((2, 3, 7, 7))
+            model, x = clean_graph(b.model()), feed_of((2, 3, 7, 7))
             formats = {name: LayerFormat("int8", 3.0) for name in layers(model)}
             with_integers, _ = built(model, formats, x)
             assert [node.op_type for node in with_integers.graph.node].count("Clip") == 1
@@ -336,7 +336,7 @@ class TestExecutedLayer:
                                     strides=[2, 2]))  # fmt: skip
         b.op("Concat", b.linear(flat, 64, 5), b.linear(flat, 64, 5), axis=1, out="y")
         b.output("y")
-        model, x = prepared(b.model()), feed_of((2, 3, 8, 8))
+        model, x = clean_graph(b.model()), feed_of((2, 3, 8, 8))
         bounds = (3.0, 1.0, 2.0)
         formats = {name: LayerFormat("int8", bound) for name, bound in zip(layers(model), bounds, strict=True)}
         made, _ = built(model, formats, x)
@@ -379,7 +379,7 @@ class TestMixture:
         y = b.op("Relu", b.conv(y, 8, 8))
         b.conv(y, 8, 8, out="y")
         b.output("y")
-        model, x = prepared(b.model()), feed_of((2, 3, 7, 7))
+        model, x = clean_graph(b.model()), feed_of((2, 3, 7, 7))
         first, middle, last = layers(model)
         formats = {
             first: LayerFormat("int8", 3.0), middle: LayerFormat(name, 1.0), last: LayerFormat("int8", 3.0)
@@ -404,12 +404,12 @@ class TestMixture:
 
     def test_same_arguments_give_the_same_bytes(self) -> None:
         model, x = residual_net(), feed_of((4, 3, 8, 8))
-        before = serialized(model)
+        before = serialize(model)
         names = ("int8", "int4", "int8", "e2m1", "int8")
         formats = {layer: LayerFormat(name, 3.0) for layer, name in zip(layers(model), names, strict=True)}
         backwards = dict(reversed(formats.items()))
-        assert serialized(built(model, formats, x)[0]) == serialized(built(model, backwards, x)[0])
-        assert serialized(model) == before
+        assert serialize(built(model, formats, x)[0]) == serialize(built(model, backwards, x)[0])
+        assert serialize(model) == before
 
     def test_folded_normalisation(self, tmp_path: Path) -> None:
         """Factors of a channel, negative ones too, commute with rounding to a scale of that channel."""
@@ -429,7 +429,7 @@ class TestMixture:
         )
         trained = layer_answer(source, source.graph.node[0].name, x, layer)
         expected = np.maximum((trained - mean) / np.sqrt(variance + 1e-5) * factor + shift, 0)
-        model = prepared(source)
+        model = clean_graph(source)
         assert_same(answer(built(model, {layers(model)[0]: layer}, x)[0], x, tmp_path), expected)
 
     def test_the_file_can_be_read_again(self, tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ class TestMixture:
         formats = {layer: LayerFormat("int4", 3.0) for layer in layers(model)}
         made, _ = built(model, formats, x)
         found = answer(made, x, tmp_path)
-        np.testing.assert_array_equal(answer(prepared(load_model(tmp_path / "model.onnx")), x, tmp_path), found)
+        np.testing.assert_array_equal(answer(clean_graph(load_model(tmp_path / "model.onnx")), x, tmp_path), found)
 
 
 class TestRefusals:
@@ -466,6 +466,6 @@ class TestRefusals:
         b = Builder()
         b.op("MatMul", b.input("x", ["n", 4]), b.op("Exp", b.input("w", [4, 4])), out="y")
         b.output("y")
-        model = prepared(b.model())
+        model = clean_graph(b.model())
         with pytest.raises(BuildFailed, match="cannot be e4m3"):
             with_formats(model, (), {layers(model)[0]: LayerFormat("e4m3", 1.0)}, Ranges({}), UINT8)

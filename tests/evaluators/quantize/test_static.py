@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from onnx_builder import Builder
 from onnx_menagerie import ANIMALS
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from evaluators.graphs.reference_run import run_once
 from evaluators.quantize import Quantizer, Scheme, activation_tensors
@@ -37,7 +37,7 @@ def parts(model: onnx.ModelProto, feeds: list[dict[str, np.ndarray]]) -> tuple[t
 
 
 def all_int8(name: str, scheme: Scheme | None = None) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    model = prepared(ANIMALS[name].build())
+    model = clean_graph(ANIMALS[name].build())
     groups, ranges = parts(model, ANIMALS[name].feeds())
     chosen = {group.name: P.INT8 for group in groups if P.INT8 in group.precisions}
     return model, Quantizer(model, groups, ranges, scheme).apply(chosen)
@@ -152,7 +152,7 @@ def test_outputs_of_the_model_keep_their_names() -> None:
 
 def test_one_layer_of_many(executed_ops: ExecutedOps) -> None:
     name = "residual_net_opset_13"
-    model = prepared(ANIMALS[name].build())
+    model = clean_graph(ANIMALS[name].build())
     groups, ranges = parts(model, ANIMALS[name].feeds())
     for group in groups:
         executed = executed_ops(Quantizer(model, groups, ranges).apply({group.name: P.INT8}))
@@ -161,7 +161,7 @@ def test_one_layer_of_many(executed_ops: ExecutedOps) -> None:
 
 
 def test_weights_of_one_layer_do_not_touch_another() -> None:
-    model = prepared(ANIMALS["expert_chosen_by_if"].build())
+    model = clean_graph(ANIMALS["expert_chosen_by_if"].build())
     groups, ranges = parts(model, ANIMALS["expert_chosen_by_if"].feeds())
     built = Quantizer(model, groups, ranges).apply({groups[-1].name: P.INT8})
     shared = model.graph.node[-1].input[1]
@@ -172,7 +172,7 @@ def test_names_that_hold_the_mark() -> None:
     b = Builder()
     b.op("MatMul", b.input("x@zero", ["n", 8]), b.weight(8, 8, name="w@@int8"), out="y")
     b.output("y")
-    model = prepared(b.model())
+    model = clean_graph(b.model())
     feed = {"x@zero": np.ones((2, 8), np.float32)}
     groups, ranges = parts(model, [feed])
     built = Quantizer(model, groups, ranges).apply({groups[0].name: P.INT8})
@@ -181,7 +181,7 @@ def test_names_that_hold_the_mark() -> None:
 
 
 def test_what_cannot_be_built_is_said() -> None:
-    model = prepared(ANIMALS["residual_net_opset_13"].build())
+    model = clean_graph(ANIMALS["residual_net_opset_13"].build())
     groups, ranges = parts(model, ANIMALS["residual_net_opset_13"].feeds())
     first = groups[0].name
     with pytest.raises(BuildFailed, match="needs calibrated ranges"):
@@ -219,7 +219,7 @@ def test_a_table_that_is_looked_up_and_multiplied_has_two_integer_forms() -> Non
     b.op("MatMul", x, table, out="product")
     b.output("rows")
     b.output("product")
-    model = prepared(b.model())
+    model = clean_graph(b.model())
     groups = layer_groups(model)
     looked_up, multiplied = (next(g.name for g in groups if g.kind == kind) for kind in ("Gather", "MatMul"))
     feed = {"ids": np.arange(8), "x": np.random.default_rng(0).standard_normal((8, 64)).astype(np.float32)}

@@ -8,12 +8,12 @@ import onnx
 import pytest
 from onnx_menagerie import ANIMALS
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
-from evaluators.graphs.model import serialized
+from evaluators.graphs.model import serialize
 from evaluators.graphs.reference_run import run_once
 from evaluators.quantize import Quantizer, Scheme
-from evaluators.quantize.weights import packed_blocks
+from evaluators.quantize.weights import pack_blocks
 from hwprofiles.precision import Precision as P
 
 ExecutedOps = Callable[..., Counter[str]]
@@ -21,7 +21,7 @@ BITS = {P.INT8_WEIGHT: 8, P.INT4_WEIGHT: 4}
 
 
 def weight_only(name: str, precision: P, scheme: Scheme | None = None) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    model = prepared(ANIMALS[name].build())
+    model = clean_graph(ANIMALS[name].build())
     groups = layer_groups(model)
     chosen = {group.name: precision for group in groups if precision in group.precisions}
     return model, Quantizer(model, groups, None, scheme).apply(chosen)
@@ -29,7 +29,7 @@ def weight_only(name: str, precision: P, scheme: Scheme | None = None) -> tuple[
 
 def unpacked(matrix: np.ndarray, bits: int, size: int, *, asymmetric: bool) -> np.ndarray:
     """What a runtime makes of packed blocks, written from the operator's specification."""
-    packed, scales, zeros = packed_blocks(matrix, bits, size, asymmetric=asymmetric)
+    packed, scales, zeros = pack_blocks(matrix, bits, size, asymmetric=asymmetric)
     outputs, blocks, _ = packed.shape
     integers = packed if bits == 8 else np.stack([packed & 15, packed >> 4], -1).reshape(outputs, blocks, size)
     if zeros is None:
@@ -95,12 +95,12 @@ def test_integer_compute(precision: P) -> None:
 
 
 def test_embeddings_of_integers(executed_ops: ExecutedOps) -> None:
-    model = prepared(ANIMALS["encoder"].build())
+    model = clean_graph(ANIMALS["encoder"].build())
     groups = layer_groups(model)
     table = next(group for group in groups if group.kind == "Gather")
     for scheme in (Scheme(), Scheme(per_channel_weights=False)):
         built = Quantizer(model, groups, None, scheme).apply({table.name: P.INT8_WEIGHT})
-        assert len(serialized(model)) - len(serialized(built)) > 2.5 * table.weights
+        assert len(serialize(model)) - len(serialize(built)) > 2.5 * table.weights
         feed = ANIMALS["encoder"].feeds(1)[0]
         np.testing.assert_allclose(run_once(built, feed)["y"], run_once(model, feed)["y"], atol=0.1)
 
@@ -108,5 +108,5 @@ def test_embeddings_of_integers(executed_ops: ExecutedOps) -> None:
 def test_files_become_smaller() -> None:
     for precision, factor in ((P.INT8_WEIGHT, 1.8), (P.INT4_WEIGHT, 1.2)):
         model, built = weight_only("language_model_with_tied_embedding", precision)
-        assert len(serialized(built)) < len(serialized(model)) / factor
+        assert len(serialize(built)) < len(serialize(model)) / factor
         assert {entry.domain for entry in built.opset_import} == {"", "com.microsoft"}

@@ -204,7 +204,7 @@ class TestPlacement:
     def test_a_run_of_this_machines_says_what_each_node_writes(self, tmp_path: Path) -> None:
         """That which the rule for shapes reads."""
         feed = {"x": np.zeros((2, 4), np.float32)}
-        nodes = OnnxRuntime().timed_nodes(dynamic_model(tmp_path), feed, runs=0)
+        nodes = OnnxRuntime().time_nodes(dynamic_model(tmp_path), feed, runs=0)
         found = {one.operator: (one.provider, computes_shapes(one)) for one in nodes}
         assert found["Shape"] == (CPU, True)
         assert found["MatMul"] == (CPU, False)

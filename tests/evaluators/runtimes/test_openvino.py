@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx_builder import Builder
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.quantize import Quantizer, Scheme
 from evaluators.quantize.calibration import calibrate
@@ -148,15 +148,15 @@ def test_a_library_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_integers_are_computed_on_integers(save: Save) -> None:
-    plain = prepared(product(16))
+    plain = clean_graph(product(16))
     scheme = Scheme(activation_type="int8", symmetric_activations=True)
     feed = {"x": np.random.default_rng(0).standard_normal((16, 64)).astype(np.float32)}
     groups = layer_groups(plain)
     quantized = Quantizer(plain, groups, calibrate(plain, [feed]), scheme).apply({groups[0].name: Precision.INT8})
     path = save(plain)
-    before = OpenVino().timed_nodes(path, feed, runs=2)
+    before = OpenVino().time_nodes(path, feed, runs=2)
     onnx.save(quantized, path)
-    after = OpenVino().timed_nodes(path, feed, runs=2)
+    after = OpenVino().time_nodes(path, feed, runs=2)
     assert [node.provider[-3:] for node in before if node.operator.startswith("FullyConnected")] == ["f32"]
     assert [node.provider[-2:] for node in after if node.operator.startswith("FullyConnected")] == ["i8"]
     assert all(node.ms >= 0 for node in (*before, *after))

@@ -17,7 +17,7 @@ from fake_tensorrt import FakeCuda, broken, calls
 from onnx_builder import Builder, Dim
 from stand_in_gpu import GPU, stand_in_gpu
 
-from evaluators.runtimes import TensorRtRuntime, built_twice, runtime_of, tensorrt_library
+from evaluators.runtimes import TensorRtRuntime, runtime_of, tensorrt_library, with_two_builds
 from evaluators.runtimes.cuda import GpuLost
 from evaluators.runtimes.engine_store import EngineStore
 from evaluators.runtimes.tensorrt_engine import EngineBuilder, EngineOptions
@@ -104,7 +104,7 @@ class TestEngines:
     def test_engines_of_front_members_are_built_twice(self, tmp_path: Path) -> None:
         """Two builds may choose other kernels; sessions come from both in turn, two of each."""
         model = product(tmp_path, 2)
-        runtime = runtime_of(built_twice("tensorrt"))
+        runtime = runtime_of(with_two_builds("tensorrt"))
         builds = []
         for _ in range(8):
             session = runtime.open(model)
@@ -138,7 +138,7 @@ class TestEngines:
         ],
     )
     def test_specs_that_build_twice(self, spec: str, twice: str) -> None:
-        assert built_twice(spec) == twice
+        assert with_two_builds(spec) == twice
         runtime_of(twice)
 
     def test_an_unknown_hint(self) -> None:
@@ -300,7 +300,7 @@ class TestSessions:
         assert done == [event, copy, event, "execute", event, copy, event, "cudaStreamSynchronize"]
 
     def test_layers_with_their_times(self, tmp_path: Path) -> None:
-        nodes = TensorRtRuntime().timed_nodes(product(tmp_path), rows(2), runs=3)
+        nodes = TensorRtRuntime().time_nodes(product(tmp_path), rows(2), runs=3)
         assert [(node.operator, node.ms, node.provider) for node in nodes] == [("MatMul", 0.1, "TensorRT")]
         assert nodes[0].inputs == (("float32", (1, 8)),)
 

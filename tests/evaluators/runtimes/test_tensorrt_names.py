@@ -203,7 +203,7 @@ from evaluators.runtimes.tensorrt_session import _profiler
 log = logger(trt)
 for severity in ("VERBOSE", "WARNING", "ERROR", "INTERNAL_ERROR"):
     log.log(getattr(trt.ILogger.Severity, severity), f"a {severity}\\n  of two lines")
-print(log.said)
+print(log.text)
 profiler = _profiler(trt)
 profiler.report_layer_time("conv", 0.5)
 print(dict(profiler.times_ms))

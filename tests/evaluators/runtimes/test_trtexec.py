@@ -139,7 +139,7 @@ class TestSessions:
         assert "paretune[tensorrt]" in failed.value.hint
 
     def test_layers(self, tmp_path: Path, commands: Commands) -> None:
-        nodes = TrtexecRuntime().timed_nodes(model(tmp_path, "n"), FEED)
+        nodes = TrtexecRuntime().time_nodes(model(tmp_path, "n"), FEED)
         assert [(node.name, node.ms) for node in nodes] == [
             ("conv1 + relu1", 0.2),
             ("Reformatting CopyNode for Output Tensor 0 to fc", 0.08),

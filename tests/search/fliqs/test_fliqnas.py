@@ -23,7 +23,7 @@ from trainable import pictures
 
 from dashboards.documents.report import candidate_document
 from evaluators.graphs.bit_operations import bit_operations
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.graphs.model import load_model, save_model
 from evaluators.graphs.reference_run import run_once
@@ -280,7 +280,7 @@ class TestCosts:
         for number, values in enumerate((EVERY[0], EVERY[5], EVERY[-1])):
             path = tmp_path / f"{number}.onnx"
             export_module(small().extracted(values), {"image": images(1).numpy()}, path)
-            found = groups_of(prepared(load_model(path)))
+            found = groups_of(clean_graph(load_model(path)))
             formats = {"up": "int4", "head": "int8"}
             assert [group.name for group in found] == list(LAYERS)
             assert cost().of({**values, **formats}) == bit_operations(found, formats)
@@ -466,7 +466,7 @@ class TestNetwork:
         for number, values in enumerate((network.largest, network.smallest, drawn(network, 3))):
             path = tmp_path / f"{number}.onnx"
             export_module(network.extracted(values), {"image": images(1).numpy()}, path)
-            found.append([(group.name, group.nodes) for group in groups_of(prepared(load_model(path)))])
+            found.append([(group.name, group.nodes) for group in groups_of(clean_graph(load_model(path)))])
         assert found[0] == found[1] == found[2]
         names = [name for name, _ in found[0]]
         assert "stem+blocks/2 more" in names or len(names) == 16  # a stage's shortcuts share a decision

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from trainable import pictures
 
 from evaluators.graphs import bit_operations as counting
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from evaluators.probing.layer_table import LayerTable, Unit, UnitTime
 from evaluators.probing.layer_table import Tensor as Between
@@ -158,7 +158,7 @@ def convolution(kernel: int = 3, size: int = 6, stride: int = 1) -> tuple[LayerG
         "Conv", x, builder.weight(8, 3, kernel, kernel), kernel_shape=[kernel] * 2, strides=[stride] * 2, out="y"
     )
     builder.output("y")
-    return layer_groups(prepared(builder.model()), {"x": [1, 3, size, size]})
+    return layer_groups(clean_graph(builder.model()), {"x": [1, 3, size, size]})
 
 
 def group(name: str, macs: int, weights: int) -> LayerGroup:

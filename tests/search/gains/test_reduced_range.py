@@ -13,7 +13,7 @@ import pytest
 from fake_device import FakeDevice, number_formats
 from small_jobs import classifier, samples
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.quantize import Scheme
 from evaluators.runtimes import runtime_of
@@ -67,7 +67,7 @@ class Board(FakeDevice):
 def subject(tmp_path: Path) -> Callable[[Profile], Subject]:
     def make(own: Profile) -> Subject:
         rows = samples(32)["x"]
-        clean = prepared(classifier(2))
+        clean = clean_graph(classifier(2))
         return Subject(
             model=clean, groups=layer_groups(clean, {"x": [32, 16]}),
             digest=digest_of(["a model", clean.SerializeToString(deterministic=True).hex()]), sample={"x": rows},

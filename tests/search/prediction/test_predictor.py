@@ -14,7 +14,7 @@ from costed_device import CostedDevice
 from fake_device import number_formats
 from onnx_builder import Builder
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import save_model
 from hwprofiles import find_device
@@ -39,7 +39,7 @@ def technique(tmp_path_factory: pytest.TempPathFactory) -> PrecisionTechnique:
     for _ in range(5):
         x = builder.op("Relu", builder.op("Conv", x, builder.weight(16, 16, 3, 3), pads=[1] * 4, kernel_shape=[3, 3]))
     builder.output(x, shape=[1, 16, 32, 32])
-    model = prepared(builder.model())
+    model = clean_graph(builder.model())
     subject = Subject(
         model=model, groups=layer_groups(model), digest="a model", sample=SAMPLE,
         calibration_batches=lambda count: [SAMPLE], cache=tmp_path_factory.mktemp("cache"),

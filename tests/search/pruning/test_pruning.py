@@ -14,7 +14,7 @@ from capability_record import capability_of
 from prunable_nets import NETS, Inputs, net
 from torch import nn
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import load_model
 from evaluators.torch_export import export_module
@@ -144,7 +144,7 @@ def test_groups_of_the_residual_net_are_those_of_its_file(tmp_path: Path) -> Non
         (("blocks.2.conv2", "blocks.2.shortcut.0"), 32),
     ]
     export_module(model, {"image": example[0].numpy()}, tmp_path / "net.onnx")
-    layers = layer_groups(prepared(load_model(tmp_path / "net.onnx")))
+    layers = layer_groups(clean_graph(load_model(tmp_path / "net.onnx")))
     names = {group.name for group in layers}
     assert {group.name for group in groups} <= names
     assert len(names) == len(groups) + 1  # and the head, whose outputs are the model's

@@ -8,13 +8,13 @@ from typing import Any
 
 from onnx_menagerie import ANIMALS
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from hwprofiles import Precision
 from search.space.candidate import Decision, Replacement, Space
 from search.space.coverage import coverage, in_words
 
-MODEL = prepared(ANIMALS["encoder"].build())
+MODEL = clean_graph(ANIMALS["encoder"].build())
 GROUPS = layer_groups(MODEL)
 SLOW = {"layer": "a", "precision": "int4_weight", "ratio": 0.7, "ci95": [0.69, 0.71], "reason": ""}
 SLOWER = SLOW | {"layer": "b", "ratio": 0.5, "ci95": [0.49, 0.51]}

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import load_model
 from evaluators.graphs.reference_run import run_once
@@ -36,7 +36,7 @@ def images(count: int) -> torch.Tensor:
 def model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
     path = tmp_path_factory.mktemp("vit") / "model.onnx"
     export_module(network(), {"image": images(1).numpy()}, path, outputs=("logits",))
-    return prepared(load_model(path))
+    return clean_graph(load_model(path))
 
 
 class TestExport:

@@ -17,7 +17,7 @@ from torch import nn
 
 from evaluators.graphs.bit_operations import bit_operations
 from evaluators.graphs.layer_groups import LayerGroup, under_first_names
-from evaluators.graphs.model import save_model, serialized
+from evaluators.graphs.model import save_model, serialize
 from evaluators.graphs.reference_run import run_once
 from evaluators.graphs.sparse_size import sparsity
 from evaluators.probing.capability import Capability
@@ -362,7 +362,7 @@ class TestFormats(ModuleConformance):
         assert whole is not None
         assert resumed is not None
         assert resumed.notes == whole.notes
-        assert serialized(resumed.model) == serialized(whole.model)
+        assert serialize(resumed.model) == serialize(whole.model)
 
     def test_it_goes_together_with_pruning_and_sparsity(self, new: Callable[..., Technique], subject: Subject) -> None:
         formats = new()
@@ -413,7 +413,7 @@ class TestStructures:
         other = second.draft(values | {"precision:stem": "fp32"})
         assert one is not None
         assert other is not None
-        assert serialized(one.model) == serialized(other.model)
+        assert serialize(one.model) == serialize(other.model)
         assert file.stat().st_mtime_ns == changed
         assert one.digest == other.digest == file.stem
 
@@ -440,7 +440,7 @@ class TestStructures:
         resumed = structures(technique, recipe).draft({"sparsity": "0.5"})
         assert whole is not None
         assert resumed is not None
-        assert serialized(resumed.model) == serialized(whole.model)
+        assert serialize(resumed.model) == serialize(whole.model)
         assert not list((subject.cache / "structures").glob("*checkpoint*"))
 
 

@@ -19,14 +19,14 @@ from small_jobs import classifier, samples
 from technique_conformance import TechniqueConformance
 
 from evaluators.devices.device import Device
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.fusion import fuse_transformer
 from evaluators.graphs.layer_groups import layer_groups
-from evaluators.graphs.model import serialized
+from evaluators.graphs.model import serialize
 from evaluators.graphs.reference_run import run_once
 from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.health import Health
-from evaluators.probing.capability import Capability, Point, Sweep
+from evaluators.probing.capability import Capability, Sweep, SweepPoint
 from hwprofiles import Precision, Profile, digest_of, find_device
 from hwprofiles.errors import ProcessCrashed, UnhealthyMeasurement, UnsupportedOp
 from search.gains import layers as layer_gains
@@ -39,7 +39,7 @@ Feed = dict[str, np.ndarray]
 
 
 def subject_of(model: onnx.ModelProto, feeds: list[Feed], cache: Path, **changes: Any) -> Subject:
-    clean = prepared(model)
+    clean = clean_graph(model)
     subject = Subject(
         model=clean,
         groups=layer_groups(clean, {name: list(values.shape) for name, values in feeds[0].items()}),
@@ -61,7 +61,7 @@ def dense_feeds() -> list[Feed]:
 @functools.cache
 def fused_encoder() -> onnx.ModelProto | None:
     animal = ANIMALS["encoder"]
-    return fuse_transformer(prepared(animal.build()), animal.feeds(1)[0])
+    return fuse_transformer(clean_graph(animal.build()), animal.feeds(1)[0])
 
 
 class TestGraph(TechniqueConformance):
@@ -84,7 +84,7 @@ class TestGraph(TechniqueConformance):
 
     def test_fused_computes_the_same(self, new: Callable[..., Technique], subject: Subject) -> None:
         fused = new().apply(Draft(subject.model, subject.groups), {"graph": "fused"})
-        assert serialized(fused.model) != serialized(subject.model)
+        assert serialize(fused.model) != serialize(subject.model)
         assert {group.name for group in fused.groups} <= {group.name for group in subject.groups}
         expected, found = run_once(subject.model, subject.sample), run_once(fused.model, subject.sample)
         for name, value in expected.items():
@@ -132,7 +132,7 @@ class TestPrecision(TechniqueConformance):
         draft = Draft(subject.model, subject.groups)
         values = {decision.name: "int8" for decision in layers}
         minmax, entropy = (technique.apply(draft, values | {"calibration": m}) for m in calibration.choices)
-        assert serialized(minmax.model) != serialized(entropy.model)
+        assert serialize(minmax.model) != serialize(entropy.model)
         assert len(new(calibration="percentile").decisions(None)) == 3
 
     def test_a_calibration_is_kept_for_other_jobs(self, new: Callable[..., Technique], subject: Subject) -> None:
@@ -144,7 +144,7 @@ class TestPrecision(TechniqueConformance):
             raise AssertionError("calibrated again")
 
         again = self.kind(replace(subject, calibration_batches=never), self.kind.Options())
-        assert serialized(again.apply(draft, values).model) == serialized(first.model)
+        assert serialize(again.apply(draft, values).model) == serialize(first.model)
 
 
 def speeds(**by_format: float | Exception) -> Speed:
@@ -162,7 +162,7 @@ def speeds(**by_format: float | Exception) -> Speed:
 
 def probed_matmul(profile: Profile, slow: Precision) -> Capability:
     """A device that never gains by a precision of matrix products."""
-    points = tuple(Point(width, 0.5, (0.4, 0.6), 2.0) for width in (64, 128))
+    points = tuple(SweepPoint(width, 0.5, (0.4, 0.6), 2.0) for width in (64, 128))
     sweeps = tuple(Sweep(name, slow, "", points, None, (), None) for name in ("matmul", "gemm"))
     return Capability(profile.digest, "onnxruntime", "1", True, 0.2, sweeps)
 

@@ -13,9 +13,9 @@ from fake_device import FakeDevice, number_formats
 from onnx_menagerie import ANIMALS
 from small_jobs import classifier, samples
 
-from evaluators.graphs.cleanup import prepared
+from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
-from evaluators.graphs.model import serialized
+from evaluators.graphs.model import serialize
 from evaluators.measuring.measurement import Measurement
 from hwprofiles import Profile, digest_of, find_device
 from hwprofiles.errors import BuildFailed, CandidateError, DeviceUnavailable, InvalidInput, StageTimeout, UnsupportedOp
@@ -90,7 +90,7 @@ def subject(tmp_path: Path) -> Subject:
 
 
 def subject_of(model: onnx.ModelProto, feeds: list[dict[str, Any]], cache: Path) -> Subject:
-    clean = prepared(model)
+    clean = clean_graph(model)
     return Subject(
         model=clean,
         groups=layer_groups(clean, {name: list(values.shape) for name, values in feeds[0].items()}),
@@ -182,9 +182,9 @@ class TestDecision:
 
         def busy(device: FakeDevice, baseline: Path, candidate: Path, feed: Any, runtime: str, **_: Any) -> Any:
             asked.append(runtime)
-            return {"ratio": 2.0, "ci95": [1.9, 2.1], "ms": 1.0, "baseline_ms": 2.0, "passing": True}
+            return {"ratio": 2.0, "ci95": [1.9, 2.1], "ms": 1.0, "baseline_ms": 2.0, "transient": True}
 
-        monkeypatch.setattr("search.gains.whole_model.measured_gain", busy)
+        monkeypatch.setattr("search.gains.whole_model.measure_gain", busy)
         for _ in range(2):
             (decision,) = ask_runtimes(subject, SeveralRuntimes(USUAL))
         assert decision.choices == ON_THE_PROCESSOR
@@ -292,7 +292,7 @@ class TestPrecisions:
         for precision in ("int8", "int8_dynamic"):
             values = {f"precision:{group.name}": precision for group in subject.groups}
             there = with_others.apply(draft, values | {"runtime": ORT}).model
-            assert serialized(there) == serialized(without.apply(draft, values).model)
+            assert serialize(there) == serialize(without.apply(draft, values).model)
 
     def test_without_a_runtime_decision_nobody_else_is_asked(self, subject: Subject) -> None:
         device = SeveralRuntimes(USUAL)

@@ -48,9 +48,9 @@ class TestRounding:
         rng = np.random.default_rng(0)
         values = (rng.standard_normal(30_000) * 2.0 ** rng.uniform(-20, 10, 30_000)).astype(np.float32)
         values = values.reshape(10, 30, 100)
-        assert np.array_equal(rounded(torch.from_numpy(values), form).numpy(), form.rounded(values))
+        assert np.array_equal(rounded(torch.from_numpy(values), form).numpy(), form.round(values))
         columns = torch.from_numpy(values).transpose(0, 2)  # and whatever lies how in memory
-        assert torch.equal(rounded(columns, form), torch.from_numpy(form.rounded(values)).transpose(0, 2))
+        assert torch.equal(rounded(columns, form), torch.from_numpy(form.round(values)).transpose(0, 2))
 
     @pytest.mark.parametrize("name", USUAL)
     @pytest.mark.parametrize("shape", [(5, 3, 3, 3), (4, 7), (3, 2, 5)])
@@ -61,7 +61,7 @@ class TestRounding:
         found = rounded_weight(weight, form).numpy()
         for row, values in zip(found, weight.numpy(), strict=True):
             scale = np.abs(values).max() / np.float32(form.largest)
-            assert np.array_equal(row, form.rounded(values / scale) * scale)
+            assert np.array_equal(row, form.round(values / scale) * scale)
             assert np.abs(row).max() == pytest.approx(np.abs(values).max(), rel=1e-6)
 
     @pytest.mark.parametrize("name", ["int4", "e4m3"])

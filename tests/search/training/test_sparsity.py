@@ -13,8 +13,8 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from evaluators.graphs.cleanup import prepared
-from evaluators.graphs.sparse_size import encoded_bytes, sparse_size_bytes, sparsity
+from evaluators.graphs.cleanup import clean_graph
+from evaluators.graphs.sparse_size import bitmask_bytes, sparse_size_bytes, sparsity
 from evaluators.torch_export import export_module
 from hwprofiles.errors import InvalidInput
 from search.training.masks import InGroups, Pattern, Unstructured
@@ -196,7 +196,7 @@ class TestHolding:
         net = network()
         trained(net, Sparsifier(net, Schedule("one_shot", 0.75)), 3)
         export_module(net, {"x": np.ones((2, 4, 3, 3), np.float32)}, tmp_path / "model.onnx")
-        model = prepared(onnx.load(tmp_path / "model.onnx"))
+        model = clean_graph(onnx.load(tmp_path / "model.onnx"))
         zeros = [int((numpy_helper.to_array(t) == 0).sum()) for t in model.graph.initializer if len(t.dims) > 1]
         assert sorted(zeros) == [int(0.75 * 8 * 4 * 9), int(0.75 * 6 * 72)]
         assert sparsity(model) == pytest.approx(0.75)
@@ -219,4 +219,4 @@ class TestSparseSize:
         ],
     )
     def test_a_bit_a_value_and_what_is_not_zero(self, values: Any, expected: int) -> None:
-        assert encoded_bytes(values) == expected
+        assert bitmask_bytes(values) == expected

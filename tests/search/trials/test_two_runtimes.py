@@ -31,7 +31,7 @@ def fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr("search.trials.trial.Sandbox", InlineSandbox)
     monkeypatch.setattr("search.export.export.Sandbox", InlineSandbox)
     answer = {"ratio": 2.0, "ci95": [1.9, 2.1], "ms": 1.0, "baseline_ms": 2.0}
-    monkeypatch.setattr("search.gains.whole_model.measured_gain", lambda *_, **__: dict(answer))
+    monkeypatch.setattr("search.gains.whole_model.measure_gain", lambda *_, **__: dict(answer))
     return spec(
         devices=["local-cpu"],
         space={"runtime": {"choices": RUNTIMES}, "precision": {"choices": ["fp32", "int8"], "activations": "uint8"}},
