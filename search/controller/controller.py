@@ -34,8 +34,8 @@ from search.job.views import views_of
 from search.options import validate_options
 from search.prediction.accuracy import Assessments
 from search.space.candidate import Space, runtime_decision
-from search.space.coverage import COVERAGE, in_words
-from search.space.promising import untried_gains
+from search.space.coverage import COVERAGE, coverage_lines
+from search.space.promising import gains_without_trial
 from search.states import JobState, TrialState
 from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of, this_process
 from search.strategies import STRATEGIES, Strategy
@@ -230,7 +230,7 @@ class Controller:
             sandbox.close()
         self._order = self._order.prepared(found.facts)
         self._store.set_prepared(self._lease, space=found.space.to_dict(), baseline=found.baseline)
-        coverage = in_words(found.facts[COVERAGE]) if COVERAGE in found.facts else ()
+        coverage = coverage_lines(found.facts[COVERAGE]) if COVERAGE in found.facts else ()
         for line in (*found.facts.get("notes", ()), *coverage):
             self._watcher.note(line)
         return found
@@ -281,7 +281,7 @@ class Controller:
         tried = {row.digest for row in scheduler.finished}
         ending = ending_of(
             self._job.budget, finished=len(tried), size=prepared.space.size, repeats=scheduler.repeats,
-            late=self._late, untried=untried_gains(first, prepared.space, self._order.profile.runtime, tried),
+            late=self._late, untried=gains_without_trial(first, prepared.space, self._order.profile.runtime, tried),
         )  # fmt: skip
         prepared.facts["ending"] = ending and ending.to_dict()
 

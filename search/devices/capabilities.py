@@ -15,7 +15,7 @@ from hwprofiles import Profile
 from search.devices.link import ErrandLink
 from search.devices.lookup import open_device
 from search.folders import cache_folder
-from search.json_cache import StoredAnswers
+from search.json_cache import JsonCache
 from search.store import Store
 
 
@@ -41,7 +41,7 @@ def probed(store: Store, profile: Profile, progress: Progress, *, refresh: bool 
     if known is not None and known.complete and not refresh:
         return known
     device = open_device(profile, ErrandLink(store.url))
-    stored = StoredAnswers(cache_folder() / "layers")
+    stored = JsonCache(cache_folder() / "layers")
     answers: MutableMapping[str, Any] = {} if refresh else stored
     try:
         with LayerAnswers(device, answers) as asked:

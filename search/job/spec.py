@@ -23,7 +23,7 @@ from search.devices.lookup import find_device
 from search.fronts.metrics import FOLDS, is_device_metric
 from search.fronts.objectives import Constraint, Objective
 from search.job.devices import JobDevice, labels_of
-from search.options import explained, validate_options
+from search.options import explain_error, validate_options
 from search.training.recipe import Recipe
 
 _PERCENTILE = "latency_ms.p"
@@ -214,7 +214,7 @@ def parse_job(data: Any, *, folder: Path) -> Job:
     try:
         job = Job.model_validate(data)
     except ValidationError as error:
-        raise explained(error, Job) from None
+        raise explain_error(error, Job) from None
     _check_names(job, folder)
     return job
 

@@ -13,7 +13,7 @@ from hwprofiles import Precision, Profile
 from hwprofiles.errors import InvalidInput
 from search.fronts.metrics import joined
 from search.job.devices import JobDevice
-from search.space.layer_widths import LayerScale, narrowed
+from search.space.layer_widths import LayerWidth, narrow_groups
 from search.techniques.trained_formats import FLOAT, PREFIX, TARGET
 
 
@@ -22,7 +22,7 @@ def invented(
     groups: Sequence[LayerGroup],
     decisions: Mapping[str, str],
     digest: str,
-    scales: Sequence[LayerScale] = (),
+    scales: Sequence[LayerWidth] = (),
 ) -> dict[str, Any]:
     """A candidate's made-up metrics, on every device of a dry run; ``scales`` say how decisions narrow the layers."""
     decided, pruned = _quickened(decisions), _pruned(groups, decisions, scales)
@@ -48,7 +48,7 @@ def bounds(
     profile: Profile,
     groups: Sequence[LayerGroup],
     decisions: Mapping[str, str],
-    scales: Sequence[LayerScale] = (),
+    scales: Sequence[LayerWidth] = (),
 ) -> dict[str, Any]:
     """What a candidate can do at best on a modelled device."""
     if profile.peaks is None:
@@ -58,10 +58,10 @@ def bounds(
     return found | _operations(profile, groups, decisions, pruned)
 
 
-def _pruned(groups: Sequence[LayerGroup], decisions: Mapping[str, str], scales: Sequence[LayerScale]) -> Pruned:
+def _pruned(groups: Sequence[LayerGroup], decisions: Mapping[str, str], scales: Sequence[LayerWidth]) -> Pruned:
     deciding = {name for scale in scales for name in scale.decisions}
     kept = {name: float(value) for name, value in decisions.items() if name in deciding}
-    return Pruned(narrowed(groups, scales, decisions), kept)
+    return Pruned(narrow_groups(groups, scales, decisions), kept)
 
 
 def _formats(decisions: Mapping[str, str]) -> dict[str, str]:

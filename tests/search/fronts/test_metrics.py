@@ -14,7 +14,7 @@ from search.fronts.metrics import DEVICE_METRICS, failed, figures_on, is_device_
 from search.fronts.objectives import Constraint, Objective, metric_interval, metric_value
 from search.fronts.pareto import reference_point
 from search.space.candidate import Decision
-from search.space.merging import union
+from search.space.merging import merge_decisions
 
 A = {
     "cosine": 0.99, "intervals": {"cosine": [0.98, 1.0]}, "size_bytes": 100,
@@ -179,14 +179,14 @@ class TestUnion:
 
     def test_of_one_device_is_what_it_has(self) -> None:
         own = self.decisions(stem="fp32 int8", head="fp32 int4")
-        assert union([own]) == own
+        assert merge_decisions([own]) == own
 
     def test_every_choice_in_order(self) -> None:
         one = self.decisions(stem="fp32 int8 int4", head="fp32 int4")
         other = self.decisions(stem="fp32 dynamic int4", body="fp32 int8", head="fp32 int8")
-        assert union([one, other]) == self.decisions(
+        assert merge_decisions([one, other]) == self.decisions(
             stem="fp32 dynamic int8 int4", body="fp32 int8", head="fp32 int8 int4"
         )
 
     def test_of_nothing(self) -> None:
-        assert union([[], []]) == []
+        assert merge_decisions([[], []]) == []
