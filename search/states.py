@@ -51,7 +51,7 @@ class TrialState(StrEnum):
         return self in (TrialState.DONE, TrialState.INFEASIBLE)
 
 
-class ErrandState(StrEnum):
+class RequestState(StrEnum):
     """State of a measurement request to a remote device."""
 
     QUEUED = "queued"

@@ -13,7 +13,7 @@ from hwprofiles.errors import CandidateError, ParetuneError, UnhealthyMeasuremen
 from search.budget.allowance import Allowance
 from search.controller.final_plan import AGAIN, FINAL_ROUNDS, FinalPlan, Place
 from search.controller.scheduler import TROUBLES_IN_A_ROW
-from search.devices.link import DeviceLost, ErrandLink
+from search.devices.link import DeviceLost, RequestLink
 from search.fronts.joint import Fronts
 from search.fronts.metrics import failed, updated
 from search.job.views import views_of
@@ -200,7 +200,7 @@ class Confirmation:
         """What works for a phase: a remote device answers the same question for the same purpose only once."""
         if phase not in self._runners:
             purpose = f"{self._lease.job_id} {phase}"
-            link = ErrandLink(self._store.url, purpose, self._job.limits.device_s)
+            link = RequestLink(self._store.url, purpose, self._job.limits.device_s)
             order = replace(self._order, link=link)
             self._runners[phase] = TrialRunner(
                 order, self._prepared.facts, self._folder, allowance=self._allowance

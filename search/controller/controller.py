@@ -24,7 +24,7 @@ from search.controller.failures import Failures, check_some_work
 from search.controller.progress import Status, Watcher
 from search.controller.scheduler import Scheduler
 from search.devices.capabilities import known_capabilities
-from search.devices.link import ErrandLink
+from search.devices.link import RequestLink
 from search.devices.lookup import agents_of
 from search.folders import job_folder
 from search.fronts.joint import Fronts, fronts_of
@@ -84,7 +84,7 @@ class Controller:
         devices = [JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()]
         self._order = WorkOrder(
             json.dumps(self._row.spec), self._row.spec_folder, devices[0].profile, others=tuple(devices[1:]),
-            link=ErrandLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
+            link=RequestLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
             capabilities=known_capabilities(store, [device.profile.digest for device in devices]),
         )  # fmt: skip
         self._objectives, self._constraints = self._job.parsed_objectives, self._job.parsed_constraints
@@ -126,7 +126,7 @@ class Controller:
                 if not self._confirmation(prepared).is_begun:
                     with self._watch.timing("searching"):
                         self._search(prepared)
-                    self._store.drop_unfinished(self._lease)
+                    self._store.drop_open_trials(self._lease)
                     self._check_some_work(prepared)
                 with self._watch.timing("confirming"):
                     self._finalise(prepared)
@@ -176,7 +176,7 @@ class Controller:
             phase: round(self._earlier_s.get(phase, 0.0) + seconds, 3) for phase, seconds in self._watch.seconds.items()
         }
         with suppress(StaleLease):
-            self._store.set_prepared(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
+            self._store.set_preparation(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
 
     def _renew(self, stop: threading.Event) -> None:
         """Keeps the lease. A database that cannot be reached is asked again until it can: a lease that has expired, but
@@ -229,7 +229,7 @@ class Controller:
         finally:
             sandbox.close()
         self._order = self._order.prepared(found.facts)
-        self._store.set_prepared(self._lease, space=found.space.to_dict(), baseline=found.baseline)
+        self._store.set_preparation(self._lease, space=found.space.to_dict(), baseline=found.baseline)
         coverage = coverage_lines(found.facts[COVERAGE]) if COVERAGE in found.facts else ()
         for line in (*found.facts.get("notes", ()), *coverage):
             self._watcher.note(line)
@@ -242,7 +242,7 @@ class Controller:
         from search.controller.ray_workers import BlockSearcher, CandidateTrainable
 
         scheduler, failures = self._scheduler(prepared), Failures(prepared.space.baseline().digest)
-        self._store.reset_unfinished(self._lease)
+        self._store.reset_open_trials(self._lease)
         self._searching_since = self._clock()
         parameters = {
             "order": self._order, "facts": prepared.facts, "folder": str(self._folder),

@@ -12,7 +12,7 @@ from evaluators.probing.operators_probe import local_nodes, no_nodes, probe
 from evaluators.probing.questions import LayerAnswers
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles import Profile
-from search.devices.link import ErrandLink
+from search.devices.link import RequestLink
 from search.devices.lookup import open_device
 from search.folders import cache_folder
 from search.json_cache import JsonCache
@@ -40,7 +40,7 @@ def probed(store: Store, profile: Profile, progress: Progress, *, refresh: bool 
     known = capability_of(store, profile.digest)
     if known is not None and known.complete and not refresh:
         return known
-    device = open_device(profile, ErrandLink(store.url))
+    device = open_device(profile, RequestLink(store.url))
     stored = JsonCache(cache_folder() / "layers")
     answers: MutableMapping[str, Any] = {} if refresh else stored
     try:

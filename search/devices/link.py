@@ -15,7 +15,7 @@ class DeviceLost(DeviceUnavailable):
 
 
 @dataclass(frozen=True)
-class ErrandLink:
+class RequestLink:
     """The URL of the store, and after how many seconds without a word from its agent a device is given up.
 
     ``purpose`` names what the measurements are for, such as the job and its phase: the same question for the same

@@ -14,7 +14,7 @@ from evaluators.devices.device import Device
 from hwprofiles import Profile, registry
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
 from hwprofiles.profile import check_threads
-from search.devices.link import ErrandLink
+from search.devices.link import RequestLink
 
 if TYPE_CHECKING:
     # What only looks at a job file does without SQLAlchemy.
@@ -90,7 +90,7 @@ def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:
     return replace(agent.profile, threads=threads, batch=batch, cores=tuple(cores[threads - 1]))
 
 
-def open_device(profile: Profile, link: ErrandLink | None = None) -> Device:
+def open_device(profile: Profile, link: RequestLink | None = None) -> Device:
     """The device that a profile describes; a remote one is reached through ``link``.
 
     Raises :class:`DeviceUnavailable` for one that cannot measure.

@@ -39,10 +39,10 @@ from hwprofiles.errors import (
     UnsupportedOp,
 )
 from search.devices.blobs import IDLE_S, Blobs
-from search.devices.link import DeviceLost, ErrandLink
-from search.states import ErrandState
+from search.devices.link import DeviceLost, RequestLink
+from search.states import RequestState
 from search.store import Store
-from search.store.errands import LEASE_S, ErrandRow
+from search.store.requests import LEASE_S, RequestRow
 
 GRACE_S = 600.0
 """How much longer than its limit an errand may take while its agent is there: for files to travel, and for the device
@@ -67,7 +67,7 @@ class RemoteDevice(Device):
     that is there cannot do it; what was asked stays asked.
     """
 
-    def __init__(self, profile: Profile, link: ErrandLink) -> None:
+    def __init__(self, profile: Profile, link: RequestLink) -> None:
         self.profile, self._link = profile, link
         self._purpose = link.purpose or secrets.token_hex(16)
         self._store = Store(link.url)
@@ -75,7 +75,7 @@ class RemoteDevice(Device):
         self._times: Counter[str] = Counter()
         self._known: dict[tuple[Path, int, int], FileRef] = {}
         self._sent: set[FileRef] = set()
-        self._store.errands.forget(KEPT_S)
+        self._store.requests.forget(KEPT_S)
         self._prune_at = 0.0
         self._prune()
 
@@ -112,7 +112,7 @@ class RemoteDevice(Device):
 
     def close(self) -> None:
         """Closes the store. What was sent for candidates goes, what they share stays for others a while."""
-        self._blobs.remove(self._sent, self._store.errands.files())
+        self._blobs.remove(self._sent, self._store.requests.files())
         self._sent.clear()
         self._store.close()
 
@@ -166,12 +166,12 @@ class RemoteDevice(Device):
         # Whoever asks the same again wants it measured again; a resumed job asks from the first time on.
         errand_id = self._next_id(asked)
         self._prune()
-        self._store.errands.enqueue(errand_id, self.profile, request)
+        self._store.requests.enqueue(errand_id, self.profile, request)
         try:
             row = self._ended(errand_id, errand)
         except BaseException:
             if self._link.purpose is None:
-                self._store.errands.cancel(errand_id)
+                self._store.requests.cancel(errand_id)
             raise
         answer = row.result or answer_of(
             DeviceUnavailable("the measurement was cancelled", "go on with: paretune resume JOB")
@@ -189,38 +189,38 @@ class RemoteDevice(Device):
         while True:
             errand_id = digest_of([asked, self._times[asked]])[:32]
             self._times[asked] += 1
-            answer = self._store.errands.result(errand_id)
+            answer = self._store.requests.result(errand_id)
             if answer is None or not isinstance(error_in(answer), PassingTrouble):
                 return errand_id
 
     def _prune(self) -> None:
         """Frees the room of files that nobody needs, now and then."""
         if time.monotonic() >= self._prune_at:
-            self._blobs.prune(self._store.errands.files())
+            self._blobs.prune(self._store.requests.files())
             self._prune_at = time.monotonic() + IDLE_S
 
-    def _ended(self, errand_id: str, errand: Errand) -> ErrandRow:
+    def _ended(self, errand_id: str, errand: Errand) -> RequestRow:
         """The errand once it has ended. Against its limit counts the time for which its agent has held it, and was
         there: neither the queue, nor an earlier agent's time, nor an absence, which ``away_s`` limits."""
         watch = _Watch(self._store, self.profile.device, self._link.away_s)
         with waiting():
-            row = self._store.errands.get(errand_id)
-            while row.state is ErrandState.QUEUED:
+            row = self._store.requests.get(errand_id)
+            while row.state is RequestState.QUEUED:
                 watch.pause()
-                row = self._store.errands.get(errand_id)
+                row = self._store.requests.get(errand_id)
         most_s = errand.limit_s + GRACE_S + sum(file.size_bytes for file in errand.files) / SLOWEST_BYTES_S
         held_s, epoch, before = 0.0, row.epoch, time.monotonic()
-        while row.state in (ErrandState.QUEUED, ErrandState.LEASED):
+        while row.state in (RequestState.QUEUED, RequestState.LEASED):
             watch.pause()
-            row = self._store.errands.get(errand_id)
+            row = self._store.requests.get(errand_id)
             now = time.monotonic()
-            if row.state is ErrandState.QUEUED or row.epoch != epoch:
+            if row.state is RequestState.QUEUED or row.epoch != epoch:
                 held_s, epoch = 0.0, row.epoch
             elif watch.silent_s <= LEASE_S:
                 held_s += now - before
             before = now
-            if row.state is ErrandState.LEASED and held_s > most_s:
-                self._store.errands.cancel(errand_id)
+            if row.state is RequestState.LEASED and held_s > most_s:
+                self._store.requests.cancel(errand_id)
                 raise StageTimeout(f"measuring: took longer than {errand.limit_s:g} s", "raise limits.measuring_s")
         return row
 

@@ -17,7 +17,7 @@ from evaluators.measuring.measurement import Measurement, combined
 from evaluators.processes.sandbox import Sandbox, in_own_process
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError, UnhealthyMeasurement
-from search.devices.link import ErrandLink
+from search.devices.link import RequestLink
 from search.devices.lookup import agents_of, find_device
 from search.export.bundle import Bundle, check_target
 from search.export.comparison import Outcome
@@ -90,7 +90,7 @@ def export_candidate(
     with agents_of(store):
         chosen = _device(job, job_row, row, device)
     facts = job_row.baseline["facts"]
-    link = ErrandLink(store.url, away_s=job.limits.device_s)
+    link = RequestLink(store.url, away_s=job.limits.device_s)
     if row.simulated:
         progress("preparing the model for the device")
         spec = json.dumps(job.alone(job.labels[0]))

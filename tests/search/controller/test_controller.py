@@ -505,7 +505,7 @@ class TestLease:
 
         def take_over(status: Status) -> None:
             if status.finished and not taken:
-                monkeypatch.setattr("search.store.repository.has_died", lambda owner: True)
+                monkeypatch.setattr("search.store.repository.is_dead", lambda owner: True)
                 taken.append(store.lease_job(job_id, this_process() | {"pid": 1}))
 
         with pytest.raises(StaleLease):

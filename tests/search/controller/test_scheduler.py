@@ -393,7 +393,7 @@ class TestStopping:
         scheduler.stop()
         assert row is not None
         work_on(scheduler, row)
-        store.reset_unfinished(lease)
+        store.reset_open_trials(lease)
         work(scheduler_of(lease))
         assert recorded(store, lease) == expected
 
@@ -402,7 +402,7 @@ def taken_over(store: Store, lease: Lease) -> Lease:
     """The lease of another controller, as after the death of the first."""
     store.release(lease)
     again = store.lease_job(lease.job_id, this_process())
-    store.reset_unfinished(again)
+    store.reset_open_trials(again)
     return again
 
 
@@ -615,7 +615,7 @@ class TestPuttingOff:
         assert second is not None
         scheduler.put_off(first, NOISE)
         scheduler.stop()
-        store.drop_unfinished(lease)
+        store.drop_open_trials(lease)
         assert [(row.number, row.state) for row in store.trials(lease.job_id)] == [(0, TrialState.PENDING)]
 
     def test_trainings_are_compared_as_before(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
