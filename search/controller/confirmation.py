@@ -15,7 +15,7 @@ from search.controller.final_plan import AGAIN, FINAL_ROUNDS, FinalPlan, Place
 from search.controller.scheduler import TROUBLES_IN_A_ROW
 from search.devices.link import DeviceLost, RequestLink
 from search.fronts.joint import Fronts
-from search.fronts.metrics import failed, updated
+from search.fronts.metrics import drop_device, replace_device
 from search.job.views import views_of
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
@@ -129,7 +129,7 @@ class Confirmation:
         try:
             found, record = self._found(plan, row, label, phase)
             pooled = plan.pooled(place, found) if phase == AGAIN else None
-            metrics = updated(row.metrics, label, found if pooled is None else pooled)
+            metrics = replace_device(row.metrics, label, found if pooled is None else pooled)
             state, reason = plan.judge(metrics)
         except DeviceLost:
             raise
@@ -138,7 +138,7 @@ class Confirmation:
                 plan.given_up[place] = error.message
                 self._in_a_row += 1
                 return
-            metrics = failed(row.metrics, label, error.state, error.message)
+            metrics = drop_device(row.metrics, label, error.state, error.message)
             record = {"state": error.state, "reason": error.message}
             if len(self._devices) > 1:
                 record["profile_digest"] = self._devices[label]
@@ -160,7 +160,7 @@ class Confirmation:
         if not path.exists():
             runner.build(row.decisions, row.digest)
         found = runner.bench(label).measure_again(path, row.decisions)
-        lacking = plan.lacking(label, row.metrics, updated(row.metrics, label, found.metrics))
+        lacking = plan.lacking(label, row.metrics, replace_device(row.metrics, label, found.metrics))
         if lacking is not None:
             raise UnhealthyMeasurement(f"no {lacking} could be had this time", "quieten the machine")
         return found.metrics, dict(found.measurement or {})

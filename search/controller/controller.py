@@ -119,7 +119,7 @@ class Controller:
                 prepared = self._prepared()
             self._earlier_s = self._times_of_earlier_runs(prepared)
             self._store_times(prepared)
-            self._budget.measured(prepared.facts)
+            self._budget.learn_durations(prepared.facts)
             self._planned = min(self._planned, prepared.space.size)
             self._assessments = Assessments(prepared.facts, tuple(self._digests))
             try:
@@ -252,7 +252,7 @@ class Controller:
 
         def finished(row: TrialRow, outcome: Outcome) -> None:
             failures.add(row)
-            self._budget.tried(outcome.wall_s)
+            self._budget.add_trial(outcome.wall_s)
             self._after_trial(scheduler, prepared)
 
         def stopping() -> bool:
@@ -359,9 +359,9 @@ class Controller:
 
     def _keep_files(self, rows: list[TrialRow], fronts: Fronts) -> None:
         """Files of clearly dominated candidates go; they can be built again, byte for byte."""
-        kept = fronts.kept
+        members_and_contenders = fronts.members_and_contenders
         for row in rows:
-            if row.candidate_id not in kept:
+            if row.candidate_id not in members_and_contenders:
                 (self._folder / f"{row.digest}.onnx").unlink(missing_ok=True)
 
     # The final measurements

@@ -8,8 +8,8 @@ from typing import Any
 
 from search.fronts.feasibility import judge
 from search.fronts.joint import Fronts, fronts_of
-from search.fronts.metrics import SIMULATED_FORMATS, timed_figures, updated
-from search.fronts.pooling import pooled_figures
+from search.fronts.metrics import SIMULATED_FORMATS, device_figures, replace_device
+from search.fronts.pooling import pool_figures
 from search.fronts.views import View
 from search.states import TrialState
 from search.store import TrialRow
@@ -80,7 +80,7 @@ class FinalPlan:
     def pooled(self, place: Place, found: Mapping[str, Any]) -> dict[str, Any]:
         """The figures of a candidate there, with those ``found`` when it was measured again."""
         candidate, label = place
-        return pooled_figures(timed_figures(self._rows[candidate].metrics, label), found)
+        return pool_figures(device_figures(self._rows[candidate].metrics, label), found)
 
     def record(self, row: TrialRow, place: Place, phase: str, pooled: Mapping[str, Any] | None) -> None:
         """Takes over a measurement: the candidate as it then is, and what was ``pooled`` with it to choose by."""
@@ -139,7 +139,7 @@ class FinalPlan:
             return row
         metrics = row.metrics
         for place in places:
-            metrics = updated(metrics, place[1], self._pooled[place])
+            metrics = replace_device(metrics, place[1], self._pooled[place])
         state, reason = self.judge(metrics)
         return replace(row, state=state, reason=reason, metrics=metrics)
 

@@ -11,7 +11,7 @@ from evaluators.modelled.dry_run import Pruned, modelled_metrics, precisions_of
 from evaluators.modelled.roofline import roofline_metrics
 from hwprofiles import Precision, Profile
 from hwprofiles.errors import InvalidInput
-from search.fronts.metrics import joined
+from search.fronts.metrics import merge_devices
 from search.job.devices import JobDevice
 from search.space.layer_widths import LayerWidth, narrow_groups
 from search.techniques.trained_formats import FLOAT, PREFIX, TARGET
@@ -31,7 +31,7 @@ def invented(
         | _operations(device.profile, groups, decisions, pruned)
         for device in devices
     }
-    return metrics[devices[0].label] if len(devices) == 1 else joined([one.label for one in devices], metrics)
+    return metrics[devices[0].label] if len(devices) == 1 else merge_devices([one.label for one in devices], metrics)
 
 
 def invented_baseline(

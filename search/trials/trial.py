@@ -15,7 +15,7 @@ from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, StageTimeout, TrainingStopped, is_passing
 from search.budget.allowance import Allowance
 from search.devices.lookup import open_device
-from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, joined
+from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, merge_devices
 from search.job.devices import JobDevice
 from search.prediction.layer_groups import groups_of
 from search.prediction.modelled import invented
@@ -177,7 +177,7 @@ class TrialRunner:
         if len(labels) == 1:
             return {**shared, **found[labels[0]].metrics}
         why = {label: {"state": state.value, "reason": reason} for label, (state, reason) in failures.items()}
-        return {**shared, **joined(labels, {label: one.metrics for label, one in found.items()}, why)}
+        return {**shared, **merge_devices(labels, {label: one.metrics for label, one in found.items()}, why)}
 
     def _opened(self, profile: Profile) -> Device:
         return open_device(profile, self._order.link)

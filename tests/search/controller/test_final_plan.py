@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from search.controller.final_plan import AGAIN, FINAL, FINAL_ROUNDS, NO_TIME, FinalPlan, Place
-from search.fronts.metrics import updated
+from search.fronts.metrics import replace_device
 from search.fronts.objectives import Constraint, Objective
-from search.fronts.pooling import pooled_figures
+from search.fronts.pooling import pool_figures
 from search.fronts.views import View
 from search.states import TrialState
 from search.store import TrialRow
@@ -43,7 +43,7 @@ def record(plan: FinalPlan, place: Place, phase: str, found: Mapping[str, Any]) 
     """As the final measurements do it."""
     before = plan.row(place[0])
     pooled = plan.pooled(place, found) if phase == AGAIN else None
-    metrics = updated(before.metrics, place[1], found if pooled is None else pooled)
+    metrics = replace_device(before.metrics, place[1], found if pooled is None else pooled)
     state, reason = plan.judge(metrics)
     plan.record(replace(before, state=state, reason=reason, metrics=metrics), place, phase, pooled)
 
@@ -177,20 +177,20 @@ def test_the_front_is_not_too_fast(sd: float) -> None:
 
 class TestPooledFigures:
     def test_equal_weights_in_logarithms(self) -> None:
-        found = pooled_figures({"speedup": speedup(2.0, 0.2)}, {"speedup": speedup(8.0, 0.2)})
+        found = pool_figures({"speedup": speedup(2.0, 0.2)}, {"speedup": speedup(8.0, 0.2)})
         assert found["speedup"]["ratio"] == pytest.approx(4.0)
         low, high = found["speedup"]["ci95"]
         assert (math.log(low / 4), math.log(high / 4)) == pytest.approx((-0.2 / math.sqrt(2), 0.2 / math.sqrt(2)))
 
     def test_what_one_alone_has(self) -> None:
-        assert pooled_figures({"energy_mj": 1.0, "a": 2}, {"a": 8}) == {"energy_mj": 1.0, "a": 4.0}
-        assert pooled_figures(
-            {"latency_ms": {"p50": 1.0, "n": 3, "p99": 2.0}}, {"latency_ms": {"p50": 4.0, "n": 5}}
-        ) == {"latency_ms": {"p50": 2.0, "n": 8, "p99": 2.0}}
+        assert pool_figures({"energy_mj": 1.0, "a": 2}, {"a": 8}) == {"energy_mj": 1.0, "a": 4.0}
+        assert pool_figures({"latency_ms": {"p50": 1.0, "n": 3, "p99": 2.0}}, {"latency_ms": {"p50": 4.0, "n": 5}}) == {
+            "latency_ms": {"p50": 2.0, "n": 8, "p99": 2.0}
+        }
 
     def test_what_has_no_logarithm_is_the_later_one(self) -> None:
-        assert pooled_figures({"a": -1.0, "b": "x", "c": True}, {"a": 2.0, "b": "y", "c": False}) == {
+        assert pool_figures({"a": -1.0, "b": "x", "c": True}, {"a": 2.0, "b": "y", "c": False}) == {
             "a": 2.0, "b": "y", "c": False,
         }  # fmt: skip
-        zero = pooled_figures({"s": {"value": 1.0, "ci95": [0.0, 2.0]}}, {"s": {"value": 4.0, "ci95": [3.0, 5.0]}})
+        zero = pool_figures({"s": {"value": 1.0, "ci95": [0.0, 2.0]}}, {"s": {"value": 4.0, "ci95": [3.0, 5.0]}})
         assert zero == {"s": {"value": 2.0, "ci95": [3.0, 5.0]}}
