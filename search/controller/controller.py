@@ -23,7 +23,7 @@ from search.controller.ending import ending_of
 from search.controller.failures import Failures, check_some_work
 from search.controller.progress import Status, Watcher
 from search.controller.scheduler import Scheduler
-from search.devices.capabilities import known_capabilities
+from search.devices.capabilities import capability_texts
 from search.devices.link import RequestLink
 from search.devices.lookup import agents_of
 from search.folders import job_folder
@@ -85,9 +85,9 @@ class Controller:
         self._order = WorkOrder(
             json.dumps(self._row.spec), self._row.spec_folder, devices[0].profile, others=tuple(devices[1:]),
             link=RequestLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
-            capabilities=known_capabilities(store, [device.profile.digest for device in devices]),
+            capabilities=capability_texts(store, [device.profile.digest for device in devices]),
         )  # fmt: skip
-        self._objectives, self._constraints = self._job.parsed_objectives, self._job.parsed_constraints
+        self._objectives, self._constraints = self._job.joint_objectives, self._job.joint_constraints
         self._views = views_of(self._job)
         self._budget = TimeBudget(self._job.budget.total_s, self._row.wall_s, clock)
         self._watch = Stopwatch(clock)
