@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Mapping
@@ -45,6 +46,11 @@ class TimeBudget:
         self._latency_s = self._secondary_s = 0.0
         self._expected_s = 0.0
         self._trials: list[float] = []
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the job has a time limit."""
+        return math.isfinite(self.total_s)
 
     @property
     def end(self) -> Deadline:

@@ -14,7 +14,7 @@ from small_jobs import spec, write_classifier
 
 from dashboards.server import background
 from hwprofiles import Profile, find_device
-from search.controller.controller import submit
+from search.controller.submission import submit
 from search.job.spec import parse_job
 from search.space.candidate import Decision, Space
 from search.states import JobState, TrialState

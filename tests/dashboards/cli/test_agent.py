@@ -30,7 +30,8 @@ from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.outputs import difference
 from evaluators.runtimes import OnnxRuntime
 from hwprofiles.errors import BuildFailed, ParetuneError, UnsupportedOp
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.devices import remote
 from search.devices.link import DeviceLost, RequestLink
 from search.devices.lookup import agents_of, find_device

@@ -42,7 +42,7 @@ def plan_of(*rows: TrialRow, constraints: tuple[str, ...] = ()) -> FinalPlan:
 def record(plan: FinalPlan, place: Place, phase: str, found: Mapping[str, Any]) -> None:
     """As the final measurements do it."""
     before = plan.row(place[0])
-    pooled = plan.pooled(place, found) if phase == AGAIN else None
+    pooled = plan.pool(place, found) if phase == AGAIN else None
     metrics = replace_device(before.metrics, place[1], found if pooled is None else pooled)
     state, reason = plan.judge(metrics)
     plan.record(replace(before, state=state, reason=reason, metrics=metrics), place, phase, pooled)
@@ -51,7 +51,7 @@ def record(plan: FinalPlan, place: Place, phase: str, found: Mapping[str, Any]) 
 def finish(plan: FinalPlan, measure: Callable[[str, str], Mapping[str, Any]]) -> list[str]:
     """Measures all that is wanted; what was, in order."""
     order: list[str] = []
-    while wanted := plan.wanted(contenders=order.count("|") < FINAL_ROUNDS):
+    while wanted := plan.next_measurements(contenders=order.count("|") < FINAL_ROUNDS):
         for place, phase in wanted:
             order.append(f"{place[0]} {phase}")
             record(plan, place, phase, measure(place[0], phase))
@@ -82,7 +82,7 @@ class TestOrder:
 
     def test_what_has_no_time_to_be_measured_on_is_confirmed(self) -> None:
         plan = plan_of(row(0, 1.0, 1.0), row(1, 0.99, 1.0, simulated_formats=True))
-        assert {place[0] for place, _ in plan.wanted(contenders=True)} == {"id0"}
+        assert {place[0] for place, _ in plan.next_measurements(contenders=True)} == {"id0"}
         assert set(plan.fronts(final=True).first.document["unconfirmed"]) == {"id0"}
 
     def test_what_could_not_be_measured_keeps_its_figures(self) -> None:
@@ -110,7 +110,7 @@ class TestOrder:
         plan.recall(("id2", "here"), FINAL, None)
         plan.recall(("id0", "here"), FINAL, None)
         assert plan.is_begun
-        assert plan.wanted(contenders=True) == [(("id1", "here"), FINAL)]
+        assert plan.next_measurements(contenders=True) == [(("id1", "here"), FINAL)]
         assert [entry.candidate_id for entry in plan.fronts().first.members] == ["id2", "id1", "id0"]
 
     def test_a_metric_that_is_not_had_this_time(self) -> None:

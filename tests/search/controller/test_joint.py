@@ -16,7 +16,8 @@ from small_jobs import spec
 
 from evaluators.measuring.measurement import Measurement
 from hwprofiles.errors import TrainingStopped
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.export.export import export_candidate
 from search.fronts.pareto import hypervolume
 from search.job.spec import parse_job

@@ -39,7 +39,8 @@ from hwprofiles.errors import (
     UnsupportedOp,
 )
 from hwprofiles.folders import data_folder
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.devices import remote
 from search.devices.blobs import Blobs
 from search.devices.link import DeviceLost, RequestLink
