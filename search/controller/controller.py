@@ -291,11 +291,11 @@ class Controller:
         baseline = prepared.space.baseline()
         labels = [None, *(device.label for device in self._order.others)]
         by_decision = zip(map(runtime_decision, labels), self._order.devices, strict=True)
-        is_baseline = all(
+        runs_as_measured = all(
             baseline.decisions.get(name, device.profile.runtime) == device.profile.runtime
             for name, device in by_decision
         )
-        if not is_baseline or self._job.budget.minutes is None:
+        if not runs_as_measured or self._job.budget.minutes is None:
             return {}
         itself = {"ratio": 1.0, "ci95": [1.0, 1.0]}  # by definition
         ratios = {name: itself for name in prepared.metrics if name.partition("@")[0] in RATIOS}

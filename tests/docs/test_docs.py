@@ -45,7 +45,7 @@ from search.analysis import BITS, analysed, device_view
 from search.analysis.gaussian import pruned_db, quantised_db
 from search.controller.scheduler import REPEATS_UNTIL_EXHAUSTED
 from search.controller.submission import submit
-from search.export.export import MEASUREMENTS
+from search.export.remeasurement import MEASUREMENTS
 from search.job.spec import Job, parse_job
 from search.prediction import accuracy as prediction_accuracy
 from search.prediction import tables
