@@ -48,7 +48,7 @@ class TimeBudget:
         self._trials: list[float] = []
 
     @property
-    def is_limited(self) -> bool:
+    def has_limit(self) -> bool:
         """Whether the job has a time limit."""
         return math.isfinite(self.total_s)
 

@@ -40,8 +40,8 @@ class StatusReporter:
 
     def tell(self, phase: str, message: str) -> None:
         """Reports a message in a phase without results."""
-        is_limited = phase == "preparing" and self._budget.is_limited
-        left = {phase: self._budget.preparing.left_s} if is_limited else {}
+        has_limit = phase == "preparing" and self._budget.has_limit
+        left = {phase: self._budget.preparing.left_s} if has_limit else {}
         self._pass_on(Status(phase, message, trials=self.trials, left_s=left))
 
     def tell_rows(self, phase: str, rows: Sequence[TrialRow], fronts: Fronts, message: str = "") -> None:
@@ -107,7 +107,7 @@ class StatusReporter:
             return {}
         elapsed = self._budget.clock() - self._searching_since
         pace_s = elapsed / finished * max(0, self.trials - finished) if finished else None
-        if pace_s is None and not self._budget.is_limited:
+        if pace_s is None and not self._budget.has_limit:
             return {}
         left = self._budget.left_s(pace_s)
         return {"searching": left["searching"]} if self._simulated else left

@@ -57,7 +57,7 @@ def merge_devices(
 ) -> dict[str, Any]:
     """Merges the metrics of each device into one mapping; ``by_device`` lacks the devices that failed.
 
-    >>> joined(("a", "b"), {"a": {"cosine": 0.9, "speedup": 2.0}, "b": {"cosine": 0.9, "speedup": 3.0}})
+    >>> merge_devices(("a", "b"), {"a": {"cosine": 0.9, "speedup": 2.0}, "b": {"cosine": 0.9, "speedup": 3.0}})
     {'cosine': 0.9, 'speedup': 2.0, 'speedup@b': 3.0, 'devices': ['a', 'b']}
     """
     first = by_device.get(labels[0], {})

@@ -18,7 +18,7 @@ def pool_figures(first: Figures, second: Figures) -> dict[str, Any]:
     Times and ratios are averaged in logarithms. The measurements are independent, so the relative half-widths of their
     intervals are added as squares, and halved.
 
-    >>> pooled_figures({"speedup": {"ratio": 2.0}}, {"speedup": {"ratio": 8.0}, "energy_mj": 3.0})
+    >>> pool_figures({"speedup": {"ratio": 2.0}}, {"speedup": {"ratio": 8.0}, "energy_mj": 3.0})
     {'speedup': {'ratio': 4.0}, 'energy_mj': 3.0}
     """
     return {
