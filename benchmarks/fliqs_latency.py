@@ -16,7 +16,8 @@ from lines import Lines
 from rows import write_rows
 
 from hwprofiles import find_device
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.folders import default_database
 from search.fronts.objectives import metric_interval, metric_value
 from search.job.spec import parse_job

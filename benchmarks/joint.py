@@ -23,7 +23,8 @@ from lines import Lines
 from rows import write_rows
 from scipy import stats
 
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.folders import default_database
 from search.fronts.objectives import metric_value
 from search.fronts.pareto import hypervolume

@@ -38,7 +38,8 @@ def main(trials: int) -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ["PARETUNE_HOME"] = home
         from search.controller import ray_workers
-        from search.controller.controller import Controller, submit
+        from search.controller.controller import Controller
+        from search.controller.submission import submit
         from search.job.spec import parse_job
         from search.store import Store
 

@@ -33,7 +33,8 @@ from rows import write_rows
 
 from hwprofiles import Profile, digest_of_file
 from hwprofiles.probe import usable_cores
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.export.export import export_candidate
 from search.folders import cache_folder
 from search.job.spec import parse_job

@@ -21,7 +21,8 @@ from benchmarks_path import ROOT
 from lines import Lines
 from rows import write_rows
 
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.folders import default_database
 from search.job.spec import load_job, parse_job
 from search.space.candidate import RUNTIME

@@ -1,4 +1,4 @@
-"""Where Paretune keeps what outlives a command."""
+"""Paretune's folders and files that outlive a command, and safe writing to them."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ __all__ = ["cache_folder", "data_folder", "default_database", "job_folder", "par
 
 
 def job_folder(job_id: str) -> Path:
-    """A job's own files: its candidates as exported."""
+    """The folder of a job's files, made if missing: candidates as ONNX files, logs."""
     return made(private(data_folder() / "jobs") / job_id)
 
 
 def default_database() -> str:
-    """``PARETUNE_DB``, else an SQLite file in the data folder."""
+    """URL of the database: ``PARETUNE_DB``, else an SQLite file in the data folder."""
     return os.environ.get("PARETUNE_DB") or f"sqlite:///{data_folder() / 'paretune.db'}"
 
 
 def partial_path(path: Path) -> Path:
-    """Where this process writes what :meth:`pathlib.Path.replace` then puts at ``path``, whole: an empty file that only
-    its user may read."""
+    """Makes an empty temporary file beside ``path``, readable by its user alone.
+
+    Write it, then move it to ``path`` with :meth:`pathlib.Path.replace`, so that readers never see half a file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.partial{path.suffix}")
-    with suppress(OSError):  # whoever writes there meets the same error, and says so
+    with suppress(OSError):  # the caller's write raises the same error
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
     return partial
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file that readers see whole or not at all, whoever else writes it at the same time."""
+    """Writes a JSON file atomically, also if several processes write it at the same time."""
     partial = partial_path(path)
     partial.write_text(json.dumps(value))
     partial.replace(path)

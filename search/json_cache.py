@@ -1,4 +1,4 @@
-"""Answers that outlive a process, each in a file of its own."""
+"""A cache of JSON values on disk, one file per value."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from search.folders import write_json
 
 
-class StoredAnswers(MutableMapping[str, Any]):
-    """JSON values by name in a folder, written whole or not at all; safe for several processes.
+class JsonCache(MutableMapping[str, Any]):
+    """JSON values by name in a folder; writes are atomic, so that several processes may share it.
 
-    Names are digests: they become file names.
+    Names become file names: use digests.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Options and fields checked against their models, with every mistake named in a user's words."""
+"""Validation of options against their pydantic models, with errors in the words of a job file."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _Options = TypeVar("_Options", bound=BaseModel)
 
 
 def validate_options(model: type[_Options], options: Mapping[str, Any], where: str) -> _Options:
-    """Options checked against their model; raises :class:`InvalidInput` that names the field below ``where``."""
+    """Validates options; raises :class:`InvalidInput` that names the field below ``where``."""
     try:
         return model.model_validate(options)
     except ValidationError as error:
-        raise explained(error, model, where) from None
+        raise explain_error(error, model, where) from None
 
 
-def explained(error: ValidationError, model: type[BaseModel], where: str = "") -> InvalidInput:
-    """The first mistake of data that do not fit ``model``: what is wrong, where, and how to mend it."""
+def explain_error(error: ValidationError, model: type[BaseModel], where: str = "") -> InvalidInput:
+    """Turns the first mistake of a validation into an error that says what is wrong, where, and how to fix it."""
     # A misspelt field is missing under its right name too: the misspelling says more.
-    problem = min(error.errors(), key=lambda found: found["type"] not in _UNKNOWN_KEY)
+    problem = min(error.errors(), key=lambda mistake: mistake["type"] not in _UNKNOWN_KEY)
     path = [part for part in problem["loc"] if not isinstance(part, str) or part not in ("function-after",)]
     place = ".".join(str(part) for part in ([where] if where else []) + list(path))
     if problem["type"] in _UNKNOWN_KEY:
-        return InvalidInput(f"{place}: unknown key {path[-1]!r}", nearest(str(path[-1]), _known_keys(model, path[:-1])))
+        return InvalidInput(f"{place}: unknown key {path[-1]!r}", nearest(str(path[-1]), _keys_at(model, path[:-1])))
     if problem["type"] == "missing":
         return InvalidInput(f"{place}: missing", f"add the field {str(path[-1])!r}")
     value = problem.get("input")
     shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ", but is empty" * (value is None)
-    return InvalidInput(f"{place}: {_expected(problem)}{shown}", _example(problem, path))
+    return InvalidInput(f"{place}: {_expectation(problem)}{shown}", _example(problem, path))
 
 
 _UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
@@ -49,8 +49,8 @@ _KINDS = {
 }
 
 
-def _expected(problem: Mapping[str, Any]) -> str:
-    """What a field must be, in the words of a job file rather than of Python."""
+def _expectation(problem: Mapping[str, Any]) -> str:
+    """The type or range that a field must have, in the words of a job file rather than of Python."""
     if problem["type"] in _KINDS:
         return f"must be {_KINDS[problem['type']]}"
     text: str = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
@@ -73,7 +73,7 @@ def _example(problem: Mapping[str, Any], path: Sequence[Any]) -> str:
     return "see docs/job-file.md"
 
 
-def _known_keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
+def _keys_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
     """The fields allowed at a path of the model."""
     for part in path:
         if isinstance(part, int):
@@ -91,5 +91,5 @@ class StrategyOptions(BaseModel):
 
     @property
     def screens(self) -> bool:
-        """Whether proposals are chosen by predictions: all layer tables are then made before the first candidate."""
+        """Whether predictions choose the proposals: all layer tables are then measured before the first candidate."""
         return False

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """State of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -16,9 +16,14 @@ class JobState(StrEnum):
     FAILED = "failed"
     DONE = "done"
 
+    @property
+    def ended(self) -> bool:
+        """Whether no controller works on the job, nor will unless somebody resumes it."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
+
 
 class TrialState(StrEnum):
-    """Where a candidate stands; everything after ``done`` is a failure or a broken constraint."""
+    """State of a candidate; every one after ``done`` is a failure or a broken constraint."""
 
     PENDING = "pending"
     BUILDING = "building"
@@ -37,7 +42,7 @@ class TrialState(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will happen to the candidate."""
+        """Whether the state is final."""
         return self not in _UNFINISHED
 
     @property
@@ -46,8 +51,8 @@ class TrialState(StrEnum):
         return self in (TrialState.DONE, TrialState.INFEASIBLE)
 
 
-class ErrandState(StrEnum):
-    """Where a measurement stands that a remote device is asked for."""
+class RequestState(StrEnum):
+    """State of a measurement request to a remote device."""
 
     QUEUED = "queued"
     LEASED = "leased"

@@ -12,7 +12,8 @@ from inline_search import measuring_briefly, without_ray
 from small_jobs import FinishedJob, spec, write_job
 
 from dashboards.documents.report import front_document
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.folders import default_database
 from search.job.spec import parse_job
 from search.store import Store

@@ -55,7 +55,7 @@ SURFACES = {
     },
     "search.store": {
         "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists",
-        "digests_of", "is_orphaned", "this_process", "upgrade",
+        "digests_of", "is_orphan", "this_process", "upgrade",
     },
 }  # fmt: skip
 

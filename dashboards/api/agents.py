@@ -23,10 +23,10 @@ from evaluators.devices.request import UNAVAILABLE, VERSION
 from hwprofiles import Profile
 from hwprofiles.errors import ParetuneError
 from search.devices.blobs import Blobs
-from search.states import ErrandState
+from search.states import RequestState
 from search.store import Store
 from search.store.agents import AgentReplaced, Agents
-from search.store.errands import LEASE_S, ErrandRow, StaleErrand
+from search.store.requests import LEASE_S, RequestRow, StaleRequest
 
 Json = dict[str, Any]
 log = logging.getLogger("paretune.agents")
@@ -76,7 +76,7 @@ def agent_router(store: Store) -> APIRouter:
 
     @router.get("/errands/{errand_id}/files/{sha256}", summary="A file of an errand", response_class=FileResponse)
     def file(errand_id: str, sha256: str, device: str = allowed) -> FileResponse:
-        if sha256 not in store.errands.leased_files(device, errand_id):
+        if sha256 not in store.requests.files_of_lease(device, errand_id):
             raise RequestRefused(404, f"device {device!r} holds no errand that needs this file", "lease it first")
         path = Blobs().find(sha256)
         if path is None:
@@ -87,28 +87,28 @@ def agent_router(store: Store) -> APIRouter:
     async def heartbeat(errand_id: str, request: Request, device: str = allowed) -> Json:
         body = await _body(request, "instance", "epoch")
         held = device, _instance(body), errand_id, _epoch(body)
-        return {"wanted": await run_in_threadpool(store.errands.renew, *held)}
+        return {"wanted": await run_in_threadpool(store.requests.renew, *held)}
 
     @router.post("/errands/{errand_id}/result", summary="Hands in what came of an errand")
     async def result(errand_id: str, request: Request, device: str = allowed) -> Json:
         body = await _body(request, "instance", "epoch", "answer", max_bytes=MAX_RESULT_BYTES)
         held = device, _instance(body), errand_id, _epoch(body)
         state = _state_of(body["answer"])
-        await run_in_threadpool(store.errands.finish, *held, state, body["answer"])
+        await run_in_threadpool(store.requests.finish, *held, state, body["answer"])
         return {"state": state}
 
     @router.post("/errands/{errand_id}/release", summary="Gives an errand back undone")
     async def release(errand_id: str, request: Request, device: str = allowed) -> Json:
         body = await _body(request, "instance", "epoch")
-        await run_in_threadpool(store.errands.release, device, _instance(body), errand_id, _epoch(body))
-        return {"state": ErrandState.QUEUED}
+        await run_in_threadpool(store.requests.release, device, _instance(body), errand_id, _epoch(body))
+        return {"state": RequestState.QUEUED}
 
     return router
 
 
 def agent_problem(error: ParetuneError) -> int | None:
     """The HTTP status of what the store says to an agent; None for any other error."""
-    if isinstance(error, StaleErrand):
+    if isinstance(error, StaleRequest):
         return 409
     if isinstance(error, AgentReplaced):
         return 403
@@ -149,7 +149,7 @@ class _Polls:
         """Lets the device's request wait no longer."""
         self._newest.pop(device, None)
 
-    async def next_errand(self, device: str, instance: str, request: Request) -> ErrandRow | None:
+    async def next_errand(self, device: str, instance: str, request: Request) -> RequestRow | None:
         """The device's next errand, waited for a while."""
         mine = self._newest[device] = object()
         stopping: threading.Event = request.app.state.stopping
@@ -158,7 +158,7 @@ class _Polls:
             async with self._leasing:
                 if self._newest.get(device) is not mine or await request.is_disconnected():
                     return None
-                row = await run_in_threadpool(self._store.errands.lease, device, instance)
+                row = await run_in_threadpool(self._store.requests.lease, device, instance)
             if row is not None or stopping.is_set() or time.monotonic() > ends_at:
                 return row
             await asyncio.sleep(_LOOK_S)
@@ -247,7 +247,7 @@ def _offer(body: Json) -> Json:
     return {"runtimes": runtimes, "cores": cores}
 
 
-def _state_of(answer: Any) -> ErrandState:
+def _state_of(answer: Any) -> RequestState:
     """What an answer says of its errand. Its figures are looked at by whoever asked."""
     if (
         not isinstance(answer, dict)
@@ -257,7 +257,7 @@ def _state_of(answer: Any) -> ErrandState:
         raise RequestRefused(400, "answer: must hold a measurement, a memory, outputs, or an error", _HINT)
     error = answer.get("error")
     if error is None:
-        return ErrandState.DONE
+        return RequestState.DONE
     if not isinstance(error, dict) or set(error) != {"state", "message", "hint"}:
         raise RequestRefused(400, "answer: an error must hold state, message and hint", _HINT)
-    return ErrandState.REFUSED if error["state"] == UNAVAILABLE else ErrandState.FAILED
+    return RequestState.REFUSED if error["state"] == UNAVAILABLE else RequestState.FAILED

@@ -27,7 +27,7 @@ from dashboards.documents.report import device_names, job_document, jobs_documen
 from dashboards.documents.status_fields import status_fields
 from dashboards.documents.time_spent import left_in_words, spent_in_words
 from dashboards.figures import moment
-from search.controller.unsettled import is_unsettled
+from search.controller.open_results import has_open_results
 from search.devices.lookup import agents_at
 from search.folders import default_database
 from search.job.spec import Job, load_job, parse_job
@@ -49,7 +49,7 @@ def run(
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Run a search job here, and print its front."""
-    from search.controller.controller import submit
+    from search.controller.submission import submit
     from search.job.metric_names import check_metrics
 
     with agents_at(db or default_database()):
@@ -66,7 +66,7 @@ def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     the machine kept from a result is tried again."""
     with existing_store(db) as store:
         row = store.job(job)
-        if row.state is JobState.DONE and not is_unsettled(store, row.job_id):
+        if row.state is JobState.DONE and not has_open_results(store, row.job_id):
             err.print(f"job {row.job_id} is done already")
             report_front(store, row.job_id, FrontFormat(format.value))
             return

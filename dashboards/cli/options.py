@@ -19,7 +19,7 @@ from dashboards.evidence import Evidence
 from hwprofiles.errors import NotFound
 from search.folders import default_database
 from search.fronts.objectives import metric_value
-from search.space.coverage import COVERAGE, in_words
+from search.space.coverage import COVERAGE, coverage_lines
 from search.store import Store, database_exists
 
 
@@ -79,7 +79,7 @@ def is_new_home(url: str | None) -> bool:
 
 def print_coverage(document: Json) -> None:
     """What the space holds and what it does not, where the job says so."""
-    for line in in_words(document[COVERAGE]) if document[COVERAGE] else ():
+    for line in coverage_lines(document[COVERAGE]) if document[COVERAGE] else ():
         out.print(line, soft_wrap=True, markup=False)
 
 

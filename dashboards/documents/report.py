@@ -29,7 +29,7 @@ from search.fronts.pareto import Entry, best_compromise, reference_point
 from search.space.candidate import Space
 from search.space.coverage import COVERAGE
 from search.states import JobState, TrialState
-from search.store import JobRow, Store, TrialRow, digests_of, is_orphaned
+from search.store import JobRow, Store, TrialRow, digests_of, is_orphan
 from search.trials.activity import notices
 
 Json = dict[str, Any]
@@ -37,13 +37,12 @@ Json = dict[str, Any]
 USUAL_METRICS = ("accuracy", "latency_ms", "size_bytes")
 """Shown beside the objectives, where they have figures."""
 
-_ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
 _MOST_NUMBERS = 16  # a longer list of numbers in a measurement is raw samples, not a summary
 
 
 def ended(state: str) -> bool:
     """Whether a job of this state does nothing more by itself."""
-    return state in _ENDED
+    return JobState(state).ended
 
 
 def front_document(
@@ -271,7 +270,7 @@ class JobReport:
             "job_id": self.job.job_id,
             "name": self.job.name,
             "state": str(self.job.state),
-            "process_died": is_orphaned(self.job),
+            "process_died": is_orphan(self.job),
             "device": self.job.device,
             "profile_digest": self.job.profile_digest,
             "simulated": self.profile.simulated,
@@ -354,7 +353,7 @@ class JobReport:
             "job_id": job.job_id,
             "name": job.name,
             "state": str(job.state),
-            "process_died": is_orphaned(job),
+            "process_died": is_orphan(job),
             "device": job.device,
             "profile_digest": job.profile_digest,
             "simulated": self.profile.simulated,
@@ -434,7 +433,7 @@ class JobReport:
         if minutes:
             shares.append(self.job.wall_s / (60.0 * minutes))
             left.append(max(0.0, 60.0 * minutes - self.job.wall_s))
-        alive = self.job.state == JobState.RUNNING and not is_orphaned(self.job)
+        alive = self.job.state == JobState.RUNNING and not is_orphan(self.job)
         running = alive and self.job.wall_s > 0
         complete = self.job.state == JobState.DONE
         return {

@@ -30,7 +30,7 @@ def left_document(facts: Mapping[str, Any], minutes: float | None, wall_s: float
     """Seconds that are left of the search and of the final measurements, by what measuring took so far; None where
     nothing says."""
     budget = TimeBudget(math.inf if minutes is None else 60.0 * minutes, wall_s, clock=lambda: 0.0)
-    budget.measured(facts)
+    budget.learn_durations(facts)
     budget.expect(measurements)
     left = budget.left_s()
     return {phase: round(seconds, 1) if math.isfinite(seconds) else None for phase, seconds in left.items()}

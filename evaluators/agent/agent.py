@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from evaluators.agent.blobs import BlobCache
-from evaluators.agent.client import AgentClient, Dismissed, LeasedErrand, LeaseLost, ServerGone
+from evaluators.agent.client import AgentClient, Dismissed, LeasedRequest, LeaseLost, ServerGone
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
 from evaluators.array_archive import unpack_arrays
 from evaluators.devices.device import LocalDevice
@@ -70,7 +70,7 @@ class Agent:
         self._client = AgentClient(settings.server, settings.token, secrets.token_hex(16))
         if not self._client.local and not self._client.encrypted:
             log.warning("the way to the server is not encrypted: the token and all models can be read on it")
-        self._held: tuple[LeasedErrand, dict[str, Any]] | None = None
+        self._held: tuple[LeasedRequest, dict[str, Any]] | None = None
         self._device: LocalDevice | None = None
 
     def run(self) -> NoReturn:
@@ -108,7 +108,7 @@ class Agent:
             leased, answer = self._held
             self._held = None if self._handed_in(leased, answer) else (leased, _refused_result())
 
-    def _handed_in(self, leased: LeasedErrand, answer: dict[str, Any]) -> bool:
+    def _handed_in(self, leased: LeasedRequest, answer: dict[str, Any]) -> bool:
         """False where the server takes no such answer, and another is to be given."""
         try:
             self._client.finish(leased, answer)
@@ -119,7 +119,7 @@ class Agent:
             return "error" in answer
         return True
 
-    def _work_on(self, leased: LeasedErrand, heartbeat_s: float) -> None:
+    def _work_on(self, leased: LeasedRequest, heartbeat_s: float) -> None:
         try:
             with _kept_alive(self._client, leased, heartbeat_s):
                 answer = self._answer(leased)
@@ -132,7 +132,7 @@ class Agent:
             raise
         self._held = leased, answer
 
-    def _answer(self, leased: LeasedErrand) -> dict[str, Any]:
+    def _answer(self, leased: LeasedRequest) -> dict[str, Any]:
         """What the device measured, or why it did not. Whatever is wrong with an errand costs that errand alone."""
         try:
             errand = Errand.from_dict(leased.request)
@@ -157,7 +157,7 @@ class Agent:
         log.info("errand %s: done", leased.errand_id)
         return answer
 
-    def _measured(self, errand: Errand, leased: LeasedErrand) -> dict[str, Any]:
+    def _measured(self, errand: Errand, leased: LeasedRequest) -> dict[str, Any]:
         profile = self._profile_of(errand.threads, errand.batch)
         if profile.digest != errand.profile_digest:
             raise DeviceUnavailable(
@@ -238,7 +238,7 @@ class _Unwanted(BaseException):
 
 
 @contextmanager
-def _kept_alive(client: AgentClient, leased: LeasedErrand, heartbeat_s: float) -> Iterator[None]:
+def _kept_alive(client: AgentClient, leased: LeasedRequest, heartbeat_s: float) -> Iterator[None]:
     """Renews the lease from a thread of its own meanwhile; raises :class:`_Unwanted` in the main thread as soon as the
     server has said that nobody waits for this errand any more."""
     over = threading.Event()
@@ -268,7 +268,7 @@ def _kept_alive(client: AgentClient, leased: LeasedErrand, heartbeat_s: float) -
         signal.signal(signal.SIGUSR1, earlier)
 
 
-def _still_wanted(client: AgentClient, leased: LeasedErrand) -> bool:
+def _still_wanted(client: AgentClient, leased: LeasedRequest) -> bool:
     try:
         return client.heartbeat(leased)
     except (LeaseLost, Dismissed):

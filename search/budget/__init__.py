@@ -1,1 +1,1 @@
-"""A job's time: what it is spent on, and how long measurements may take."""
+"""Time budgets: how a job's time is divided between its phases, and how long measurements may take."""

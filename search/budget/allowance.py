@@ -1,4 +1,4 @@
-"""How much time a job's measurements may take: shorter ones where the job has little."""
+"""Measurement effort: jobs with little time measure shorter and fewer things."""
 
 from __future__ import annotations
 
@@ -9,39 +9,41 @@ from evaluators.measuring.latency import Protocol
 from search.job.spec import Job
 
 MEASUREMENT_SHARE = 0.05
-"""Of a budget that one latency measurement may take, its patience with a noisy machine aside."""
+"""Share of the budget that one latency measurement may take, not counting retries on a noisy machine."""
 
 SHORTEST_S = 2.0
 
 STARTS = frozenset({"cold_start_ms", "warm_start_ms"})
-BESIDE = STARTS | {"peak_memory_bytes"}
+SECONDARY = STARTS | {"peak_memory_bytes"}
 
 BRIEF_S = 180.0
-"""A job with less time measures memory and starts only where it asks for them."""
+"""A job with fewer seconds measures memory and start-up times only if its file names them."""
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """When measuring ends, by which ``protocol`` latency is measured, and whether memory and starts are measured
-    ``beside`` it also where the job does not name them."""
+    """The effort of a job's measurements."""
 
     ends: Deadline = NEVER
+    """When measuring ends."""
     protocol: Protocol = Protocol()  # noqa: RUF009 - frozen
-    beside: bool = True
+    """How latency is measured."""
+    all_secondary: bool = True
+    """Whether peak memory and start-up times are measured even if the job does not name them."""
 
-    def wanted_beside(self, job: Job) -> frozenset[str]:
-        """Of memory and starts, what is to be measured for a job."""
-        return BESIDE if self.beside else frozenset(filter(job.wants, BESIDE))
+    def secondary_metrics(self, job: Job) -> frozenset[str]:
+        """Which of peak memory and start-up times are to be measured for a job."""
+        return SECONDARY if self.all_secondary else frozenset(filter(job.wants, SECONDARY))
 
     @classmethod
     def within(cls, job: Job, ends: Deadline = NEVER) -> Allowance:
-        """For the time that a job has in all."""
+        """The allowance for the total time of a job."""
         total_s = job.budget.total_s
         return cls(ends, protocol_within(total_s, job.protocol), total_s >= BRIEF_S)
 
 
 def protocol_within(total_s: float, usual: Protocol = Protocol()) -> Protocol:  # noqa: B008 - frozen
-    """The protocol of a job that has ``total_s`` seconds in all, and measures by ``usual`` where it has enough.
+    """The latency protocol of a job with a budget of ``total_s`` seconds: ``usual``, or a shorter one.
 
     >>> protocol_within(math.inf) == protocol_within(600.0) == Protocol()
     True
@@ -60,5 +62,5 @@ def protocol_within(total_s: float, usual: Protocol = Protocol()) -> Protocol:  
         patience_s=patience_s,
         attempts=2,
     )
-    # Models of half a second take longer than that for the fewest pairs that will do.
+    # A model of half a second exceeds ``most_s`` even with the minimum number of pairs.
     return shorter if total_s >= BRIEF_S else replace(shorter, blocks=2, warm_up_max_runs=6, attempts=1)

@@ -1,4 +1,4 @@
-"""Where the time goes: seconds by what they were spent on."""
+"""A stopwatch that adds up seconds by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evaluators.devices.deadline import Clock
 
 
 class Stopwatch:
-    """Adds up seconds under names, in the order in which the names first appear. Owned by one thread.
+    """Adds up seconds by name, in the order in which the names first appear. Use from one thread.
 
     >>> moments = iter([0.0, 2.0, 5.0, 6.5])
     >>> watch = Stopwatch(lambda: next(moments))
@@ -28,7 +28,7 @@ class Stopwatch:
 
     @contextmanager
     def timing(self, name: str) -> Iterator[None]:
-        """Adds what passes inside the block, also where it raises."""
+        """Adds the time spent inside the block, also if it raises."""
         start = self._clock()
         try:
             yield

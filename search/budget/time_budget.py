@@ -1,7 +1,8 @@
-"""What a job's minutes are spent on: preparing, searching, and measuring the front again."""
+"""Divides a job's time between preparing, searching, and re-measuring the front."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Mapping
@@ -11,98 +12,106 @@ from evaluators.devices.deadline import Clock, Deadline
 from search.budget.allowance import BRIEF_S
 
 PREPARING_SHARE = 0.4
-"""Of the budget, by the end of which the devices are asked no more questions."""
+"""Share of the budget after which preparing measures nothing more on the devices."""
 
 ASKING_SHARE = 0.15
-"""Of what is left once the model is ready, which questions have in any case."""
+"""Share of the time left once the model is ready that preparing's measurements may use in any case."""
 
 TABLES_SHARE = 0.1
-"""Of the budget that layer tables may take which only tell, and that nobody searches by."""
+"""Share of the budget for layer tables that are only displayed, and that no strategy searches by."""
 
 SETTLING_S = 4.0
-"""To end the workers of a search, and to begin to measure its front again."""
+"""Seconds to end the workers of a search and start re-measuring its front."""
 
 FINAL_TIMES = 2
 """Measurements of a member after the search: one to choose by, one to report."""
 
 FINAL_MARGIN = 1.1
-"""On the estimate of the final measurements."""
+"""Safety factor on the estimate of the final measurements."""
 
 TOLERANCE_S, TOLERANCE_SHARE = 15.0, 0.1
-"""What a budget may be passed by, the larger of the two: whatever cannot be interrupted."""
+"""By how much a budget may be exceeded (the larger of the two): some steps cannot be interrupted."""
 
 
 class TimeBudget:
-    """Says for how long each phase of a job may last, so that all of them end within ``total_s`` seconds (infinity: no
-    limit). ``spent_s`` is what earlier runs of the job took. Owned by the controller, read from any thread; a copy
-    travels to the process that prepares the job."""
+    """Deadlines for each phase of a job, so that all of them end within ``total_s`` seconds (infinity: no limit).
+
+    ``spent_s`` is what earlier runs of the job took. Owned by the controller, read from any thread; the process that
+    prepares the job gets a copy.
+    """
 
     def __init__(self, total_s: float, spent_s: float = 0.0, clock: Clock = time.monotonic) -> None:
         self.total_s, self.clock = total_s, clock
         self._began = clock() - spent_s
-        self._latency_s = self._beside_s = 0.0
+        self._latency_s = self._secondary_s = 0.0
         self._expected_s = 0.0
         self._trials: list[float] = []
 
     @property
+    def has_limit(self) -> bool:
+        """Whether the job has a time limit."""
+        return math.isfinite(self.total_s)
+
+    @property
     def end(self) -> Deadline:
-        """When everything is to be over."""
+        """The deadline of the whole job."""
         return Deadline(self._began + self.total_s, self.clock)
 
     @property
     def preparing(self) -> Deadline:
-        """When the devices are asked no more questions; later where the model, without which there is nothing to ask
-        about, is ready only now."""
+        """The deadline for preparing's measurements; call it once the model is ready, which may extend it."""
         ends_at = self._began + PREPARING_SHARE * self.total_s
         return Deadline(max(ends_at, self.clock() + ASKING_SHARE * self.end.left_s), self.clock)
 
     @property
     def tables_s(self) -> float:
-        """What layer tables may take that only tell; there are none where every second counts."""
+        """Seconds for layer tables that are only displayed; 0 for jobs with little time."""
         return 0.0 if self.total_s < BRIEF_S else TABLES_SHARE * self.total_s
 
     @property
     def final_s(self) -> float:
-        """How long the final measurements are expected to take, with the candidate that is worked on among them."""
-        one_more_s = FINAL_TIMES * (self._latency_s + self._beside_s)
+        """Expected seconds of the final measurements, including one more member."""
+        one_more_s = FINAL_TIMES * (self._latency_s + self._secondary_s)
         return FINAL_MARGIN * (self._expected_s + one_more_s) + SETTLING_S
 
     @property
     def searching(self) -> Deadline:
-        """When no candidate is begun any more, so that the final measurements fit."""
+        """The deadline for starting candidates, so that the final measurements fit."""
         return Deadline(self.end.ends_at - self.final_s, self.clock)
 
     @property
     def giving_up(self) -> Deadline:
-        """When candidates that are still worked on are given up. While there is nothing to measure again, a candidate
-        that was measured once is worth more than time to measure it twice."""
+        """The deadline for finishing candidates. Later while there is no front to re-measure: one measured candidate is
+        then worth more than the time to measure it twice."""
         return self.searching if self._expected_s else Deadline(self.end.ends_at - SETTLING_S, self.clock)
 
     @property
     def over_for_trials(self) -> bool:
-        """Whether the next candidate would not be finished in time."""
+        """Whether the next candidate would probably not finish in time."""
         typical_s = statistics.median(self._trials[-9:]) if self._trials else 0.0
         return self.searching.left_s <= typical_s
 
     def left_s(self, pace_s: float | None = None) -> dict[str, float]:
-        """Seconds that are left of the search and of the final measurements; ``pace_s`` is what the candidates that are
-        left will take, where that is known."""
+        """Seconds left for the search and the final measurements.
+
+        ``pace_s`` is the expected time of the remaining candidates, if known.
+        """
         searching = self.searching.left_s if pace_s is None else min(pace_s, self.searching.left_s)
         return {"searching": searching, "confirming": self.final_s}
 
-    def measured(self, facts: Mapping[str, Any]) -> None:
-        """Learns from preparing how long it takes to measure a candidate, and what is beside its latency."""
-        taken = facts.get("measuring_s", {})
-        self._latency_s, self._beside_s = float(taken.get("latency", 0.0)), float(taken.get("beside", 0.0))
+    def learn_durations(self, facts: Mapping[str, Any]) -> None:
+        """Learns from preparing how long a candidate's latency and its secondary metrics take to measure."""
+        durations = facts.get("measuring_s", {})
+        self._latency_s, self._secondary_s = float(durations.get("latency", 0.0)), float(durations.get("beside", 0.0))
 
-    def tried(self, wall_s: float) -> None:
-        """Learns from a finished candidate."""
+    def add_trial(self, wall_s: float) -> None:
+        """Learns how long a finished candidate took."""
         self._trials.append(wall_s)
 
     def expect(self, measurements: int) -> None:
-        """So many measurements are to be made of the front as it now is, each as long as that of the fp32 model."""
-        self.expect_s(measurements * (self._latency_s + self._beside_s))
+        """Expects so many final measurements, each as long as that of the fp32 model."""
+        self.expect_s(measurements * (self._latency_s + self._secondary_s))
 
     def expect_s(self, seconds: float) -> None:
-        """To measure the front as it now is will take so long."""
+        """Expects the final measurements to take so many seconds."""
         self._expected_s = seconds

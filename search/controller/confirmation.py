@@ -1,4 +1,4 @@
-"""The final measurements: the members of a front, and who may belong to it, are measured again."""
+"""The final measurements: members of a front and contenders are measured again."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hwprofiles.errors import CandidateError, ParetuneError, UnhealthyMeasuremen
 from search.budget.allowance import Allowance
 from search.controller.final_plan import AGAIN, FINAL_ROUNDS, FinalPlan, Place
 from search.controller.scheduler import TROUBLES_IN_A_ROW
-from search.devices.link import DeviceLost, ErrandLink
+from search.devices.link import DeviceLost, RequestLink
 from search.fronts.joint import Fronts
-from search.fronts.metrics import failed, updated
+from search.fronts.metrics import drop_device, replace_device
 from search.job.views import views_of
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
@@ -24,20 +24,21 @@ from search.trials.preparation import Prepared
 from search.trials.trial import MEASURING_S, Outcome, TrialRunner
 
 POOLED = "pooled"
-"""The key of a stored measurement that a candidate was chosen by: its figures together with the search's."""
+"""Key of a stored measurement: its figures pooled with the search's, by which the candidate was chosen."""
 
 Telling = Callable[[Sequence[TrialRow], Fronts, str], None]
 
 
 class Confirmation:
-    """Measures the members and contenders of a job's fronts again, as :class:`FinalPlan` has it, after it has tried the
-    candidates that were put off once more. Used by one thread, the controller's; may be killed at any moment, another
-    one goes on.
+    """Measures the members and contenders of a job's fronts again, as :class:`FinalPlan` says.
 
-    What the moment keeps from being measured is tried once more in the end, and else keeps the figures that it has; so
-    does all that is left after several such troubles in a row. ``devices`` maps the labels of the job's devices to
-    their profiles' digests. ``deadline`` says when there is no time left; it is asked before each measurement, which
-    the ``allowance`` ends. ``known`` are the digests of candidates that are confirmed as they are.
+    First tries the candidates that were put off once more. A measurement that fails for a transient reason is tried
+    again at the end, else the earlier figures stay; several such failures in a row end everything. Use from one thread.
+    May be killed at any moment: another one resumes.
+
+    ``devices`` maps labels of the job's devices to digests of their profiles. ``deadline`` returns whether time is up;
+    it is called before each measurement, which the ``allowance`` limits. ``confirmed`` are digests of candidates that
+    need no further measurement.
     """
 
     def __init__(
@@ -51,13 +52,13 @@ class Confirmation:
         *,
         deadline: Callable[[], bool] = lambda: False,
         allowance: Allowance | None = None,
-        known: Collection[str] = (),
+        confirmed: Collection[str] = (),
         telling: Telling = lambda rows, fronts, message: None,
     ) -> None:
         self._store, self._lease, self._order, self._prepared = store, lease, order, prepared
         self._folder, self._devices, self._job = folder, devices, order.job
         self._deadline, self._telling = deadline, telling
-        self._allowance, self._known = allowance, known
+        self._allowance, self._confirmed = allowance, confirmed
         self._clock = NEVER.clock if allowance is None else allowance.ends.clock
         self._runners: dict[str, TrialRunner] = {}
         self._durations: dict[str, list[float]] = {}
@@ -66,20 +67,25 @@ class Confirmation:
 
     @property
     def is_begun(self) -> bool:
-        """Whether a candidate was measured again. Then the search is over: its strategy was told the figures that these
-        have replaced, and asking it again would give others."""
+        """Whether a candidate was measured again. The search cannot be resumed then: the strategy was told figures that
+        have been replaced since, so that it would propose other candidates."""
         return self._plan().is_begun
 
-    def estimated_s(self, rows: Sequence[TrialRow], fronts: Fronts) -> float:
-        """How many seconds the final measurements will take if these are the fronts of all ``rows`` when the search
-        ends: members are measured twice, contenders once. By how long candidates were measured so far, in this phase
-        where some were; 0 where there are none. New members and contenders that come up then are not in it."""
+    def estimate_s(self, rows: Sequence[TrialRow], fronts: Fronts) -> float:
+        """Estimates the seconds of the final measurements for these fronts of all ``rows``.
+
+        Members are measured twice, contenders once, each for as long as its earlier measurements took (those of this
+        phase, if any). New members and contenders that turn up are not included.
+        """
         plan = self._plan_of(rows)
         return sum(self._seconds_at(plan.row(place[0]), place[1]) for place in plan.measurements_left(fronts))
 
     def run(self) -> tuple[list[TrialRow], Fronts]:
-        """Measures until every member was, or there is no time left; returns all candidates and the final fronts, which
-        it does not store. Raises :class:`DeviceLost` where a device is not there any more."""
+        """Measures until every member was measured, or time is up (minutes).
+
+        Returns all candidates and the final fronts, which it does not store. Raises :class:`DeviceLost` if a device is
+        lost.
+        """
         try:
             self._try_put_off()
             plan = self._plan()
@@ -97,29 +103,29 @@ class Confirmation:
         return self._in_a_row >= TROUBLES_IN_A_ROW or self._deadline()
 
     def _plan_of(self, rows: Sequence[TrialRow]) -> FinalPlan:
-        return FinalPlan(rows, views_of(self._job), self._prepared.metrics, list(self._devices), self._known)
+        return FinalPlan(rows, views_of(self._job), self._prepared.metrics, list(self._devices), self._confirmed)
 
     def _plan(self) -> FinalPlan:
         rows = self._store.trials(self._lease.job_id)
         plan = self._plan_of(rows)
         labels = {digest: label for label, digest in self._devices.items()}
         for row in rows:
-            for measured in self._store.measurements(row.candidate_id):
-                record = measured["record"]
+            for measurement in self._store.measurements(row.candidate_id):
+                record = measurement["record"]
                 label = labels.get(record.get("profile_digest"), next(iter(self._devices)))
-                plan.recall((row.candidate_id, label), measured["phase"], record.get(POOLED))
+                plan.recall((row.candidate_id, label), measurement["phase"], record.get(POOLED))
         return plan
 
     def _measure_all(self, plan: FinalPlan) -> None:
         number = 0
-        while wanted := plan.wanted(contenders=number < FINAL_ROUNDS):
+        while measurements := plan.next_measurements(contenders=number < FINAL_ROUNDS):
             number += 1
             fronts = plan.fronts()
-            for count, (place, phase) in enumerate(wanted, 1):
+            for count, (place, phase) in enumerate(measurements, 1):
                 if self._is_over():
                     return
-                what = "measuring again" if phase == AGAIN else "confirming the members"
-                self._telling(plan.rows, fronts, f"{what}, {count} of {len(wanted)}")
+                action = "measuring again" if phase == AGAIN else "confirming the members"
+                self._telling(plan.rows, fronts, f"{action}, {count} of {len(measurements)}")
                 self._measure(plan, place, phase)
 
     def _measure(self, plan: FinalPlan, place: Place, phase: str) -> None:
@@ -127,9 +133,9 @@ class Confirmation:
         row, begun = plan.row(candidate), self._clock()
         pooled: dict[str, Any] | None = None
         try:
-            found, record = self._found(plan, row, label, phase)
-            pooled = plan.pooled(place, found) if phase == AGAIN else None
-            metrics = updated(row.metrics, label, found if pooled is None else pooled)
+            figures, record = self._measure_again(plan, row, label, phase)
+            pooled = plan.pool(place, figures) if phase == AGAIN else None
+            metrics = replace_device(row.metrics, label, figures if pooled is None else pooled)
             state, reason = plan.judge(metrics)
         except DeviceLost:
             raise
@@ -138,7 +144,7 @@ class Confirmation:
                 plan.given_up[place] = error.message
                 self._in_a_row += 1
                 return
-            metrics = failed(row.metrics, label, error.state, error.message)
+            metrics = drop_device(row.metrics, label, error.state, error.message)
             record = {"state": error.state, "reason": error.message}
             if len(self._devices) > 1:
                 record["profile_digest"] = self._devices[label]
@@ -153,20 +159,22 @@ class Confirmation:
         )
         plan.record(replace(row, state=state, reason=reason, metrics=metrics), place, phase, pooled)
 
-    def _found(self, plan: FinalPlan, row: TrialRow, label: str, phase: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What a device says now of a candidate, and the record of it."""
+    def _measure_again(
+        self, plan: FinalPlan, row: TrialRow, label: str, phase: str
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Measures a candidate on a device; returns its figures and the record."""
         runner = self._runner(phase)
         path = runner.path(row.digest)
         if not path.exists():
             runner.build(row.decisions, row.digest)
-        found = runner.bench(label).measure_again(path, row.decisions)
-        lacking = plan.lacking(label, row.metrics, updated(row.metrics, label, found.metrics))
+        result = runner.bench(label).measure_again(path, row.decisions)
+        lacking = plan.lacking(label, row.metrics, replace_device(row.metrics, label, result.metrics))
         if lacking is not None:
-            raise UnhealthyMeasurement(f"no {lacking} could be had this time", "quieten the machine")
-        return found.metrics, dict(found.measurement or {})
+            raise UnhealthyMeasurement(f"no {lacking} could be had this time", "close other programs on the machine")
+        return result.metrics, dict(result.measurement or {})
 
     def _try_put_off(self) -> None:
-        """Works once more on the candidates that the search put off; those that meet trouble again stay pending."""
+        """Tries the candidates that the search put off once more; those that fail transiently again stay pending."""
         rows = self._store.trials(self._lease.job_id)
         put_off = [row for row in rows if row.state is TrialState.PENDING and row.reason is not None]
         for count, row in enumerate(put_off, 1):
@@ -192,15 +200,15 @@ class Confirmation:
             state, reason = joint.judge(outcome.metrics)
         self._store.finish_trial(
             self._lease, row.candidate_id, state, reason=reason, metrics=outcome.metrics,
-            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement, others=outcome.others,
-            wall_s=outcome.wall_s,
+            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement,
+            further_measurements=outcome.others, wall_s=outcome.wall_s,
         )  # fmt: skip
 
     def _runner(self, phase: str) -> TrialRunner:
-        """What works for a phase: a remote device answers the same question for the same purpose only once."""
+        """The runner of a phase: a remote device measures an equal request for an equal purpose only once."""
         if phase not in self._runners:
             purpose = f"{self._lease.job_id} {phase}"
-            link = ErrandLink(self._store.url, purpose, self._job.limits.device_s)
+            link = RequestLink(self._store.url, purpose, self._job.limits.device_s)
             order = replace(self._order, link=link)
             self._runners[phase] = TrialRunner(
                 order, self._prepared.facts, self._folder, allowance=self._allowance
@@ -211,7 +219,7 @@ class Confirmation:
         if durations := self._durations.get(label):
             return statistics.median(durations)
         if row.candidate_id not in self._earlier_durations:
-            records = (measured["record"] for measured in self._store.measurements(row.candidate_id))
+            records = (measurement["record"] for measurement in self._store.measurements(row.candidate_id))
             seconds = [record[MEASURING_S] for record in records if MEASURING_S in record]
             self._earlier_durations[row.candidate_id] = statistics.mean(seconds) if seconds else None
         earlier = self._earlier_durations[row.candidate_id]

@@ -1,4 +1,4 @@
-"""Why a job ended before it had tried as many candidates as its budget allows."""
+"""Reasons why a search ended before it had tried as many candidates as its budget allows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ Reason = Literal["space", "repeats", "time"]
 
 @dataclass(frozen=True)
 class Ending:
-    """The ``reason`` for programs, the ``text`` for people. ``untried`` are settings of the whole model that gained
-    when the device was asked, but that no candidate was made of: ``values`` by technique, ``ratio`` and ``ci95``."""
+    """Why a search ended early."""
 
     reason: Reason
+    """For programs."""
     text: str
+    """For people."""
     untried: tuple[Mapping[str, Any], ...] = ()
+    """Settings of the whole model that the device measured as faster, but that no candidate has: ``values`` by
+    technique, ``ratio`` and ``ci95``."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -30,10 +33,9 @@ class Ending:
 def ending_of(
     budget: Budget, *, finished: int, size: int, repeats: bool, late: bool, untried: Sequence[Mapping[str, Any]] = ()
 ) -> Ending | None:
-    """Why there are ``finished`` candidates and not as many as the budget has; None where there are.
+    """Why there are only ``finished`` candidates; None if there are as many as the budget allows.
 
-    ``size`` is that of the space, ``repeats`` whether the strategy proposed nothing new, ``late`` whether there was no
-    time for more.
+    ``size`` is that of the space, ``repeats`` whether the strategy proposed nothing new, ``late`` whether time was up.
 
     >>> ending_of(Budget(trials=60), finished=16, size=16, repeats=False, late=False).text
     'all 16 candidates of the search space were tried'

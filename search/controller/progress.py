@@ -1,4 +1,4 @@
-"""What a running search tells whoever watches."""
+"""The status of a running search, and the interface of its watchers."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Status:
-    """Where a search stands. ``seconds_left`` is an estimate, None before there is anything to judge by, and ``left_s``
-    the same by phase (``preparing``, ``searching``, ``confirming``); ``at_work`` is what is going on with the
-    candidates under way, a line each."""
+    """The status of a search."""
 
     phase: str
+    """``preparing``, ``searching``, ``confirming`` or ``done``."""
     message: str = ""
     trials: int = 0
+    """Candidates to try."""
     finished: int = 0
     failed: int = 0
     front: int = 0
+    """Members of the first device's front."""
     best_speedup: float | None = None
     seconds_left: float | None = None
+    """An estimate; None before there is anything to judge by."""
     states: Mapping[str, int] = field(default_factory=dict)
+    """Number of finished candidates by state."""
     at_work: tuple[str, ...] = ()
+    """What is going on with the candidates in progress, a line each."""
     left_s: Mapping[str, float] = field(default_factory=dict)
+    """Estimated seconds left by phase."""
 
 
 class Watcher:
-    """Told what happens, one call at a time, from the search's threads. This one keeps silent; faces override it."""
+    """Receives the status of a search, one call at a time, from its threads. Does nothing unless overridden."""
 
     def update(self, status: Status) -> None:
-        """The search stands somewhere new."""
+        """Receives a new status."""
 
     def note(self, text: str) -> None:
-        """A line that is worth keeping before the eyes, whatever the search does next."""
+        """Receives a line that should stay visible."""

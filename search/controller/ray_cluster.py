@@ -1,4 +1,4 @@
-"""Ray on this machine, for the time of one search."""
+"""A Ray cluster on this machine, for the duration of one search."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# Read when Ray is imported: no usage reports, no hint about its newer output, Ctrl-C is ours, and workers are not
-# niced: the measuring process is their child, and would lose its core to any other process. Whoever talks to this Ray
-# needs its token, whatever the user's shell says, and it listens on the loopback alone (the setting's name is of other
-# systems, on which that is usual). It kills no worker for the memory that others use: limits.memory_bytes is ours.
+# Read when Ray is imported: no usage reports, no hint about its newer output, we handle Ctrl-C, and workers are not
+# niced: the measuring process is their child, and would lose its core to any other process. Clients of this Ray need
+# its token, whatever the user's shell sets, and it listens on the loopback only (the setting is named after the systems
+# where that is the default). It kills no worker when memory is short: limits.memory_bytes does that.
 os.environ.update(
     RAY_USAGE_STATS_ENABLED="0", RAY_AIR_NEW_OUTPUT="0", TUNE_DISABLE_SIGINT_HANDLER="1",
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_WARN_THRESHOLD_S="60", RAY_TRAIN_V2_ENABLED="0",
@@ -26,7 +26,7 @@ os.environ.update(
 import ray
 from ray import tune
 
-from search.controller.reaper import reaped_folder
+from search.controller.reaper import folder_with_reaper
 
 OBJECT_STORE_BYTES = 100_000_000
 LOOPBACK = "127.0.0.1"
@@ -34,9 +34,9 @@ LOOPBACK = "127.0.0.1"
 
 @contextmanager
 def local_cluster(parallel: int) -> Iterator[Path]:
-    """A Ray of our own and its folder, which end with this process, however that ends."""
+    """Starts a Ray cluster and yields its folder; both end with this process, however it ends."""
     os.environ["RAY_AUTH_TOKEN"] = _token()
-    with reaped_folder() as folder:
+    with folder_with_reaper() as folder:
         ray.init(
             address="local",
             num_cpus=parallel,
@@ -56,16 +56,16 @@ def local_cluster(parallel: int) -> Iterator[Path]:
 
 @cache
 def _token() -> str:
-    """What this process and its workers show one another; Ray reads it once a process."""
+    """The token that this process and its workers authenticate with; Ray reads it once per process."""
     return secrets.token_hex(32)
 
 
 def run_trials(
     trainable: type[tune.Trainable], parameters: dict[str, Any], searcher: Any, parallel: int, folder: Path
 ) -> None:
-    """Runs Tune until the searcher is finished, its records in ``folder``, which are not ours to keep.
+    """Runs Tune until the searcher is finished (minutes to hours), with Tune's own records in ``folder``.
 
-    Actors are reused: without the checkpoint setting they are not.
+    Reuses actors, which needs the checkpoint setting.
     """
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(trainable, **parameters), {"cpu": 1}),

@@ -1,4 +1,4 @@
-"""Ray's side of a search: a reused actor that works on trials, and a searcher that hands them out."""
+"""The Ray side of a search: an actor that runs trials, and a searcher that hands them out."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _LOST_HINT = "see that this machine has memory left"
 
 
 class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
-    """One actor that works on one candidate after another, keeping its sandboxes between them."""
+    """An actor that runs one candidate after another, and keeps its sandboxes."""
 
     def setup(
         self, config: dict[str, Any], order: WorkOrder, facts: dict[str, Any], folder: str,
         allowance: Allowance = Allowance(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
-        """Called once an actor."""
+        """Called once per actor."""
         self._runner = TrialRunner(order, facts, Path(folder), allowance=allowance)
         self._clock = allowance.ends.clock
         self._candidate = config
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The same actor takes the next candidate."""
+        """Sets the next candidate of the actor."""
         self._candidate = new_config
         return True
 
     def step(self) -> dict[str, Any]:
-        """Works on the candidate; the outcome travels as text, since Tune flattens mappings key by key."""
+        """Runs the candidate; the outcome is returned as text, since Tune flattens mappings key by key."""
         try:
             outcome = self._runner.run(
                 json.loads(self._candidate["decisions"]),
@@ -52,7 +52,7 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
             return {"outcome": json.dumps({"lost": [error.message, error.hint]}), "done": True}
         except NotAsked:
             return {"outcome": json.dumps({"late": True}), "done": True}
-        except ParetuneError as error:  # the moment's
+        except ParetuneError as error:  # transient
             return {"outcome": json.dumps({"trouble": [error.message, error.hint]}), "done": True}
         return {"outcome": json.dumps(outcome.to_dict()), "done": True}
 
@@ -62,33 +62,36 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
 
 
 class BlockSearcher(Searcher):  # type: ignore[misc]
-    """Tune's view of our scheduler. ``finished`` is told each row with its outcome, ``stopping`` says when to hand out
-    no more, ``until`` when one that is handed out now is given up."""
+    """Adapts our scheduler to Tune.
+
+    ``after_trial`` is called with each finished row and its outcome, ``stopping`` returns whether to hand out no more,
+    ``until`` the deadline of a candidate that is handed out now.
+    """
 
     def __init__(
         self,
         scheduler: Scheduler,
-        finished: Callable[[TrialRow, Outcome], None],
+        after_trial: Callable[[TrialRow, Outcome], None],
         stopping: Callable[[], bool],
         until: Callable[[], Deadline] = lambda: NEVER,
     ) -> None:
         super().__init__(metric="outcome", mode="max")
-        self._scheduler, self._finished, self._stopping, self._until = scheduler, finished, stopping, until
+        self._scheduler, self._after_trial, self._stopping, self._until = scheduler, after_trial, stopping, until
         self._running: dict[str, TrialRow] = {}
         self.lost: DeviceLost | None = None
-        """The device without which the search had to stop, if it had to."""
+        """The lost device that stopped the search, if any."""
 
     def __reduce__(self) -> tuple[type[Searcher], tuple[()]]:
-        """Tune pickles its configuration for its own restore, which we never use: the store is the truth."""
+        """Tune pickles its configuration for its own restore, which we never use: we resume from the store."""
         return (Searcher, ())
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next candidate, None while a block is open, or the end."""
+        """The next candidate, None while a block is open, or the end marker."""
         if self._stopping():
             self._scheduler.stop()
         row = self._scheduler.next()
         if row is None:
-            return Searcher.FINISHED if self._scheduler.exhausted else None
+            return Searcher.FINISHED if self._scheduler.is_over else None
         self._running[trial_id] = row
         earlier = json.dumps(self._scheduler.trainings)
         return {
@@ -97,32 +100,32 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         }  # fmt: skip
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Records the outcome. An actor that Ray lost says nothing about its candidate, whose code runs elsewhere."""
+        """Records the outcome. A lost actor is not the fault of its candidate, whose code runs in a sandbox."""
         row = self._running.pop(trial_id)
         if error or result is None or "outcome" not in result:
             self._scheduler.put_off(row, WorkerLost("the worker process was lost", _LOST_HINT))
             return
-        said = json.loads(result["outcome"])
-        if "lost" in said:
-            self.lost = DeviceLost(*said["lost"])
+        answer = json.loads(result["outcome"])
+        if "lost" in answer:
+            self.lost = DeviceLost(*answer["lost"])
             self._scheduler.abandon(row)
             return
-        if "late" in said:
+        if "late" in answer:
             self._scheduler.abandon(row)
             return
-        if "trouble" in said:
-            self._scheduler.put_off(row, PassingTrouble(*said["trouble"]))
+        if "trouble" in answer:
+            self._scheduler.put_off(row, PassingTrouble(*answer["trouble"]))
             return
-        outcome = Outcome.from_dict(said)
-        done = self._scheduler.finish(
+        outcome = Outcome.from_dict(answer)
+        finished = self._scheduler.finish(
             row, outcome.state, reason=outcome.reason, metrics=outcome.metrics,
-            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement, others=outcome.others,
-            wall_s=outcome.wall_s,
+            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement,
+            further_measurements=outcome.others, wall_s=outcome.wall_s,
         )  # fmt: skip
-        self._finished(done, outcome)
+        self._after_trial(finished, outcome)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the store is the truth."""
+        """Does nothing: we resume from the store."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the store is the truth."""
+        """Does nothing: we resume from the store."""

@@ -1,9 +1,9 @@
-"""Ends what a controller leaves behind when it is killed.
+"""Ends the processes that a killed controller leaves behind.
 
-Run as ``python -m search.controller.reaper FOLDER``, with stdin held by its owner.
+Run as ``python -m search.controller.reaper FOLDER``, with stdin connected to its owner.
 
-Ray's processes notice that their node is gone, but two of them then wait a minute for a server that went with it. They
-are known by the files that they hold open: they overwrite their environment and their arguments.
+Ray's processes notice that their node is gone, but two of them then wait a minute for a server that is gone too. They
+are recognised by the files that they hold open, since they overwrite their environment and arguments.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ import psutil
 
 
 @contextmanager
-def reaped_folder() -> Iterator[Path]:
-    """A new folder, which is removed in the end, and with it all processes that hold files in it open should this
-    process be killed. Its name is short, since sockets lie in it."""
+def folder_with_reaper() -> Iterator[Path]:
+    """Makes a folder and removes it afterwards.
+
+    If this process is killed, a reaper removes the folder and kills all processes that hold files in it open. The name
+    is short, since the folder contains sockets.
+    """
     folder = Path(tempfile.mkdtemp(prefix="paretune-ray-", dir=os.environ.get("RAY_TMPDIR") or "/tmp"))
     command = [sys.executable, "-m", "search.controller.reaper", str(folder)]
     reaper = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -45,5 +48,5 @@ def reap(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if not sys.stdin.buffer.read():  # closed without a word: the owner is dead
+    if not sys.stdin.buffer.read():  # stdin closed without data: the owner is dead
         reap(Path(sys.argv[1]))

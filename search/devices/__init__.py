@@ -1,1 +1,1 @@
-"""The devices of a job: this machine, descriptions, and remote devices behind their agents."""
+"""The devices of a job: this machine, device models, and remote devices with an agent."""

@@ -1,4 +1,4 @@
-"""Files for remote devices, by their content: put here by a job, fetched from the server by an agent."""
+"""Files for remote devices, stored by content: a job puts them, an agent fetches them from the server."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from hwprofiles.folders import data_folder, private
 from search.folders import partial_path
 
 IDLE_S = 600.0
-"""A file that no errand needs is kept for so long after it was put here: its errand may be about to be written."""
+"""Seconds for which a file that no request needs is kept: its request may be about to be stored."""
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class Blobs:
-    """A folder of files named by their SHA-256, in the data folder, which the server and its jobs share. Safe for
-    several processes."""
+    """A folder of files named by their SHA-256, in the data folder that the server and its jobs share.
+
+    Safe for several processes.
+    """
 
     def __init__(self) -> None:
         self._folder = private(data_folder() / "blobs")
 
     def put(self, path: Path) -> FileRef:
-        """Keeps a copy of a file; raises :class:`StorageError` where that is not possible."""
+        """Stores a copy of a file; raises :class:`StorageError` if that fails."""
         try:
             file = FileRef(digest_of_file(path), path.stat().st_size)
             if not self.touch(file):
@@ -42,7 +44,7 @@ class Blobs:
         return file
 
     def put_bytes(self, data: bytes) -> FileRef:
-        """Keeps bytes as a file, as :meth:`put` does."""
+        """Stores bytes as a file, as :meth:`put` does."""
         try:
             with _partial(self._folder / "bytes") as partial:
                 partial.write_bytes(data)
@@ -51,7 +53,7 @@ class Blobs:
             raise self._unwritable(error) from None
 
     def touch(self, file: FileRef) -> bool:
-        """Keeps a file for longer; False where it is not here, or not whole."""
+        """Restarts a file's idle time; False if it is missing or incomplete."""
         path = self._folder / file.sha256
         try:
             if path.stat().st_size != file.size_bytes:
@@ -64,19 +66,19 @@ class Blobs:
         return True
 
     def find(self, sha256: str) -> Path | None:
-        """Where a file lies; None if it is not here, or the name is no digest."""
+        """The path of a stored file; None if it is missing or the name is not a digest."""
         path = self._folder / sha256
         return path if _NAME.fullmatch(sha256) and path.is_file() else None
 
     def remove(self, files: Collection[FileRef], needed: Collection[str]) -> None:
-        """Removes files, but for those that errands need."""
+        """Removes files, except those that requests need."""
         for file in files:
             if file.sha256 not in needed:
                 with contextlib.suppress(OSError):
                     (self._folder / file.sha256).unlink()
 
     def prune(self, needed: Collection[str], idle_s: float = IDLE_S) -> None:
-        """Removes what no errand needs and nobody has put here for so long."""
+        """Removes files that no request needs and that were not put for ``idle_s`` seconds."""
         before = time.time() - idle_s
         for path in self._folder.iterdir():
             with contextlib.suppress(OSError):
@@ -92,7 +94,7 @@ class Blobs:
 
 @contextlib.contextmanager
 def _partial(path: Path) -> Iterator[Path]:
-    """Where to write what is put at ``path`` whole; gone afterwards."""
+    """Yields a temporary file to be moved to ``path``; removes it afterwards."""
     partial = partial_path(path)
     try:
         yield partial

@@ -1,4 +1,4 @@
-"""What devices can do, asked once and kept with their profiles."""
+"""Capabilities of devices: probed once and stored with their profiles."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from evaluators.probing.operators_probe import local_nodes, no_nodes, probe
 from evaluators.probing.questions import LayerAnswers
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles import Profile
-from search.devices.link import ErrandLink
+from search.devices.link import RequestLink
 from search.devices.lookup import open_device
 from search.folders import cache_folder
-from search.json_cache import StoredAnswers
+from search.json_cache import JsonCache
 from search.store import Store
 
 
 def capability_of(store: Store, profile_digest: str) -> Capability | None:
-    """What a profile's device answered; None where it was never asked, or by an older version of Paretune."""
+    """The stored capability of a profile's device; None if never probed, or by an older version of Paretune."""
     record = store.capability(profile_digest)
     return None if record is None or record.get("version") != VERSION else Capability.from_dict(record)
 
 
-def known_capabilities(store: Store, profile_digests: Iterable[str]) -> tuple[str, ...]:
-    """As JSON texts what is known of these profiles' devices, for a job's work order."""
-    found = (capability_of(store, digest) for digest in profile_digests)
-    return tuple(json.dumps(one.to_dict()) for one in found if one is not None)
+def capability_texts(store: Store, profile_digests: Iterable[str]) -> tuple[str, ...]:
+    """The stored capabilities of these profiles' devices as JSON texts, for a job's context."""
+    capabilities = (capability_of(store, digest) for digest in profile_digests)
+    return tuple(json.dumps(capability.to_dict()) for capability in capabilities if capability is not None)
 
 
-def probed(store: Store, profile: Profile, progress: Progress, *, refresh: bool = False) -> Capability:
-    """What a device can do: from the store where it is there whole, else asked and stored.
+def probe_and_store(store: Store, profile: Profile, progress: Progress, *, refresh: bool = False) -> Capability:
+    """Returns a device's capability; probes the device (takes minutes) and stores the result if it is not complete.
 
-    Answers are remembered one by one, so that probing that was interrupted, or ran out of time, goes on where it
-    stopped; ``refresh`` asks everything again. Raises :class:`DeviceUnavailable` for a device that cannot measure.
+    Each measurement is cached, so that probing that was interrupted continues where it stopped; ``refresh`` measures
+    everything again. Raises :class:`DeviceUnavailable` for a device that cannot measure.
     """
-    known = capability_of(store, profile.digest)
-    if known is not None and known.complete and not refresh:
-        return known
-    device = open_device(profile, ErrandLink(store.url))
-    stored = StoredAnswers(cache_folder() / "layers")
-    answers: MutableMapping[str, Any] = {} if refresh else stored
+    stored = capability_of(store, profile.digest)
+    if stored is not None and stored.complete and not refresh:
+        return stored
+    device = open_device(profile, RequestLink(store.url))
+    cache = JsonCache(cache_folder() / "layers")
+    answers: MutableMapping[str, Any] = {} if refresh else cache
     try:
-        with LayerAnswers(device, answers) as asked:
+        with LayerAnswers(device, answers) as questions:
             nodes = local_nodes(profile) if isinstance(device, LocalDevice) else no_nodes
-            found = probe(asked, nodes=nodes, progress=progress)
+            capability = probe(questions, nodes=nodes, progress=progress)
     finally:
         device.close()
         if refresh:
-            stored.update(answers)
-    store.set_capability(profile, found.to_dict())
-    return found
+            cache.update(answers)
+    store.set_capability(profile, capability.to_dict())
+    return capability

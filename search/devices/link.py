@@ -1,4 +1,4 @@
-"""How a job's processes get at remote devices, and what it means that one is gone."""
+"""The link between a job's processes and remote devices, and the error for a lost device."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from dataclasses import dataclass, field
 from hwprofiles.errors import DeviceUnavailable
 
 AWAY_S = 600.0
+"""Seconds without contact after which a device is given up."""
 
 
 class DeviceLost(DeviceUnavailable):
-    """A remote device that cannot be asked any more: nothing is known of the candidate, and the job stops until it is
-    resumed."""
+    """Raised for a lost remote device: the candidate has no result, and the job stops until it is resumed."""
 
 
 @dataclass(frozen=True)
-class ErrandLink:
-    """The URL of the store, and after how many seconds without a word from its agent a device is given up.
-
-    ``purpose`` names what the measurements are for, such as the job and its phase: the same question for the same
-    purpose is answered by what was measured already, so that a job which is resumed measures nothing twice. None stands
-    for a purpose that nobody comes back to.
-    """
+class RequestLink:
+    """How to send measurement requests to remote devices: through the store."""
 
     url: str = field(repr=False)
+    """URL of the store."""
     purpose: str | None = None
+    """What the measurements are for, such as the job and its phase. An equal request for the same purpose returns the
+    stored result, so that a resumed job measures nothing twice. None: results are not reused."""
     away_s: float = AWAY_S
+    """Seconds without contact after which a device is given up."""

@@ -1,4 +1,4 @@
-"""Where a job's devices come from: this machine, descriptions, and the agents that a store knows."""
+"""Looks up devices by name: this machine, device models, and remote devices with an agent in a store."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from evaluators.devices.device import Device
 from hwprofiles import Profile, registry
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
 from hwprofiles.profile import check_threads
-from search.devices.link import ErrandLink
+from search.devices.link import RequestLink
 
 if TYPE_CHECKING:
-    # What only looks at a job file does without SQLAlchemy.
+    # Checking a job file must not import SQLAlchemy.
     from search.store import Store
     from search.store.agents import AgentRow, Agents
 
@@ -26,28 +26,30 @@ _agents: ContextVar[Callable[[], Agents | None]] = ContextVar("agents", default=
 
 @contextmanager
 def agents_of(store: Store) -> Iterator[None]:
-    """Inside, remote devices are those that have an agent in this store."""
-    with _asking(lambda: store.agents):
+    """Inside the block, remote devices are looked up in this store."""
+    with _looking_up_in(lambda: store.agents):
         yield
 
 
 @contextmanager
 def agents_at(url: str) -> Iterator[None]:
-    """As :func:`agents_of`, of a store that is opened once a name is asked for that nothing else has; one that does not
-    exist yet is not made."""
+    """As :func:`agents_of`, with a store that is opened when a name is not found elsewhere.
+
+    A database that does not exist is not created.
+    """
     with ExitStack() as stack:
 
-        def opened() -> Agents | None:
+        def open_agents() -> Agents | None:
             from search.store import Store, database_exists
 
             return stack.enter_context(Store(url)).agents if database_exists(url) else None
 
-        with _asking(cache(opened)):
+        with _looking_up_in(cache(open_agents)):
             yield
 
 
 @contextmanager
-def _asking(agents: Callable[[], Agents | None]) -> Iterator[None]:
+def _looking_up_in(agents: Callable[[], Agents | None]) -> Iterator[None]:
     token = _agents.set(agents)
     try:
         yield
@@ -56,9 +58,9 @@ def _asking(agents: Callable[[], Agents | None]) -> Iterator[None]:
 
 
 def find_device(name: str, threads: int = 1, batch: int = 1) -> Profile:
-    """As :func:`hwprofiles.find_device`, and of a remote device what its agent last said (see :func:`agents_of`).
+    """As :func:`hwprofiles.find_device`, also for remote devices (inside :func:`agents_of`).
 
-    Raises :class:`DeviceUnavailable` for a remote device whose agent has never been there, or was revoked.
+    Raises :class:`DeviceUnavailable` for a remote device whose agent has never registered, or was revoked.
     """
     agents = None if name in registry.known_devices() else _agents.get()()
     if agents is None:
@@ -75,7 +77,7 @@ def find_device(name: str, threads: int = 1, batch: int = 1) -> Profile:
 
 
 def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:
-    """What a remote device is with so many threads and samples in one inference."""
+    """The profile of a remote device with this number of threads and this batch."""
     if agent.revoked_at is not None:
         raise DeviceUnavailable(
             f"the token of device {agent.device!r} was revoked", "make a new one with: paretune devices token NAME"
@@ -90,7 +92,7 @@ def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:
     return replace(agent.profile, threads=threads, batch=batch, cores=tuple(cores[threads - 1]))
 
 
-def open_device(profile: Profile, link: ErrandLink | None = None) -> Device:
+def open_device(profile: Profile, link: RequestLink | None = None) -> Device:
     """The device that a profile describes; a remote one is reached through ``link``.
 
     Raises :class:`DeviceUnavailable` for one that cannot measure.

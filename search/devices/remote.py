@@ -1,4 +1,4 @@
-"""A remote device: asks its agent through the store, and waits."""
+"""A remote device: sends requests to its agent through the store, and waits for the results."""
 
 from __future__ import annotations
 
@@ -39,43 +39,43 @@ from hwprofiles.errors import (
     UnsupportedOp,
 )
 from search.devices.blobs import IDLE_S, Blobs
-from search.devices.link import DeviceLost, ErrandLink
-from search.states import ErrandState
+from search.devices.link import DeviceLost, RequestLink
+from search.states import RequestState
 from search.store import Store
-from search.store.errands import LEASE_S, ErrandRow
+from search.store.requests import LEASE_S, RequestRow
 
 GRACE_S = 600.0
-"""How much longer than its limit an errand may take while its agent is there: for files to travel, and for the device
-to be free of other users' measurements. The limit itself is kept by the agent."""
+"""Seconds beyond its limit that a request may take while its agent is in contact: for the transfer of files, and until
+the device is free of other users' measurements. The agent enforces the limit itself."""
 
 SLOWEST_BYTES_S = 50_000.0
-"""A link as slow as this is waited for on top of that."""
+"""Bytes per second of the slowest link; the transfer time at this rate is added."""
 
 KEPT_S = 30 * 86400.0
-"""How long what an errand came to is kept."""
+"""Seconds for which results of requests are kept."""
 
 _LOOK_S, _LOOK_AT_AGENT_S = 0.1, 2.0
 
 _LONGEST_STEP_S = 10.0
-"""What the time between two looks counts at most as silence: in a longer one nobody looked, as in a machine's sleep."""
+"""Time between two polls that counts as silence at most: in a longer gap this machine was asleep."""
 
 
 class RemoteDevice(Device):
-    """A device that its agent measures. Files travel by content, once; questions as errands in the store.
+    """A device that is measured by its agent. Files are transferred once, by content; requests go through the store.
 
-    Raises what the agent reported; :class:`DeviceLost` when no agent was there for ``away_s`` seconds, or the one
-    that is there cannot do it; what was asked stays asked.
+    Raises the error that the agent reported; :class:`DeviceLost` if the agent was out of contact for ``away_s`` seconds
+    or cannot serve the request. The request then stays in the store.
     """
 
-    def __init__(self, profile: Profile, link: ErrandLink) -> None:
+    def __init__(self, profile: Profile, link: RequestLink) -> None:
         self.profile, self._link = profile, link
         self._purpose = link.purpose or secrets.token_hex(16)
         self._store = Store(link.url)
         self._blobs = Blobs()
         self._times: Counter[str] = Counter()
-        self._known: dict[tuple[Path, int, int], FileRef] = {}
+        self._files: dict[tuple[Path, int, int], FileRef] = {}
         self._sent: set[FileRef] = set()
-        self._store.errands.forget(KEPT_S)
+        self._store.requests.forget(KEPT_S)
         self._prune_at = 0.0
         self._prune()
 
@@ -90,46 +90,46 @@ class RemoteDevice(Device):
         runtime: str | None = None,
     ) -> Measurement:
         """See :meth:`Device.measure`."""
-        errand = self._errand(
+        request = self._request(
             "latency", candidate, sample, limit_s, runtime, baseline=self._model(baseline), protocol=protocol
         )
-        return measurement_in(self._answer(errand), errand)
+        return measurement_in(self._answer(request), request)
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """See :meth:`Device.peak_memory_bytes`."""
-        return peak_memory_in(self._answer(self._errand("peak_memory", model, sample, limit_s, runtime)))
+        return peak_memory_in(self._answer(self._request("peak_memory", model, sample, limit_s, runtime)))
 
     def outputs(
         self, model: Path, samples: Arrays, *, limit_s: float, runtime: str | None = None
     ) -> dict[str, Array] | None:
         """See :meth:`Device.outputs`; an agent of an earlier version cannot be asked."""
         try:
-            return outputs_in(self._answer(self._errand("outputs", model, samples, limit_s, runtime)))
+            return outputs_in(self._answer(self._request("outputs", model, samples, limit_s, runtime)))
         except BuildFailed as error:
             if error.message.startswith(UNKNOWN_KIND):
                 return None
             raise
 
     def close(self) -> None:
-        """Closes the store. What was sent for candidates goes, what they share stays for others a while."""
-        self._blobs.remove(self._sent, self._store.errands.files())
+        """Closes the store, and removes candidates' files; files that they share stay for a while."""
+        self._blobs.remove(self._sent, self._store.requests.files())
         self._sent.clear()
         self._store.close()
 
-    def _errand(
+    def _request(
         self, kind: Any, candidate: Path, sample: Arrays, limit_s: float, runtime: str | None, **more: Any
     ) -> Errand:
         self._check_runtime(runtime or self.profile.runtime)
-        sent = self._model(candidate)
-        if sent != more.get("baseline"):
-            self._sent.add(sent)
+        file = self._model(candidate)
+        if file != more.get("baseline"):
+            self._sent.add(file)
         return Errand(
             kind=kind,
             profile_digest=self.profile.digest,
             threads=self.profile.threads,
             batch=self.profile.batch,
             runtime=runtime or self.profile.runtime,
-            candidate=sent,
+            candidate=file,
             sample=self._blobs.put_bytes(pack_arrays(sample)),
             limit_s=limit_s,
             **more,
@@ -146,32 +146,33 @@ class RemoteDevice(Device):
             )
 
     def _model(self, path: Path) -> FileRef:
-        """A model's file, put where the server finds it; raises :class:`BuildFailed` for one that no agent takes."""
+        """Stores a model's file for the server; raises :class:`BuildFailed` for one that no agent accepts."""
         try:
             stat = path.stat()
             key = path, stat.st_mtime_ns, stat.st_size
-            if key not in self._known:
+            if key not in self._files:
                 check_model_file(path, MAX_MODEL_BYTES)
         except InvalidInput as error:
             raise BuildFailed(error.message, error.hint) from None
         except OSError as error:
             raise BuildFailed(f"{path.name} cannot be read: {error.strerror}") from None
-        if key not in self._known or not self._blobs.touch(self._known[key]):
-            self._known[key] = self._blobs.put(path)
-        return self._known[key]
+        if key not in self._files or not self._blobs.touch(self._files[key]):
+            self._files[key] = self._blobs.put(path)
+        return self._files[key]
 
-    def _answer(self, errand: Errand) -> dict[str, Any]:
-        request = errand.to_dict()
-        asked = digest_of([VERSION, self._purpose, self.profile.device, request])
-        # Whoever asks the same again wants it measured again; a resumed job asks from the first time on.
-        errand_id = self._next_id(asked)
+    def _answer(self, request: Errand) -> dict[str, Any]:
+        """Sends a request and waits for its answer (minutes); raises the error that the answer holds."""
+        content = request.to_dict()
+        digest = digest_of([VERSION, self._purpose, self.profile.device, content])
+        # An equal request is measured again; a resumed job counts from the first one and gets the stored answers.
+        errand_id = self._next_id(digest)
         self._prune()
-        self._store.errands.enqueue(errand_id, self.profile, request)
+        self._store.requests.enqueue(errand_id, self.profile, content)
         try:
-            row = self._ended(errand_id, errand)
+            row = self._wait_for(errand_id, request)
         except BaseException:
             if self._link.purpose is None:
-                self._store.errands.cancel(errand_id)
+                self._store.requests.cancel(errand_id)
             raise
         answer = row.result or answer_of(
             DeviceUnavailable("the measurement was cancelled", "go on with: paretune resume JOB")
@@ -183,63 +184,65 @@ class RemoteDevice(Device):
             raise error
         return answer
 
-    def _next_id(self, asked: str) -> str:
-        """Names the next errand of this content. What an earlier process was answered stands, unless the moment was to
-        blame: then it is asked anew."""
+    def _next_id(self, digest: str) -> str:
+        """The id of the next request with this content; skips those that were answered with a transient error."""
         while True:
-            errand_id = digest_of([asked, self._times[asked]])[:32]
-            self._times[asked] += 1
-            answer = self._store.errands.result(errand_id)
+            errand_id = digest_of([digest, self._times[digest]])[:32]
+            self._times[digest] += 1
+            answer = self._store.requests.result(errand_id)
             if answer is None or not isinstance(error_in(answer), PassingTrouble):
                 return errand_id
 
     def _prune(self) -> None:
-        """Frees the room of files that nobody needs, now and then."""
+        """Removes files that nobody needs, at most every :data:`IDLE_S`."""
         if time.monotonic() >= self._prune_at:
-            self._blobs.prune(self._store.errands.files())
+            self._blobs.prune(self._store.requests.files())
             self._prune_at = time.monotonic() + IDLE_S
 
-    def _ended(self, errand_id: str, errand: Errand) -> ErrandRow:
-        """The errand once it has ended. Against its limit counts the time for which its agent has held it, and was
-        there: neither the queue, nor an earlier agent's time, nor an absence, which ``away_s`` limits."""
+    def _wait_for(self, errand_id: str, request: Errand) -> RequestRow:
+        """Waits until a request has ended; raises :class:`StageTimeout` if it takes too long.
+
+        Counts only the time for which its present agent holds it and is in contact: neither the queue, nor an earlier
+        agent's time, nor an absence, which ``away_s`` limits.
+        """
         watch = _Watch(self._store, self.profile.device, self._link.away_s)
         with waiting():
-            row = self._store.errands.get(errand_id)
-            while row.state is ErrandState.QUEUED:
+            row = self._store.requests.get(errand_id)
+            while row.state is RequestState.QUEUED:
                 watch.pause()
-                row = self._store.errands.get(errand_id)
-        most_s = errand.limit_s + GRACE_S + sum(file.size_bytes for file in errand.files) / SLOWEST_BYTES_S
+                row = self._store.requests.get(errand_id)
+        most_s = request.limit_s + GRACE_S + sum(file.size_bytes for file in request.files) / SLOWEST_BYTES_S
         held_s, epoch, before = 0.0, row.epoch, time.monotonic()
-        while row.state in (ErrandState.QUEUED, ErrandState.LEASED):
+        while row.state in (RequestState.QUEUED, RequestState.LEASED):
             watch.pause()
-            row = self._store.errands.get(errand_id)
+            row = self._store.requests.get(errand_id)
             now = time.monotonic()
-            if row.state is ErrandState.QUEUED or row.epoch != epoch:
+            if row.state is RequestState.QUEUED or row.epoch != epoch:
                 held_s, epoch = 0.0, row.epoch
             elif watch.silent_s <= LEASE_S:
                 held_s += now - before
             before = now
-            if row.state is ErrandState.LEASED and held_s > most_s:
-                self._store.errands.cancel(errand_id)
-                raise StageTimeout(f"measuring: took longer than {errand.limit_s:g} s", "raise limits.measuring_s")
+            if row.state is RequestState.LEASED and held_s > most_s:
+                self._store.requests.cancel(errand_id)
+                raise StageTimeout(f"measuring: took longer than {request.limit_s:g} s", "raise limits.measuring_s")
         return row
 
 
 class _Watch:
-    """Looks now and then for how long a device's agent has been silent.
+    """Watches for how long a device's agent has been silent.
 
-    Silence is counted here, look by look: between two looks this machine may have slept, or its clock been set.
+    Adds up silence poll by poll: between two polls this machine may have slept, or its clock may have been set.
     """
 
     def __init__(self, store: Store, device: str, away_s: float) -> None:
         self._store, self._device, self._away_s = store, device, away_s
         self._heard: datetime | None = None
-        self._looked_at = time.monotonic()
+        self._last_look = time.monotonic()
         self._look_at = 0.0
         self.silent_s = 0.0
 
     def pause(self) -> None:
-        """Waits a moment; raises :class:`DeviceLost` for an agent that was given up."""
+        """Waits a moment; raises :class:`DeviceLost` for an agent that was revoked or silent for too long."""
         time.sleep(_LOOK_S)
         if time.monotonic() < self._look_at:
             return
@@ -250,7 +253,7 @@ class _Watch:
                 "make a new one with: paretune devices token NAME",
             )
         now = time.monotonic()
-        step_s, self._looked_at = min(now - self._looked_at, _LONGEST_STEP_S), now
+        step_s, self._last_look = min(now - self._last_look, _LONGEST_STEP_S), now
         if agent.seen_at != self._heard:
             self._heard, self.silent_s = agent.seen_at, 0.0
         self.silent_s += step_s

@@ -1,1 +1,1 @@
-"""Exports a candidate with a receipt that compares what it claims with what is measured again."""
+"""Exports a candidate with a receipt that compares claimed and measured figures."""

@@ -1,4 +1,4 @@
-"""A bundle: the folder that export writes, whole or not at all."""
+"""Bundles: the folders that export writes, atomically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODEL, MANIFEST, RECEIPT = "model.onnx", "manifest.json", "receipt.json"
 
 @dataclass(frozen=True)
 class Bundle:
-    """``model.onnx``, ``manifest.json`` (what it is) and ``receipt.json`` (what was measured from that very file)."""
+    """A folder with ``model.onnx``, ``manifest.json`` (what it is) and ``receipt.json`` (what that file measured)."""
 
     folder: Path
 
@@ -28,14 +28,14 @@ class Bundle:
 
     @classmethod
     def write(cls, folder: Path, model: Path, manifest: dict[str, Any], receipt: dict[str, Any]) -> Bundle:
-        """Writes beside ``folder`` first and renames, so that it is never half there.
+        """Writes a temporary folder beside ``folder`` and renames it, so that readers never see half a bundle.
 
-        An earlier bundle in its place is replaced, and stays if this one fails; any other folder that holds something
-        raises :class:`InvalidInput`. A model that is not the file that the manifest's ``model_sha256`` names, since
-        somebody changed it meanwhile, raises :class:`StorageError`.
+        Replaces an earlier bundle, which stays if writing fails. Raises :class:`InvalidInput` for a folder with other
+        contents, :class:`StorageError` if the model does not match the manifest's ``model_sha256`` because it was
+        changed meanwhile.
         """
         check_target(folder)
-        named, folder = folder, folder.resolve()
+        target, folder = folder, folder.resolve()
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -55,13 +55,13 @@ class Bundle:
                 raise
         except OSError as error:
             raise StorageError(
-                f"bundle {named} cannot be written: {error.strerror or error}", "name another folder with -o"
+                f"bundle {target} cannot be written: {error.strerror or error}", "name another folder with -o"
             ) from None
-        return cls(named)
+        return cls(target)
 
 
 def _put(partial: Path, folder: Path) -> None:
-    """Renames ``partial`` to ``folder``; what is there already goes last, and comes back if that fails."""
+    """Renames ``partial`` to ``folder``; removes an earlier folder last, and restores it on failure."""
     earlier = partial.with_name(f"{partial.name}-earlier")
     if folder.exists():
         folder.rename(earlier)

@@ -1,4 +1,4 @@
-"""What a receipt compares, one figure at a time, and what each comparison comes to."""
+"""Comparisons of a receipt, one figure each, and their outcomes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Z95 = 1.96
 """The normal distribution's 97.5 % quantile: half-widths of 95 % intervals in standard errors."""
 
 WIDER = 1.5
-"""A difference whose interval holds 0 may reach so many times the tolerance."""
+"""A difference whose interval contains 0 may reach so many times the tolerance."""
 
 
 class Outcome(StrEnum):
-    """What a comparison comes to."""
+    """The outcome of a comparison."""
 
     AGREES = "agrees"
     DISAGREES = "disagrees"
@@ -28,11 +28,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """A comparison that was judged; ``reason`` says why it does not agree."""
+    """The result of a comparison."""
 
     about: str
+    """What was compared."""
     outcome: Outcome
     reason: str
+    """Why it does not agree; empty if it does."""
     figures: Mapping[str, float | None]
 
     def to_dict(self) -> dict[str, Any]:
@@ -42,26 +44,26 @@ class Check:
 
 
 class Comparison(ABC):
-    """Something that the front claimed beside what was measured now."""
+    """A figure that the front claims, and the figure that was measured now."""
 
     @abstractmethod
-    def judged(self, z: float) -> Check:
-        """What it comes to, if a difference of ``z`` standard errors is one that chance does not make."""
+    def judge(self, z: float) -> Check:
+        """Compares the figures; a difference of more than ``z`` standard errors is not explained by chance."""
 
 
 @dataclass(frozen=True)
 class Exact(Comparison):
-    """A figure that must be the same to the last digit: the same file gives it each time."""
+    """A figure that must be equal to the last digit: it depends on the file only."""
 
     about: str
     claimed: float
     measured: float | None
 
-    def judged(self, z: float) -> Check:
-        """See :meth:`Comparison.judged`."""
-        same = self.claimed == self.measured
-        reason = "" if same else f"{self.about} is {self.measured!r}, the front said {self.claimed!r}"
-        outcome = Outcome.AGREES if same else Outcome.DISAGREES
+    def judge(self, z: float) -> Check:
+        """See :meth:`Comparison.judge`."""
+        is_equal = self.claimed == self.measured
+        reason = "" if is_equal else f"{self.about} is {self.measured!r}, the front said {self.claimed!r}"
+        outcome = Outcome.AGREES if is_equal else Outcome.DISAGREES
         return Check(self.about, outcome, reason, {"claimed": self.claimed, "measured": self.measured})
 
 
@@ -69,12 +71,10 @@ class Exact(Comparison):
 class Share(Comparison):
     """Two measurements of a positive figure, compared by the logarithm of their ratio.
 
-    A sign of being the same is asked for, not only none of a difference (two one-sided tests: Schuirmann, J.
-    Pharmacokinet. Biopharm., 1987). It agrees where the difference's 95 % interval lies within ``tolerance``, or holds
-    0 and lies within 1.5 times that, and the new measurement's own interval is no wider than ``tolerance``. A wide
-    interval therefore confirms nothing, whoever's it is. ``error`` is the half-width of a 95 % interval for what the
-    intervals leave out, as a share: for a figure without one, all there is. ``doubt`` says why the measurement may
-    neither agree nor disagree.
+    A test of equivalence, not only of difference (two one-sided tests: Schuirmann, J. Pharmacokinet. Biopharm., 1987).
+    It agrees if the difference's 95 % interval lies within ``tolerance``, or contains 0 and lies within 1.5 times
+    ``tolerance``, and the new measurement's own interval is no wider than ``tolerance``. A wide interval therefore
+    confirms nothing.
     """
 
     about: str
@@ -83,11 +83,14 @@ class Share(Comparison):
     claimed_ci95: Interval | None = None
     measured_ci95: Interval | None = None
     error: float = 0.0
+    """Half-width, as a share, of a 95 % interval for errors that the intervals do not include."""
     tolerance: float = 0.05
+    """As a share."""
     doubt: str = ""
+    """Why the measurement can neither agree nor disagree; empty if it can."""
 
-    def judged(self, z: float) -> Check:
-        """See :meth:`Comparison.judged`."""
+    def judge(self, z: float) -> Check:
+        """See :meth:`Comparison.judge`."""
         difference = math.log(self.measured / self.claimed)
         own, theirs = half_width(self.measured_ci95), half_width(self.claimed_ci95)
         half = math.hypot(own, theirs, self.error)
@@ -108,35 +111,38 @@ class Share(Comparison):
         return Outcome.DISAGREES if abs(difference) > z * half / Z95 else Outcome.INCONCLUSIVE
 
     def _reason(self, outcome: Outcome, own: float, half: float) -> str:
-        said = f"{self.about} is {self.measured:.4g}, the front said {self.claimed:.4g}"
+        text = f"{self.about} is {self.measured:.4g}, the front said {self.claimed:.4g}"
         if outcome is not Outcome.INCONCLUSIVE:
-            return "" if outcome is Outcome.AGREES else said
+            return "" if outcome is Outcome.AGREES else text
         if self.doubt:
-            return f"{said}, but {self.doubt}"
+            return f"{text}, but {self.doubt}"
         if own > self.tolerance:
-            return f"{said}, but the interval measured now is ±{own:.1%}, wider than ±{self.tolerance:.0%}"
-        return f"{said}, a difference known to ±{half:.1%} only"
+            return f"{text}, but the interval measured now is ±{own:.1%}, wider than ±{self.tolerance:.0%}"
+        return f"{text}, a difference known to ±{half:.1%} only"
 
 
 @dataclass(frozen=True)
 class Generalised(Comparison):
-    """What a metric loses against the fp32 model on the validation split and on the test split.
+    """A metric's loss against the fp32 model, on the validation split and on the test split.
 
-    It disagrees where the two losses differ by more than chance makes them; ``named``, by an objective or constraint,
-    it is also inconclusive where they differ by more than ``tolerance`` but the splits are too small to tell. A loss
-    without an interval counts as known to ``tolerance``.
+    Disagrees if the losses differ by more than chance explains. A metric that the job names is also inconclusive if
+    they differ by more than ``tolerance`` but the splits are too small to tell.
     """
 
     metric: str
     validation: float
+    """Loss on the validation split."""
     test: float
+    """Loss on the test split."""
     validation_ci95: Interval | None
     test_ci95: Interval | None
     tolerance: float
+    """Also the half-width of the interval of a loss that has none."""
     named: bool
+    """Whether an objective or constraint names the metric."""
 
-    def judged(self, z: float) -> Check:
-        """See :meth:`Comparison.judged`."""
+    def judge(self, z: float) -> Check:
+        """See :meth:`Comparison.judge`."""
         difference = self.test - self.validation
         halves = [_half(interval, self.tolerance) for interval in (self.validation_ci95, self.test_ci95)]
         half, about = math.hypot(*halves), f"{self.metric} on the test split"
@@ -144,24 +150,23 @@ class Generalised(Comparison):
             "claimed": self.validation, "measured": self.test, "difference": difference, "half_width": half,
             "tolerance": self.tolerance,
         }  # fmt: skip
-        said = (
+        text = (
             f"{self.metric} changes by {self.test:+.4g} against fp32 on the test split, "
             f"by {self.validation:+.4g} on the validation split"
         )
         if abs(difference) > z * half / Z95:
-            return Check(about, Outcome.DISAGREES, said, figures)
+            return Check(about, Outcome.DISAGREES, text, figures)
         if self.named and abs(difference) > self.tolerance:
-            reason = f"{said}, a difference known to ±{half:.2g} only"
+            reason = f"{text}, a difference known to ±{half:.2g} only"
             return Check(about, Outcome.INCONCLUSIVE, reason, figures)
         return Check(about, Outcome.AGREES, "", figures)
 
 
 @dataclass(frozen=True)
 class Splits(Comparison):
-    """A metric of which only finished figures are known, on the validation split and on the test split.
+    """A metric without intervals, on the validation split and on the test split.
 
-    The fp32 model may fall as far between them, and the file be what it should be; but a figure that unseen samples do
-    not come near is not confirmed.
+    A large difference is inconclusive: the fp32 model may lose as much on unseen samples.
     """
 
     metric: str
@@ -169,32 +174,32 @@ class Splits(Comparison):
     test: float
     tolerance: float
 
-    def judged(self, z: float) -> Check:
-        """See :meth:`Comparison.judged`."""
+    def judge(self, z: float) -> Check:
+        """See :meth:`Comparison.judge`."""
         about = f"{self.metric} on unseen samples"
         figures = {"claimed": self.validation, "measured": self.test, "tolerance": self.tolerance}
         if abs(self.test - self.validation) <= self.tolerance:
             return Check(about, Outcome.AGREES, "", figures)
-        said = f"{self.metric} is {self.test:.4g} on the test split, {self.validation:.4g} on the validation split"
-        return Check(about, Outcome.INCONCLUSIVE, f"{said}: the splits differ", figures)
+        text = f"{self.metric} is {self.test:.4g} on the test split, {self.validation:.4g} on the validation split"
+        return Check(about, Outcome.INCONCLUSIVE, f"{text}: the splits differ", figures)
 
 
 @dataclass(frozen=True)
 class Bound(Comparison):
-    """A constraint of the job that the front said to hold, on figures measured now.
-
-    ``excess`` is how far the figure is on the wrong side (0: it holds), infinite where there is none, ``half`` the
-    half-width of its 95 % interval.
-    """
+    """A constraint that held on the front, on figures measured now."""
 
     text: str
     where: str
+    """Which figures: measured again, or of the test split."""
     excess: float
+    """By how much it is broken: 0 if it holds, infinite if there is no figure."""
     half: float
+    """Half-width of the figure's 95 % interval."""
     doubt: str = ""
+    """Why the figure is not reliable; empty if it is."""
 
-    def judged(self, z: float) -> Check:
-        """See :meth:`Comparison.judged`."""
+    def judge(self, z: float) -> Check:
+        """See :meth:`Comparison.judge`."""
         about, figures = f"constraint {self.text!r} {self.where}", {"excess": self.excess, "half_width": self.half}
         if self.excess == 0:
             return Check(about, Outcome.AGREES, "", figures)
@@ -212,18 +217,18 @@ class Bound(Comparison):
 
 @dataclass(frozen=True)
 class Missing(Comparison):
-    """A figure that the front claimed and that could not be measured now."""
+    """A figure that the front claims, but that could not be measured now."""
 
     about: str
     why: str
 
-    def judged(self, z: float) -> Check:
-        """See :meth:`Comparison.judged`."""
+    def judge(self, z: float) -> Check:
+        """See :meth:`Comparison.judge`."""
         return Check(self.about, Outcome.INCONCLUSIVE, f"{self.about} was not measured again: {self.why}", {})
 
 
 def half_width(interval: Interval | None) -> float:
-    """Half the width of an interval of a positive figure's logarithm; 0 for none."""
+    """Half the width of a positive figure's interval, in logarithms; 0 without interval."""
     if interval is None:
         return 0.0
     low, high = interval

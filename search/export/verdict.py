@@ -1,4 +1,4 @@
-"""The verdict of a receipt: everything that an objective or a constraint names, claimed and measured again."""
+"""The verdict of a receipt: compares claimed and measured figures that objectives and constraints name."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ from search.fronts.views import View
 from search.trials.workspace import Loss
 
 ALPHA = 0.002
-"""An honest file's chance to disagree, all comparisons of a receipt together (Bonferroni, 1936)."""
+"""Probability that an honest file disagrees, over all comparisons of a receipt (Bonferroni, 1936)."""
 
 TOLERANCE = 0.05
-"""How far a speed may be off, as a share, and still be the same; also a quality's difference between two splits, of the
-figure where that is above 1, and how well a quality without an interval counts as known."""
+"""Relative difference up to which two speeds are the same. Also the tolerance of a quality's difference between two
+splits (relative if the figure is above 1), and the half-width of a quality without interval."""
 
 UNSEEN = 0.25
-"""How far a quality without an interval may be off on unseen samples, as a share, whatever the fp32 model does."""
+"""Relative difference on unseen samples that is tolerated of a quality without interval."""
 
 ERRORS = {"energy_mj": 0.05, "peak_memory_bytes": 0.1, "cold_start_ms": 0.15, "warm_start_ms": 0.15}
-"""Half-widths of 95 % intervals, as shares, for what these figures' own intervals leave out, if they have any: neither
-memory nor starts are paired with the fp32 model's."""
+"""Half-widths of 95 % intervals, as shares, for errors that these figures' own intervals do not include: memory and
+start-up times are not paired with the fp32 model's."""
 
 PERCENTILE_ERROR = 0.15
-"""The same for a percentile (``latency_ms.p99``) or another figure without an interval."""
+"""The same for a percentile (``latency_ms.p99``) and other figures without interval."""
 
 MEMORY_BYTES = 4 << 20
-"""Memory of small models is known to so many bytes at best: what an allocator takes at a time."""
+"""Resolution of memory in bytes, for small models: the allocation unit of an allocator."""
 
 EXACT = tuple(name for name, metric in METRICS.items() if metric.exact)
 
 
 class Verdict(StrEnum):
-    """What a receipt comes to."""
+    """The verdict of a receipt."""
 
     CONFIRMED = "confirmed"
     DISAGREES = "disagrees"
@@ -62,34 +62,36 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was claimed of a candidate on a device, and what was measured again from its file.
-
-    ``claimed`` are the front's metrics there, ``measured`` the new ones, ``baseline`` the fp32 model's of the job's
-    start; ``doubt`` says why no time of the new ones can be relied on, ``missing`` why some could not be had.
-    """
+    """A candidate's claimed figures on a device, and the figures measured again from its file."""
 
     view: View
     claimed: Mapping[str, Any]
+    """The front's metrics on the device; empty if the front was modelled."""
     measured: Mapping[str, Any]
+    """The new metrics."""
     baseline: Mapping[str, Any]
+    """The fp32 model's metrics at the job's start."""
     validation: Mapping[str, Loss]
     test: Mapping[str, Loss]
     timed: bool = True
+    """Whether a device can time the file."""
     doubt: str = ""
+    """Why the new times are not reliable; empty if they are."""
     missing: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that could not be measured, with the reason."""
 
     def comparisons(self) -> list[Comparison]:
-        """All of them."""
+        """All comparisons."""
         return [*self._files(), *self._devices(), *self.splits(), *self._bounds()]
 
     def speed(self) -> Comparison | None:
-        """That of the speed-up alone; None where none was claimed."""
+        """The comparison of the speed-up; None if none was claimed."""
         return self._share("speedup")
 
     def splits(self) -> Iterator[Comparison]:
-        """What each metric loses on the test split, beside what it loses on the validation split."""
+        """Comparisons of each metric's loss on the test split and on the validation split."""
         for name, loss in self.test.items():
-            ours, named = self.validation[name], name in self._named
+            ours, named = self.validation[name], name in self._metric_names
             if named and loss.ci95 is None:
                 most = UNSEEN * max(abs(ours.value), abs(loss.value))
                 yield Splits(name, ours.value, loss.value, most)
@@ -109,15 +111,15 @@ class Evidence:
     def _devices(self) -> Iterator[Comparison]:
         if not self.timed:
             return
-        for name in self._named:
-            found = self._share(name) if is_device_metric(name) else None
-            if found is not None:
-                yield found
+        for name in self._metric_names:
+            comparison = self._share(name) if is_device_metric(name) else None
+            if comparison is not None:
+                yield comparison
 
     def _share(self, name: str) -> Comparison | None:
         claimed, measured = metric_value(self.claimed, name), metric_value(self.measured, name)
         if claimed is None or claimed <= 0 or (_base(name) == "latency_ms" and RAW not in self.claimed["latency_ms"]):
-            return None  # a job of an earlier version: its milliseconds are of another hour, its speed-up is not
+            return None  # a job of an earlier version: its raw milliseconds do not compare, its speed-up does
         if measured is None or measured <= 0:
             return Missing(name, self.missing.get(_base(name), self.doubt or "the device gave none"))
         theirs, ours = metric_interval(self.claimed, name), metric_interval(self.measured, name)
@@ -143,7 +145,7 @@ class Evidence:
         return self.doubt
 
     def _bounds(self) -> Iterator[Bound]:
-        """The constraints that the front said to hold, on the new figures and on the test split's."""
+        """The constraints that held on the front, on the new figures and on those of the test split."""
         test = {name: loss.value for name, loss in self.test.items()}
         test_baseline = {name: loss.baseline for name, loss in self.test.items()}
         for constraint in self.view.constraints:
@@ -167,20 +169,20 @@ class Evidence:
         return value * math.hypot(half_width(metric_interval(self.measured, name)), self._error(name, value))
 
     @property
-    def _named(self) -> list[str]:
+    def _metric_names(self) -> list[str]:
         objectives = [objective.metric for objective in self.view.objectives]
         names = [*objectives, *(constraint.metric for constraint in self.view.constraints)]
         return list(dict.fromkeys(["speedup", *names]))
 
 
 def judge(comparisons: Sequence[Comparison]) -> list[Check]:
-    """What each comes to; the more there are, the larger a difference must be to count."""
+    """Judges all comparisons; the more there are, the larger a difference must be to disagree."""
     z = NormalDist().inv_cdf(1 - ALPHA / 2 / max(1, len(comparisons)))
-    return [comparison.judged(z) for comparison in comparisons]
+    return [comparison.judge(z) for comparison in comparisons]
 
 
 def verdict_of(checks: Sequence[Check], findings: Sequence[str], *, claims: bool) -> Verdict:
-    """A front that was modelled made no claims: then nothing can be confirmed, but much can disagree."""
+    """The verdict; without ``claims`` (a modelled front) nothing can be confirmed, but figures can disagree."""
     outcomes = {check.outcome for check in checks}
     if findings or Outcome.DISAGREES in outcomes:
         return Verdict.DISAGREES
@@ -194,14 +196,14 @@ def _base(name: str) -> str:
 
 
 def _size(*losses: Loss) -> float:
-    """1 for figures between 0 and 1 that have intervals, else their size."""
+    """The scale of a tolerance: 1 for figures between 0 and 1 with intervals, else the largest figure."""
     sizes = [abs(value) for loss in losses for value in (loss.value, loss.baseline)]
-    known = all(loss.difference_ci95 is not None for loss in losses)
-    return max(1.0, *sizes) if known else max(sizes) or 1.0
+    has_intervals = all(loss.difference_ci95 is not None for loss in losses)
+    return max(1.0, *sizes) if has_intervals else max(sizes) or 1.0
 
 
 def _half_of(constraint: Constraint, loss: Loss) -> float:
-    """Half the width of the interval of how far a figure is from its bound."""
+    """Half-width of the interval of a figure's distance from its bound."""
     interval = loss.difference_ci95 if constraint.factor == 1 else loss.ci95
     if interval is None:
         return TOLERANCE * max(abs(loss.value), abs(loss.baseline))

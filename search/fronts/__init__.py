@@ -1,1 +1,1 @@
-"""Which candidates are best: objectives, constraints, dominance, and fronts as the store keeps them."""
+"""Fronts: objectives, constraints, Pareto dominance, and fronts as stored."""

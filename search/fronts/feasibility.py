@@ -1,4 +1,4 @@
-"""Whether a measured candidate meets its job's constraints."""
+"""Feasibility: whether a measured candidate meets its job's constraints."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def judge(
     metrics: Mapping[str, Any],
     baseline: Mapping[str, Any],
 ) -> tuple[TrialState, str | None]:
-    """What a measured candidate is: ``done``, or ``infeasible`` with the constraints that it breaks as the reason.
+    """Judges a measured candidate: ``done``, or ``infeasible`` with the constraints that it breaks as the reason.
 
-    A missing metric is never feasible.
+    A candidate that lacks an objective's metric is infeasible.
     """
     missing = [o.metric for o in objectives if o.gain(metrics) is None]
     if missing:

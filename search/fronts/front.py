@@ -1,4 +1,4 @@
-"""A job's front as the store keeps it, and what must be measured again before it is final."""
+"""The front of a set of trials: members, contenders, nearest miss, and the document that is stored."""
 
 from __future__ import annotations
 
@@ -23,14 +23,18 @@ from search.store import TrialRow
 
 @dataclass(frozen=True)
 class Front:
-    """Members (none dominated), contenders (dominated, but not clearly) and the nearest miss of a set of trials.
-    ``best_speedup`` is that of the member which decides to be the fastest."""
+    """The front of a set of trials."""
 
     members: list[Entry]
+    """Feasible candidates that none dominates."""
     contenders: dict[str, list[str]]
+    """Candidates that are within measurement error of the members that dominate them, with these members' ids."""
     nearest_miss: dict[str, str] | None
+    """The infeasible candidate closest to the constraints, with the reason; None if there are members."""
     document: dict[str, Any]
+    """The front as stored."""
     best_speedup: float | None = None
+    """Reported speed-up of the member that is fastest by the deciding figures."""
 
 
 def front_of(
@@ -45,10 +49,10 @@ def front_of(
 ) -> Front:
     """The front of all feasible trials.
 
-    ``deciding`` are the same trials with the figures by which members and contenders are chosen and ordered, where
-    those are others than what is reported of them: a figure that something was chosen by is too good. A member that
-    another's reported figures clearly dominate is none. ``unconfirmed`` says of candidates why they were not measured
-    again.
+    ``deciding`` are the same trials with the figures by which members and contenders are chosen, if these differ from
+    the reported figures: a figure that a candidate was chosen by is biased towards better. A member that the reported
+    figures of another clearly dominate is removed. ``unconfirmed`` maps candidates that were not measured again to the
+    reason.
     """
     feasible = [Entry(r.candidate_id, r.number, r.metrics) for r in rows if r.state is TrialState.DONE]
     reported = {entry.candidate_id: entry for entry in feasible}
@@ -81,7 +85,7 @@ def front_of(
         "tied_with": {member: tied for member, tied in tied_with.items() if tied},
         "nearest_miss": miss,
         "fastest": None if fastest is None else fastest.candidate_id,
-        "unconfirmed": {one: why for one, why in (unconfirmed or {}).items() if one in ids},
+        "unconfirmed": {name: why for name, why in (unconfirmed or {}).items() if name in ids},
         "final": final,
     }
     best = None if fastest is None else metric_value(reported[fastest.candidate_id].metrics, "speedup")
@@ -91,13 +95,17 @@ def front_of(
 def _members(
     deciding: Sequence[Entry], reported: Mapping[str, Entry], objectives: Sequence[Objective]
 ) -> tuple[list[Entry], list[Entry]]:
-    """The members, with the figures that decide and with those that are reported; less those that another's reported
-    figures clearly dominate: the choice was a mistake."""
+    """The members with their deciding and with their reported figures.
+
+    Without those that the reported figures of another member clearly dominate: they were chosen by luck.
+    """
     left = list(deciding)
     while True:
         chosen = pareto_front(left, objectives)
         members = [reported[entry.candidate_id] for entry in chosen]
-        refuted = {m.candidate_id for m in members if any(clearly_dominates(one, m, objectives) for one in members)}
+        refuted = {
+            m.candidate_id for m in members if any(clearly_dominates(better, m, objectives) for better in members)
+        }
         if not refuted:
             return chosen, members
         left = [entry for entry in left if entry.candidate_id not in refuted]
@@ -109,8 +117,10 @@ def _nearest_miss(
     constraints: Sequence[Constraint],
     baseline: Mapping[str, Any],
 ) -> dict[str, str] | None:
-    """The measured trial that breaks its constraints least, each relative to the metric's size; one that lacks a metric
-    only where there is no other."""
+    """The measured trial that breaks its constraints least, each relative to the metric's size.
+
+    One that lacks a metric only if there is no other.
+    """
     measured = [row for row in rows if row.state is TrialState.INFEASIBLE]
     if not measured:
         return None

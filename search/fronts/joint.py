@@ -1,4 +1,4 @@
-"""The fronts of a job: one a device, and where there are several the joint one."""
+"""The fronts of a job: one per device, and a joint one if there are several devices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.fronts.views import View
 from search.store import TrialRow
 
 Unconfirmed = Mapping[str | None, Mapping[str, str]]
-"""By the label of each view the candidates whose figures there were not taken again, and why not."""
+"""By label of the view: candidates that were not measured again there, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Fronts:
 
     @property
     def first(self) -> Front:
-        """The first device's."""
+        """The front of the first device."""
         return next(iter(self.fronts.values()))
 
     @property
@@ -31,13 +31,13 @@ class Fronts:
         return {entry.candidate_id for front in self.fronts.values() for entry in front.members}
 
     @property
-    def kept(self) -> set[str]:
+    def members_and_contenders(self) -> set[str]:
         """Candidates that are on some front, or contend for a place."""
         return self.members.union(*(front.contenders for front in self.fronts.values()))
 
     @property
     def document(self) -> dict[str, Any]:
-        """As stored: the first device's; of several, all in ``fronts`` by label, and ``joint``."""
+        """As stored: the first device's document; with several devices also ``fronts`` by label, and ``joint``."""
         if len(self.fronts) == 1:
             return self.first.document
         named = {label: front.document for label, front in self.fronts.items() if label is not None}
@@ -53,11 +53,13 @@ def fronts_of(
     unconfirmed: Unconfirmed | None = None,
     final: bool = False,
 ) -> Fronts:
-    """The fronts of all trials, which ``deciding`` and ``unconfirmed`` say more of, see :func:`front_of`; an objective
-    that only another device has is none here."""
-    found: dict[str | None, Front] = {}
+    """The front of each view; see :func:`front_of` for ``deciding`` and ``unconfirmed``.
+
+    The front of a device ignores objectives that name another device.
+    """
+    fronts: dict[str | None, Front] = {}
     for view in views:
-        found[view.label] = front_of(
+        fronts[view.label] = front_of(
             view.rows(rows, baseline) if view.objectives else [],
             view.objectives,
             view.constraints,
@@ -66,4 +68,4 @@ def fronts_of(
             unconfirmed=None if unconfirmed is None else unconfirmed[view.label],
             final=final,
         )
-    return Fronts(found)
+    return Fronts(fronts)

@@ -1,9 +1,9 @@
-"""The figures of several devices in one flat mapping.
+"""Metrics of a candidate on several devices, in one flat mapping.
 
-In a job of several devices a candidate's metrics hold the first device's figures under their plain names (``speedup``)
-and those of another under ``speedup@LABEL``; what is the same on all (``size_bytes``, quality) stands there once, under
-its plain name. Two keys are added: ``devices``, the labels in the job's order, and where a device gave no figures
-``failures``, which maps its label to ``{"state", "reason"}``. The metrics of a job of one device have neither key.
+With several devices, a candidate's metrics hold the first device's figures under their plain names (``speedup``) and
+another's under ``speedup@LABEL``. A figure that is equal on all devices (``size_bytes``, quality) is there once, under
+its plain name. Two keys are added: ``devices``, the labels in the job's order, and, if a device gave no figures,
+``failures``, which maps its label to ``{"state", "reason"}``. With one device there is neither key.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Metrics = Mapping[str, Any]
 DEVICES, FAILURES = "devices", "failures"
 
 QUALITY_RUNTIME = "quality_runtime"
-"""No figure: the runtime that quality was taken in, where the device's own could not be asked."""
+"""Not a figure: the runtime in which quality was evaluated, if it could not be the device's own."""
 
 QUALITY_FROM, QUALITY_CHECK = "quality_from", "quality_check"
-"""No figures, of a remote device's candidates alone: whose outputs quality was taken of, ``host`` (this machine) or
-``agent``; and what came of comparing one batch's outputs of the two, in words."""
+"""Not figures, for remote devices only: whose outputs quality was computed from, ``host`` (this machine) or ``agent``;
+and the result of comparing one batch's outputs of the two, as text."""
 
 FIGURES = frozenset(name for name, metric in METRICS.items() if metric.per_device)
 """Measured metrics that differ from device to device; any other metric is a figure of the file, or its quality."""
@@ -37,7 +37,7 @@ def _geometric_mean(values: Sequence[float]) -> float:
 
 
 FOLDS: dict[str, Callable[[Sequence[float]], float]] = {"min": min, "max": max, "geomean": _geometric_mean}
-"""How one figure is made of several devices': ``speedup@geomean``."""
+"""Functions that fold the figures of several devices into one: ``speedup@geomean``."""
 
 
 def is_device_metric(name: str) -> bool:
@@ -45,18 +45,18 @@ def is_device_metric(name: str) -> bool:
     return base_of(name) in DEVICE_METRICS
 
 
-def joined(
-    labels: Sequence[str], found: Mapping[str, Metrics], failures: Mapping[str, Mapping[str, str]] | None = None
+def merge_devices(
+    labels: Sequence[str], by_device: Mapping[str, Metrics], failures: Mapping[str, Mapping[str, str]] | None = None
 ) -> dict[str, Any]:
-    """One mapping of the metrics ``found`` on each device; those that failed are left out of it.
+    """Merges the metrics of each device into one mapping; ``by_device`` lacks the devices that failed.
 
-    >>> joined(("a", "b"), {"a": {"cosine": 0.9, "speedup": 2.0}, "b": {"cosine": 0.9, "speedup": 3.0}})
+    >>> merge_devices(("a", "b"), {"a": {"cosine": 0.9, "speedup": 2.0}, "b": {"cosine": 0.9, "speedup": 3.0}})
     {'cosine': 0.9, 'speedup': 2.0, 'speedup@b': 3.0, 'devices': ['a', 'b']}
     """
-    first = found.get(labels[0], {})
+    first = by_device.get(labels[0], {})
     metrics = dict(first)
     for label in labels[1:]:
-        for name, value in found.get(label, {}).items():
+        for name, value in by_device.get(label, {}).items():
             if name in DEVICE_METRICS or name not in first or first[name] != value:
                 metrics[f"{name}@{label}"] = value
     metrics[DEVICES] = list(labels)
@@ -65,24 +65,23 @@ def joined(
     return metrics
 
 
-def updated(metrics: Metrics, label: str, found: Metrics) -> dict[str, Any]:
-    """The metrics with what was ``found`` on a device in the place of all of its earlier figures: those of two moments
-    never stand side by side."""
+def replace_device(metrics: Metrics, label: str, figures: Metrics) -> dict[str, Any]:
+    """Replaces all figures of a device by new ones, so that figures of two measurements are never mixed."""
     labels = metrics.get(DEVICES, (label,))
     suffix = "" if label == labels[0] else f"@{label}"
     earlier = {f"{name}{suffix}" for name in FIGURES}
     left = {name: value for name, value in metrics.items() if name not in earlier}
-    return {**left, **{f"{name}{suffix}": value for name, value in found.items()}}
+    return {**left, **{f"{name}{suffix}": value for name, value in figures.items()}}
 
 
-def timed_figures(metrics: Metrics, label: str) -> dict[str, Any]:
-    """A device's own figures, under their plain names."""
+def device_figures(metrics: Metrics, label: str) -> dict[str, Any]:
+    """The measured figures of a device, under their plain names."""
     own = figures_on(metrics, label) if DEVICES in metrics else metrics
     return {name: value for name, value in own.items() if name in FIGURES}
 
 
-def failed(metrics: Metrics, label: str, state: str, reason: str) -> dict[str, Any]:
-    """The metrics without a device's figures but with why it gives none; empty where no other gave any."""
+def drop_device(metrics: Metrics, label: str, state: str, reason: str) -> dict[str, Any]:
+    """Replaces a device's figures by the failure why it gives none; empty if no other device gave any."""
     labels = metrics.get(DEVICES, (label,))
     failures = {**failures_of(metrics), label: {"state": state, "reason": reason}}
     if set(failures) == set(labels):
@@ -93,13 +92,13 @@ def failed(metrics: Metrics, label: str, state: str, reason: str) -> dict[str, A
 
 
 def failures_of(metrics: Metrics) -> Mapping[str, Mapping[str, str]]:
-    """The devices that gave no figures, and why not: ``{"state", "reason"}`` by label."""
-    found: Mapping[str, Mapping[str, str]] = metrics.get(FAILURES, {})
-    return found
+    """The devices that gave no figures, with the failure: ``{"state", "reason"}`` by label."""
+    failures: Mapping[str, Mapping[str, str]] = metrics.get(FAILURES, {})
+    return failures
 
 
 def figures_on(metrics: Metrics, label: str) -> dict[str, Any]:
-    """The metrics as if the job had this device alone; empty for one that failed, or that the job does not have.
+    """The metrics as if the job had this device only; empty if it failed or is not a device of the job.
 
     >>> figures_on({"cosine": 0.9, "speedup": 2.0, "speedup@b": 3.0, "devices": ["a", "b"]}, "b")
     {'cosine': 0.9, 'speedup': 3.0}
@@ -114,7 +113,7 @@ def figures_on(metrics: Metrics, label: str) -> dict[str, Any]:
 
 
 def figure_on(metrics: Metrics, name: str, label: str) -> Any:
-    """What the metrics hold under an undotted name on a device; None where they hold nothing for it."""
+    """The value of an undotted metric name on a device; None if there is none."""
     labels = metrics.get(DEVICES, ())
     if label not in labels or label in failures_of(metrics):
         return None
@@ -125,8 +124,7 @@ def figure_on(metrics: Metrics, name: str, label: str) -> Any:
 
 
 ARCHITECTURE = "architecture"
-"""The metric that says which sub-network of an elastic network a search in one shot has found, by decision."""
-
+"""Metric: the sub-network of an elastic network that a one-shot search has chosen, by decision."""
 
 SIMULATED_FORMATS = "simulated_formats"
-"""The metric that says that no runtime computes in all formats of a candidate."""
+"""Metric: present if no runtime computes in all number formats of a candidate."""

@@ -2,11 +2,11 @@
 
 A candidate's metrics are plain data: a number (``accuracy``, ``size_bytes``), or a mapping whose main figure is its
 ``p50`` (``latency_ms``) or ``ratio`` (``speedup``). ``latency_ms`` therefore names the median, ``latency_ms.p90`` that
-percentile; ``fnr:3`` is a plain name, the false-negative rate of class 3. A metric that is missing is never feasible
-and never dominates.
+percentile; ``fnr:3`` is a plain name, the false-negative rate of class 3. A candidate that lacks a
+metric is never feasible and never dominates.
 
-Where a job has several devices, ``speedup@LABEL`` is a device's figure and ``speedup@geomean`` (or ``@min``, ``@max``)
-that of all of them; a name without ``@`` stands for the device on which it is worst.
+With several devices, ``speedup@LABEL`` is the figure of a device and ``speedup@geomean`` (or ``@min``, ``@max``) that
+of all devices; a name without ``@`` stands for the device on which it is worst.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ _MAIN_FIGURES = ("p50", "ratio", "value")
 
 
 def metric_value(metrics: Metrics, name: str) -> float | None:
-    """The number that a dotted metric name stands for, ``@`` a device or all of them (see above); None where it is
-    missing or not finite."""
+    """The value of a dotted metric name, ``@`` a device or fold (see above); None if missing or not finite."""
     if _is_fold(metrics, name):
-        return _folded(metrics, name)
+        return _fold(metrics, name)
     value, fields = _entry(metrics, name)
     for part in fields:
         if not isinstance(value, Mapping) or part not in value:
@@ -42,8 +41,7 @@ def metric_value(metrics: Metrics, name: str) -> float | None:
 
 
 def metric_interval(metrics: Metrics, name: str) -> tuple[float, float] | None:
-    """The 95 % interval stored with a metric, or None where it has none. That of several devices' figure is made of
-    the ends of theirs."""
+    """The 95 % interval stored with a metric, or None. For a folded metric the ends of the devices' are folded."""
     if _is_fold(metrics, name):
         bounds = [metric_interval(metrics, on) for on in _on_each(metrics, name)]
         if not bounds or None in bounds:
@@ -63,8 +61,10 @@ def _is_fold(metrics: Metrics, name: str) -> bool:
 
 
 def _entry(metrics: Metrics, name: str) -> tuple[Any, list[str]]:
-    """What the metrics hold under a name, and the dotted fields of it that the name goes on to; None where they hold
-    nothing. A metric of a user's own may have ``@`` and dots in its name: ``mAP@0.5``."""
+    """The value under a name (None if there is none), and the remaining dotted fields of the name.
+
+    A user's own metric may have ``@`` and dots in its name: ``mAP@0.5``.
+    """
     if name in metrics:
         return metrics[name], []
     dotted, _, label = name.rpartition("@")
@@ -82,16 +82,16 @@ def _figure(metrics: Metrics, name: str, label: str) -> Any:
 
 
 def _on_each(metrics: Metrics, name: str) -> list[str]:
-    """The metric's name on each device."""
+    """The names of the metric on each device."""
     return [f"{name.rpartition('@')[0]}@{label}" for label in metrics.get(DEVICES, ())]
 
 
-def _folded(metrics: Metrics, name: str) -> float | None:
+def _fold(metrics: Metrics, name: str) -> float | None:
     values = [metric_value(metrics, on) for on in _on_each(metrics, name)]
     if not values or None in values:
         return None
-    folded = FOLDS[name.rpartition("@")[2]]([value for value in values if value is not None])
-    return folded if math.isfinite(folded) else None
+    value = FOLDS[name.rpartition("@")[2]]([value for value in values if value is not None])
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,7 @@ class Objective:
     direction: Literal["max", "min"]
 
     def value(self, metrics: Metrics) -> float | None:
-        """The metric, on the device where it is worst if there are several and none is named; None where it is
-        missing."""
+        """The metric's value, on the device where it is worst if several and none is named; None if missing."""
         if DEVICES not in metrics or "@" in self.metric:
             return metric_value(metrics, self.metric)
         return metric_value(metrics, f"{self.metric}@{'min' if self.direction == 'max' else 'max'}")
@@ -116,7 +115,7 @@ class Objective:
         return value if self.direction == "max" else -value
 
     def gain_interval(self, metrics: Metrics) -> tuple[float, float] | None:
-        """The interval of :meth:`gain`; None where the metric has no interval of its own."""
+        """The 95 % interval of :meth:`gain`; None if the metric has none."""
         interval = metric_interval(metrics, self.metric)
         if interval is None or self.direction == "max":
             return interval
@@ -124,7 +123,7 @@ class Objective:
 
 
 def gains(objectives: Sequence[Objective], metrics: Metrics) -> tuple[float, ...] | None:
-    """All gains, or None where a metric is missing."""
+    """All gains, or None if a metric is missing."""
     values = [objective.gain(metrics) for objective in objectives]
     return None if any(value is None for value in values) else tuple(v for v in values if v is not None)
 
@@ -176,9 +175,9 @@ class Constraint:
         return cls(text.strip(), metric, device or None, match["sign"], factor, offset)
 
     def violation(self, metrics: Metrics, baseline: Metrics) -> float:
-        """How far the metric is on the wrong side: 0 where it holds, infinity where a metric is missing.
+        """By how much the constraint is broken: 0 if it holds, infinity if a metric is missing.
 
-        Of several devices it is the one named, else the one that is farthest on the wrong side.
+        With several devices: on the named device, else on the one where it is broken most.
         """
         if DEVICES not in metrics:
             return self._excess(metrics, baseline, self.metric)
@@ -197,5 +196,5 @@ class Constraint:
 
 
 def violations(constraints: Sequence[Constraint], metrics: Metrics, baseline: Metrics) -> tuple[float, ...]:
-    """One figure a constraint, 0 where it holds."""
+    """:meth:`Constraint.violation` of each constraint."""
     return tuple(constraint.violation(metrics, baseline) for constraint in constraints)

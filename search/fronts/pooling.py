@@ -1,4 +1,4 @@
-"""The figures of two measurements of one candidate as one."""
+"""Pools the figures of two measurements of one candidate."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ _MAIN = ("ratio", "p50", "value")
 _COUNT = "n"
 
 
-def pooled_figures(first: Figures, second: Figures) -> dict[str, Any]:
-    """Both with equal weight; what one alone has is taken from that.
+def pool_figures(first: Figures, second: Figures) -> dict[str, Any]:
+    """Averages two measurements with equal weight; figures that only one has are taken over.
 
-    Times and ratios are averaged in logarithms. The two are independent, so that their intervals, as shares, are added
-    as squares and halved.
+    Times and ratios are averaged in logarithms. The measurements are independent, so the relative half-widths of their
+    intervals are added as squares, and halved.
 
-    >>> pooled_figures({"speedup": {"ratio": 2.0}}, {"speedup": {"ratio": 8.0}, "energy_mj": 3.0})
+    >>> pool_figures({"speedup": {"ratio": 2.0}}, {"speedup": {"ratio": 8.0}, "energy_mj": 3.0})
     {'speedup': {'ratio': 4.0}, 'energy_mj': 3.0}
     """
-    found = {**first, **second}
     return {
-        name: _pooled(first[name], second[name]) if name in first and name in second else value
-        for name, value in found.items()
+        name: _pool(first[name], second[name]) if name in first and name in second else value
+        for name, value in {**first, **second}.items()
     }
 
 
-def _pooled(first: Any, second: Any) -> Any:
+def _pool(first: Any, second: Any) -> Any:
     if isinstance(first, Mapping) and isinstance(second, Mapping):
-        pooled = pooled_figures(first, second)
+        pooled = pool_figures(first, second)
         if _COUNT in first and _COUNT in second:
             pooled[_COUNT] = first[_COUNT] + second[_COUNT]
         if "ci95" in first and "ci95" in second:
@@ -47,7 +46,7 @@ def _interval(first: Figures, second: Figures, pooled: Figures) -> Any:
     if main is None or not all(map(_is_positive, figures)):
         return second["ci95"]
     below, above = (
-        math.hypot(*(math.log(one["ci95"][end] / one[main]) for one in (first, second))) / 2 for end in (0, 1)
+        math.hypot(*(math.log(row["ci95"][end] / row[main]) for row in (first, second))) / 2 for end in (0, 1)
     )
     return [pooled[main] * math.exp(-below), pooled[main] * math.exp(above)]
 

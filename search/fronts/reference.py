@@ -1,5 +1,4 @@
-"""Absolute figures that compare: a candidate's share of the fp32 model, times what the fp32 model took when the job
-began."""
+"""Comparable absolute figures: a candidate's ratio to the fp32 model, times the latter's figure at the job's start."""
 
 from __future__ import annotations
 
@@ -12,16 +11,17 @@ REFERENCES, RAW, ENERGY_RAW = "references", "raw", "energy_mj_raw"
 
 @dataclass(frozen=True)
 class Reference:
-    """The fp32 model's own figures on a device, measured once at the job's start; None where it has none.
+    """The fp32 model's figures on a device, measured once at the job's start; None if not measured.
 
-    Milliseconds of two hours do not compare, since a machine is slower in one than in another, but the ratio to the
-    fp32 model measured in turn does. What is published is therefore this reference and that ratio; what the clock said
-    stands beside it.
+    A machine's speed varies over hours, so milliseconds of two moments do not compare, but ratios to the fp32 model
+    measured in turn do. Reported figures are therefore this reference times the ratio; the raw figures are kept too.
     """
 
     latency_ms: float | None = None
+    """Median."""
     energy_mj: float | None = None
     per_s: float | None = None
+    """Throughput, in samples per second."""
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> Reference:
@@ -34,28 +34,29 @@ class Reference:
 
     @classmethod
     def in_facts(cls, facts: Mapping[str, Any], label: str) -> Reference:
-        """That of a device in a job's facts. Jobs prepared by earlier versions have none: their figures stay raw."""
+        """The reference of a device in a job's facts; empty in jobs of earlier versions, whose figures stay raw."""
         return cls(**facts.get(REFERENCES, {}).get(label, {}))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
         return asdict(self)
 
-    def paired(self, metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:
-        """The ``metrics`` of a candidate with its paired figures: ``latency_ms`` (its percentiles in proportion, what
-        the clock said under ``raw``), ``energy_mj`` (``energy_mj_raw``) and ``throughput.per_s`` (``raw_per_s``).
+    def pair(self, metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:
+        """Replaces a candidate's absolute figures by the reference times its ratio to the fp32 model.
 
-        ``baseline`` holds the fp32 model's ``energy_mj`` in the same measurement.
+        Affects ``latency_ms`` (percentiles in proportion; raw under ``raw``), ``energy_mj`` (raw: ``energy_mj_raw``)
+        and ``throughput.per_s`` (raw: ``raw_per_s``). ``baseline`` holds the fp32 model's ``energy_mj`` in the same
+        measurement.
         """
-        found = dict(metrics)
+        paired = dict(metrics)
         if self.latency_ms and "latency_ms" in metrics and "speedup" in metrics:
-            found["latency_ms"] = self._latency(metrics["latency_ms"], metrics["speedup"])
+            paired["latency_ms"] = self._latency(metrics["latency_ms"], metrics["speedup"])
         if self.energy_mj and metrics.get("energy_mj") is not None and baseline.get("energy_mj"):
-            found["energy_mj"] = self.energy_mj * metrics["energy_mj"] / baseline["energy_mj"]
-            found[ENERGY_RAW] = metrics["energy_mj"]
+            paired["energy_mj"] = self.energy_mj * metrics["energy_mj"] / baseline["energy_mj"]
+            paired[ENERGY_RAW] = metrics["energy_mj"]
         if self.per_s and "throughput" in metrics:
-            found["throughput"] = self._throughput(metrics["throughput"])
-        return found
+            paired["throughput"] = self._throughput(metrics["throughput"])
+        return paired
 
     def _latency(self, raw: Mapping[str, Any], speedup: Mapping[str, Any]) -> dict[str, Any]:
         fp32_ms = self.latency_ms or 0.0

@@ -1,4 +1,4 @@
-"""A job's candidates as one of its devices sees them, or all together."""
+"""Views of a job's candidates: by the figures of one device, or of all devices together."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from search.store import TrialRow
 
 @dataclass(frozen=True)
 class View:
-    """What counts on the device ``label``, for its own figures under their plain names; with no label, what counts on
-    all devices of the job together, which is all there is where it has one."""
+    """The objectives and constraints of one device, or of all devices of a job together."""
 
     label: str | None
+    """The device, whose figures have their plain names; None for all devices, or the only one."""
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...]
 
     def metrics(self, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The figures that this view sees of a candidate, or of the baseline."""
+        """The figures of a candidate, or of the baseline, in this view."""
         return metrics if self.label is None or DEVICES not in metrics else figures_on(metrics, self.label)
 
     def row(self, row: TrialRow, baseline: Mapping[str, Any]) -> TrialRow:
-        """A candidate with its figures and its state on this device, the job's ``baseline`` given."""
+        """A candidate with its figures and its state in this view; ``baseline`` is that of the job."""
         if self.label is None or not row.state.measured:
             return row
         failure = failures_of(row.metrics).get(self.label)

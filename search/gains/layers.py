@@ -14,7 +14,7 @@ from evaluators.processes.sandbox_child import report
 from evaluators.quantize import Scheme
 from hwprofiles import Precision
 from hwprofiles.errors import StageTimeout, passing_states
-from search.json_cache import StoredAnswers
+from search.json_cache import JsonCache
 from search.subject import Subject
 
 _SILENT = (*passing_states(), StageTimeout.state)
@@ -67,7 +67,7 @@ class LayerGains:
         precisions = list(precisions)
         gains: list[Gain] = []
         with LayerAnswers(
-            self._device, StoredAnswers(self._subject.cache / "layers"), transient=self._subject.passing
+            self._device, JsonCache(self._subject.cache / "layers"), transient=self._subject.passing
         ) as answers:
             for precision in precisions:
                 report(f"asking the device about {precision}")

@@ -16,7 +16,7 @@ from evaluators.processes.sandbox_child import report
 from hwprofiles import Profile, digest_of
 from hwprofiles.errors import CandidateError, StageTimeout
 from search.gains.whole_model import LIMIT_S, WholeModel, runs
-from search.json_cache import StoredAnswers
+from search.json_cache import JsonCache
 
 VERSION = 1
 """Part of every loss's name; raised when what is asked changes."""
@@ -57,7 +57,7 @@ def lost_on(
     """How far the device's own answers with a model in ``runtime`` lie from those with fp32: one less their mean
     cosine. None where it cannot say; ``question`` (JSON-able) names what ``build`` makes. Kept like other answers."""
     subject, device = model.subject, model.device
-    known = StoredAnswers(subject.cache / "gains")
+    known = JsonCache(subject.cache / "gains")
     name = digest_of(["loss", VERSION, ROWS, subject.digest, list(question), runtime, device.profile.digest])
     if name in known:
         return float(known[name]["loss"])

@@ -16,7 +16,7 @@ from evaluators.probing.questions import QUICK, Answer, look_up_answer, measure_
 from hwprofiles import digest_of
 from hwprofiles.errors import CandidateError, DeviceUnavailable, NotAsked, UnhealthyMeasurement, passing_states
 from search.devices.link import DeviceLost
-from search.json_cache import StoredAnswers
+from search.json_cache import JsonCache
 from search.subject import Subject
 
 VERSION = 2
@@ -39,7 +39,7 @@ class WholeModel:
 
     def __init__(self, subject: Subject, device: Device) -> None:
         self.subject, self.device = subject, device
-        self._known = StoredAnswers(subject.cache / "gains")
+        self._known = JsonCache(subject.cache / "gains")
         self._sample = subject.sample_of(device.profile)
         shapes = {name: list(values.shape) for name, values in self._sample.items()}
         self._asked_how = [self.device.profile.digest, shapes, repr(asdict(QUICK))]

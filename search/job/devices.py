@@ -1,4 +1,4 @@
-"""The devices of a job, and the labels that tell them apart."""
+"""The devices of a job and their labels."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hwprofiles import Profile
 
 @dataclass(frozen=True)
 class JobDevice:
-    """A device of a job: its profile, and the label under which its figures stand."""
+    """A device of a job: its profile, and the label that its figures are stored under."""
 
     label: str
     profile: Profile
 
 
 def labels_of(devices: Sequence[tuple[str, int, int]]) -> tuple[str, ...]:
-    """Labels for names with threads and batch: the name where it is the only one, else with both behind it.
+    """Labels for devices given as ``(name, threads, batch)``: the name if it is unique, else with both appended.
 
     >>> labels_of([("phone", 4, 1), ("local-cpu", 1, 1), ("local-cpu", 2, 8)])
     ('phone', 'local-cpu-t1-b1', 'local-cpu-t2-b8')

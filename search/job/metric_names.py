@@ -1,4 +1,4 @@
-"""Whether a job names metrics that there are: asked before anything is trained or measured."""
+"""Checks the metric names of a job, before anything is trained or measured."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _FILE = frozenset(name for name, metric in METRICS.items() if metric.exact)
 _BOUNDS = frozenset(name for name, metric in METRICS.items() if metric.timed)
 
 Names = frozenset[str] | None
-"""The metrics of a task's own; None where nobody can say before the model is evaluated."""
+"""Names of a task's own metrics; None if they are unknown before the model is evaluated."""
 
 
 def check_metrics(job: Job, folder: Path) -> None:
-    """Raises :class:`InvalidInput` for an objective or constraint whose metric neither the task nor the device gives.
+    """Raises :class:`InvalidInput` for an objective or constraint whose metric neither task nor device provides.
 
-    A task of the user's own is opened for that in a process of its own, and only if the job names a metric that not
-    every task has; one that cannot say its metrics evaluates a handful of samples.
+    Opens a user's own task in a separate process, and only if the job names a metric that not every task has; a task
+    that does not declare its metrics evaluates a few samples.
     """
 
     def names() -> Names:
@@ -40,41 +40,42 @@ def check_metrics(job: Job, folder: Path) -> None:
                 metric_names_of, job.task.name, job.task.options, folder, stage="exporting", limit_s=limit_s
             )
         except CandidateError:
-            return None  # what is wrong with the task is told where it is prepared
+            return None  # preparation reports what is wrong with the task
 
     check_names(job, job.profile, names)
 
 
 def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> None:
-    """:func:`check_metrics` where the task's names are at hand; they are asked for only where they matter."""
-    given = _device_names(profile)
-    asked = [(place, name) for place, name in _asked(job) if not _is_given(name, given)]
-    if not asked:
+    """As :func:`check_metrics`; ``task_names`` is called only if the device does not provide all metrics."""
+    available = _device_names(profile)
+    missing = [(place, name) for place, name in _metric_places(job) if not _is_available(name, available)]
+    if not missing:
         return
     own: Names = frozenset() if profile.invented else task_names()
     if own is None:
         return
-    for place, name in asked:
-        if not _is_given(name, given | own):
-            known = ", ".join(sorted(given | own))
-            near = nearest(name, given | own)
-            hint = f"{near} known: {known}" if near.startswith("did you mean") else f"known: {known}"
+    available |= own
+    for place, name in missing:
+        if not _is_available(name, available):
+            names = ", ".join(sorted(available))
+            near = nearest(name, available)
+            hint = f"{near} known: {names}" if near.startswith("did you mean") else f"known: {names}"
             raise InvalidInput(f"{place}: the task has no metric {name!r}", hint)
 
 
 def _device_names(profile: Profile) -> frozenset[str]:
-    """What is there whatever the task: of a dry run all that it makes up."""
+    """Metrics that every task has on the device; for a dry run all that it invents."""
     if profile.invented:
         return frozenset(modelled_metrics((), {}, "")) | {"bit_operations"}
     return _FIDELITY | _FILE | (_BOUNDS if profile.modelled else FIGURES)
 
 
-def _asked(job: Job) -> Iterator[tuple[str, str]]:
+def _metric_places(job: Job) -> Iterator[tuple[str, str]]:
     for number, spec in enumerate(job.objectives):
         yield f"objectives.{number}", job.split(spec)[0]
-    for number, constraint in enumerate(job.parsed_constraints):
+    for number, constraint in enumerate(job.joint_constraints):
         yield f"constraints.{number}", constraint.metric
 
 
-def _is_given(name: str, names: Collection[str]) -> bool:
+def _is_available(name: str, names: Collection[str]) -> bool:
     return name in names or name.partition(".")[0] in names

@@ -1,4 +1,4 @@
-"""The JSON Schema of the job file, for editors: every name that there is, and the options of each."""
+"""The JSON Schema of the job file, for editors: all registered names, and the options of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> Json:
-    """JSON Schema of the job file. It accepts what a job file may hold, short forms too."""
+    """JSON Schema of the job file, including its short forms."""
     schema = Job.model_json_schema(mode="validation")
     definitions, fields = schema["$defs"], schema["properties"]
     techniques = _options_of({name: TECHNIQUES[name].Options for name in TECHNIQUES}, definitions, "technique")
@@ -41,19 +41,19 @@ def json_schema() -> Json:
 
 
 def _options_of(models: Mapping[str, type[BaseModel]], definitions: Json, noun: str) -> dict[str, Json]:
-    """References to the schemas of options by name, which are added to the definitions."""
+    """Adds schemas of options to ``definitions``; returns references to them by name."""
     references = {}
     for name, model in models.items():
         key = f"{noun}.{name}"
         own = model.model_json_schema(mode="validation", ref_template=f"#/$defs/{key}.{{model}}")
-        definitions |= {f"{key}.{inner}": found for inner, found in own.pop("$defs", {}).items()}
+        definitions |= {f"{key}.{inner}": part for inner, part in own.pop("$defs", {}).items()}
         definitions[key] = own
         references[name] = {"$ref": f"#/$defs/{key}"}
     return references
 
 
 def _where(name: str, options: Json, *, usual: bool = False) -> Json:
-    """Options that hold where the section has this name; of the ``usual`` one also where it has none."""
+    """Condition: ``options`` apply if the section has this name, for the ``usual`` one also if it has none."""
     required = {} if usual else {"required": ["name"]}
     return {
         "if": {"properties": {"name": {"const": name}}, **required},
@@ -62,7 +62,7 @@ def _where(name: str, options: Json, *, usual: bool = False) -> Json:
 
 
 def _allow_short_forms(definitions: Json) -> None:
-    """What validators accept beside the fields' own types."""
+    """Adds the short forms that validators accept besides the fields' own types."""
     calibration = definitions["technique.precision"]["properties"]["calibration"]
     listed = {key: calibration.pop(key) for key in ("items", "minItems", "type") if key in calibration}
     calibration["anyOf"] = [listed, listed["items"]]

@@ -1,6 +1,6 @@
-"""The job file: what a user asks for, validated, with every mistake named.
+"""The job file: its fields, and their validation.
 
-The schema is published for editors by ``paretune schema``. Flags override the file, and the *resolved* job is what is
+``paretune schema`` publishes the schema for editors. Command line options override the file; the *resolved* job is
 stored with the result.
 """
 
@@ -23,7 +23,7 @@ from search.devices.lookup import find_device
 from search.fronts.metrics import FOLDS, is_device_metric
 from search.fronts.objectives import Constraint, Objective
 from search.job.devices import JobDevice, labels_of
-from search.options import explained, validate_options
+from search.options import explain_error, validate_options
 from search.training.recipe import Recipe
 
 _PERCENTILE = "latency_ms.p"
@@ -38,14 +38,14 @@ Positive = Annotated[float, Field(gt=0, strict=True)]
 
 
 class TaskSpec(_Strict):
-    """Which task, by registry name, ``./file.py:function`` or ``package.module:function``, with its options."""
+    """A task by registry name, ``./file.py:function`` or ``package.module:function``, and its options."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
 
 
 class DeviceSpec(_Strict):
-    """A registered device, the cores it may use, and the samples in one inference."""
+    """A device by name, the number of threads (cores) it may use, and the samples in one inference."""
 
     name: str
     threads: Count = 1
@@ -53,8 +53,10 @@ class DeviceSpec(_Strict):
 
 
 class ObjectiveSpec(_Strict):
-    """A metric, and whether larger (``max``) or smaller (``min``) is better; of several devices' figures the one of
-    ``device``, or all of them folded into one by ``aggregate``."""
+    """A metric, and whether larger (``max``) or smaller (``min``) is better.
+
+    With several devices: the figure of ``device``, or all figures folded into one by ``aggregate``.
+    """
 
     metric: str
     direction: Literal["max", "min"]
@@ -63,15 +65,17 @@ class ObjectiveSpec(_Strict):
 
 
 class StrategySpec(_Strict):
-    """What proposes candidates, by registry name, with its options."""
+    """A search strategy by registry name, and its options."""
 
     name: str = "nsga2"
     options: dict[str, Any] = Field(default_factory=dict)
 
 
 class Budget(_Strict):
-    """When to stop. ``batch`` candidates are asked at once (default: the strategy's); ``parallel`` are worked on side
-    by side, which changes no result."""
+    """When to stop. ``batch`` candidates are proposed at once (default: the strategy's).
+
+    ``parallel`` candidates are built and trained at the same time, which does not change results.
+    """
 
     trials: Count = 60
     minutes: Positive | None = None
@@ -80,13 +84,15 @@ class Budget(_Strict):
 
     @property
     def total_s(self) -> float:
-        """The time in seconds; infinity where there is no limit."""
+        """The time limit in seconds; infinity if there is none."""
         return math.inf if self.minutes is None else self.minutes * 60
 
 
 class Limits(_Strict):
-    """After how many seconds a stage is ended, a remote device that is silent given up, and the memory that a stage's
-    process may take."""
+    """Time limits of the stages in seconds, and the memory limit of a stage's process in bytes.
+
+    ``device_s`` is the silence after which a remote device is given up.
+    """
 
     training_s: Positive = 3600
     exporting_s: Positive = 600
@@ -117,7 +123,7 @@ class Job(_Strict):
 
     @field_validator("devices", mode="before")
     @classmethod
-    def _named_devices(cls, value: Any) -> Any:
+    def _device_specs(cls, value: Any) -> Any:
         return [{"name": item} if isinstance(item, str) else item for item in value] if _is_list(value) else value
 
     @field_validator("space", mode="before")
@@ -129,52 +135,52 @@ class Job(_Strict):
 
     @property
     def profile(self) -> Profile:
-        """The device that the job measures on, the first where there are several."""
+        """The profile of the job's first device."""
         device = self.devices[0]
         return find_device(device.name, device.threads, device.batch)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What tells the devices apart, in their order."""
+        """Labels of the devices, in their order."""
         return labels_of([(device.name, device.threads, device.batch) for device in self.devices])
 
     @property
     def profiles(self) -> tuple[JobDevice, ...]:
         """All devices with their profiles."""
-        found = (find_device(device.name, device.threads, device.batch) for device in self.devices)
-        return tuple(JobDevice(label, profile) for label, profile in zip(self.labels, found, strict=True))
+        profiles = (find_device(device.name, device.threads, device.batch) for device in self.devices)
+        return tuple(JobDevice(label, profile) for label, profile in zip(self.labels, profiles, strict=True))
 
     @property
-    def parsed_objectives(self) -> tuple[Objective, ...]:
-        """The objectives as the search uses them: with several devices, one a device for what differs there."""
+    def joint_objectives(self) -> tuple[Objective, ...]:
+        """The objectives of the search; with several devices, a device metric becomes one objective per device."""
         if len(self.devices) == 1:
             return self.objectives_on(self.labels[0])
-        found: list[Objective] = []
+        objectives: list[Objective] = []
         for spec in self.objectives:
             metric, place = self.split(spec)
             if place is None and is_device_metric(metric):
-                found.extend(Objective(f"{metric}@{label}", spec.direction) for label in self.labels)
+                objectives.extend(Objective(f"{metric}@{label}", spec.direction) for label in self.labels)
             else:
-                found.append(Objective(f"{metric}@{place}" if place else metric, spec.direction))
-        return tuple(found)
+                objectives.append(Objective(f"{metric}@{place}" if place else metric, spec.direction))
+        return tuple(objectives)
 
     def objectives_on(self, label: str) -> tuple[Objective, ...]:
-        """The objectives of one device, for its own figures under their plain names."""
+        """The objectives of one device, in the plain names of its own figures."""
         split = [(*self.split(spec), spec.direction) for spec in self.objectives]
-        here = (None, label, *FOLDS)
-        return tuple(Objective(metric, direction) for metric, place, direction in split if place in here)
+        places = (None, label, *FOLDS)
+        return tuple(Objective(metric, direction) for metric, place, direction in split if place in places)
 
     @property
-    def parsed_constraints(self) -> tuple[Constraint, ...]:
-        """The constraints as the search uses them."""
+    def joint_constraints(self) -> tuple[Constraint, ...]:
+        """The constraints of the search, parsed."""
         return tuple(Constraint.parse(text, self.labels) for text in self.constraints)
 
     def constraints_on(self, label: str) -> tuple[Constraint, ...]:
         """The constraints that must hold on one device."""
-        return tuple(constraint for constraint in self.parsed_constraints if constraint.device in (None, label))
+        return tuple(constraint for constraint in self.joint_constraints if constraint.device in (None, label))
 
     def alone(self, label: str) -> dict[str, Any]:
-        """The job as it would be written if this device were its only one."""
+        """The job file as data, if this device were the only one."""
         data = self.model_dump(mode="json")
         data["devices"] = [data["devices"][self.labels.index(label)]]
         data["objectives"] = [{"metric": o.metric, "direction": o.direction} for o in self.objectives_on(label)]
@@ -182,22 +188,24 @@ class Job(_Strict):
         return data
 
     def split(self, spec: ObjectiveSpec) -> tuple[str, str | None]:
-        """The metric of an objective, and the device or fold that it names, if any: ``metric: speedup@phone`` does, as
-        ``device: phone`` would."""
+        """The metric of an objective, and the device or fold that it names (None if none).
+
+        ``metric: speedup@phone`` means the same as ``metric: speedup`` with ``device: phone``.
+        """
         metric, _, place = spec.metric.rpartition("@")
-        known = (*self.labels, *(FOLDS if len(self.devices) > 1 else ()))
-        return (metric, place) if place in known else (spec.metric, spec.device or spec.aggregate)
+        places = (*self.labels, *(FOLDS if len(self.devices) > 1 else ()))
+        return (metric, place) if place in places else (spec.metric, spec.device or spec.aggregate)
 
     @property
     def protocol(self) -> Protocol:
-        """How latency is measured for this job: with as many inferences as the percentiles that it names need."""
+        """The latency protocol: with as many inferences as the percentiles that the job names need."""
         named = {int(name.removeprefix(_PERCENTILE)) for name in self._figures if name.startswith(_PERCENTILE)}
         return Protocol(samples=max((PERCENTILE_SAMPLES[percent] for percent in named - {50}), default=0))
 
     @property
     def _figures(self) -> tuple[str, ...]:
-        """What objectives and constraints name, without devices."""
-        return (*(self.split(o)[0] for o in self.objectives), *(c.metric for c in self.parsed_constraints))
+        """The metrics that objectives and constraints name, without devices."""
+        return (*(self.split(o)[0] for o in self.objectives), *(c.metric for c in self.joint_constraints))
 
     def wants(self, metric: str) -> bool:
         """Whether an objective or a constraint names the metric."""
@@ -207,14 +215,14 @@ class Job(_Strict):
 def parse_job(data: Any, *, folder: Path) -> Job:
     """A job from plain data; relative task files are found from ``folder``.
 
-    Raises :class:`InvalidInput` that names the field, and for an unknown key or name the nearest known one.
+    Raises :class:`InvalidInput` that names the field, and suggests the nearest name for an unknown one.
     """
     if not isinstance(data, Mapping):
         raise InvalidInput("the job file must contain key: value fields", "write at least: task: {name: digits}")
     try:
         job = Job.model_validate(data)
     except ValidationError as error:
-        raise explained(error, Job) from None
+        raise explain_error(error, Job) from None
     _check_names(job, folder)
     return job
 
@@ -295,7 +303,7 @@ def _check_names(job: Job, folder: Path) -> None:
 
 
 def _check_percentile(metric: str, place: str) -> None:
-    """Other percentiles than those that are computed would be missing after everything else was measured."""
+    """Raises :class:`InvalidInput` for a percentile that is not computed, before anything is measured."""
     percentiles = [50, *PERCENTILE_SAMPLES]
     if metric.startswith(_PERCENTILE) and metric not in [f"{_PERCENTILE}{percent}" for percent in percentiles]:
         raise InvalidInput(
@@ -305,7 +313,7 @@ def _check_percentile(metric: str, place: str) -> None:
 
 
 def _check_devices(job: Job) -> None:
-    """Every device is known, none is there twice, and either all of them measure or none does."""
+    """Checks that devices exist, that none is listed twice, and that either all of them measure or none does."""
     profiles: list[Profile] = []
     for number, device in enumerate(job.devices):
         if device in job.devices[:number]:
@@ -335,7 +343,7 @@ def _check_devices(job: Job) -> None:
 
 
 def _check_objective(job: Job, spec: ObjectiveSpec, where: str) -> None:
-    """The device that an objective names is the job's, and is not folded with others."""
+    """Checks that an objective names a device of the job, and at most one of device, ``@`` and aggregate."""
     if spec.device is not None and spec.device not in job.labels:
         raise InvalidInput(
             f"{where}.device: {spec.device!r} is no device of the job", f"use {_either(job.labels)}, or no device"

@@ -1,4 +1,4 @@
-"""A job's candidates as one of its devices sees them, or all together."""
+"""The views of a job: one per device, and the joint one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from search.job.spec import Job
 
 
 def views_of(job: Job) -> list[View]:
-    """One view a device, then the joint one; a job of one device has that one alone."""
-    joint = View(None, job.parsed_objectives, job.parsed_constraints)
+    """One view per device, then the joint one; a job of one device has the joint one only."""
+    joint = View(None, job.joint_objectives, job.joint_constraints)
     if len(job.devices) == 1:
         return [joint]
     return [*(View(label, job.objectives_on(label), job.constraints_on(label)) for label in job.labels), joint]

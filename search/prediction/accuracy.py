@@ -10,7 +10,7 @@ from search.fronts.objectives import metric_value
 from search.prediction.correction import Correction, accuracy, left_out
 from search.prediction.predictor import Predictor, Sum
 from search.space.candidate import runtime_decision
-from search.space.layer_widths import scales_of
+from search.space.layer_widths import layer_widths_of
 from search.states import TrialState
 from search.store import TrialRow
 
@@ -62,7 +62,7 @@ class Assessments:
         """``facts`` as the job was prepared with; ``labels`` of its devices, the first one first."""
         tables = facts.get("layer_tables", {})
         self.predictors = {
-            label: Predictor(tables.get(label, ()), runtime_decision(label if number else None), scales_of(facts))
+            label: Predictor(tables.get(label, ()), runtime_decision(label if number else None), layer_widths_of(facts))
             for number, label in enumerate(labels)
         }
         self._assessments = {label: Assessment(predictor) for label, predictor in self.predictors.items()}

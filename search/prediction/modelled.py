@@ -11,9 +11,9 @@ from evaluators.modelled.dry_run import Pruned, modelled_metrics, precisions_of
 from evaluators.modelled.roofline import roofline_metrics
 from hwprofiles import Precision, Profile
 from hwprofiles.errors import InvalidInput
-from search.fronts.metrics import joined
+from search.fronts.metrics import merge_devices
 from search.job.devices import JobDevice
-from search.space.layer_widths import LayerScale, narrowed
+from search.space.layer_widths import LayerWidth, narrow_groups
 from search.techniques.trained_formats import FLOAT, PREFIX, TARGET
 
 
@@ -22,7 +22,7 @@ def invented(
     groups: Sequence[LayerGroup],
     decisions: Mapping[str, str],
     digest: str,
-    scales: Sequence[LayerScale] = (),
+    scales: Sequence[LayerWidth] = (),
 ) -> dict[str, Any]:
     """A candidate's made-up metrics, on every device of a dry run; ``scales`` say how decisions narrow the layers."""
     decided, pruned = _quickened(decisions), _pruned(groups, decisions, scales)
@@ -31,7 +31,7 @@ def invented(
         | _operations(device.profile, groups, decisions, pruned)
         for device in devices
     }
-    return metrics[devices[0].label] if len(devices) == 1 else joined([one.label for one in devices], metrics)
+    return metrics[devices[0].label] if len(devices) == 1 else merge_devices([one.label for one in devices], metrics)
 
 
 def invented_baseline(
@@ -48,7 +48,7 @@ def bounds(
     profile: Profile,
     groups: Sequence[LayerGroup],
     decisions: Mapping[str, str],
-    scales: Sequence[LayerScale] = (),
+    scales: Sequence[LayerWidth] = (),
 ) -> dict[str, Any]:
     """What a candidate can do at best on a modelled device."""
     if profile.peaks is None:
@@ -58,10 +58,10 @@ def bounds(
     return found | _operations(profile, groups, decisions, pruned)
 
 
-def _pruned(groups: Sequence[LayerGroup], decisions: Mapping[str, str], scales: Sequence[LayerScale]) -> Pruned:
+def _pruned(groups: Sequence[LayerGroup], decisions: Mapping[str, str], scales: Sequence[LayerWidth]) -> Pruned:
     deciding = {name for scale in scales for name in scale.decisions}
     kept = {name: float(value) for name, value in decisions.items() if name in deciding}
-    return Pruned(narrowed(groups, scales, decisions), kept)
+    return Pruned(narrow_groups(groups, scales, decisions), kept)
 
 
 def _formats(decisions: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from evaluators.probing.layer_table import LayerTable
 from evaluators.probing.table_interpolation import TableInterpolation
 from search.prediction.tables import structure_of
 from search.space.candidate import RUNTIME
-from search.space.layer_widths import LayerScale, work_left
+from search.space.layer_widths import LayerWidth, work_left
 from search.techniques.precision import PREFIX
 
 
@@ -32,7 +32,7 @@ class Predictor:
     same prediction, whenever it is asked for. Safe in several threads."""
 
     def __init__(
-        self, tables: Sequence[Mapping[str, Any]], runtime: str = RUNTIME, scales: Sequence[LayerScale] = ()
+        self, tables: Sequence[Mapping[str, Any]], runtime: str = RUNTIME, scales: Sequence[LayerWidth] = ()
     ) -> None:
         """``tables`` as :func:`search.prediction.tables.layer_tables` gives them; ``runtime`` is the decision that says
         what executes a candidate on the device; ``scales`` how decisions narrow its layers."""

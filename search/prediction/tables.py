@@ -15,9 +15,9 @@ from evaluators.probing.questions import LayerAnswers
 from evaluators.runtimes import runtime_of
 from evaluators.tensors import Arrays
 from hwprofiles import Precision, digest_of
-from search.json_cache import StoredAnswers
+from search.json_cache import JsonCache
 from search.space.candidate import RUNTIME, Space
-from search.space.layer_widths import LayerScale, levels
+from search.space.layer_widths import LayerWidth, uniform_levels
 from search.techniques import Draft, Technique, is_of_module
 from search.techniques.precision import CALIBRATION, PREFIX, PrecisionTechnique, carried_out
 from search.techniques.trained_formats import FORMATS, FormatsTechnique
@@ -43,7 +43,7 @@ def layer_tables(
     runtime: str = RUNTIME,
     most: int = MOST,
     passing: MutableMapping[str, Any] | None = None,
-    scales: Sequence[LayerScale] = (),
+    scales: Sequence[LayerWidth] = (),
     narrowed: Callable[[Mapping[str, str]], Draft | None] = lambda values: None,
     limit_s: float = LIMIT_S,
     clock: Callable[[], float] = time.monotonic,
@@ -63,7 +63,7 @@ def layer_tables(
     ends_at = clock() + limit_s
     found: list[Json] = []
     integers: dict[str, str] = {}
-    with LayerAnswers(device, StoredAnswers(cache / "layers"), transient=passing) as answers:
+    with LayerAnswers(device, JsonCache(cache / "layers"), transient=passing) as answers:
         for values in itertools.islice(_structures(space, runtime, scales), most):
             spec = values.get(runtime)
             changed = narrowed(values) or draft
@@ -98,7 +98,7 @@ def format_table(
         return None
     values = {group.name: {Precision.INT8.value: Precision.INT8} for group in formats.layers}
     question = Question(subject, draft.model, draft.groups, values, sample, formats.scheme)
-    with LayerAnswers(device, StoredAnswers(cache / "layers"), transient=passing) as answers:
+    with LayerAnswers(device, JsonCache(cache / "layers"), transient=passing) as answers:
         return measure_table(answers, question, limit_s=limit_s)
 
 
@@ -118,7 +118,7 @@ def is_runtime(name: str) -> bool:
     return name.partition("@")[0] == RUNTIME
 
 
-def _structures(space: Space, runtime: str, scales: Sequence[LayerScale]) -> Iterator[dict[str, str]]:
+def _structures(space: Space, runtime: str, scales: Sequence[LayerWidth]) -> Iterator[dict[str, str]]:
     """The structures that candidates of the space can have, the baseline's first, each followed by its narrow ones."""
     baseline = space.baseline().decisions
     choices = {decision.name: decision.choices for decision in space.decisions}
@@ -129,7 +129,7 @@ def _structures(space: Space, runtime: str, scales: Sequence[LayerScale]) -> Ite
         if found not in seen:
             seen.append(found)
             yield found
-            yield from (found | level for level in levels(scales, choices))
+            yield from (found | level for level in uniform_levels(scales, choices))
 
 
 def _precisions(space: Space, draft: Draft, structure: Mapping[str, str]) -> dict[str, dict[str, Precision]]:

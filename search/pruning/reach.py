@@ -16,7 +16,7 @@ from search.pruning.attention import with_plain_attention
 from search.pruning.groups import BlockGroup, Group
 from search.pruning.names import layers_by_scope
 from search.pruning.tensors import CONVOLUTIONS, TRANSPOSED
-from search.space.layer_widths import LayerScale, Reach
+from search.space.layer_widths import LayerWidth, Reach
 
 
 def layer_scales(
@@ -25,7 +25,7 @@ def layer_scales(
     module: nn.Module,
     groups: Mapping[str, Group],
     shapes: Mapping[str, Shape],
-) -> list[LayerScale]:
+) -> list[LayerWidth]:
     """One for each layer that a group reaches, by the names of the groups' decisions.
 
     ``model`` was exported from ``module``; ``shapes`` are its tensors' for one sample. Layers whose node has another
@@ -49,7 +49,7 @@ def layer_scales(
                 read, written = node_reads_and_writes(node, shapes)
                 weights = sum(prod(graph.initializers[name].dims) for name in weight_names(node))
                 found.append(
-                    LayerScale(
+                    LayerWidth(
                         layer.name, node.name, node_macs(node, shapes), weights, read, written, inputs, outputs, inside
                     )
                 )

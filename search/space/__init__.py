@@ -1,1 +1,1 @@
-"""What there is to decide: decisions, spaces and candidates as plain frozen data."""
+"""Search spaces: decisions, spaces and candidates as plain frozen data."""

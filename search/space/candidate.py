@@ -11,11 +11,11 @@ from typing import Any
 from hwprofiles import digest_of
 
 RUNTIME = "runtime"
-"""The decision that says what executes a candidate (``name`` or ``name:hint``), where a device has several runtimes."""
+"""Name of the decision about the runtime (``name`` or ``name:hint``), where a device has several."""
 
 
 def runtime_decision(label: str | None) -> str:
-    """The decision that says what executes a candidate on a device; None stands for the job's first one.
+    """Name of the decision about the runtime on a device; None stands for the job's first device.
 
     >>> runtime_decision(None), runtime_decision("phone")
     ('runtime', 'runtime@phone')
@@ -25,18 +25,21 @@ def runtime_decision(label: str | None) -> str:
 
 @dataclass(frozen=True)
 class Decision:
-    """One choice of a search space: ``name``, its possible ``choices`` (the first leaves the model as it is), and the
-    ``technique`` that carries it out."""
+    """One choice of a search space."""
 
     name: str
     choices: tuple[str, ...]
+    """Possible values; the first leaves the model as it is."""
     technique: str
+    """Name of the technique that carries the decision out."""
 
 
 @dataclass(frozen=True)
 class Replacement:
-    """Where ``runtime`` executes a candidate, a ``technique``'s ``value`` becomes ``instead`` (where a decision lacks
-    that one: its first choice), as it does not run there or gains nothing."""
+    """On ``runtime``, ``value`` of ``technique`` is replaced by ``instead``, because it is unsupported or slower there.
+
+    Falls back to the first choice if the decision lacks ``instead``.
+    """
 
     runtime: str
     technique: str
@@ -46,12 +49,10 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Space:
-    """All decisions of a job, in a fixed order, and the ``context``: a digest of all else that a candidate's meaning
-    depends on (model, data, techniques' configuration).
+    """All decisions of a job, in a fixed order.
 
-    Runtimes share the decisions; ``replacements`` say which values one of them does without. Candidates hold what is
-    built, so that two ways to ask for the same are one candidate. ``promising`` are values by technique that made the
-    whole model faster when the device was asked, the fastest first.
+    Runtimes share the decisions. A candidate holds the values after ``replacements``, so that assignments which build
+    the same file are the same candidate.
 
     >>> space = Space((Decision("stem", ("fp32", "int8"), "precision"),), context="")
     >>> space.candidate({"stem": "int8"}).decisions
@@ -60,16 +61,19 @@ class Space:
 
     decisions: tuple[Decision, ...]
     context: str
+    """Digest of everything else that a candidate depends on: model, data, configuration of the techniques."""
     replacements: tuple[Replacement, ...] = ()
+    """Values that one of the runtimes does not support or does not gain from."""
     promising: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """Settings of the whole model (value by technique) that the device measured as faster, the fastest first."""
 
     @property
     def size(self) -> int:
-        """Number of different candidates, at most: replacements make some of them equal."""
+        """Upper bound of the number of different candidates: replacements make some assignments equal."""
         return prod(len(decision.choices) for decision in self.decisions)
 
     def candidate(self, values: Mapping[str, str]) -> Candidate:
-        """The candidate with these values; raises ``ValueError`` unless there is one allowed value a decision."""
+        """The candidate with these values; raises ``ValueError`` unless each decision has exactly one allowed value."""
         if set(values) != {decision.name for decision in self.decisions}:
             raise ValueError(f"values for {sorted(values)}, not for the decisions of this space")
         for decision in self.decisions:
@@ -77,25 +81,26 @@ class Space:
                 raise ValueError(f"{decision.name}: {values[decision.name]!r} is not among {decision.choices}")
         runtime = values.get(RUNTIME)
         return Candidate(
-            tuple((d.name, self._executed(d, values[d.name], runtime)) for d in self.decisions), self.context
+            tuple((d.name, self._executable_value(d, values[d.name], runtime)) for d in self.decisions), self.context
         )
 
-    def _executed(self, decision: Decision, value: str, runtime: str | None) -> str:
+    def _executable_value(self, decision: Decision, value: str, runtime: str | None) -> str:
         instead = self._instead.get((runtime, decision.technique, value), value)
         return instead if instead in decision.choices else decision.choices[0]
 
     @cached_property
     def _instead(self) -> dict[tuple[str | None, str, str], str]:
-        return {(found.runtime, found.technique, found.value): found.instead for found in self.replacements}
+        return {(r.runtime, r.technique, r.value): r.instead for r in self.replacements}
 
     def baseline(self) -> Candidate:
         """The candidate that changes nothing: every decision's first choice."""
         return self.candidate({decision.name: decision.choices[0] for decision in self.decisions})
 
     def uniform(self) -> list[Candidate]:
-        """The assignments a person would try first: one value everywhere that it is possible, the first choice
-        elsewhere, for each technique's values in turn, crossed between techniques. Starts with the baseline, and then
-        what is promising."""
+        """Uniform assignments: one value per technique wherever a decision has it, the first choice elsewhere.
+
+        All combinations of the techniques' values. Starts with the baseline, then the ``promising`` settings.
+        """
         rows: list[dict[str, str]] = [{}]
         for technique in dict.fromkeys(decision.technique for decision in self.decisions):
             own = [decision for decision in self.decisions if decision.technique == technique]
@@ -107,7 +112,7 @@ class Space:
         return list(unique.values())
 
     def candidate_everywhere(self, values: Mapping[str, str]) -> Candidate:
-        """The candidate with these values by technique in every decision that has them, the first choices elsewhere."""
+        """The candidate that takes each technique's value in every decision that has it, the first choice elsewhere."""
         return self.candidate(self._everywhere(values))
 
     def _everywhere(self, values: Mapping[str, str]) -> dict[str, str]:
@@ -119,25 +124,30 @@ class Space:
         return {
             "decisions": [asdict(d) | {"choices": list(d.choices)} for d in self.decisions],
             "context": self.context,
-            **({"replacements": [asdict(one) for one in self.replacements]} if self.replacements else {}),
-            **({"promising": [dict(one) for one in self.promising]} if self.promising else {}),
+            **(
+                {"replacements": [asdict(replacement) for replacement in self.replacements]}
+                if self.replacements
+                else {}
+            ),
+            **({"promising": [dict(setting) for setting in self.promising]} if self.promising else {}),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Space:
         """The inverse of :meth:`to_dict`."""
         decisions = (Decision(d["name"], tuple(d["choices"]), d["technique"]) for d in data["decisions"])
-        replacements = (Replacement(**one) for one in data.get("replacements", ()))
-        promising = (tuple(one.items()) for one in data.get("promising", ()))
+        replacements = (Replacement(**row) for row in data.get("replacements", ()))
+        promising = (tuple(setting.items()) for setting in data.get("promising", ()))
         return cls(tuple(decisions), data["context"], tuple(replacements), tuple(promising))
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One value for each decision of a space, in the space's order, and the space's context."""
+    """One value for each decision of a space, in the space's order."""
 
     values: tuple[tuple[str, str], ...]
     context: str
+    """:attr:`Space.context` of the space."""
 
     @property
     def decisions(self) -> dict[str, str]:
@@ -146,5 +156,5 @@ class Candidate:
 
     @cached_property
     def digest(self) -> str:
-        """Names the candidate by content: equal decisions in an equal context, equal digest."""
+        """Digest of the content: equal decisions in an equal context give an equal digest."""
         return digest_of([self.values, self.context])

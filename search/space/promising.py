@@ -1,4 +1,4 @@
-"""Which whole-model settings gained when the devices were asked: what a search tries first."""
+"""Settings of the whole model that a device measured as faster: what a search tries first."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from typing import Any
 from search.space.candidate import RUNTIME, Decision, Space
 
 Setting = tuple[tuple[str, str], ...]
-"""Values by technique, for all decisions of that technique."""
+"""Technique and value, each for all decisions of that technique."""
 
 
 def promising_settings(
     answers: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], runtime: str
 ) -> tuple[Setting, ...]:
-    """The settings of the whole model that are clearly faster than the baseline, the fastest first, as the answers say
-    that the first device gave, whose first runtime is ``runtime``; those that these decisions cannot make are left
-    out."""
+    """Settings of the whole model that are clearly faster than the baseline, the fastest first.
+
+    ``answers`` are those of the first device, whose first runtime is ``runtime``. Settings that ``decisions`` cannot
+    express are left out.
+    """
     gains = _gains(answers, decisions, runtime)
     return tuple(sorted(gains, key=lambda setting: -float(gains[setting]["ratio"])))
 
 
-def untried_gains(
+def gains_without_trial(
     answers: Sequence[Mapping[str, Any]], space: Space, runtime: str, tried: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Promising settings of which no candidate is among those ``tried`` (by digest): ``values`` by technique, and what
-    the whole model gained when the device was asked (``ratio`` and ``ci95``). The fastest first."""
+    """Promising settings without a candidate among those ``tried`` (by digest), the fastest first.
+
+    Each is ``{"values", "ratio", "ci95"}``: values by technique, and the measured speed-up of the whole model.
+    """
     gains = _gains(answers, space.decisions, runtime)
-    left = [one for one in space.promising if space.candidate_everywhere(dict(one)).digest not in tried]
+    left = [values for values in space.promising if space.candidate_everywhere(dict(values)).digest not in tried]
     return [
         {"values": dict(setting), "ratio": gains[setting]["ratio"], "ci95": list(gains[setting]["ci95"])}
         for setting in left
@@ -38,7 +42,7 @@ def untried_gains(
 def _gains(
     answers: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], runtime: str
 ) -> dict[Setting, Mapping[str, Any]]:
-    """The best answer about each setting that clearly gained and that these decisions can make."""
+    """The best answer about each setting that is clearly faster and that these decisions can express."""
     usual = {"precision": "fp32", "graph": "plain", RUNTIME: runtime}
     choices: dict[str, dict[str, None]] = {}
     for decision in decisions:

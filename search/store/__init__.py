@@ -1,13 +1,13 @@
-"""The store: SQL is the queue, and the truth of everything that was found.
+"""The store: the database of jobs, candidates, measurements and devices, and the queue of both.
 
-:class:`Store` is all that the rest of Paretune sees; SQLAlchemy stays in this package. The rows that it returns are
-frozen data. Databases are SQLite files (made and upgraded on first use) or PostgreSQL (prepared by
-``paretune db upgrade``); :func:`upgrade` brings either to the schema of this version.
+The rest of Paretune uses :class:`Store` only; SQLAlchemy stays in this package. Returned rows are frozen data.
+Databases are SQLite files (made and upgraded on first use) or PostgreSQL (prepared by ``paretune db upgrade``);
+:func:`upgrade` brings either to the schema of this version.
 """
 
 from search.store.engine import database_exists
 from search.store.errors import JobBusy, StaleLease
-from search.store.owner import is_orphaned, this_process
+from search.store.owner import is_orphan, this_process
 from search.store.repository import Store
 from search.store.rows import JobRow, Json, Lease, TrialRow, digests_of
 from search.store.upgrade import upgrade
@@ -15,5 +15,5 @@ from search.store.versions import JobVersion
 
 __all__ = [
     "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists",
-    "digests_of", "is_orphaned", "this_process", "upgrade",
+    "digests_of", "is_orphan", "this_process", "upgrade",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What devices can do, and how well a job's latencies are predicted."""
+"""Capabilities of devices, and the accuracy of a job's latency predictions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from search.store.transactions import Transactions
 
 
 class CapabilityRecords(Transactions):
-    """The store's part about capabilities and predictions."""
+    """The store's part about capabilities and latency predictions."""
 
     def set_capability(self, profile: Profile, record: Json) -> None:
-        """Stores what a device answered, in the place of what it answered before; ``profile`` becomes its current
-        one."""
+        """Stores a device's probing results in place of earlier ones; ``profile`` becomes its current profile."""
         with self._writing() as connection:
             statements.register(connection, profile)
             connection.execute(delete(Capability).where(Capability.profile_digest == profile.digest))
@@ -26,13 +25,13 @@ class CapabilityRecords(Transactions):
             )
 
     def capability(self, profile_digest: str) -> Json | None:
-        """What a profile's device answered; None where it was never asked."""
+        """The probing results of a profile's device; None if it was never probed."""
         with self._reading() as connection:
             query = select(Capability.record).where(Capability.profile_digest == profile_digest)
             return connection.execute(query).scalar_one_or_none()
 
     def capabilities(self) -> list[tuple[Profile, Json]]:
-        """Every profile that was probed, with what its device answered, the newest answers first."""
+        """Every probed profile with its results, the newest first."""
         with self._reading() as connection:
             query = (
                 select(models.Profile.data, Capability.record)
@@ -42,6 +41,6 @@ class CapabilityRecords(Transactions):
             return [(Profile.from_dict(data), record) for data, record in connection.execute(query)]
 
     def set_prediction(self, lease: Lease, prediction: Json) -> None:
-        """Stores how well the layer table predicts a job's latencies."""
+        """Stores how accurately the layer table predicts a job's latencies."""
         with self._holding(lease) as connection:
             statements.change_job(connection, lease.job_id, prediction=prediction)

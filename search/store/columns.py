@@ -14,37 +14,37 @@ StateT = TypeVar("StateT", bound=StrEnum)
 
 
 def utc_now() -> datetime:
-    """The time of this machine, in UTC."""
+    """The current time of this machine, in UTC."""
     return datetime.now(UTC)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A point in time, in UTC. SQLite keeps no time zone, so it is put back on reading."""
+    """A point in time, in UTC. SQLite stores no time zone; reading restores it."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """As UTC; a time without a zone raises, since nobody can say what it means."""
+        """Converts to UTC; raises for a time without a zone, which is ambiguous."""
         if value is not None and value.tzinfo is None:
             raise ValueError("a time without a time zone cannot be stored")
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """With its time zone."""
+        """Restores the time zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class FreeText(TypeDecorator[str]):
-    """Text that others wrote, such as a child process's last words: what a database refuses is replaced."""
+    """Text from outside, such as a child process's output: characters that a database refuses are replaced."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Without NUL characters and lone surrogates."""
+        """Replaces NUL characters and lone surrogates."""
         return (
             None
             if value is None
@@ -53,10 +53,10 @@ class FreeText(TypeDecorator[str]):
 
 
 def json_column() -> JSON:
-    """JSON kept as text, so that the order of keys survives; None is SQL's NULL."""
+    """JSON stored as text, which preserves the order of keys; None is stored as NULL."""
     return JSON(none_as_null=True)
 
 
 def state_column(states: type[StateT]) -> Enum:
-    """A state by its value, as plain text: a new state needs no migration."""
+    """A state stored as text by its value: a new state needs no migration."""
     return Enum(states, native_enum=False, length=32, values_callable=lambda every: [state.value for state in every])

@@ -1,4 +1,4 @@
-"""Engines: how a URL becomes connections that behave alike on SQLite and PostgreSQL."""
+"""Database engines: connections that behave alike on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sqlalchemy.exc import ArgumentError
 from hwprofiles.errors import InvalidInput
 from search.store.errors import REPORT, Unstorable, storage_errors
 
-# Marks an engine whose transactions write: on SQLite they take the write lock at once.
+# Option of an engine whose transactions write: on SQLite they take the write lock at their beginning.
 WRITES = {"paretune_writes": True}
 
 _BUSY_TIMEOUT_MS = 30_000
-_BESIDE = ("-wal", "-shm")
+_SIDE_FILES = ("-wal", "-shm")
 _JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _URL_HINT = "write it like sqlite:////home/me/jobs.db or postgresql://me@host/jobs"
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for an SQLAlchemy ``url``; nothing is connected yet, but an SQLite file's folder is made.
+    """Makes an engine for an SQLAlchemy ``url``, and the folder of an SQLite file; connects to nothing yet.
 
     Raises :class:`InvalidInput` for a URL that cannot be used, :class:`StorageError` if the folder cannot be made.
     """
@@ -49,13 +49,13 @@ def open_engine(url: str) -> Engine:
 
 
 def place_of(engine: Engine) -> str:
-    """The database as its user may see it: an SQLite file's path, else the URL without its password."""
+    """The database for messages: an SQLite file's path, else the URL without its password."""
     file = engine.dialect.name == "sqlite" and engine.url.database
     return file or engine.url.render_as_string(hide_password=True)
 
 
 def database_exists(url: str) -> bool:
-    """Whether there may be a database at a URL: False only for an SQLite file that is not there.
+    """Whether a database may exist at a URL: False only for an SQLite file that does not exist.
 
     Raises :class:`InvalidInput` for a URL that cannot be used.
     """
@@ -68,7 +68,7 @@ def database_exists(url: str) -> bool:
 
 
 def url_of(engine: Engine) -> str:
-    """The URL that opens an engine's database from any folder; with its password."""
+    """The URL of an engine's database, valid in any working folder; includes the password."""
     url = engine.url
     if engine.dialect.name == "sqlite" and url.database and not url.database.startswith("file:"):
         url = url.set(database=str(Path(url.database).absolute()))
@@ -76,7 +76,7 @@ def url_of(engine: Engine) -> str:
 
 
 def _to_json(value: Any) -> str:
-    """Compact JSON, keys in their order; NaN and infinities raise: they are no JSON, and no result either."""
+    """Compact JSON with keys in their order; raises for NaN and infinities, which JSON does not have."""
     try:
         return _JSON.encode(value)
     except (TypeError, ValueError) as error:
@@ -95,27 +95,27 @@ def _prepare_sqlite(engine: Engine) -> None:
     if not file.startswith("file:"):
         with storage_errors(file):
             Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        event.listen(engine, "do_connect", lambda *_: _close_to_others(Path(file)))
+        event.listen(engine, "do_connect", lambda *_: _make_private(Path(file)))
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
 
 
-def _close_to_others(file: Path) -> None:
-    """Makes a database's file, where there is none, for its user alone, and takes one that others may read from them.
+def _make_private(file: Path) -> None:
+    """Creates a database file if missing, and restricts it and SQLite's side files to their user.
 
-    The files that SQLite keeps beside it get its mode. Where this is not possible SQLite meets the same error.
+    Ignores errors: SQLite meets the same ones and reports them.
     """
     with suppress(OSError):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
-    for path in (file, *(file.with_name(file.name + suffix) for suffix in _BESIDE)):
+    for path in (file, *(file.with_name(file.name + suffix) for suffix in _SIDE_FILES)):
         with suppress(OSError):
             if path.stat().st_mode & 0o077:
                 path.chmod(0o600)
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    # We say BEGIN ourselves: Python's driver would begin a writer as a reader, and SQLite refuses to promote a reader
-    # once another process has written.
+    # We send BEGIN ourselves: Python's driver begins a writer as a reader, and SQLite refuses to promote a reader once
+    # another process has written.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA foreign_keys = ON")

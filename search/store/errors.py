@@ -1,4 +1,4 @@
-"""The store's own errors, and the one place where a database's errors become ours."""
+"""Errors of the store, and the translation of database errors into them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from hwprofiles.errors import InvalidInput, ParetuneError, StorageError
 
 
 class StaleLease(ParetuneError):
-    """A writer whose lease is no longer the newest, or was released: nothing was written, and it must end itself."""
+    """Raised for a writer whose lease is not the newest or was released: nothing was written, it must end itself."""
 
 
 class JobBusy(InvalidInput):
-    """A job whose lease is held by a process that lives, as far as can be known."""
+    """Raised for a job whose lease is held by a process that seems to be alive."""
 
 
 class Unstorable(StorageError, DontWrapMixin):
-    """A value that JSON cannot hold, such as NaN. SQLAlchemy is told not to wrap it: only some of its drivers would."""
+    """Raised for a value that JSON cannot hold, such as NaN. SQLAlchemy does not wrap it: some drivers would."""
 
 
-REPORT = "this is a mistake in Paretune or in a plugin: please report it"
+REPORT = "this is a bug in Paretune or in a plugin: please report it"
 
-# What databases say (lower case), and how to mend it. The first that fits is shown.
+# Parts of database messages (lower case), and hints how to fix them. The first match is shown.
 _REMEDIES = (
     ("disk is full", "free some space, then go on with: paretune resume JOB"),
     ("no space left", "free some space, then go on with: paretune resume JOB"),
@@ -42,9 +42,9 @@ _REMEDY = "check that --db names a database that you may read and write"
 
 @contextmanager
 def storage_errors(place: str) -> Iterator[None]:
-    """Turns what SQLAlchemy and the operating system raise inside into a one-line :class:`StorageError`.
+    """Turns errors of SQLAlchemy and the operating system inside the block into a one-line :class:`StorageError`.
 
-    ``place`` is the database as its user may see it, without a password.
+    ``place`` is the database for the message, without a password.
     """
     try:
         yield
@@ -55,11 +55,11 @@ def storage_errors(place: str) -> Iterator[None]:
 
 
 def _reason(error: SQLAlchemyError | OSError) -> str:
-    """The first line of what the driver or the system said."""
-    said: object = error
+    """The first line of the driver's or system's message."""
+    cause: object = error
     if isinstance(error, StatementError) and error.orig is not None:
-        said = error.orig
+        cause = error.orig
     elif isinstance(error, OSError) and error.strerror:
-        said = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    lines = str(said).strip().splitlines()
-    return lines[0] if lines else type(said).__name__
+        cause = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    lines = str(cause).strip().splitlines()
+    return lines[0] if lines else type(cause).__name__

@@ -1,4 +1,4 @@
-"""Finds an id by its beginning."""
+"""Looks up jobs and candidates by the beginning of their ids."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ _NAMED = 5
 
 def find_job(connection: Connection, text: str) -> str:
     """The job whose id begins with ``text``, else the newest job of that name; raises :class:`NotFound`."""
-    found = _by_prefix(connection, Job.job_id, "job", text)
-    if found is None:
+    job_id = _by_prefix(connection, Job.job_id, "job", text)
+    if job_id is None:
         named = select(Job.job_id).where(Job.name == text).order_by(Job.created_at.desc(), Job.job_id).limit(1)
-        found = connection.execute(named).scalar_one_or_none()
-    if found is None:
+        job_id = connection.execute(named).scalar_one_or_none()
+    if job_id is None:
         raise no_job(text)
-    return found
+    return job_id
 
 
 def find_trial(connection: Connection, text: str) -> str:
     """The candidate whose id begins with ``text``; raises :class:`NotFound`."""
-    found = _by_prefix(connection, Trial.candidate_id, "candidate", text)
-    if found is None:
+    candidate_id = _by_prefix(connection, Trial.candidate_id, "candidate", text)
+    if candidate_id is None:
         raise no_candidate(text)
-    return found
+    return candidate_id
 
 
 def require_job(connection: Connection, job_id: str) -> None:
-    """Raises :class:`NotFound` unless there is a job of this whole id."""
+    """Raises :class:`NotFound` unless a job with this full id exists."""
     if connection.execute(select(Job.job_id).where(Job.job_id == job_id)).first() is None:
         raise no_job(job_id)
 
 
 def require_candidate(connection: Connection, candidate_id: str) -> None:
-    """Raises :class:`NotFound` unless there is a candidate of this whole id."""
+    """Raises :class:`NotFound` unless a candidate with this full id exists."""
     if connection.execute(select(Trial.job_id).where(Trial.candidate_id == candidate_id)).first() is None:
         raise no_candidate(candidate_id)
 
 
 def no_job(text: str) -> NotFound:
-    """The error that names a job which is not there."""
+    """The error for a job that does not exist."""
     return NotFound(f"there is no job {text!r}", "list them with: paretune jobs")
 
 
 def no_candidate(text: str) -> NotFound:
-    """The error that names a candidate which is not there."""
+    """The error for a candidate that does not exist."""
     return NotFound(f"there is no candidate {text!r}", "list a job's with: paretune front JOB")
 
 

@@ -1,4 +1,4 @@
-"""The tables. ``migrations/`` makes them; a test holds the two equal."""
+"""The tables. ``migrations/`` creates them; a test keeps the two equal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Float, ForeignKey, Integer, MetaData, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from search.states import ErrandState, JobState, TrialState
+from search.states import JobState, RequestState, TrialState
 from search.store.columns import FreeText, UtcDateTime, json_column, state_column
 
 _Json = dict[str, Any]
@@ -29,7 +29,7 @@ class Base(DeclarativeBase):
 
 
 class Profile(Base):
-    """A hardware profile, for ever: records point at it by digest."""
+    """A hardware profile. Never changed or removed: records refer to it by digest."""
 
     __tablename__ = "profiles"
 
@@ -39,7 +39,7 @@ class Profile(Base):
 
 
 class Device(Base):
-    """A device by name, and the profile that it had when it was last seen."""
+    """A device by name, and its most recent profile."""
 
     __tablename__ = "devices"
 
@@ -49,7 +49,7 @@ class Device(Base):
 
 
 class Capability(Base):
-    """What a profile's device answered when it was asked what it executes and gains."""
+    """Results of probing the device of a profile: supported operators and their speed-ups."""
 
     __tablename__ = "capabilities"
 
@@ -59,7 +59,7 @@ class Capability(Base):
 
 
 class Agent(Base):
-    """A remote device's agent; known by the hash of its token, and refused once revoked."""
+    """The agent of a remote device, identified by the hash of its token; refused once revoked."""
 
     __tablename__ = "agents"
 
@@ -73,8 +73,8 @@ class Agent(Base):
     revoked_at: Mapped[datetime | None]
 
 
-class Errand(Base):
-    """A measurement that a remote device is to make: what is asked, who has leased it, and what came of it."""
+class Request(Base):
+    """A measurement request to a remote device: its content, its lease, and its result. The table is called errands."""
 
     __tablename__ = "errands"
 
@@ -82,7 +82,7 @@ class Errand(Base):
     device: Mapped[str] = mapped_column(String(255), index=True)
     profile_digest: Mapped[str] = mapped_column(ForeignKey("profiles.digest"))
     request: Mapped[_Json]
-    state: Mapped[ErrandState] = mapped_column(state_column(ErrandState))
+    state: Mapped[RequestState] = mapped_column(state_column(RequestState))
     epoch: Mapped[int]
     deaths: Mapped[int]
     holder: Mapped[str | None] = mapped_column(String(64))
@@ -93,7 +93,7 @@ class Errand(Base):
 
 
 class Job(Base):
-    """A job, and who may write it: ``epoch`` counts its leases, ``lease_until`` is None while nobody holds one."""
+    """A job and its lease: ``epoch`` counts the leases, ``lease_until`` is None while nobody holds one."""
 
     __tablename__ = "jobs"
 
@@ -121,7 +121,7 @@ class Job(Base):
 
 
 class Trial(Base):
-    """A candidate of a job; the index of (job_id, number) also serves every listing."""
+    """A candidate of a job; listings use the index of (job_id, number) too."""
 
     __tablename__ = "trials"
     __table_args__ = (UniqueConstraint("job_id", "number"), UniqueConstraint("job_id", "digest"))
@@ -142,7 +142,7 @@ class Trial(Base):
 
 
 class Measurement(Base):
-    """One measurement record of a candidate, raw samples and all; never changed, only followed by another."""
+    """One measurement record of a candidate with its raw samples; never changed, later ones are added."""
 
     __tablename__ = "measurements"
 
@@ -165,7 +165,7 @@ class Front(Base):
 
 
 class Export(Base):
-    """A bundle that was written, and what its receipt said."""
+    """An exported bundle and its receipt."""
 
     __tablename__ = "exports"
 

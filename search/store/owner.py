@@ -1,4 +1,4 @@
-"""Who holds a lease: a process, named so that its death can be noticed."""
+"""Owners of leases: processes, identified so that their death can be detected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.store.rows import JobRow, Json
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _START_TOLERANCE_S = 2.0
-"""Of a start in seconds since 1970: it is reckoned from the time of boot, which moves with the clock."""
+"""Tolerance for a process's start time: it is derived from the boot time, which moves with the clock."""
 
 
 def this_process() -> Json:
@@ -24,9 +24,11 @@ def this_process() -> Json:
 
 
 def owner_of(pid: int) -> Json:
-    """A living process of this host as an owner: ``{"host": name, "pid": id, "started": seconds since 1970}``; where
-    the system tells them also ``boot_id`` and ``start_ticks``, its start in ticks since that boot, which no clock
-    moves."""
+    """A living process of this host as an owner: ``{"host": name, "pid": id, "started": seconds since 1970}``.
+
+    Where the system provides them also ``boot_id`` and ``start_ticks``, the start in ticks since that boot, which do
+    not depend on the clock.
+    """
     owner: Json = {"host": socket.gethostname(), "pid": pid, "started": psutil.Process(pid).create_time()}
     boot_id, start_ticks = _boot_id(), _start_ticks(pid)
     if boot_id is not None and start_ticks is not None:
@@ -34,11 +36,11 @@ def owner_of(pid: int) -> Json:
     return owner
 
 
-def has_died(owner: Json) -> bool:
-    """Whether an owner is known to live no longer; a process on another host never is.
+def is_dead(owner: Json) -> bool:
+    """Whether an owner has certainly died; False for a process on another host.
 
-    A process id that another process has taken over since is told by its start; a zombie counts as dead. An owner that
-    an earlier version wrote has its start in seconds alone.
+    A process id that was reused is recognised by its start; a zombie counts as dead. Owners stored by earlier versions
+    have their start in seconds only.
     """
     if owner["host"] != socket.gethostname():
         return False
@@ -59,20 +61,19 @@ def has_died(owner: Json) -> bool:
         return False
 
 
-def is_orphaned(job: JobRow) -> bool:
-    """Whether a job counts as running, but its process has died; of one on another host, whether it has let its lease
-    expire."""
+def is_orphan(job: JobRow) -> bool:
+    """Whether a job is stored as running, but its process has died (on another host: its lease has expired)."""
     if job.state is not JobState.RUNNING:
         return False
     if job.lease_owner is None or job.lease_until is None:
         return True
     if job.lease_owner["host"] == socket.gethostname():
-        return has_died(job.lease_owner)
+        return is_dead(job.lease_owner)
     return job.lease_until < utc_now()
 
 
 def _boot_id() -> str | None:
-    """The name of the system's present run; another one after each boot."""
+    """The system's boot id, which changes with each boot; None if unknown."""
     try:
         return _BOOT_ID.read_text().strip() or None
     except OSError:
@@ -80,9 +81,9 @@ def _boot_id() -> str | None:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """A process's start in ticks since boot; None where it is gone or the system does not tell."""
+    """A process's start in ticks since boot; None if it is gone or the system does not provide it."""
     try:
-        # The command's name may hold blanks and brackets; what counts stands behind the last bracket.
+        # The command's name may contain blanks and brackets: parse behind the last bracket.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None

@@ -1,4 +1,4 @@
-"""Which schema a database has, and which one this version of Paretune needs."""
+"""Schema revisions: that of a database, and the one that this version of Paretune needs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from sqlalchemy import Connection, inspect, text
 
 from hwprofiles.errors import StorageError
 
-# The newest of migrations/versions, known without importing Alembic; a test holds the two equal.
+# The newest of migrations/versions, so that Alembic need not be imported; a test keeps the two equal.
 HEAD = "0002"
 
-# Not Alembic's default, which other programs use too.
+# Not Alembic's default name, which other programs use too.
 VERSION_TABLE = "paretune_version"
 
 
 def revision_of(connection: Connection, place: str) -> str | None:
     """The revision of a database's schema, None for an empty database.
 
-    Raises :class:`StorageError` when it holds another program's tables, or is newer than this version of Paretune.
+    Raises :class:`StorageError` if it holds another program's tables, or is newer than this version of Paretune.
     """
     tables = inspect(connection).get_table_names()
     if VERSION_TABLE not in tables:
@@ -26,7 +26,7 @@ def revision_of(connection: Connection, place: str) -> str | None:
             )
         return None
     revision = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one()
-    # Revisions are numbers of four digits: their order is that of the text.
+    # Revisions have four digits, so that they sort as text.
     if revision > HEAD:
         raise StorageError(
             f"database {place} has schema {revision}, newer than this version of Paretune knows ({HEAD})",

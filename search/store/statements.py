@@ -1,4 +1,4 @@
-"""The statements that several of the store's methods share; each runs in its caller's transaction."""
+"""SQL statements that several parts of the store share; each runs in its caller's transaction."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ _TRIAL_COLUMNS = [getattr(Trial, field.name) for field in fields(TrialRow)]
 
 
 def register(connection: Connection, profile: Profile) -> None:
-    """Keeps a profile, and makes it its device's current one."""
+    """Stores a profile, and makes it its device's current one."""
     now = utc_now()
-    known = connection.execute(select(models.Profile.digest).where(models.Profile.digest == profile.digest)).first()
-    if known is None:
-        insert_unless_there(connection, models.Profile, digest=profile.digest, data=profile.to_dict(), created_at=now)
+    stored = connection.execute(select(models.Profile.digest).where(models.Profile.digest == profile.digest)).first()
+    if stored is None:
+        insert_if_absent(connection, models.Profile, digest=profile.digest, data=profile.to_dict(), created_at=now)
     current = {"profile_digest": profile.digest, "seen_at": now}
     if not connection.execute(update(Device).where(Device.name == profile.device), current).rowcount:
-        insert_unless_there(connection, Device, name=profile.device, **current)
+        insert_if_absent(connection, Device, name=profile.device, **current)
 
 
-def insert_unless_there(connection: Connection, table: type[models.Base], **values: Any) -> None:
-    """Adds a row, unless it is there: another process may have inserted it since we looked, where readers do not wait
-    for writers."""
+def insert_if_absent(connection: Connection, table: type[models.Base], **values: Any) -> None:
+    """Adds a row unless it exists: another process may have inserted it since the caller looked."""
     with suppress(IntegrityError), connection.begin_nested():
         connection.execute(insert(table), values)
 
@@ -43,9 +42,9 @@ def change_job(connection: Connection, job_id: str, **values: Any) -> None:
 
 
 def change_trial(connection: Connection, lease: Lease, candidate_id: str, **values: Any) -> None:
-    """Sets columns of a candidate of the lease's job; raises :class:`NotFound` if it has none such."""
-    here = Trial.candidate_id == candidate_id, Trial.job_id == lease.job_id
-    if not connection.execute(update(Trial).where(*here), values).rowcount:
+    """Sets columns of a candidate of the lease's job; raises :class:`NotFound` if the job has no such candidate."""
+    conditions = Trial.candidate_id == candidate_id, Trial.job_id == lease.job_id
+    if not connection.execute(update(Trial).where(*conditions), values).rowcount:
         raise lookup.no_candidate(candidate_id)
 
 

@@ -1,4 +1,4 @@
-"""The store's transactions: what every part of it reads and writes through."""
+"""Transactions of the store, for reading and writing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from search.store.models import Job
 from search.store.rows import Lease
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
-"""Begins one; how parts of the store that are objects of their own get at the database."""
+"""Begins a transaction; parts of the store that are objects of their own reach the database through it."""
 
 
 class Transactions:
-    """A database, and the three ways to begin a transaction in it.
+    """A database, and three kinds of transaction: reading, writing, and writing a job under a lease.
 
     Any database that cannot be reached, read or written raises :class:`hwprofiles.errors.StorageError`.
     """
@@ -39,7 +39,7 @@ class Transactions:
 
     @contextmanager
     def _holding(self, lease: Lease) -> Iterator[Connection]:
-        """A transaction that writes a job while nobody else can take it; raises :class:`StaleLease` before it does."""
+        """Begins a transaction that writes the lease's job; raises :class:`StaleLease` if the lease is not valid."""
         with self._writing() as connection:
             held = select(Job.epoch).where(Job.job_id == lease.job_id, Job.lease_until.is_not(None)).with_for_update()
             if connection.execute(held).scalar_one_or_none() != lease.epoch:

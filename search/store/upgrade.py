@@ -1,4 +1,4 @@
-"""Brings a database to the schema of this version.
+"""Upgrades a database to the schema of this version.
 
 A schema change is a new file in ``migrations/versions`` with the next number, the same change in ``models.py``, and
 ``HEAD`` in ``revision.py``.
@@ -32,10 +32,10 @@ def upgrade(url: str) -> tuple[str | None, str]:
 
 
 def prepare(engine: Engine) -> None:
-    """Makes sure that a database has the schema of this version: an empty SQLite file gets it.
+    """Ensures that a database has the schema of this version; creates it in an empty SQLite file.
 
-    A server's database, or an older one, is upgraded on request only: others may be using it. Raises
-    :class:`StorageError` for these, and for what cannot be upgraded.
+    Raises :class:`StorageError` for an older database or an empty one on a server, which are upgraded on request only
+    since others may be using them, and for a database that cannot be upgraded.
     """
     place = place_of(engine)
     with storage_errors(place), engine.begin() as connection:
@@ -50,8 +50,8 @@ def prepare(engine: Engine) -> None:
 
 
 def upgrade_engine(engine: Engine) -> tuple[str | None, str]:
-    """:func:`upgrade` for an engine that is open."""
-    # Here, not above: Alembic takes a noticeable part of a second to import, and is rarely needed.
+    """As :func:`upgrade`, for an open engine."""
+    # Imported here: Alembic takes a noticeable part of a second and is rarely needed.
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError

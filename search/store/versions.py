@@ -1,4 +1,4 @@
-"""Whether anything of a job has changed, told without reading it."""
+"""Versions of jobs: detects changes without reading the job."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ _UNFINISHED = [state for state in TrialState if not state.finished]
 
 @dataclass(frozen=True)
 class JobVersion:
-    """Two equal ones of a job mean that nothing of it has changed in between: neither its row, nor its candidates, nor
-    its front. ``measurement`` is the number of the last measurement, 0 where there is none."""
+    """A fingerprint of a job: equal ones mean that neither its row, its candidates nor its front has changed."""
 
     job_id: str
     row: tuple[Any, ...]
+    """The columns of the job that change."""
     candidates: tuple[tuple[str, int], ...]
+    """Number of candidates by state."""
     measurement: int
+    """Id of the last measurement, 0 if there is none."""
     front: int
+    """Version of the front, 0 if there is none."""
 
 
 def version_of(connection: Connection, job_id: str) -> JobVersion:
-    """The version of a job that exists. Reads indexes and short columns alone."""
+    """The version of an existing job. Reads only indexes and short columns."""
     columns = Job.state, Job.epoch, Job.wall_s, Job.lease_until, Job.finished_at, Job.space.is_(None)
     row = connection.execute(select(*columns).where(Job.job_id == job_id)).one()
     states = select(Trial.state, func.count()).where(Trial.job_id == job_id).group_by(Trial.state)
@@ -40,17 +43,19 @@ def version_of(connection: Connection, job_id: str) -> JobVersion:
     return JobVersion(job_id, tuple(row), tuple(counts), measurement or 0, front or 0)
 
 
-def trials_since(connection: Connection, version: JobVersion, known: Mapping[str, TrialRow]) -> list[TrialRow]:
-    """All candidates of a job by trial number; of those ``known`` from an earlier version, only what may have changed
-    since is read."""
+def trials_since(connection: Connection, version: JobVersion, earlier: Mapping[str, TrialRow]) -> list[TrialRow]:
+    """All candidates of a job by trial number; reads only those that may have changed since ``version``.
+
+    ``earlier`` are the rows by candidate id as of that version or later.
+    """
     of_job = Trial.job_id == version.job_id
-    unfinished = [one for one, row in known.items() if not row.state.finished]
-    last = max((row.number for row in known.values()), default=-1)
+    unfinished = [candidate_id for candidate_id, row in earlier.items() if not row.state.finished]
+    last = max((row.number for row in earlier.values()), default=-1)
     measured = select(Measurement.candidate_id).where(Measurement.id > version.measurement)
     changed = or_(
         Trial.number > last, Trial.state.in_(_UNFINISHED), Trial.candidate_id.in_(unfinished),
         Trial.candidate_id.in_(measured),
     )  # fmt: skip
-    rows = {**known, **{row.candidate_id: row for row in read_trials(connection, of_job, changed)}}
-    there: Collection[str] = set(connection.execute(select(Trial.candidate_id).where(of_job)).scalars())
-    return sorted((row for one, row in rows.items() if one in there), key=lambda row: row.number)
+    rows = {**earlier, **{row.candidate_id: row for row in read_trials(connection, of_job, changed)}}
+    existing: Collection[str] = set(connection.execute(select(Trial.candidate_id).where(of_job)).scalars())
+    return sorted((row for row in rows.values() if row.candidate_id in existing), key=lambda row: row.number)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hwprofiles.errors import InvalidInput
-from search.space.layer_widths import LayerScale
+from search.space.layer_widths import LayerWidth
 from search.subject import Draft, Subject
 from search.tasks.base import Task
 from search.techniques.base import Technique, TechniqueOptions
@@ -68,7 +68,7 @@ class ModuleTechnique(Technique):
         """What comes out of a training depends on beside the options and the values, JSON-able; nothing by default."""
         return []
 
-    def scales(self) -> list[LayerScale]:
+    def scales(self) -> list[LayerWidth]:
         """How its decisions narrow layers, for modelled devices and predictions; nothing where they do not."""
         return []
 

@@ -14,7 +14,7 @@ from evaluators.tensors import Arrays
 from hwprofiles import Precision
 from hwprofiles.suggestions import nearest
 from search.space.candidate import Decision
-from search.space.layer_widths import LayerScale
+from search.space.layer_widths import LayerWidth
 from search.tasks.drawing import drawn
 from search.techniques.base import TechniqueOptions
 from search.techniques.module import ModuleTechnique
@@ -135,7 +135,7 @@ class PruningTechnique(ModuleTechnique):
         kept |= {group: best_channels(group, scores[group.name], width) for group, width in shrinking.items()}
         return prune(module, kept)
 
-    def scales(self) -> list[LayerScale]:
+    def scales(self) -> list[LayerWidth]:
         """See :meth:`ModuleTechnique.scales`."""
         from search.pruning.reach import layer_scales
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hwprofiles import Profile
-from search.devices.link import ErrandLink
+from search.devices.link import RequestLink
 from search.job.devices import JobDevice
 from search.job.spec import Job
 
@@ -26,7 +26,7 @@ class WorkOrder:
     profile: Profile
     subject: str | None = None
     others: tuple[JobDevice, ...] = ()
-    link: ErrandLink | None = None
+    link: RequestLink | None = None
     capabilities: tuple[str, ...] = ()
     formats: str = "{}"
     layer_times: str | None = None

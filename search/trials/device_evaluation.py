@@ -128,7 +128,7 @@ class Bench:
 
     def besides(self) -> list[tuple[frozenset[str], Callable[[Path, Mapping[str, str]], dict[str, Any]]]]:
         """What :meth:`beside` is made of: the metrics of each part, and how to get them."""
-        wanted = self.allowance.wanted_beside(self._job)
+        wanted = self.allowance.secondary_metrics(self._job)
         evaluators: list[Evaluator] = [each for each in (self._memory, self._starts) if each.metrics & wanted]
         evaluators += [self._throughput] if self._job.wants("throughput") else []
         return [(one.metrics, partial(self._asked, one)) for one in evaluators]
@@ -137,7 +137,7 @@ class Bench:
         return self._paired(evaluator.evaluate(path, self.runtime(decisions)).metrics, None)
 
     def _paired(self, metrics: Mapping[str, Any], measured: Measurement | None) -> dict[str, Any]:
-        return self._reference.paired(metrics, {} if measured is None else measured.baseline_metrics())
+        return self._reference.pair(metrics, {} if measured is None else measured.baseline_metrics())
 
     def measure(self, path: Path, decisions: Mapping[str, str]) -> Measurement:
         """Paired latency against the fp32 model, with its raw samples; of engines built twice where a runtime builds

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from search.prediction.layer_groups import groups_of
 from search.prediction.modelled import bounds
-from search.space.layer_widths import scales_of
+from search.space.layer_widths import layer_widths_of
 from search.trials.device_evaluation import Bench, Findings, Known
 
 
@@ -18,5 +18,5 @@ class ModelledBench(Bench):
     def evaluate(self, path: Path, decisions: Mapping[str, str], known: Known, *, timed: bool = True) -> Findings:
         """The file's real quality, taken on this machine, and the bounds on its speed."""
         quality = super().evaluate(path, decisions, known, timed=False)
-        speed = bounds(self.profile, groups_of(self._facts), decisions, scales_of(self._facts))
+        speed = bounds(self.profile, groups_of(self._facts), decisions, layer_widths_of(self._facts))
         return replace(quality, metrics={**quality.metrics, **speed})

@@ -20,7 +20,7 @@ from search.budget.stopwatch import Stopwatch
 from search.budget.time_budget import TimeBudget
 from search.devices.link import DeviceLost
 from search.devices.lookup import open_device
-from search.fronts.metrics import QUALITY_RUNTIME, joined
+from search.fronts.metrics import QUALITY_RUNTIME, merge_devices
 from search.fronts.reference import REFERENCES, Reference
 from search.job.devices import JobDevice
 from search.options import validate_options
@@ -136,7 +136,7 @@ class Preparation:
     def _on_all(self, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The baseline's figures on each device as one mapping."""
         names = [device.label for device in self._order.devices]
-        return found[0] if len(found) == 1 else joined(names, dict(zip(names, found, strict=True)))
+        return found[0] if len(found) == 1 else merge_devices(names, dict(zip(names, found, strict=True)))
 
     def _file_figures(self, quality: Quality) -> dict[str, Any]:
         """What no device changes: the fp32 model's size and operations, and its quality with the intervals."""
@@ -189,7 +189,7 @@ class Preparation:
 
     def _beside_on(self, device: Device, sample: Arrays, limit_s: float) -> dict[str, Any]:
         """The fp32 model's memory and starts, unless nobody asks for them and time is short, and its throughput."""
-        path, wanted = self._work.baseline_path, self._allowance.wanted_beside(self._job)
+        path, wanted = self._work.baseline_path, self._allowance.secondary_metrics(self._job)
         found: dict[str, Any] = {}
         if "peak_memory_bytes" in wanted:
             found["peak_memory_bytes"] = device.peak_memory_bytes(path, sample, limit_s=limit_s)

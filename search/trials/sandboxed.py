@@ -59,11 +59,11 @@ def prepare(order: WorkOrder, budget: TimeBudget | None = None) -> Prepared:
     found = Preparation(workspace, budget).prepared()
     if "preparing_s" in found.facts:
         found.facts["preparing_s"] = watch.seconds | found.facts["preparing_s"]
-    for objective in order.job.parsed_objectives:
+    for objective in order.job.joint_objectives:
         if objective.gain(found.metrics) is None:
             known = _names(found.metrics)
             raise InvalidInput(f"objectives: the task has no metric {objective.metric!r}", f"known: {known}")
-    for constraint in order.job.parsed_constraints:
+    for constraint in order.job.joint_constraints:
         if constraint.violation(found.metrics, found.metrics) == float("inf"):
             known = _names(found.metrics)
             raise InvalidInput(f"constraints: the task has no metric {constraint.metric!r}", f"known: {known}")

@@ -15,11 +15,11 @@ from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, StageTimeout, TrainingStopped, is_passing
 from search.budget.allowance import Allowance
 from search.devices.lookup import open_device
-from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, joined
+from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, merge_devices
 from search.job.devices import JobDevice
 from search.prediction.layer_groups import groups_of
 from search.prediction.modelled import invented
-from search.space.layer_widths import scales_of
+from search.space.layer_widths import layer_widths_of
 from search.states import TrialState
 from search.techniques import trains
 from search.training.asha import TRAINING, Figures
@@ -98,7 +98,9 @@ class TrialRunner:
         self._hurry(ends or self._ends)
         start = self._clock()
         if self._order.profile.invented:
-            metrics = invented(self._order.devices, groups_of(self._facts), decisions, digest, scales_of(self._facts))
+            metrics = invented(
+                self._order.devices, groups_of(self._facts), decisions, digest, layer_widths_of(self._facts)
+            )
             return Outcome(TrialState.DONE, None, metrics, None, None, round(self._clock() - start, 3))
         with Notice(self._folder, digest) as self._notice:
             try:
@@ -175,7 +177,7 @@ class TrialRunner:
         if len(labels) == 1:
             return {**shared, **found[labels[0]].metrics}
         why = {label: {"state": state.value, "reason": reason} for label, (state, reason) in failures.items()}
-        return {**shared, **joined(labels, {label: one.metrics for label, one in found.items()}, why)}
+        return {**shared, **merge_devices(labels, {label: one.metrics for label, one in found.items()}, why)}
 
     def _opened(self, profile: Profile) -> Device:
         return open_device(profile, self._order.link)

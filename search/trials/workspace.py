@@ -41,12 +41,12 @@ from search.budget.stopwatch import Stopwatch
 from search.folders import cache_folder, partial_path
 from search.fronts.metrics import ARCHITECTURE, SIMULATED_FORMATS
 from search.job.devices import JobDevice
-from search.json_cache import StoredAnswers
+from search.json_cache import JsonCache
 from search.options import validate_options
 from search.space.candidate import RUNTIME, Decision, Space, runtime_decision
 from search.space.coverage import COVERAGE, coverage
-from search.space.layer_widths import LayerScale
-from search.space.merging import union
+from search.space.layer_widths import LayerWidth
+from search.space.merging import merge_decisions
 from search.space.promising import promising_settings
 from search.tasks import BuiltInTask, Split, Task, open_task
 from search.tasks.drawing import drawn
@@ -157,7 +157,7 @@ class Workspace:
         """
         trained = not self.profile.invented
         key = digest_of(["export", FORMAT, onnx.__version__, self.task.digest, self._origin, trained])
-        exports = StoredAnswers(self.cache / "exports")
+        exports = JsonCache(self.cache / "exports")
         if self.order.subject is not None or isinstance(self.task, BuiltInTask):
             known: str | None = exports.get(key)
             if known is not None and self._model_path(known).exists():
@@ -294,7 +294,7 @@ class Workspace:
         )
 
     @cached_property
-    def scales(self) -> list[LayerScale]:
+    def scales(self) -> list[LayerWidth]:
         """How decisions narrow the layers."""
         return [scale for technique in self.structures.techniques.values() for scale in technique.scales()]
 
@@ -351,7 +351,7 @@ class Workspace:
                     asked.append(technique.decisions(device))
                 named = {"device": known.label} if len(devices) > 1 else {}
                 self.answers.extend({**named, **answer} for answer in technique.answers[before:])
-            decisions.extend(union([asked[0], *map(_renamed, asked[1:], self.order.others)]))
+            decisions.extend(merge_decisions([asked[0], *map(_renamed, asked[1:], self.order.others)]))
         replacements = [one for technique in self.techniques.values() for one in technique.replacements]
         deciding = {RUNTIME} & {decision.technique for decision in decisions}
         options = {

@@ -57,7 +57,7 @@ def measuring_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on this machine is asked for short measurements, which no noise makes unhealthy, and for one start."""
     measure = LocalDevice.measure
     monkeypatch.setattr("evaluators.devices.device.STARTS", 1)
-    monkeypatch.setattr("search.export.export.PAUSE_S", 0.0)
+    monkeypatch.setattr("search.export.remeasurement.PAUSE_S", 0.0)
 
     def brief(device: LocalDevice, *arguments: Any, protocol: Protocol, **options: Any) -> Measurement:
         return measure(device, *arguments, protocol=ANY_INTERVAL, **options)

@@ -14,7 +14,7 @@ from small_jobs import spec, write_classifier
 
 from dashboards.server import background
 from hwprofiles import Profile, find_device
-from search.controller.controller import submit
+from search.controller.submission import submit
 from search.job.spec import parse_job
 from search.space.candidate import Decision, Space
 from search.states import JobState, TrialState
@@ -115,7 +115,7 @@ def open_search(store: Store, name: str = "digits-here", profile: Profile | None
     job_id = store.create_job(name=name, spec=spec, spec_folder=".", profile=profile or find_device("dry-run"))
     lease = store.lease_job(job_id, this_process(), lease_s=600.0)
     store.set_job_state(lease, JobState.RUNNING)
-    store.set_prepared(lease, space=space.to_dict(), baseline=BASELINE)
+    store.set_preparation(lease, space=space.to_dict(), baseline=BASELINE)
     return Search(store, lease, space, [])
 
 

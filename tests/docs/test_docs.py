@@ -43,9 +43,9 @@ from hwprofiles.peaks import FORMATS
 from search import states
 from search.analysis import BITS, analysed, device_view
 from search.analysis.gaussian import pruned_db, quantised_db
-from search.controller.controller import submit
 from search.controller.scheduler import REPEATS_UNTIL_EXHAUSTED
-from search.export.export import MEASUREMENTS
+from search.controller.submission import submit
+from search.export.remeasurement import MEASUREMENTS
 from search.job.spec import Job, parse_job
 from search.prediction import accuracy as prediction_accuracy
 from search.prediction import tables
@@ -473,7 +473,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         job = parse_job({"name": "digits", "task": {"name": "digits"}, "devices": ["dry-run"]}, folder=folder)
         lease = opened.lease_job(submit(opened, job, folder), this_process())
         space = Space((Decision("precision:stem", ("fp32", "int8"), "precision"),), "")
-        opened.set_prepared(lease, space=space.to_dict(), baseline={"metrics": {"cosine": 1.0}, "facts": {}})
+        opened.set_preparation(lease, space=space.to_dict(), baseline={"metrics": {"cosine": 1.0}, "facts": {}})
         (row,) = opened.add_trials(lease, 0, "nsga2", True, [(0, space.baseline())])
         metrics = {"cosine": 1.0, "speedup": {"ratio": 1.0, "ci95": [0.9, 1.1]}}
         opened.finish_trial(

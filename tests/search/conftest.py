@@ -10,7 +10,7 @@ import pytest
 from inline_search import without_ray
 from small_jobs import spec, write_classifier
 
-from search.controller.controller import submit
+from search.controller.submission import submit
 from search.folders import default_database
 from search.job.spec import parse_job
 from search.store import Store

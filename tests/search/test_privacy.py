@@ -14,7 +14,7 @@ from evaluators.graphs.model import save_model
 from hwprofiles.folders import cache_folder, data_folder
 from search.devices.blobs import Blobs
 from search.folders import default_database, job_folder
-from search.json_cache import StoredAnswers
+from search.json_cache import JsonCache
 from search.store import Store
 from search.trials.activity import Notice
 
@@ -44,7 +44,7 @@ def fill() -> None:
     save_model(classifier(1), job_folder("12ab") / "candidate.onnx")
     Blobs().put(job_folder("12ab") / "candidate.onnx")
     Blobs().put_bytes(b"a sample")
-    StoredAnswers(cache_folder() / "layers")["name"] = {"ratio": 2.0}
+    JsonCache(cache_folder() / "layers")["name"] = {"ratio": 2.0}
 
 
 def test_folders_and_files_are_their_users_own() -> None:

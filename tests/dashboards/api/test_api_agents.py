@@ -24,7 +24,7 @@ from evaluators.devices.request import VERSION
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import InvalidInput
 from search.devices.blobs import Blobs
-from search.states import ErrandState
+from search.states import RequestState
 from search.store import Store
 
 PROFILE = replace(find_device("dry-run"), device="pi", simulated=False, agent=True, cores=(1,))
@@ -91,7 +91,7 @@ def agent(address: str, token: str) -> Iterator[Agent]:
 
 
 def ask(store: Store, errand_id: str = "1" * 32) -> str:
-    store.errands.enqueue(errand_id, PROFILE, REQUEST)
+    store.requests.enqueue(errand_id, PROFILE, REQUEST)
     return errand_id
 
 
@@ -143,7 +143,7 @@ class TestTokens:
         with closing(stranger.http):
             answer = stranger.http.request(method, path, content=b"{}" if method == "POST" else None)
         assert "missing, unknown or revoked" in problem(answer, 401)["detail"]
-        assert store.errands.get("1" * 32).state is ErrandState.QUEUED
+        assert store.requests.get("1" * 32).state is RequestState.QUEUED
         assert f"/api/v1/agent/{path}" in caplog.text
         assert token not in caplog.text
 
@@ -231,8 +231,8 @@ class TestErrands:
         assert leased == {"errand_id": errand_id, "epoch": 1, "request": REQUEST}
         assert agent.post(f"errands/{errand_id}/heartbeat", epoch=1).json() == {"wanted": True}
         assert agent.post(f"errands/{errand_id}/result", epoch=1, answer=DONE).json() == {"state": "done"}
-        row = store.errands.get(errand_id)
-        assert (row.state, row.result) == (ErrandState.DONE, DONE)
+        row = store.requests.get(errand_id)
+        assert (row.state, row.result) == (RequestState.DONE, DONE)
 
     def test_without_one_the_agent_waits_a_while(self, agent: Agent) -> None:
         answer = agent.post("lease")
@@ -255,7 +255,7 @@ class TestErrands:
         time.sleep(0.1)
         errand_id = ask(store)
         time.sleep(0.2)
-        assert store.errands.get(errand_id).state is ErrandState.QUEUED
+        assert store.requests.get(errand_id).state is RequestState.QUEUED
 
     @pytest.mark.parametrize("then", ["lease", "register"])
     def test_the_newest_request_is_the_only_one_that_waits(
@@ -294,7 +294,7 @@ class TestErrands:
     def test_a_cancelled_one_is_not_wanted(self, store: Store, agent: Agent) -> None:
         errand_id = ask(store)
         agent.lease()
-        store.errands.cancel(errand_id)
+        store.requests.cancel(errand_id)
         assert agent.post(f"errands/{errand_id}/heartbeat", epoch=1).json() == {"wanted": False}
         problem(agent.post(f"errands/{errand_id}/result", epoch=1, answer=DONE), 409)
 
@@ -312,10 +312,10 @@ class TestErrands:
         for wrong, epoch in ((errand_id, 0), (errand_id, 2), ("2" * 32, 1)):
             document = problem(agent.post(f"errands/{wrong}/{verb}", epoch=epoch, **body), 409)
             assert "not valid any more" in document["detail"]
-        assert store.errands.get(errand_id).state is ErrandState.LEASED
+        assert store.requests.get(errand_id).state is RequestState.LEASED
 
     STATES = {  # noqa: RUF012
-        "crashed": ErrandState.FAILED, "timeout": ErrandState.FAILED, "unavailable": ErrandState.REFUSED,
+        "crashed": RequestState.FAILED, "timeout": RequestState.FAILED, "unavailable": RequestState.REFUSED,
     }  # fmt: skip
 
     @pytest.mark.parametrize("state", STATES)
@@ -324,7 +324,7 @@ class TestErrands:
         agent.lease()
         error = {"error": {"state": state, "message": "m", "hint": "h"}}
         assert agent.post(f"errands/{errand_id}/result", epoch=1, answer=error).status_code == 200
-        assert store.errands.get(errand_id).state is self.STATES[state]
+        assert store.requests.get(errand_id).state is self.STATES[state]
 
     @pytest.mark.parametrize(
         "answer",
@@ -335,7 +335,7 @@ class TestErrands:
         errand_id = ask(store)
         agent.lease()
         problem(agent.post(f"errands/{errand_id}/result", epoch=1, answer=answer), 400)
-        assert store.errands.get(errand_id).state is ErrandState.LEASED
+        assert store.requests.get(errand_id).state is RequestState.LEASED
 
 
 class TestBodies:
@@ -360,7 +360,7 @@ class TestBodies:
         agent.lease()
         answer = {"measurement": {"samples": ["x" * 20_000]}}
         problem(agent.post(f"errands/{errand_id}/result", epoch=1, answer=answer), 413)
-        assert store.errands.get(errand_id).result is None
+        assert store.requests.get(errand_id).result is None
         assert "more than 10000 bytes" in caplog.text
 
     def test_only_results_are_long(self, store: Store, agent: Agent) -> None:
@@ -422,7 +422,7 @@ class TestFiles:
     def errand(self, store: Store, home: Path) -> tuple[str, str]:
         """An errand that needs a file that is here, and its digest."""
         file = Blobs().put_bytes(b"weights")
-        store.errands.enqueue("3" * 32, PROFILE, {"candidate": {"sha256": file.sha256}})
+        store.requests.enqueue("3" * 32, PROFILE, {"candidate": {"sha256": file.sha256}})
         return "3" * 32, file.sha256
 
     def test_of_a_held_errand(self, agent: Agent, errand: tuple[str, str]) -> None:

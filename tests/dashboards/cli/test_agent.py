@@ -30,14 +30,15 @@ from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.outputs import difference
 from evaluators.runtimes import OnnxRuntime
 from hwprofiles.errors import BuildFailed, ParetuneError, UnsupportedOp
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.devices import remote
-from search.devices.link import DeviceLost, ErrandLink
+from search.devices.link import DeviceLost, RequestLink
 from search.devices.lookup import agents_of, find_device
 from search.devices.remote import RemoteDevice
 from search.folders import default_database
 from search.job.spec import parse_job
-from search.states import ErrandState, JobState, TrialState
+from search.states import JobState, RequestState, TrialState
 from search.store import Store
 
 SAMPLE = {"x": np.ones((1, 16), np.float32)}
@@ -75,7 +76,7 @@ def models(tmp_path: Path) -> tuple[Path, Path]:
 def open_remote(store: Store, purpose: str | None = "test", **size: int) -> RemoteDevice:
     with agents_of(store):
         profile = find_device("pi", **size)
-    return RemoteDevice(profile, ErrandLink(default_database(), purpose))
+    return RemoteDevice(profile, RequestLink(default_database(), purpose))
 
 
 class Asking(threading.Thread):
@@ -400,7 +401,7 @@ class TestRefused:
         registered(hosts)
         with agents_of(store):
             profile = find_device("pi")
-        device = RemoteDevice(replace(profile, memory_bytes=1), ErrandLink(default_database()))
+        device = RemoteDevice(replace(profile, memory_bytes=1), RequestLink(default_database()))
         with pytest.raises(DeviceLost, match="is no longer what the job measures on"):
             Asking(device, models).result()
         assert hosts.begun == 0
@@ -420,13 +421,13 @@ def test_a_measurement_that_nobody_waits_for_is_ended(hosts: Hosts, store: Store
     hosts.serve_here(store)
     _, device, asking = held_up(hosts, store, models)
     (errand_id,) = _errands(store)
-    store.errands.cancel(errand_id)
+    store.requests.cancel(errand_id)
     with pytest.raises(DeviceLost, match="was cancelled"):
         asking.result()
     hosts.wait_for("not wanted any more")
     hosts.go_on()
     assert Asking(device, (models[1], models[0])).result().ratio > 0
-    assert store.errands.get(errand_id).state is ErrandState.CANCELLED
+    assert store.requests.get(errand_id).state is RequestState.CANCELLED
     device.close()
 
 
@@ -446,8 +447,8 @@ def test_an_agent_that_ends_gives_its_errand_back(hosts: Hosts, store: Store, mo
     interrupt(agent)  # type: ignore[arg-type]
     assert agent.wait(60) == 130
     (errand_id,) = _errands(store)
-    row = store.errands.get(errand_id)
-    assert (row.state, row.deaths) == (ErrandState.QUEUED, 0)
+    row = store.requests.get(errand_id)
+    assert (row.state, row.deaths) == (RequestState.QUEUED, 0)
     hosts.go_on()
     hosts.start_agent()
     assert asking.result().ratio > 0

@@ -16,7 +16,7 @@ from command_line import ROOT, environment
 from remote_host import BRIEF, Hosts
 from small_jobs import classifier
 
-from search.devices.link import ErrandLink
+from search.devices.link import RequestLink
 from search.devices.lookup import agents_of, find_device
 from search.devices.remote import RemoteDevice
 from search.folders import default_database
@@ -96,7 +96,7 @@ def test_an_agent_from_a_fresh_environment(installed: Path, hosts: Hosts, tmp_pa
         hosts.processes.append(agent)
         hosts.wait_for("registered as pi")
         with agents_of(store):
-            device = RemoteDevice(find_device("pi"), ErrandLink(default_database()))
+            device = RemoteDevice(find_device("pi"), RequestLink(default_database()))
         sample = {"x": np.ones((1, 16), np.float32)}
         try:
             found = device.measure(*models, sample, protocol=BRIEF, limit_s=120.0)

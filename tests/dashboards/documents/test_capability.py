@@ -54,7 +54,7 @@ def predicted(store: Store, search: Any) -> Any:
     assert row.baseline is not None
     assert row.space is not None
     facts = {**row.baseline["facts"], "layer_tables": layer_tables()}
-    store.set_prepared(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
+    store.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
     store.set_prediction(search.lease, PREDICTION)
     return search
 

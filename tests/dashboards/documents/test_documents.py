@@ -156,7 +156,7 @@ def test_the_status_says_how_the_machine_was_under_the_fp32_model(store: Store, 
     assert row.baseline is not None
     assert row.space is not None
     facts = {"baseline_measurements": {row.device: {"health": {"verdict": "contended"}}}}
-    store.set_prepared(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
+    store.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
     assert job_document(store, search.job_id)["baseline_health"] == "contended"
     assert "<dt>Machine during baseline</dt><dd>contended</dd>" in httpx.get(f"{address}/jobs/{search.job_id}").text
 
@@ -259,7 +259,7 @@ def test_what_the_space_holds_is_in_every_document_and_on_the_page(store: Store,
             {"precision": "int8", "runtime": "openvino", "ratio": None, "ci95": None, "why": "build_failed: no kernel"},
         ],
     }
-    store.set_prepared(search.lease, space=row.space, baseline={**row.baseline, "facts": {"coverage": found}})
+    store.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": {"coverage": found}})
     for document in (job_document(store, search.job_id), front_document(store, search.job_id)):
         assert document["coverage"] == found
     assert "coverage" not in front_document(store, search.job_id)["baseline"]["facts"]
@@ -281,7 +281,7 @@ def test_the_page_says_what_was_not_asked_and_where_the_time_went(store: Store, 
         "ending": {"reason": "time", "text": "no time"},
         "time_s": {"preparing": 25.0, "searching": 42.0},
     }
-    store.set_prepared(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
+    store.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
     text = httpx.get(f"{address}/jobs/{search.job_id}").text
     assert "to ask the device first about: int8 in openvino." in text
     assert "Time: preparing 25 s, searching 42 s." in text

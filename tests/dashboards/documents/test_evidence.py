@@ -54,7 +54,7 @@ def add_job(store: Store, profile: Profile, *, bounds: bool = False) -> tuple[st
     baseline = {**FP32, **STARTS, **quality}
     if bounds:
         metrics |= {"speedup": {"ratio": 4.0}, "latency_ms": {"p50": 1.5, "n": 0}}
-    store.set_prepared(lease, space=space.to_dict(), baseline={"metrics": baseline, "facts": {}})
+    store.set_preparation(lease, space=space.to_dict(), baseline={"metrics": baseline, "facts": {}})
     values = dict.fromkeys(LAYERS, "int8") | {"runtime": "openvino:bf16"}
     row = store.add_trials(lease, 0, "nsga2", profile.simulated, [(0, space.candidate(values))])[0]
     store.finish_trial(lease, row.candidate_id, TrialState.DONE, metrics=metrics)

@@ -140,7 +140,7 @@ def shown(store: Store, make_search: Callable[..., Any]) -> Shown:
     groups = [{"name": "stem", "macs": 30}, {"name": HOSTILE, "macs": 10}]
     row = store.job(search.job_id)
     assert row.baseline is not None
-    store.set_prepared(
+    store.set_preparation(
         search.lease, space=spaces["quantised"].to_dict(), baseline={**row.baseline, "facts": {"groups": groups}}
     )
     figures = {"cosine": 0.99, "speedup": {"ratio": 2.0, "ci95": [1.9, 2.1]}}

@@ -234,14 +234,14 @@ class TestShares:
     def test_the_search_leaves_time_for_the_final_measurements(self) -> None:
         clock = FakeClock()
         budget = TimeBudget(100.0, clock=clock)
-        budget.measured({"measuring_s": {"latency": 4.0, "beside": 1.0}})
+        budget.learn_durations({"measuring_s": {"latency": 4.0, "beside": 1.0}})
         before = budget.searching.left_s
         budget.expect(6)
         assert budget.searching.left_s < before
         budget.expect_s(66.0)
         assert budget.final_s > 66
         assert not budget.over_for_trials
-        budget.tried(20.0)
+        budget.add_trial(20.0)
         assert budget.over_for_trials
 
     def test_earlier_runs_of_a_job_count(self) -> None:
@@ -255,7 +255,7 @@ class TestShares:
     def test_the_first_candidate_may_use_the_time_that_nothing_else_needs(self) -> None:
         clock = FakeClock()
         budget = TimeBudget(100.0, clock=clock)
-        budget.measured({"measuring_s": {"latency": 20.0}})
+        budget.learn_durations({"measuring_s": {"latency": 20.0}})
         assert budget.giving_up.left_s == 96
         assert budget.searching.left_s < 55
         budget.expect(1)

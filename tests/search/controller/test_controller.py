@@ -19,8 +19,9 @@ from dashboards.documents.report import front_document, job_document
 from hwprofiles import DEVICES
 from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed, StorageError, UnhealthyMeasurement
 from search.controller.controller import Controller
+from search.controller.lease import LeaseKeeper
+from search.controller.open_results import has_open_results
 from search.controller.progress import Status, Watcher
-from search.controller.unsettled import is_unsettled
 from search.folders import job_folder
 from search.states import JobState, TrialState
 from search.store import JobBusy, Lease, StaleLease, Store, this_process
@@ -344,14 +345,14 @@ class TestTroubleInTheEnd:
         assert noisy["metrics"]["speedup"]["ratio"] == 3.0
         assert (noisy["state"], noisy["unconfirmed"]) == ("done", "the interval is still wide")
         assert [m["phase"] for m in store.measurements(noisy["candidate_id"])] == ["search"]
-        assert is_unsettled(store, job_id)
+        assert has_open_results(store, job_id)
 
     def test_it_is_tried_once_more_in_the_end(self, store: Store, job_of: Callable[..., str]) -> None:
         job_id = job_of({0: [1.0], 1: [3.0, self.NOISE, 2.8, 2.9]})
         Controller(store, job_id).run()
         fast = front_document(store, job_id)["front"][0]
         assert (fast["confirmed"], fast["unconfirmed"], fast["metrics"]["speedup"]["ratio"]) == (True, None, 2.9)
-        assert not is_unsettled(store, job_id)
+        assert not has_open_results(store, job_id)
 
     def test_a_resumed_job_measures_it_again_and_searches_no_more(
         self, store: Store, job_of: Callable[..., str]
@@ -416,7 +417,7 @@ class TestTroubleInTheEnd:
         assert (document["trials"]["pending"], document["trials"]["failed"]) == (1, 0)
         row = store.trials(job_id)[1]
         assert (row.state, row.reason) == (TrialState.PENDING, "the interval is still wide")
-        assert is_unsettled(store, job_id)
+        assert has_open_results(store, job_id)
 
     def test_several_in_a_row_stop_the_search_and_it_is_resumed(self, store: Store, job_of: Callable[..., str]) -> None:
         job_id = job_of({n: [*([self.NOISE] if n else []), 1.0 + n] for n in range(4)})
@@ -480,7 +481,7 @@ class TestTroubleInTheEnd:
             rows = store.trials(job_id)
             seconds = [store.measurements(row.candidate_id)[0]["record"]["measuring_s"] for row in rows]
             fronts = controller._fronts(rows, prepared)
-            estimates.append((controller._confirmation(prepared).estimated_s(rows, fronts), seconds))
+            estimates.append((controller._confirmation(prepared).estimate_s(rows, fronts), seconds))
             finalise(prepared)
 
         controller._finalise = ask  # type: ignore[method-assign]
@@ -505,7 +506,7 @@ class TestLease:
 
         def take_over(status: Status) -> None:
             if status.finished and not taken:
-                monkeypatch.setattr("search.store.repository.has_died", lambda owner: True)
+                monkeypatch.setattr("search.store.repository.is_dead", lambda owner: True)
                 taken.append(store.lease_job(job_id, this_process() | {"pid": 1}))
 
         with pytest.raises(StaleLease):
@@ -518,22 +519,21 @@ class TestLease:
     def test_a_database_that_cannot_be_reached_for_a_while_does_not_end_the_lease(
         self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        controller, stop, asked = Controller(store, new_job()), threading.Event(), []
+        keeper, renewals = LeaseKeeper(store, new_job()), []
 
         def renew(lease: Lease, lease_s: float) -> None:
-            asked.append(lease_s)
-            if len(asked) < 3:
+            renewals.append(lease_s)
+            if len(renewals) < 3:
                 raise StorageError("database jobs.db: database is locked")
-            if len(asked) == 5:
+            if len(renewals) == 5:
                 raise StaleLease("taken over", "")
 
         monkeypatch.setattr(store, "renew", renew)
-        monkeypatch.setattr("search.controller.controller.RENEW_S", 0.0)
-        monkeypatch.setattr("search.controller.controller.RENEW_AGAIN_S", 0.0)
-        controller._lease = Lease("job", 1)
-        controller._renew(stop)
-        assert len(asked) == 5
-        assert controller._lost_lease.is_set()
+        monkeypatch.setattr("search.controller.lease.RENEW_S", 0.0)
+        monkeypatch.setattr("search.controller.lease.RENEW_AGAIN_S", 0.0)
+        keeper.renew_until(threading.Event())
+        assert len(renewals) == 5
+        assert keeper.is_lost
 
 
 class TestTelling:

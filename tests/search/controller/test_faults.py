@@ -19,8 +19,9 @@ from small_jobs import samples, spec, write_classifier
 
 from dashboards.documents.report import front_document
 from hwprofiles.errors import ParetuneError
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
 from search.controller.failures import IN_A_ROW, AllFailed
+from search.controller.submission import submit
 from search.folders import default_database
 from search.job.spec import parse_job
 from search.states import JobState, TrialState

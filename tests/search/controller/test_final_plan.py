@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from search.controller.final_plan import AGAIN, FINAL, FINAL_ROUNDS, NO_TIME, FinalPlan, Place
-from search.fronts.metrics import updated
+from search.fronts.metrics import replace_device
 from search.fronts.objectives import Constraint, Objective
-from search.fronts.pooling import pooled_figures
+from search.fronts.pooling import pool_figures
 from search.fronts.views import View
 from search.states import TrialState
 from search.store import TrialRow
@@ -42,8 +42,8 @@ def plan_of(*rows: TrialRow, constraints: tuple[str, ...] = ()) -> FinalPlan:
 def record(plan: FinalPlan, place: Place, phase: str, found: Mapping[str, Any]) -> None:
     """As the final measurements do it."""
     before = plan.row(place[0])
-    pooled = plan.pooled(place, found) if phase == AGAIN else None
-    metrics = updated(before.metrics, place[1], found if pooled is None else pooled)
+    pooled = plan.pool(place, found) if phase == AGAIN else None
+    metrics = replace_device(before.metrics, place[1], found if pooled is None else pooled)
     state, reason = plan.judge(metrics)
     plan.record(replace(before, state=state, reason=reason, metrics=metrics), place, phase, pooled)
 
@@ -51,7 +51,7 @@ def record(plan: FinalPlan, place: Place, phase: str, found: Mapping[str, Any]) 
 def finish(plan: FinalPlan, measure: Callable[[str, str], Mapping[str, Any]]) -> list[str]:
     """Measures all that is wanted; what was, in order."""
     order: list[str] = []
-    while wanted := plan.wanted(contenders=order.count("|") < FINAL_ROUNDS):
+    while wanted := plan.next_measurements(contenders=order.count("|") < FINAL_ROUNDS):
         for place, phase in wanted:
             order.append(f"{place[0]} {phase}")
             record(plan, place, phase, measure(place[0], phase))
@@ -82,7 +82,7 @@ class TestOrder:
 
     def test_what_has_no_time_to_be_measured_on_is_confirmed(self) -> None:
         plan = plan_of(row(0, 1.0, 1.0), row(1, 0.99, 1.0, simulated_formats=True))
-        assert {place[0] for place, _ in plan.wanted(contenders=True)} == {"id0"}
+        assert {place[0] for place, _ in plan.next_measurements(contenders=True)} == {"id0"}
         assert set(plan.fronts(final=True).first.document["unconfirmed"]) == {"id0"}
 
     def test_what_could_not_be_measured_keeps_its_figures(self) -> None:
@@ -110,7 +110,7 @@ class TestOrder:
         plan.recall(("id2", "here"), FINAL, None)
         plan.recall(("id0", "here"), FINAL, None)
         assert plan.is_begun
-        assert plan.wanted(contenders=True) == [(("id1", "here"), FINAL)]
+        assert plan.next_measurements(contenders=True) == [(("id1", "here"), FINAL)]
         assert [entry.candidate_id for entry in plan.fronts().first.members] == ["id2", "id1", "id0"]
 
     def test_a_metric_that_is_not_had_this_time(self) -> None:
@@ -177,20 +177,20 @@ def test_the_front_is_not_too_fast(sd: float) -> None:
 
 class TestPooledFigures:
     def test_equal_weights_in_logarithms(self) -> None:
-        found = pooled_figures({"speedup": speedup(2.0, 0.2)}, {"speedup": speedup(8.0, 0.2)})
+        found = pool_figures({"speedup": speedup(2.0, 0.2)}, {"speedup": speedup(8.0, 0.2)})
         assert found["speedup"]["ratio"] == pytest.approx(4.0)
         low, high = found["speedup"]["ci95"]
         assert (math.log(low / 4), math.log(high / 4)) == pytest.approx((-0.2 / math.sqrt(2), 0.2 / math.sqrt(2)))
 
     def test_what_one_alone_has(self) -> None:
-        assert pooled_figures({"energy_mj": 1.0, "a": 2}, {"a": 8}) == {"energy_mj": 1.0, "a": 4.0}
-        assert pooled_figures(
-            {"latency_ms": {"p50": 1.0, "n": 3, "p99": 2.0}}, {"latency_ms": {"p50": 4.0, "n": 5}}
-        ) == {"latency_ms": {"p50": 2.0, "n": 8, "p99": 2.0}}
+        assert pool_figures({"energy_mj": 1.0, "a": 2}, {"a": 8}) == {"energy_mj": 1.0, "a": 4.0}
+        assert pool_figures({"latency_ms": {"p50": 1.0, "n": 3, "p99": 2.0}}, {"latency_ms": {"p50": 4.0, "n": 5}}) == {
+            "latency_ms": {"p50": 2.0, "n": 8, "p99": 2.0}
+        }
 
     def test_what_has_no_logarithm_is_the_later_one(self) -> None:
-        assert pooled_figures({"a": -1.0, "b": "x", "c": True}, {"a": 2.0, "b": "y", "c": False}) == {
+        assert pool_figures({"a": -1.0, "b": "x", "c": True}, {"a": 2.0, "b": "y", "c": False}) == {
             "a": 2.0, "b": "y", "c": False,
         }  # fmt: skip
-        zero = pooled_figures({"s": {"value": 1.0, "ci95": [0.0, 2.0]}}, {"s": {"value": 4.0, "ci95": [3.0, 5.0]}})
+        zero = pool_figures({"s": {"value": 1.0, "ci95": [0.0, 2.0]}}, {"s": {"value": 4.0, "ci95": [3.0, 5.0]}})
         assert zero == {"s": {"value": 2.0, "ci95": [3.0, 5.0]}}

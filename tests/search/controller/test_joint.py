@@ -16,12 +16,13 @@ from small_jobs import spec
 
 from evaluators.measuring.measurement import Measurement
 from hwprofiles.errors import TrainingStopped
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.export.export import export_candidate
 from search.fronts.pareto import hypervolume
 from search.job.spec import parse_job
 from search.prediction.predictor import Predictor
-from search.space.layer_widths import scales_of
+from search.space.layer_widths import layer_widths_of
 from search.states import JobState, TrialState
 from search.store import Store
 from search.trials.module_variants import Structures
@@ -170,7 +171,7 @@ def test_pruned_candidates_are_predicted_from_equally_narrow_models(
     facts = (row.baseline or {})["facts"]
     tables = facts["layer_tables"]["local-cpu"]
     assert [set(one["values"].values()) for one in tables] == [set(), {"0.75"}, {"0.5"}]
-    predictor = Predictor(tables, scales=scales_of(facts))
+    predictor = Predictor(tables, scales=layer_widths_of(facts))
     trials = store.trials(row.job_id)
     assert len({tuple(trial.decisions.values()) for trial in trials}) == len(trials)
     for trial in trials:

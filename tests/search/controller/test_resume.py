@@ -27,7 +27,8 @@ from small_jobs import write_job
 
 from dashboards.cli import run_app
 from dashboards.documents.report import front_document
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.folders import default_database
 from search.job.spec import load_job
 from search.states import JobState

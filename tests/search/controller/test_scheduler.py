@@ -54,11 +54,11 @@ def work(scheduler: Scheduler, *, parallel: int = 1, seed: int | None = None, un
     """Works on ``parallel`` trials at once, which finish in any order; after ``until`` it is as if it were killed."""
     rng = random.Random(seed)
     running: list[TrialRow] = []
-    while until is None or len(scheduler.finished) < until:
+    while until is None or len(scheduler.history) < until:
         while len(running) < parallel and (row := scheduler.next()) is not None:
             running.append(row)
         if not running:
-            assert scheduler.exhausted
+            assert scheduler.is_over
             return
         chosen = 0 if seed is None else rng.randrange(len(running))
         work_on(scheduler, running.pop(chosen))
@@ -186,7 +186,7 @@ class TestBlocks:
         rows = [scheduler.next() for _ in range(BATCH)]
         assert scheduler.next() is None
         for row in reversed(rows):
-            assert not scheduler.exhausted
+            assert not scheduler.is_over
             assert scheduler.next() is None
             assert row is not None
             work_on(scheduler, row)
@@ -241,7 +241,7 @@ class TestBlocks:
     def test_the_budget_is_met_exactly(self, lease: Lease, scheduler_of: SchedulerOf, trials: int) -> None:
         scheduler = scheduler_of(lease, trials=trials)
         work(scheduler, parallel=4, seed=0)
-        assert [row.number for row in scheduler.finished] == list(range(trials))
+        assert [row.number for row in scheduler.history] == list(range(trials))
         assert scheduler.next() is None
 
     def test_a_smaller_budget_is_a_beginning(
@@ -274,7 +274,7 @@ class TestRecords:
         assert (stored.strategy, stored.simulated) == ("mine", False)
         assert [measurement["record"] for measurement in store.measurements(row.candidate_id)] == [{"ratio": 2.0}]
         assert done == stored
-        assert scheduler.finished == [stored]
+        assert scheduler.history == [stored]
 
     def test_a_failure_keeps_its_reason(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
         scheduler = scheduler_of(lease)
@@ -335,8 +335,8 @@ class TestRepeats:
         strategy = Scripted([a, b])
         scheduler = scheduler_of(lease, strategy)
         work(scheduler)
-        assert len(scheduler.finished) == 2
-        assert scheduler.exhausted
+        assert len(scheduler.history) == 2
+        assert scheduler.is_over
         assert strategy.asks == 2 + 2 * REPEATS_UNTIL_EXHAUSTED  # the first block, and an empty one
 
     def test_ninety_nine_are_not_enough(self, lease: Lease, scheduler_of: SchedulerOf) -> None:
@@ -344,7 +344,7 @@ class TestRepeats:
         strategy = Scripted([a, *[a] * (REPEATS_UNTIL_EXHAUSTED - 1), b, *[b] * (REPEATS_UNTIL_EXHAUSTED - 1), c])
         scheduler = scheduler_of(lease, strategy, trials=3)
         work(scheduler)
-        assert len(scheduler.finished) == 3
+        assert len(scheduler.history) == 3
 
     @pytest.mark.parametrize("kind", [Nsga2, RandomSearch])
     def test_a_space_smaller_than_the_budget_ends(
@@ -353,7 +353,7 @@ class TestRepeats:
         space = Space(SPACE.decisions[:2], "context")
         scheduler = scheduler_of(lease, kind(space, 2, 2, 0, kind.Options()), trials=1000, batch=4)
         work(scheduler, parallel=3, seed=0)
-        assert len(scheduler.finished) == space.size
+        assert len(scheduler.history) == space.size
 
 
 class TestStopping:
@@ -361,7 +361,7 @@ class TestStopping:
         scheduler = scheduler_of(lease)
         scheduler.stop()
         assert scheduler.next() is None
-        assert scheduler.exhausted
+        assert scheduler.is_over
         assert store.trials(lease.job_id) == []
 
     @pytest.mark.parametrize("out", [1, 3, BATCH])
@@ -376,11 +376,11 @@ class TestStopping:
         scheduler.stop()
         for row in rows:
             assert scheduler.next() is None
-            assert not scheduler.exhausted
+            assert not scheduler.is_over
             work_on(scheduler, row)
-        assert scheduler.exhausted
+        assert scheduler.is_over
         assert scheduler.next() is None
-        assert len(scheduler.finished) == block * BATCH + out
+        assert len(scheduler.history) == block * BATCH + out
         assert len(store.trials(lease.job_id)) == (block + 1) * BATCH
 
     @pytest.mark.parametrize("after", [0, 1, 4, BATCH, BATCH + 2])
@@ -393,7 +393,7 @@ class TestStopping:
         scheduler.stop()
         assert row is not None
         work_on(scheduler, row)
-        store.reset_unfinished(lease)
+        store.reset_open_trials(lease)
         work(scheduler_of(lease))
         assert recorded(store, lease) == expected
 
@@ -402,7 +402,7 @@ def taken_over(store: Store, lease: Lease) -> Lease:
     """The lease of another controller, as after the death of the first."""
     store.release(lease)
     again = store.lease_job(lease.job_id, this_process())
-    store.reset_unfinished(again)
+    store.reset_open_trials(again)
     return again
 
 
@@ -416,7 +416,7 @@ class TestResuming:
         scheduler = scheduler_of(again)
         work(scheduler)
         assert recorded(store, again) == expected
-        assert [row.number for row in scheduler.finished] == list(range(TRIALS))
+        assert [row.number for row in scheduler.history] == list(range(TRIALS))
 
     @pytest.mark.parametrize("seed", range(4))
     def test_killed_again_and_again_with_several_at_work(
@@ -437,14 +437,14 @@ class TestResuming:
         row = scheduler.next()
         assert row is not None
         assert row.number == 10
-        assert [trial.number for trial in scheduler.finished] == list(range(10))
+        assert [trial.number for trial in scheduler.history] == list(range(10))
 
     def test_a_finished_job_has_nothing_to_do(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
         work(scheduler_of(lease))
         before = recorded(store, lease)
         scheduler = scheduler_of(taken_over(store, lease))
         assert scheduler.next() is None
-        assert scheduler.exhausted
+        assert scheduler.is_over
         assert recorded(store, lease) == before
 
     def test_repeats_do_not_shift_the_numbers(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
@@ -489,7 +489,7 @@ class TestPuttingOff:
 
     def noisy(self, scheduler: Scheduler, numbers: Collection[int], until: int | None = None) -> None:
         """Works in the order of trials; those of these ``numbers`` meet a noisy minute."""
-        while until is None or len(scheduler.finished) < until:
+        while until is None or len(scheduler.history) < until:
             row = scheduler.next()
             if row is None:
                 return
@@ -506,8 +506,8 @@ class TestPuttingOff:
         assert [result.candidate for result in strategy.told[0]] == candidates(6)
         missing = strategy.told[0][2]
         assert (missing.gains, missing.violations, missing.feasible) == (None, (1.0, 1.0), False)
-        assert scheduler.exhausted
-        assert [row.number for row in scheduler.finished] == [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]
+        assert scheduler.is_over
+        assert [row.number for row in scheduler.history] == [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]
         row = store.trials(lease.job_id)[2]
         assert (row.state, row.reason, row.metrics) == (TrialState.PENDING, NOISE.message, {})
 
@@ -534,7 +534,7 @@ class TestPuttingOff:
         rows, expected = (store.trials(one.job_id) for one in (again, undisturbed))
         assert [row.digest for row in rows] == [row.digest for row in expected]
         assert [row.state.finished for row in rows] == [quiet or row.number not in (1, 8) for row in rows]
-        assert len(scheduler.finished) == (TRIALS if quiet else TRIALS - 2)
+        assert len(scheduler.history) == (TRIALS if quiet else TRIALS - 2)
 
     @pytest.mark.parametrize("seed", range(4))
     def test_killed_again_and_again(self, store: Store, lease: Lease, scheduler_of: SchedulerOf, seed: int) -> None:
@@ -570,7 +570,7 @@ class TestPuttingOff:
         strategy = Scripted(candidates(12))
         scheduler = scheduler_of(lease, strategy, trials=12)
         self.noisy(scheduler, {1, 2, 3})
-        assert scheduler.exhausted
+        assert scheduler.is_over
         assert strategy.told == []
         assert scheduler.trouble is not None
         assert scheduler.trouble.message == (
@@ -592,17 +592,17 @@ class TestPuttingOff:
         scheduler = scheduler_of(lease)
         self.noisy(scheduler, {0, 1, 3, 4, 6, 7})
         assert scheduler.trouble is None
-        assert len(scheduler.finished) == TRIALS - 6
+        assert len(scheduler.history) == TRIALS - 6
 
     def test_those_that_are_out_may_finish(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
         scheduler = scheduler_of(lease)
         rows = [row for _ in range(5) if (row := scheduler.next()) is not None]
         for row in rows[:3]:
             scheduler.put_off(row, NOISE)
-        assert not scheduler.exhausted
+        assert not scheduler.is_over
         work_on(scheduler, rows[3])
         scheduler.put_off(rows[4], NOISE)
-        assert scheduler.exhausted
+        assert scheduler.is_over
         assert scheduler.trouble is not None
         assert (store.job(lease.job_id).strategy_state or {}) == {}
 
@@ -615,7 +615,7 @@ class TestPuttingOff:
         assert second is not None
         scheduler.put_off(first, NOISE)
         scheduler.stop()
-        store.drop_unfinished(lease)
+        store.drop_open_trials(lease)
         assert [(row.number, row.state) for row in store.trials(lease.job_id)] == [(0, TrialState.PENDING)]
 
     def test_trainings_are_compared_as_before(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
@@ -671,7 +671,7 @@ class TestKnown:
         first, second = candidates(2)
         strategy = Scripted([first, second])
         known = {first.digest: metrics_of(first.digest)}
-        found = scheduler_of(lease, strategy, trials=2, batch=2, known=known, known_sha256="f" * 64)
+        found = scheduler_of(lease, strategy, trials=2, batch=2, premeasured=known, premeasured_sha256="f" * 64)
         found.begin()
         (done,) = found.finished
         assert (done.digest, done.metrics) == (first.digest, metrics_of(first.digest))
@@ -688,17 +688,19 @@ class TestKnown:
         self, store: Store, lease: Lease, scheduler_of: SchedulerOf
     ) -> None:
         first, second = candidates(2)
-        found = scheduler_of(lease, Scripted([first, second]), batch=2, known={first.digest: metrics_of(first.digest)})
+        found = scheduler_of(
+            lease, Scripted([first, second]), batch=2, premeasured={first.digest: metrics_of(first.digest)}
+        )
         found.begin()
         found.stop()
         assert found.next() is None
-        assert found.exhausted
+        assert found.is_over
         assert [row.digest for row in found.finished] == [first.digest]
 
     def test_a_block_of_nothing_else_is_told_at_once(self, lease: Lease, scheduler_of: SchedulerOf) -> None:
         (only,) = candidates(1)
         strategy = Scripted([only])
-        found = scheduler_of(lease, strategy, trials=1, batch=1, known={only.digest: metrics_of(only.digest)})
+        found = scheduler_of(lease, strategy, trials=1, batch=1, premeasured={only.digest: metrics_of(only.digest)})
         assert found.next() is None
-        assert found.exhausted
+        assert found.is_over
         assert len(strategy.told) == 1

@@ -396,8 +396,8 @@ class TestModelled:
         job_id = new_job(devices=MODELLED, budget={"trials": 40})
         Controller(store, job_id).run()
         job = Job.model_validate(store.job(job_id).spec)
-        points = [gains(job.parsed_objectives, row.metrics) for row in store.trials(job_id)]
-        joint = [gains(job.parsed_objectives, m["metrics"]) for m in front_document(store, job_id)["joint"]["front"]]
+        points = [gains(job.joint_objectives, row.metrics) for row in store.trials(job_id)]
+        joint = [gains(job.joint_objectives, m["metrics"]) for m in front_document(store, job_id)["joint"]["front"]]
         assert joint
         assert not any(dominates(a, b) for b in joint for a in points if a is not None and b is not None)
         best = {p for p in points if p is not None and not any(q is not None and dominates(q, p) for q in points)}

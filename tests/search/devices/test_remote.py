@@ -39,18 +39,19 @@ from hwprofiles.errors import (
     UnsupportedOp,
 )
 from hwprofiles.folders import data_folder
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.devices import remote
 from search.devices.blobs import Blobs
-from search.devices.link import DeviceLost, ErrandLink
+from search.devices.link import DeviceLost, RequestLink
 from search.devices.lookup import agents_of, open_device
 from search.devices.lookup import find_device as find_any
 from search.devices.remote import RemoteDevice
 from search.folders import default_database
 from search.job.spec import parse_job
-from search.states import ErrandState, JobState, TrialState
+from search.states import JobState, RequestState, TrialState
 from search.store import Store
-from search.store.errands import ErrandRow
+from search.store.requests import RequestRow
 
 SAMPLE = {"x": np.ones((1, 16), np.float32)}
 OFFER = {"runtimes": ["onnxruntime"], "cores": [[1], [0, 1]]}
@@ -77,8 +78,8 @@ def models(tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
-def link(purpose: str | None = "job search", away_s: float = 600.0) -> ErrandLink:
-    return ErrandLink(default_database(), purpose, away_s)
+def link(purpose: str | None = "job search", away_s: float = 600.0) -> RequestLink:
+    return RequestLink(default_database(), purpose, away_s)
 
 
 @pytest.fixture
@@ -115,19 +116,19 @@ class Agent(threading.Thread):
     def run(self) -> None:
         with Store(default_database()) as store:
             while not self.over.wait(0.01):
-                row = store.errands.lease("pi", "first")
+                row = store.requests.lease("pi", "first")
                 if row is not None:
                     self._serve(store, row)
 
-    def _serve(self, store: Store, row: ErrandRow) -> None:
+    def _serve(self, store: Store, row: RequestRow) -> None:
         errand = Errand.from_dict(row.request)
         self.errands.append(errand)
         answer = self.answers(errand)
         error = answer.get("error")
-        state = ErrandState.DONE if error is None else ErrandState.FAILED
+        state = RequestState.DONE if error is None else RequestState.FAILED
         if error is not None and error["state"] == "unavailable":
-            state = ErrandState.REFUSED
-        store.errands.finish("pi", "first", row.errand_id, row.epoch, state, answer)
+            state = RequestState.REFUSED
+        store.requests.finish("pi", "first", row.errand_id, row.epoch, state, answer)
 
 
 @pytest.fixture
@@ -297,7 +298,7 @@ class TestGone:
         with pytest.raises(DeviceLost, match="nothing was heard from the agent of device 'pi'") as caught:
             measure(device, models)
         assert isinstance(caught.value, DeviceUnavailable)
-        assert store.errands.files() != set()
+        assert store.requests.files() != set()
         device.close()
 
     def test_nobody_comes_back_for_a_single_question(
@@ -306,7 +307,7 @@ class TestGone:
         device = RemoteDevice(profile, link(None, away_s=0.0))
         with pytest.raises(DeviceLost):
             measure(device, models)
-        assert store.errands.files() == set()
+        assert store.requests.files() == set()
         device.close()
 
     def test_a_sleep_of_this_machine_is_no_silence(
@@ -351,7 +352,7 @@ class TestGone:
         with pytest.raises(StageTimeout, match=r"took longer than 0\.1 s"):
             measure(device, models, limit_s=0.1)
         taken.join()
-        assert store.errands.files() == set()
+        assert store.requests.files() == set()
 
     @pytest.mark.parametrize("why", ["leased anew", "absent", "a slow link"])
     def test_what_counts_against_no_limit(
@@ -369,7 +370,7 @@ class TestGone:
                 time.sleep(0.2)
                 row = self._take(store) if why == "leased anew" else row
             found = measured(Errand.from_dict(row.request))
-            store.errands.finish("pi", "first", row.errand_id, row.epoch, ErrandState.DONE, found)
+            store.requests.finish("pi", "first", row.errand_id, row.epoch, RequestState.DONE, found)
 
         working = threading.Thread(target=work)
         working.start()
@@ -377,8 +378,8 @@ class TestGone:
         working.join()
 
     @staticmethod
-    def _take(store: Store) -> ErrandRow:
-        while (row := store.errands.lease("pi", "first")) is None:
+    def _take(store: Store) -> RequestRow:
+        while (row := store.requests.lease("pi", "first")) is None:
             time.sleep(0.01)
         return row
 
@@ -390,7 +391,7 @@ class TestRefusing:
         models[1].write_bytes(b"not a model")
         with pytest.raises(BuildFailed, match="is not an ONNX model"):
             measure(device, models)
-        assert store.errands.files() == set()
+        assert store.requests.files() == set()
 
     def test_one_that_is_too_large(
         self, device: RemoteDevice, store: Store, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
@@ -398,7 +399,7 @@ class TestRefusing:
         monkeypatch.setattr(remote, "MAX_MODEL_BYTES", 100)
         with pytest.raises(BuildFailed, match="more than the 100 that are allowed"):
             measure(device, models)
-        assert store.errands.files() == set()
+        assert store.requests.files() == set()
 
     def test_a_file_that_is_not_there(self, device: RemoteDevice, models: tuple[Path, Path]) -> None:
         models[1].unlink()
@@ -410,7 +411,7 @@ class TestRefusing:
     ) -> None:
         with pytest.raises(UnsupportedOp, match="'null' is not allowed on device 'pi'"):
             measure(device, models, runtime="null")
-        assert store.errands.files() == set()
+        assert store.requests.files() == set()
 
     def test_a_runtime_that_nobody_knows(self, device: RemoteDevice, models: tuple[Path, Path]) -> None:
         with pytest.raises(InvalidInput, match="unknown runtime 'abacus'"):
@@ -606,5 +607,5 @@ class TestInAJob:
 
 
 def test_a_link_does_not_show_the_password() -> None:
-    secret = ErrandLink("postgresql://me:hunter2@host/jobs")
+    secret = RequestLink("postgresql://me:hunter2@host/jobs")
     assert "hunter2" not in repr(secret)

@@ -75,7 +75,7 @@ Exported = Callable[..., dict[str, Any]]
 @pytest.fixture
 def exported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Exported:
     """Exports in this process, on a device that is told what to answer: the claim and its receipt."""
-    monkeypatch.setattr("search.export.export.PAUSE_S", 0.0)
+    monkeypatch.setattr("search.export.remeasurement.PAUSE_S", 0.0)
     monkeypatch.setattr("search.export.export.Sandbox", InlineSandbox)
 
     def export(
@@ -204,7 +204,7 @@ class TestQuiet:
         self, job: FinishedJob, exported: Exported, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         passed = iter(range(0, 10_000, 30))
-        monkeypatch.setattr("search.export.export.time.monotonic", lambda: float(next(passed)))
+        monkeypatch.setattr("search.export.remeasurement.time.monotonic", lambda: float(next(passed)))
         device = FakeDevice(lambda path: 2.0, healths=("contended",))
         receipt = exported(job, quantised(job), device=device, wait_quiet_s=100)
         assert receipt["verdict"] == "inconclusive"

@@ -147,7 +147,7 @@ class TestOtherFigures:
         found, why = verdict(claimed={"accuracy": 0.9500001})
         assert found is Verdict.DISAGREES
         assert "accuracy on the validation split is 0.95, the front said 0.9500001" in why
-        assert Exact("x", 1.0, None).judged(3.0).outcome is Outcome.DISAGREES
+        assert Exact("x", 1.0, None).judge(3.0).outcome is Outcome.DISAGREES
 
     def test_formats_that_no_runtime_computes_in_have_no_speed(self) -> None:
         assert verdict(measured={"speedup": None}, timed=False)[0] is Verdict.CONFIRMED

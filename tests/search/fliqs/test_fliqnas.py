@@ -30,7 +30,8 @@ from evaluators.graphs.reference_run import run_once
 from evaluators.runtimes import OnnxRuntime
 from evaluators.torch_export import export_module
 from hwprofiles.errors import InvalidInput, Unreachable
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.export.export import export_candidate
 from search.fliqs import Elastic, ElasticBitOperations, ElasticBytes, HeldOut, OneShot, reduction
 from search.job.spec import parse_job

@@ -17,7 +17,8 @@ from trainable import make_task
 from dashboards.documents.report import candidate_document, front_document, trials_document
 from evaluators.runtimes import OnnxRuntime
 from hwprofiles.errors import InvalidInput
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.export.export import export_candidate
 from search.job.spec import parse_job
 from search.states import JobState, TrialState

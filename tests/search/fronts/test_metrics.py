@@ -10,18 +10,26 @@ import pytest
 from evaluators.measuring.measurement import Measurement
 from evaluators.modelled.dry_run import modelled_metrics
 from hwprofiles import find_device
-from search.fronts.metrics import DEVICE_METRICS, failed, figures_on, is_device_metric, joined, timed_figures, updated
+from search.fronts.metrics import (
+    DEVICE_METRICS,
+    device_figures,
+    drop_device,
+    figures_on,
+    is_device_metric,
+    merge_devices,
+    replace_device,
+)
 from search.fronts.objectives import Constraint, Objective, metric_interval, metric_value
 from search.fronts.pareto import reference_point
 from search.space.candidate import Decision
-from search.space.merging import union
+from search.space.merging import merge_decisions
 
 A = {
     "cosine": 0.99, "intervals": {"cosine": [0.98, 1.0]}, "size_bytes": 100,
     "speedup": {"ratio": 2.0, "ci95": [1.9, 2.1]}, "latency_ms": {"p50": 4.0, "p90": 5.0},
 }  # fmt: skip
 B = A | {"cosine": 0.97, "speedup": {"ratio": 8.0, "ci95": [7.6, 8.4]}, "latency_ms": {"p50": 1.0, "p90": 1.5}}
-BOTH = joined(("a", "b"), {"a": A, "b": B})
+BOTH = merge_devices(("a", "b"), {"a": A, "b": B})
 
 
 class TestJoined:
@@ -34,13 +42,13 @@ class TestJoined:
         assert figures_on(BOTH, "c") == {}
 
     def test_a_device_s_own_figure_is_kept_even_where_it_is_equal(self) -> None:
-        assert joined(("a", "b"), {"a": A, "b": A})["speedup@b"] == A["speedup"]
+        assert merge_devices(("a", "b"), {"a": A, "b": A})["speedup@b"] == A["speedup"]
 
     @pytest.mark.parametrize("label", ["a", "b"])
     def test_one_that_failed_has_none(self, label: str) -> None:
         other = "b" if label == "a" else "a"
         figures = A if other == "a" else B
-        metrics = joined(("a", "b"), {other: figures}, {label: {"state": "crashed", "reason": "it died"}})
+        metrics = merge_devices(("a", "b"), {other: figures}, {label: {"state": "crashed", "reason": "it died"}})
         assert figures_on(metrics, label) == {}
         assert figures_on(metrics, other) == figures
         assert metrics["failures"] == {label: {"state": "crashed", "reason": "it died"}}
@@ -48,38 +56,38 @@ class TestJoined:
         assert metric_value(metrics, f"cosine@{label}") is None
 
     def test_later_figures_replace_earlier_ones(self) -> None:
-        later = updated(BOTH, "b", {"speedup": {"ratio": 7.0}})
+        later = replace_device(BOTH, "b", {"speedup": {"ratio": 7.0}})
         assert (metric_value(later, "speedup@a"), metric_value(later, "speedup@b")) == (2.0, 7.0)
-        assert metric_value(updated(BOTH, "a", {"speedup": {"ratio": 7.0}}), "speedup@a") == 7.0
-        assert updated(A, "local-cpu", {"speedup": 1.0})["speedup"] == 1.0
+        assert metric_value(replace_device(BOTH, "a", {"speedup": {"ratio": 7.0}}), "speedup@a") == 7.0
+        assert replace_device(A, "local-cpu", {"speedup": 1.0})["speedup"] == 1.0
 
     def test_figures_of_two_moments_never_stand_side_by_side(self) -> None:
         """Energy that could not be counted the second time is not the first time's."""
         earlier = A | {"energy_mj": 12.0, "quality_runtime": "onnxruntime"}
-        later = updated(earlier, "local-cpu", {"speedup": {"ratio": 1.9}})
+        later = replace_device(earlier, "local-cpu", {"speedup": {"ratio": 1.9}})
         assert later == {
             "cosine": 0.99, "intervals": {"cosine": [0.98, 1.0]}, "size_bytes": 100,
             "quality_runtime": "onnxruntime", "speedup": {"ratio": 1.9},
         }  # fmt: skip
-        both = joined(("a", "b"), {"a": earlier, "b": B | {"energy_mj": 3.0}})
-        assert metric_value(updated(both, "b", {"speedup": 7.0}), "energy_mj@b") is None
-        assert metric_value(updated(both, "b", {"speedup": 7.0}), "energy_mj@a") == 12.0
+        both = merge_devices(("a", "b"), {"a": earlier, "b": B | {"energy_mj": 3.0}})
+        assert metric_value(replace_device(both, "b", {"speedup": 7.0}), "energy_mj@b") is None
+        assert metric_value(replace_device(both, "b", {"speedup": 7.0}), "energy_mj@a") == 12.0
 
     def test_a_devices_own_figures(self) -> None:
-        assert timed_figures(BOTH, "b") == {"speedup": B["speedup"], "latency_ms": B["latency_ms"]}
-        assert timed_figures(A, "local-cpu") == {"speedup": A["speedup"], "latency_ms": A["latency_ms"]}
+        assert device_figures(BOTH, "b") == {"speedup": B["speedup"], "latency_ms": B["latency_ms"]}
+        assert device_figures(A, "local-cpu") == {"speedup": A["speedup"], "latency_ms": A["latency_ms"]}
 
     @pytest.mark.parametrize(("label", "gone", "left"), [("a", "speedup", "speedup@b"), ("b", "speedup@b", "speedup")])
     def test_a_later_failure_takes_them_away(self, label: str, gone: str, left: str) -> None:
-        metrics = failed(BOTH, label, "timeout", "too slow")
+        metrics = drop_device(BOTH, label, "timeout", "too slow")
         assert gone not in metrics
         assert left in metrics
         assert figures_on(metrics, label) == {}
         other = "b" if label == "a" else "a"
-        assert failed(metrics, other, "crashed", "it died") == {}
+        assert drop_device(metrics, other, "crashed", "it died") == {}
 
     def test_of_one_device_nothing_is_left(self) -> None:
-        assert failed(A, "local-cpu", "timeout", "too slow") == {}
+        assert drop_device(A, "local-cpu", "timeout", "too slow") == {}
 
 
 class TestNames:
@@ -115,7 +123,7 @@ class TestNames:
         assert metric_value({"wer@clean": 0.1, "wer@min": 0.2}, "wer@min") == 0.2
 
     def test_folds_of_what_is_not_positive(self) -> None:
-        metrics = joined(("a", "b"), {"a": {"speedup": 0.0}, "b": {"speedup": 1.0}})
+        metrics = merge_devices(("a", "b"), {"a": {"speedup": 0.0}, "b": {"speedup": 1.0}})
         assert metric_value(metrics, "speedup@geomean") is None
         assert metric_value(metrics, "speedup@min") == 0.0
 
@@ -136,11 +144,11 @@ class TestJudging:
         ],
     )  # fmt: skip
     def test_a_constraint_without_a_device_holds_everywhere(self, text: str, amount: float) -> None:
-        baseline = joined(("a", "b"), {"a": {"latency_ms": 4.0}, "b": {"latency_ms": 9.0}})
+        baseline = merge_devices(("a", "b"), {"a": {"latency_ms": 4.0}, "b": {"latency_ms": 9.0}})
         assert Constraint.parse(text).violation(BOTH, baseline) == pytest.approx(amount)
 
     def test_what_a_device_did_not_give_never_holds(self) -> None:
-        metrics = failed(BOTH, "b", "timeout", "too slow")
+        metrics = drop_device(BOTH, "b", "timeout", "too slow")
         assert Constraint.parse("speedup@a >= 1").violation(metrics, BOTH) == 0.0
         assert Constraint.parse("speedup >= 1").violation(metrics, BOTH) == math.inf
 
@@ -179,14 +187,14 @@ class TestUnion:
 
     def test_of_one_device_is_what_it_has(self) -> None:
         own = self.decisions(stem="fp32 int8", head="fp32 int4")
-        assert union([own]) == own
+        assert merge_decisions([own]) == own
 
     def test_every_choice_in_order(self) -> None:
         one = self.decisions(stem="fp32 int8 int4", head="fp32 int4")
         other = self.decisions(stem="fp32 dynamic int4", body="fp32 int8", head="fp32 int8")
-        assert union([one, other]) == self.decisions(
+        assert merge_decisions([one, other]) == self.decisions(
             stem="fp32 dynamic int8 int4", body="fp32 int8", head="fp32 int8 int4"
         )
 
     def test_of_nothing(self) -> None:
-        assert union([[], []]) == []
+        assert merge_decisions([[], []]) == []

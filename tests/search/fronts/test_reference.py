@@ -29,7 +29,7 @@ def measured(ratio: float, hour: float) -> tuple[dict[str, Any], dict[str, Any]]
 
 @pytest.mark.parametrize("hour", [0.5, 0.7, 1.0, 1.3, 2.0])
 def test_a_slow_or_fast_hour_moves_no_figure(hour: float) -> None:
-    found = Reference.of(BASELINE).paired(*measured(2.0, hour))
+    found = Reference.of(BASELINE).pair(*measured(2.0, hour))
     assert found["latency_ms"]["p50"] == 2.0
     assert found["latency_ms"]["p90"] == pytest.approx(2.4)
     assert metric_interval(found, "latency_ms") == pytest.approx((4 / 2.2, 4 / 1.8))
@@ -42,14 +42,14 @@ def test_a_slow_or_fast_hour_moves_no_figure(hour: float) -> None:
 
 @pytest.mark.parametrize(("ratio", "hour"), [(1.5, 0.7), (2.2, 1.3), (2.2, 0.7), (1.5, 1.3)])
 def test_a_relative_constraint_is_about_the_ratio(ratio: float, hour: float) -> None:
-    found = Reference.of(BASELINE).paired(*measured(ratio, hour))
+    found = Reference.of(BASELINE).pair(*measured(ratio, hour))
     assert (HALF.violation(found, BASELINE) == 0.0) == (ratio >= 2.0)
 
 
 def test_without_a_reference_or_a_pair_figures_stay_as_they_are() -> None:
     candidate, baseline = measured(2.0, 1.3)
-    assert Reference.in_facts({}, "local-cpu").paired(candidate, baseline) == candidate
+    assert Reference.in_facts({}, "local-cpu").pair(candidate, baseline) == candidate
     facts = {"references": {"local-cpu": Reference.of(BASELINE).to_dict()}}
     assert Reference.in_facts(facts, "local-cpu") == Reference.of(BASELINE)
     for alone in ({"latency_ms": 3.0}, {"peak_memory_bytes": 5}, {"energy_mj": 3.0}, {}):
-        assert Reference.of(BASELINE).paired(alone, {}) == alone
+        assert Reference.of(BASELINE).pair(alone, {}) == alone

@@ -64,18 +64,18 @@ class TestJobs:
     def test_what_may_be_left_out(self) -> None:
         job = parsed()
         assert (job.version, job.name, job.seed, job.constraints, job.space) == (1, "job", 0, (), None)
-        assert [(o.metric, o.direction) for o in job.parsed_objectives] == [("cosine", "max"), ("speedup", "max")]
+        assert [(o.metric, o.direction) for o in job.joint_objectives] == [("cosine", "max"), ("speedup", "max")]
         assert (job.strategy.name, job.budget.trials, job.budget.minutes) == ("nsga2", 60, None)
         assert Job.model_validate({"task": {"name": "digits"}}).devices[0].name == "local-cpu"
 
     def test_everything(self) -> None:
         job = parse_job(FULL, folder=Path())
         assert (job.profile.device, job.profile.threads, job.profile.batch) == ("dry-run", 2, 8)
-        assert [(o.metric, o.direction) for o in job.parsed_objectives] == [
+        assert [(o.metric, o.direction) for o in job.joint_objectives] == [
             ("accuracy", "max"),
             ("latency_ms.p90", "min"),
         ]
-        assert [(c.metric, c.device) for c in job.parsed_constraints] == [
+        assert [(c.metric, c.device) for c in job.joint_constraints] == [
             ("accuracy", None),
             ("size_bytes", "dry-run"),
         ]
@@ -188,7 +188,7 @@ class TestSeveralDevices:
 
 
 def names(job: Job) -> list[str]:
-    return [objective.metric for objective in job.parsed_objectives]
+    return [objective.metric for objective in job.joint_objectives]
 
 
 class TestPercentiles:

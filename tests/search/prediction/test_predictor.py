@@ -18,7 +18,7 @@ from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import save_model
 from hwprofiles import find_device
-from search.json_cache import StoredAnswers
+from search.json_cache import JsonCache
 from search.prediction.accuracy import ENOUGH, Assessment, Assessments
 from search.prediction.correction import Correction, accuracy, left_out
 from search.prediction.predictor import Predictor, Sum
@@ -114,7 +114,7 @@ def test_answers_serve_the_next_job(technique: PrecisionTechnique, space: Space,
     assert first.asked
     assert tables_of(again, technique, space, tmp_path) == tables
     assert again.asked == []
-    assert len(StoredAnswers(tmp_path / "layers")) == len(first.asked)
+    assert len(JsonCache(tmp_path / "layers")) == len(first.asked)
 
 
 def test_another_device_executes_files_in_the_first_one_s_format(

@@ -12,7 +12,7 @@ from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from hwprofiles import Precision
 from search.space.candidate import Decision, Replacement, Space
-from search.space.coverage import coverage, in_words
+from search.space.coverage import coverage, coverage_lines
 
 MODEL = clean_graph(ANIMALS["encoder"].build())
 GROUPS = layer_groups(MODEL)
@@ -36,7 +36,9 @@ def test_layers_are_decided_or_left_alone() -> None:
     assert (found["layers"], found["decided"], found["decisions"]) == (nodes + 4, nodes, len(GROUPS))
     assert {one["why"] for one in found["left_alone"]} == {"product of two activations"}
     assert found["left_out"] == []
-    assert in_words(found) == [f"{nodes} of {nodes + 4} layers decided, 4 left alone: 4 × product of two activations"]
+    assert coverage_lines(found) == [
+        f"{nodes} of {nodes + 4} layers decided, 4 left alone: 4 × product of two activations"
+    ]
     assert json.loads(json.dumps(found)) == found
 
 
@@ -46,7 +48,7 @@ def test_a_precision_that_is_left_out_comes_with_the_best_answer() -> None:
     assert (weight["precision"], weight["ratio"], weight["ci95"]) == ("int8_weight", None, None)
     assert weight["why"] == "unsupported_op: no kernel"
     assert (four["precision"], four["ratio"], four["ci95"]) == ("int4_weight", 0.7, [0.69, 0.71])
-    assert in_words(found)[1] == (
+    assert coverage_lines(found)[1] == (
         "left out: int8_weight (unsupported_op: no kernel), int4_weight (0.70x, 0.69 to 0.71)"
     )
     table = next(group for group in GROUPS if group.kind == "Gather")
@@ -80,11 +82,11 @@ def test_what_the_device_was_not_asked_about_is_named() -> None:
         {"precision": "fp32", "runtime": "openvino:f32"},
         {"precision": "int8_dynamic", "runtime": "onnxruntime"},
     ]
-    assert in_words(found)[-1] == (
+    assert coverage_lines(found)[-1] == (
         "no time or too busy to ask the device first about: fp32 in openvino:f32, int8_dynamic in onnxruntime"
     )
     del found["unanswered"]  # as jobs of earlier versions have it
-    assert len(in_words(found)) == 1
+    assert len(coverage_lines(found)) == 1
 
 
 def test_what_the_job_does_not_choose_is_not_left_out() -> None:
@@ -101,7 +103,7 @@ def test_what_a_runtime_does_without_is_named() -> None:
     one, _, alone = found["left_out"]
     assert (one["precision"], one["runtime"], one["ratio"]) == ("int8_dynamic", "openvino", 0.7)
     assert (alone["runtime"], alone["ratio"]) == ("onnxruntime", 0.5)
-    assert in_words(found)[1] == (
+    assert coverage_lines(found)[1] == (
         "left out: int8_dynamic in openvino and openvino:bf16 (0.70x, 0.69 to 0.71: fp32 is faster there), "
         "int8_dynamic in onnxruntime (0.50x, 0.49 to 0.51: fp32 is faster there)"
     )

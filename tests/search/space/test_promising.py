@@ -9,7 +9,7 @@ import pytest
 from search.controller.ending import ending_of
 from search.job.spec import Budget
 from search.space.candidate import Decision, Space
-from search.space.promising import promising_settings, untried_gains
+from search.space.promising import gains_without_trial, promising_settings
 from search.strategies import STRATEGIES
 
 LAYERS = tuple(Decision(f"precision:l{n}", ("fp32", "int8", "int8_dynamic", "int8_weight"), "precision") for n in "ab")
@@ -67,7 +67,7 @@ def test_uniform_assignments_begin_with_them() -> None:
 
 def test_what_gained_and_was_not_tried_is_told_with_its_gain() -> None:
     first, second, *_ = (space().candidate_everywhere(dict(setting)).digest for setting in space().promising)
-    left = untried_gains(ANSWERS, space(), FIRST, {first, second})
+    left = gains_without_trial(ANSWERS, space(), FIRST, {first, second})
     assert left == [
         {"values": {"runtime": "openvino:bf16"}, "ratio": 1.9, "ci95": [1.9 * 0.98, 1.9 * 1.02]},
         {"values": {"graph": "fused", "runtime": "openvino"}, "ratio": 1.3, "ci95": [1.3 * 0.98, 1.3 * 1.02]},

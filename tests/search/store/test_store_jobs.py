@@ -124,7 +124,7 @@ class TestJobs:
         assert store.job(lease.job_id).error == "a\N{REPLACEMENT CHARACTER}b?c é 漢"
 
     def test_preparation_and_wall_time(self, store: Store, lease: Lease) -> None:
-        store.set_prepared(lease, space={"decisions": []}, baseline={"metrics": {"size_bytes": 2**40}, "facts": {}})
+        store.set_preparation(lease, space={"decisions": []}, baseline={"metrics": {"size_bytes": 2**40}, "facts": {}})
         store.add_wall_time(lease, 1.5)
         store.add_wall_time(lease, 0.25)
         job = store.job(lease.job_id)
@@ -135,7 +135,7 @@ class TestJobs:
     @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
     def test_what_is_not_a_number_is_refused(self, store: Store, lease: Lease, number: float) -> None:
         with pytest.raises(StorageError, match="cannot be stored as JSON"):
-            store.set_prepared(lease, space={"a": 1}, baseline={"metrics": {"accuracy": number}})
+            store.set_preparation(lease, space={"a": 1}, baseline={"metrics": {"accuracy": number}})
         assert store.job(lease.job_id).space is None
 
     def test_what_json_cannot_hold_is_refused(self, store: Store, new_job: NewJob) -> None:

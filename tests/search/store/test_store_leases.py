@@ -17,7 +17,7 @@ from hwprofiles.errors import InvalidInput, NotFound, ParetuneError
 from search.space.candidate import Candidate
 from search.states import JobState, TrialState
 from search.store import JobBusy, Lease, StaleLease, Store, TrialRow, this_process
-from search.store.owner import has_died, owner_of
+from search.store.owner import is_dead, owner_of
 
 NewJob = Callable[..., str]
 Start = Callable[[str, str], subprocess.Popen[str]]
@@ -119,7 +119,7 @@ class TestLeases:
             lambda: store.renew(lease),
             lambda: store.release(lease),
             lambda: store.set_job_state(lease, JobState.DONE),
-            lambda: store.set_prepared(lease, space={}, baseline={}),
+            lambda: store.set_preparation(lease, space={}, baseline={}),
             lambda: store.add_wall_time(lease, 1.0),
             lambda: store.add_trials(lease, 1, "random", True, [(9, candidates[7])]),
             lambda: store.set_trial_state(lease, candidate_id, TrialState.BUILDING),
@@ -127,7 +127,7 @@ class TestLeases:
             lambda: store.replace_measurement(
                 lease, candidate_id, state=TrialState.DONE, metrics={}, measurement={"n": 1}, phase="final"
             ),
-            lambda: store.reset_unfinished(lease),
+            lambda: store.reset_open_trials(lease),
             lambda: store.finish_block(lease, {}),
             lambda: store.add_front(lease, {}),
         ]
@@ -205,44 +205,44 @@ class TestLeases:
 
 class TestOwners:
     def test_this_process_lives(self) -> None:
-        assert not has_died(this_process())
+        assert not is_dead(this_process())
 
     def test_another_host_is_never_known_to_have_died(self) -> None:
-        assert not has_died(this_process() | {"host": "elsewhere.example", "pid": 2**22 + 1})
+        assert not is_dead(this_process() | {"host": "elsewhere.example", "pid": 2**22 + 1})
 
     def test_a_process_id_nobody_has(self) -> None:
         pid = next(pid for pid in range(2**22, 2**22 + 100) if not psutil.pid_exists(pid))
-        assert has_died(this_process() | {"pid": pid})
+        assert is_dead(this_process() | {"pid": pid})
 
     def test_a_process_id_that_was_given_again(self) -> None:
         owner = this_process()
-        assert has_died(owner | {"start_ticks": owner["start_ticks"] - 1})
+        assert is_dead(owner | {"start_ticks": owner["start_ticks"] - 1})
 
     def test_a_stepped_clock_kills_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
         owner = this_process()
         started = psutil.Process.create_time
         monkeypatch.setattr(psutil.Process, "create_time", lambda process: started(process) + 3600)
-        assert not has_died(owner)
+        assert not is_dead(owner)
 
     def test_nobody_outlives_a_boot(self) -> None:
-        assert has_died(this_process() | {"boot_id": "00000000-0000-0000-0000-000000000000"})
+        assert is_dead(this_process() | {"boot_id": "00000000-0000-0000-0000-000000000000"})
 
     def test_an_owner_of_an_earlier_version(self) -> None:
         owner = {name: this_process()[name] for name in ("host", "pid", "started")}
-        assert not has_died(owner)
-        assert has_died(owner | {"started": owner["started"] - 60})
+        assert not is_dead(owner)
+        assert is_dead(owner | {"started": owner["started"] - 60})
 
     def test_a_system_that_tells_no_boot(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         before = this_process()
         monkeypatch.setattr("search.store.owner._BOOT_ID", tmp_path / "none")
         assert set(this_process()) == {"host", "pid", "started"}
-        assert not has_died(this_process())
-        assert not has_died(before)
+        assert not is_dead(this_process())
+        assert not is_dead(before)
 
     def test_a_zombie_has_died(self) -> None:
         child = subprocess.Popen([sys.executable, "-c", ""])
         owner = owner_of(child.pid)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert has_died(owner)
+        assert is_dead(owner)
         child.wait()
-        assert has_died(owner)
+        assert is_dead(owner)

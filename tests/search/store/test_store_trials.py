@@ -31,8 +31,10 @@ class TestTrials:
 
     def test_every_device_s_measurement_is_kept(self, store: Store, lease: Lease, trials: list[TrialRow]) -> None:
         first, second = trials[0].candidate_id, trials[1].candidate_id
-        store.finish_trial(lease, first, TrialState.DONE, measurement={"of": "a"}, others=[{"of": "b"}, {"of": "c"}])
-        store.finish_trial(lease, second, TrialState.INFEASIBLE, others=[{"of": "b"}])
+        store.finish_trial(
+            lease, first, TrialState.DONE, measurement={"of": "a"}, further_measurements=[{"of": "b"}, {"of": "c"}]
+        )
+        store.finish_trial(lease, second, TrialState.INFEASIBLE, further_measurements=[{"of": "b"}])
         assert [one["record"]["of"] for one in store.measurements(first)] == ["a", "b", "c"]
         assert [(one["phase"], one["record"]["of"]) for one in store.measurements(second)] == [("search", "b")]
 
@@ -135,7 +137,7 @@ class TestTrials:
     def test_resuming_starts_the_unfinished_over(self, store: Store, lease: Lease, trials: list[TrialRow]) -> None:
         store.finish_trial(lease, trials[1].candidate_id, TrialState.DONE, metrics={"speedup": 2.0})
         store.set_trial_state(lease, trials[2].candidate_id, TrialState.MEASURING)
-        reset = store.reset_unfinished(lease)
+        reset = store.reset_open_trials(lease)
         assert [trial.number for trial in reset] == [0, 2, 3]
         assert {trial.state for trial in reset} == {TrialState.PENDING}
         assert store.trial(trials[1].candidate_id).state is TrialState.DONE
@@ -146,7 +148,7 @@ class TestTrials:
     ) -> None:
         store.set_trial_state(lease, trials[0].candidate_id, TrialState.BUILDING)
         other = store.lease_job(new_job("other"), this_process())
-        assert store.reset_unfinished(other) == []
+        assert store.reset_open_trials(other) == []
         assert store.trial(trials[0].candidate_id).state is TrialState.BUILDING
 
     def test_the_strategy_is_kept_by_block(self, store: Store, lease: Lease) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from search.space.candidate import Candidate
 from search.states import JobState, TrialState
-from search.store import Lease, Store, TrialRow, is_orphaned, this_process
+from search.store import Lease, Store, TrialRow, is_orphan, this_process
 from search.store.columns import utc_now
 
 Change = Callable[[Store, Lease, list[TrialRow], list[Candidate]], object]
@@ -17,13 +17,13 @@ RECORD = {"n": 1}
 
 CHANGES: dict[str, Change] = {
     "state": lambda store, lease, rows, _: store.set_job_state(lease, JobState.RUNNING),
-    "prepared": lambda store, lease, rows, _: store.set_prepared(lease, space={}, baseline={}),
+    "prepared": lambda store, lease, rows, _: store.set_preparation(lease, space={}, baseline={}),
     "time": lambda store, lease, rows, _: store.add_wall_time(lease, 1.0),
     "lease": lambda store, lease, rows, _: store.renew(lease, 60.0),
     "begun": lambda store, lease, rows, _: store.set_trial_state(lease, rows[0].candidate_id, TrialState.BUILDING),
     "failed": lambda store, lease, rows, _: store.finish_trial(lease, rows[0].candidate_id, TrialState.TIMEOUT),
     "more": lambda store, lease, rows, more: store.add_trials(lease, 1, "random", True, [(4, more[4])]),
-    "dropped": lambda store, lease, rows, _: store.drop_unfinished(lease),
+    "dropped": lambda store, lease, rows, _: store.drop_open_trials(lease),
     "front": lambda store, lease, rows, _: store.add_front(lease, {}),
     "measured": lambda store, lease, rows, _: store.finish_trial(
         lease, rows[0].candidate_id, TrialState.DONE, metrics={"cosine": 1.0}, measurement=RECORD
@@ -65,16 +65,16 @@ def test_what_is_finished_and_unchanged_is_not_read_again(store: Store, lease: L
 
 class TestOrphans:
     def test_a_job_of_a_living_process_is_none(self, store: Store, lease: Lease) -> None:
-        assert not is_orphaned(store.job(lease.job_id))
+        assert not is_orphan(store.job(lease.job_id))
         store.set_job_state(lease, JobState.RUNNING)
-        assert not is_orphaned(store.job(lease.job_id))
+        assert not is_orphan(store.job(lease.job_id))
 
     def test_one_whose_process_has_died_is(self, store: Store, new_job: Callable[..., str]) -> None:
         lease = store.lease_job(new_job(), this_process() | {"pid": 2**22 + 1})
         store.set_job_state(lease, JobState.RUNNING)
-        assert is_orphaned(store.job(lease.job_id))
+        assert is_orphan(store.job(lease.job_id))
         store.set_job_state(lease, JobState.DONE)
-        assert not is_orphaned(store.job(lease.job_id))
+        assert not is_orphan(store.job(lease.job_id))
 
     @pytest.mark.parametrize(("lease_s", "orphaned"), [(60.0, False), (-1.0, True)])
     def test_of_another_host_the_lease_tells(
@@ -85,4 +85,4 @@ class TestOrphans:
         until = store.job(lease.job_id).lease_until
         assert until is not None
         assert abs(until - utc_now() - timedelta(seconds=lease_s)) < timedelta(seconds=30)
-        assert is_orphaned(store.job(lease.job_id)) is orphaned
+        assert is_orphan(store.job(lease.job_id)) is orphaned

@@ -17,7 +17,7 @@ from onnx_builder import Builder
 from small_jobs import CLASSES, INPUTS, classifier, samples, spec
 
 from hwprofiles.errors import InvalidInput
-from search.controller.controller import submit
+from search.controller.submission import submit
 from search.job.spec import parse_job
 from search.store import Store
 from search.tasks import OnnxTask, Split, Task, check_files, open_task

@@ -29,7 +29,7 @@ from search.fliqs import HeldOut
 from search.job.spec import parse_job
 from search.options import validate_options
 from search.prediction.tables import structure_of
-from search.space.layer_widths import LayerScale, levels, narrowed, work_left
+from search.space.layer_widths import LayerWidth, narrow_groups, uniform_levels, work_left
 from search.tasks import Split, TorchTask
 from search.techniques import Subject, Technique, trains
 from search.techniques.pruning import PruningTechnique
@@ -118,15 +118,15 @@ class TestPruning(ModuleConformance):
     def test_modelled_layers_shrink_with_their_groups(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique = new()
         assert isinstance(technique, PruningTechnique)
-        scales = [LayerScale.from_dict(json.loads(json.dumps(asdict(one)))) for one in technique.scales()]
+        scales = [LayerWidth.from_dict(json.loads(json.dumps(asdict(one)))) for one in technique.scales()]
         assert scales == technique.scales()
         for values in self.assignments(technique):
             draft = structures(technique, None).draft(values)
             if draft is None:
-                assert narrowed(subject.groups, scales, values) == subject.groups
+                assert narrow_groups(subject.groups, scales, values) == subject.groups
                 continue
             built = {group.name: group for group in draft.groups}
-            for group in narrowed(subject.groups, scales, values):
+            for group in narrow_groups(subject.groups, scales, values):
                 real = built.get(group.name)
                 assert (group.macs, group.weights) == ((real.macs, real.weights) if real else (0, 0)), group.name
 
@@ -136,7 +136,7 @@ class TestPruning(ModuleConformance):
         technique = new(ratios=[0.75, 0.5, 0.25])
         assert isinstance(technique, PruningTechnique)
         choices = {d.name: d.choices for d in technique.decisions(None)}
-        found = levels(technique.scales(), choices)
+        found = uniform_levels(technique.scales(), choices)
         assert [set(level.values()) for level in found] == [{"0.75"}, {"0.5"}, {"0.25"}]
         assert not any(name.rpartition("/")[2] == "blocks.0" for level in found for name in level)
         left = work_left(technique.scales(), found[1])

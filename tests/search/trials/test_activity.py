@@ -63,7 +63,7 @@ def test_those_of_lost_workers_are_forgotten(tmp_path: Path) -> None:
 
 def test_a_search_passes_them_on(store: Store, new_job: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     """To its watcher and into the job's document, while the device still measures."""
-    monkeypatch.setattr("search.controller.controller.LISTEN_S", 0.01)
+    monkeypatch.setattr("search.controller.status.LISTEN_S", 0.01)
     seen: list[Status] = []
     heard = threading.Event()
 

@@ -13,7 +13,7 @@ from evaluators.measuring.quality import Quality
 from evaluators.runtimes import OpenVino
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import DeviceUnavailable
-from search.fronts.metrics import figures_on, joined
+from search.fronts.metrics import figures_on, merge_devices
 from search.trials.local_runtime import runtime_here, stand_in
 from search.trials.quality import QualityEvaluator
 
@@ -56,6 +56,6 @@ def test_the_candidate_s_metrics_name_it(name: str | None) -> None:
     order: Any = None
     metrics = QualityEvaluator(sandbox, order, 1.0).evaluate(Path("model.onnx")).metrics
     assert metrics.get("quality_runtime") == name
-    both = joined(("pi", "here"), {"pi": metrics, "here": {"cosine": 0.9}})
+    both = merge_devices(("pi", "here"), {"pi": metrics, "here": {"cosine": 0.9}})
     assert figures_on(both, "pi").get("quality_runtime") == name
     assert "quality_runtime" not in figures_on(both, "here")

@@ -11,7 +11,8 @@ from inline_search import InlineSandbox, without_ray
 from small_jobs import spec, write_classifier
 
 from hwprofiles.errors import InvalidInput
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.fronts.metrics import QUALITY_RUNTIME
 from search.job.spec import parse_job
 from search.states import JobState

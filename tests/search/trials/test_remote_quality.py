@@ -18,7 +18,7 @@ from evaluators.runtimes import runtime_of
 from evaluators.tensors import Array, Arrays
 from hwprofiles import find_device
 from hwprofiles.errors import BuildFailed, StageTimeout, UnsupportedOp
-from search.fronts.metrics import figures_on, joined
+from search.fronts.metrics import figures_on, merge_devices
 from search.job.spec import parse_job
 from search.trials import sandboxed
 from search.trials.context import WorkOrder
@@ -135,7 +135,7 @@ def test_what_the_device_cannot_execute_fails_there(judged: Judge, error: Except
 
 def test_the_marks_are_each_device_s_own() -> None:
     marked = {"cosine": 0.9, "quality_from": "agent", "quality_check": "differs: by 30 %"}
-    both = joined(("here", "pi"), {"here": {"cosine": 0.99}, "pi": marked})
+    both = merge_devices(("here", "pi"), {"here": {"cosine": 0.99}, "pi": marked})
     assert figures_on(both, "pi") == marked
     assert figures_on(both, "here") == {"cosine": 0.99}
 

@@ -11,7 +11,8 @@ from inline_search import InlineSandbox, measuring_briefly, without_ray
 from small_jobs import spec, write_classifier
 
 from hwprofiles import probe
-from search.controller.controller import Controller, submit
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.export.export import export_candidate
 from search.folders import default_database
 from search.job.spec import parse_job

@@ -10,6 +10,11 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _create_jobs()
+    _create_results()
+
+
+def _create_jobs() -> None:
     op.create_table(
         "profiles",
         sa.Column("digest", sa.String(64), nullable=False),
@@ -70,6 +75,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("job_id", "number", name="uq_trials_job_id_number"),
         sa.UniqueConstraint("job_id", "digest", name="uq_trials_job_id_digest"),
     )
+
+
+def _create_results() -> None:
     op.create_table(
         "measurements",
         sa.Column("id", sa.Integer(), nullable=False),

@@ -12,10 +12,10 @@ import pytest
 
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import NotFound, ParetuneError
-from search.states import ErrandState
+from search.states import RequestState
 from search.store import Store
 from search.store.agents import AgentReplaced
-from search.store.errands import DEATHS_UNTIL_CRASHED, ErrandRow, StaleErrand
+from search.store.requests import DEATHS_UNTIL_CRASHED, RequestRow, StaleRequest
 
 Contents = Callable[[], dict[str, list[tuple[object, ...]]]]
 
@@ -54,19 +54,19 @@ def ask(store: Store) -> Callable[..., str]:
 
     def ask(name: str = "candidate", device: str = "pi") -> str:
         errand_id = digest(device + name)[:32]
-        store.errands.enqueue(errand_id, profile(device), request(name))
+        store.requests.enqueue(errand_id, profile(device), request(name))
         return errand_id
 
     return ask
 
 
-def leased(store: Store, instance: str = "first", **options: Any) -> ErrandRow:
-    row = store.errands.lease("pi", instance, **options)
+def leased(store: Store, instance: str = "first", **options: Any) -> RequestRow:
+    row = store.requests.lease("pi", instance, **options)
     assert row is not None
     return row
 
 
-def held(row: ErrandRow, instance: str = "first") -> tuple[str, str, str, int]:
+def held(row: RequestRow, instance: str = "first") -> tuple[str, str, str, int]:
     return row.device, instance, row.errand_id, row.epoch
 
 
@@ -117,10 +117,10 @@ class TestRegistering:
         row = leased(store)
         store.agents.register("pi", token, "second", profile(), OFFER)
         writers: list[Callable[[], object]] = [
-            lambda: store.errands.lease("pi", "first"),
-            lambda: store.errands.renew(*held(row)),
-            lambda: store.errands.finish(*held(row), ErrandState.DONE, DONE),
-            lambda: store.errands.release(*held(row)),
+            lambda: store.requests.lease("pi", "first"),
+            lambda: store.requests.renew(*held(row)),
+            lambda: store.requests.finish(*held(row), RequestState.DONE, DONE),
+            lambda: store.requests.release(*held(row)),
         ]
         for write in writers:
             with pytest.raises(AgentReplaced, match="another agent has registered"):
@@ -150,58 +150,58 @@ class TestRegistering:
             store.agents.revoke("pi")
         store.agents.new_token("pi")
         with pytest.raises(AgentReplaced):
-            store.errands.finish(*held(row), ErrandState.DONE, DONE)
+            store.requests.finish(*held(row), RequestState.DONE, DONE)
 
     def test_a_revoked_agent_leases_nothing(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
         ask()
         store.agents.revoke("pi")
         with pytest.raises(AgentReplaced, match="revoked"):
-            store.errands.lease("pi", agent)
+            store.requests.lease("pi", agent)
 
 
 class TestAsking:
     def test_what_is_asked_is_done_once(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
         errand_id = ask()
         row = leased(store)
-        assert (row.errand_id, row.request, row.state, row.epoch) == (errand_id, request(), ErrandState.LEASED, 1)
-        store.errands.finish(*held(row), ErrandState.DONE, DONE)
+        assert (row.errand_id, row.request, row.state, row.epoch) == (errand_id, request(), RequestState.LEASED, 1)
+        store.requests.finish(*held(row), RequestState.DONE, DONE)
         ask()
-        assert store.errands.lease("pi", agent) is None
-        assert (store.errands.get(errand_id).state, store.errands.get(errand_id).result) == (ErrandState.DONE, DONE)
+        assert store.requests.lease("pi", agent) is None
+        assert (store.requests.get(errand_id).state, store.requests.get(errand_id).result) == (RequestState.DONE, DONE)
 
-    @pytest.mark.parametrize("state", [ErrandState.DONE, ErrandState.FAILED])
+    @pytest.mark.parametrize("state", [RequestState.DONE, RequestState.FAILED])
     def test_a_failure_of_the_candidate_is_not_tried_again(
-        self, store: Store, agent: str, ask: Callable[..., str], state: ErrandState
+        self, store: Store, agent: str, ask: Callable[..., str], state: RequestState
     ) -> None:
         errand_id = ask()
-        store.errands.finish(*held(leased(store)), state, DONE)
+        store.requests.finish(*held(leased(store)), state, DONE)
         ask()
-        assert store.errands.get(errand_id).state is state
+        assert store.requests.get(errand_id).state is state
 
     def test_what_the_device_could_not_do_is_asked_again(
         self, store: Store, agent: str, ask: Callable[..., str]
     ) -> None:
         errand_id = ask()
-        store.errands.finish(*held(leased(store)), ErrandState.REFUSED, {"error": {}})
-        assert store.errands.lease("pi", agent) is None
+        store.requests.finish(*held(leased(store)), RequestState.REFUSED, {"error": {}})
+        assert store.requests.lease("pi", agent) is None
         ask()
-        row = store.errands.get(errand_id)
-        assert (row.state, row.result) == (ErrandState.QUEUED, None)
+        row = store.requests.get(errand_id)
+        assert (row.state, row.result) == (RequestState.QUEUED, None)
 
     def test_a_cancelled_one_is_given_to_nobody_until_it_is_asked_again(
         self, store: Store, agent: str, ask: Callable[..., str]
     ) -> None:
         errand_id = ask()
-        store.errands.cancel(errand_id)
-        assert store.errands.lease("pi", agent) is None
+        store.requests.cancel(errand_id)
+        assert store.requests.lease("pi", agent) is None
         ask()
         assert leased(store).errand_id == errand_id
 
     def test_cancelling_what_is_done_changes_nothing(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
         errand_id = ask()
-        store.errands.finish(*held(leased(store)), ErrandState.DONE, DONE)
-        store.errands.cancel(errand_id)
-        assert store.errands.get(errand_id).state is ErrandState.DONE
+        store.requests.finish(*held(leased(store)), RequestState.DONE, DONE)
+        store.requests.cancel(errand_id)
+        assert store.requests.get(errand_id).state is RequestState.DONE
 
     def test_the_oldest_comes_first(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
         asked = [ask(name) for name in ("zebra", "ape", "mole")]
@@ -209,18 +209,18 @@ class TestAsking:
         for _ in asked:
             row = leased(store)
             given.append(row.errand_id)
-            store.errands.finish(*held(row), ErrandState.DONE, DONE)
+            store.requests.finish(*held(row), RequestState.DONE, DONE)
         assert given == asked
 
     def test_devices_do_not_share_errands(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
         store.agents.register("phone", store.agents.new_token("phone"), "other", profile("phone"), OFFER)
         ask(device="phone")
-        assert store.errands.lease("pi", agent) is None
-        assert store.errands.lease("phone", "other") is not None
+        assert store.requests.lease("pi", agent) is None
+        assert store.requests.lease("phone", "other") is not None
 
     def test_one_that_is_not_there(self, store: Store) -> None:
         with pytest.raises(NotFound):
-            store.errands.get("0" * 32)
+            store.requests.get("0" * 32)
 
 
 class TestLeases:
@@ -245,11 +245,11 @@ class TestLeases:
         leased(store)
         before = contents()["errands"]
         for write in (
-            lambda: store.errands.renew(*held(stale)),
-            lambda: store.errands.release(*held(stale)),
-            lambda: store.errands.finish(*held(stale), ErrandState.DONE, DONE),
+            lambda: store.requests.renew(*held(stale)),
+            lambda: store.requests.release(*held(stale)),
+            lambda: store.requests.finish(*held(stale), RequestState.DONE, DONE),
         ):
-            with pytest.raises(StaleErrand, match="is not valid any more"):
+            with pytest.raises(StaleRequest, match="is not valid any more"):
                 write()
         assert contents()["errands"] == before
 
@@ -257,35 +257,35 @@ class TestLeases:
         store.agents.register("phone", store.agents.new_token("phone"), "other", profile("phone"), OFFER)
         ask()
         row = leased(store)
-        with pytest.raises(StaleErrand):
-            store.errands.finish("phone", "other", row.errand_id, row.epoch, ErrandState.DONE, DONE)
-        assert store.errands.leased_files("phone", row.errand_id) == frozenset()
+        with pytest.raises(StaleRequest):
+            store.requests.finish("phone", "other", row.errand_id, row.epoch, RequestState.DONE, DONE)
+        assert store.requests.files_of_lease("phone", row.errand_id) == frozenset()
 
     def test_an_expired_lease_that_nobody_took_may_still_be_finished(
         self, store: Store, agent: str, ask: Callable[..., str]
     ) -> None:
         errand_id = ask()
         row = leased(store, lease_s=0)
-        assert store.errands.renew(*held(row), lease_s=0)
-        store.errands.finish(*held(row), ErrandState.DONE, DONE)
-        assert store.errands.get(errand_id).result == DONE
+        assert store.requests.renew(*held(row), lease_s=0)
+        store.requests.finish(*held(row), RequestState.DONE, DONE)
+        assert store.requests.get(errand_id).result == DONE
 
     def test_finishing_twice_is_harmless(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
         errand_id = ask()
         row = leased(store)
-        store.errands.finish(*held(row), ErrandState.DONE, DONE)
-        store.errands.finish(*held(row), ErrandState.DONE, {"measurement": "another"})
-        assert store.errands.get(errand_id).result == DONE
+        store.requests.finish(*held(row), RequestState.DONE, DONE)
+        store.requests.finish(*held(row), RequestState.DONE, {"measurement": "another"})
+        assert store.requests.get(errand_id).result == DONE
 
     def test_nobody_waits_for_a_cancelled_one(self, store: Store, agent: str, ask: Callable[..., str]) -> None:
         errand_id = ask()
         row = leased(store)
-        assert store.errands.renew(*held(row))
-        store.errands.cancel(errand_id)
-        assert not store.errands.renew(*held(row))
-        with pytest.raises(StaleErrand):
-            store.errands.finish(*held(row), ErrandState.DONE, DONE)
-        assert store.errands.get(errand_id).result is None
+        assert store.requests.renew(*held(row))
+        store.requests.cancel(errand_id)
+        assert not store.requests.renew(*held(row))
+        with pytest.raises(StaleRequest):
+            store.requests.finish(*held(row), RequestState.DONE, DONE)
+        assert store.requests.get(errand_id).result is None
 
     def test_a_killed_agent_s_errand_is_leased_again_at_once(
         self, store: Store, token: str, agent: str, ask: Callable[..., str]
@@ -302,7 +302,7 @@ class TestLeases:
         ask()
         row = leased(store)
         store.agents.register("pi", token, agent, profile(), OFFER)
-        store.errands.finish(*held(row), ErrandState.DONE, DONE)
+        store.requests.finish(*held(row), RequestState.DONE, DONE)
 
     def test_after_three_deaths_it_has_crashed(
         self, store: Store, token: str, agent: str, ask: Callable[..., str]
@@ -315,8 +315,8 @@ class TestLeases:
             assert (row.errand_id, row.deaths) == (guilty, death)
         store.agents.register("pi", token, "last", profile(), OFFER)
         assert leased(store, "last").errand_id == innocent
-        crashed = store.errands.get(guilty)
-        assert crashed.state is ErrandState.FAILED
+        crashed = store.requests.get(guilty)
+        assert crashed.state is RequestState.FAILED
         assert crashed.result is not None
         assert crashed.result["error"]["state"] == "crashed"
         assert "3 times" in crashed.result["error"]["message"]
@@ -330,8 +330,8 @@ class TestLeases:
             store.agents.register("pi", token, instance, profile(), OFFER)
             row = leased(store, instance)
             assert (row.errand_id, row.deaths) == (errand_id, 0)
-            store.errands.release(*held(row, instance))
-        assert store.errands.get(errand_id).state is ErrandState.QUEUED
+            store.requests.release(*held(row, instance))
+        assert store.requests.get(errand_id).state is RequestState.QUEUED
 
     def test_of_two_requests_at_once_each_errand_has_one_epoch(
         self, store: Store, agent: str, ask: Callable[..., str]
@@ -342,7 +342,7 @@ class TestLeases:
 
         def take() -> None:
             try:
-                row = store.errands.lease("pi", agent)
+                row = store.requests.lease("pi", agent)
                 epochs.extend([] if row is None else [row.epoch])
             except ParetuneError as error:
                 failures.append(error)
@@ -362,37 +362,37 @@ class TestFiles:
     ) -> None:
         errand_id = ask()
         needed = {digest(name) for name in ("baseline", "candidate", "sample")}
-        assert store.errands.leased_files("pi", errand_id) == frozenset()
-        assert store.errands.files() == needed
+        assert store.requests.files_of_lease("pi", errand_id) == frozenset()
+        assert store.requests.files() == needed
         row = leased(store)
-        assert set(store.errands.leased_files("pi", errand_id)) == needed
-        store.errands.finish(*held(row), ErrandState.DONE, DONE)
-        assert store.errands.leased_files("pi", errand_id) == frozenset()
-        assert store.errands.files() == set()
+        assert set(store.requests.files_of_lease("pi", errand_id)) == needed
+        store.requests.finish(*held(row), RequestState.DONE, DONE)
+        assert store.requests.files_of_lease("pi", errand_id) == frozenset()
+        assert store.requests.files() == set()
 
     def test_an_errand_without_a_baseline(self, store: Store, agent: str) -> None:
-        store.errands.enqueue("1" * 32, profile(), request(baseline=None))
-        assert store.errands.files() == {digest("candidate"), digest("sample")}
+        store.requests.enqueue("1" * 32, profile(), request(baseline=None))
+        assert store.requests.files() == {digest("candidate"), digest("sample")}
 
 
 def test_what_is_old_is_forgotten(store: Store, agent: str, ask: Callable[..., str]) -> None:
     old = ask("old")
-    store.errands.finish(*held(leased(store)), ErrandState.DONE, DONE)
+    store.requests.finish(*held(leased(store)), RequestState.DONE, DONE)
     measured = ask("measured")
     leased(store)
     waiting = ask("waiting")
-    store.errands.forget(3600)
-    assert [store.errands.get(one).state for one in (old, waiting)] == [ErrandState.DONE, ErrandState.QUEUED]
-    store.errands.forget(0)
-    assert store.errands.get(measured).state is ErrandState.LEASED
+    store.requests.forget(3600)
+    assert [store.requests.get(one).state for one in (old, waiting)] == [RequestState.DONE, RequestState.QUEUED]
+    store.requests.forget(0)
+    assert store.requests.get(measured).state is RequestState.LEASED
     for gone in (old, waiting):
         with pytest.raises(NotFound):
-            store.errands.get(gone)
+            store.requests.get(gone)
 
 
 def test_what_is_asked_again_is_as_young_as_the_question(store: Store, agent: str, ask: Callable[..., str]) -> None:
     refused = ask("refused")
-    store.errands.finish(*held(leased(store)), ErrandState.REFUSED, {"error": {}})
+    store.requests.finish(*held(leased(store)), RequestState.REFUSED, {"error": {}})
     ask("other")
     ask("refused")
     assert leased(store).errand_id != refused

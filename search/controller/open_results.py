@@ -1,4 +1,4 @@
-"""Whether a job that is done has something left that another moment may give."""
+"""Open results of a job that is done: those that resuming it may add."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from search.states import TrialState
 from search.store import Store
 
 
-def is_unsettled(store: Store, job_id: str) -> bool:
-    """Whether candidates of the job were put off, or members of a front were not measured again."""
+def has_open_results(store: Store, job_id: str) -> bool:
+    """Whether candidates of the job were put off, or front members were not measured again."""
     front = store.front(job_id) or {}
     parts = [front, *front.get("fronts", {}).values(), front.get("joint", {})]
     if any(part.get("unconfirmed") for part in parts):

@@ -1,0 +1,24 @@
+"""Submits a job: checks its files and devices, and queues it in the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from search.devices.lookup import agents_of
+from search.job.spec import Job
+from search.store import Store
+from search.tasks import check_files
+
+
+def submit(store: Store, job: Job, folder: Path) -> str:
+    """Queues a job and returns its id; raises :class:`InvalidInput` if the task's files cannot be used."""
+    check_files(job.task.name, job.task.options, folder)
+    with agents_of(store):
+        devices = job.profiles
+    return store.create_job(
+        name=job.name,
+        spec=job.model_dump(mode="json"),
+        spec_folder=str(folder.resolve()),
+        profile=devices[0].profile,
+        devices={device.label: device.profile for device in devices},
+    )
