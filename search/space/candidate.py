@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 from hwprofiles import digest_of
 
@@ -23,15 +23,44 @@ def runtime_decision(label: str | None) -> str:
     return RUNTIME if label is None else f"{RUNTIME}@{label}"
 
 
+Scope = Literal["layer", "module", "model", "device"]
+"""What a decision is about: a layer group of the graph, a part of the torch module, the whole model, or what executes
+it on a device."""
+
+
 @dataclass(frozen=True)
 class Decision:
-    """One choice of a search space."""
+    """One choice of a search space.
+
+    ``name`` is unique in the space and stored with every candidate. It is a label: what the decision is about stands in
+    the other fields, and nothing is read from the name.
+    """
 
     name: str
     choices: tuple[str, ...]
     """Possible values; the first leaves the model as it is."""
     technique: str
     """Name of the technique that carries the decision out."""
+    target: str | None = None
+    """Name of the layer group, or of the part of the module; None for the whole model and for devices."""
+    scope: Scope = "model"
+    device: str | None = None
+    """Label of the device, if the scope is one and it is not the job's first."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Decision:
+        """From JSON-able data; spaces stored by earlier versions lack the fields after ``technique``."""
+        fields = data if "scope" in data else {**data, **_fields_of_name(data["name"], data["technique"])}
+        return cls(**{**fields, "choices": tuple(data["choices"])})
+
+
+def _fields_of_name(name: str, technique: str) -> dict[str, Any]:
+    """Target, scope and device of a decision that an earlier version stored by name alone."""
+    if technique == RUNTIME:
+        return {"scope": "device", "device": name.partition("@")[2] or None}
+    target = name.partition(":")[2] or None
+    scope = "model" if target is None else "layer" if technique in ("precision", "formats") else "module"
+    return {"target": target, "scope": scope}
 
 
 @dataclass(frozen=True)
@@ -66,6 +95,19 @@ class Space:
     """Values that one of the runtimes does not support or does not gain from."""
     promising: tuple[tuple[tuple[str, str], ...], ...] = ()
     """Settings of the whole model (value by technique) that the device measured as faster, the fastest first."""
+
+    def decisions_of(self, technique: str) -> tuple[Decision, ...]:
+        """The decisions that a technique carries out, in order."""
+        return tuple(decision for decision in self.decisions if decision.technique == technique)
+
+    def values_by_target(self, technique: str, values: Mapping[str, str]) -> dict[str, str]:
+        """The values of a technique's decisions by what they are about; those about the whole model are left out.
+
+        >>> stem = Decision("precision:stem", ("fp32", "int8"), "precision", target="stem", scope="layer")
+        >>> Space((stem,), context="").values_by_target("precision", {"precision:stem": "int8"})
+        {'stem': 'int8'}
+        """
+        return {d.target: values[d.name] for d in self.decisions_of(technique) if d.target and d.name in values}
 
     @property
     def size(self) -> int:
@@ -135,7 +177,7 @@ class Space:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Space:
         """The inverse of :meth:`to_dict`."""
-        decisions = (Decision(d["name"], tuple(d["choices"]), d["technique"]) for d in data["decisions"])
+        decisions = map(Decision.from_dict, data["decisions"])
         replacements = (Replacement(**row) for row in data.get("replacements", ()))
         promising = (tuple(setting.items()) for setting in data.get("promising", ()))
         return cls(tuple(decisions), data["context"], tuple(replacements), tuple(promising))

@@ -22,7 +22,6 @@ COVERAGE = "coverage"
 """Key of the coverage in a job's facts."""
 
 _TECHNIQUE = "precision"
-_PREFIX = f"{_TECHNIQUE}:"
 
 
 def coverage(
@@ -47,7 +46,7 @@ def coverage(
     - ``unanswered``: precision and runtime without an answer, because time was short or the machine busy. These stay in
       the space.
     """
-    names = {decision.name.removeprefix(_PREFIX) for decision in space.decisions if decision.technique == _TECHNIQUE}
+    names = {decision.target for decision in space.decisions_of(_TECHNIQUE) if decision.target is not None}
     names.update(trained)
     decided = {node for group in groups if group.name in names for node in group.nodes}
     alone = [asdict(layer) for layer in left_alone(model, decided)]
