@@ -42,7 +42,7 @@ def from_singles(rows: Floats, figures: Floats, values: Sequence[str]) -> Floats
     )
 
 
-def reweighted(rows: Floats, losses: Floats, prior: Floats, weights: Floats) -> Floats:
+def fit_losses(rows: Floats, losses: Floats, prior: Floats, weights: Floats) -> Floats:
     """What each column adds to a loss: the ``prior`` figure, multiplied by a factor of 0 or more that brings the sums
     nearest to the told ``losses`` in relative terms. Where layers make each other's errors worse, or hide them, the
     factors learn it.
@@ -67,7 +67,7 @@ def reweighted(rows: Floats, losses: Floats, prior: Floats, weights: Floats) -> 
     return np.asarray(factors, np.float64) * held
 
 
-def shifted(rows: Floats, costs: Floats, prior: Floats, weights: Floats, loyalty: float = LOYALTY) -> Floats:
+def fit_costs(rows: Floats, costs: Floats, prior: Floats, weights: Floats, loyalty: float = LOYALTY) -> Floats:
     """What each column adds to a cost: the ``prior`` figures, moved so that the sums come nearer to the told ``costs``.
 
     Ridge regression (Hoerl and Kennard, Technometrics, 1970) of what the prior misses.

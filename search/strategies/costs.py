@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.strategies.additive import from_singles, shifted
+from search.strategies.additive import fit_costs, from_singles
 from search.strategies.base import LatencyPredictor
-from search.strategies.grid import Grid
+from search.strategies.one_hot import OneHot
 
 Floats = NDArray[np.float64]
 Structure = tuple[int, ...]
@@ -22,11 +22,11 @@ _SLACK = 1e-3  # how loosely figures are held to one change at a time where mixt
 
 
 @dataclass(frozen=True)
-class Outlay:
+class CostModel:
     """The costs of a structure as shares of the baseline's: ``base`` of the structure alone, and what each of the
     grid's ``columns`` adds."""
 
-    grid: Grid
+    grid: OneHot
     base: float
     columns: Floats
 
@@ -36,14 +36,14 @@ class Outlay:
         return self.base + sum(map(float, parts))
 
 
-class Costs:
+class CostModels:
     """Made of predictions where a predictor has any, of told costs everywhere."""
 
-    def __init__(self, grid: Grid, predictor: LatencyPredictor | None) -> None:
+    def __init__(self, grid: OneHot, predictor: LatencyPredictor | None) -> None:
         self._grid, self._predictor = grid, predictor
-        self._predicted: dict[Structure, Outlay | None] = {}
+        self._predicted: dict[Structure, CostModel | None] = {}
 
-    def outlays(self, rows: Floats, paid: Floats, weights: Floats, *, predicted: bool) -> dict[Structure, Outlay]:
+    def outlays(self, rows: Floats, paid: Floats, weights: Floats, *, predicted: bool) -> dict[Structure, CostModel]:
         """One a structure, from told candidates: ``rows`` of shape (told, columns), ``paid`` and ``weights`` of shape
         (told,). ``predicted`` says that the predictor speaks of this cost."""
         grid = self._grid
@@ -57,10 +57,10 @@ class Costs:
             prior = self._prediction(structure) if predicted else None
             if prior is None:
                 base = self._base(structure, rows[here], paid[here], usual)
-                prior = Outlay(grid, base, np.where(layers, usual * max(base, 0.0), 0.0))
+                prior = CostModel(grid, base, np.where(layers, usual * max(base, 0.0), 0.0))
             wide = np.hstack([np.ones((int(here.sum()), 1)), rows[here] * layers])
-            moved = shifted(wide, paid[here], np.concatenate([[prior.base], prior.columns]), weights[here])
-            found[structure] = Outlay(grid, float(moved[0]), moved[1:])
+            moved = fit_costs(wide, paid[here], np.concatenate([[prior.base], prior.columns]), weights[here])
+            found[structure] = CostModel(grid, float(moved[0]), moved[1:])
         return found
 
     @property
@@ -88,12 +88,12 @@ class Costs:
             base *= max(0.0, 1.0 + float(self._grid.figures(usual, number)[place]))
         return base
 
-    def _prediction(self, structure: Structure) -> Outlay | None:
+    def _prediction(self, structure: Structure) -> CostModel | None:
         if structure not in self._predicted:
             self._predicted[structure] = self._asked(structure)
         return self._predicted[structure]
 
-    def _asked(self, structure: Structure) -> Outlay | None:
+    def _asked(self, structure: Structure) -> CostModel | None:
         """A plane through what the predictor says of single changes and of mixtures: between two changed layers no
         format changes, which single changes alone do not show."""
         grid = self._grid
@@ -118,11 +118,11 @@ class Costs:
                 rows.append(grid.row(grid.candidate(structure, layers)) * self._layer_columns)
                 times.append(time)
         if not rows:
-            return Outlay(grid, base, columns)
+            return CostModel(grid, base, columns)
         wide = np.hstack([np.ones((len(rows), 1)), np.array(rows)])
         prior = np.concatenate([[base], columns])
-        fitted = shifted(wide, np.array(times), prior, np.ones(len(rows)), _SLACK * len(rows))
-        return Outlay(grid, float(fitted[0]), fitted[1:])
+        fitted = fit_costs(wide, np.array(times), prior, np.ones(len(rows)), _SLACK * len(rows))
+        return CostModel(grid, float(fitted[0]), fitted[1:])
 
     def _time(self, structure: Structure, layers: tuple[int, ...]) -> float | None:
         speedup = None if self._predictor is None else self._predictor.speedup(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from search.strategies.silence import muted_stdout
+from search.strategies.silence import silence_stdout
 
 Floats = NDArray[np.float64]
 Choice = tuple[int, ...]
@@ -58,7 +58,7 @@ def least_loss(
         cuts[number, starts[:-1] + np.asarray(answer, np.int64)] = 1.0
     if len(cuts):
         constraints.append(LinearConstraint(cuts, -np.inf, len(losses) - 1.0))
-    with muted_stdout():  # HiGHS 1.12 prints a line of its debugging now and then, whatever it is told
+    with silence_stdout():  # HiGHS 1.12 prints a line of its debugging now and then, whatever it is told
         found = milp(
             objective, integrality=np.ones(len(over)), bounds=Bounds(0.0, free.astype(np.float64)),
             constraints=constraints, options={"mip_rel_gap": 0.0, "node_limit": MOST_NODES},

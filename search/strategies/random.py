@@ -51,7 +51,7 @@ class RandomSearch(Strategy):
         if not self.options.screens or self.predictor is None:
             return self._drawn()
         draws = [self._drawn() for _ in range(self.options.screen)]
-        left = screened(draws, [self.predictor.speedup(one.decisions) for one in draws], self.space.baseline())
+        left = screen_draws(draws, [self.predictor.speedup(one.decisions) for one in draws], self.space.baseline())
         return left[int(self.rng.integers(len(left)))]
 
     def _drawn(self) -> Candidate:
@@ -63,7 +63,7 @@ class RandomSearch(Strategy):
         """Learns nothing."""
 
 
-def screened(draws: Sequence[Candidate], speedups: Sequence[float | None], baseline: Candidate) -> list[Candidate]:
+def screen_draws(draws: Sequence[Candidate], speedups: Sequence[float | None], baseline: Candidate) -> list[Candidate]:
     """The draws that no other beats: as few changed decisions or fewer, and a higher predicted speed-up. A draw without
     a prediction stays."""
     unchanged = dict(baseline.values)

@@ -12,12 +12,12 @@ from pydantic import Field
 
 from search.options import StrategyOptions
 from search.space.candidate import Candidate, Space
-from search.strategies.additive import from_singles, reweighted
+from search.strategies.additive import fit_losses, from_singles
 from search.strategies.base import Result, Strategy
-from search.strategies.costs import Costs, Outlay
-from search.strategies.grid import Grid
+from search.strategies.costs import CostModel, CostModels
 from search.strategies.knapsack import Choice, least_loss
-from search.strategies.tradeoff import Axes, Told, told
+from search.strategies.observations import Axes, Observations, told
+from search.strategies.one_hot import OneHot
 
 Floats = NDArray[np.float64]
 
@@ -69,14 +69,14 @@ class Sensitivity(Strategy):
 
     def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
         super().__init__(space, objectives, constraints, seed, options)
-        self._grid = Grid(space)
+        self._grid = OneHot(space)
         self._offset = float(self.rng.random())
         self._proposed = 0
         self._known: dict[str, tuple[int, ...]] = {}
         self._told_of = 0
         self._results: list[Result] = []  # less what is missing
         self._rows: list[Floats] = []
-        self._figures: Told | None = None
+        self._figures: Observations | None = None
         self._spent = False  # whether no knapsack is left until something is told
 
     @property
@@ -112,8 +112,8 @@ class Sensitivity(Strategy):
         return Axes.of(self.objectives, self.metrics)
 
     @cached_property
-    def _costs(self) -> Costs:
-        return Costs(self._grid, self.predictor)
+    def _costs(self) -> CostModels:
+        return CostModels(self._grid, self.predictor)
 
     @cached_property
     def _beginning(self) -> list[Candidate]:
@@ -132,7 +132,7 @@ class Sensitivity(Strategy):
         """All told candidates as rows of zeros and ones."""
         return np.array(self._rows, np.float64).reshape(len(self._rows), self._grid.width)
 
-    def _told(self) -> Told:
+    def _told(self) -> Observations:
         if self._figures is None:
             self._figures = told(self._results, self._axes, self.space.baseline().digest)
         return self._figures
@@ -176,7 +176,7 @@ class Sensitivity(Strategy):
                 high = (high + float(good.max())) / 2
         return _Sweep(min(low, high), high)
 
-    def _outlays(self, axis: int, weights: Floats) -> dict[tuple[int, ...], Outlay]:
+    def _outlays(self, axis: int, weights: Floats) -> dict[tuple[int, ...], CostModel]:
         figures = self._told()
         rows = self._table
         if not self._axes.costs:  # one objective, which is a quality: what the predictor says, or few changes
@@ -196,7 +196,7 @@ class Sensitivity(Strategy):
         return min(answers, key=lambda answer: answer[:2])[2] if answers else None
 
     def _solved(
-        self, structure: tuple[int, ...], outlay: Outlay, sensitivities: Floats, budget: float
+        self, structure: tuple[int, ...], outlay: CostModel, sensitivities: Floats, budget: float
     ) -> tuple[float, float, Candidate] | None:
         """The least loss in a structure, its cost and who has it; None where nobody is left."""
         grid = self._grid
@@ -246,7 +246,7 @@ class Sensitivity(Strategy):
         prior = from_singles(rows, figures.losses, self._grid.values)
         if prior is None:
             return np.ones(self._grid.width)
-        return reweighted(rows, figures.losses, prior, weights)
+        return fit_losses(rows, figures.losses, prior, weights)
 
     @property
     def _allowed(self) -> list[NDArray[np.bool_]]:

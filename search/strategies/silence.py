@@ -13,7 +13,7 @@ _alone = threading.Lock()
 
 
 @contextmanager
-def muted_stdout() -> Iterator[None]:
+def silence_stdout() -> Iterator[None]:
     """What C code prints meanwhile goes nowhere, also what it would print later from a buffer.
 
     For moments: what other threads of the process print meanwhile is lost too. One at a time in a process; others wait.

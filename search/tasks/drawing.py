@@ -9,6 +9,6 @@ _SEED = 1307
 """Always the same: equal data give equal draws in every process and job, and a smaller draw begins a larger one."""
 
 
-def drawn(count: int, most: int) -> NDArray[np.int64]:
+def draw_samples(count: int, most: int) -> NDArray[np.int64]:
     """Which of ``count`` samples to take where ``most`` are wanted: without repeats, in an order of their own."""
     return np.random.default_rng(_SEED).permutation(count)[:most]

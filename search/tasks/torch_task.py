@@ -18,7 +18,7 @@ from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from search.tasks.arrays import arrays_digest
 from search.tasks.base import Predict, Split, Task
-from search.training.data import Figure, Samples, TaskLoss, TrainingData
+from search.training.data import Figure, Samples, TaskLossFunction, TrainingData
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ class TorchTask(Task):
         evaluate: Evaluate | None = None,
         false_negatives: Sequence[int] = (),
         epoch: Callable[[np.random.Generator], Samples] | None = None,
-        loss: TaskLoss | None = None,
+        loss: TaskLossFunction | None = None,
         figure: Figure | None = None,
     ) -> None:
         import torch

@@ -17,7 +17,7 @@ MOST_STRUCTURES = 12
 """Structures that are kept apart, at most."""
 
 
-class Grid:
+class OneHot:
     """Every value of a decision but its first is a column.
 
     Decisions for the whole model (what executes it, or the only one of its technique) make its *structure*: what a

@@ -41,7 +41,7 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class Told:
+class Observations:
     """All results of a job so far, as figures.
 
     ``losses`` of shape (told,): of every quality, and of every constraint that is broken, its share of the worst that
@@ -55,7 +55,7 @@ class Told:
     feasible: NDArray[np.bool_]
 
 
-def told(results: Sequence[Result], axes: Axes, baseline: str) -> Told:
+def told(results: Sequence[Result], axes: Axes, baseline: str) -> Observations:
     """The figures of ``results``; ``baseline`` is the digest of the candidate that changes nothing."""
     works = np.array([_works(result) for result in results], bool)
     gains = [result.gains if ok else None for result, ok in zip(results, works, strict=True)]
@@ -84,7 +84,7 @@ def told(results: Sequence[Result], axes: Axes, baseline: str) -> Told:
     worst = float(losses.max(initial=0.0)) or 1.0
     losses = np.where(works, losses, FAILURE * worst)
     costs = np.array([cost(objective) for objective in axes.costs], np.float64).reshape(len(axes.costs), len(results)).T
-    return Told(losses, costs, works, np.array([result.feasible for result in results], bool))
+    return Observations(losses, costs, works, np.array([result.feasible for result in results], bool))
 
 
 def _works(result: Result) -> bool:
