@@ -338,7 +338,8 @@ def one_shot(
     layers = QuantisedLayers(network, GROUPS, FORMATS)
     return OneShotSearch(
         layers, dict.fromkeys(LAYERS, choices), cost(), target,
-        quality or HeldOutQuality(network, data(), RECIPE, small), steps, FliqsOptions(**{"samples": 2, **options}), seed=0, elastic=network,
+        quality or HeldOutQuality(network, data(), RECIPE, small), steps,
+        FliqsOptions(**{"samples": 2, **options}), seed=0, elastic=network,
     )  # fmt: skip
 
 
