@@ -38,7 +38,7 @@ class Samples:
         if len(counts) != 1 or 0 in counts:
             raise InvalidInput(
                 f"training samples: the arrays have {sorted(counts)} rows",
-                "give one row a sample in each, at least one",
+                "give one row per sample in each, at least one",
             )
 
     def __len__(self) -> int:
