@@ -31,7 +31,7 @@ from hwprofiles.probe import instruction_sets
 from search.folders import cache_folder
 from search.pruning import ChannelGroup, best_channels, channel_groups, prune
 from search.pruning.criteria import CRITERIA, Batch
-from search.pruning.slimming import slimmed
+from search.pruning.slimming import train_slim
 from search.tasks.digits import Digits, DigitsOptions
 
 SEEDS, DRAWS, SAMPLES = 5, 4, 256
@@ -88,7 +88,7 @@ def rows_of(width: int, seed: int) -> list[dict[str, Any]]:
     """All rows of one seed."""
     task = Digits(DigitsOptions(width=width, seed=seed))
     plain = task.module()
-    slim = slimmed(
+    slim = train_slim(
         task.module(), task.training(), weight=SLIMMING, epochs=5, seed=seed,
         folder=cache_folder() / "structures",
     )  # fmt: skip

@@ -29,7 +29,7 @@ from scipy import stats
 from torch import nn
 
 from hwprofiles import digest_of, find_device
-from search.fliqs import Fixed, HeldOut, OneShot, Sum
+from search.fliqs import AdditiveCost, FixedFormats, HeldOutQuality, OneShotSearch
 from search.strategies.fliqs import FliqsOptions
 from search.strategies.knapsack import least_loss
 from search.training.epochs import steps_of
@@ -60,13 +60,13 @@ def trained(
         precision="float32", seed=seed,
     )  # fmt: skip
     layers, cost, options = QuantisedLayers(module, net.layers, names), net.cost(names), FliqsOptions()
-    held: Fixed | OneShot
+    held: FixedFormats | OneShotSearch
     if formats is None:
-        held_out = HeldOut(module, data, recipe, net.module)
+        held_out = HeldOutQuality(module, data, recipe, net.module)
         choices, target = dict.fromkeys(net.layers, names), cost.of({}) / wanted
-        held = OneShot(layers, choices, cost, target, held_out, steps, options, seed)
+        held = OneShotSearch(layers, choices, cost, target, held_out, steps, options, seed)
     else:
-        held = Fixed(layers, formats, steps, options.inputs_from)
+        held = FixedFormats(layers, formats, steps, options.inputs_from)
     figure = recover(module, None, data, recipe, constraint=held).figure
     logits = answers(module, net.task.inputs("test")["image"])
     score = float(net.task.score({"logits": logits}, "test")["accuracy"].mean())
@@ -76,7 +76,7 @@ def trained(
     }  # fmt: skip
 
 
-def drawn(cost: Sum, names: Sequence[str], wanted: float, rng: np.random.Generator) -> Formats:
+def drawn(cost: AdditiveCost, names: Sequence[str], wanted: float, rng: np.random.Generator) -> Formats:
     """A random assignment of about this cost, no more than it."""
     while True:
         found = {group: names[int(rng.integers(len(names)))] for group in cost.groups}

@@ -26,7 +26,7 @@ from rows import write_rows
 from torch import Tensor, nn
 
 from hwprofiles import digest_of, find_device
-from search.fliqs import Fixed, HeldOut, OneShot, Sum, reduction
+from search.fliqs import AdditiveCost, FixedFormats, HeldOutQuality, OneShotSearch, reduction
 from search.strategies.fliqs import FliqsOptions
 from search.tasks.digits import Digits, DigitsOptions
 from search.training.epochs import steps_of
@@ -63,7 +63,7 @@ class Small(nn.Module):
 
 
 MACS = {"first": 8 * 9 * 64, "second": 12 * 8 * 9 * 16, "third": 16 * 12 * 9 * 16, "head": 256 * 10}
-COST = Sum({layer: {name: MACS[layer] * bits**2 for name, bits in BITS.items()} for layer in LAYERS})
+COST = AdditiveCost({layer: {name: MACS[layer] * bits**2 for name, bits in BITS.items()} for layer in LAYERS})
 
 
 def trained(seed: int) -> tuple[Digits, nn.Module]:
@@ -89,13 +89,13 @@ def work(cell: Cell) -> Row:
     data = task.training()
     steps = steps_of(data, recipe)
     options = FliqsOptions()
-    held: Fixed | OneShot
+    held: FixedFormats | OneShotSearch
     if cell["formats"]:
-        held = Fixed(layers, dict(zip(LAYERS, cell["formats"].split(), strict=True)), steps, options.inputs_from)
+        held = FixedFormats(layers, dict(zip(LAYERS, cell["formats"].split(), strict=True)), steps, options.inputs_from)
     else:
         choices = dict.fromkeys(LAYERS, FORMATS)
-        held_out = HeldOut(net, data, recipe, lambda: whole)
-        held = OneShot(layers, choices, COST, cell["target"], held_out, steps, options, seed)
+        held_out = HeldOutQuality(net, data, recipe, lambda: whole)
+        held = OneShotSearch(layers, choices, COST, cell["target"], held_out, steps, options, seed)
     recover(net, None, data, recipe, constraint=held)
     score = task.score({"logits": answers(net, task.inputs("test")["image"])}, "test")["accuracy"].mean()
     found = " ".join(held.formats[layer] for layer in LAYERS)

@@ -17,7 +17,7 @@ from fliqs_networks import NETWORKS, network
 from rows import write_rows
 
 from hwprofiles import find_device
-from search.fliqs import Fixed, HeldOut, OneShot
+from search.fliqs import FixedFormats, HeldOutQuality, OneShotSearch
 from search.strategies.fliqs import FliqsOptions
 from search.training.quantised import QuantisedLayers
 from search.training.recipe import Recipe
@@ -33,13 +33,13 @@ def seconds(name: str, *, one_shot: bool) -> float:
     module, data = net.module(), net.task.training()
     recipe = Recipe(steps=STEPS, losses={"task": {}}, patience=None, threads=1)
     layers = QuantisedLayers(module, net.layers, FORMATS)
-    held: Fixed | OneShot
+    held: FixedFormats | OneShotSearch
     if one_shot:
-        held_out = HeldOut(module, data, recipe, net.module)
+        held_out = HeldOutQuality(module, data, recipe, net.module)
         choices = dict.fromkeys(net.layers, FORMATS)
-        held = OneShot(layers, choices, net.cost(FORMATS), 30.0, held_out, STEPS, FliqsOptions(), 0)
+        held = OneShotSearch(layers, choices, net.cost(FORMATS), 30.0, held_out, STEPS, FliqsOptions(), 0)
     else:
-        held = Fixed(layers, dict.fromkeys(net.layers, "int6"), STEPS, FliqsOptions().inputs_from)
+        held = FixedFormats(layers, dict.fromkeys(net.layers, "int6"), STEPS, FliqsOptions().inputs_from)
     start = time.perf_counter()
     recover(module, None, data, recipe, constraint=held)
     return time.perf_counter() - start

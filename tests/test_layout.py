@@ -43,11 +43,11 @@ SURFACES = {
         "is_of_module", "technique_of", "trains",
     },
     "search.pruning": {
-        "BlockGroup", "ChannelGroup", "Group", "Kept", "Producer", "TensorSlice", "best_channels", "block_groups",
-        "channel_groups", "channel_step", "kept_widths", "parameter_count", "prune", "zeroed",
+        "BlockGroup", "ChannelGroup", "ChannelsToKeep", "Group", "Producer", "TensorSlice", "best_channels",
+        "block_groups", "channel_groups", "channel_step", "parameter_count", "prune", "width_choices", "zero_channels",
     },
     "search.pruning.criteria": {
-        "CRITERIA", "Batch", "Criterion", "Loss", "Needs", "Scores", "Sees", "sparsity_term",
+        "CRITERIA", "Batch", "Criterion", "LossFunction", "Needs", "Scores", "Sees", "sparsity_term",
     },
     "search.strategies": {
         "STRATEGIES", "Fliqs", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Sensitivity", "Strategy",

@@ -14,7 +14,7 @@ from search.analysis.gaussian import compression, kept_share
 from search.tasks.base import Task
 from search.training.epochs import steps_of
 from search.training.recipe import Recipe
-from search.training.recover import Recovered, recover
+from search.training.recover import RecoveryResult, recover
 from search.training.schedules import Schedule
 from search.training.sparsifier import Sparsifier
 
@@ -91,5 +91,5 @@ def _quantised(module: nn.Module, bits: int) -> nn.Module:
     return module
 
 
-def _trained(module: nn.Module, task: Task, recipe: Recipe, constraint: Sparsifier | None = None) -> Recovered:
+def _trained(module: nn.Module, task: Task, recipe: Recipe, constraint: Sparsifier | None = None) -> RecoveryResult:
     return recover(module, task.module(), task.training(), recipe, progress=report, constraint=constraint)

@@ -1,4 +1,4 @@
-"""What an assignment of number formats to groups of layers costs."""
+"""Costs of an assignment of number formats to layer groups."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from evaluators.graphs.bit_operations import FLOAT_BITS, bits_of
-from evaluators.graphs.bit_operations import bit_operations as counted
+from evaluators.graphs.bit_operations import FLOAT_BITS, bit_operations, bits_of
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.probing.layer_table import LayerTable
 from hwprofiles import Precision
@@ -17,20 +16,23 @@ FLOAT = Precision.FP32.value
 
 
 class Cost(Protocol):
-    """What formats cost, by the names of their groups; groups that are left out stay fp32. Of an elastic network also
-    what its choices cost, by the names of their decisions; those that are left out are the largest."""
+    """Cost of formats by group and, for an elastic network, of values by decision.
+
+    Groups that are left out are fp32, decisions that are left out take their largest value.
+    """
 
     def of(self, formats: Mapping[str, str]) -> float:
-        """Above 0; raises :class:`BuildFailed` where it is not known."""
+        """Computes the cost, above 0; raises :class:`BuildFailed` if it is unknown."""
 
 
 @dataclass(frozen=True)
-class Sum:
-    """A cost that adds up over groups: for each one what each format costs, fp32 among them, and ``fixed`` for all that
-    no format changes."""
+class AdditiveCost:
+    """A cost that is a sum over groups."""
 
     groups: Mapping[str, Mapping[str, float]]
+    """By group, the cost of each format including fp32."""
     fixed: float = 0.0
+    """Cost independent of formats."""
 
     def of(self, formats: Mapping[str, str]) -> float:
         """See :meth:`Cost.of`."""
@@ -38,34 +40,36 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Latency:
-    """The time of the model by a device's table of its layers, in yardsticks; between layers of different formats
-    conversions are paid for."""
+class LatencyCost:
+    """Time of the model from a device's layer table, in yardsticks, including conversions between layers of different
+    formats."""
 
     table: LayerTable
 
     def of(self, formats: Mapping[str, str]) -> float:
         """See :meth:`Cost.of`."""
-        found = self.table.estimate(formats)
-        if found is None:
-            raise BuildFailed("the device could not time every layer in these formats", "take another cost")
-        return found.yardsticks
+        estimate = self.table.estimate(formats)
+        if estimate is None:
+            raise BuildFailed("the device could not time every layer in these formats", "choose another cost")
+        return estimate.yardsticks
 
 
 def reduction(cost: Cost, formats: Mapping[str, str]) -> float:
-    """How many times cheaper than fp32 everywhere."""
+    """Computes how many times cheaper the formats are than fp32 everywhere."""
     return cost.of({}) / cost.of(formats)
 
 
-def bit_operations(groups: Sequence[LayerGroup], formats: Iterable[str]) -> Sum:
-    """See :func:`evaluators.graphs.bit_operations.bit_operations`."""
+def bit_operations_cost(groups: Sequence[LayerGroup], formats: Iterable[str]) -> AdditiveCost:
+    """Makes a cost of :func:`evaluators.graphs.bit_operations.bit_operations`."""
     names = (FLOAT, *formats)
-    return Sum({group.name: {name: float(counted([group], {group.name: name})) for name in names} for group in groups})
+    return AdditiveCost(
+        {group.name: {name: float(bit_operations([group], {group.name: name})) for name in names} for group in groups}
+    )
 
 
-def stored_bytes(groups: Sequence[LayerGroup], formats: Iterable[str], weights: int) -> Sum:
-    """Bytes of all weights, those of the layers packed; ``weights`` is the number of all that the model has."""
+def size_cost(groups: Sequence[LayerGroup], formats: Iterable[str], weights: int) -> AdditiveCost:
+    """Makes a cost of the bytes of all weights, those of the groups packed; ``weights`` is the model's total number."""
     names = (FLOAT, *formats)
-    others = max(0, weights - sum(group.weights for group in groups))
+    float_weights = max(0, weights - sum(group.weights for group in groups))
     costs = {group.name: {name: group.weights * bits_of(name)[0] / 8 for name in names} for group in groups}
-    return Sum(costs, fixed=others * FLOAT_BITS / 8)
+    return AdditiveCost(costs, fixed=float_weights * FLOAT_BITS / 8)

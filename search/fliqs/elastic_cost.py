@@ -1,4 +1,4 @@
-"""What number formats and a sub-network of an elastic network cost together."""
+"""Costs of number formats together with a sub-network of an elastic network."""
 
 from __future__ import annotations
 
@@ -10,49 +10,46 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evaluators.graphs.bit_operations import FLOAT_BITS, bits_of
-from evaluators.graphs.bit_operations import bit_operations as counted
+from evaluators.graphs.bit_operations import FLOAT_BITS, bit_operations, bits_of
 from evaluators.graphs.layer_groups import LayerGroup
 from hwprofiles.errors import InvalidInput
 from search.fliqs.cost import FLOAT
-from search.pruning.tracing import hooked
+from search.pruning.tracing import forward_hooks
 from search.supernets.elastic import Elastic
 from search.training.quantised import QUANTISABLE
 
 Layers = Mapping[str, Sequence[str]]
-"""By group, the names of its layers."""
+"""Names of layers by group."""
 
 
 @dataclass(frozen=True)
 class ElasticBitOperations:
-    """Bit-operations for one sample (see :func:`evaluators.graphs.bit_operations.bit_operations`) of the chosen
-    sub-network: a :class:`search.fliqs.cost.Cost` of formats by group and values by decision.
-
-    ``positions`` says at how many positions of an image each layer computes; ``fixed`` are the bit-operations of all
-    that is no layer of the module.
-    """
+    """Bit-operations of a sub-network for one sample: a :class:`search.fliqs.cost.Cost` of formats by group and values
+    by decision. See :func:`evaluators.graphs.bit_operations.bit_operations`."""
 
     network: Elastic
     layers: Layers
     positions: Mapping[str, int]
+    """By layer, the number of positions of an image at which it computes."""
     fixed: float = 0.0
+    """Bit-operations outside of the module's layers."""
 
     @classmethod
     def of_groups(
         cls, network: Elastic, layers: Layers, groups: Sequence[LayerGroup], example: tuple[Tensor, ...]
     ) -> ElasticBitOperations:
-        """``groups`` are those of the exported network at its largest; ``example`` is one sample, on the processor.
+        """Makes the cost from the ``groups`` of the exported largest network; ``example`` is one sample on the CPU.
 
-        Raises :class:`InvalidInput` where a sub-network computes at other positions.
+        Raises :class:`InvalidInput` if the largest and the smallest sub-network compute at different positions.
         """
-        positions, others = (positions_of(network.extracted(v), example) for v in (network.largest, network.smallest))
-        if positions != others:
+        positions, smallest = (positions_of(network.extract(v), example) for v in (network.largest, network.smallest))
+        if positions != smallest:
             raise InvalidInput(
                 "sub-networks compute at different positions of an image",
-                "pad every kernel by half of its size, and let strides be",
+                "pad every kernel by half of its size, and keep strides fixed",
             )
-        alone = cls(network, layers, positions)
-        return cls(network, layers, positions, max(0.0, counted(groups, {}) - alone.of({})))
+        without_fixed = cls(network, layers, positions)
+        return cls(network, layers, positions, max(0.0, bit_operations(groups, {}) - without_fixed.of({})))
 
     def of(self, formats: Mapping[str, str]) -> float:
         """See :meth:`Cost.of`."""
@@ -66,8 +63,8 @@ class ElasticBitOperations:
 
 @dataclass(frozen=True)
 class ElasticBytes:
-    """Bytes of all weights of the chosen sub-network, those of its layers packed, the rest as 32-bit floats: a
-    :class:`search.fliqs.cost.Cost` likewise."""
+    """Bytes of a sub-network's weights, those of its layers packed, all others as 32-bit floats: a
+    :class:`search.fliqs.cost.Cost` of formats by group and values by decision."""
 
     network: Elastic
     layers: Layers
@@ -75,7 +72,7 @@ class ElasticBytes:
     def of(self, formats: Mapping[str, str]) -> float:
         """See :meth:`Cost.of`."""
         network = _chosen(self.network, formats)
-        total = float(sum(one.numel() for one in network.parameters())) * FLOAT_BITS
+        total = float(sum(weight.numel() for weight in network.parameters())) * FLOAT_BITS
         for group, layers in self.layers.items():
             bits = bits_of(formats.get(group, FLOAT))[0]
             total -= (FLOAT_BITS - bits) * sum(_weights(network, layer) for layer in layers)
@@ -84,20 +81,20 @@ class ElasticBytes:
 
 @torch.no_grad()
 def positions_of(network: nn.Module, example: tuple[Tensor, ...]) -> dict[str, int]:
-    """By layer that can have a number format, at how many positions of one sample it computes."""
-    found: Counter[str] = Counter()
+    """Counts by quantisable layer the positions of one sample at which it computes."""
+    positions: Counter[str] = Counter()
 
     def note(name: str, part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if isinstance(part, QUANTISABLE):
-            found[name] += output.numel() // part.weight.shape[0]
+            positions[name] += output.numel() // part.weight.shape[0]
 
-    with hooked(network, note):
+    with forward_hooks(network, note):
         network(*example)
-    return dict(found)
+    return dict(positions)
 
 
 def _chosen(network: Elastic, values: Mapping[str, str]) -> nn.Module:
-    """The structure of the sub-network, ``values`` holding formats too."""
+    """Returns the structure of the sub-network; ``values`` may contain formats too."""
     return network.structure({name: value for name, value in values.items() if name in network.choices})
 
 

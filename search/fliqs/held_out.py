@@ -1,4 +1,4 @@
-"""How good a module is on samples that it is not trained on: what number formats are chosen by."""
+"""Quality of a module on held-out samples: the reward of a search for number formats."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from search.training.data import TrainingData
 from search.training.normalisation import batch_statistics
 from search.training.outputs import first_tensor, to_tensors
 from search.training.recipe import Recipe
-from search.training.recover import mixes
+from search.training.recover import uses_bfloat16
 
 
-class HeldOut:
-    """The quality of a ``module`` on half a batch of the validation samples, another one each step.
+class HeldOutQuality:
+    """Quality of a ``module`` on half a batch of validation samples, drawn anew each step.
 
-    With class labels it is the mean probability of the right class: accuracy without its steps. With the task's own
-    loss it is the negative of that; without labels the mean cosine to what the ``teacher`` answers. Layers normalise by
-    the batch's statistics, since running ones belong to no format.
+    With class labels: the mean probability of the right class, a smooth accuracy. With the task's own loss: its
+    negative. Without labels: the mean cosine to the outputs of the ``teacher``. Layers normalise by batch statistics,
+    since running statistics fit no single format.
     """
 
     def __init__(self, module: nn.Module, data: TrainingData, recipe: Recipe, teacher: Callable[[], nn.Module]) -> None:
@@ -30,7 +30,7 @@ class HeldOut:
 
     @torch.no_grad()
     def __call__(self, step: int) -> float:
-        """The quality after so many steps."""
+        """Computes the quality after ``step`` steps."""
         samples = self._data.validation
         rng = np.random.default_rng([self._recipe.seed, 1, step])
         rows = rng.choice(len(samples), min(-(-self._recipe.batch // 2), len(samples)), replace=False)
@@ -38,22 +38,22 @@ class HeldOut:
         with (
             working(),
             batch_statistics(self._module),
-            torch.autocast(place.type, torch.bfloat16, enabled=mixes(self._recipe, place)),
+            torch.autocast(place.type, torch.bfloat16, enabled=uses_bfloat16(self._recipe, place)),
         ):
             raw = self._module(*to_tensors((values[rows] for values in samples.inputs), place))
-            found = first_tensor(raw)
+            output = first_tensor(raw)
         if samples.labels is None:
-            wanted = self._answers[rows].to(place)
-            return float(nn.functional.cosine_similarity(found.flatten(1), wanted.flatten(1)).mean())
+            wanted = self._teacher_outputs[rows].to(place)
+            return float(nn.functional.cosine_similarity(output.flatten(1), wanted.flatten(1)).mean())
         labels = torch.as_tensor(samples.labels[rows], device=place)
         labels = labels if labels.is_floating_point() else labels.long()
         if self._data.loss is not None:
             return -float(self._data.loss(raw, labels))
-        return float(found.softmax(-1).gather(-1, labels.long()[..., None]).mean())
+        return float(output.softmax(-1).gather(-1, labels.long()[..., None]).mean())
 
     @cached_property
-    def _answers(self) -> Tensor:
-        """The teacher's to all validation samples."""
+    def _teacher_outputs(self) -> Tensor:
+        """The teacher's first outputs for all validation samples."""
         teacher = self._teacher().eval()
         place = next(teacher.parameters()).device
         parts = []

@@ -283,9 +283,9 @@ def _check_names(job: Job, folder: Path) -> None:
             raise InvalidInput(f"space: unknown technique {name!r}", nearest(name, list(TECHNIQUES)))
         validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
     if job.recovery is not None and (trains(job.space or ()) or job.recovery.losses != Recipe().losses):
-        from search.training.losses import made_losses  # imports torch, which few jobs need here
+        from search.training.losses import make_losses  # imports torch, which few jobs need here
 
-        made_losses(job.recovery.losses, "recovery.losses")
+        make_losses(job.recovery.losses, "recovery.losses")
     for number, text in enumerate(job.constraints):
         try:
             constraint = Constraint.parse(text, job.labels)

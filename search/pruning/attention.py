@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 
 class PlainAttention(nn.Module):
-    """What :class:`torch.nn.MultiheadAttention` computes, with a linear layer each for query, key, value and output.
+    """Computes the same as :class:`torch.nn.MultiheadAttention`, with separate linear layers for query, key, value and
+    output.
 
-    Its ``heads`` may be fewer than the model's width holds. It never returns attention weights.
+    May have fewer ``heads`` than the model's width holds. Never returns attention weights.
     """
 
     # torch's encoder layers read these to learn that their fused path does not apply.
@@ -45,7 +46,7 @@ class PlainAttention(nn.Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, None]:
-        """As :meth:`torch.nn.MultiheadAttention.forward`, for batches; the second result is always None."""
+        """See :meth:`torch.nn.MultiheadAttention.forward`; batches only, and the second result is always None."""
         if not self.batch_first:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
         q, k, v = (
@@ -63,7 +64,7 @@ class PlainAttention(nn.Module):
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    # Without this a new layer would draw its weights, and change what the caller draws next.
+    # skip_init: initialising the weights would advance the caller's random state.
     layer: nn.Linear = nn.utils.skip_init(nn.Linear, 1, 1, bias=bias is not None)  # type: ignore[no-untyped-call]
     layer.out_features, layer.in_features = weight.shape
     layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
@@ -73,17 +74,17 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def _by_head(mask: Tensor | None, scores: Tensor) -> Tensor | None:
-    """An attention mask ``(queries, keys)`` or ``(batch * heads, queries, keys)`` as it is added to the scores."""
+    """Reshapes an attention mask ``(queries, keys)`` or ``(batch * heads, queries, keys)`` to add it to the scores."""
     return mask if mask is None or mask.ndim == 2 else mask.reshape(scores.shape)
 
 
 def with_plain_attention(model: nn.Module) -> nn.Module:
-    """A copy of the model in which each :class:`torch.nn.MultiheadAttention` is a :class:`PlainAttention`; those that
-    add a bias or zeros to keys and values stay as they are."""
+    """Copies the model with each :class:`torch.nn.MultiheadAttention` replaced by a :class:`PlainAttention`, except
+    those that add a bias or zeros to keys and values."""
     changed = copy.deepcopy(model)
     for name, module in list(changed.named_modules()):
         if type(module) is nn.MultiheadAttention and module.bias_k is None and not module.add_zero_attn and name:
             changed.set_submodule(name, PlainAttention(module))
         if isinstance(module, nn.TransformerEncoder):
-            module.use_nested_tensor = False  # it would look for the joint weights of query, key and value
+            module.use_nested_tensor = False  # it would read the joint weights of query, key and value
     return changed

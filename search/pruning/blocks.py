@@ -1,4 +1,4 @@
-"""Residual blocks that can be left out whole."""
+"""Residual blocks that can be removed whole."""
 
 from __future__ import annotations
 
@@ -16,34 +16,33 @@ TOLERANCE = 1e-4
 
 
 def block_groups(model: nn.Module, example: Inputs) -> tuple[BlockGroup, ...]:
-    """The innermost blocks that give back their input where all their layers are zero, in the model's order.
+    """Finds the innermost blocks that return their input if all their weights are zero, in the model's order.
 
-    Such a block has a shortcut without a layer of its own, and an output of its input's shape: leaving it out
-    keeps what the rest was trained on (Veit et al., NeurIPS 2016, removed such blocks without retraining). A layer
-    normalisation after the sum may stay between input and output. Blocks that are called several times are left alone.
+    Such a block has a shortcut without a layer, and an output of its input's shape, so that the other layers still get
+    inputs like those they were trained on without it (Veit et al., NeurIPS 2016, removed such blocks without
+    retraining). A layer normalisation may follow the sum. Skips blocks that are called several times.
     """
     plain = with_plain_attention(model).eval()
-    found: list[str] = []
-    called = calls(plain, example)
+    blocks: list[str] = []
+    call_of = calls(plain, example)
     for name, module in reversed(list(plain.named_modules())):
-        call = called.get(name)
+        call = call_of.get(name)
         if not name or call is None or call.count != 1 or not list(module.children()):
             continue
-        if any(inner.startswith(f"{name}.") for inner in found):
+        if any(inner.startswith(f"{name}.") for inner in blocks):
             continue
         before, after = call.first, call.output
         if not isinstance(before, Tensor) or not isinstance(after, Tensor) or before.shape != after.shape:
             continue
-        if before.is_floating_point() and list(module.parameters()) and _passes_on(plain, name, example):
-            found.append(name)
-    found.reverse()
-    names = unique_names(plain, [[name] for name in found])
-    return tuple(BlockGroup(name, module) for name, module in zip(names, found, strict=True))
+        if before.is_floating_point() and list(module.parameters()) and _passes_input(plain, name, example):
+            blocks.append(name)
+    blocks.reverse()
+    names = unique_names(plain, [[name] for name in blocks])
+    return tuple(BlockGroup(name, module) for name, module in zip(names, blocks, strict=True))
 
 
-def _passes_on(model: nn.Module, name: str, example: Inputs) -> bool:
-    """Whether the block, with zeros for weights (and ones in layer normalisations), gives its input, or that
-    normalised."""
+def _passes_input(model: nn.Module, name: str, example: Inputs) -> bool:
+    """Whether the block with zero weights (ones in layer normalisations) returns its input, plain or normalised."""
     changed = copy.deepcopy(model)
     with torch.no_grad():
         for module in changed.get_submodule(name).modules():
@@ -55,4 +54,4 @@ def _passes_on(model: nn.Module, name: str, example: Inputs) -> bool:
     size = before.shape[-1:]
     candidates = (before, nn.functional.layer_norm(before, size), nn.functional.rms_norm(before, size))
     largest = max(1e-6, float(after.abs().max()))
-    return any(torch.allclose(after, one, rtol=0, atol=TOLERANCE * largest) for one in candidates)
+    return any(torch.allclose(after, candidate, rtol=0, atol=TOLERANCE * largest) for candidate in candidates)

@@ -1,4 +1,4 @@
-"""What can be pruned: channels that must go together, and blocks that can be left out. Plain frozen data."""
+"""Groups that can be pruned: channels that go together, and blocks that can be removed. Plain frozen data."""
 
 from __future__ import annotations
 
@@ -10,89 +10,90 @@ from hwprofiles.errors import InvalidInput
 
 @dataclass(frozen=True)
 class TensorSlice:
-    """What belongs to a group's blocks in one tensor: ``indices[b]`` along ``axis`` for block ``b``.
-
-    ``tensor`` is its name among the model's parameters or buffers; a tensor that several modules share is named by the
-    first of them.
-    """
+    """The slices of one tensor that belong to a group's blocks."""
 
     tensor: str
+    """Name of the parameter or buffer; of a shared tensor the first name."""
     axis: int
     indices: tuple[tuple[int, ...], ...]
+    """By block, indices along ``axis``."""
 
 
 @dataclass(frozen=True)
 class Producer:
-    """A layer whose output holds the group's channels: ``indices[b]`` are those of block ``b``. ``operator`` is the
-    probed operator (:data:`evaluators.probing.operators.FAMILIES`) whose latency steps round its width."""
+    """A layer whose output contains the group's channels."""
 
     layer: str
     operator: str
+    """The probed operator (:data:`evaluators.probing.operators.FAMILIES`) by whose latency steps widths are rounded."""
     indices: tuple[tuple[int, ...], ...]
+    """By block, channels of the layer's output."""
 
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that several layers share, so that removing one changes all of them (DepGraph, Fang et al., CVPR 2023).
-
-    ``name`` is that of the layer group in the exported ONNX file where both hold the same layers. ``channels``
-    counts the channels of the first producer; ``blocks`` are those that can only go together, all of one size:
-    single channels, an attention head, one channel of each group of a grouped convolution. ``operators`` are all
-    probed operators whose width changes. ``heads`` are attention modules whose number of heads is the number of
-    blocks. ``exact`` says that the pruned model computes what the original does with these channels' weights at zero;
-    where a normalisation over the channels is among them, it does not.
-    """
+    """Channels that several layers share, so that removing one changes all of them (DepGraph, Fang et al., CVPR
+    2023)."""
 
     name: str
+    """Name of the layer group in the exported ONNX file, if that has the same layers."""
     channels: int
+    """Number of channels of the first producer."""
     blocks: tuple[tuple[int, ...], ...]
+    """Channels that can only be removed together, all of one size: single channels, an attention head, or one channel
+    of each group of a grouped convolution."""
     producers: tuple[Producer, ...]
     slices: tuple[TensorSlice, ...]
     operators: tuple[str, ...]
+    """All probed operators whose width changes."""
     heads: tuple[str, ...] = ()
+    """Attention modules whose number of heads is the number of blocks."""
     exact: bool = True
+    """Whether the pruned model computes the same as the original with these channels' weights at zero; False if a
+    normalisation runs over the channels."""
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The modules whose outputs hold the channels."""
+        """The modules whose outputs contain the channels."""
         return tuple(producer.layer for producer in self.producers)
 
     @property
-    def block(self) -> int:
-        """Channels of one block."""
+    def block_size(self) -> int:
+        """Channels in a block."""
         return len(self.blocks[0])
 
-    def kept_blocks(self, kept: Sequence[int]) -> tuple[int, ...]:
-        """The blocks that these channels are, in order.
+    def blocks_of(self, kept: Sequence[int]) -> tuple[int, ...]:
+        """Returns the numbers of the blocks that the channels ``kept`` form, in order.
 
-        Raises :class:`InvalidInput` for no channel at all, one twice, one that does not exist, and a part of a block.
+        Raises :class:`InvalidInput` if there is no channel, a repeated or unknown one, or only a part of a block.
         """
         wanted = set(kept)
         if len(wanted) != len(kept) or not wanted <= set(range(self.channels)):
             raise InvalidInput(
-                f"{self.name}: the channels to keep are not different channels below {self.channels}",
-                "give each channel that stays once",
+                f"{self.name}: the channels to keep are not distinct numbers below {self.channels}",
+                "give each channel to keep once",
             )
         if not wanted:
             raise InvalidInput(f"{self.name}: no channel is kept", "keep at least one block of channels")
         blocks = tuple(number for number, members in enumerate(self.blocks) if wanted >= set(members))
         if sum(len(self.blocks[number]) for number in blocks) != len(wanted):
             raise InvalidInput(
-                f"{self.name}: a block of {self.block} channels would be split",
-                "keep or remove whole blocks, as they are listed in the group's blocks",
+                f"{self.name}: a block of {self.block_size} channels would be split",
+                "keep or remove whole blocks, as listed in the group's blocks",
             )
         return blocks
 
 
 @dataclass(frozen=True)
 class BlockGroup:
-    """A residual block that passes its input on where its layers are zero, so that it can be left out whole.
+    """A residual block that can be removed whole, since it returns its input if its layers are zero.
 
-    ``module`` is its path. It has one channel to keep, ``0``, or none.
+    It has a single "channel" ``0``, to keep or not.
     """
 
     name: str
     module: str
+    """Path of the block's module."""
     channels: int = 1
 
 

@@ -1,4 +1,4 @@
-"""Names of modules as the exported ONNX file has them."""
+"""Names of modules in the exported ONNX file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from evaluators.graphs.layer_groups import join_names, number_names
 
 
 def onnx_path(model: nn.Module, module: str) -> list[str]:
-    """The scopes that the exporter gives a module, outermost first.
+    """Lists the exporter's scopes of a module, outermost first.
 
-    A numbered child is called after its parent too (``blocks.0``), and lists, which are never called themselves, have
-    no scope of their own.
+    The name of a numbered child includes its parent's (``blocks.0``); lists have no scope, since they are never called.
     """
     scopes: list[str] = []
     current, last = model, ""
@@ -26,7 +25,7 @@ def onnx_path(model: nn.Module, module: str) -> list[str]:
 
 
 def layers_by_scope(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, str]:
-    """The layers of these kinds, by what the names of their nodes begin with."""
+    """Finds the layers of these kinds by the prefix of their nodes' names."""
     return {
         "/" + "/".join(onnx_path(model, name)): name
         for name, part in model.named_modules()
@@ -35,6 +34,6 @@ def layers_by_scope(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dic
 
 
 def unique_names(model: nn.Module, groups: Sequence[Sequence[str]]) -> list[str]:
-    """A name for each list of modules, as :func:`evaluators.graphs.layer_groups.layer_groups` would name their nodes;
-    numbered where two are equal."""
+    """Names each list of modules as :func:`evaluators.graphs.layer_groups.layer_groups` names their nodes; numbers
+    equal names."""
     return number_names(join_names([onnx_path(model, module) for module in modules]) for modules in groups)

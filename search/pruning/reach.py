@@ -1,4 +1,4 @@
-"""Which groups of channels each layer of the exported file reads and writes."""
+"""Effect of pruning decisions on the inputs and outputs of each layer of the exported file."""
 
 from __future__ import annotations
 
@@ -19,45 +19,46 @@ from search.pruning.tensors import CONVOLUTIONS, TRANSPOSED
 from search.space.layer_widths import LayerWidth, Reach
 
 
-def layer_scales(
+def layer_widths(
     model: onnx.ModelProto,
     layers: Sequence[LayerGroup],
     module: nn.Module,
     groups: Mapping[str, Group],
     shapes: Mapping[str, Shape],
 ) -> list[LayerWidth]:
-    """One for each layer that a group reaches, by the names of the groups' decisions.
+    """Lists the layers that pruning can narrow, with the decisions that narrow them.
 
-    ``model`` was exported from ``module``; ``shapes`` are its tensors' for one sample. Layers whose node has another
-    name than the module's own (those inside of :class:`torch.nn.MultiheadAttention`) are not found.
+    ``model`` was exported from ``module``; ``groups`` are by decision; ``shapes`` are the model's tensor shapes for one
+    sample. Misses layers whose node is not named after the module, such as those in
+    :class:`torch.nn.MultiheadAttention`.
     """
     plain = with_plain_attention(module)
     parts = layers_by_scope(plain, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED))
     graph = Graph(model.graph)
     nodes = {node.name: node for node in model.graph.node}
-    reached = _reached(plain, groups)
+    shares = _shares_by_layer(plain, groups)
     blocks = {name: group.module for name, group in groups.items() if isinstance(group, BlockGroup)}
-    found = []
+    widths = []
     for layer in layers:
         for node in (nodes[name] for name in layer.nodes):
             part = parts.get(node.name.rpartition("/")[0])
             if part is None:
                 continue
-            inputs, outputs = reached.get(part, ((), ()))
+            inputs, outputs = shares.get(part, ((), ()))
             inside = tuple(name for name, path in blocks.items() if part.startswith(f"{path}."))
             if inputs or outputs or inside:
                 read, written = node_reads_and_writes(node, shapes)
                 weights = sum(prod(graph.initializers[name].dims) for name in weight_names(node))
-                found.append(
+                widths.append(
                     LayerWidth(
                         layer.name, node.name, node_macs(node, shapes), weights, read, written, inputs, outputs, inside
                     )
                 )
-    return found
+    return widths
 
 
-def _reached(module: nn.Module, groups: Mapping[str, Group]) -> dict[str, tuple[Reach, Reach]]:
-    """By layer, the decisions about its inputs and about its outputs, with the share of them that each has."""
+def _shares_by_layer(module: nn.Module, groups: Mapping[str, Group]) -> dict[str, tuple[Reach, Reach]]:
+    """Computes by layer the share of its inputs and of its outputs that each decision covers."""
     sides: defaultdict[str, dict[bool, dict[str, float]]] = defaultdict(lambda: {False: {}, True: {}})
     for name, group in groups.items():
         for part in () if isinstance(group, BlockGroup) else group.slices:

@@ -1,4 +1,4 @@
-"""Network slimming's training: scales of batch normalisation that channels do not need go to zero."""
+"""Training of network slimming: drives unneeded scales of batch normalisation to zero."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from evaluators.processes.sandbox_child import report
 from hwprofiles import digest_of
 from search.folders import partial_path
 from search.pruning.criteria.bn_scale import sparsity_term
+from search.training.constraint import NoConstraint
 from search.training.data import TrainingData
 from search.training.epochs import steps_of
 from search.training.recipe import Recipe
 from search.training.recover import recover
-from search.training.sparsifier import Unconstrained
 
 
-class _ToTheEnd(Unconstrained):
-    """Holds nothing, but only the last state counts as a result."""
+class _LastStateOnly(NoConstraint):
+    """Restricts nothing, but only the last state counts as a result."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
 
-    def settled(self, step: int) -> bool:
-        """See :class:`Constraint`."""
+    def is_final(self, step: int) -> bool:
+        """See :meth:`TrainingConstraint.is_final`."""
         return step >= self._steps
 
 
-def slimmed(module: nn.Module, data: TrainingData, *, weight: float, epochs: int, seed: int, folder: Path) -> nn.Module:
-    """The module after ``epochs`` with the sum of absolute scales, times ``weight``, added to its loss (Liu et al.,
-    ICCV 2017); trained once for all who ask, its weights kept in ``folder``.
+def train_slim(
+    module: nn.Module, data: TrainingData, *, weight: float, epochs: int, seed: int, folder: Path
+) -> nn.Module:
+    """Trains the module for ``epochs`` with ``weight`` times the sum of absolute scales added to its loss (Liu et al.,
+    ICCV 2017); later calls load the weights that it stores in ``folder``.
 
-    The last weights are kept, not those of the best figure: sparsity grows to the end. Raises as
+    Keeps the last weights, not those of the best figure, since sparsity grows to the end. Raises as
     :func:`search.training.recover.recover`, and :class:`InvalidInput` for a module without such scales.
     """
     recipe = Recipe(epochs=epochs, seed=seed, patience=None, losses={"task": {}})
@@ -42,13 +44,13 @@ def slimmed(module: nn.Module, data: TrainingData, *, weight: float, epochs: int
     with one_at_a_time("slimming"):
         if not path.exists():
             report("training for sparse scales")
-            found = recover(
+            result = recover(
                 module, None, data, recipe, progress=report, checkpoint=path.with_suffix(".checkpoint"),
                 penalty=lambda student: weight * sparsity_term(student),
-                constraint=_ToTheEnd(steps_of(data, recipe)),
+                constraint=_LastStateOnly(steps_of(data, recipe)),
             )  # fmt: skip
             partial = partial_path(path)
-            torch.save(found.module.state_dict(), partial)
+            torch.save(result.module.state_dict(), partial)
             partial.replace(path)
             path.with_suffix(".checkpoint").unlink(missing_ok=True)
     module.load_state_dict(torch.load(path, weights_only=True))

@@ -1,4 +1,4 @@
-"""The tensors of a model by name, and what removing channels does to a module of each kind."""
+"""Tensors of a model by name, and the effect of removing channels on modules of each kind."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 BY_CHANNEL = (*BATCH_NORMS, *INSTANCE_NORMS)
-"""Normalisations of each channel for itself."""
+"""Normalisations that treat each channel separately."""
 
 OVER_CHANNELS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 """Normalisations that mix channels, so that removing one changes the others."""
 
 HEAD_COUNTS = ("heads", "num_heads", "n_heads", "num_attention_heads")
-"""Attributes that say how many heads an attention module has."""
+"""Attributes that hold an attention module's number of heads."""
 
 Coordinate = tuple[str, int, int]
 """A tensor's name, an axis, and an index along it."""
 
 
 class Tensors:
-    """All parameters and buffers of a model, each under the first of its names."""
+    """All parameters and buffers of a model, each under its first name."""
 
     def __init__(self, model: nn.Module) -> None:
         self.by_name: dict[str, Tensor] = {}
@@ -40,11 +40,11 @@ class Tensors:
                 self._owners[name].append((module, attribute))
 
     def name_of(self, tensor: Tensor | None) -> str | None:
-        """A tensor's name, None for one that is not the model's."""
+        """Returns a tensor's name; None if it does not belong to the model."""
         return None if tensor is None else self._names.get(id(tensor))
 
     def replace(self, name: str, tensor: Tensor) -> None:
-        """Puts another tensor in its place, in each module that holds it."""
+        """Replaces a tensor in each module that holds it."""
         old = self.by_name[name]
         new = nn.Parameter(tensor, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else tensor
         for module, attribute in self._owners[name]:
@@ -53,23 +53,24 @@ class Tensors:
 
 
 def coordinates(module: nn.Module, tensors: Tensors, channel: int, *, out: bool) -> list[Coordinate] | None:
-    """What channel ``channel`` of a module's output (or input) is in its tensors; None where the module is of no kind
-    that can lose channels."""
+    """Locates channel ``channel`` of a module's output (or input) in the module's tensors; None if channels cannot be
+    removed from modules of this kind."""
 
-    def at(axis: int, index: int, *names: str) -> list[Coordinate]:
-        found = (tensors.name_of(getattr(module, name, None)) for name in names)
-        return [(name, axis, index) for name in found if name is not None]
+    def at(axis: int, index: int, *attributes: str) -> list[Coordinate]:
+        names = (tensors.name_of(getattr(module, attribute, None)) for attribute in attributes)
+        return [(name, axis, index) for name in names if name is not None]
 
     if isinstance(module, nn.Linear):
         return at(0, channel, "weight", "bias") if out else at(1, channel, "weight")
     if isinstance(module, CONVOLUTIONS):
-        each = module.in_channels // module.groups
+        inputs = module.in_channels // module.groups
         if out:
             return at(0, channel, "weight", "bias")
-        if each > 1 or module.groups == 1:
-            return at(1, channel % each, "weight")
+        if inputs > 1 or module.groups == 1:
+            return at(1, channel % inputs, "weight")
         wide = module.out_channels // module.groups
-        return [one for index in range(channel * wide, (channel + 1) * wide) for one in at(0, index, "weight", "bias")]
+        rows = range(channel * wide, (channel + 1) * wide)
+        return [coordinate for index in rows for coordinate in at(0, index, "weight", "bias")]
     if isinstance(module, TRANSPOSED) and module.groups == 1:
         return at(1, channel, "weight") + at(0, channel, "bias") if out else at(0, channel, "weight")
     if isinstance(module, BY_CHANNEL):
@@ -86,7 +87,8 @@ def coordinates(module: nn.Module, tensors: Tensors, channel: int, *, out: bool)
 
 
 def equal_parts(module: nn.Module, tensors: Tensors) -> list[tuple[list[Coordinate], ...]]:
-    """Coordinates that must be removed together for a module's groups to stay equally wide: one channel of each."""
+    """Lists coordinates to remove together, one channel of each of a module's groups, so that these stay equally
+    wide."""
     if isinstance(module, CONVOLUTIONS) and module.groups > 1 and module.in_channels > module.groups:
         parts, wide = module.groups, module.out_channels // module.groups
     elif isinstance(module, nn.GroupNorm) and module.num_groups > 1 and module.affine:
@@ -100,7 +102,7 @@ def equal_parts(module: nn.Module, tensors: Tensors) -> list[tuple[list[Coordina
 
 
 def update_sizes(module: nn.Module) -> None:
-    """Makes a module's attributes agree with its tensors after some of their channels were removed."""
+    """Updates a module's size attributes after channels were removed from its tensors."""
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, CONVOLUTIONS):
@@ -124,6 +126,6 @@ def update_sizes(module: nn.Module) -> None:
 
 
 def first_of(names: Iterable[str], module: nn.Module) -> str | None:
-    """The first attribute among ``names`` that is a whole number above one on a module."""
+    """Returns the first attribute among ``names`` that holds an integer above 1."""
     values = {name: getattr(module, name, None) for name in names}
     return next((name for name, value in values.items() if isinstance(value, int) and value > 1), None)

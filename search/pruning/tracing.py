@@ -1,4 +1,4 @@
-"""What each module of a model was called with, for one example."""
+"""Traces of a model's calls for one example."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ import torch
 from torch import Tensor, nn
 
 Inputs = tuple[Tensor, ...]
-"""A model's arguments, the first axis of each being the batch."""
+"""A model's arguments; the first axis of each is the batch."""
 
 
 @dataclass
 class Call:
-    """A module's calls while the model ran once: how many, and the last one's first input and output."""
+    """Calls of a module during one run of the model."""
 
     count: int = 0
     first: Any = None
+    """First input of the last call."""
     output: Any = None
+    """Output of the last call."""
 
 
 @contextmanager
-def hooked(model: nn.Module, hook: Callable[[str, nn.Module, tuple[Any, ...], Any], Any]) -> Iterator[None]:
-    """Calls ``hook`` with name, module, inputs and output after each module's forward; what it returns replaces the
-    output unless it is None."""
+def forward_hooks(model: nn.Module, hook: Callable[[str, nn.Module, tuple[Any, ...], Any], Any]) -> Iterator[None]:
+    """Calls ``hook`` with name, module, inputs and output after each module's forward, within the context; a return
+    value other than None replaces the output."""
     handles = [
         module.register_forward_hook(lambda module, inputs, output, name=name: hook(name, module, inputs, output))
         for name, module in model.named_modules()
@@ -39,21 +41,21 @@ def hooked(model: nn.Module, hook: Callable[[str, nn.Module, tuple[Any, ...], An
 
 
 def calls(model: nn.Module, example: Inputs) -> dict[str, Call]:
-    """By name, the calls of each module that was called at all."""
-    found: dict[str, Call] = {}
+    """Runs the model and returns the calls of each module that was called, by name."""
+    call_of: dict[str, Call] = {}
 
     def note(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        call = found.setdefault(name, Call())
+        call = call_of.setdefault(name, Call())
         call.count += 1
         call.first, call.output = (inputs[0] if inputs else None), output
 
-    with hooked(model, note), torch.no_grad():
+    with forward_hooks(model, note), torch.no_grad():
         model(*example)
-    return found
+    return call_of
 
 
 def outputs_of(model: nn.Module, example: Inputs) -> list[Tensor]:
-    """All tensors that the model gives for an example, in order, without gradients."""
+    """Runs the model and lists all tensors of its output in order, without gradients."""
     with torch.no_grad():
         return list(_tensors(model(*example)))
 

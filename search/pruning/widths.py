@@ -1,4 +1,4 @@
-"""Which widths a group may have, and which of its channels stay."""
+"""Widths that a group can be pruned to, and the channels that stay."""
 
 from __future__ import annotations
 
@@ -17,48 +17,50 @@ from search.pruning.groups import BlockGroup, ChannelGroup, Group
 def channel_step(
     capability: Capability | None, group: ChannelGroup, precisions: Iterable[Precision] = (Precision.FP32,)
 ) -> int:
-    """The step in which a device's latency grows with the group's width: the largest over its operators and these
-    precisions. 1 where latency grows smoothly, or the device was not probed."""
+    """Returns the step of a device's latency by the group's width: the largest over its operators and ``precisions``.
+    1 if latency grows smoothly or the device was not probed."""
     if capability is None:
         return 1
     return max(
-        (round_width_up(capability, operator, one, 1) for one in precisions for operator in group.operators), default=1
+        (round_width_up(capability, operator, kind, 1) for kind in precisions for operator in group.operators),
+        default=1,
     )
 
 
-def kept_widths(group: Group, ratios: Sequence[float], step: int = 1) -> tuple[int, ...]:
-    """The widths that a group has to choose from, in channels: its own first, then one for each keep-ratio in
-    ``(0, 1]``, widest first and each once.
+def width_choices(group: Group, ratios: Sequence[float], step: int = 1) -> tuple[int, ...]:
+    """Lists the widths that a group can be pruned to, in channels: its full width, then one per keep-ratio in
+    ``(0, 1]``, widest first and without repeats.
 
-    A width is rounded up to whole blocks and whole multiples of ``step``, since what lies between costs as much; to
-    whole blocks alone where no multiple of both is below the full width. It is never 0. A block group has 1 and 0,
-    whatever the ratios. Raises :class:`InvalidInput` for a ratio outside of ``(0, 1]``.
+    Rounds widths up to whole blocks and multiples of ``step``, since widths in between take as long; only to whole
+    blocks if no multiple of both is below the full width. Widths are above 0. A block group always has 1 and 0. Raises
+    :class:`InvalidInput` for a ratio outside of ``(0, 1]``.
     """
     if isinstance(group, BlockGroup):
         return (1, 0)
     if any(not 0 < ratio <= 1 for ratio in ratios):
-        raise InvalidInput("keep-ratios lie above 0 and are 1 at most", "0.5 keeps half of the channels")
-    unit = math.lcm(group.block, step)
+        raise InvalidInput("keep-ratios must be above 0 and at most 1", "for example, 0.5 keeps half of the channels")
+    unit = math.lcm(group.block_size, step)
     if unit >= group.channels:
-        unit = group.block
-    # Subtracted so that 0.7 of 10 channels is 7 of them and not 8.
+        unit = group.block_size
+    # The epsilon makes 0.7 of 10 channels 7, not 8.
     widths = (math.ceil(group.channels * ratio / unit - 1e-9) * unit for ratio in ratios)
     return tuple(sorted({group.channels, *(min(max(unit, width), group.channels) for width in widths)}, reverse=True))
 
 
 def best_channels(group: ChannelGroup, scores: NDArray[np.float64], width: int) -> tuple[int, ...]:
-    """The ``width`` channels to keep, in order: the blocks with the highest mean score, the first of equal ones.
+    """Chooses the ``width`` channels to keep, in order: those of the blocks with the highest mean score, the first of
+    equal ones.
 
     ``scores`` is ``(channels,)``. Raises :class:`InvalidInput` for another shape, scores that are not finite, and a
-    width that is not one of whole blocks from one block on.
+    width of no or partial blocks.
     """
     if scores.shape != (group.channels,) or not np.isfinite(scores).all():
-        raise InvalidInput(f"{group.name}: no finite score for each channel", f"give {group.channels} finite scores")
-    if width % group.block or not group.block <= width <= group.channels:
+        raise InvalidInput(f"{group.name}: scores are missing or not finite", f"give {group.channels} finite scores")
+    if width % group.block_size or not group.block_size <= width <= group.channels:
         raise InvalidInput(
-            f"{group.name}: {width} channels are no whole blocks of {group.block}",
-            f"choose a multiple of {group.block} up to {group.channels}",
+            f"{group.name}: {width} channels are no whole blocks of {group.block_size}",
+            f"choose a multiple of {group.block_size} up to {group.channels}",
         )
     means = np.array([scores[list(members)].mean() for members in group.blocks])
-    chosen = np.argsort(-means, kind="stable")[: width // group.block]
+    chosen = np.argsort(-means, kind="stable")[: width // group.block_size]
     return tuple(sorted(channel for number in chosen for channel in group.blocks[number]))

@@ -1,4 +1,4 @@
-"""Strategies: what to try next. A new one is one file here, one line below, and one test class."""
+"""Strategies: propose the next candidates. A new strategy is one file here, one line below, and one test class."""
 
 from search.options import StrategyOptions
 from search.registry import Registry

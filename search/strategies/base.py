@@ -1,4 +1,4 @@
-"""What a strategy promises: it proposes candidates and learns from results."""
+"""Base class of strategies, which propose candidates and learn from results."""
 
 from __future__ import annotations
 
@@ -15,43 +15,44 @@ from search.space.candidate import Candidate, Space
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a candidate: its ``gains`` (one an objective, larger is better; None when it failed) and its
-    ``violations`` (one a constraint, 0 where it holds). ``missing`` says that nothing became of it: the machine kept it
-    from a result, which says nothing about the candidate."""
+    """Result of a candidate."""
 
     candidate: Candidate
     gains: tuple[float, ...] | None
+    """One per objective, larger is better; None if the candidate failed."""
     violations: tuple[float, ...] = ()
+    """One per constraint, 0 if it is met."""
     missing: bool = False
+    """True if there is no result for reasons of the machine, which says nothing about the candidate."""
 
     @property
     def feasible(self) -> bool:
-        """Whether it has all metrics and keeps all constraints."""
+        """Whether the candidate has all metrics and meets all constraints."""
         return self.gains is not None and not any(self.violations)
 
 
 class LatencyPredictor(Protocol):
-    """Says what a candidate's speed-up will be, from times that were taken before the first candidate: the same
-    decisions give the same prediction, also when a job is resumed."""
+    """Predicts a candidate's speed-up from times measured before the first candidate: the same decisions give the same
+    prediction, also when a job is resumed."""
 
     def speedup(self, decisions: Mapping[str, str]) -> float | None:
-        """The predicted speed-up over the fp32 baseline on the job's first device; None where none can be told."""
+        """Predicts the speed-up over the fp32 baseline on the job's first device; None if it cannot be predicted."""
 
 
 class Strategy(ABC):
-    """Proposes candidates of one space for one job.
+    """Proposes candidates of one space for one job. Called from one thread.
 
-    Called from one thread. Everything is a function of the space, the seed and the results told, in the order told:
-    asking again and telling again in the same order gives the same candidates, whatever the clock, the process or the
-    number of workers. ``ask`` may return a candidate that it returned before; each ``ask`` is answered by exactly one
-    ``tell``, in the order asked, before the next block. A failed candidate is told with ``gains=None`` and must not
-    stop the strategy. One that is ``missing`` is told likewise, and is neither a failure nor bad: nothing may be learnt
-    from it. The object owns its random state and shares it with nothing.
+    Deterministic by space, seed and the results in the order they are told: the same calls give the same candidates,
+    whatever the clock, the process or the number of workers. The strategy owns its random state.
+
+    ``ask`` may repeat a candidate. Each ``ask`` gets exactly one result by ``tell``, in the order asked, before the
+    next block. A failed candidate has ``gains=None`` and must not stop the strategy. So has a ``missing`` one, which is
+    no failure: the strategy must not learn anything from it.
     """
 
     Options: ClassVar[type[StrategyOptions]] = StrategyOptions
     needs: ClassVar[tuple[str, ...]] = ()
-    """Techniques that a job's space must name for it."""
+    """Techniques that the job's space must contain."""
 
     def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
         self.space = space
@@ -60,26 +61,27 @@ class Strategy(ABC):
         self.options = options
         self.rng = np.random.default_rng(seed)
         self.predictor: LatencyPredictor | None = None
-        """Set before the first ``ask``, where the job has one: to screen proposals with, never in a result's place."""
+        """Set before the first ``ask`` if the job has one; for screening proposals, never to replace a result."""
         self.metrics: tuple[str, ...] = ()
-        """Set likewise: the objectives' metrics; empty where nobody says."""
+        """Metrics of the objectives, set before the first ``ask``; empty if unknown."""
 
     @property
     @abstractmethod
     def batch(self) -> int:
-        """Candidates that it likes to be asked for at once."""
+        """Preferred number of candidates to ask for at once."""
 
     @abstractmethod
     def ask(self) -> Candidate:
-        """The next candidate to try."""
+        """Proposes the next candidate."""
 
     @abstractmethod
     def tell(self, results: Sequence[Result]) -> None:
-        """What became of all candidates asked since the last ``tell``, in the order asked."""
+        """Receives the results of all candidates since the last ``tell``, in the order asked."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Learned state as JSON-able data, saved after each block; empty where re-asking restores everything."""
+        """Returns the learned state as JSON-able data, saved after each block; empty if replaying the calls restores
+        it."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 - nothing to restore is a valid default
-        """Restores what :meth:`state_dict` gave."""
+        """Restores the result of :meth:`state_dict`."""

@@ -1,4 +1,4 @@
-"""FLIQS: one training a target, which finds the layers' number formats while it trains the weights for them."""
+"""FLIQS: one training per target, which finds the layers' number formats while it trains the weights for them."""
 
 from __future__ import annotations
 
@@ -18,41 +18,42 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class FliqsOptions(StrategyOptions):
-    """``targets`` are how many times cheaper than fp32 a candidate shall be, by ``cost``: bit-operations, bytes of
-    stored weights, or latency as the device's table of layers has it.
-
-    How the policy learns, times being shares of the training: until ``delay`` formats are drawn about the target and
-    nothing is learnt; inputs are rounded from ``inputs_from`` on; from ``settle`` on formats are fixed. Each step asks
-    the quality of ``samples`` draws. ``beta`` weighs the distance from the target against the quality (the mean
-    probability of the right class); ``entropy`` is the last weight of the policy's entropy; a step of the policy is
-    ``learning_rate`` at least, and longer in short trainings: all of them together could go ``reach`` far. ``momentum``
-    is that of the mean reward, which a single sample counts against.
-    """
+    """Options of the strategy ``fliqs``; points in time are shares of the training."""
 
     targets: tuple[Positive, ...] = Field((16.0, 28.0, 45.0), min_length=1)
+    """How many times cheaper than fp32 the candidates shall be."""
     cost: Literal["bit_operations", "size", "latency"] = "bit_operations"
+    """Bit-operations, bytes of stored weights, or latency by the device's layer table."""
     delay: Share = 0.05
+    """End of the warm-up, in which formats are drawn around the target and nothing is learnt."""
     inputs_from: Share = 0.05
+    """When the rounding of inputs starts."""
     settle: float = Field(0.15, gt=0, le=1)
+    """When formats are fixed."""
     samples: int = Field(16, ge=1)
+    """Draws per step whose quality is computed."""
     beta: Positive = 0.5
+    """Weight of the distance from the target against the quality (the mean probability of the right class)."""
     entropy: float = Field(0.5, ge=0, allow_inf_nan=False)
+    """Final weight of the policy's entropy."""
     learning_rate: Positive = 5e-3
+    """Smallest step of the policy."""
     reach: Positive = 20.0
+    """Smallest sum of the policy's steps: makes them longer in short trainings."""
     momentum: Share = 0.95
+    """Momentum of the moving average of rewards, the baseline of a single sample."""
 
     @field_validator("targets")
     @classmethod
-    def _different(cls, targets: tuple[float, ...]) -> tuple[float, ...]:
+    def _distinct(cls, targets: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(dict.fromkeys(targets))
 
 
 class Fliqs(Strategy):
-    """Every target, with each of the other decisions' uniform values (such as the runtime), beginning with what changes
-    nothing.
+    """Proposes every target, with each uniform value of the other decisions (such as the runtime); the baseline first.
 
     A target is a value of the technique ``formats``, whose training does the search (:mod:`search.fliqs`; Dotzel et
-    al., AutoML 2024): the strategy has nothing to learn from results.
+    al., AutoML 2024). So the strategy learns nothing from results.
     """
 
     Options = FliqsOptions
@@ -62,7 +63,7 @@ class Fliqs(Strategy):
     def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
         super().__init__(space, objectives, constraints, seed, options)
         self._candidates = space.uniform()
-        self._asked = 0
+        self._ask_count = 0
 
     @property
     def batch(self) -> int:
@@ -71,9 +72,9 @@ class Fliqs(Strategy):
 
     def ask(self) -> Candidate:
         """See :meth:`Strategy.ask`."""
-        found = self._candidates[self._asked % len(self._candidates)]
-        self._asked += 1
-        return found
+        candidate = self._candidates[self._ask_count % len(self._candidates)]
+        self._ask_count += 1
+        return candidate
 
     def tell(self, results: Sequence[Result]) -> None:
-        """Nothing is learnt from them."""
+        """Ignores the results."""

@@ -1,4 +1,4 @@
-"""NSGA-II (Deb et al., 2002) through Optuna's sampler, its first block seeded with every uniform assignment."""
+"""NSGA-II (Deb et al., 2002) by Optuna's sampler, with every uniform assignment in the first block."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from search.strategies.base import Result, Strategy
 from search.strategies.sensitivity import Sensitivity
 
 if TYPE_CHECKING:
-    import optuna  # else where it is used: every process of a job reads the registry, one proposes candidates
+    import optuna  # at run time imported on use: every process of a job imports the registry, only one proposes
 
 
 class Nsga2Options(StrategyOptions):
-    """``population`` candidates make a generation and are asked at once; each value of a child mutates with
-    ``mutation`` probability (None: one value a child on average). With ``warm_start`` the first generations are what
-    the strategy ``sensitivity`` proposes, until one of them was all knapsacks."""
+    """Options of the strategy ``nsga2``."""
 
     population: int = Field(16, ge=2)
+    """Candidates in a generation."""
     mutation: float | None = Field(None, ge=0, le=1)
+    """Probability that a child's value mutates; None: one value per child on average."""
     crossover: float = Field(0.9, ge=0, le=1)
     warm_start: bool = False
+    """Whether the strategy ``sensitivity`` proposes the first generations, up to the first one of knapsacks alone."""
 
     @property
     def screens(self) -> bool:
@@ -33,11 +34,11 @@ class Nsga2Options(StrategyOptions):
 
 
 class Nsga2(Strategy):
-    """The uniform assignments, then generations of NSGA-II over the decisions as categories.
+    """Proposes the uniform assignments, then generations of NSGA-II with decisions as categories.
 
-    A naive start ended below the best uniform assignment on real networks (25 to 40 decisions, 60 trials), hence the
-    seeds. Broken constraints rank by their sum, as Deb has it; failures are told as such and breed no children, and
-    what is missing neither.
+    A random start ended below the best uniform assignment on real networks (25 to 40 decisions, 60 trials), hence the
+    seeds. Infeasible candidates rank by the sum of their violations, as in Deb et al. Failed and missing candidates
+    breed no children.
     """
 
     Options = Nsga2Options
@@ -62,11 +63,11 @@ class Nsga2(Strategy):
         else:
             for candidate in space.uniform():
                 self._study.enqueue_trial(candidate.decisions)
-        self._asked: list[optuna.trial.Trial] = []
+        self._open_trials: list[optuna.trial.Trial] = []
 
     @property
     def batch(self) -> int:
-        """One generation."""
+        """Size of a generation."""
         return self.options.population
 
     def ask(self) -> Candidate:
@@ -75,20 +76,20 @@ class Nsga2(Strategy):
             self._warm.predictor, self._warm.metrics = self.predictor, self.metrics
             self._study.enqueue_trial(self._warm.ask().decisions)
         trial = self._study.ask(self._distributions)
-        self._asked.append(trial)
+        self._open_trials.append(trial)
         return self.space.candidate(trial.params)
 
     def tell(self, results: Sequence[Result]) -> None:
         """See :meth:`Strategy.tell`."""
         from optuna.trial import TrialState
 
-        asked, self._asked = self._asked, []
+        trials, self._open_trials = self._open_trials, []
         if self._warm is not None:
-            if self._warm.learnt:
+            if self._warm.is_ready:
                 self._warm = None
             else:
                 self._warm.tell(results)
-        for trial, result in zip(asked, results, strict=True):
+        for trial, result in zip(trials, results, strict=True):
             if result.missing:
                 self._study.tell(trial, state=TrialState.FAIL)
                 continue

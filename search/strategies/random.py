@@ -12,11 +12,12 @@ from search.strategies.base import Result, Strategy
 
 
 class RandomOptions(StrategyOptions):
-    """``batch`` candidates are asked at once. With ``screen`` above 1 each is chosen among so many draws by what their
-    latency is predicted to be."""
+    """Options of the strategy ``random``."""
 
     batch: int = Field(16, ge=1)
+    """Candidates in a block."""
     screen: int = Field(1, ge=1, le=1000)
+    """Draws per candidate, of which one is chosen by its predicted latency."""
 
     @property
     def screens(self) -> bool:
@@ -25,11 +26,11 @@ class RandomOptions(StrategyOptions):
 
 
 class RandomSearch(Strategy):
-    """The uniform assignments first, then every decision drawn independently and uniformly.
+    """Proposes the uniform assignments first, then draws every decision independently and uniformly.
 
-    Screening measures no draw that another of them makes pointless: one that changes no more decisions and is predicted
-    to be faster. One of those that are left is proposed at random, so that every trade between the two is tried.
-    Without a predictor, and where it has nothing to say of a draw, nothing is screened.
+    Screening drops draws that are dominated by another draw, which changes no more decisions and is predicted to be
+    faster; it proposes a random one of the others, so that every trade-off between the two is tried. Without a
+    predictor or a prediction nothing is dropped.
     """
 
     Options = RandomOptions
@@ -49,23 +50,24 @@ class RandomSearch(Strategy):
         if self._seeds:
             return self._seeds.pop(0)
         if not self.options.screens or self.predictor is None:
-            return self._drawn()
-        draws = [self._drawn() for _ in range(self.options.screen)]
-        left = screened(draws, [self.predictor.speedup(one.decisions) for one in draws], self.space.baseline())
-        return left[int(self.rng.integers(len(left)))]
+            return self._draw()
+        draws = [self._draw() for _ in range(self.options.screen)]
+        speedups = [self.predictor.speedup(draw.decisions) for draw in draws]
+        candidates = screen_draws(draws, speedups, self.space.baseline())
+        return candidates[int(self.rng.integers(len(candidates)))]
 
-    def _drawn(self) -> Candidate:
+    def _draw(self) -> Candidate:
         return self.space.candidate(
             {d.name: d.choices[int(self.rng.integers(len(d.choices)))] for d in self.space.decisions}
         )
 
     def tell(self, results: Sequence[Result]) -> None:
-        """Learns nothing."""
+        """Ignores the results."""
 
 
-def screened(draws: Sequence[Candidate], speedups: Sequence[float | None], baseline: Candidate) -> list[Candidate]:
-    """The draws that no other beats: as few changed decisions or fewer, and a higher predicted speed-up. A draw without
-    a prediction stays."""
+def screen_draws(draws: Sequence[Candidate], speedups: Sequence[float | None], baseline: Candidate) -> list[Candidate]:
+    """Keeps the draws that are not dominated by a draw of no more changes and a higher predicted speed-up. Keeps draws
+    without a prediction."""
     unchanged = dict(baseline.values)
     changes = [sum(value != unchanged[name] for name, value in draw.values) for draw in draws]
     rows = list(zip(draws, changes, speedups, strict=True))
@@ -73,5 +75,5 @@ def screened(draws: Sequence[Candidate], speedups: Sequence[float | None], basel
         draw
         for draw, changed, speedup in rows
         if speedup is None
-        or not any(other <= changed and known is not None and known > speedup for _, other, known in rows)
+        or not any(count <= changed and faster is not None and faster > speedup for _, count, faster in rows)
     ]

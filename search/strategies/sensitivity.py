@@ -1,4 +1,4 @@
-"""The knapsack: what each value loses against what it saves, solved exactly for many budgets."""
+"""Sensitivity: loss against savings of each value, solved exactly as knapsacks of many budgets."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from pydantic import Field
 
 from search.options import StrategyOptions
 from search.space.candidate import Candidate, Space
-from search.strategies.additive import from_singles, reweighted
+from search.strategies.additive import fit_losses, from_singles
 from search.strategies.base import Result, Strategy
-from search.strategies.costs import Costs, Outlay
-from search.strategies.grid import Grid
+from search.strategies.costs import CostModel, CostModels
 from search.strategies.knapsack import Choice, least_loss
-from search.strategies.tradeoff import Axes, Told, told
+from search.strategies.observations import Axes, Observations, observe
+from search.strategies.one_hot import OneHot
 
 Floats = NDArray[np.float64]
 
 _GOLDEN = (5**0.5 - 1) / 2
-_REACH = 0.25  # of the range of costs: candidates farther from a budget count less for it
-_LAZY = 2  # answers that are cut off one by one, before all that is known is
-_TRIES = 8  # answers of the solver that turn out to be known candidates, or draws, before something else is tried
+_REACH = 0.25  # share of the range of costs: candidates farther from a budget weigh less for it
+_LAZY = 2  # repeated solutions that are excluded one by one, before all proposals are
+_TRIES = 8  # repeated solutions or draws before giving up
 
 
 class SensitivityOptions(StrategyOptions):
-    """``batch`` candidates are asked at once, after which the models are fitted anew; ``singles`` candidates at most
-    differ from the baseline in one decision."""
+    """Options of the strategy ``sensitivity``."""
 
     batch: int = Field(8, ge=1)
+    """Candidates in a block, after which the models are fitted again."""
     singles: int = Field(24, ge=0)
+    """Most candidates that differ from the baseline in one decision."""
 
     @property
     def screens(self) -> bool:
@@ -42,26 +43,26 @@ class SensitivityOptions(StrategyOptions):
 
 @dataclass(frozen=True)
 class _Sweep:
-    """The budgets of a cost that are worth asking for."""
+    """Range of useful budgets of a cost."""
 
     low: float
     high: float
 
     def budget(self, share: float) -> float:
-        """From the cheapest (0) to the dearest (1), by equal ratios where all are positive."""
+        """Interpolates from the cheapest (0) to the most expensive (1), geometrically if all are positive."""
         if self.low > 0:
             return float(self.low * (self.high / self.low) ** share)
         return self.low + share * (self.high - self.low)
 
 
 class Sensitivity(Strategy):
-    """The uniform assignments, then one change at a time, then knapsacks.
+    """Proposes the uniform assignments, then single changes, then knapsacks.
 
-    One change at a time tells what each value loses; the layer tables say what it saves, or, where there are none, the
-    same candidates do. Both are taken to add up, and a 0-1 programme finds the candidate of least loss for budgets
-    between the cheapest and the baseline, as HAWQ-V3 (Yao et al., ICML 2021) does for bits. Told results move both
-    models, most for budgets near their own cost. Every proposal is new: what is known is cut off, so that the next best
-    follows. The seed places the budgets.
+    Single changes show the loss of each value; the layer tables show its savings, or without tables the same
+    candidates do. Assuming that both add up, a 0-1 program finds the candidate of least loss for budgets between the
+    cheapest and the baseline, as HAWQ-V3 (Yao et al., ICML 2021) does for bits. Results update both models, most for
+    budgets near their own cost. Every proposal is new: earlier ones are excluded, so that the next best follows. The
+    seed places the budgets.
     """
 
     Options = SensitivityOptions
@@ -69,15 +70,18 @@ class Sensitivity(Strategy):
 
     def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
         super().__init__(space, objectives, constraints, seed, options)
-        self._grid = Grid(space)
+        self._encoding = OneHot(space)
         self._offset = float(self.rng.random())
-        self._proposed = 0
-        self._known: dict[str, tuple[int, ...]] = {}
-        self._told_of = 0
-        self._results: list[Result] = []  # less what is missing
+        self._knapsacks = 0
+        self._proposals: dict[str, tuple[int, ...]] = {}
+        """Places of all proposed candidates, by digest."""
+        self._result_count = 0
+        self._results: list[Result] = []
+        """All results except missing ones."""
         self._rows: list[Floats] = []
-        self._figures: Told | None = None
-        self._spent = False  # whether no knapsack is left until something is told
+        self._observed: Observations | None = None
+        self._is_exhausted = False
+        """Whether there are no knapsacks left until the next results."""
 
     @property
     def batch(self) -> int:
@@ -85,190 +89,191 @@ class Sensitivity(Strategy):
         return self.options.batch
 
     @property
-    def learnt(self) -> bool:
-        """Whether all uniform assignments and single changes were told."""
-        return self._told_of >= len(self._beginning)
+    def is_ready(self) -> bool:
+        """Whether the results of all uniform assignments and single changes are there."""
+        return self._result_count >= len(self._initial)
 
     def ask(self) -> Candidate:
         """See :meth:`Strategy.ask`."""
-        if len(self._known) < len(self._beginning):
-            found = self._beginning[len(self._known)]
+        if len(self._proposals) < len(self._initial):
+            candidate = self._initial[len(self._proposals)]
         else:
-            found = self._proposal() or self._drawn()
-        self._known.setdefault(found.digest, self._grid.places(found))
-        return found
+            candidate = self._propose() or self._draw()
+        self._proposals.setdefault(candidate.digest, self._encoding.places(candidate))
+        return candidate
 
     def tell(self, results: Sequence[Result]) -> None:
         """See :meth:`Strategy.tell`."""
-        self._told_of += len(results)
-        there = [result for result in results if not result.missing]
-        self._results.extend(there)
-        self._rows.extend(self._grid.row(result.candidate) for result in there)
-        self._figures = None
-        self._spent = False
+        self._result_count += len(results)
+        present = [result for result in results if not result.missing]
+        self._results.extend(present)
+        self._rows.extend(self._encoding.row(result.candidate) for result in present)
+        self._observed = None
+        self._is_exhausted = False
 
     @cached_property
     def _axes(self) -> Axes:
         return Axes.of(self.objectives, self.metrics)
 
     @cached_property
-    def _costs(self) -> Costs:
-        return Costs(self._grid, self.predictor)
+    def _costs(self) -> CostModels:
+        return CostModels(self._encoding, self.predictor)
 
     @cached_property
-    def _beginning(self) -> list[Candidate]:
-        """Made at the first ``ask``, when the predictor is there."""
-        singles = self._grid.singles()
+    def _initial(self) -> list[Candidate]:
+        """Uniform assignments and single changes. Made at the first ``ask``, when the predictor is set."""
+        singles = self._encoding.singles()
         if self.predictor is not None:
-            speed = [self.predictor.speedup(one.decisions) for one in singles]
+            speed = [self.predictor.speedup(candidate.decisions) for candidate in singles]
             order = sorted(range(len(singles)), key=lambda n: -(speed[n] or 0.0))
             singles = [singles[number] for number in order]
         uniform = self.space.uniform()
-        seen = {candidate.digest for candidate in uniform}
-        return uniform + [one for one in singles if one.digest not in seen][: self.options.singles]
+        digests = {candidate.digest for candidate in uniform}
+        return uniform + [candidate for candidate in singles if candidate.digest not in digests][: self.options.singles]
 
     @property
     def _table(self) -> Floats:
-        """All told candidates as rows of zeros and ones."""
-        return np.array(self._rows, np.float64).reshape(len(self._rows), self._grid.width)
+        """All observed candidates as rows of zeros and ones."""
+        return np.array(self._rows, np.float64).reshape(len(self._rows), self._encoding.width)
 
-    def _told(self) -> Told:
-        if self._figures is None:
-            self._figures = told(self._results, self._axes, self.space.baseline().digest)
-        return self._figures
+    def _observations(self) -> Observations:
+        if self._observed is None:
+            self._observed = observe(self._results, self._axes, self.space.baseline().digest)
+        return self._observed
 
     # Proposals
 
-    def _proposal(self) -> Candidate | None:
-        """The next knapsack's answer; None where there is no candidate left that its models allow."""
-        if self._spent:
+    def _propose(self) -> Candidate | None:
+        """Solves the next knapsack; None if the models allow no further candidate."""
+        if self._is_exhausted:
             return None
-        number, self._proposed = self._proposed, self._proposed + 1
+        number, self._knapsacks = self._knapsacks, self._knapsacks + 1
         axes = len(self._axes.costs) or 1
         share = (self._offset + number // axes * _GOLDEN) % 1.0
         axis = number % axes
         sweep = self._sweep(axis)
-        for budget in (*(sweep.budget(one) for one in dict.fromkeys((share, (1 + share) / 2, 1.0))), np.inf):
-            found = self._best(axis, sweep, float(budget))
-            if found is not None:
-                return found
-        self._spent = True
+        for budget in (*(sweep.budget(at) for at in dict.fromkeys((share, (1 + share) / 2, 1.0))), np.inf):
+            candidate = self._best(axis, sweep, float(budget))
+            if candidate is not None:
+                return candidate
+        self._is_exhausted = True
         return None
 
     def _sweep(self, axis: int) -> _Sweep:
-        """The whole range, less the half of it beyond the cheapest, or the dearest, feasible candidate where only
-        infeasible ones lie there."""
-        outlays = self._outlays(axis, np.ones(len(self._results)))
-        allowed = self._allowed
-        possible = [one for structure, one in outlays.items() if self._possible(structure, allowed)]
-        whole = np.array([one.least(allowed) for one in possible])
-        figures = self._told()
-        paid = figures.costs[:, axis] if figures.costs.shape[1] else np.zeros(0)
-        known = paid[np.isfinite(paid)]
-        low = max(float(whole.min()), float(known.min(initial=np.inf)) / 2) if len(known) else float(whole.min())
+        """Computes the range of budgets: from the cheapest candidate to the baseline. If all candidates beyond the
+        cheapest, or the most expensive, feasible one are infeasible, drops half of the range beyond it."""
+        models = self._cost_models(axis, np.ones(len(self._results)))
+        allowed = self._possible_choices
+        possible = [model for structure, model in models.items() if self._is_possible(structure, allowed)]
+        least = min(model.least(allowed) for model in possible)
+        observations = self._observations()
+        costs = observations.costs[:, axis] if observations.costs.shape[1] else np.zeros(0)
+        finite = costs[np.isfinite(costs)]
+        low = max(least, float(finite.min(initial=np.inf)) / 2) if len(finite) else least
         high = max(low, 1.0)
-        good = paid[figures.feasible & np.isfinite(paid)] if len(paid) else paid
+        good = costs[observations.feasible & np.isfinite(costs)] if len(costs) else costs
         if len(good):
-            bad = paid[~figures.feasible & np.isfinite(paid)]
+            bad = costs[~observations.feasible & np.isfinite(costs)]
             if bad.min(initial=np.inf) < good.min():
                 low = max(low, (low + float(good.min())) / 2)
             if bad.max(initial=-np.inf) > good.max():
                 high = (high + float(good.max())) / 2
         return _Sweep(min(low, high), high)
 
-    def _outlays(self, axis: int, weights: Floats) -> dict[tuple[int, ...], Outlay]:
-        figures = self._told()
+    def _cost_models(self, axis: int, weights: Floats) -> dict[tuple[int, ...], CostModel]:
+        observations = self._observations()
         rows = self._table
-        if not self._axes.costs:  # one objective, which is a quality: what the predictor says, or few changes
-            return self._costs.outlays(rows[:0], np.zeros(0), np.zeros(0), predicted=True)
-        paid = figures.costs[:, axis]
-        there = np.isfinite(paid)
+        if not self._axes.costs:  # one objective, a quality: use the predictor's cost, or else the number of changes
+            return self._costs.fit(rows[:0], np.zeros(0), np.zeros(0), predicted=True)
+        costs = observations.costs[:, axis]
+        finite = np.isfinite(costs)
         predicted = self._axes.costs[axis] == self._axes.timed
-        return self._costs.outlays(rows[there], paid[there], weights[there], predicted=predicted)
+        return self._costs.fit(rows[finite], costs[finite], weights[finite], predicted=predicted)
 
     def _best(self, axis: int, sweep: _Sweep, budget: float) -> Candidate | None:
-        """The unknown candidate of least loss that is predicted to cost ``budget`` at most."""
+        """Finds the new candidate of least loss with a predicted cost of at most ``budget``."""
         weights = self._weights(axis, budget, sweep.high - sweep.low)
         sensitivities = self._sensitivities(weights)
-        outlays = self._outlays(axis, weights)
-        solved = (self._solved(structure, outlay, sensitivities, budget) for structure, outlay in outlays.items())
-        answers = [answer for answer in solved if answer is not None]
-        return min(answers, key=lambda answer: answer[:2])[2] if answers else None
+        models = self._cost_models(axis, weights)
+        solutions = [self._solve(structure, model, sensitivities, budget) for structure, model in models.items()]
+        candidates = [solution for solution in solutions if solution is not None]
+        return min(candidates, key=lambda solution: solution[:2])[2] if candidates else None
 
-    def _solved(
-        self, structure: tuple[int, ...], outlay: Outlay, sensitivities: Floats, budget: float
+    def _solve(
+        self, structure: tuple[int, ...], model: CostModel, sensitivities: Floats, budget: float
     ) -> tuple[float, float, Candidate] | None:
-        """The least loss in a structure, its cost and who has it; None where nobody is left."""
-        grid = self._grid
-        allowed = self._allowed
-        if not self._possible(structure, allowed):
+        """Finds the new candidate of least loss in a structure. Returns its loss, its cost and itself; None if there is
+        none."""
+        encoding = self._encoding
+        allowed = self._possible_choices
+        if not self._is_possible(structure, allowed):
             return None
-        whole = (grid.figures(sensitivities, n) for n in grid.structural)
+        whole = (encoding.figures(sensitivities, n) for n in encoding.structural)
         fixed = sum(float(figures[place]) for place, figures in zip(structure, whole, strict=True))
         losses = [
-            np.where(allowed[n] & kept, grid.figures(sensitivities, n), np.inf)
-            for n, kept in zip(grid.layers, grid.kept(structure), strict=True)
+            np.where(allowed[n] & available, encoding.figures(sensitivities, n), np.inf)
+            for n, available in zip(encoding.layers, encoding.available(structure), strict=True)
         ]
-        costs = [grid.figures(outlay.columns, n) for n in grid.layers]
-        known: set[Choice] = set()
+        costs = [encoding.figures(model.columns, n) for n in encoding.layers]
+        excluded: set[Choice] = set()
         for number in range(_TRIES):
-            answer = least_loss(losses, costs, budget - outlay.base, known)
-            if answer is None:
+            choice = least_loss(losses, costs, budget - model.base, excluded)
+            if choice is None:
                 break
-            candidate = grid.candidate(structure, answer)
-            if candidate.digest not in self._known:
-                return fixed + _sum(losses, answer), outlay.base + _sum(costs, answer), candidate
-            # Most of what is known is in nobody's way: it is cut off when a few answers were.
-            known |= {answer, *(self._answers(structure) if number == _LAZY else ())}
+            candidate = encoding.candidate(structure, choice)
+            if candidate.digest not in self._proposals:
+                return fixed + _sum(losses, choice), model.base + _sum(costs, choice), candidate
+            # Few proposals are near this budget: all of them are excluded only after some repeated solutions.
+            excluded |= {choice, *(self._proposals_in(structure) if number == _LAZY else ())}
         return None
 
-    def _possible(self, structure: tuple[int, ...], allowed: Sequence[NDArray[np.bool_]]) -> bool:
-        return all(allowed[n][place] for n, place in zip(self._grid.structural, structure, strict=True))
+    def _is_possible(self, structure: tuple[int, ...], allowed: Sequence[NDArray[np.bool_]]) -> bool:
+        return all(allowed[n][place] for n, place in zip(self._encoding.structural, structure, strict=True))
 
-    def _answers(self, structure: tuple[int, ...]) -> Iterator[Choice]:
-        """What is known of a structure, as the solver would answer it."""
-        for places in self._known.values():
-            if tuple(places[number] for number in self._grid.structural) == structure:
-                yield tuple(places[number] for number in self._grid.layers)
+    def _proposals_in(self, structure: tuple[int, ...]) -> Iterator[Choice]:
+        """Iterates over the proposals in a structure, as solutions of the knapsack."""
+        for places in self._proposals.values():
+            if tuple(places[number] for number in self._encoding.structural) == structure:
+                yield tuple(places[number] for number in self._encoding.layers)
 
     def _weights(self, axis: int, budget: float, reach: float) -> Floats:
-        """How much each told candidate counts for a budget."""
-        figures = self._told()
+        """Computes the weight of each observed candidate for a budget."""
+        observations = self._observations()
         if not self._axes.costs or not np.isfinite(budget) or reach <= 0:
             return np.ones(len(self._results))
-        away = (figures.costs[:, axis] - budget) / (_REACH * reach)
+        away = (observations.costs[:, axis] - budget) / (_REACH * reach)
         return np.where(np.isfinite(away), 1.0 / (1.0 + np.nan_to_num(away) ** 2), 1.0)
 
     def _sensitivities(self, weights: Floats) -> Floats:
-        """What each column loses; all alike where nothing was told."""
-        figures = self._told()
+        """Estimates the loss of each column; all equal without results."""
+        observations = self._observations()
         rows = self._table
-        prior = from_singles(rows, figures.losses, self._grid.values)
+        prior = from_singles(rows, observations.losses, self._encoding.values)
         if prior is None:
-            return np.ones(self._grid.width)
-        return reweighted(rows, figures.losses, prior, weights)
+            return np.ones(self._encoding.width)
+        return fit_losses(rows, observations.losses, prior, weights)
 
     @property
-    def _allowed(self) -> list[NDArray[np.bool_]]:
-        """By decision, which choices may work: not those that made a candidate fail in which all else works elsewhere.
-        The first always may."""
-        grid, figures = self._grid, self._told()
+    def _possible_choices(self) -> list[NDArray[np.bool_]]:
+        """By decision, marks the choices that may work. Rules out a choice if a candidate failed whose other choices
+        all work elsewhere; never the first choice."""
+        encoding, observations = self._encoding, self._observations()
         rows = self._table > 0
-        proven = rows[figures.works].any(0) if len(rows) else np.zeros(grid.width, bool)
+        proven = rows[observations.works].any(0) if len(rows) else np.zeros(encoding.width, bool)
         unproven = rows & ~proven
-        guilty = unproven[~figures.works & (unproven.sum(1) == 1)].any(0) if len(rows) else proven
-        parts = np.split(~guilty, grid.starts[1:-1])
+        guilty = unproven[~observations.works & (unproven.sum(1) == 1)].any(0) if len(rows) else proven
+        parts = np.split(~guilty, encoding.starts[1:-1])
         return [np.concatenate([[True], part]) for part in parts]
 
-    def _drawn(self) -> Candidate:
-        """An unknown candidate drawn at random; the baseline where there seems to be none."""
+    def _draw(self) -> Candidate:
+        """Draws a new candidate at random; returns the baseline if several draws find none."""
         for _ in range(_TRIES * _TRIES):
             values = {d.name: d.choices[int(self.rng.integers(len(d.choices)))] for d in self.space.decisions}
-            found = self.space.candidate(values)
-            if found.digest not in self._known:
-                return found
+            candidate = self.space.candidate(values)
+            if candidate.digest not in self._proposals:
+                return candidate
         return self.space.baseline()
 
 
-def _sum(figures: Sequence[Floats], answer: Choice) -> float:
-    return sum(float(one[place]) for one, place in zip(figures, answer, strict=True))
+def _sum(figures: Sequence[Floats], choice: Choice) -> float:
+    return sum(float(item[place]) for item, place in zip(figures, choice, strict=True))

@@ -1,4 +1,4 @@
-"""Nothing on stdout from libraries that print where nobody asked them to."""
+"""Silences libraries that print to stdout unasked."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ _alone = threading.Lock()
 
 
 @contextmanager
-def muted_stdout() -> Iterator[None]:
-    """What C code prints meanwhile goes nowhere, also what it would print later from a buffer.
+def silence_stdout() -> Iterator[None]:
+    """Discards what C code prints to stdout within the context, including buffered output.
 
-    For moments: what other threads of the process print meanwhile is lost too. One at a time in a process; others wait.
+    Use it briefly: output of other threads of the process is lost too. Only one context is active in a process; others
+    wait.
     """
     libc = ctypes.CDLL(None)
     with _alone:
         try:
-            kept = os.dup(_STDOUT)
+            saved = os.dup(_STDOUT)
         except OSError:  # a process without stdout
             yield
             return
@@ -33,5 +34,5 @@ def muted_stdout() -> Iterator[None]:
             yield
         finally:
             libc.fflush(None)
-            os.dup2(kept, _STDOUT)
-            os.close(kept)
+            os.dup2(saved, _STDOUT)
+            os.close(saved)

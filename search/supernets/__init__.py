@@ -1,1 +1,1 @@
-"""Networks that hold smaller networks, which share their weights."""
+"""Supernets: networks whose sub-networks share their weights."""

@@ -1,4 +1,4 @@
-"""Networks of several sizes that share their weights: what a search in one shot decides about beside formats."""
+"""Elastic networks: sub-networks of several sizes that share weights, chosen by a one-shot search."""
 
 from __future__ import annotations
 
@@ -15,93 +15,99 @@ from search.supernets.sliced import Sliced, part_of, slice_layers
 
 Architecture = dict[str, str]
 
-_KEPT = 64
-"""Structures that are kept: each is computed and counted, and a policy that settles draws the same ones."""
+_CACHE_SIZE = 64
+"""Cached structures. Each draw is computed and counted, and a converging policy repeats its draws."""
 
 
 class Elastic(nn.Module, ABC):
-    """A network that can compute as each of its sub-networks: smaller kernels are the centre of the largest one,
-    smaller widths the first channels of the widest layer (slimmable networks: Yu et al., ICLR 2019; Once-for-All: Cai
-    et al., ICLR 2020, whose trained kernel transforms this has not).
+    """A network that can compute as any of its sub-networks.
 
-    A subclass is a network of plain layers at its largest, whose constructor ends with :meth:`share`, and says in
-    :meth:`plain` what its sub-networks are. Convolutions, linear layers and batch normalisation (:mod:`torch.nn`'s
-    ``Conv2d``, ``Linear``, ``BatchNorm2d``) can differ in size; all other parts, and the positions of an image at which
-    a layer computes, are the same in all sub-networks.
+    Smaller kernels are the centre of the largest kernel, smaller widths the first channels of the widest layer
+    (slimmable networks: Yu et al., ICLR 2019; Once-for-All: Cai et al., ICLR 2020, here without its trained kernel
+    transforms).
+
+    A subclass is the largest network, made of plain layers. Its constructor ends with :meth:`share`; its :meth:`plain`
+    builds a sub-network. Convolutions, linear layers and batch normalisation (:mod:`torch.nn`'s ``Conv2d``, ``Linear``,
+    ``BatchNorm2d``) can differ in size. All other parts, and the positions of an image at which a layer computes, are
+    the same in all sub-networks.
     """
 
     choices: Mapping[str, tuple[str, ...]]
-    """The values of each decision, the smallest first. Usual names are ``<what>:<part>``, as ``kernel:blocks.0``."""
+    """The values of each decision, smallest first. Decisions are usually named ``<kind>:<part>``, such as
+    ``kernel:blocks.0``."""
     chosen: Architecture
-    """The sub-network that is computed."""
+    """The current sub-network."""
 
     @abstractmethod
     def plain(self, values: Mapping[str, str]) -> nn.Module:
-        """A fresh network of plain layers with these values, one for each decision: its parts have the names that they
-        have here, its tensors are no larger."""
+        """Builds a new network of plain layers with ``values``, one per decision. Its parts have the same names as
+        here; its tensors are no larger."""
 
     def share(self, choices: Mapping[str, tuple[str, ...]]) -> None:
-        """Makes the layers fit for smaller sizes; to be called once, when they are there at their largest.
+        """Converts the layers so that sub-networks can share them. Call it once, at the end of the constructor.
 
-        Raises :class:`InvalidInput` where the smallest or the largest sub-network has other parts than this one, or
+        Raises :class:`InvalidInput` if the smallest or the largest sub-network has other parts than this network, or
         parts that differ in size and cannot be shared.
         """
         self.choices = {name: tuple(values) for name, values in choices.items()}
         self.chosen = self.largest
-        self._known: dict[tuple[str, ...], nn.Module] = {}
+        self._structures: dict[tuple[str, ...], nn.Module] = {}
         slice_layers(self)
         for values in (self.smallest, self.largest):
             self._check(values)
 
     @property
     def largest(self) -> Architecture:
-        """The choices of the whole network."""
+        """The largest value of each decision."""
         return {name: values[-1] for name, values in self.choices.items()}
 
     @property
     def smallest(self) -> Architecture:
-        """The choices of the smallest sub-network."""
+        """The smallest value of each decision."""
         return {name: values[0] for name, values in self.choices.items()}
 
     def choose(self, values: Mapping[str, str]) -> None:
-        """Computes the sub-network with these values from now on; a decision that is left out has its largest.
+        """Switches to the sub-network with ``values``; decisions that are left out take their largest value.
 
-        Raises :class:`InvalidInput` for what there is not to choose.
+        Raises :class:`InvalidInput` for an unknown decision or value.
         """
         like = self.structure(values)
         for name, part in self.named_modules():
             if isinstance(part, Sliced):
                 part.take(like.get_submodule(name))
-        self.chosen = self.completed(values)
+        self.chosen = self.complete(values)
 
-    def extracted(self, values: Mapping[str, str]) -> nn.Module:
-        """The sub-network with these values as a plain module of its own, with a copy of its part of the weights; to be
-        called while no layer of this one is parametrised. Raises as :meth:`choose`."""
+    def extract(self, values: Mapping[str, str]) -> nn.Module:
+        """Copies the sub-network with ``values`` into a plain module.
+
+        Raises as :meth:`choose`, and :class:`InvalidInput` while a layer of this network is parametrised.
+        """
         with torch.random.fork_rng(devices=[]):
-            found = self.plain(self.completed(values))
+            network = self.plain(self.complete(values))
         own = self.state_dict()
-        wanted = found.state_dict()
+        wanted = network.state_dict()
         if wanted.keys() != own.keys():
             raise InvalidInput(
-                "a network whose tensors were renamed has no sub-networks",
-                "take away first what was put on its layers, as the rounding of their weights",
+                "cannot extract a sub-network: tensors of the network were renamed",
+                "remove parametrisations from its layers first, such as fake quantisation",
             )
-        found.load_state_dict({name: part_of(own[name], values.shape) for name, values in wanted.items()})
-        return found.train(self.training)
+        network.load_state_dict({name: part_of(own[name], values.shape) for name, values in wanted.items()})
+        return network.train(self.training)
 
     def structure(self, values: Mapping[str, str]) -> nn.Module:
-        """The sub-network with these values without weights, on torch's meta device. Raises as :meth:`choose`."""
-        values = self.completed(values)
+        """Builds the sub-network with ``values`` without weights, on torch's meta device (cached). Raises as
+        :meth:`choose`."""
+        values = self.complete(values)
         key = tuple(values.values())
-        if key not in self._known:
-            if len(self._known) == _KEPT:
-                del self._known[next(iter(self._known))]
+        if key not in self._structures:
+            if len(self._structures) == _CACHE_SIZE:
+                del self._structures[next(iter(self._structures))]
             with torch.device("meta"):
-                self._known[key] = self.plain(values)
-        return self._known[key]
+                self._structures[key] = self.plain(values)
+        return self._structures[key]
 
-    def completed(self, values: Mapping[str, str]) -> Architecture:
-        """A value for each decision, the largest where none is given. Raises as :meth:`choose`."""
+    def complete(self, values: Mapping[str, str]) -> Architecture:
+        """Adds the largest value of each decision that is left out. Raises as :meth:`choose`."""
         for name, value in values.items():
             if name not in self.choices:
                 raise InvalidInput(f"there is no decision {name!r}", nearest(name, list(self.choices)))
@@ -115,14 +121,14 @@ class Elastic(nn.Module, ABC):
         for name in dict.fromkeys([*own, *wanted]):
             if name not in own or name not in wanted:
                 raise InvalidInput(
-                    f"the network of {values} differs in {name!r}", "give sub-networks the parts of the whole network"
+                    f"the sub-network of {values} differs in {name!r}", "give it the same parts as the whole network"
                 )
             sizes = own[name], wanted[name]
             larger = len(sizes[0]) != len(sizes[1]) or any(a < b for a, b in zip(*sizes, strict=True))
             if larger or (sizes[0] != sizes[1] and name.rpartition(".")[0] not in shared):
                 raise InvalidInput(
                     f"{name} of shape {sizes[0]} cannot be shared with one of {sizes[1]}",
-                    "let only Conv2d, Linear and BatchNorm2d differ in size, and the last choices be the largest",
+                    "let only Conv2d, Linear and BatchNorm2d differ in size, and list the largest choices last",
                 )
 
 

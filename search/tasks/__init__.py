@@ -1,7 +1,7 @@
-"""Tasks: a trained model with its data. A new one is one file here, one line below, and one test class.
+"""Tasks: a trained model with its data. A new task is one file here, one line below, and one test class.
 
-A user's own is a function that returns a :class:`Task`: ``./my_task.py:make_task``, found from the job file's folder,
-or ``package.module:make_task``.
+A user's own task is a function that returns a :class:`Task`: ``./my_task.py:make_task``, relative to the job file's
+folder, or ``package.module:make_task``.
 """
 
 from __future__ import annotations
@@ -45,13 +45,15 @@ __all__ = [
 
 
 def check_task(name: str, folder: Path) -> None:
-    """Raises :class:`InvalidInput` unless the name is registered, or names a file that exists and defines the function;
-    runs nothing."""
+    """Checks a task's name without running its code.
+
+    Raises :class:`InvalidInput` for an unregistered name, a missing file, or a file that does not define the function.
+    """
     _check_place(name, folder)
     place, _, attribute = name.rpartition(":")
-    defined = top_level_names(folder / place) if place.endswith(".py") else None
-    if defined is not None and attribute not in defined:
-        raise _no_function(place, attribute, defined)
+    names = top_level_names(folder / place) if place.endswith(".py") else None
+    if names is not None and attribute not in names:
+        raise _no_function(place, attribute, names)
 
 
 def _check_place(name: str, folder: Path) -> None:
@@ -68,13 +70,16 @@ def _check_place(name: str, folder: Path) -> None:
     place = name.rpartition(":")[0]
     if place.endswith(".py") and not (folder / place).is_file():
         raise InvalidInput(
-            f"task.name: file {folder / place} does not exist", "give its path from the job file's folder"
+            f"task.name: file {folder / place} does not exist", "give its path relative to the job file's folder"
         )
 
 
 def check_files(name: str, options: Mapping[str, Any], folder: Path) -> None:
-    """Raises :class:`InvalidInput` for a task whose model or data cannot be read, before there is a job that would
-    fail by them. A user's own task is not run here, only its name is checked."""
+    """Checks that the model and data of a task can be read, before a job is created. Of a user's own task it checks
+    only the name and runs nothing.
+
+    Raises :class:`InvalidInput`.
+    """
     if name in TASKS:
         open_task(name, options, folder)
     else:
@@ -82,7 +87,10 @@ def check_files(name: str, options: Mapping[str, Any], folder: Path) -> None:
 
 
 def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
-    """The task of a job; raises :class:`InvalidInput` for options that do not fit or a function that gives no task."""
+    """Opens the task of a job; runs the function of a user's own task.
+
+    Raises :class:`InvalidInput` for invalid options or a function that does not return a task.
+    """
     _check_place(name, folder)
     if name in TASKS:
         kind = TASKS[name]
@@ -91,11 +99,11 @@ def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
         except ValidationError as error:
             problem = error.errors()[0]
             place = ".".join(str(part) for part in ("task.options", *problem["loc"]))
-            known = difflib.get_close_matches(str(problem["loc"][-1]), kind.Options.model_fields, n=1)
+            near = difflib.get_close_matches(str(problem["loc"][-1]), kind.Options.model_fields, n=1)
             raise InvalidInput(
                 f"{place}: {problem['msg'].lower()}",
-                f"did you mean {known[0]!r}?"
-                if known and problem["type"] == "extra_forbidden"
+                f"did you mean {near[0]!r}?"
+                if near and problem["type"] == "extra_forbidden"
                 else f"options of {name}: {', '.join(kind.Options.model_fields)}",
             ) from None
         return kind.open(checked, folder)
@@ -104,7 +112,7 @@ def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
         inspect.signature(function).bind(**options)
     except TypeError as error:
         raise InvalidInput(
-            f"task.options: {name}: {error}", f"it takes {inspect.signature(function)}, each an option"
+            f"task.options: {name}: {error}", f"its options are the arguments {inspect.signature(function)}"
         ) from None
     task = function(**options)
     if not isinstance(task, Task):
@@ -115,10 +123,11 @@ def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
 
 
 def _function(name: str, folder: Path) -> Callable[..., Any]:
+    """Imports the module of a user's own task and returns its function."""
     place, _, attribute = name.rpartition(":")
     file = folder / place if place.endswith(".py") else None
     try:
-        with _importable(file.parent if file else folder):
+        with _import_path(file.parent if file else folder):
             module = _module_of_file(file) if file else importlib.import_module(place)
     # A user's module may raise anything while it loads.
     except Exception as error:
@@ -127,28 +136,28 @@ def _function(name: str, folder: Path) -> Callable[..., Any]:
         reason = first_line(error, 200, default="")
         raise InvalidInput(
             f"task.name: {place} cannot be imported: {type(error).__name__}: {reason}{line}",
-            "install what it needs here, or put that beside the job file"
+            "install its dependencies in this environment, or put them next to the job file"
             if isinstance(error, ImportError)
-            else f"mend {place}; it must load without the command line",
+            else f"correct {place}; it must be importable on its own",
         ) from error
     function = getattr(module, attribute, None)
     if not callable(function):
         raise _no_function(place, attribute, [name for name, value in vars(module).items() if callable(value)])
-    found: Callable[..., Any] = function
-    return found
+    make_task: Callable[..., Any] = function
+    return make_task
 
 
-def _no_function(place: str, attribute: str, defined: Iterable[str]) -> InvalidInput:
-    near = difflib.get_close_matches(attribute, list(defined), n=1)
+def _no_function(place: str, attribute: str, names: Iterable[str]) -> InvalidInput:
+    near = difflib.get_close_matches(attribute, list(names), n=1)
     return InvalidInput(
         f"task.name: {place} has no function {attribute!r}",
-        f"did you mean {near[0]!r}?" if near else "name the function that returns the task",
+        f"did you mean {near[0]!r}?" if near else "give the name of the function that returns the task",
     )
 
 
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Modules are found in ``folder`` first while a user's module loads, and last from then on."""
+def _import_path(folder: Path) -> Iterator[None]:
+    """Puts ``folder`` first on the import path while a user's module loads, and last afterwards."""
     place = str(folder.resolve())
     sys.path.insert(0, place)
     try:

@@ -11,12 +11,12 @@ from evaluators.tensors import Array
 
 
 def arrays_digest(arrays: Mapping[str, Array]) -> str:
-    """SHA-256 of names, types, shapes and values, in the order of the names."""
+    """Computes the SHA-256 of names, types, shapes and values, in the order of the names."""
     state = hashlib.sha256()
     for name in sorted(arrays):
         values = np.ascontiguousarray(arrays[name])
         state.update(f"{name} {values.dtype.str} {np.shape(arrays[name])}".encode())
-        if values.dtype.hasobject:  # their bytes are pointers
+        if values.dtype.hasobject:  # the bytes of objects are pointers
             for element in values.ravel():
                 text = element if isinstance(element, bytes) else str(element).encode("utf-8", "surrogatepass")
                 state.update(f"{type(element).__name__} {len(text)} ".encode() + text)

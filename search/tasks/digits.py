@@ -1,6 +1,6 @@
-"""scikit-learn's handwritten digits and a small residual network, vision transformer, or elastic network.
+"""scikit-learn's handwritten digits with a small residual network, vision transformer, or elastic network.
 
-Plain digits is saturated (int8 loses nothing at all), so validation and test are eight fixed, seeded distortions of
+Plain digits are too easy (int8 loses nothing at all). So validation and test contain eight fixed, seeded distortions of
 each held-out image, and the teacher is trained on distorted images too.
 """
 
@@ -29,21 +29,22 @@ if TYPE_CHECKING:
     import torch
 
 VERSION = 1
-"""Part of every digest; raised when data or training change."""
+"""Part of every digest; increased when data or training change."""
 
 COPIES = 8
+"""Distorted copies of each held-out image."""
 
 HEAD_WIDTH = 16
 """Channels of each head of the vision transformer."""
 
 PATCHES = 4
-"""Of the vision transformer, along each side of an image; each holds 2x2 pixels of the original."""
+"""Patches of the vision transformer along each side of an image; each covers 2x2 pixels of the original."""
 
 QUARTERS = 4
-"""Of its channels that a stage of the elastic network can have are whole numbers."""
+"""Divisor of the elastic network's width: its stages can have quarters of their channels."""
 
 STAGES = 3
-"""Of the elastic network, of as many blocks each."""
+"""Stages of the elastic network, with the same number of blocks each."""
 
 Floats = NDArray[np.float32]
 
@@ -55,16 +56,16 @@ _DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("vit", "default"): {"depth": 4, "epochs": 60},
     ("vit", "bench"): {"width": 32, "depth": 4, "size": 16, "epochs": 60},
 }
-"""By model and preset, what stands in the place of the fields' own."""
+"""Defaults by model and preset that replace those of the fields."""
 
 
 class DigitsOptions(BaseModel):
-    """``preset: bench`` is a narrow network at 16x16 for studies over many seeds."""
+    """Options of the task ``digits``; ``preset: bench`` is a narrow network at 16x16 for studies over many seeds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: Literal["default", "bench"] = "default"
-    # Above what depends on it: a validator sees only the fields before its.
+    # Before the fields that depend on it: a validator sees only earlier fields.
     model: Literal["resnet", "vit", "elastic"] = "resnet"
     width: int = Field(64, ge=4, le=512, description="channels of the first stage, at most; of a vit, of each token")
     depth: int = Field(8, description="layers: 8, 14, 20, … (6 more for each further block a stage); of others, blocks")
@@ -78,7 +79,7 @@ class DigitsOptions(BaseModel):
     @classmethod
     def _whole_heads(cls, value: int, info: ValidationInfo) -> int:
         if _is_vit(info) and value % HEAD_WIDTH:
-            raise ValueError(f"width must be a multiple of {HEAD_WIDTH} for a vit: each head has as many")
+            raise ValueError(f"width must be a multiple of {HEAD_WIDTH} for a vit, the width of a head")
         if _is_elastic(info) and value % QUARTERS:
             raise ValueError(f"width must be a multiple of {QUARTERS} for an elastic network: it is chosen in quarters")
         return value
@@ -87,7 +88,7 @@ class DigitsOptions(BaseModel):
     @classmethod
     def _whole_patches(cls, value: int, info: ValidationInfo) -> int:
         if _is_vit(info) and value % PATCHES:
-            raise ValueError(f"size must be a multiple of {PATCHES} for a vit: {PATCHES} patches lie along each side")
+            raise ValueError(f"size must be a multiple of {PATCHES} for a vit, its number of patches along each side")
         return value
 
     @field_validator("depth")
@@ -100,13 +101,13 @@ class DigitsOptions(BaseModel):
             if value % STAGES:
                 raise ValueError(f"depth must be a multiple of {STAGES} for an elastic network: it has {STAGES} stages")
         elif (value - 2) % 6 and not _is_vit(info):
-            raise ValueError("depth must be 8, 14, 20, …: two layers and six a block of each stage")
+            raise ValueError("depth must be 8, 14, 20, …: 6 more layers for each further block in a stage")
         return value
 
-    def resolved(self) -> DigitsOptions:
-        """With the model's and preset's values filled in where none were given."""
-        given = {name: getattr(self, name) for name in self.model_fields_set if name != "preset"}
-        return DigitsOptions(**{**_DEFAULTS[self.model, self.preset], **given})
+    def with_defaults(self) -> DigitsOptions:
+        """Fills in the model's and preset's defaults for fields that were not set."""
+        explicit = {name: getattr(self, name) for name in self.model_fields_set if name != "preset"}
+        return DigitsOptions(**{**_DEFAULTS[self.model, self.preset], **explicit})
 
 
 def _is_vit(info: ValidationInfo) -> bool:
@@ -124,10 +125,10 @@ class Digits(BuiltInTask):
     trainable = True
 
     def __init__(self, options: DigitsOptions) -> None:
-        self.options = options.resolved()
-        # Jobs and caches name the residual network by a digest from before there was another model.
-        usual = {"model"} if self.options.model == "resnet" else set()
-        values = self.options.model_dump(exclude={"preset", "false_negatives", *usual})
+        self.options = options.with_defaults()
+        # Keeps the digest of the residual network from before there were other models.
+        omitted = {"model"} if self.options.model == "resnet" else set()
+        values = self.options.model_dump(exclude={"preset", "false_negatives", *omitted})
         self.digest = digest_of(["digits", VERSION, values])
 
     @classmethod
@@ -149,11 +150,11 @@ class Digits(BuiltInTask):
         return self._network(trained=trained).eval()
 
     def training(self) -> TrainingData:
-        """See :meth:`Task.training`: the training images, distorted anew in each epoch as they were for the teacher."""
+        """See :meth:`Task.training`; distorts the training images anew in each epoch, as for the teacher."""
         images, labels = self._split("calibration")
         return TrainingData(
             digest=self.digest,
-            epoch=lambda rng: Samples((self._distorted(images, rng),), labels),
+            epoch=lambda rng: Samples((self._distort(images, rng),), labels),
             validation=Samples((self._images["validation"],), np.repeat(self._split("validation")[1], COPIES)),
         )
 
@@ -163,7 +164,7 @@ class Digits(BuiltInTask):
         from search.tasks.training import train_classifier
 
         torch.manual_seed(self.options.seed)
-        model = self._untrained()
+        model = self._build_network()
         weights = cache_folder() / "teachers" / f"{self.digest}.pt"
         if trained and weights.exists():
             model.load_state_dict(torch.load(weights, weights_only=True))
@@ -177,7 +178,7 @@ class Digits(BuiltInTask):
                 train = train_elastic
             train(
                 model,
-                lambda rng: (self._distorted(images, rng), labels),
+                lambda rng: (self._distort(images, rng), labels),
                 epochs=self.options.epochs,
                 seed=self.options.seed,
                 progress=lambda epoch, loss: report(f"training the digits teacher: epoch {epoch}, loss {loss:.3f}"),
@@ -187,7 +188,7 @@ class Digits(BuiltInTask):
             partial.replace(weights)
         return model
 
-    def _untrained(self) -> torch.nn.Module:
+    def _build_network(self) -> torch.nn.Module:
         options = self.options
         if options.model == "vit":
             from search.tasks.vit import VisionTransformer
@@ -205,11 +206,11 @@ class Digits(BuiltInTask):
         return ResNet(width=options.width, depth=options.depth, classes=10)
 
     def inputs(self, split: Split) -> dict[str, Array]:
-        """``image`` ``(samples, 1, size, size)``, float32 of about zero mean and unit variance."""
+        """Returns ``image`` ``(samples, 1, size, size)``: float32 with about zero mean and unit variance."""
         return {"image": self._images[split]}
 
     def score(self, outputs: Arrays, split: Split) -> Scores:
-        """``accuracy``, ``nll``, and ``fnr:CLASS`` for the classes named under ``false_negatives``."""
+        """Computes ``accuracy``, ``nll``, and ``fnr:CLASS`` for the classes in ``false_negatives``."""
         labels = self._split(split)[1]
         labels = labels if split == "calibration" else np.repeat(labels, COPIES)
         logits = outputs["logits"]
@@ -220,7 +221,7 @@ class Digits(BuiltInTask):
         return labelled_metrics(self.options.false_negatives)
 
     def clusters(self, split: Split) -> NDArray[np.int64] | None:
-        """The eight copies of an image share its number."""
+        """See :meth:`Task.clusters`; the copies of an image share its number."""
         count = len(self._split(split)[1])
         return np.arange(count) if split == "calibration" else np.repeat(np.arange(count), COPIES)
 
@@ -231,7 +232,7 @@ class Digits(BuiltInTask):
             rng = np.random.default_rng([self.options.seed, number])
             plain = self._split(split)[0]  # type: ignore[arg-type]
             copies = plain if split == "calibration" else np.repeat(plain, COPIES, axis=0)
-            images[split] = self._distorted(copies, rng)
+            images[split] = self._distort(copies, rng)
         return images
 
     @cached_property
@@ -253,8 +254,9 @@ class Digits(BuiltInTask):
         rows = {"validation": order[:tenth], "test": order[tenth : 3 * tenth], "calibration": order[3 * tenth :]}[split]
         return images[rows], labels[rows]
 
-    def _distorted(self, images: Floats, rng: np.random.Generator) -> Floats:
-        """Rotation, scale, shift and noise, drawn for each image; ``(n, size, size)`` to ``(n, 1, size, size)``."""
+    def _distort(self, images: Floats, rng: np.random.Generator) -> Floats:
+        """Applies random rotation, scale, shift and noise to each image; ``(n, size, size)`` to ``(n, 1, size,
+        size)``."""
         from scipy.ndimage import map_coordinates
 
         n, size = len(images), images.shape[-1]

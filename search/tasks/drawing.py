@@ -1,4 +1,4 @@
-"""Samples drawn from a split: whoever sorted it by class or by day must not decide what is seen of it."""
+"""Random draws of samples, so that the order of a split (by class or by day) does not bias what is used of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SEED = 1307
-"""Always the same: equal data give equal draws in every process and job, and a smaller draw begins a larger one."""
+"""Fixed: equal data give equal draws in every process and job, and a smaller draw is the beginning of a larger one."""
 
 
-def drawn(count: int, most: int) -> NDArray[np.int64]:
-    """Which of ``count`` samples to take where ``most`` are wanted: without repeats, in an order of their own."""
+def draw_samples(count: int, most: int) -> NDArray[np.int64]:
+    """Draws the numbers of up to ``most`` of ``count`` samples, without repeats and in random order."""
     return np.random.default_rng(_SEED).permutation(count)[:most]

@@ -1,5 +1,4 @@
-"""A small network of inverted residuals (Sandler et al., *MobileNetV2*, CVPR 2018) for one-channel images, whose sizes
-share their weights."""
+"""A small elastic network of inverted residuals (Sandler et al., *MobileNetV2*, CVPR 2018) for one-channel images."""
 
 from __future__ import annotations
 
@@ -16,14 +15,14 @@ from search.tasks.training import Epoch, train_classifier
 from search.training.normalisation import reestimate
 
 KERNELS, EXPANSIONS, SHARES = (3, 5), (1, 2, 4), (2, 3, 4)
-"""Of the depthwise convolutions, of the channels within a block, and quarters of a stage's channels."""
+"""Kernel sizes of the depthwise convolutions, expansions of the channels in a block, quarters of a stage's channels."""
 
 _BATCH = 64
 
 
 class InvertedResidual(nn.Module):
-    """A pointwise convolution to ``expansion`` times as many channels, a depthwise one, and a pointwise one back; with
-    a shortcut where it ``adds``."""
+    """A pointwise convolution to ``expansion`` times as many channels, a depthwise and another pointwise convolution;
+    with a shortcut if ``adds``."""
 
     def __init__(
         self, channels_in: int, channels: int, *, expansion: int, kernel: int, stride: int, adds: bool
@@ -37,7 +36,7 @@ class InvertedResidual(nn.Module):
         self.adds = adds
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(n, channels_in, h, w)`` to ``(n, channels, h / stride, w / stride)``."""
+        """Maps ``(n, channels_in, h, w)`` to ``(n, channels, h / stride, w / stride)``."""
         inner = torch.relu(self.norm1(self.expand(x)))
         inner = torch.relu(self.norm2(self.depthwise(inner)))
         out: Tensor = self.norm3(self.project(inner))
@@ -45,8 +44,8 @@ class InvertedResidual(nn.Module):
 
 
 class InvertedResidualNet(nn.Module):
-    """A convolution, then stages of as many blocks each, whose ``widths`` are their channels; ``expansions`` and
-    ``kernels`` are those of the blocks."""
+    """A convolution, then stages with the same number of blocks each. ``widths`` are the channels of the stages;
+    ``expansions`` and ``kernels`` are those of the blocks."""
 
     def __init__(
         self, *, widths: Sequence[int], expansions: Sequence[int], kernels: Sequence[int], classes: int
@@ -57,7 +56,7 @@ class InvertedResidualNet(nn.Module):
         self.blocks = nn.Sequential()
         per_stage = len(kernels) // len(widths)
         for block, (expansion, kernel) in enumerate(zip(expansions, kernels, strict=True)):
-            # The first of a later stage makes the image smaller.
+            # The first block of each later stage halves the image.
             starts = block > 0 and block % per_stage == 0
             before, channels = channels, widths[block // per_stage]
             self.blocks.append(
@@ -68,17 +67,19 @@ class InvertedResidualNet(nn.Module):
         self.head = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images ``(n, 1, h, w)`` to logits ``(n, classes)``."""
+        """Maps images ``(n, 1, h, w)`` to logits ``(n, classes)``."""
         features = self.blocks(torch.relu(self.norm(self.stem(x))))
         logits: Tensor = self.head(features.mean((2, 3)))
         return logits
 
 
 class ElasticNet(InvertedResidualNet, Elastic):
-    """Decides about the kernel and the expansion of each of ``depth`` blocks, and about the channels of each of the
-    ``stages``, ``width`` at most in the first and twice as many in each further one. A stage's channels, which its
-    shortcuts share, are called after the layer that they come from: the stem's, and those of the first block of each
-    further stage."""
+    """An elastic network with decisions on kernel and expansion of each of ``depth`` blocks, and on the channels of
+    each of ``stages`` stages: at most ``width`` in the first, twice as many in each further stage.
+
+    The channels of a stage, which its shortcuts share, are named after the layer that they come from: the stem, or the
+    first block of the stage.
+    """
 
     def __init__(self, *, width: int, depth: int, stages: int, classes: int) -> None:
         most = [width * 2**stage for stage in range(stages)]
@@ -110,9 +111,11 @@ def _width_decisions(depth: int, stages: int) -> list[str]:
 
 
 def train_elastic(network: Elastic, epoch_data: Epoch, *, epochs: int, seed: int, **options: Any) -> None:
-    """:func:`train_classifier`, so that all sub-networks learn: every batch is answered by the smallest, a random one
-    and the largest (the sandwich rule: Yu and Huang, *Universally Slimmable Networks*, ICCV 2019). Leaves the largest,
-    with running statistics of its own."""
+    """Trains all sub-networks with :func:`train_classifier`: every batch goes through the smallest, a random and the
+    largest sub-network (the sandwich rule: Yu and Huang, *Universally Slimmable Networks*, ICCV 2019).
+
+    Ends with the largest one chosen and its running statistics re-estimated.
+    """
     train_classifier(network, epoch_data, epochs=epochs, seed=seed, passes=partial(sandwich, network), **options)
     images, _ = epoch_data(np.random.default_rng(seed))
     parts = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
@@ -120,8 +123,8 @@ def train_elastic(network: Elastic, epoch_data: Epoch, *, epochs: int, seed: int
 
 
 def sandwich(network: Elastic, rng: np.random.Generator) -> Iterator[Mapping[str, str]]:
-    """The smallest sub-network, a random one and the largest, each chosen when it is its turn."""
-    drawn = {name: str(rng.choice(values)) for name, values in network.choices.items()}
-    for values in (network.smallest, drawn, network.largest):
+    """Chooses the smallest, a random and the largest sub-network in turn, and yields its values."""
+    draw = {name: str(rng.choice(values)) for name, values in network.choices.items()}
+    for values in (network.smallest, draw, network.largest):
         network.choose(values)
         yield values

@@ -1,4 +1,4 @@
-"""What a user's task measures, asked of the task itself."""
+"""Names of the metrics of a task."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from evaluators.runtimes import Array, Arrays, OnnxRuntime
 from search.tasks import Task, open_task
 
 HANDFUL = 8
+"""Samples of a trial evaluation."""
 
 
 def metric_names_of(name: str, options: Mapping[str, Any], folder: Path) -> frozenset[str] | None:
-    """The metrics of a job's task; where it cannot say them, those of an evaluation in which a handful of validation
-    samples answer for all. None where that fails: the figures of so few samples may be beyond what it takes."""
+    """Returns the names of a task's metrics; if the task does not declare them, evaluates it on a few validation
+    samples. None if that fails, since its ``evaluate`` may not accept figures of so few samples."""
     task = open_task(name, options, folder)
     names = task.metric_names()
     if names is not None:
         return names
     try:
-        return frozenset(_tried(task))
-    except Exception:  # noqa: BLE001 - a user's own code; the job's preparation says what is wrong with it
+        return frozenset(_evaluate_handful(task))
+    except Exception:  # noqa: BLE001 - a user's own code; the job's preparation reports what is wrong with it
         return None
 
 
-def _tried(task: Task) -> dict[str, float]:
+def _evaluate_handful(task: Task) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="paretune-") as place:
         path = Path(place) / "model.onnx"
         task.export(path, trained=False)

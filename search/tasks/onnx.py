@@ -1,4 +1,4 @@
-"""Any ONNX model plus an ``.npz`` of sample inputs: no code."""
+"""Task of any ONNX model with an ``.npz`` file of sample inputs: needs no code."""
 
 from __future__ import annotations
 
@@ -23,24 +23,29 @@ if TYPE_CHECKING:
     import torch
 
 ENOUGH_TO_SPLIT = 40
+"""Smallest number of samples that is split."""
+
 LABELS = "labels"
+"""Name of the labels in the data file."""
 
 
 class OnnxOptions(BaseModel):
-    """Paths, relative to the job file's folder, the seed of the split, and classes whose ``fnr:CLASS`` is measured."""
+    """Options of the task ``onnx``; paths are relative to the job file's folder."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Path
     data: Path
     seed: int = Field(0, ge=0)
+    """Seed of the split."""
     false_negatives: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Classes whose ``fnr:CLASS`` is measured."""
 
 
 class OnnxTask(BuiltInTask):
-    """A model file and its samples, split 50/25/25 by seed; fewer than 40 samples are one shared split.
+    """A model file and its samples, split 50/25/25 by seed; fewer than 40 samples form one shared split.
 
-    Raises :class:`InvalidInput` for files that are missing, corrupt, unsafe, or do not fit one another.
+    Raises :class:`InvalidInput` for files that are missing, corrupt or unsafe, or do not match each other.
     """
 
     Options = OnnxOptions
@@ -54,11 +59,11 @@ class OnnxTask(BuiltInTask):
         narrow = narrow_types(model)
         self.notes = (widening_note(narrow),) if narrow else ()
         specs = input_specs(widen_to_float32(model))
-        del model  # may be large, and only the names of its inputs are needed
+        del model  # may be large; only its inputs are needed
         self._samples = _load_samples(self._data_path)
         self._labels = self._samples.pop(LABELS, None) if LABELS not in {spec.name for spec in specs} else None
-        self._samples = {spec.name: _checked(spec, self._samples, self._data_path) for spec in specs}
-        _same_count(self._samples, self._labels, self._data_path)
+        self._samples = {spec.name: _convert_samples(spec, self._samples, self._data_path) for spec in specs}
+        _check_counts(self._samples, self._labels, self._data_path)
         self._splits: dict[Split, dict[str, Array]] = {}
         self.shared_split = self._count < ENOUGH_TO_SPLIT
         self._data_digest = digest_of(
@@ -78,7 +83,8 @@ class OnnxTask(BuiltInTask):
         return self._data_digest
 
     def export(self, path: Path, *, trained: bool = True, module: torch.nn.Module | None = None) -> None:
-        """Writes the model as loaded: external data inside, float32, opset and IR as the runtime takes them."""
+        """Writes the model as loaded: with external data inside, in float32, with an opset and IR that the runtime
+        accepts."""
         save_model(widen_to_float32(load_model(self._path)), path)
 
     def inputs(self, split: Split) -> dict[str, Array]:
@@ -88,7 +94,7 @@ class OnnxTask(BuiltInTask):
         return self._splits[split]
 
     def score(self, outputs: Arrays, split: Split) -> Scores:
-        """``accuracy``, ``nll`` and the ``fnr:CLASS`` asked for of the first output with classes, where there are
+        """Computes ``accuracy``, ``nll`` and the requested ``fnr:CLASS`` of the first output with classes, if there are
         labels."""
         if self._labels is None:
             return {}
@@ -96,15 +102,15 @@ class OnnxTask(BuiltInTask):
         if logits is None:
             raise InvalidInput(
                 f"{self._data_path.name} holds labels, but no output of the model is (samples, classes)",
-                f"leave {LABELS!r} out of the data file",
+                f"remove {LABELS!r} from the data file",
             )
-        known = logits.shape[-1]
+        classes = logits.shape[-1]
         labels = self._labels.astype(np.int64)
-        strangers = labels[(labels < 0) | (labels >= known)]
-        if len(strangers):
+        unknown = labels[(labels < 0) | (labels >= classes)]
+        if len(unknown):
             raise InvalidInput(
-                f"{self._data_path.name} holds the label {strangers[0]}, the model tells {known} classes apart",
-                f"give classes as numbers from 0 to {known - 1}",
+                f"{self._data_path.name} holds the label {unknown[0]}, but the model has {classes} classes",
+                f"give classes as numbers from 0 to {classes - 1}",
             )
         labels = labels[self._rows(split)]
         return classification(logits, labels) | false_negatives(logits, labels, self._false_negatives)
@@ -138,32 +144,32 @@ def _load_samples(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise InvalidInput(
             f"data file {path} {'is a folder' if path.is_dir() else 'does not exist'}",
-            "check task.options.data; it is found from the job file's folder",
+            "check task.options.data; it is relative to the job file's folder",
         )
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
-            found = None if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    # NumPy's readers meet a damaged file with errors of many kinds, of the zip, zlib and tokenize modules among them.
+            arrays = None if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    # For a damaged file NumPy raises errors of many kinds, including those of zip, zlib and tokenize.
     except Exception as error:  # noqa: BLE001
-        # NumPy takes whatever it does not know for a pickle; one begins with its protocol.
+        # NumPy reports any unknown file as a pickle; a real one begins with its protocol byte.
         pickled = "allow_pickle=False" in str(error) or path.read_bytes()[:1] == b"\x80"
-        what = "holds pickled objects, which are never loaded" if pickled else "cannot be read as an .npz archive"
-        raise InvalidInput(f"data file {path} {what}", hint) from None
-    if found is None:
+        problem = "holds pickled objects, which are never loaded" if pickled else "cannot be read as an .npz archive"
+        raise InvalidInput(f"data file {path} {problem}", hint) from None
+    if arrays is None:
         raise InvalidInput(f"data file {path} is a single array, not an .npz archive", hint)
-    strangers = [name for name, values in found.items() if not isinstance(values, np.ndarray)]
-    if strangers:
-        raise InvalidInput(f"data file {path} holds {strangers[0]!r}, which is no array", hint)
-    return found
+    not_arrays = [name for name, values in arrays.items() if not isinstance(values, np.ndarray)]
+    if not_arrays:
+        raise InvalidInput(f"data file {path} holds {not_arrays[0]!r}, which is no array", hint)
+    return arrays
 
 
-def _checked(spec: TensorSpec, samples: dict[str, Array], path: Path) -> Array:
-    """The samples of one input, of its type; raises :class:`InvalidInput` unless they fit."""
+def _convert_samples(spec: TensorSpec, samples: dict[str, Array], path: Path) -> Array:
+    """Converts the samples of an input to its type; raises :class:`InvalidInput` if they do not fit."""
     if spec.name not in samples:
         raise InvalidInput(
             f"data file {path.name} has no array for the model's input {spec.name!r}",
-            f"it holds {sorted(samples)}; name the arrays as the model names its inputs",
+            f"it holds {sorted(samples)}; name the arrays like the model's inputs",
         )
     values = samples[spec.name]
     expected = "×".join("?" if dim is None else str(dim) for dim in spec.shape) or "scalar"
@@ -176,10 +182,10 @@ def _checked(spec: TensorSpec, samples: dict[str, Array], path: Path) -> Array:
         shape = "×".join(map(str, values.shape))
         raise InvalidInput(
             f"array {spec.name!r} of {path.name} has shape {shape}, the model takes {expected}",
-            "give one sample a row along the first axis",
+            "give one sample per row along the first axis",
         )
     if len(values) == 0:
-        raise InvalidInput(f"array {spec.name!r} of {path.name} is empty", "give at least one sample, better 100")
+        raise InvalidInput(f"array {spec.name!r} of {path.name} is empty", "give at least one sample, ideally 100")
     target = np.dtype(spec.dtype)
     if values.dtype != target and not np.can_cast(values.dtype, target, "same_kind"):
         raise InvalidInput(
@@ -193,14 +199,14 @@ def _checked(spec: TensorSpec, samples: dict[str, Array], path: Path) -> Array:
     return converted
 
 
-def _same_count(samples: dict[str, Array], labels: Array | None, path: Path) -> None:
+def _check_counts(samples: dict[str, Array], labels: Array | None, path: Path) -> None:
     counts = {name: len(values) for name, values in samples.items()} | ({} if labels is None else {LABELS: len(labels)})
     if len(set(counts.values())) > 1:
         shown = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise InvalidInput(
-            f"the arrays of {path.name} differ in their number of samples: {shown}", "give one row a sample in each"
+            f"the arrays of {path.name} differ in their number of samples: {shown}", "give one row per sample in each"
         )
     if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):
         raise InvalidInput(
-            f"array {LABELS!r} of {path.name} is not one class number a sample", "give integers, one axis"
+            f"array {LABELS!r} of {path.name} is not one class number per sample", "give integers with one axis"
         )

@@ -1,4 +1,4 @@
-"""What a user's own task was made from: its options and its source files."""
+"""Origin of a user's own task: a digest of its options and source files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Any
 from hwprofiles import digest_of, digest_of_file
 
 MOST_FILES = 2000
-"""Source files that are looked at; a larger program is named by the first of them."""
+"""Largest number of source files to follow; of a larger program only these count."""
 
 
 def origin(name: str, options: Mapping[str, Any], folder: Path) -> str:
-    """A digest of a task's options, of the file that its function is in, and of all files that this one imports from
-    its own folder or package, directly or through others. Nothing is run, so that it is the same in every process.
+    """Computes a digest of a task's options, its source file, and all files that it imports, directly or indirectly,
+    from its own folder or package.
 
-    ``name`` is that of a task that was opened: ``./my_task.py:make_task``, or ``package.module:make_task``.
+    Runs no code, so that it is the same in every process. ``name`` is the name of an open task:
+    ``./my_task.py:make_task``, or ``package.module:make_task``.
     """
     place = name.rpartition(":")[0]
     if place.endswith(".py"):
@@ -32,7 +33,7 @@ def origin(name: str, options: Mapping[str, Any], folder: Path) -> str:
             return digest_of([name, dict(options)])
         first = Path(file).resolve()
         depth = place.count(".") + (first.name == "__init__.py")
-        # Of an installed package its own files alone: beside them lies every other package.
+        # Of an installed package only its own files: the folder contains all other packages too.
         installed = "site-packages" in first.parts or first.is_relative_to(sys.prefix)
         sources = _Sources(first.parents[depth], place.partition(".")[0] if installed else None)
     files = sources.of(first)
@@ -40,8 +41,8 @@ def origin(name: str, options: Mapping[str, Any], folder: Path) -> str:
 
 
 def top_level_names(file: Path) -> set[str] | None:
-    """What a Python file defines, imports or assigns at its top, also under ``if`` and ``try``, without running it;
-    None where that cannot be told."""
+    """Lists the names that a Python file defines, imports or assigns at top level, including in ``if`` and ``try``,
+    without running it; None if that cannot be determined."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, OSError):
@@ -63,7 +64,7 @@ _WRITES_NAMES = frozenset({"globals", "exec", "setattr", "vars", "locals"})
 
 
 def _outer_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those inside of functions and classes."""
+    """Iterates over all nodes outside of functions and classes."""
     for node in ast.iter_child_nodes(tree):
         yield node
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
@@ -72,32 +73,32 @@ def _outer_nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 def _file_of(module: str) -> str | None:
     try:
-        found = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return None
-    return None if found is None else found.origin
+    return None if spec is None else spec.origin
 
 
 class _Sources:
-    """Follows imports among the Python files below ``root``; in ``package`` alone where there is one."""
+    """Follows imports among the Python files below ``root``; only in ``package`` if that is given."""
 
     def __init__(self, root: Path, package: str | None) -> None:
         self.root, self._package = root, package
 
     def of(self, first: Path) -> list[Path]:
-        """``first`` and all that it leads to, sorted."""
-        found, open_files = {first}, [first]
-        while open_files and len(found) < MOST_FILES:
+        """Collects ``first`` and all files that it imports, directly or indirectly; sorted."""
+        sources, open_files = {first}, [first]
+        while open_files and len(sources) < MOST_FILES:
             file = open_files.pop()
-            for name in self._imported(file):
-                for other in self._files(name):
-                    if other not in found:
-                        found.add(other)
-                        open_files.append(other)
-        return sorted(found)
+            for name in self._imports(file):
+                for source in self._files(name):
+                    if source not in sources:
+                        sources.add(source)
+                        open_files.append(source)
+        return sorted(sources)
 
-    def _imported(self, file: Path) -> Iterator[str]:
-        """Full names of what may be modules; the syntax of the file was right when it was imported."""
+    def _imports(self, file: Path) -> Iterator[str]:
+        """Iterates over the full names of imports, which may be modules or names in them."""
         try:
             tree = ast.parse(file.read_bytes())
         except (SyntaxError, ValueError, OSError):
@@ -113,7 +114,7 @@ class _Sources:
                 yield from (".".join([*base, alias.name]) for alias in node.names)
 
     def _files(self, module: str) -> Iterator[Path]:
-        """The files of a module and of the packages around it, as far as they lie below the root."""
+        """Iterates over the files of a module and of its packages, if they are below the root."""
         parts = module.split(".")
         if not module or (self._package is not None and parts[0] != self._package):
             return

@@ -15,15 +15,15 @@ class ResidualBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels)
-        same = stride == 1 and channels_in == channels
+        is_plain = stride == 1 and channels_in == channels
         self.shortcut: nn.Module = (
             nn.Identity()
-            if same
+            if is_plain
             else nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(n, channels_in, h, w)`` to ``(n, channels, h / stride, w / stride)``."""
+        """Maps ``(n, channels_in, h, w)`` to ``(n, channels, h / stride, w / stride)``."""
         inner = torch.relu(self.norm1(self.conv1(x)))
         return torch.relu(self.norm2(self.conv2(inner)) + self.shortcut(x))
 
@@ -46,7 +46,7 @@ class ResNet(nn.Module):
         self.head = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images ``(n, 1, h, w)`` to logits ``(n, classes)``."""
+        """Maps images ``(n, 1, h, w)`` to logits ``(n, classes)``."""
         features = self.blocks(torch.relu(self.norm(self.stem(x))))
         logits: Tensor = self.head(features.mean((2, 3)))
         return logits

@@ -1,4 +1,4 @@
-"""A task made from a torch module and arrays: what a user's own ``make_task`` most often returns."""
+"""Task of a torch module and arrays: the usual result of a user's own ``make_task``."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from search.tasks.arrays import arrays_digest
 from search.tasks.base import Predict, Split, Task
-from search.training.data import Figure, Samples, TaskLoss, TrainingData
+from search.training.data import Figure, Samples, TaskLossFunction, TrainingData
 
 if TYPE_CHECKING:
     import torch
 
 Evaluate = Callable[[Predict, Split], dict[str, float]]
+"""Computes a user's own metrics of a predictor on a split."""
 
 
 class TorchTask(Task):
     """A trained module, its inputs for each split, and optionally labels or an ``evaluate`` function.
 
-    ``inputs`` maps a split to named arrays in the order of the module's arguments, first axis samples; ``labels`` maps
-    a split to class numbers ``(samples,)`` and adds ``accuracy`` and ``nll``; ``evaluate(predict, split)`` adds metrics
-    of the user's own. ``false_negatives`` names classes whose ``fnr:CLASS`` is measured.
+    ``inputs`` maps a split to named arrays in the order of the module's arguments, first axis samples. ``labels`` maps
+    a split to class numbers ``(samples,)`` and adds ``accuracy`` and ``nll``; ``evaluate(predict, split)`` adds the
+    user's own metrics. ``false_negatives`` lists classes whose ``fnr:CLASS`` is measured.
 
-    Techniques that train use the calibration split, or the samples that ``epoch`` gives for a generator, anew in each
-    epoch. ``loss(outputs, labels)`` is what they make small in the place of cross-entropy, ``figure(outputs, labels)``
-    what they judge by in the place of accuracy, larger being better. Without labels they learn from the trained module
-    alone.
+    Techniques that train use the calibration split, or the samples that ``epoch`` draws with a generator in each epoch.
+    They minimise ``loss(outputs, labels)``, by default cross-entropy, and keep the weights with the largest
+    ``figure(outputs, labels)``, by default accuracy. Without labels they learn from the trained module alone.
 
     >>> TorchTask(net, {"calibration": {"x": a}, "validation": {"x": b}, "test": {"x": c}})  # doctest: +SKIP
     """
@@ -50,7 +50,7 @@ class TorchTask(Task):
         evaluate: Evaluate | None = None,
         false_negatives: Sequence[int] = (),
         epoch: Callable[[np.random.Generator], Samples] | None = None,
-        loss: TaskLoss | None = None,
+        loss: TaskLossFunction | None = None,
         figure: Figure | None = None,
     ) -> None:
         import torch
@@ -65,13 +65,13 @@ class TorchTask(Task):
         self._data_digest = digest_of(
             [
                 {split: arrays_digest(arrays) for split, arrays in self._inputs.items()},
-                self._labelled,
+                self._label_digests,
                 _code_of(evaluate),
                 list(self._false_negatives),
             ]
         )
         state = {name: value.detach().cpu() for name, value in (*module.named_parameters(), *module.named_buffers())}
-        # NumPy has no bfloat16, and float32 holds all of its values.
+        # NumPy has no bfloat16; float32 represents all of its values.
         weights = {name: value.float() if value.dtype is torch.bfloat16 else value for name, value in state.items()}
         self.digest = digest_of(
             [
@@ -85,7 +85,7 @@ class TorchTask(Task):
 
     @property
     def data_digest(self) -> str:
-        """See :attr:`Task.data_digest`; ``evaluate`` is named by the file that it is written in."""
+        """See :attr:`Task.data_digest`; ``evaluate`` is identified by the file that it is written in."""
         return self._data_digest
 
     trainable = True
@@ -100,19 +100,19 @@ class TorchTask(Task):
         return self._inputs[split]
 
     def score(self, outputs: Arrays, split: Split) -> Scores:
-        """``accuracy``, ``nll`` and the ``fnr:CLASS`` asked for of the first output, where there are labels."""
+        """Computes ``accuracy``, ``nll`` and the requested ``fnr:CLASS`` of the first output, if there are labels."""
         if self._labels is None:
             return {}
         logits, labels = next(iter(outputs.values())), np.asarray(self._labels[split])
         return classification(logits, labels) | false_negatives(logits, labels, self._false_negatives)
 
     def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
-        """See :meth:`Task.evaluate`; the user's own function adds to it."""
+        """See :meth:`Task.evaluate`; adds the metrics of the user's own function."""
         metrics = super().evaluate(predict, split) if self._labels is not None else {}
         return metrics | (self._evaluate(predict, split) if self._evaluate else {})
 
     def metric_names(self) -> frozenset[str] | None:
-        """See :meth:`Task.metric_names`; what a function of the user's own adds, only an evaluation tells."""
+        """See :meth:`Task.metric_names`; None if the user's own function adds metrics."""
         if self._evaluate is not None or type(self).evaluate is not TorchTask.evaluate:
             return None
         if type(self).score is not TorchTask.score:
@@ -125,13 +125,13 @@ class TorchTask(Task):
 
     def training(self) -> TrainingData:
         """See :meth:`Task.training`."""
-        given = self._samples("calibration")
+        samples = self._samples("calibration")
         return TrainingData(
-            # What trains is no part of the model's and data's own digest: only some jobs depend on it.
+            # Functions for training are not part of the task's own digest, since only some jobs depend on them.
             digest=digest_of(
-                [self.digest, [_code_of(f) for f in (self._epoch, self._loss, self._figure)], self._labelled]
+                [self.digest, [_code_of(f) for f in (self._epoch, self._loss, self._figure)], self._label_digests]
             ),
-            epoch=self._epoch or (lambda rng: given),
+            epoch=self._epoch or (lambda rng: samples),
             validation=self._samples("validation"),
             loss=self._loss,
             figure=self._figure,
@@ -142,20 +142,20 @@ class TorchTask(Task):
         return Samples(tuple(self._inputs[split].values()), labels)
 
     @property
-    def _labelled(self) -> dict[str, str]:
-        given = self._labels or {}
-        return {split: arrays_digest({"labels": np.asarray(values)}) for split, values in given.items()}
+    def _label_digests(self) -> dict[str, str]:
+        labels = self._labels or {}
+        return {split: arrays_digest({"labels": np.asarray(values)}) for split, values in labels.items()}
 
 
 def _code_of(function: Callable[..., object] | None) -> str | None:
-    """A digest of the file that a function is written in; None where it cannot be found."""
+    """Computes a digest of the file that a function is written in; None if there is no file."""
     with contextlib.suppress(TypeError, OSError):
         return None if function is None else digest_of_file(Path(inspect.getfile(function)))
     return None
 
 
 def _check(inputs: Mapping[Split, Mapping[str, Array]], labels: Mapping[Split, Array] | None) -> None:
-    """Raises :class:`InvalidInput` unless every split has its inputs, and where there are labels one a sample."""
+    """Raises :class:`InvalidInput` unless every split has inputs, and one label per sample if there are labels."""
     for split in get_args(Split):
         if not inputs.get(split):
             raise InvalidInput(
@@ -167,27 +167,29 @@ def _check(inputs: Mapping[Split, Mapping[str, Array]], labels: Mapping[Split, A
         if len(set(counts.values())) > 1:
             shown = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise InvalidInput(
-                f"task: the split {split!r} differs in its number of samples: {shown}", "give one row a sample in each"
+                f"task: arrays of the split {split!r} differ in their number of samples: {shown}",
+                "give one row per sample in each",
             )
 
 
 def _settings(module: torch.nn.Module) -> dict[str, str]:
-    """The plain attributes of a module and its parts, by name: scales, windows and the like, which are in no weight."""
-    found = {}
+    """Collects the plain attributes of a module and its parts by name: scales, windows and the like, which are not in
+    the weights."""
+    settings = {}
     for place, part in module.named_modules():
         for name, value in vars(part).items():
             plain = None if name in _INNER or name.startswith("_") else _plain(value)
             if plain is not None:
-                found[f"{place}.{name}"] = plain
-    return found
+                settings[f"{place}.{name}"] = plain
+    return settings
 
 
 _INNER = frozenset({"training"})
-"""What PyTorch keeps in a module besides its settings and is no part of what is exported."""
+"""Attributes of PyTorch's own that do not affect the export."""
 
 
 def _plain(value: object) -> str | None:
-    """A value that is the same in every process, as text; None for anything else."""
+    """Converts a value to text if that is the same in every process; None otherwise."""
     if isinstance(value, np.ndarray):
         return arrays_digest({"": value})
     if isinstance(value, list | tuple):
@@ -200,7 +202,7 @@ def _plain(value: object) -> str | None:
 
 
 def _code(module: torch.nn.Module) -> list[str]:
-    """Digests of the files that say what the module and its parts compute; PyTorch's own are left out."""
+    """Lists the digests of the source files of the module and its parts, except PyTorch's own."""
     kinds = {type(part) for part in module.modules()}
     files = set()
     for kind in kinds:

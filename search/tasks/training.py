@@ -1,4 +1,4 @@
-"""Training of a classifier from scratch."""
+"""Training of classifiers from scratch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 from evaluators.processes.locks import working
 
 Epoch = Callable[[np.random.Generator], tuple[NDArray[np.float32], NDArray[np.int64]]]
+"""Draws the inputs and labels of an epoch."""
 
 
 def train_classifier(
@@ -25,12 +26,11 @@ def train_classifier(
     progress: Callable[[int, float], None] = lambda epoch, loss: None,
     passes: Callable[[np.random.Generator], Iterable[object]] = lambda rng: (None,),
 ) -> None:
-    """Cross-entropy with AdamW and a one-cycle learning rate (Smith and Topin, 2018).
+    """Trains with cross-entropy, AdamW and a one-cycle learning rate (Smith and Topin, 2018); takes minutes.
 
-    ``epoch_data`` gives an epoch's inputs and labels, distorted anew each time. Pauses between batches while a
-    measurement runs on this machine. ``progress`` is told the number and mean loss of each finished epoch. A batch is
-    answered, and learnt from, once for each thing that ``passes`` gives, which may change how the model computes; the
-    last loss is what is told.
+    ``epoch_data`` draws the inputs and labels of each epoch. ``progress`` receives the number and mean loss of each
+    finished epoch. Each batch is processed once per item of ``passes``, which may change how the model computes; the
+    reported loss is that of the last pass. Pauses between batches while a measurement runs on this machine.
     """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)

@@ -15,7 +15,7 @@ from search.techniques.base import Technique, TechniqueOptions
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from search.training.sparsifier import Constraint
+    from search.training.constraint import TrainingConstraint
 
 
 class ModuleTechnique(Technique):
@@ -51,7 +51,7 @@ class ModuleTechnique(Technique):
         ``module`` may be used up. It is the task's own, or what this returned in the round before, trained since.
         """
 
-    def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> Constraint | None:
+    def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> TrainingConstraint | None:
         """What the module is held to in the ``steps`` updates of its last round; None for nothing."""
         return None
 

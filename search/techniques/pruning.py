@@ -15,7 +15,7 @@ from hwprofiles import Precision
 from hwprofiles.suggestions import nearest
 from search.space.candidate import Decision
 from search.space.layer_widths import LayerWidth
-from search.tasks.drawing import drawn
+from search.tasks.drawing import draw_samples
 from search.techniques.base import TechniqueOptions
 from search.techniques.module import ModuleTechnique
 
@@ -98,14 +98,14 @@ class PruningTechnique(ModuleTechnique):
 
     def decisions(self, device: Device | None) -> list[Decision]:
         """One a group with a choice, widest first, and one a block that can be left out."""
-        from search.pruning import ChannelGroup, kept_widths
+        from search.pruning import ChannelGroup, width_choices
 
         found = []
         for name, group in self._groups.items():
             if not isinstance(group, ChannelGroup):
                 found.append(Decision(name, (KEPT, LEFT_OUT), "pruning"))
                 continue
-            widths = kept_widths(group, self.options.ratios, self._step(device, group))
+            widths = width_choices(group, self.options.ratios, self._step(device, group))
             if len(widths) > 1:
                 found.append(Decision(name, tuple(_share(width, group) for width in widths), "pruning"))
         return found
@@ -128,7 +128,7 @@ class PruningTechnique(ModuleTechnique):
                 kept[group] = ()
                 continue
             whole = self._groups[name].channels
-            width = self._width(whole, round(float(value) * whole), group.block, way)
+            width = self._width(whole, round(float(value) * whole), group.block_size, way)
             if width < group.channels:
                 shrinking[group] = width
         scores = self._scores(module, tuple(shrinking), first=first)
@@ -137,10 +137,10 @@ class PruningTechnique(ModuleTechnique):
 
     def scales(self) -> list[LayerWidth]:
         """See :meth:`ModuleTechnique.scales`."""
-        from search.pruning.reach import layer_scales
+        from search.pruning.reach import layer_widths
 
         shapes = shapes_in_run(self.subject.model, self._one_sample)
-        return layer_scales(self.subject.model, self.subject.groups, self._structure, self._groups, shapes)
+        return layer_widths(self.subject.model, self.subject.groups, self._structure, self._groups, shapes)
 
     def _width(self, whole: int, final: int, block: int, way: float) -> int:
         """What is left of ``whole`` channels after ``way`` of the way to ``final``, in whole blocks."""
@@ -169,9 +169,9 @@ class PruningTechnique(ModuleTechnique):
         module = self.module()
         if self._slimming == 0 or self.subject.profile.invented:
             return module
-        from search.pruning.slimming import slimmed
+        from search.pruning.slimming import train_slim
 
-        return slimmed(
+        return train_slim(
             module, self.task.training(), weight=self._slimming, epochs=self.options.slimming_epochs,
             seed=self.options.seed, folder=self.subject.cache / "structures",
         )  # fmt: skip
@@ -230,7 +230,7 @@ class PruningTechnique(ModuleTechnique):
         from search.pruning.criteria import Batch
 
         samples = self.task.training().epoch(np.random.default_rng(self.options.seed))
-        chosen = drawn(len(samples), self.options.samples)
+        chosen = draw_samples(len(samples), self.options.samples)
         found = []
         for start in range(0, len(chosen), _BATCH):
             rows = chosen[start : start + _BATCH]

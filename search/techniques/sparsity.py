@@ -19,8 +19,8 @@ from search.techniques.module import ModuleTechnique
 if TYPE_CHECKING:
     from torch import nn
 
+    from search.training.constraint import TrainingConstraint
     from search.training.masks import Pattern
-    from search.training.sparsifier import Constraint
 
 DECISION = "sparsity"
 DENSE = "dense"
@@ -71,7 +71,7 @@ class SparsityTechnique(ModuleTechnique):
         """Nothing: zeros come while it is trained, or with :meth:`constraint` at once."""
         return module
 
-    def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> Constraint | None:
+    def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> TrainingConstraint | None:
         """See :meth:`ModuleTechnique.constraint`."""
         from search.training.schedules import Schedule
         from search.training.sparsifier import Sparsifier

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from search.fliqs.cost import Cost
     from search.supernets.elastic import Elastic
+    from search.training.constraint import TrainingConstraint
     from search.training.quantised import QuantisedLayers
-    from search.training.sparsifier import Constraint
 
 FORMATS = "formats"
 PREFIX = f"{FORMATS}:"
@@ -119,29 +119,29 @@ class FormatsTechnique(ModuleTechnique):
             self._layers = QuantisedLayers(module, self._groups(module), self._rounding)
         return module
 
-    def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> Constraint:
+    def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> TrainingConstraint:
         """The formats themselves, or the search for them."""
-        from search.fliqs.one_shot import Fixed, OneShot
+        from search.fliqs.one_shot import FixedFormats, OneShotSearch
 
         layers, one_shot = self._layers, self._one_shot
         if layers is None:
             raise BuildFailed("number formats are trained in the last round", "run the job anew")
         if one_shot is None:
             chosen = {name: values[PREFIX + name] for name in layers.groups if values[PREFIX + name] != FLOAT}
-            return Fixed(layers, chosen, steps, self.options.inputs_from)
+            return FixedFormats(layers, chosen, steps, self.options.inputs_from)
         from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
-        from search.fliqs.held_out import HeldOut
+        from search.fliqs.held_out import HeldOutQuality
         from search.supernets.elastic import Elastic
 
         recipe = self.subject.recipe or Recipe()
         choices = self.options.choices
         if self.by_latency:
             choices = (FLOAT, *self._rounding)
-        held_out = HeldOut(module, self.task.training(), recipe, self.task.module)
+        held_out = HeldOutQuality(module, self.task.training(), recipe, self.task.module)
         elastic, cost = module if isinstance(module, Elastic) else None, self._cost
         if elastic is not None and isinstance(cost, ElasticBitOperations | ElasticBytes):
             cost = replace(cost, network=elastic)  # which then makes the structure that it computes and counts but once
-        return OneShot(
+        return OneShotSearch(
             layers, dict.fromkeys(layers.groups, choices), cost, float(values[TARGET]), held_out, steps, one_shot,
             seed=recipe.seed, elastic=elastic,
         )  # fmt: skip
@@ -167,7 +167,7 @@ class FormatsTechnique(ModuleTechnique):
     def exported(self, module: nn.Module, values: Mapping[str, str]) -> nn.Module:
         """The sub-network that was found, or else the module."""
         found = self._searched(module)
-        return module if found is None else found.extracted(found.chosen)
+        return module if found is None else found.extract(found.chosen)
 
     def depends(self) -> list[Any]:
         """See :meth:`ModuleTechnique.depends`: how formats are searched for."""
@@ -262,7 +262,7 @@ class FormatsTechnique(ModuleTechnique):
 
     @cached_property
     def _cost(self) -> Cost:
-        from search.fliqs.cost import Latency, bit_operations, stored_bytes
+        from search.fliqs.cost import LatencyCost, bit_operations_cost, size_cost
         from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
 
         one_shot, table = self._one_shot, self.subject.layer_times
@@ -272,15 +272,15 @@ class FormatsTechnique(ModuleTechnique):
             if elastic is not None:
                 example = self.example(1)
                 return ElasticBitOperations.of_groups(elastic, self._groups(module), self.subject.groups, example)
-            return bit_operations(self.subject.groups, self._rounding)
+            return bit_operations_cost(self.subject.groups, self._rounding)
         if one_shot.cost == "size":
             if elastic is not None:
                 return ElasticBytes(elastic, self._groups(module))
             weights = sum(parameter.numel() for parameter in module.parameters())
-            return stored_bytes(self.layers, self._rounding, weights)
+            return size_cost(self.layers, self._rounding, weights)
         if table is None:
             raise BuildFailed("the device has no table of this model's layers", "take bit_operations as the cost")
-        return Latency(table)
+        return LatencyCost(table)
 
 
 def executed(formats: Mapping[str, str]) -> bool:

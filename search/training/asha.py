@@ -1,4 +1,4 @@
-"""Which trainings are worth going on with: those that are among the best so far."""
+"""Asynchronous successive halving (ASHA): ends trainings that fall behind earlier ones."""
 
 from __future__ import annotations
 
@@ -6,41 +6,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 TRAINING = "training"
-"""Where a candidate's metrics hold how its training went."""
+"""Key under which a candidate's metrics hold the course of its training."""
 
 Figures = Sequence[float]
-"""Of one training, after each evaluation: the first is that before the first step."""
+"""Figures of one training, one per evaluation; the first is from before the first step."""
 
 
 @dataclass(frozen=True)
 class Halving:
-    """Successive halving without waiting (ASHA: Li et al., MLSys 2020): after ``reduction``, ``reduction²``, …
-    evaluations a training goes on only if its figure is among the best ``1 / reduction`` of those that were seen there.
+    """Successive halving without waiting (ASHA: Li et al., MLSys 2020).
 
-    ``seen`` are figures by the number of evaluations. Where they are of trainings that ended before this one's block
-    began, the answer does not depend on which worker was first, and a job that is resumed gives it again.
+    At each rung (after ``reduction``, ``reduction²``, … evaluations) a training continues only if its figure is among
+    the best ``1 / reduction`` of that rung.
     """
 
     reduction: int
-    seen: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    rungs: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    """Figures of earlier trainings by number of evaluations. If these trainings ended before this one's block began,
+    decisions do not depend on the order of workers, and a resumed job repeats them."""
 
     @classmethod
     def after(cls, reduction: int, trainings: Sequence[Figures]) -> Halving:
-        """From the figures of earlier trainings.
+        """Builds the rungs from the figures of earlier trainings.
 
-        >>> Halving.after(2, [[0.1, 0.5, 0.6], [0.1, 0.7]]).seen
+        >>> Halving.after(2, [[0.1, 0.5, 0.6], [0.1, 0.7]]).rungs
         {2: [0.6]}
         """
-        longest = max((len(one) for one in trainings), default=0)
-        found: dict[int, list[float]] = {}
+        longest = max((len(figures) for figures in trainings), default=0)
+        rungs: dict[int, list[float]] = {}
         rung = reduction
         while rung < longest:
-            found[rung] = [one[rung] for one in trainings if len(one) > rung]
+            rungs[rung] = [figures[rung] for figures in trainings if len(figures) > rung]
             rung *= reduction
-        return cls(reduction, found)
+        return cls(reduction, rungs)
 
     def goes_on(self, evaluations: int, figure: float) -> bool:
-        """Whether a training with this figure after so many evaluations goes on; where too few are known, it does."""
-        others = self.seen.get(evaluations, ())
-        better = sum(other > figure for other in others)
-        return len(others) < self.reduction or better < (len(others) + 1) // self.reduction
+        """Whether a training with ``figure`` after ``evaluations`` evaluations continues; True if the rung holds fewer
+        than ``reduction`` figures."""
+        rung = self.rungs.get(evaluations, ())
+        better = sum(earlier > figure for earlier in rung)
+        return len(rung) < self.reduction or better < (len(rung) + 1) // self.reduction

@@ -1,4 +1,4 @@
-"""What a task gives to techniques that train: samples, a loss and a figure to judge by."""
+"""Training data of a task: samples, a loss and a validation figure."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from hwprofiles.errors import InvalidInput
 if TYPE_CHECKING:
     from torch import Tensor
 
-TaskLoss = Callable[[Any, "Tensor"], "Tensor"]
-"""What the module answered for a batch, as it answered it, and the labels; to the batch's mean loss, a scalar."""
+TaskLossFunction = Callable[[Any, "Tensor"], "Tensor"]
+"""Maps the module's raw outputs for a batch and the labels to the batch's mean loss, a scalar."""
 
 Figure = Callable[[Array, Array], float]
-"""The module's first output for all samples, and their labels; to one figure, larger is better."""
+"""Maps the module's first output for all samples and their labels to one figure; larger is better."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """``inputs`` in the order of the module's arguments, and one label a sample where there are any; the first axis of
-    all counts samples. Raises :class:`InvalidInput` where these differ in number or there are none."""
+    """Inputs and labels of some samples; the first axis of each array is the sample.
+
+    Raises :class:`InvalidInput` if the arrays differ in length or are empty.
+    """
 
     inputs: tuple[Array, ...]
+    """In the order of the module's arguments."""
     labels: Array | None = None
+    """One label per sample."""
 
     def __post_init__(self) -> None:
         counts = {len(values) for values in (*self.inputs, *(() if self.labels is None else (self.labels,)))}
         if len(counts) != 1 or 0 in counts:
             raise InvalidInput(
                 f"training samples: the arrays have {sorted(counts)} rows",
-                "give one row a sample in each, at least one",
+                "give one row per sample in each, at least one",
             )
 
     def __len__(self) -> int:
@@ -43,16 +47,16 @@ class Samples:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A task's data for training, a function of the task's options.
-
-    ``epoch`` gives an epoch's samples, distorted anew from the generator where the task distorts, always equally many
-    and from the calibration split. ``validation`` is what training is judged and stopped by. Without a ``loss`` it is
-    the cross-entropy of the labels; without a ``figure`` it is accuracy, or without labels the mean cosine to the
-    teacher's first output. ``digest`` names the data.
-    """
+    """A task's data for training, a function of the task's options."""
 
     digest: str
+    """Identifies the data."""
     epoch: Callable[[np.random.Generator], Samples]
+    """Draws an epoch's samples from the calibration split: always the same number, augmented by the generator if the
+    task augments."""
     validation: Samples
-    loss: TaskLoss | None = None
+    """Samples for the validation figure and early stopping."""
+    loss: TaskLossFunction | None = None
+    """None: cross-entropy of the labels."""
     figure: Figure | None = None
+    """None: accuracy, or without labels the mean cosine to the teacher's first output."""

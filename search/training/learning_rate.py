@@ -1,4 +1,4 @@
-"""The learning rate over time."""
+"""Learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 
 def learning_rate_factor(step: int, steps: int, warm_up: float) -> float:
-    """What step ``step`` (from 0) of ``steps`` multiplies the learning rate by, above 0 and at most 1.
+    """Computes the factor of the learning rate at ``step`` (from 0) of ``steps``: above 0, at most 1.
 
-    It rises linearly over the first ``warm_up`` of the steps (Goyal et al., arXiv:1706.02677, 2017) and falls along
-    half a cosine (Loshchilov and Hutter, ICLR 2017).
+    Rises linearly over the share ``warm_up`` of the steps (Goyal et al., arXiv:1706.02677, 2017), then falls along half
+    a cosine (Loshchilov and Hutter, ICLR 2017).
     """
     rising = round(warm_up * steps)
     if step < rising:

@@ -1,4 +1,4 @@
-"""Which weights stay: the largest ones, anywhere or in every few."""
+"""Sparsity masks: keep the weights of largest magnitude, unstructured or N:M."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from hwprofiles.errors import InvalidInput
 
 
 class Pattern(ABC):
-    """Where zeros may lie in a weight ``(outputs, inputs, …)``."""
+    """Sparsity pattern of a weight ``(outputs, inputs, …)``."""
 
     @abstractmethod
     def fits(self, weight: Tensor) -> bool:
-        """Whether a weight of this shape can have the pattern."""
+        """Whether the weight's shape allows the pattern."""
 
     @abstractmethod
     def mask(self, weight: Tensor, sparsity: float) -> Tensor:
-        """True where the weight stays, of its shape; the smallest magnitudes go, of equal ones the first."""
+        """Computes a mask of the weight's shape, True for weights that stay. Removes the smallest magnitudes, of equal
+        ones the first."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,23 @@ class Unstructured(Pattern):
 
 @dataclass(frozen=True)
 class InGroups(Pattern):
-    """N:M sparsity: in every ``group`` weights that follow one another along the inputs, equally many are zero, as many
-    as ``sparsity`` allows. Of 4, sparsity 0.5 is 2:4, which NVIDIA's sparse tensor cores read (Mishra et al.,
-    arXiv:2104.08378, 2021)."""
+    """N:M sparsity: each group of consecutive weights along the inputs has the same number of zeros.
+
+    Groups of 4 at sparsity 0.5 are 2:4, which NVIDIA's sparse tensor cores support (Mishra et al., arXiv:2104.08378,
+    2021).
+    """
 
     group: int = 4
+    """Weights in a group."""
 
     def __post_init__(self) -> None:
         if self.group < 2:
             raise InvalidInput(
-                f"sparsity in groups of {self.group} has no meaning", "group at least 2 weights, usually 4"
+                f"sparsity in groups of {self.group} is not possible", "use groups of 2 or more weights, usually 4"
             )
 
     def fits(self, weight: Tensor) -> bool:
-        """See :meth:`Pattern.fits`: the inputs must be whole groups."""
+        """See :meth:`Pattern.fits`; the number of inputs must be a multiple of the group."""
         return weight.ndim >= 2 and weight.shape[1] % self.group == 0
 
     def mask(self, weight: Tensor, sparsity: float) -> Tensor:

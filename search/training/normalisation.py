@@ -1,4 +1,4 @@
-"""Running statistics of batch normalisation."""
+"""Running statistics of batch normalisation: re-estimation, and evaluation without them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from evaluators.processes.locks import working
 
 
 def normalisations(module: nn.Module) -> list[_BatchNorm]:
-    """The parts that keep running statistics."""
+    """Lists the batch normalisations that track running statistics."""
     return [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
 
 
 @torch.no_grad()
 def reestimate(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
-    """Makes the running statistics the plain mean of the batches' own, with the weights as they are now; all else is in
-    evaluation mode meanwhile. What training leaves behind is a moving average over weights that have changed since
-    (Izmailov et al., *Averaging Weights Leads to Wider Optima*, UAI 2018, section 3). Ends in evaluation mode.
+    """Replaces the running statistics by the mean over ``batches`` with the current weights.
+
+    Training leaves a moving average over weights that have changed since (Izmailov et al., *Averaging Weights Leads to
+    Wider Optima*, UAI 2018, section 3). All other parts are in evaluation mode; the module ends in evaluation mode.
     """
     module.eval()
     parts = normalisations(module)
@@ -40,25 +41,26 @@ def reestimate(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None
 
 @contextmanager
 def batch_statistics(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, in which layers normalise by the statistics of the batch at hand and learn nothing from it."""
-    trained = [part for part in module.modules() if part.training]
-    for part in trained:
+    """Switches to evaluation mode with batch statistics: layers normalise by the current batch and leave their running
+    statistics unchanged."""
+    training_parts = [part for part in module.modules() if part.training]
+    for part in training_parts:
         part.training = False
     parts = normalisations(module)
     momenta = [part.momentum for part in parts]
-    counted = [part.num_batches_tracked for part in parts]
-    counts = [None if count is None else count.clone() for count in counted]
+    counters = [part.num_batches_tracked for part in parts]
+    counts = [None if counter is None else counter.clone() for counter in counters]
     for part in parts:
         part.train()
         part.momentum = 0.0
     try:
         yield
     finally:
-        for count, before in zip(counted, counts, strict=True):
-            if count is not None and before is not None:
-                count.copy_(before)
+        for counter, count in zip(counters, counts, strict=True):
+            if counter is not None and count is not None:
+                counter.copy_(count)
         for part, momentum in zip(parts, momenta, strict=True):
             part.momentum = momentum
             part.training = False
-        for one in trained:
-            one.training = True
+        for part in training_parts:
+            part.training = True

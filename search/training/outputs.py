@@ -1,4 +1,4 @@
-"""What modules answer to a batch, and what their inner parts gave meanwhile."""
+"""Outputs of modules and of their submodules for a batch."""
 
 from __future__ import annotations
 
@@ -12,33 +12,38 @@ from torch import Tensor, nn
 
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
-from search.training.data import TaskLoss
+from search.training.data import TaskLossFunction
 
 
 @dataclass(frozen=True)
-class Answers:
-    """A module's answer to a batch as it gave it (``raw``), its first tensor, floating-point as float32, and the
-    outputs of the parts that were tapped, by name, likewise."""
+class ModuleOutputs:
+    """Outputs of a module for a batch."""
 
     raw: Any
+    """As the module returned it."""
     output: Tensor
+    """The first tensor of ``raw``; floating-point values as float32."""
     features: Mapping[str, Tensor] = field(default_factory=dict)
+    """First output tensors of tapped submodules, by name."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """All that a loss may look at: the student's answers, the teacher's if there is one (no gradients), the labels if
-    there are any, and the task's own loss."""
+class LossInputs:
+    """Inputs of a loss for one batch."""
 
-    student: Answers
-    teacher: Answers | None = None
+    student: ModuleOutputs
+    teacher: ModuleOutputs | None = None
+    """Without gradients; None if the training has no teacher."""
     labels: Tensor | None = None
-    task_loss: TaskLoss | None = None
+    task_loss: TaskLossFunction | None = None
+    """The task's own loss."""
 
 
 def first_tensor(value: Any) -> Tensor:
-    """The value itself, or the first tensor in a tuple, list or mapping; raises :class:`InvalidInput` where there is
-    none."""
+    """Returns the value itself, or the first tensor in a tuple, list or mapping; floating-point values as float32.
+
+    Raises :class:`InvalidInput` if there is no tensor.
+    """
     if isinstance(value, Tensor):
         return value.float() if value.is_floating_point() else value
     parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
@@ -46,61 +51,64 @@ def first_tensor(value: Any) -> Tensor:
         if isinstance(part, Tensor | list | tuple | Mapping):
             return first_tensor(part)
     raise InvalidInput(
-        f"training: a module answers with {type(value).__name__}, which holds no tensor",
-        "return a tensor, or a tuple or mapping that begins with one",
+        f"training: the module returned {type(value).__name__}, which contains no tensor",
+        "return a tensor, or a tuple or mapping whose first element is a tensor",
     )
 
 
-class Remembered:
-    """A teacher's answers by the number of the batch, for all students that see the same batches: they are worked out
-    once. Keeps ``limit_bytes`` at most, the first ones."""
+class TeacherCache:
+    """A cache of teacher outputs by step, shared by students that train on the same batches.
+
+    Stores the first outputs, up to ``limit_bytes``.
+    """
 
     def __init__(self, limit_bytes: int = 256_000_000) -> None:
-        self._left = limit_bytes
-        self._known: dict[int, Answers] = {}
+        self._free_bytes = limit_bytes
+        self._outputs: dict[int, ModuleOutputs] = {}
 
-    def of(self, step: int, answer: Callable[[], Answers]) -> Answers:
-        """The answers to the batch of this step."""
-        if step in self._known:
-            return self._known[step]
-        found = answer()
-        size = found.output.nbytes
-        # What a module returns beside its first tensor is of unknown size, and no loss reads it of a teacher.
-        if size <= self._left:
-            self._known[step] = Answers(found.output, found.output)
-            self._left -= size
-        return found
+    def of(self, step: int, compute: Callable[[], ModuleOutputs]) -> ModuleOutputs:
+        """Returns the outputs for the batch of ``step``; calls ``compute`` if they are not cached."""
+        if step in self._outputs:
+            return self._outputs[step]
+        outputs = compute()
+        size = outputs.output.nbytes
+        # Only the first tensor: the raw output has an unknown size, and no loss reads the teacher's.
+        if size <= self._free_bytes:
+            self._outputs[step] = ModuleOutputs(outputs.output, outputs.output)
+            self._free_bytes -= size
+        return outputs
 
 
-class Tapped:
-    """Calls a module and catches what its parts named ``names`` give; the hooks go when the context ends.
+class FeatureTaps:
+    """Calls a module and records the outputs of its submodules ``names``; leaving the context removes the hooks.
 
-    Raises :class:`InvalidInput` for a name that the module (``role``: ``student`` or ``teacher``) has no part of.
+    Raises :class:`InvalidInput` for an unknown submodule; the message calls the module by its ``role`` (``student`` or
+    ``teacher``).
     """
 
     def __init__(self, module: nn.Module, names: Iterable[str], role: str) -> None:
         self._module = module
-        self._caught: dict[str, Tensor] = {}
-        known = dict(module.named_modules())
+        self._features: dict[str, Tensor] = {}
+        submodules = dict(module.named_modules())
         self._handles = []
         for name in dict.fromkeys(names):
-            if not name or name not in known:
+            if not name or name not in submodules:
                 raise InvalidInput(
-                    f"losses: the {role} has no part {name!r}", nearest(name, [part for part in known if part])
+                    f"losses: the {role} has no part {name!r}", nearest(name, [part for part in submodules if part])
                 )
-            self._handles.append(known[name].register_forward_hook(self._catcher(name)))
+            self._handles.append(submodules[name].register_forward_hook(self._recorder(name)))
 
-    def _catcher(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def catch(part: nn.Module, inputs: Any, output: Any) -> None:
-            self._caught[name] = first_tensor(output)
+    def _recorder(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def record(part: nn.Module, inputs: Any, output: Any) -> None:
+            self._features[name] = first_tensor(output)
 
-        return catch
+        return record
 
-    def __call__(self, inputs: tuple[Tensor, ...]) -> Answers:
-        """The module's answers to one batch, ``inputs`` in the order of its arguments."""
-        self._caught.clear()
+    def __call__(self, inputs: tuple[Tensor, ...]) -> ModuleOutputs:
+        """Runs the module on one batch, ``inputs`` in the order of its arguments."""
+        self._features.clear()
         raw = self._module(*inputs)
-        return Answers(raw, first_tensor(raw), dict(self._caught))
+        return ModuleOutputs(raw, first_tensor(raw), dict(self._features))
 
     def __enter__(self) -> Self:
         return self
@@ -113,15 +121,15 @@ class Tapped:
 
 
 def to_tensors(arrays: Iterable[Any], device: torch.device) -> tuple[Tensor, ...]:
-    """Copies of arrays on a device; images are laid out channels last, which convolutions are quickest with."""
+    """Copies arrays to a device; tensors of four axes are laid out channels last, the fastest for convolutions."""
     tensors = [torch.tensor(values, device=device) for values in arrays]
     return tuple(t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in tensors)
 
 
 def move(module: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
-    """Puts a module on a device, its weights of four axes in a layout."""
+    """Moves a module to a device, and its weights of four axes to a memory layout."""
     module.to(device)
-    # Module.to would also lay out weights of five axes, which have no channels_last.
+    # Module.to would also convert weights of five axes, which have no channels_last.
     for weight in module.parameters():
         if weight.ndim == 4:
             weight.data = weight.data.contiguous(memory_format=layout)

@@ -1,4 +1,4 @@
-"""How a module is trained, as plain data."""
+"""Recipe of a training, as plain data."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Recipe(BaseModel):
-    """Everything that training depends on beside module, teacher and data; unknown keys are rejected.
-
-    ``losses`` maps names of :data:`search.training.losses.LOSSES` to their options; a number stands for a weight.
-    """
+    """Everything that a training depends on besides module, teacher and data. Rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,6 +21,7 @@ class Recipe(BaseModel):
     weight_decay: float = Field(1e-2, ge=0, allow_inf_nan=False)
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of all gradients together")
     losses: dict[str, dict[str, Any]] = Field({"task": {}, "kl": {}}, min_length=1)
+    """Options by name in :data:`search.training.losses.LOSSES`; a number is short for ``{weight: number}``."""
     patience: int | None = Field(3, ge=1, description="evaluations without a better figure before training stops")
     evaluate_every: int | None = Field(None, ge=1, description="steps; null: an epoch")
     halving: int | None = Field(None, ge=2, description="keeps the best 1 / halving of all trainings at each rung")
@@ -36,5 +34,5 @@ class Recipe(BaseModel):
     def _weights(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        plain = {name: one for name, one in value.items() if isinstance(one, int | float) and not isinstance(one, bool)}
-        return {**value, **{name: {"weight": weight} for name, weight in plain.items()}}
+        weights = {name: v for name, v in value.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        return {**value, **{name: {"weight": weight} for name, weight in weights.items()}}

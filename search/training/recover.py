@@ -1,4 +1,4 @@
-"""Recovery: training that brings a changed module's quality back, shared by all techniques."""
+"""Recovery: training that restores the quality of a changed module, shared by all techniques."""
 
 from __future__ import annotations
 
@@ -21,60 +21,70 @@ from hwprofiles import digest_of
 from hwprofiles.errors import BuildFailed, InvalidInput, OutOfMemory
 from hwprofiles.probe import instruction_sets
 from search.training import checkpoint as files
+from search.training.constraint import TrainingConstraint
 from search.training.data import TrainingData
 from search.training.epochs import Epochs
 from search.training.learning_rate import learning_rate_factor
-from search.training.losses import Loss, made_losses
+from search.training.losses import Loss, make_losses
 from search.training.normalisation import normalisations, reestimate
-from search.training.outputs import Remembered, Seen, Tapped, move, to_tensors
+from search.training.outputs import FeatureTaps, LossInputs, TeacherCache, move, to_tensors
 from search.training.recipe import Recipe
-from search.training.sparsifier import Constraint
 from search.training.threads import threads
 
-Progress = Callable[[str], None]
-Report = Callable[[int, float], bool]
-"""Told the step and the figure of each evaluation; training goes on while it answers True."""
+ProgressText = Callable[[str], None]
+"""Receives a line of progress."""
 
+KeepGoing = Callable[[int, float], bool]
+"""Receives the step and the figure of each evaluation; training ends early if it returns False."""
 
 Penalty = Callable[[nn.Module], Tensor]
-"""The student to a scalar that depends on its weights alone."""
+"""Maps the student to a scalar that depends on its weights alone."""
+
+Stop = Literal["finished", "patience", "ended"]
+"""What ended a training: its length, the recipe's patience, or ``keep_going``."""
 
 
 @dataclass(frozen=True)
-class Point:
-    """An evaluation after ``step`` updates: the mean training loss since the last one, None where nothing was trained,
-    and the figure on the validation samples."""
+class EvaluationPoint:
+    """An evaluation during training."""
 
     step: int
+    """Updates made before it."""
     loss: float | None
+    """Mean training loss since the last evaluation; None before the first step."""
     figure: float
+    """The figure on the validation samples."""
 
 
 @dataclass(frozen=True)
-class Recovered:
-    """What became of a student: the ``module`` itself, in evaluation mode with its best weights; their ``figure``, the
-    figure ``before``, the step that they are from, all points, and what ended the training: its length, the recipe's
-    patience, or the report."""
+class RecoveryResult:
+    """Result of a training."""
 
     module: nn.Module
+    """The student itself, in evaluation mode with its best weights."""
     figure: float
+    """The figure of the best weights."""
     before: float
+    """The figure before the first step."""
     best_step: int
-    stopped: Literal["finished", "patience", "report"]
-    history: tuple[Point, ...]
+    """The step of the best weights."""
+    stopped: Stop
+    history: tuple[EvaluationPoint, ...]
 
     @property
     def steps(self) -> int:
-        """Updates that were made."""
+        """Number of updates made."""
         return self.history[-1].step
 
 
-def mixes(recipe: Recipe, place: torch.device) -> bool:
-    """Whether bfloat16 is mixed in: its range is float32's, so gradients need no scaling. ``auto`` does where there is
-    hardware for it, a GPU or a processor with AMX."""
+def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
+    """Whether training computes in mixed bfloat16; with ``auto`` on a GPU and on a CPU with AMX.
+
+    Its range is that of float32, so gradients need no scaling.
+    """
     if recipe.precision != "auto":
         return recipe.precision == "bfloat16"
-    return place.type != "cpu" or "amx_bf16" in instruction_sets()
+    return device.type != "cpu" or "amx_bf16" in instruction_sets()
 
 
 def recover(
@@ -83,32 +93,31 @@ def recover(
     data: TrainingData,
     recipe: Recipe,
     *,
-    progress: Progress = lambda text: None,
+    progress: ProgressText = lambda text: None,
     checkpoint: Path | None = None,
-    report: Report = lambda step, figure: True,
-    constraint: Constraint | None = None,
+    keep_going: KeepGoing = lambda step, figure: True,
+    constraint: TrainingConstraint | None = None,
     penalty: Penalty | None = None,
-    remembered: Remembered | None = None,
+    teacher_cache: TeacherCache | None = None,
     device: str | None = None,
-) -> Recovered:
-    """Trains the student as the recipe says and leaves it with the weights that have the best validation figure; those
-    that it came with count too, so the figure never falls.
+) -> RecoveryResult:
+    """Trains the student by the recipe (minutes to hours) and restores the weights with the best validation figure. The
+    initial weights count too, so the figure never falls.
 
-    AdamW (Loshchilov and Hutter, ICLR 2019). Running statistics are estimated anew at the end where that makes the
-    figure no worse. ``constraint`` is what the student is held to; states before it has settled are no results, unless
-    ``report`` ends the training sooner. ``penalty`` is added to the loss of each step. ``remembered`` is shared
-    by trainings of equal teacher, data, batch and seed. ``device`` is the processor unless there is a GPU.
+    Uses AdamW (Loshchilov and Hutter, ICLR 2019). Re-estimates running statistics at the end unless that lowers the
+    figure. With a ``constraint`` only states where it is final count as results, unless ``keep_going`` ends the
+    training earlier. ``penalty`` is added to the loss of each step. ``teacher_cache`` may be shared by trainings with
+    equal teacher, data, batch and seed. ``device`` defaults to the GPU if there is one, else the CPU.
 
-    Everything random follows from the recipe's seed: on a processor, equal arguments and an equal number of threads
-    give equal bits, and so does a training that was interrupted and goes on from its ``checkpoint``, which is written
-    at each evaluation and left to the caller. Pauses between batches while a measurement runs on this machine. The
-    teacher is not changed.
+    Deterministic by the recipe's seed: on a CPU, equal arguments and an equal number of threads give equal bits, also
+    for an interrupted training that resumes from its ``checkpoint``. The checkpoint is written at each evaluation; the
+    caller removes it. Pauses between batches while a measurement runs on this machine. Leaves the teacher unchanged.
 
     Raises :class:`InvalidInput` for a recipe that does not fit, :class:`BuildFailed` for a loss, an output or a figure
-    that is not finite, :class:`OutOfMemory`, and :class:`StorageError` for a checkpoint that cannot be used.
+    that is not finite, :class:`OutOfMemory`, and :class:`StorageError` for an unusable checkpoint.
     """
     if student is teacher:
-        raise InvalidInput("training: student and teacher are one module", "give a copy of it as the teacher")
+        raise InvalidInput("training: student and teacher are one module", "give a copy as the teacher")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     gpus = [place.index or 0] if place.type == "cuda" else []
     modules = [module for module in (student, teacher) if module is not None]
@@ -117,16 +126,19 @@ def recover(
             torch.manual_seed(recipe.seed)
             for module in modules:
                 move(module, place, torch.channels_last)
-            losses = made_losses(recipe.losses)
+            losses = make_losses(recipe.losses)
             taps = [{name for loss in losses.values() for name in loss.taps[side]} for side in (0, 1)]
+            run_student = stack.enter_context(FeatureTaps(student, sorted(taps[0]), "student"))
+            run_teacher = None
+            if teacher is not None:
+                run_teacher = stack.enter_context(FeatureTaps(teacher.eval(), sorted(taps[1]), "teacher"))
             run = _Run(
-                stack.enter_context(Tapped(student, sorted(taps[0]), "student")),
-                None if teacher is None else stack.enter_context(Tapped(teacher.eval(), sorted(taps[1]), "teacher")),
-                student, losses, data, recipe, constraint, penalty, None if taps[1] else remembered, place,
+                run_student, run_teacher, student, losses, data, recipe, constraint, penalty,
+                None if taps[1] else teacher_cache, place,
             )  # fmt: skip
-            return run.result(progress, checkpoint, report)
+            return run.train(progress, checkpoint, keep_going)
     except torch.OutOfMemoryError:
-        raise OutOfMemory("training outgrew the GPU's memory", "lower the recipe's batch") from None
+        raise OutOfMemory("training ran out of GPU memory", "lower the recipe's batch") from None
     finally:
         for module in modules:
             move(module, torch.device("cpu"), torch.contiguous_format)
@@ -134,37 +146,38 @@ def recover(
 
 @dataclass
 class _State:
-    """Where a training stands; tensors and plain data, but for the optimiser's and the modules' own."""
+    """State of a training besides that of the optimiser and the modules; field names are keys in checkpoints."""
 
     step: int
     best_step: int
     best_figure: float
     best: dict[str, Tensor] | None
-    """None before there is a state that counts."""
+    """State dict of the best weights; None before the constraint is final."""
     since_best: int
-    history: list[Point]
+    """Evaluations since the best one."""
+    history: list[EvaluationPoint]
     losses: list[float]
-    """Of the steps since the last point."""
+    """Losses of the steps since the last evaluation."""
 
 
 class _Run:
     def __init__(
         self,
-        student: Tapped,
-        teacher: Tapped | None,
+        student: FeatureTaps,
+        teacher: FeatureTaps | None,
         module: nn.Module,
         losses: dict[str, Loss],
         data: TrainingData,
         recipe: Recipe,
-        constraint: Constraint | None,
+        constraint: TrainingConstraint | None,
         penalty: Penalty | None,
-        remembered: Remembered | None,
+        teacher_cache: TeacherCache | None,
         place: torch.device,
     ) -> None:
         self._student, self._teacher, self._module = student, teacher, module
         self._data, self._recipe, self._constraint, self._place = data, recipe, constraint, place
-        self._penalty, self._remembered = penalty, remembered or Remembered(0)
-        self._is_mixed = mixes(recipe, place)
+        self._penalty, self._teacher_cache = penalty, teacher_cache or TeacherCache(0)
+        self._is_mixed = uses_bfloat16(recipe, place)
         self._losses = nn.ModuleDict(losses)
         self._weights = {name: loss.options.weight for name, loss in losses.items()}
         self._epoch = Epochs(data, recipe.batch, recipe.seed)
@@ -173,18 +186,18 @@ class _Run:
         self._reference: Array | None = None
         module.eval()
         with torch.no_grad():
-            seen = self._seen(0)
+            batch = self._forward(0)
             for loss in losses.values():
-                loss.to(place).prepare(seen)
-        own = [weight for weight in (*module.parameters(), *self._losses.parameters()) if weight.requires_grad]
-        if not own:
-            raise InvalidInput("training: the student has no weights that can be trained", "give one that has")
-        self._own = own
-        self._optimizer = torch.optim.AdamW(own, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+                loss.to(place).prepare(batch)
+        weights = [weight for weight in (*module.parameters(), *self._losses.parameters()) if weight.requires_grad]
+        if not weights:
+            raise InvalidInput("training: the student has no trainable weights", "give one with trainable weights")
+        self._trainable = weights
+        self._optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
 
     @property
     def _key(self) -> str:
-        """What a checkpoint must agree with."""
+        """Digest that a checkpoint must match."""
         shapes = {name: list(values.shape) for name, values in self._module.state_dict().items()}
         return digest_of(
             [
@@ -193,10 +206,10 @@ class _Run:
             ]
         )  # fmt: skip
 
-    def result(self, progress: Progress, path: Path | None, report: Report) -> Recovered:
+    def train(self, progress: ProgressText, path: Path | None, keep_going: KeepGoing) -> RecoveryResult:
         """Trains to the end."""
-        state = self._loaded(path) or self._begun()
-        stopped: Literal["finished", "patience", "report"] = "finished"
+        state = self._load(path) or self._start()
+        stopped: Stop = "finished"
         while state.step < self._steps:
             if self._impatient(state):
                 stopped = "patience"
@@ -204,33 +217,33 @@ class _Run:
             self._step(state)
             if state.step % self._every and state.step < self._steps:
                 continue
-            point = self._evaluated(state)
+            point = self._evaluate(state)
             progress(f"training: step {point.step} of {self._steps}, loss {point.loss:.3g}, figure {point.figure:.4f}")
             if path is not None:
                 self._save(path, state)
-            if not report(point.step, point.figure):
-                stopped = "report"
+            if not keep_going(point.step, point.figure):
+                stopped = "ended"
                 break
         figure, best_step = state.best_figure, state.best_step
         if state.best is None:
             figure, best_step = state.history[-1].figure, state.step
         else:
             self._module.load_state_dict(state.best)
-        figure = self._normalised(figure)
+        figure = self._reestimate_statistics(figure)
         self._module.eval()
-        return Recovered(self._module, figure, state.history[0].figure, best_step, stopped, tuple(state.history))
+        return RecoveryResult(self._module, figure, state.history[0].figure, best_step, stopped, tuple(state.history))
 
-    def _begun(self) -> _State:
+    def _start(self) -> _State:
         state = _State(0, 0, -math.inf, None, 0, [], [])
-        self._hold(0)
-        self._evaluated(state)
+        self._apply_constraint(0)
+        self._evaluate(state)
         return state
 
     def _impatient(self, state: _State) -> bool:
         return self._recipe.patience is not None and state.since_best >= self._recipe.patience
 
     def _step(self, state: _State) -> None:
-        """One update."""
+        """Makes one update."""
         recipe = self._recipe
         for group in self._optimizer.param_groups:
             group["lr"] = recipe.learning_rate * learning_rate_factor(state.step, self._steps, recipe.warm_up)
@@ -246,48 +259,49 @@ class _Run:
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             if recipe.gradient_clip is not None:
-                nn.utils.clip_grad_norm_(self._own, recipe.gradient_clip)
+                nn.utils.clip_grad_norm_(self._trainable, recipe.gradient_clip)
             self._optimizer.step()
         state.step += 1
         state.losses.append(value)
-        self._hold(state.step)
+        self._apply_constraint(state.step)
 
-    def _hold(self, step: int) -> None:
+    def _apply_constraint(self, step: int) -> None:
         if self._constraint is not None:
-            self._constraint.hold(step)
+            self._constraint.apply(step)
 
     def _loss(self, step: int) -> Tensor:
-        seen = self._seen(step)
+        batch = self._forward(step)
         with torch.autocast(self._place.type, enabled=False):
-            terms = [self._weights[name] * loss(seen) for name, loss in self._losses.items()]
+            terms = [self._weights[name] * loss(batch) for name, loss in self._losses.items()]
             if self._penalty is not None:
                 terms.append(self._penalty(self._module))
         return torch.stack([term.reshape(()) for term in terms]).sum()
 
-    def _seen(self, step: int) -> Seen:
+    def _forward(self, step: int) -> LossInputs:
+        """Runs student and teacher on the batch of a step."""
         samples = self._epoch.batch(step)
         inputs = to_tensors(samples.inputs, self._place)
         labels = None if samples.labels is None else torch.tensor(samples.labels, device=self._place)
         if labels is not None and not labels.is_floating_point():
             labels = labels.long()
-        with self._mixed():
+        with self._autocast():
             student = self._student(inputs)
             with torch.no_grad():
-                ask = None if self._teacher is None else partial(self._teacher, inputs)
-                teacher = None if ask is None else self._remembered.of(step, ask)
-        return Seen(student, teacher, labels, self._data.loss)
+                run_teacher = None if self._teacher is None else partial(self._teacher, inputs)
+                teacher = None if run_teacher is None else self._teacher_cache.of(step, run_teacher)
+        return LossInputs(student, teacher, labels, self._data.loss)
 
-    def _mixed(self) -> torch.autocast:
+    def _autocast(self) -> torch.autocast:
         return torch.autocast(self._place.type, torch.bfloat16, enabled=self._is_mixed)
 
-    def _evaluated(self, state: _State) -> Point:
-        """The point where the training stands, added to its history."""
+    def _evaluate(self, state: _State) -> EvaluationPoint:
+        """Evaluates the current weights and adds the point to the history."""
         figure = self._figure()
         loss = sum(state.losses) / len(state.losses) if state.losses else None
-        point = Point(state.step, loss, figure)
+        point = EvaluationPoint(state.step, loss, figure)
         state.losses.clear()
         state.history.append(point)
-        if self._constraint is None or self._constraint.settled(state.step):
+        if self._constraint is None or self._constraint.is_final(state.step):
             if state.best is None or figure > state.best_figure:
                 state.best_figure, state.best_step, state.since_best = figure, state.step, 0
                 state.best = {name: values.detach().cpu().clone() for name, values in self._module.state_dict().items()}
@@ -301,41 +315,41 @@ class _Run:
         if labels is not None:
             figure = self._data.figure(outputs, labels) if self._data.figure else _accuracy(outputs, labels)
         elif self._teacher is None:
-            raise InvalidInput("training: there are neither labels nor a teacher to judge by", "give one of them")
+            raise InvalidInput("training: there are neither labels nor a teacher to evaluate with", "give one of them")
         else:
             if self._reference is None:
                 self._reference = self._outputs(self._teacher, None)
             figure = float(fidelity({"output": outputs}, {"output": self._reference})["cosine"].mean())
         if not math.isfinite(figure):
-            raise BuildFailed("the figure that training is judged by is not finite", "mend the task's figure")
+            raise BuildFailed("the task's validation figure is not finite", "correct the task's figure")
         return float(figure)
 
     @torch.no_grad()
-    def _outputs(self, tapped: Tapped, module: nn.Module | None) -> Array:
-        """First outputs for the validation samples."""
+    def _outputs(self, run: FeatureTaps, module: nn.Module | None) -> Array:
+        """Computes the first outputs for the validation samples."""
         if module is not None:
             module.eval()
         parts = []
         for start in range(0, len(self._data.validation), max(self._recipe.batch, 256)):
             rows = slice(start, start + max(self._recipe.batch, 256))
-            with working(), self._mixed():
+            with working(), self._autocast():
                 inputs = to_tensors((values[rows] for values in self._data.validation.inputs), self._place)
-                parts.append(tapped(inputs).output.cpu().numpy())
+                parts.append(run(inputs).output.cpu().numpy())
         outputs = np.concatenate(parts)
         if not np.isfinite(outputs).all():
-            raise BuildFailed("a module in training answers with NaN or infinity", "lower the recipe's learning_rate")
+            raise BuildFailed("a module in training outputs NaN or infinity", "lower the recipe's learning_rate")
         return outputs
 
-    def _normalised(self, figure: float) -> float:
-        """The figure with running statistics estimated anew; where they are worse, the old ones are put back."""
+    def _reestimate_statistics(self, figure: float) -> float:
+        """Re-estimates running statistics and returns the new figure; restores the old ones if it is worse."""
         if not normalisations(self._module):
             return figure
         before = {name: values.detach().clone() for name, values in self._module.state_dict().items()}
         batches = self._epoch.of(self._steps // self._epoch.batches + 1)
         reestimate(self._module, (to_tensors(samples.inputs, self._place) for samples in batches))
-        found = self._figure()
-        if found >= figure:
-            return found
+        new_figure = self._figure()
+        if new_figure >= figure:
+            return new_figure
         self._module.load_state_dict(before)
         return figure
 
@@ -355,19 +369,19 @@ class _Run:
             },
         )
 
-    def _loaded(self, path: Path | None) -> _State | None:
-        found = None if path is None else files.load(path, self._key)
-        if found is None:
+    def _load(self, path: Path | None) -> _State | None:
+        saved = None if path is None else files.load(path, self._key)
+        if saved is None:
             return None
-        self._module.load_state_dict(found["module"])
-        self._losses.load_state_dict(found["losses"])
-        self._optimizer.load_state_dict(found["optimizer"])
+        self._module.load_state_dict(saved["module"])
+        self._losses.load_state_dict(saved["losses"])
+        self._optimizer.load_state_dict(saved["optimizer"])
         if self._constraint is not None:
-            self._constraint.load_state_dict(found["constraint"])
-        torch.set_rng_state(found["random"][0])
-        if self._place.type == "cuda" and len(found["random"]) > 1:
-            torch.cuda.set_rng_state(found["random"][1], self._place)
-        return _State(**found["state"], history=[Point(*one) for one in found["history"]])
+            self._constraint.load_state_dict(saved["constraint"])
+        torch.set_rng_state(saved["random"][0])
+        if self._place.type == "cuda" and len(saved["random"]) > 1:
+            torch.cuda.set_rng_state(saved["random"][1], self._place)
+        return _State(**saved["state"], history=[EvaluationPoint(*point) for point in saved["history"]])
 
 
 def _accuracy(outputs: Array, labels: Array) -> float:

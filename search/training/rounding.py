@@ -1,4 +1,4 @@
-"""Rounding to a number format while training: the forward pass sees the format's values, the backward pass does not."""
+"""Fake quantisation: the forward pass rounds to a number format, the backward pass is a straight-through estimator."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from torch import Tensor
 from evaluators.graphs.number_format import NumberFormat
 
 _EDGE = 1 + 2.0**-22
-"""What a scale is made of can lie so much beyond it, as both are rounded: it is not clipped."""
+"""Tolerance at the format's largest value, so that the value that defines the scale does not count as clipped."""
 
 
-def rounded(values: Tensor, form: NumberFormat) -> Tensor:
-    """The nearest values of the format, as :meth:`NumberFormat.round` has them: float32 of ``values``' own shape.
+def round_to_format(values: Tensor, form: NumberFormat) -> Tensor:
+    """Rounds to the nearest values of the format, as :meth:`NumberFormat.round` does; float32, same shape, no
+    gradient.
 
-    Formats are three numbers in one rule, so that changing from one to another costs nothing. No gradient.
+    Implements all formats by one rule of three numbers, so that switching between them costs nothing.
     """
     limited = values.float().clamp(-form.largest, form.largest)
     if form.is_integer:  # all steps are 1
@@ -28,13 +29,16 @@ def rounded(values: Tensor, form: NumberFormat) -> Tensor:
 
 
 class _Scaled(torch.autograd.Function):
-    """Values in units of a scale, rounded. Gradients pass straight through (Bengio et al., arXiv:1308.3432, 2013) where
-    nothing was clipped; the scale's own is that of LSQ (Esser et al., ICLR 2020)."""
+    """Rounds values in units of a scale.
+
+    Gradients of values pass straight through (Bengio et al., arXiv:1308.3432, 2013) unless clipped; the gradient of the
+    scale is that of LSQ (Esser et al., ICLR 2020).
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, scale: Tensor, form: NumberFormat) -> Tensor:
         scaled = values.float() / scale
-        units = rounded(scaled, form)
+        units = round_to_format(scaled, form)
         inside = scaled.abs() <= form.largest * _EDGE
         if ctx.needs_input_grad[1]:
             # d(units * scale) / d(scale): the error of rounding inside, the largest value outside.
@@ -51,22 +55,23 @@ class _Scaled(torch.autograd.Function):
         return torch.where(inside, gradient, 0.0), scale, None
 
 
-def _in_units(values: Tensor, scale: Tensor, form: NumberFormat) -> Tensor:
+def _round_in_units(values: Tensor, scale: Tensor, form: NumberFormat) -> Tensor:
     if not torch.is_grad_enabled():
-        return rounded(values.float() / scale, form).mul_(scale)
-    answer: Tensor = _Scaled.apply(values, scale, form)  # type: ignore[no-untyped-call]
-    return answer
+        return round_to_format(values.float() / scale, form).mul_(scale)
+    output: Tensor = _Scaled.apply(values, scale, form)  # type: ignore[no-untyped-call]
+    return output
 
 
-def rounded_weight(weight: Tensor, form: NumberFormat) -> Tensor:
-    """A weight in a format, each channel of its first axis scaled so that its largest magnitude is the format's."""
+def round_weight(weight: Tensor, form: NumberFormat) -> Tensor:
+    """Rounds a weight to a format, per channel of its first axis; the scale maps the channel's largest magnitude to the
+    format's."""
     scale = weight.detach().abs().flatten(1).amax(1) / form.largest
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     per_channel = scale.view(-1, *[1] * (weight.ndim - 1))
-    return _in_units(weight, per_channel, form)
+    return _round_in_units(weight, per_channel, form)
 
 
-def rounded_input(values: Tensor, bound: Tensor, form: NumberFormat) -> Tensor:
-    """A layer's input in a format, scaled so that ``bound`` (a scalar above 0, which can be trained) is the format's
-    largest value; what lies beyond is clipped."""
-    return _in_units(values, bound / form.largest, form)
+def round_input(values: Tensor, bound: Tensor, form: NumberFormat) -> Tensor:
+    """Rounds a layer's input to a format; clips at ``bound``, a trainable scalar above 0 that maps to the format's
+    largest value."""
+    return _round_in_units(values, bound / form.largest, form)

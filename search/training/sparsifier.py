@@ -1,9 +1,9 @@
-"""Weights that are held at zero while a module trains."""
+"""Sparsity as a training constraint: weights that stay zero while a module trains."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,57 +17,14 @@ from search.training.schedules import Schedule
 _SPARSE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-class Constraint(Protocol):
-    """What a module must keep to while it trains, such as being sparse.
-
-    ``key`` names it for checkpoints. Training calls :meth:`hold` before the first step and after each one.
-    """
-
-    @property
-    def key(self) -> str:
-        """Equal keys, equal constraints."""
-
-    def hold(self, step: int) -> None:
-        """Puts the module back to what it must keep to after ``step`` updates."""
-
-    def settled(self, step: int) -> bool:
-        """Whether it will not change from then on: only then a state counts as a result."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` needs to go on, as tensors and plain data."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a state."""
-
-
-class Unconstrained:
-    """A constraint that holds nothing."""
-
-    key = "nothing"
-
-    def hold(self, step: int) -> None:
-        """See :meth:`Constraint.hold`."""
-
-    def settled(self, step: int) -> bool:
-        """See :meth:`Constraint.settled`."""
-        return True
-
-    def state_dict(self) -> dict[str, Any]:
-        """See :meth:`Constraint.state_dict`."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See :meth:`Constraint.load_state_dict`."""
-
-
 class Sparsifier:
-    """Holds the smallest weights of linear and convolution layers at exactly zero, as many as a schedule says.
+    """Keeps the smallest weights of linear and convolution layers at exactly zero, following a sparsity schedule.
 
-    Every layer has the schedule's sparsity. Masks are drawn anew from the magnitudes when the sparsity changes, and
-    what was zero stays zero. ``layers`` restricts it to some parts of the module, by name; those whose shape does not
-    fit the pattern stay dense (``dense``).
+    A :class:`search.training.constraint.TrainingConstraint`. Every layer has the schedule's sparsity. Masks are
+    recomputed from the magnitudes when the sparsity changes; weights that were zero stay zero. ``layers`` limits it to
+    the named layers of the module.
 
-    Raises :class:`InvalidInput` for a name that is no such layer.
+    Raises :class:`InvalidInput` for a name that is no linear or convolution layer.
     """
 
     def __init__(
@@ -79,91 +36,56 @@ class Sparsifier:
         layers: Collection[str] | None = None,
     ) -> None:
         self.schedule, self.pattern = schedule, pattern or Unstructured()
-        known = {name: part for name, part in module.named_modules() if isinstance(part, _SPARSE)}
+        candidates = {name: part for name, part in module.named_modules() if isinstance(part, _SPARSE)}
         for name in layers or ():
-            if name not in known:
-                raise InvalidInput(f"sparsity: there is no layer {name!r}", nearest(name, list(known)))
-        wanted = {name: _stored(part) for name, part in known.items() if layers is None or name in layers}
+            if name not in candidates:
+                raise InvalidInput(f"sparsity: there is no layer {name!r}", nearest(name, list(candidates)))
+        wanted = {name: _weight_of(part) for name, part in candidates.items() if layers is None or name in layers}
         self._weights = {name: weight for name, weight in wanted.items() if self.pattern.fits(weight)}
         self.dense = tuple(name for name in wanted if name not in self._weights)
-        """Layers that were wanted but cannot have the pattern."""
+        """Layers that stay dense because their shape does not fit the pattern."""
         self._masks: dict[str, Tensor] = {}
-        self._drawn = 0.0
+        self._mask_sparsity = 0.0
 
     @property
     def key(self) -> str:
-        """See :class:`Constraint`."""
+        """See :attr:`TrainingConstraint.key`."""
         return f"{self.schedule} {self.pattern} {sorted(self._weights)}"
 
     @torch.no_grad()
-    def hold(self, step: int) -> None:
-        """See :meth:`Constraint.hold`."""
+    def apply(self, step: int) -> None:
+        """See :meth:`TrainingConstraint.apply`."""
         wanted = self.schedule(step)
         for name, weight in self._weights.items():
-            if wanted != self._drawn:
+            if wanted != self._mask_sparsity:
                 self._masks[name] = self.pattern.mask(weight, wanted)
             if name in self._masks:
-                # Not a product: what a step blew up to infinity or NaN would stay.
+                # Not a product, which would keep an infinity or NaN.
                 weight.masked_fill_(~self._masks[name].to(weight.device), 0.0)
-        self._drawn = wanted
+        self._mask_sparsity = wanted
 
-    def settled(self, step: int) -> bool:
-        """See :meth:`Constraint.settled`."""
-        return step >= self.schedule.settled_from
+    def is_final(self, step: int) -> bool:
+        """See :meth:`TrainingConstraint.is_final`."""
+        return step >= self.schedule.final_step
 
     def state_dict(self) -> dict[str, Any]:
-        """See :meth:`Constraint.state_dict`."""
-        return {"drawn": self._drawn, "masks": {name: mask.cpu() for name, mask in self._masks.items()}}
+        """See :meth:`TrainingConstraint.state_dict`."""
+        return {"drawn": self._mask_sparsity, "masks": {name: mask.cpu() for name, mask in self._masks.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See :meth:`Constraint.load_state_dict`."""
-        self._drawn = state["drawn"]
+        """See :meth:`TrainingConstraint.load_state_dict`."""
+        self._mask_sparsity = state["drawn"]
         self._masks = dict(state["masks"])
 
     def sparsity(self) -> float:
-        """The share of zeros among the weights that it holds; 0 where it holds none."""
+        """Computes the share of zeros among the weights under constraint; 0 if there are none."""
         total = sum(weight.numel() for weight in self._weights.values())
         zeros = sum(weight.numel() - int(weight.count_nonzero()) for weight in self._weights.values())
         return zeros / total if total else 0.0
 
 
-def _stored(part: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Tensor:
-    """A layer's weight itself, also where it computes with something that is made of it."""
-    made_of = part.get_submodule("parametrizations.weight") if is_parametrized(part, "weight") else None
-    stored: Tensor = getattr(made_of, "original", part.weight)
-    return stored
-
-
-class _Together:
-    """Several constraints, held in their order."""
-
-    def __init__(self, parts: Sequence[Constraint]) -> None:
-        self._parts = parts
-
-    @property
-    def key(self) -> str:
-        """See :class:`Constraint`."""
-        return " and ".join(part.key for part in self._parts)
-
-    def hold(self, step: int) -> None:
-        """See :meth:`Constraint.hold`."""
-        for part in self._parts:
-            part.hold(step)
-
-    def settled(self, step: int) -> bool:
-        """See :meth:`Constraint.settled`."""
-        return all(part.settled(step) for part in self._parts)
-
-    def state_dict(self) -> dict[str, Any]:
-        """See :meth:`Constraint.state_dict`."""
-        return {str(number): part.state_dict() for number, part in enumerate(self._parts)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See :meth:`Constraint.load_state_dict`."""
-        for number, part in enumerate(self._parts):
-            part.load_state_dict(state[str(number)])
-
-
-def together(parts: Sequence[Constraint]) -> Constraint | None:
-    """One constraint that holds all of ``parts``; None where there are none."""
-    return parts[0] if len(parts) == 1 else _Together(parts) if parts else None
+def _weight_of(part: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Tensor:
+    """Returns a layer's trained weight, also if the layer computes with a parametrisation of it."""
+    parametrisation = part.get_submodule("parametrizations.weight") if is_parametrized(part, "weight") else None
+    weight: Tensor = getattr(parametrisation, "original", part.weight)
+    return weight

@@ -1,4 +1,4 @@
-"""How many cores training takes: what it computes depends on it, in the last bits."""
+"""Number of CPU threads for training; results depend on it in the last bits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hwprofiles.probe import usable_cores
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """So many threads for torch meanwhile; None stands for one a usable core, whatever the process was given: workers
-    are often told to use one."""
+    """Sets torch's number of threads within the context. None: one per usable core, even in a worker that was limited
+    to fewer threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or len(usable_cores()))
     try:

@@ -30,7 +30,7 @@ from search.training.recipe import Recipe
 if TYPE_CHECKING:
     from torch import nn
 
-    from search.training.sparsifier import Constraint
+    from search.training.constraint import TrainingConstraint
 
 FORMAT = 2
 """Part of every structure's name; raised when changing or training changes."""
@@ -201,12 +201,14 @@ class Structures:
             0 if self._recipe is None else Epochs(self._task.training(), self._recipe.batch, self._recipe.seed).batches
         )
 
-    def _constraint(self, module: nn.Module, values: Mapping[str, Mapping[str, str]], steps: int) -> Constraint | None:
+    def _constraint(
+        self, module: nn.Module, values: Mapping[str, Mapping[str, str]], steps: int
+    ) -> TrainingConstraint | None:
         """All that these techniques hold the module to while it is trained for so many steps."""
-        from search.training.sparsifier import together
+        from search.training.constraint import combine_constraints
 
         found = (self.techniques[one].constraint(module, own, steps) for one, own in values.items())
-        return together([one for one in found if one is not None])
+        return combine_constraints([one for one in found if one is not None])
 
     def _recovered(
         self,
@@ -219,14 +221,14 @@ class Structures:
     ) -> nn.Module:
         """The module after a round's share of the training, held to what the techniques in ``held`` say; ``course`` is
         added to."""
-        from search.training.outputs import Remembered
+        from search.training.outputs import TeacherCache
         from search.training.recover import recover
 
         recipe = self._recipe
         if recipe is None:
             constraint = self._constraint(module, held, 0)
             if constraint is not None:
-                constraint.hold(0)
+                constraint.apply(0)
             return module
         data, batches = self._task.training(), self._batches
         steps = max(1, (recipe.steps or recipe.epochs * batches) // rounds)
@@ -239,15 +241,15 @@ class Structures:
         def going_on(step: int, figure: float) -> bool:
             return halving is None or step >= steps or halving.goes_on(evaluations(step), figure)
 
-        self._answers = self._answers or Remembered()
+        self._answers = self._answers or TeacherCache()
         found = recover(
             module, self._task.module(), data, recipe.model_copy(update={"steps": steps}), progress=report,
-            checkpoint=checkpoint, constraint=self._constraint(module, held, steps), report=going_on,
-            remembered=self._answers,
+            checkpoint=checkpoint, constraint=self._constraint(module, held, steps), keep_going=going_on,
+            teacher_cache=self._answers,
         )  # fmt: skip
         course.figures += [point.figure for point in found.history[1 if course.figures else 0 :]]
         course.looked_at += [evaluations(point.step) for point in found.history if 0 < point.step < steps]
-        if found.stopped == "report":
+        if found.stopped == "ended":
             raise _Behind(tuple(course.figures))
         return found.module
 

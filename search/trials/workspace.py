@@ -49,7 +49,7 @@ from search.space.layer_widths import LayerWidth
 from search.space.merging import merge_decisions
 from search.space.promising import promising_settings
 from search.tasks import BuiltInTask, Split, Task, open_task
-from search.tasks.drawing import drawn
+from search.tasks.drawing import draw_samples
 from search.tasks.origin import origin
 from search.techniques import FOOTPRINT, TECHNIQUES, Draft, ModuleTechnique, Subject, Technique
 from search.techniques.precision import PrecisionTechnique
@@ -259,7 +259,7 @@ class Workspace:
 
     def _calibration_batches(self, samples: int) -> list[dict[str, Array]]:
         given = self.task.inputs("calibration")
-        chosen = drawn(min(map(len, given.values())), samples)
+        chosen = draw_samples(min(map(len, given.values())), samples)
         session = runtime_here(self.profile).open(self.baseline_path)
         try:
             rows = {name: values[chosen] for name, values in given.items()}

@@ -1,6 +1,6 @@
-"""Criteria: which channels are worth keeping. A new one is one file here, one line below, and one test class."""
+"""Criteria: importance of channels. A new criterion is one file here, one line below, and one test class."""
 
-from search.pruning.criteria.base import Batch, Criterion, Loss, Needs, Scores, Sees
+from search.pruning.criteria.base import Batch, Criterion, LossFunction, Needs, Scores, Sees
 from search.pruning.criteria.bn_scale import BatchNormScale, sparsity_term
 from search.pruning.criteria.expressiveness import Expressiveness
 from search.pruning.criteria.l1 import L1
@@ -27,7 +27,7 @@ __all__ = [
     "CRITERIA",
     "Batch",
     "Criterion",
-    "Loss",
+    "LossFunction",
     "Needs",
     "Scores",
     "Sees",

@@ -15,10 +15,11 @@ from search.pruning.tensors import BATCH_NORMS, Tensors
 
 
 class BatchNormScale(Criterion):
-    """The mean absolute scale that batch normalisation gives a channel: network slimming (Liu et al., ICCV 2017).
+    """Mean absolute scale of a channel's batch normalisation: network slimming (Liu et al., ICCV 2017).
 
-    Means most after training with :func:`sparsity_term`. Judges only groups with a batch normalisation that has scales.
-    Scores of different groups are comparable. Sees dead channels whose scale is small, not duplicates; needs nothing.
+    Works best after training with :func:`sparsity_term`. Supports only groups with a batch normalisation that has
+    scales. Scores of different groups are comparable. Detects dead channels whose scale is small, not duplicates; needs
+    nothing.
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING
@@ -30,22 +31,24 @@ class BatchNormScale(Criterion):
         """See :meth:`Criterion.block_scores`."""
         tensors = Tensors(model)
         scales = {tensors.name_of(weight) for weight in _scales(model)}
-        found = {}
+        scores = {}
         for group in groups:
             parts = [part for part in group.slices if part.tensor in scales]
             if not parts:
                 raise InvalidInput(
                     f"{group.name}: no batch normalisation scales these channels", "choose another criterion for it"
                 )
-            sums = [by_block(tensors.by_name[one.tensor].detach().abs(), one.indices) for one in parts]
-            counts = [sum(map(len, one.indices)) / len(one.indices) for one in parts]
-            found[group.name] = torch.stack(sums).sum(0) / sum(counts)
-        return found
+            sums = [by_block(tensors.by_name[part.tensor].detach().abs(), part.indices) for part in parts]
+            counts = [sum(map(len, part.indices)) / len(part.indices) for part in parts]
+            scores[group.name] = torch.stack(sums).sum(0) / sum(counts)
+        return scores
 
 
 def sparsity_term(model: nn.Module) -> Tensor:
-    """The sum of absolute scales of all batch normalisations, a scalar with gradients, to be added to a training loss;
-    Liu et al. weigh it by 1e-4 to 1e-5. Raises :class:`InvalidInput` for a model without any."""
+    """Sums the absolute scales of all batch normalisations: a scalar with gradients, for a training loss.
+
+    Liu et al. weigh it by 1e-4 to 1e-5. Raises :class:`InvalidInput` for a model without scales.
+    """
     scales = _scales(model)
     if not scales:
         raise InvalidInput("the model has no batch normalisation with scales", "train it without the sparsity term")
@@ -53,4 +56,5 @@ def sparsity_term(model: nn.Module) -> Tensor:
 
 
 def _scales(model: nn.Module) -> list[Tensor]:
-    return [one.weight for one in model.modules() if isinstance(one, BATCH_NORMS) and one.weight is not None]
+    norms = (module for module in model.modules() if isinstance(module, BATCH_NORMS))
+    return [norm.weight for norm in norms if norm.weight is not None]

@@ -1,4 +1,4 @@
-"""How well a channel tells inputs apart."""
+"""Expressiveness: how well a channel distinguishes inputs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hwprofiles.errors import InvalidInput
 from search.pruning.criteria.base import Batch, Criterion, Needs, Sees, by_block
 from search.pruning.criteria.folding import channel_axis, fold_batch_norms, producers_of
 from search.pruning.groups import ChannelGroup
-from search.pruning.tracing import hooked
+from search.pruning.tracing import forward_hooks
 
 
 class Expressiveness(Criterion):
     """How little the activation patterns of different inputs overlap in a channel (the idea of Maroudis and Xydis,
     *Neural Expressiveness for Beyond Importance Model Compression*, arXiv:2512.06440, 2025).
 
-    The formula is ours: a pattern is where a producing layer's output (batch normalisation included) is above zero,
-    and the score is the mean share of positions in which the patterns of two inputs differ, over all pairs of inputs,
-    averaged over a group's layers. Between 0 and 1; hardly comparable between groups. Random inputs will do. Sees dead
-    channels, as all inputs have the same pattern; not duplicates, which are as expressive as the original. Blind to
-    what reads a channel. Needs inputs, at least two.
+    The formula is ours: a pattern is the set of positions at which a producing layer's output (batch normalisation
+    included) is above zero. The score is the mean share of positions in which the patterns of two inputs differ, over
+    all pairs of inputs, averaged over a group's layers. Between 0 and 1; hardly comparable between groups. Random
+    inputs suffice. Detects dead channels, since all inputs have the same pattern; not duplicates, which are as
+    expressive as the original, nor channels that no layer reads. Needs inputs, at least two.
     """
 
     needs: ClassVar[Needs] = Needs.INPUTS
@@ -47,10 +47,10 @@ class Expressiveness(Criterion):
             active[name] = active[name] + counts if name in active else counts
             samples[name] = samples.get(name, 0) + len(output)
 
-        with hooked(model, note), torch.no_grad():
+        with forward_hooks(model, note), torch.no_grad():
             for batch in batches:
                 model(*batch.inputs)
-        found = {group.name: torch.zeros(len(group.blocks), dtype=torch.float64) for group in groups}
+        scores = {group.name: torch.zeros(len(group.blocks), dtype=torch.float64) for group in groups}
         layers = {group.name: len(group.producers) for group in groups}
         for name, users in wanted.items():
             number = samples.get(name, 0)
@@ -60,5 +60,5 @@ class Expressiveness(Criterion):
             differ = (active[name] * (number - active[name])).mean(1) / (number * (number - 1) / 2)
             for group, indices in users:
                 wide = sum(map(len, indices)) / len(indices)
-                found[group] += by_block(differ, indices).cpu() / wide / layers[group]
-        return found
+                scores[group] += by_block(differ, indices).cpu() / wide / layers[group]
+        return scores

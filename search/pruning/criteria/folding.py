@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the layers before it, so that a channel is looked at where it is used."""
+"""Folding of batch normalisation into the preceding layers, so that criteria see channels as they are used."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from search.pruning.groups import ChannelGroup
 from search.pruning.tensors import BATCH_NORMS, CONVOLUTIONS
-from search.pruning.tracing import Inputs, hooked
+from search.pruning.tracing import Inputs, forward_hooks
 
 
 def fold_batch_norms(model: nn.Module, example: Inputs) -> None:
-    """Folds each batch normalisation that reads exactly one convolution's or linear layer's output into that layer, in
-    place; the model is in evaluation mode and computes the same as before."""
-    makers: dict[int, str] = {}
-    held: list[Any] = []
+    """Folds each batch normalisation into the single convolution or linear layer that it reads, in place.
+
+    The model must be in evaluation mode; it computes the same as before.
+    """
+    producers: dict[int, str] = {}
+    references: list[Any] = []
     pairs: dict[str, str] = {}
 
     def note(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        held.extend([inputs, output])  # so that no identity is used twice
+        references.extend([inputs, output])  # keeps tensors alive, so that no id is reused
         if isinstance(module, (*CONVOLUTIONS, nn.Linear)):
-            makers[id(output)] = name
-        elif isinstance(module, BATCH_NORMS) and module.running_mean is not None and id(inputs[0]) in makers:
-            pairs[name] = makers[id(inputs[0])]
+            producers[id(output)] = name
+        elif isinstance(module, BATCH_NORMS) and module.running_mean is not None and id(inputs[0]) in producers:
+            pairs[name] = producers[id(inputs[0])]
 
-    with hooked(model, note), torch.no_grad():
+    with forward_hooks(model, note), torch.no_grad():
         model(*example)
     for norm, layer in pairs.items():
         if list(pairs.values()).count(layer) > 1:
@@ -40,14 +42,14 @@ def fold_batch_norms(model: nn.Module, example: Inputs) -> None:
 
 
 def channel_axis(layer: nn.Module) -> int:
-    """Where a layer's output has its channels."""
+    """Returns the channel axis of a layer's output."""
     return -1 if isinstance(layer, nn.Linear) else 1
 
 
 def producers_of(groups: Sequence[ChannelGroup]) -> dict[str, list[tuple[str, tuple[tuple[int, ...], ...]]]]:
-    """By layer, the groups that have channels of its output, and which."""
-    found: dict[str, list[tuple[str, tuple[tuple[int, ...], ...]]]] = {}
+    """Lists by layer the groups that contain channels of its output, with the channels of each block."""
+    by_layer: dict[str, list[tuple[str, tuple[tuple[int, ...], ...]]]] = {}
     for group in groups:
         for producer in group.producers:
-            found.setdefault(producer.layer, []).append((group.name, producer.indices))
-    return found
+            by_layer.setdefault(producer.layer, []).append((group.name, producer.indices))
+    return by_layer

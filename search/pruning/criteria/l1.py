@@ -6,9 +6,9 @@ from search.pruning.criteria.magnitude import Magnitude
 
 
 class L1(Magnitude):
-    """Sums of absolute weights (Li et al., *Pruning Filters for Efficient ConvNets*, ICLR 2017), over a whole group.
+    """Sum of absolute weights (Li et al., *Pruning Filters for Efficient ConvNets*, ICLR 2017) over a whole group.
 
-    Sees dead channels whose weights are small, not duplicates; needs nothing.
+    Detects dead channels whose weights are small, not duplicates; needs nothing.
     """
 
     power = 1

@@ -6,10 +6,10 @@ from search.pruning.criteria.magnitude import Magnitude
 
 
 class L2(Magnitude):
-    """Sums of squared weights (He et al., *Soft Filter Pruning*, IJCAI 2018, rank filters by this norm), over a whole
+    """Sum of squared weights (He et al., *Soft Filter Pruning*, IJCAI 2018, rank filters by this norm) over a whole
     group.
 
-    Sees dead channels whose weights are small, not duplicates; needs nothing.
+    Detects dead channels whose weights are small, not duplicates; needs nothing.
     """
 
     power = 2

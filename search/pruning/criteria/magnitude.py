@@ -14,16 +14,17 @@ from search.pruning.tensors import Tensors
 
 
 class Magnitude(Criterion):
-    """The mean over all weight tensors of a group of a block's share in each, 1 being the average block.
+    """A block's magnitude relative to the average block, as the mean over all weight tensors of the group.
 
-    Taken over all coupled layers, as in DepGraph (Fang et al., CVPR 2023), and by shares, so that a layer with many
-    weights does not decide alone. Biases and normalisations do not count. Scores of different groups are comparable.
-    Sees dead channels whose own weights are small; equal weights of two duplicates are both large.
+    Covers all coupled layers, as in DepGraph (Fang et al., CVPR 2023); relative, so that layers with many weights do
+    not dominate. Ignores biases and normalisations. Scores of different groups are comparable. Detects dead channels
+    whose own weights are small, not duplicates.
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING
     sees: ClassVar[frozenset[Sees]] = frozenset({Sees.DEAD})
     power: ClassVar[int]
+    """Exponent of the absolute weights."""
 
     def block_scores(
         self, model: nn.Module, groups: Sequence[ChannelGroup], batches: Sequence[Batch]

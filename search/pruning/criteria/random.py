@@ -1,4 +1,4 @@
-"""No criterion at all."""
+"""Random scores, as a control."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from search.pruning.groups import ChannelGroup
 
 
 class Random(Criterion):
-    """Uniform random scores, drawn for each group from the seed and the group's name: the control that every other
-    criterion must beat (random filters do surprisingly well after training: Mittal et al., WACV 2018).
+    """Uniform random scores from the seed and the group's name: the control that every other criterion must beat
+    (random filters do surprisingly well after training: Mittal et al., WACV 2018).
 
-    Sees nothing; needs nothing.
+    Detects nothing; needs nothing.
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING

@@ -14,12 +14,12 @@ from search.pruning.tensors import Tensors
 
 
 class Taylor(Criterion):
-    """The squared change of the loss, to first order, when a block's weights become zero: the square of the sum of
-    weight times gradient, for each tensor of the group, summed over tensors and averaged over batches (Molchanov et
-    al., *Importance Estimation for Neural Network Pruning*, CVPR 2019).
+    """Squared first-order change of the loss if a block's weights become zero: the square of the sum of weight times
+    gradient for each tensor of the group, summed over tensors and averaged over batches (Molchanov et al., *Importance
+    Estimation for Neural Network Pruning*, CVPR 2019).
 
-    Scores of different groups are comparable. Sees dead channels, also those that nothing reads; of duplicates each has
-    its share of the gradient, so it does not see them. Needs labelled batches and a loss.
+    Scores of different groups are comparable. Detects dead channels, also those that no layer reads; not duplicates,
+    which share the gradient. Needs labelled batches and a loss.
     """
 
     needs: ClassVar[Needs] = Needs.LABELS
@@ -30,7 +30,7 @@ class Taylor(Criterion):
     ) -> Mapping[str, Tensor]:
         """See :meth:`Criterion.block_scores`."""
         tensors = Tensors(model)
-        found = {group.name: torch.zeros(len(group.blocks), dtype=torch.float64) for group in groups}
+        scores = {group.name: torch.zeros(len(group.blocks), dtype=torch.float64) for group in groups}
         for batch in batches:
             if batch.labels is None:
                 continue
@@ -43,5 +43,5 @@ class Taylor(Criterion):
                         continue
                     products = (tensor.detach() * tensor.grad).movedim(part.axis, 0).double()
                     products = products.reshape(len(products), -1).sum(1)
-                    found[group.name] += by_block(products, part.indices).cpu() ** 2 / len(batches)
-        return found
+                    scores[group.name] += by_block(products, part.indices).cpu() ** 2 / len(batches)
+        return scores

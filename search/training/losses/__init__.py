@@ -1,4 +1,4 @@
-"""Losses: what training makes small. A new one is one file here, one line below, and one test class."""
+"""Losses of trainings. A new loss is one file here, one line below, and one test class."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ LOSSES: Registry[Loss] = Registry(
     },
 )
 
-__all__ = ["LOSSES", "Loss", "LossOptions", "made_losses"]
+__all__ = ["LOSSES", "Loss", "LossOptions", "make_losses"]
 
 
-def made_losses(sections: Mapping[str, Mapping[str, Any]], place: str = "losses") -> dict[str, Loss]:
-    """A recipe's losses by name, their options checked; raises :class:`InvalidInput` that names the field below
-    ``place``."""
-    made = {}
+def make_losses(sections: Mapping[str, Mapping[str, Any]], place: str = "losses") -> dict[str, Loss]:
+    """Makes a recipe's losses by name and checks their options.
+
+    Raises :class:`InvalidInput`, whose message names the wrong field below ``place``.
+    """
+    losses = {}
     for name, options in sections.items():
         if name not in LOSSES:
             raise InvalidInput(f"{place}: unknown loss {name!r}", nearest(name, list(LOSSES)))
         kind = LOSSES[name]
-        made[name] = kind(validate_options(kind.Options, options, f"{place}.{name}"))
-    return made
+        losses[name] = kind(validate_options(kind.Options, options, f"{place}.{name}"))
+    return losses

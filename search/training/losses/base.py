@@ -1,4 +1,4 @@
-"""What a loss promises."""
+"""Base class of losses."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from hwprofiles.errors import InvalidInput
-from search.training.outputs import Answers, Seen
+from search.training.outputs import LossInputs, ModuleOutputs
 
 
 class LossOptions(BaseModel):
-    """Options of a loss, its section in a recipe's ``losses``; ``weight`` is its factor in the sum."""
+    """Options of a loss: its section in a recipe's ``losses``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """Factor in the sum of losses."""
 
 
 class Loss(nn.Module, ABC):
-    """One term of what training makes small: a batch in, its mean as a scalar out, without its weight.
+    """One term of a training's loss: maps a batch to its mean as a scalar, not yet weighted.
 
-    Keeps nothing from batch to batch but parameters that it trains along with the student. :meth:`prepare` is called
-    once, with the first batch and before the first :meth:`forward`; that is where such parameters are made.
+    Its only state is parameters that are trained along with the student. :meth:`prepare` is called once with the first
+    batch, before the first :meth:`forward`; it creates such parameters.
     """
 
     Options: ClassVar[type[LossOptions]] = LossOptions
@@ -37,42 +38,42 @@ class Loss(nn.Module, ABC):
 
     @property
     def taps(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The parts of the student, and of the teacher, whose outputs it looks at."""
+        """Names of the submodules of the student and of the teacher whose outputs the loss reads."""
         return (), ()
 
-    def prepare(self, seen: Seen) -> None:
-        """Raises :class:`InvalidInput` where the loss cannot be had of what is seen."""
+    def prepare(self, batch: LossInputs) -> None:
+        """Prepares for the first batch; raises :class:`InvalidInput` if the loss cannot be computed from it."""
         if self.of_teacher:
-            teacher_of(seen)
+            teacher_of(batch)
 
     @abstractmethod
-    def forward(self, seen: Seen) -> Tensor:
-        """The loss of a batch, a scalar in float32."""
+    def forward(self, batch: LossInputs) -> Tensor:
+        """Computes the loss of a batch, a float32 scalar."""
 
 
-def teacher_of(seen: Seen) -> Answers:
-    """The teacher's answers; raises :class:`InvalidInput` where there is no teacher."""
-    if seen.teacher is None:
+def teacher_of(batch: LossInputs) -> ModuleOutputs:
+    """Returns the teacher's outputs; raises :class:`InvalidInput` if there is no teacher."""
+    if batch.teacher is None:
         raise InvalidInput(
-            "losses: one of them compares with a teacher, but there is none", "give a teacher, or the loss 'task' alone"
+            "losses: one of them compares with a teacher, but there is none", "give a teacher, or use only 'task'"
         )
-    return seen.teacher
+    return batch.teacher
 
 
-def labels_of(seen: Seen) -> Tensor:
-    """The labels; raises :class:`InvalidInput` where there are none."""
-    if seen.labels is None:
+def labels_of(batch: LossInputs) -> Tensor:
+    """Returns the labels; raises :class:`InvalidInput` if there are none."""
+    if batch.labels is None:
         raise InvalidInput(
             "losses: one of them needs labels, but the task gives none",
-            "give labels with the task, or losses that need a teacher alone, such as 'kl'",
+            "give labels with the task, or use losses that need only a teacher, such as 'kl'",
         )
-    return seen.labels
+    return batch.labels
 
 
-def same_shape(student: Tensor, teacher: Tensor, what: str) -> None:
-    """Raises :class:`InvalidInput` unless both have one shape."""
+def check_same_shape(student: Tensor, teacher: Tensor, name: str) -> None:
+    """Raises :class:`InvalidInput` unless the tensors, called ``name`` in the message, have the same shape."""
     if student.shape != teacher.shape:
         raise InvalidInput(
-            f"losses: {what} of the student is {tuple(student.shape)}, of the teacher {tuple(teacher.shape)}",
-            "compare what has the same shape in both",
+            f"losses: {name} of the student is {tuple(student.shape)}, of the teacher {tuple(teacher.shape)}",
+            "compare outputs of the same shape",
         )

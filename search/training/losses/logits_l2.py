@@ -1,26 +1,26 @@
-"""Distillation of logits by their distance."""
+"""Distillation of logits: squared distance."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from search.training.losses.base import Loss, same_shape, teacher_of
-from search.training.outputs import Seen
+from search.training.losses.base import Loss, check_same_shape, teacher_of
+from search.training.outputs import LossInputs
 
 
 class LogitsL2(Loss):
-    """Half the squared distance between the student's and the teacher's logits, summed over the last axis, mean over
-    the others.
+    """Half the squared distance between the student's and the teacher's logits: sum over the last axis, mean over the
+    other axes.
 
     Ba and Caruana, *Do Deep Nets Really Need to be Deep?* (NIPS 2014).
     """
 
     of_teacher = True
 
-    def prepare(self, seen: Seen) -> None:
+    def prepare(self, batch: LossInputs) -> None:
         """See :meth:`Loss.prepare`."""
-        same_shape(seen.student.output, teacher_of(seen).output, "the output")
+        check_same_shape(batch.student.output, teacher_of(batch).output, "the output")
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, batch: LossInputs) -> Tensor:
         """See :meth:`Loss.forward`."""
-        return 0.5 * (seen.student.output - teacher_of(seen).output).square().sum(-1).mean()
+        return 0.5 * (batch.student.output - teacher_of(batch).output).square().sum(-1).mean()

@@ -6,20 +6,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from search.training.losses.base import Loss, labels_of
-from search.training.outputs import Seen
+from search.training.outputs import LossInputs
 
 
 class TaskLoss(Loss):
-    """What the task gives as its loss; without one, cross-entropy in nats of the labels ``(n, …)`` and the first
-    output ``(n, …, classes)``."""
+    """The task's own loss; if it has none, cross-entropy in nats of the labels ``(n, …)`` and the first output
+    ``(n, …, classes)``."""
 
-    def prepare(self, seen: Seen) -> None:
+    def prepare(self, batch: LossInputs) -> None:
         """See :meth:`Loss.prepare`."""
-        labels_of(seen)
+        labels_of(batch)
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, batch: LossInputs) -> Tensor:
         """See :meth:`Loss.forward`."""
-        labels = labels_of(seen)
-        if seen.task_loss is not None:
-            return seen.task_loss(seen.student.raw, labels)
-        return functional.cross_entropy(seen.student.output.flatten(0, -2), labels.flatten())
+        labels = labels_of(batch)
+        if batch.task_loss is not None:
+            return batch.task_loss(batch.student.raw, labels)
+        return functional.cross_entropy(batch.student.output.flatten(0, -2), labels.flatten())

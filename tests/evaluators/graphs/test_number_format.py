@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evaluators.graphs.number_format import USUAL, NumberFormat, number_format
 from hwprofiles.errors import InvalidInput
-from search.training.rounding import rounded
+from search.training.rounding import round_to_format
 
 Floats = NDArray[np.float32]
 
@@ -58,7 +58,7 @@ def bits(values: Any) -> NDArray[np.uint32]:
 
 
 def by_torch(values: Floats, form: NumberFormat) -> Floats:
-    return rounded(torch.from_numpy(values), form).numpy()
+    return round_to_format(torch.from_numpy(values), form).numpy()
 
 
 def nearest(value: float, values: NDArray[np.float64]) -> float:
@@ -181,7 +181,7 @@ class TestFormats:
 
     def test_torch_answers_in_float32(self) -> None:
         for kind in (torch.bfloat16, torch.float16, torch.float64):
-            found = rounded(torch.full((2, 3), 2.4, dtype=kind), number_format("e2m1"))
+            found = round_to_format(torch.full((2, 3), 2.4, dtype=kind), number_format("e2m1"))
             assert (found.dtype, found.shape) == (torch.float32, (2, 3))
             assert (found == 2).all()
 

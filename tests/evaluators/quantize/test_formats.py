@@ -68,14 +68,14 @@ def weights(model: onnx.ModelProto, layer: str) -> tuple[Floats, Floats]:
     return weight if rows else weight.T, values[node.input[2]] if len(node.input) > 2 else np.zeros(1, np.float32)
 
 
-def rounded_weight(weight: Floats, name: str) -> Floats:
+def round_weight(weight: Floats, name: str) -> Floats:
     form = number_format(name)
     peaks = np.abs(weight).reshape(len(weight), -1).max(1).reshape(-1, *[1] * (weight.ndim - 1))
     scale = np.where(peaks > 0, peaks / np.float32(form.largest), np.float32(1))
     return np.asarray(form.round(weight / scale) * scale, np.float32)
 
 
-def rounded_input(x: Floats, layer: LayerFormat) -> Floats:
+def round_input(x: Floats, layer: LayerFormat) -> Floats:
     form = number_format(layer.format)
     scale = np.float32(layer.bound / form.largest)
     clipped = np.clip(x, np.float32(-layer.bound), np.float32(layer.bound))
@@ -96,7 +96,7 @@ def layer_answer(model: onnx.ModelProto, name: str, x: Floats, layer: LayerForma
     """What a layer gives by the definition."""
     weight, bias = weights(model, name)
     if layer is not None:
-        weight, x = rounded_weight(weight, layer.format), rounded_input(x, layer)
+        weight, x = round_weight(weight, layer.format), round_input(x, layer)
     return (convolution if weight.ndim == 4 else product)(x, weight, bias)
 
 
@@ -224,7 +224,7 @@ class TestStoredWeights:
         assert set(np.abs(values).ravel().tolist()) <= set(form.values)
         assert np.all(np.abs(values).max((1, 2, 3)) == np.where(np.arange(6) == 2, 0, form.largest))
         scales = numpy_helper.to_array(tensors[f"{codes.name}_scale"])
-        np.testing.assert_array_equal(values * scales, rounded_weight(weight, name))
+        np.testing.assert_array_equal(values * scales, round_weight(weight, name))
         used = {name for node in made.graph.node for name in node.input}
         assert used >= tensors.keys()  # the floats are gone
 

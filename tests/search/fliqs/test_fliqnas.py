@@ -33,7 +33,7 @@ from hwprofiles.errors import InvalidInput, Unreachable
 from search.controller.controller import Controller
 from search.controller.submission import submit
 from search.export.export import export_candidate
-from search.fliqs import Elastic, ElasticBitOperations, ElasticBytes, HeldOut, OneShot, reduction
+from search.fliqs import Elastic, ElasticBitOperations, ElasticBytes, HeldOutQuality, OneShotSearch, reduction
 from search.job.spec import parse_job
 from search.pruning import channel_groups, prune
 from search.states import JobState
@@ -48,8 +48,8 @@ from search.training.data import Samples, TrainingData
 from search.training.normalisation import normalisations, reestimate
 from search.training.quantised import QuantisedLayers
 from search.training.recipe import Recipe
-from search.training.recover import Recovered, recover
-from search.training.rounding import rounded_weight
+from search.training.recover import RecoveryResult, recover
+from search.training.rounding import round_weight
 from search.trials.module_variants import Structures
 
 LAYERS = ("stem", "depthwise", "up", "head")
@@ -90,7 +90,7 @@ def macs(width: int, kernel: int, inner: int) -> dict[str, int]:
 class TestSubNetworks:
     @pytest.mark.parametrize("name", [None, "int8", "int4"])
     def test_each_is_computed_as_a_network_of_its_own(self, name: str | None) -> None:
-        network, plain = small(), [small().extracted(values) for values in EVERY]
+        network, plain = small(), [small().extract(values) for values in EVERY]
         rounding(network, name)
         found = []
         for values, alone in zip(EVERY, plain, strict=True):
@@ -104,7 +104,7 @@ class TestSubNetworks:
 
     def test_also_while_they_train(self) -> None:
         for number, values in enumerate(EVERY):
-            network, alone = small(), small().extracted(values).train()
+            network, alone = small(), small().extract(values).train()
             assert all(type(part).__module__.startswith("torch.nn") for part in alone.children())
             network.train()
             network.choose(values)
@@ -124,7 +124,7 @@ class TestSubNetworks:
 
     def test_kernels_are_the_centre_and_widths_the_first_channels(self) -> None:
         network = small()
-        found = network.extracted({"width": "2", "kernel": "3"})
+        found = network.extract({"width": "2", "kernel": "3"})
         assert torch.equal(found.get_parameter("depthwise.weight"), network.depthwise.weight[:2, :, 1:4, 1:4])
         assert torch.equal(found.get_parameter("up.weight"), network.up.weight[:, :2])
         assert torch.equal(found.get_buffer("norm.running_var"), network.norm.running_var[:2])
@@ -155,18 +155,18 @@ class TestSubNetworks:
         layers = rounding(network, "int4")
         network.choose({"width": "2", "kernel": "3"})
         for layer, expected in ((network.depthwise, centre), (network.up, first)):
-            assert torch.equal(layer.weight, rounded_weight(expected, layers.formats["int4"]))
+            assert torch.equal(layer.weight, round_weight(expected, layers.formats["int4"]))
             assert layer.weight.abs().max() < 2
         layers.remove()
         assert network.depthwise.weight.shape == (4, 1, 5, 5)
         assert network.depthwise.weight.max() == 1000
-        assert torch.equal(network.extracted(network.chosen).get_parameter("up.weight"), first)
+        assert torch.equal(network.extract(network.chosen).get_parameter("up.weight"), first)
 
     def test_rounding_can_begin_at_any_size(self) -> None:
         network = small()
         network.choose(network.smallest)
         rounding(network, "int8")
-        alone = small().extracted(network.smallest)
+        alone = small().extract(network.smallest)
         rounding(alone, "int8")
         assert torch.equal(network(images()), alone(images()))
 
@@ -183,7 +183,7 @@ class TestSubNetworks:
     def test_statistics_are_estimated_for_the_sub_network_at_hand(self) -> None:
         batches = [(images(8, seed),) for seed in range(3)]
         for values in (small().smallest, small().largest):
-            network, alone = small(), small().extracted(values)
+            network, alone = small(), small().extract(values)
             network.choose(values)
             reestimate(network, batches)
             reestimate(alone, batches)
@@ -192,7 +192,7 @@ class TestSubNetworks:
     def test_nobody_s_randomness_is_touched(self) -> None:
         network, state = small(), torch.random.get_rng_state()
         network.choose(network.smallest)
-        network.extracted(network.smallest)
+        network.extract(network.smallest)
         assert torch.equal(torch.random.get_rng_state(), state)
 
     @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ class TestSubNetworks:
     )
     def test_what_there_is_not_is_refused(self, values: dict[str, str], said: str) -> None:
         network = small()
-        for call in (network.choose, network.extracted):
+        for call in (network.choose, network.extract):
             with pytest.raises(InvalidInput, match=said) as refused:
                 call(values)
             assert "width" in refused.value.hint or "2, 4" in refused.value.hint
@@ -211,7 +211,7 @@ class TestSubNetworks:
         network = small()
         rounding(network, None)
         with pytest.raises(InvalidInput, match="renamed"):
-            network.extracted({})
+            network.extract({})
 
     def test_one_that_was_pruned_has_its_sub_networks_no_longer(self) -> None:
         network = small()
@@ -280,7 +280,7 @@ class TestCosts:
     def test_they_are_the_exported_graph_s(self, tmp_path: Path) -> None:
         for number, values in enumerate((EVERY[0], EVERY[5], EVERY[-1])):
             path = tmp_path / f"{number}.onnx"
-            export_module(small().extracted(values), {"image": images(1).numpy()}, path)
+            export_module(small().extract(values), {"image": images(1).numpy()}, path)
             found = groups_of(clean_graph(load_model(path)))
             formats = {"up": "int4", "head": "int8"}
             assert [group.name for group in found] == list(LAYERS)
@@ -335,11 +335,12 @@ def one_shot(
     quality: Callable[[int], float] | None = None,
     choices: tuple[str, ...] = FORMATS,
     **options: Any,
-) -> OneShot:
+) -> OneShotSearch:
     layers = QuantisedLayers(network, GROUPS, FORMATS)
-    return OneShot(
-        layers, dict.fromkeys(LAYERS, choices), cost(), target, quality or HeldOut(network, data(), RECIPE, small),
-        steps, FliqsOptions(**{"samples": 2, **options}), seed=0, elastic=network,
+    return OneShotSearch(
+        layers, dict.fromkeys(LAYERS, choices), cost(), target,
+        quality or HeldOutQuality(network, data(), RECIPE, small), steps,
+        FliqsOptions(**{"samples": 2, **options}), seed=0, elastic=network,
     )  # fmt: skip
 
 
@@ -357,7 +358,7 @@ class TestOneShot:
 
         target = reduction(cost(), {**wanted, **dict.fromkeys(LAYERS, "int8")})
         held = one_shot(network, target, 300, quality, ("int8",), **LONG)
-        trained = [held.hold(step) or dict(network.chosen) for step in range(301)]  # type: ignore[func-returns-value]
+        trained = [held.apply(step) or dict(network.chosen) for step in range(301)]  # type: ignore[func-returns-value]
         assert held.architecture == wanted == network.chosen
         assert held.formats == dict.fromkeys(LAYERS, "int8")
         assert held.reduction() == pytest.approx(target)
@@ -371,7 +372,7 @@ class TestOneShot:
         target = reduction(cost(), wanted)
         held = one_shot(network, target, 400, lambda step: right(network, held, wanted), **LONG)
         for step in range(401):
-            held.hold(step)
+            held.apply(step)
         assert {**held.architecture, **held.formats} == wanted
 
     def test_targets_beyond_the_smallest_cannot_be_reached(self) -> None:
@@ -385,7 +386,7 @@ class TestOneShot:
         network = small()
         layers = QuantisedLayers(network, {"width": ["stem"]}, FORMATS)
         with pytest.raises(InvalidInput, match="'width' is a group of layers and a decision"):
-            OneShot(
+            OneShotSearch(
                 layers, {"width": FORMATS}, cost(), 2.0, lambda step: 0.0, 24, FliqsOptions(), 0, elastic=network
             )  # fmt: skip
 
@@ -410,7 +411,7 @@ class TestOneShot:
 
     @pytest.mark.parametrize("after", [4, 12, 20])
     def test_interrupted_it_ends_the_same(self, tmp_path: Path, after: int) -> None:
-        def once(path: Path | None, end: int = 0) -> tuple[Recovered, OneShot]:
+        def once(path: Path | None, end: int = 0) -> tuple[RecoveryResult, OneShotSearch]:
             def report(step: int, figure: float) -> bool:
                 if step == end:
                     raise KeyboardInterrupt
@@ -418,7 +419,7 @@ class TestOneShot:
 
             network = small()
             held = one_shot(network, 60.0, RECIPE.steps or 0)
-            return recover(network, None, data(), RECIPE, checkpoint=path, constraint=held, report=report), held
+            return recover(network, None, data(), RECIPE, checkpoint=path, constraint=held, keep_going=report), held
 
         whole, expected = once(None)
         with pytest.raises(KeyboardInterrupt):
@@ -433,7 +434,7 @@ class TestOneShot:
         assert resumed.history == whole.history
 
 
-def right(network: Elastic, held: OneShot, wanted: Mapping[str, str]) -> float:
+def right(network: Elastic, held: OneShotSearch, wanted: Mapping[str, str]) -> float:
     """The share of what was planted that is chosen."""
     chosen = {**network.chosen, **held._layers.chosen}
     return sum(chosen[name] == value for name, value in wanted.items()) / len(wanted)
@@ -459,14 +460,14 @@ class TestNetwork:
         network = self.network()
         values = drawn(network, seed) if seed else network.smallest
         network.choose(values)
-        assert torch.equal(network(images()), network.extracted(values)(images()))
+        assert torch.equal(network(images()), network.extract(values)(images()))
 
     def test_all_have_the_same_layers_in_the_file(self, tmp_path: Path) -> None:
         network = self.network()
         found = []
         for number, values in enumerate((network.largest, network.smallest, drawn(network, 3))):
             path = tmp_path / f"{number}.onnx"
-            export_module(network.extracted(values), {"image": images(1).numpy()}, path)
+            export_module(network.extract(values), {"image": images(1).numpy()}, path)
             found.append([(group.name, group.nodes) for group in groups_of(clean_graph(load_model(path)))])
         assert found[0] == found[1] == found[2]
         names = [name for name, _ in found[0]]
@@ -635,7 +636,7 @@ class TestTechnique:
         one = technique(subject, cost="size")
         network = make_task_network()
         assert one._cost.of({}) == 4 * sum(values.numel() for values in network.parameters())
-        part = network.extracted(network.smallest)
+        part = network.extract(network.smallest)
         assert one._cost.of(network.smallest) == 4 * sum(values.numel() for values in part.parameters())
 
     def test_latency_knows_no_sub_networks(self, subject: Subject) -> None:

@@ -23,12 +23,22 @@ from evaluators.probing.layer_table import LayerTable, Unit, UnitTime
 from evaluators.probing.layer_table import Tensor as Between
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed, CandidateError, InvalidInput, Unreachable
-from search.fliqs import Fixed, HeldOut, Latency, OneShot, Policy, Sum, bit_operations, reduction, stored_bytes
+from search.fliqs import (
+    AdditiveCost,
+    FixedFormats,
+    HeldOutQuality,
+    LatencyCost,
+    OneShotSearch,
+    Policy,
+    bit_operations_cost,
+    reduction,
+    size_cost,
+)
 from search.strategies.fliqs import FliqsOptions
 from search.training.data import Samples, TrainingData
 from search.training.quantised import QuantisedLayers
 from search.training.recipe import Recipe
-from search.training.recover import Recovered, recover
+from search.training.recover import RecoveryResult, recover
 
 torch.set_num_threads(1)  # nets as small as these only wait for one another's threads
 
@@ -191,7 +201,7 @@ class TestCosts:
     def test_a_sum_agrees_with_the_count(self) -> None:
         groups = [group("a", 100, 10), group("b", 7, 3), group("float", 11, 5)]
         names = ("int2", "int4", "e4m3")
-        cost = bit_operations(groups, names)
+        cost = bit_operations_cost(groups, names)
         for one, other in itertools.product(("fp32", *names), repeat=2):
             formats = {"a": one, "b": other}
             assert cost.of(formats) == counting.bit_operations(groups, formats)
@@ -200,12 +210,12 @@ class TestCosts:
         assert reduction(cost, {"a": "int4"}) == pytest.approx(118 * 1024 / (100 * 16 + 18 * 1024))
 
     def test_bytes_of_all_weights(self) -> None:
-        cost = stored_bytes([group("a", 100, 10), group("b", 7, 4)], ("int4", "e2m2"), weights=20)
+        cost = size_cost([group("a", 100, 10), group("b", 7, 4)], ("int4", "e2m2"), weights=20)
         assert cost.of({}) == 80
         assert cost.of({"a": "int4", "b": "e2m2"}) == 10 * 4 / 8 + 4 * 5 / 8 + 6 * 4
 
     def test_latency_is_what_the_table_says(self) -> None:
-        cost = Latency(table())
+        cost = LatencyCost(table())
         assert cost.of({}) == 14.0
         # Each layer alone took 10 and 5 in float, 4 and 3 in int8, with two ends of it each.
         assert cost.of({"a": "int8", "b": "int8"}) == pytest.approx(14 - (10 - 4) - (5 - 3) + 2 * (2 - 1))
@@ -214,7 +224,7 @@ class TestCosts:
 
     def test_what_was_not_timed_is_unknown(self) -> None:
         with pytest.raises(BuildFailed, match="could not time every layer") as refused:
-            Latency(table()).of({"a": "int4"})
+            LatencyCost(table()).of({"a": "int4"})
         assert refused.value.hint
 
 
@@ -253,7 +263,7 @@ GROUPS = {layer: [layer] for layer in LAYERS}
 CHOICES = ("int4", "int8")
 MACS = {"first": 6 * 9 * 16, "second": 8 * 6 * 9 * 4, "head": 32 * 5}
 BITS = {"fp32": 32, "int2": 2, "int4": 4, "int8": 8}
-COST = Sum({layer: {name: float(MACS[layer] * bits**2) for name, bits in BITS.items()} for layer in LAYERS})
+COST = AdditiveCost({layer: {name: float(MACS[layer] * bits**2) for name, bits in BITS.items()} for layer in LAYERS})
 RECIPE = Recipe(
     steps=24, batch=32, learning_rate=3e-3, losses={"task": {}}, patience=None, threads=1, precision="float32",
     evaluate_every=4,
@@ -282,10 +292,10 @@ def one_shot(
     choices: tuple[str, ...] = CHOICES,
     quality: Callable[[int], float] | None = None,
     **options: Any,
-) -> tuple[OneShot, QuantisedLayers]:
+) -> tuple[OneShotSearch, QuantisedLayers]:
     layers = QuantisedLayers(module, GROUPS, [name for name in choices if name != "fp32"])
-    held_out = quality or HeldOut(module, data(), RECIPE, net)
-    found = OneShot(
+    held_out = quality or HeldOutQuality(module, data(), RECIPE, net)
+    found = OneShotSearch(
         layers, dict.fromkeys(LAYERS, choices), COST, target, held_out, steps, FliqsOptions(**options), seed
     )
     return found, layers
@@ -315,7 +325,7 @@ class TestOneShot:
         held, layers = one_shot(net(), target=reduction(COST, wanted), steps=200, quality=quality)
         quality.layers = layers
         for step in range(201):
-            held.hold(step)
+            held.apply(step)
         assert held.formats == wanted == layers.chosen
         assert held.reduction() == pytest.approx(held.target)
         # Sixteen draws after each step from the delay on, those that are alike asked once; more and more of them are
@@ -332,7 +342,7 @@ class TestOneShot:
         for target, formats in ((64.0, "int4"), (16.0, "int8")):
             held, _ = one_shot(net(), target=target, steps=200, quality=lambda step: 0.5)
             for step in range(201):
-                held.hold(step)
+                held.apply(step)
             assert set(held.formats.values()) == {formats}
 
     def test_it_begins_about_the_target(self) -> None:
@@ -342,7 +352,7 @@ class TestOneShot:
             quality.best = dict.fromkeys(LAYERS, "int8")
             held, quality.layers = one_shot(net(), target=target, steps=40, quality=quality, delay=0.05, samples=64)
             for step in range(4):
-                held.hold(step)
+                held.apply(step)
             asked = [reduction(COST, one) for one in quality.seen]
             assert target / 1.6 < 1 / np.mean([1 / one for one in asked]) < target * 1.6
 
@@ -363,7 +373,7 @@ class TestOneShot:
             net(), target=20.0, steps=200, quality=quality, choices=("int2", "int4", "int8"), entropy=0, reach=1.0
         )  # fmt: skip
         for step in range(31):
-            held.hold(step)
+            held.apply(step)
         assert 1 < len(asked) <= 8
         assert set(map(tuple, asked.values())) == {tuple(range(200, 208))}
         assert all(reduction(COST, dict(zip(LAYERS, one, strict=True))) >= 20 for one in asked)
@@ -399,14 +409,14 @@ class TestOneShot:
         module = net()
         held, layers = one_shot(module, steps=steps, **options)
         recover(module, None, data(), RECIPE.model_copy(update={"steps": steps}), constraint=held)
-        assert held.settled(steps)
-        assert layers.begun
+        assert held.is_final(steps)
+        assert layers.rounds_inputs
         assert layers.chosen == held.formats
         assert all(bound > 0.1 for bound in layers.bounds().values())
 
     def test_it_has_not_settled_before_inputs_are_rounded(self) -> None:
         held, _ = one_shot(net(), steps=100, settle=0.5, inputs_from=0.8)
-        assert [held.settled(step) for step in (49, 50, 79, 80, 100)] == [False, False, False, True, True]
+        assert [held.is_final(step) for step in (49, 50, 79, 80, 100)] == [False, False, False, True, True]
 
     @pytest.mark.parametrize("after", [4, 8, 16, 20])
     @pytest.mark.parametrize("way", ["report", "progress"])
@@ -414,7 +424,7 @@ class TestOneShot:
         """Before inputs are rounded, while formats are drawn evenly, while it learns, and after it has settled."""
         options = {"inputs_from": 0.25, "delay": 0.4, "settle": 0.75}
 
-        def once(path: Path | None, **tell: Any) -> tuple[Recovered, OneShot, dict[str, Any]]:
+        def once(path: Path | None, **tell: Any) -> tuple[RecoveryResult, OneShotSearch, dict[str, Any]]:
             module = net()
             held, layers = one_shot(module, **options)
             found = recover(module, None, data(), RECIPE, checkpoint=path, constraint=held, **tell)
@@ -432,9 +442,9 @@ class TestOneShot:
         whole, expected, formats = once(None)
         path = tmp_path / "training.pt"
         with pytest.raises(KeyboardInterrupt):
-            once(path, **({"report": stop_at} if way == "report" else {"progress": stop_when}))
+            once(path, **({"keep_going": stop_at} if way == "report" else {"progress": stop_when}))
         again: list[int] = []
-        resumed, held, found = once(path, report=lambda step, figure: again.append(step) or True)  # type: ignore[func-returns-value]
+        resumed, held, found = once(path, keep_going=lambda step, figure: again.append(step) or True)  # type: ignore[func-returns-value]
         assert again[0] == (after + 4 if way == "report" else after)
         assert resumed.history == whole.history
         ours, theirs = resumed.module.state_dict(), whole.module.state_dict()
@@ -454,9 +464,9 @@ class TestOneShot:
 
     def test_a_quality_that_is_no_number_ends_it(self) -> None:
         held, _ = one_shot(net(), quality=lambda step: math.nan, delay=0)
-        held.hold(0)
+        held.apply(0)
         with pytest.raises(BuildFailed, match="not finite"):
-            held.hold(1)
+            held.apply(1)
 
     def test_a_loss_that_is_no_number_ends_it(self) -> None:
         module = net()
@@ -468,9 +478,9 @@ class TestOneShot:
     def test_a_net_of_one_layer(self) -> None:
         module = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
         layers = QuantisedLayers(module, {"only": ["1"]}, CHOICES)
-        cost = Sum({"only": {"fp32": 1024.0, "int8": 64.0, "int4": 16.0}})
-        held = OneShot(
-            layers, {"only": CHOICES}, cost, 64.0, HeldOut(module, data(), RECIPE, net), 24, FliqsOptions(), 0
+        cost = AdditiveCost({"only": {"fp32": 1024.0, "int8": 64.0, "int4": 16.0}})
+        held = OneShotSearch(
+            layers, {"only": CHOICES}, cost, 64.0, HeldOutQuality(module, data(), RECIPE, net), 24, FliqsOptions(), 0
         )
         recover(module, None, data(), RECIPE, constraint=held)
         assert held.formats == layers.chosen == {"only": "int4"}
@@ -479,22 +489,24 @@ class TestOneShot:
     def test_a_net_without_layers_has_nothing_to_give(self) -> None:
         layers = QuantisedLayers(nn.Sequential(nn.Flatten()), {}, CHOICES)
         with pytest.raises(Unreachable):
-            OneShot(layers, {}, Sum({}, fixed=1.0), 2.0, lambda step: 0.0, 24, FliqsOptions(), 0)
+            OneShotSearch(layers, {}, AdditiveCost({}, fixed=1.0), 2.0, lambda step: 0.0, 24, FliqsOptions(), 0)
 
     def test_seeds_draw_differently(self) -> None:
         drawn = []
         for seed in (0, 0, 1):
             held, layers = one_shot(net(), seed=seed, quality=lambda step: 0.5)
-            drawn.append([held.hold(step) or tuple(layers.chosen.values()) for step in range(6)])  # type: ignore[func-returns-value]
+            drawn.append([held.apply(step) or tuple(layers.chosen.values()) for step in range(6)])  # type: ignore[func-returns-value]
         assert drawn[0] == drawn[1] != drawn[2]
 
 
 class TestFixed:
     FORMATS = {"first": "int8", "second": "int4"}  # noqa: RUF012 - never written to
 
-    def held(self, module: nn.Module, steps: int = 24, inputs_from: float = 0.5) -> tuple[Fixed, QuantisedLayers]:
+    def held(
+        self, module: nn.Module, steps: int = 24, inputs_from: float = 0.5
+    ) -> tuple[FixedFormats, QuantisedLayers]:
         layers = QuantisedLayers(module, GROUPS, CHOICES)
-        return Fixed(layers, self.FORMATS, steps, inputs_from), layers
+        return FixedFormats(layers, self.FORMATS, steps, inputs_from), layers
 
     @pytest.mark.parametrize("inputs_from", [0.0, 0.5, 0.99])
     def test_formats_are_there_from_the_start(self, inputs_from: float) -> None:
@@ -507,7 +519,7 @@ class TestFixed:
 
     @pytest.mark.parametrize("after", [8, 16])
     def test_interrupted_it_ends_the_same(self, tmp_path: Path, after: int) -> None:
-        def once(path: Path | None, end: int = 0) -> Recovered:
+        def once(path: Path | None, end: int = 0) -> RecoveryResult:
             def report(step: int, figure: float) -> bool:
                 if step == end:
                     raise KeyboardInterrupt
@@ -515,7 +527,7 @@ class TestFixed:
 
             module = net()
             return recover(
-                module, None, data(), RECIPE, checkpoint=path, constraint=self.held(module)[0], report=report
+                module, None, data(), RECIPE, checkpoint=path, constraint=self.held(module)[0], keep_going=report
             )
 
         whole = once(None).module.state_dict()
@@ -539,7 +551,7 @@ class TestHeldOut:
         labels = samples.validation.labels
         assert labels is not None
         samples = replace(samples, validation=replace(samples.validation, labels=labels.astype(kind)))
-        found = HeldOut(module, samples, self.batch(), net)(3)
+        found = HeldOutQuality(module, samples, self.batch(), net)(3)
         # One batch of all: its own statistics are those that it is normalised by.
         module.train()
         module.drop.eval()
@@ -553,7 +565,7 @@ class TestHeldOut:
         assert labels is not None
         samples = replace(samples, validation=replace(samples.validation, labels=labels.astype(kind)))
         module = net().eval()
-        found = HeldOut(module, samples, self.batch(), net)(3)
+        found = HeldOutQuality(module, samples, self.batch(), net)(3)
         module.train()
         module.drop.eval()
         expected = nn.functional.cross_entropy(self.outputs(module, samples), torch.from_numpy(labels))
@@ -565,7 +577,7 @@ class TestHeldOut:
             loss=lambda raw, labels: (raw[:, 0] - labels).square().mean(),
             validation=replace(data().validation, labels=values),
         )
-        assert HeldOut(net().eval(), samples, self.batch(), net)(0) < 0
+        assert HeldOutQuality(net().eval(), samples, self.batch(), net)(0) < 0
 
     def test_without_labels_it_is_the_cosine_to_the_teacher(self) -> None:
         samples = data(validation=Samples(data().validation.inputs))
@@ -576,25 +588,25 @@ class TestHeldOut:
             asked.append(1)
             return module
 
-        held_out = HeldOut(module, samples, RECIPE, teacher)
+        held_out = HeldOutQuality(module, samples, RECIPE, teacher)
         assert [held_out(step) for step in range(3)] == pytest.approx([1.0] * 3, abs=1e-6)
         assert asked == [1]
         other = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
-        assert -1 < HeldOut(other, samples, RECIPE, teacher)(0) < 0.9
+        assert -1 < HeldOutQuality(other, samples, RECIPE, teacher)(0) < 0.9
 
     def test_another_batch_each_step_and_the_same_again(self) -> None:
         module = net().eval()
-        held_out = HeldOut(module, data(), RECIPE, net)
+        held_out = HeldOutQuality(module, data(), RECIPE, net)
         found = [held_out(step) for step in range(4)]
         assert len(set(found)) == 4
         assert [held_out(step) for step in range(4)] == found
-        assert HeldOut(module, data(), RECIPE.model_copy(update={"seed": 1}), net)(0) != found[0]
+        assert HeldOutQuality(module, data(), RECIPE.model_copy(update={"seed": 1}), net)(0) != found[0]
 
     def test_nothing_is_learnt_from_it(self) -> None:
         module = net().train()
         before = {name: values.clone() for name, values in module.state_dict().items()}
         drawn = torch.random.get_rng_state()
-        HeldOut(module, data(), RECIPE, net)(0)
+        HeldOutQuality(module, data(), RECIPE, net)(0)
         assert all(torch.equal(values, before[name]) for name, values in module.state_dict().items())
         assert torch.equal(torch.random.get_rng_state(), drawn)
         assert module.training

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from hwprofiles.errors import Unreachable
-from search.fliqs.cost import FLOAT, Sum
+from search.fliqs.cost import FLOAT, AdditiveCost
 from search.fliqs.least_cost import least_cost
-from search.fliqs.one_shot import OneShot
+from search.fliqs.one_shot import OneShotSearch
 from search.strategies.fliqs import FliqsOptions
 from search.training.quantised import QuantisedLayers
 
@@ -54,11 +54,11 @@ def test_it_is_exact_where_costs_add_up(seed: int) -> None:
     rng = np.random.default_rng(seed)
     groups = {f"layer{n}": {name: float(rng.uniform(1, 9)) for name in CHOICES} for n in range(6)}
     exact = sum(min(costs.values()) for costs in groups.values())
-    assert least_cost(dict.fromkeys(groups, CHOICES), Sum(groups), 0.0) == pytest.approx(exact)
+    assert least_cost(dict.fromkeys(groups, CHOICES), AdditiveCost(groups), 0.0) == pytest.approx(exact)
 
 
 def test_nothing_to_choose() -> None:
-    assert least_cost({}, Sum({}, fixed=3.0), 0.0) == 3.0
+    assert least_cost({}, AdditiveCost({}, fixed=3.0), 0.0) == 3.0
 
 
 def test_a_target_that_neighbours_reach_together_is_not_refused() -> None:
@@ -69,10 +69,10 @@ def test_a_target_that_neighbours_reach_together_is_not_refused() -> None:
     module = nn.Sequential(*(nn.Linear(8, 8) for _ in CHAIN.layers))
     groups = {name: [str(place)] for place, name in enumerate(CHAIN.layers)}
 
-    def made(target: float) -> OneShot:
+    def made(target: float) -> OneShotSearch:
         layers = QuantisedLayers(module, groups, CHOICES[1:])
         choices = dict.fromkeys(groups, CHOICES)
-        return OneShot(layers, choices, CHAIN, target, lambda step: 0.0, 24, FliqsOptions(), 0)
+        return OneShotSearch(layers, choices, CHAIN, target, lambda step: 0.0, 24, FliqsOptions(), 0)
 
     made(40.0 / 36.0)
     with pytest.raises(Unreachable, match=r"at most 1\.11 times"):

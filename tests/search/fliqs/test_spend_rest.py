@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from evaluators.graphs.bit_operations import bits_of
-from search.fliqs import Sum
-from search.fliqs.spend_rest import filled
+from search.fliqs import AdditiveCost
+from search.fliqs.spend_rest import spend_rest
 
 VALUES = {"int4": 16.0, "int6": 36.0, "int8": 64.0}
 
 
-def drawn(seed: int) -> tuple[dict[str, dict[str, float]], Sum]:
+def drawn(seed: int) -> tuple[dict[str, dict[str, float]], AdditiveCost]:
     """A policy over five groups, and what they cost."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, 6, 5)
     logs = {str(i): dict(zip(VALUES, np.log(rng.dirichlet([0.5] * 3)).tolist(), strict=True)) for i in range(5)}
-    return logs, Sum(
+    return logs, AdditiveCost(
         {str(i): {name: bits * float(size) for name, bits in VALUES.items()} for i, size in enumerate(sizes)}
     )
 
@@ -34,7 +34,7 @@ def test_nothing_more_would_fit_and_no_layer_loses_bits(seed: int, level: float)
     logs, cost = drawn(seed)
     before = likeliest(logs)
     most = cost.of(dict.fromkeys(logs, "int4")) * level / 16
-    found = filled(before, logs, cost, most)
+    found = spend_rest(before, logs, cost, most)
     assert all(bits_of(found[group]) >= bits_of(before[group]) for group in logs)
     if cost.of(before) > most:
         assert found == before
@@ -48,20 +48,20 @@ def test_nothing_more_would_fit_and_no_layer_loses_bits(seed: int, level: float)
 def test_what_uses_its_target_up_stays(seed: int) -> None:
     logs, cost = drawn(seed)
     before = likeliest(logs)
-    assert filled(before, logs, cost, cost.of(before)) == before
+    assert spend_rest(before, logs, cost, cost.of(before)) == before
 
 
 def test_where_more_bits_are_cheaper_they_are_no_use_of_the_rest() -> None:
     """As on a device that is slower in int8: what costs more and has fewer bits is not taken either."""
-    cost = Sum({"a": {"fp32": 1.0, "int8": 2.0}, "b": {"fp32": 3.0, "int8": 1.0}})
+    cost = AdditiveCost({"a": {"fp32": 1.0, "int8": 2.0}, "b": {"fp32": 3.0, "int8": 1.0}})
     logs = {group: {"fp32": -0.7, "int8": -0.7} for group in "ab"}
-    assert filled({"a": "fp32", "b": "int8"}, logs, cost, 3.5) == {"a": "fp32", "b": "int8"}
-    assert filled({"a": "fp32", "b": "int8"}, logs, cost, 4.0) == {"a": "fp32", "b": "fp32"}
+    assert spend_rest({"a": "fp32", "b": "int8"}, logs, cost, 3.5) == {"a": "fp32", "b": "int8"}
+    assert spend_rest({"a": "fp32", "b": "int8"}, logs, cost, 4.0) == {"a": "fp32", "b": "fp32"}
 
 
 def test_all_at_once_that_may_and_others_that_may_not() -> None:
     """A network's other decisions are given, and stay."""
-    cost = Sum({"a": {"int4": 1.0, "int8": 4.0}, "width": {"8": 1.0, "16": 2.0}})
-    assert filled({"a": "int4", "width": "8"}, {"a": {"int4": 0.0, "int8": -9.0}}, cost, 99.0) == {
+    cost = AdditiveCost({"a": {"int4": 1.0, "int8": 4.0}, "width": {"8": 1.0, "16": 2.0}})
+    assert spend_rest({"a": "int4", "width": "8"}, {"a": {"int4": 0.0, "int8": -9.0}}, cost, 99.0) == {
         "a": "int8", "width": "8",
     }  # fmt: skip

@@ -23,15 +23,15 @@ from hwprofiles.errors import InvalidInput
 from search.pruning import (
     BlockGroup,
     ChannelGroup,
-    Kept,
+    ChannelsToKeep,
     best_channels,
     block_groups,
     channel_groups,
     channel_step,
-    kept_widths,
     parameter_count,
     prune,
-    zeroed,
+    width_choices,
+    zero_channels,
 )
 from search.pruning.attention import PlainAttention
 
@@ -44,7 +44,7 @@ def known(name: str) -> tuple[nn.Module, Inputs, tuple[ChannelGroup, ...]]:
     return model, example, channel_groups(model, example)
 
 
-def some(groups: tuple[ChannelGroup, ...], seed: int = 0) -> Kept:
+def some(groups: tuple[ChannelGroup, ...], seed: int = 0) -> ChannelsToKeep:
     """About half of each group's blocks, at least one."""
     rng = np.random.default_rng(seed)
     kept = {}
@@ -68,7 +68,7 @@ def test_the_pruned_net_is_the_one_with_zeros(name: str) -> None:
     assert len(exact) >= 4
     kept = some(exact)
     small = run(prune(model, kept), example)
-    assert torch.allclose(small, run(zeroed(model, kept), example), atol=1e-5)
+    assert torch.allclose(small, run(zero_channels(model, kept), example), atol=1e-5)
     assert not torch.allclose(small, run(model, example), atol=1e-3)
 
 
@@ -97,7 +97,7 @@ def test_the_original_is_left_alone(name: str) -> None:
     groups = channel_groups(model, example)
     block_groups(model, example)
     prune(model, some(groups))
-    zeroed(model, some(groups))
+    zero_channels(model, some(groups))
     assert model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
     after = model.state_dict()
@@ -149,7 +149,7 @@ def test_groups_of_the_residual_net_are_those_of_its_file(tmp_path: Path) -> Non
     assert {group.name for group in groups} <= names
     assert len(names) == len(groups) + 1  # and the head, whose outputs are the model's
     assert set(groups[0].operators) == {"conv3x3", "conv1x1"}
-    assert all(group.block == 1 and group.exact for group in groups)
+    assert all(group.block_size == 1 and group.exact for group in groups)
 
 
 def test_grouped_convolutions_lose_a_channel_of_each_group() -> None:
@@ -161,7 +161,7 @@ def test_grouped_convolutions_lose_a_channel_of_each_group() -> None:
     assert found["point"].layers == ("point", "wider")
     assert found["narrow"].blocks == ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
     assert len(found["grouped"].blocks) == 6
-    assert found["grouped"].block == 4
+    assert found["grouped"].block_size == 4
 
 
 def test_concatenated_branches_are_groups_of_their_own() -> None:
@@ -176,7 +176,7 @@ def test_attention_loses_whole_heads(name: str) -> None:
     model, _, groups = known(name)
     heads = [group for group in groups if group.heads]
     assert len(heads) == 2
-    assert all(len(group.blocks) == 4 and group.block == 4 for group in heads)
+    assert all(len(group.blocks) == 4 and group.block_size == 4 for group in heads)
     dense = [group for group in groups if group.exact and not group.heads]
     assert len(dense) == 2
     (width,) = [group for group in groups if not group.exact]
@@ -221,8 +221,8 @@ def test_identity_shaped_blocks_can_be_left_out(name: str, blocks: list[str], tm
     found = block_groups(model, example)
     assert [block.module for block in found] == blocks
     for block in found:
-        assert kept_widths(block, (0.5,)) == (1, 0)
-        kept: Kept = {block: (), **some(groups)}
+        assert width_choices(block, (0.5,)) == (1, 0)
+        kept: ChannelsToKeep = {block: (), **some(groups)}
         small = prune(model, kept)
         assert run(small, example).shape == run(model, example).shape
         assert sum(p.numel() for p in small.parameters()) == parameter_count(model, kept)
@@ -243,16 +243,16 @@ def test_a_block_left_out_passes_its_input_on() -> None:
 def test_widths_are_rounded_up_to_steps_and_blocks() -> None:
     _, _, groups = known("resnet")
     wide = groups[-1]
-    assert kept_widths(wide, (0.25, 0.5, 0.75)) == (32, 24, 16, 8)
-    assert kept_widths(wide, (0.1, 0.3, 0.6, 0.9), step=8) == (32, 24, 16, 8)
-    assert kept_widths(wide, (0.001,)) == (32, 1)
-    assert kept_widths(wide, (0.5,), step=64) == (32, 16)  # no multiple is below the full width
+    assert width_choices(wide, (0.25, 0.5, 0.75)) == (32, 24, 16, 8)
+    assert width_choices(wide, (0.1, 0.3, 0.6, 0.9), step=8) == (32, 24, 16, 8)
+    assert width_choices(wide, (0.001,)) == (32, 1)
+    assert width_choices(wide, (0.5,), step=64) == (32, 16)  # no multiple is below the full width
     heads = next(group for group in known("encoder")[2] if group.heads)
-    assert kept_widths(heads, (0.3, 0.6)) == (16, 12, 8)
-    assert kept_widths(heads, (0.3, 0.6), step=8) == (16, 8)
+    assert width_choices(heads, (0.3, 0.6)) == (16, 12, 8)
+    assert width_choices(heads, (0.3, 0.6), step=8) == (16, 8)
     for ratio in (0.0, -1.0, 1.5):
         with pytest.raises(InvalidInput):
-            kept_widths(wide, (ratio,))
+            width_choices(wide, (ratio,))
 
 
 def test_the_step_is_the_coarsest_of_a_group_s_operators() -> None:

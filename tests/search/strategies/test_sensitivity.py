@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from search.space.candidate import Candidate, Decision, Replacement, Space
 from search.strategies import Nsga2, Result, Sensitivity, Strategy
-from search.strategies.additive import from_singles, reweighted, shifted
+from search.strategies.additive import fit_costs, fit_losses, from_singles
 from search.strategies.knapsack import least_loss
-from search.strategies.silence import muted_stdout
-from search.strategies.tradeoff import Axes, told
+from search.strategies.observations import Axes, observe
+from search.strategies.silence import silence_stdout
 
 PRECISIONS = ("fp32", "int8", "int4")
 ONE_DECISION = Space((Decision("graph", ("plain", "fused"), "graph"),), "context")
@@ -65,7 +65,7 @@ class TestKnapsack:
         """Reports go to stdout, and must hold nothing else; HiGHS prints through C's buffer."""
         libc = ctypes.CDLL(None)
         print("before", flush=True)
-        with muted_stdout():
+        with silence_stdout():
             libc.puts(b"debugging")
             os.write(1, b"noise")
         libc.puts(b"after")
@@ -115,14 +115,14 @@ class TestModels:
         """Together the first two lose three times what they lose alone."""
         rows = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], *([[1, 1, 0]] * 6)], np.float64)
         losses = np.array([0.1, 0.1, 0.1, *([0.6] * 6)])
-        found = reweighted(rows, losses, np.full(3, 0.1), np.array([0.1, 0.1, 0.1, *([1.0] * 6)]))
+        found = fit_losses(rows, losses, np.full(3, 0.1), np.array([0.1, 0.1, 0.1, *([1.0] * 6)]))
         assert 0.4 < found[0] + found[1] < 0.6
         assert found[2] == pytest.approx(0.1, rel=0.05)
-        assert (reweighted(rows, np.zeros(9), np.zeros(3), np.ones(9)) == 0).all()
+        assert (fit_losses(rows, np.zeros(9), np.zeros(3), np.ones(9)) == 0).all()
 
     def test_told_costs_shift_the_prior(self) -> None:
         rows = np.array([[1.0, 0.0], [1.0, 1.0]] * 20)
-        found = shifted(rows, np.array([1.0, 0.5] * 20), np.array([1.0, -0.1]), np.ones(40))
+        found = fit_costs(rows, np.array([1.0, 0.5] * 20), np.array([1.0, -0.1]), np.ones(40))
         assert found == pytest.approx([1.0, -0.5], abs=0.01)
 
     @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ class TestModels:
             Result(others[2], None, (1.0,)),
             Result(others[3], (0.8, 2.0), (math.inf,)),
         ]
-        figures = told(results, Axes((1,), (0,), 1), baseline.digest)
+        figures = observe(results, Axes((1,), (0,), 1), baseline.digest)
         assert figures.losses.tolist() == pytest.approx([0.0, 2.0, 0.0, 4.0, 4.0])
         assert figures.costs[:3, 0].tolist() == pytest.approx([1.0, 0.5, 0.25])
         assert np.isnan(figures.costs[3:, 0]).all()

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from search.fronts.pareto import hypervolume
 from search.space.candidate import Candidate, Decision, Space
 from search.strategies import STRATEGIES, Fliqs, Nsga2, RandomSearch, Result, Sensitivity, Strategy
-from search.strategies.random import screened
+from search.strategies.random import screen_draws
 
 PRECISIONS = ("fp32", "int8", "int4")
 SPACE = Space(
@@ -274,8 +274,8 @@ class TestRandomSearch(ExploringContract):
 
     def test_a_draw_that_cannot_be_predicted_is_not_screened_out(self) -> None:
         baseline, changed = SPACE.baseline(), SPACE.uniform()[1]
-        assert screened([baseline, changed, changed], [1.0, 0.9, None], baseline) == [baseline, changed]
-        assert screened([baseline, changed], [1.0, 2.0], baseline) == [baseline, changed]
+        assert screen_draws([baseline, changed, changed], [1.0, 0.9, None], baseline) == [baseline, changed]
+        assert screen_draws([baseline, changed], [1.0, 2.0], baseline) == [baseline, changed]
 
     @pytest.mark.parametrize("batch", [0, -1])
     def test_no_batch_of_none(self, batch: int) -> None:

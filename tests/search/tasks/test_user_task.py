@@ -376,7 +376,7 @@ class TestTraining:
         assert not task.trainable
         for call in (task.module, task.training):
             message, hint = refused(call)
-            assert "Lines gives no torch module" in message
+            assert "Lines has no torch module" in message
             assert "TorchTask" in hint
 
     def test_false_negatives_of_named_classes(self) -> None:

@@ -25,7 +25,7 @@ from evaluators.probing.layer_table import LayerTable, Unit, UnitTime
 from evaluators.runtimes import OnnxRuntime
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed, InvalidInput, Unreachable
-from search.fliqs import HeldOut
+from search.fliqs import HeldOutQuality
 from search.job.spec import parse_job
 from search.options import validate_options
 from search.prediction.tables import structure_of
@@ -294,7 +294,7 @@ class TestFormats(ModuleConformance):
     def test_a_search_by_latency_asks_the_table(
         self, searching: Callable[..., FormatsTechnique], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(HeldOut, "__call__", lambda held_out, step: 0.5)
+        monkeypatch.setattr(HeldOutQuality, "__call__", lambda held_out, step: 0.5)
         subject = searching().subject
         slow = subject.groups[1].name
         units = tuple(
@@ -449,7 +449,7 @@ class TestHalving:
 
     def test_only_the_best_go_on(self) -> None:
         halving = Halving.after(2, self.EARLIER)
-        assert halving.seen == {2: [0.5, 0.6, 0.7]}
+        assert halving.rungs == {2: [0.5, 0.6, 0.7]}
         assert [halving.goes_on(2, figure) for figure in (0.55, 0.6, 0.65)] == [False, True, True]
         assert halving.goes_on(1, 0.0)
         assert Halving.after(4, self.EARLIER).goes_on(4, 0.0)

@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hwprofiles.errors import InvalidInput
-from search.training.losses import LOSSES, Loss, made_losses
-from search.training.outputs import Answers, Seen, Tapped
+from search.training.losses import LOSSES, Loss, make_losses
+from search.training.outputs import FeatureTaps, LossInputs, ModuleOutputs
 
 
 def made(name: str, **options: Any) -> Loss:
-    return made_losses({name: options})[name]
+    return make_losses({name: options})[name]
 
 
-def answers(output: Tensor, **features: Tensor) -> Answers:
-    return Answers(output, output, features)
+def answers(output: Tensor, **features: Tensor) -> ModuleOutputs:
+    return ModuleOutputs(output, output, features)
 
 
-def seen(student: Tensor, teacher: Tensor | None = None, labels: list[int] | None = None) -> Seen:
-    return Seen(
+def seen(student: Tensor, teacher: Tensor | None = None, labels: list[int] | None = None) -> LossInputs:
+    return LossInputs(
         answers(student, part=student),
         None if teacher is None else answers(teacher, part=teacher),
         None if labels is None else torch.tensor(labels),
@@ -212,7 +212,7 @@ class TestAttentionRelations(Distillation):
         sides = [drawn(*self.shape), drawn(*self.shape, seed=1)]
         student, teacher = (answers(one, **dict(zip("abc", one.chunk(3, -1), strict=True))) for one in sides)
         loss = made("minilm", **names, heads=2, relations=self.relations)
-        assert float(loss(Seen(student, teacher))) == pytest.approx(float(self.of(*sides)), rel=1e-6)
+        assert float(loss(LossInputs(student, teacher))) == pytest.approx(float(self.of(*sides)), rel=1e-6)
 
     def test_other_tokens_are_refused(self) -> None:
         with pytest.raises(InvalidInput, match="5 tokens, the teacher 6"):
@@ -244,7 +244,8 @@ class TestTask:
         assert float(made("task")(seen(output, labels=[0, 1]))) == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
 
     def test_the_task_s_own(self) -> None:
-        own = Seen(answers(torch.ones(2, 3)), None, torch.tensor([4, 5]), lambda raw, labels: raw.sum() + labels.sum())
+        student, labels = answers(torch.ones(2, 3)), torch.tensor([4, 5])
+        own = LossInputs(student, None, labels, lambda raw, labels: raw.sum() + labels.sum())
         assert float(made("task")(own)) == 15.0
 
     @pytest.mark.parametrize("name", ["task", "class_weighted"])
@@ -298,7 +299,7 @@ class TestMaking:
     )
     def test_what_cannot_be_made_is_named(self, sections: dict[str, Any], said: str) -> None:
         with pytest.raises(InvalidInput) as caught:
-            made_losses(sections)
+            make_losses(sections)
         assert caught.value.message.startswith(said)
         assert caught.value.hint
 
@@ -311,7 +312,7 @@ class TestMaking:
 class TestTapping:
     def test_parts_are_seen_and_let_go(self) -> None:
         net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-        with Tapped(net, ["0"], "student") as tapped:
+        with FeatureTaps(net, ["0"], "student") as tapped:
             found = tapped((torch.ones(5, 3),))
             assert torch.equal(found.features["0"], net[0](torch.ones(5, 3)))
             assert torch.equal(found.output, net(torch.ones(5, 3)))
@@ -319,7 +320,7 @@ class TestTapping:
 
     def test_a_part_that_is_not_there_is_refused(self) -> None:
         with pytest.raises(InvalidInput, match="the teacher has no part '7'"):
-            Tapped(nn.Sequential(nn.Linear(3, 4)), ["7"], "teacher")
+            FeatureTaps(nn.Sequential(nn.Linear(3, 4)), ["7"], "teacher")
 
     @pytest.mark.parametrize("wrap", [lambda y: (y, None), lambda y: {"logits": y}, lambda y: [y]])
     def test_the_first_tensor_of_an_answer(self, wrap: Any) -> None:
@@ -327,12 +328,12 @@ class TestTapping:
             def forward(self, x: Tensor) -> Any:
                 return wrap(x * 2)
 
-        assert torch.equal(Tapped(Net(), [], "student")((torch.ones(2, 2),)).output, torch.full((2, 2), 2.0))
+        assert torch.equal(FeatureTaps(Net(), [], "student")((torch.ones(2, 2),)).output, torch.full((2, 2), 2.0))
 
     def test_an_answer_without_tensors_is_refused(self) -> None:
         class Net(nn.Module):
             def forward(self, x: Tensor) -> Any:
                 return "nothing"
 
-        with pytest.raises(InvalidInput, match="answers with str"):
-            Tapped(Net(), [], "student")((torch.ones(2, 2),))
+        with pytest.raises(InvalidInput, match="returned str"):
+            FeatureTaps(Net(), [], "student")((torch.ones(2, 2),))

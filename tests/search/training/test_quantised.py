@@ -15,7 +15,7 @@ from evaluators.graphs.number_format import USUAL, number_format
 from hwprofiles.errors import InvalidInput
 from search.training.normalisation import batch_statistics
 from search.training.quantised import QuantisedLayers
-from search.training.rounding import rounded, rounded_input, rounded_weight
+from search.training.rounding import round_input, round_to_format, round_weight
 from search.training.schedules import Schedule
 from search.training.sparsifier import Sparsifier
 
@@ -48,9 +48,9 @@ class TestRounding:
         rng = np.random.default_rng(0)
         values = (rng.standard_normal(30_000) * 2.0 ** rng.uniform(-20, 10, 30_000)).astype(np.float32)
         values = values.reshape(10, 30, 100)
-        assert np.array_equal(rounded(torch.from_numpy(values), form).numpy(), form.round(values))
+        assert np.array_equal(round_to_format(torch.from_numpy(values), form).numpy(), form.round(values))
         columns = torch.from_numpy(values).transpose(0, 2)  # and whatever lies how in memory
-        assert torch.equal(rounded(columns, form), torch.from_numpy(form.round(values)).transpose(0, 2))
+        assert torch.equal(round_to_format(columns, form), torch.from_numpy(form.round(values)).transpose(0, 2))
 
     @pytest.mark.parametrize("name", USUAL)
     @pytest.mark.parametrize("shape", [(5, 3, 3, 3), (4, 7), (3, 2, 5)])
@@ -58,7 +58,7 @@ class TestRounding:
         form = number_format(name)
         weight = torch.randn(shape, generator=torch.Generator().manual_seed(1))
         weight *= 10.0 ** torch.arange(shape[0]).view(-1, *[1] * (len(shape) - 1))
-        found = rounded_weight(weight, form).numpy()
+        found = round_weight(weight, form).numpy()
         for row, values in zip(found, weight.numpy(), strict=True):
             scale = np.abs(values).max() / np.float32(form.largest)
             assert np.array_equal(row, form.round(values / scale) * scale)
@@ -69,7 +69,7 @@ class TestRounding:
         weight = torch.randn(3, 4)
         weight[1], weight[2] = 0, 1e-45  # the last one's scale is 0 too
         weight.requires_grad_()
-        found = rounded_weight(weight, number_format(name))
+        found = round_weight(weight, number_format(name))
         assert found.isfinite().all()
         assert torch.equal(found[1], torch.zeros(4))
         found.sum().backward()
@@ -78,7 +78,7 @@ class TestRounding:
     def test_inputs_are_clipped_at_the_bound(self) -> None:
         form, bound = number_format("int4"), torch.tensor(3.5)
         values = torch.tensor([0.2, 0.3, -0.74, 3.4, 3.6, -100.0])
-        assert rounded_input(values, bound, form).tolist() == [0.0, 0.5, -0.5, 3.5, 3.5, -3.5]
+        assert round_input(values, bound, form).tolist() == [0.0, 0.5, -0.5, 3.5, 3.5, -3.5]
 
 
 class TestGradients:
@@ -87,13 +87,13 @@ class TestGradients:
         """Channels by the thousand: to divide twice must not clip the peak that a scale was made of."""
         weight = torch.rand(4000, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
         given = torch.randn(4000, 6)
-        (rounded_weight(weight, number_format(name)) * given).sum().backward()
+        (round_weight(weight, number_format(name)) * given).sum().backward()
         assert torch.equal(weight.grad, given)
 
     def test_inputs_have_one_inside_and_none_where_they_were_clipped(self) -> None:
         values = torch.tensor([0.2, -3.5, 3.5, 3.6, -9.0], requires_grad=True)
         given = torch.tensor([2.0, 3.0, 4.0, 5.0, 6.0])
-        (rounded_input(values, torch.tensor(3.5), number_format("int4")) * given).sum().backward()
+        (round_input(values, torch.tensor(3.5), number_format("int4")) * given).sum().backward()
         assert values.grad.tolist() == [2.0, 3.0, 4.0, 0.0, 0.0]
 
     def test_the_bound_s_is_that_of_lsq(self) -> None:
@@ -101,14 +101,14 @@ class TestGradients:
         0 - 0.4; -0.7 is -1.4 steps and becomes -1, which gives -1 + 1.4; beyond the bound it is 7, or -7."""
         bound = torch.tensor(3.5, requires_grad=True)
         values, given = torch.tensor([0.2, -0.7, 4.0, -5.0]), torch.tensor([1.0, 10.0, 100.0, 1000.0])
-        (rounded_input(values, bound, number_format("int4")) * given).sum().backward()
+        (round_input(values, bound, number_format("int4")) * given).sum().backward()
         expected = (-0.4 * 1 + 0.4 * 10 + 7 * 100 - 7 * 1000) / 7
         assert bound.grad.item() == pytest.approx(expected, rel=1e-5)
 
     def test_a_float_s_steps_grow_with_it(self) -> None:
         """E2M1 up to 6: 3.4 becomes 3, 5.5 becomes 6; the error is the scale's gradient here too."""
         bound = torch.tensor(6.0, requires_grad=True)
-        rounded_input(torch.tensor([3.4, 5.5]), bound, number_format("e2m1")).sum().backward()
+        round_input(torch.tensor([3.4, 5.5]), bound, number_format("e2m1")).sum().backward()
         assert bound.grad.item() == pytest.approx((-0.4 + 0.5) / 6, rel=1e-5)
 
     def test_the_bound_is_trained_by_its_logarithm(self) -> None:
@@ -135,13 +135,13 @@ class TestLayers:
         module, layers = quantised()
         layers.select({"stem": "int4"})
         plain = small()
-        plain[0].weight.data = rounded_weight(plain[0].weight.data, number_format("int4"))
+        plain[0].weight.data = round_weight(plain[0].weight.data, number_format("int4"))
         assert torch.equal(module(images()), plain(images()))
         assert layers.chosen == {"stem": "int4"}
 
         module[0].get_buffer("quantised_input.peak").fill_(2.0)
         layers.begin()
-        clipped = rounded_input(images(), torch.tensor(2.0).log().exp(), number_format("int4"))
+        clipped = round_input(images(), torch.tensor(2.0).log().exp(), number_format("int4"))
         assert torch.equal(module(images()), plain(clipped))
 
     def test_all_layers_of_a_group_have_its_format(self) -> None:
@@ -149,7 +149,7 @@ class TestLayers:
         layers.select({"head": "e2m1"})
         for name in ("4", "6"):
             weight = module.get_submodule(name).weight
-            assert torch.equal(weight, rounded_weight(small().get_submodule(name).weight, number_format("e2m1")))
+            assert torch.equal(weight, round_weight(small().get_submodule(name).weight, number_format("e2m1")))
         assert torch.equal(module[0].weight, small()[0].weight)
 
     def test_inputs_are_seen_until_they_are_rounded(self) -> None:
@@ -211,11 +211,11 @@ class TestLayers:
         layers.select({"stem": "int4", "head": "int8"})
         module.eval()
         other, others = quantised()
-        assert not others.begun
+        assert not others.rounds_inputs
         other.load_state_dict(module.state_dict())
         others.select(layers.chosen)
         others.resume()
-        assert others.begun
+        assert others.rounds_inputs
         assert torch.equal(other(images()), module(images()))
         assert others.bounds() == layers.bounds()
 
@@ -253,7 +253,7 @@ class TestLayers:
         module, layers = quantised()
         layers.select(dict.fromkeys(GROUPS, "int4"))
         held = Sparsifier(module, Schedule("one_shot", 0.5))
-        held.hold(0)
+        held.apply(0)
         layers.remove()
         assert held.sparsity() == pytest.approx(0.5, abs=0.01)
         assert (module[4].weight == 0).float().mean() == pytest.approx(0.5, abs=0.01)

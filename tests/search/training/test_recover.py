@@ -18,7 +18,7 @@ from search.training.data import Samples, TrainingData
 from search.training.learning_rate import learning_rate_factor
 from search.training.normalisation import reestimate
 from search.training.recipe import Recipe
-from search.training.recover import Recovered, recover
+from search.training.recover import RecoveryResult, recover
 from search.training.schedules import Schedule
 from search.training.sparsifier import Sparsifier
 
@@ -163,7 +163,7 @@ class TestLearning:
 
 
 class TestSameness:
-    def run(self, **options: Any) -> Recovered:
+    def run(self, **options: Any) -> RecoveryResult:
         return recover(net(), None, data(), recipe(**options.pop("of", {})), **options)
 
     def test_equal_seeds_give_equal_bits(self) -> None:
@@ -197,10 +197,10 @@ class TestSameness:
                 raise Interrupted
             return True
 
-        def once(path: Path | None, report: Any = lambda step, figure: True) -> Recovered:
+        def once(path: Path | None, report: Any = lambda step, figure: True) -> RecoveryResult:
             student = net(8)
             held = Sparsifier(student, Schedule("gradual", 0.5, end=8))
-            return recover(student, teacher, data(), of, checkpoint=path, report=report, constraint=held)
+            return recover(student, teacher, data(), of, checkpoint=path, keep_going=report, constraint=held)
 
         whole = once(None)
         path = tmp_path / "training.pt"
@@ -216,7 +216,7 @@ class TestSameness:
     def test_what_is_finished_is_not_trained_again(self, tmp_path: Path) -> None:
         path = tmp_path / "training.pt"
         first = self.run(checkpoint=path)
-        again = self.run(checkpoint=path, report=lambda step, figure: pytest.fail("trained again"))
+        again = self.run(checkpoint=path, keep_going=lambda step, figure: pytest.fail("trained again"))
         assert same(first.module, again.module)
 
     @pytest.mark.parametrize("other", [{"seed": 1}, {"epochs": 5}, {"losses": {"task": 2}}])
@@ -255,7 +255,11 @@ class TestStopping:
             return True
 
         found = recover(
-            student, None, self.figures(0.1, 0.5, 0.7, 0.6, 0.7, 0.2, 0.9), recipe(epochs=9, patience=3), report=report
+            student,
+            None,
+            self.figures(0.1, 0.5, 0.7, 0.6, 0.7, 0.2, 0.9),
+            recipe(epochs=9, patience=3),
+            keep_going=report,
         )
         assert found.stopped == "patience"
         assert (found.figure, found.best_step, found.steps) == (0.7, 6, 15)
@@ -275,8 +279,8 @@ class TestStopping:
             told.append((step, figure))
             return len(told) < 2
 
-        found = recover(net(), None, data(), recipe(), report=report)
-        assert found.stopped == "report"
+        found = recover(net(), None, data(), recipe(), keep_going=report)
+        assert found.stopped == "ended"
         assert [step for step, _ in told] == [3, 6]
         assert told == [(point.step, point.figure) for point in found.history[1:]]
 

@@ -36,7 +36,7 @@ class TestEverySchedule:
         assert values[110:] == [final] * 40
         assert all(before <= after for before, after in itertools.pairwise(values))
         assert all(initial <= value <= final for value in values)
-        assert values[schedule.settled_from :] == [final] * (150 - schedule.settled_from)
+        assert values[schedule.final_step :] == [final] * (150 - schedule.final_step)
 
     def test_without_a_length_it_is_there_at_once(self, curve: str) -> None:
         assert [Schedule(curve, 0.5, begin=3)(step) for step in (2, 3, 4)] == [0.0, 0.5, 0.5]
@@ -127,12 +127,12 @@ def network() -> nn.Sequential:
 
 def trained(net: nn.Module, held: Sparsifier, steps: int) -> None:
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.05)
-    held.hold(0)
+    held.apply(0)
     for step in range(1, steps + 1):
         optimizer.zero_grad()
         net(torch.randn(5, 4, 3, 3)).square().mean().backward()
         optimizer.step()
-        held.hold(step)
+        held.apply(step)
 
 
 class TestHolding:
@@ -140,7 +140,7 @@ class TestHolding:
     def test_zeros_stay_while_the_rest_learns(self, pattern: Pattern, final: float) -> None:
         net = network()
         held = Sparsifier(net, Schedule("one_shot", final), pattern)
-        held.hold(0)
+        held.apply(0)
         zeros, before = net[0].weight == 0, net[0].weight.detach().clone()
         trained(net, held, 5)
         assert torch.equal(net[0].weight == 0, zeros)
@@ -156,29 +156,29 @@ class TestHolding:
             optimizer.zero_grad()
             net(torch.randn(5, 4, 3, 3)).square().mean().backward()
             optimizer.step()
-            held.hold(step)
+            held.apply(step)
             assert not (zeros & (net[0].weight != 0)).any()
             zeros = net[0].weight == 0
             shares.append(held.sparsity())
-            assert held.settled(step) == (step >= 8)
+            assert held.is_final(step) == (step >= 8)
         assert shares == sorted(shares)
         assert shares[-1] == pytest.approx(0.9, abs=0.003)
 
     def test_a_state_goes_on(self) -> None:
         net = network()
         held = Sparsifier(net, Schedule("one_shot", 0.5))
-        held.hold(0)
+        held.apply(0)
         other = Sparsifier(net, Schedule("one_shot", 0.5))
         other.load_state_dict(held.state_dict())
         with torch.no_grad():
             net[0].weight.add_(1.0)
-        other.hold(1)
+        other.apply(1)
         assert held.sparsity() == pytest.approx(0.5)
         assert other.key == held.key != Sparsifier(net, Schedule("one_shot", 0.6)).key
 
     def test_layers_by_name(self) -> None:
         net = network()
-        Sparsifier(net, Schedule("one_shot", 0.5), layers=["4"]).hold(0)
+        Sparsifier(net, Schedule("one_shot", 0.5), layers=["4"]).apply(0)
         assert int((net[0].weight == 0).sum()) == 0
         assert float((net[4].weight == 0).float().mean()) == 0.5
         with pytest.raises(InvalidInput, match="no layer '1'"):
@@ -187,7 +187,7 @@ class TestHolding:
     def test_what_has_no_groups_stays_dense(self) -> None:
         net = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3))
         held = Sparsifier(net, Schedule("one_shot", 0.5), InGroups(4))
-        held.hold(0)
+        held.apply(0)
         assert held.dense == ("0",)
         assert held.sparsity() == 0.5
 

@@ -1,4 +1,4 @@
-"""What told results say: how much each candidate loses, and what it costs."""
+"""Observations of a job so far: loss and cost of each candidate."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from search.strategies.base import Result
 Floats = NDArray[np.float64]
 
 FAILURE = 2.0
-"""A failure counts as so many times the worst loss."""
+"""Loss of a failed candidate, in multiples of the worst loss."""
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Which objectives are costs, by their place; ``timed`` is the one that the predictor predicts, if any."""
+    """Objectives by number, divided into costs and qualities."""
 
     costs: tuple[int, ...]
     qualities: tuple[int, ...]
     timed: int | None
+    """The cost that the predictor predicts, if any."""
 
     @classmethod
     def of(cls, objectives: int, metrics: Sequence[str]) -> Axes:
-        """From the objectives' metrics. Where no name is known as a cost, the last of several objectives is one."""
+        """Divides the objectives by their metrics. If none is a known cost, the last of several objectives is."""
         rows = [metric_of(name) for name in metrics]
         costs = tuple(number for number, row in enumerate(rows) if row.cost)
         if not costs and objectives > 1:
@@ -38,50 +39,50 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class Told:
-    """All results of a job so far, as figures.
-
-    ``losses`` of shape (told,): of every quality, and of every constraint that is broken, its share of the worst that
-    was told, added up; failures have :data:`FAILURE` times the largest sum. ``costs`` of shape (told, costs): shares of
-    the baseline's, NaN where there is none. ``works`` and ``feasible`` of shape (told,).
-    """
+class Observations:
+    """All results of a job so far as figures; the first axis is the result."""
 
     losses: Floats
+    """(results,): the sum over qualities and violated constraints, each as a share of its worst value; failures have
+    :data:`FAILURE` times the largest sum."""
     costs: Floats
+    """(results, costs): shares of the baseline's cost; NaN if there is none."""
     works: NDArray[np.bool_]
+    """(results,): whether the candidate did not fail."""
     feasible: NDArray[np.bool_]
+    """(results,): whether it also meets all constraints."""
 
 
-def told(results: Sequence[Result], axes: Axes, baseline: str) -> Told:
-    """The figures of ``results``; ``baseline`` is the digest of the candidate that changes nothing."""
+def observe(results: Sequence[Result], axes: Axes, baseline: str) -> Observations:
+    """Computes the figures of ``results``; ``baseline`` is the digest of the candidate that changes nothing."""
     works = np.array([_works(result) for result in results], bool)
     gains = [result.gains if ok else None for result, ok in zip(results, works, strict=True)]
-    given = [found for found in gains if found is not None]
+    successes = [gain for gain in gains if gain is not None]
     own = next((g for r, g in zip(results, gains, strict=True) if r.candidate.digest == baseline and g), None)
 
-    def lost(objective: int) -> Floats:
-        if not given:
+    def loss(objective: int) -> Floats:
+        if not successes:
             return np.zeros(len(results))
-        best = own[objective] if own else max(found[objective] for found in given)
-        return np.array([0.0 if found is None else max(0.0, best - found[objective]) for found in gains])
+        best = own[objective] if own else max(gain[objective] for gain in successes)
+        return np.array([0.0 if gain is None else max(0.0, best - gain[objective]) for gain in gains])
 
     def cost(objective: int) -> list[float]:
-        usual = own[objective] if own else min((found[objective] for found in given), default=0.0)
-        return [math.nan if found is None else _share(found[objective], usual) for found in gains]
+        usual = own[objective] if own else min((gain[objective] for gain in successes), default=0.0)
+        return [math.nan if gain is None else _share(gain[objective], usual) for gain in gains]
 
     constraints = max((len(result.violations) for result in results), default=0)
-    broken = (
+    violations = (
         np.array([r.violations[n] if ok else 0.0 for r, ok in zip(results, works, strict=True)], np.float64)
         for n in range(constraints)
     )
     losses = np.zeros(len(results))
-    for column in (*map(lost, axes.qualities), *broken):
+    for column in (*map(loss, axes.qualities), *violations):
         if column.max(initial=0.0) > 0:
             losses = losses + column / column.max()
     worst = float(losses.max(initial=0.0)) or 1.0
     losses = np.where(works, losses, FAILURE * worst)
     costs = np.array([cost(objective) for objective in axes.costs], np.float64).reshape(len(axes.costs), len(results)).T
-    return Told(losses, costs, works, np.array([result.feasible for result in results], bool))
+    return Observations(losses, costs, works, np.array([result.feasible for result in results], bool))
 
 
 def _works(result: Result) -> bool:
@@ -89,7 +90,8 @@ def _works(result: Result) -> bool:
 
 
 def _share(gain: float, baseline: float) -> float:
-    """A gain as a share of the baseline's cost: speed-ups are positive and divide, times and sizes are negative."""
+    """Converts a gain to a share of the baseline's cost. Speed-ups are positive and divide; times and sizes are negated
+    costs."""
     if baseline > 0:
         return baseline / gain if gain > 0 else math.nan
     return gain / baseline if baseline < 0 else 1.0 - gain
