@@ -51,7 +51,7 @@ SURFACES = {
     },
     "search.strategies": {
         "STRATEGIES", "Fliqs", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Sensitivity", "Strategy",
-        "StrategyOptions",
+        "StrategyContext", "StrategyOptions",
     },
     "search.store": {
         "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists",

@@ -31,12 +31,13 @@ from search.job.spec import Job
 from search.job.views import views_of
 from search.options import validate_options
 from search.prediction.accuracy import Assessments
+from search.prediction.layer_groups import groups_of
 from search.space.candidate import Space, runtime_decision
 from search.space.coverage import COVERAGE, coverage_lines
 from search.space.promising import gains_without_trial
 from search.states import JobState
 from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of
-from search.strategies import STRATEGIES, Strategy
+from search.strategies import STRATEGIES, Strategy, StrategyContext
 from search.trials import sandboxed
 from search.trials.activity import forget_notices
 from search.trials.context import WorkOrder
@@ -304,10 +305,15 @@ class Controller:
     def _strategy(self, prepared: Prepared) -> Strategy:
         kind = STRATEGIES[self._job.strategy.name]
         options = validate_options(kind.Options, self._job.strategy.options, "strategy.options")
-        strategy = kind(prepared.space, len(self._objectives), len(self._constraints), self._job.seed, options)
-        strategy.predictor = next(iter(self._assessments.predictors.values()))
-        strategy.metrics = tuple(objective.metric for objective in self._objectives)
-        return strategy
+        context = StrategyContext(
+            space=prepared.space,
+            objectives=tuple(self._objectives),
+            constraints=tuple(self._constraints),
+            seed=self._job.seed,
+            predictor=next(iter(self._assessments.predictors.values())),
+            units={group.name: group for group in groups_of(prepared.facts)},
+        )
+        return kind(context, options)
 
     def _out_of_time(self) -> bool:
         self._late = self._late or self._budget.over_for_trials

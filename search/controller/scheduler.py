@@ -22,7 +22,7 @@ REPEATS_UNTIL_EXHAUSTED = 100
 TROUBLES_IN_A_ROW = 3
 """After so many trials in a row without result for transient reasons the search stops."""
 
-MISSING = "_missing"
+MISSING, BLOCK = "_missing", "_block"
 """Key in a strategy's stored state: digests of candidates that were told to it as missing."""
 
 
@@ -62,7 +62,9 @@ class Scheduler:
         self._objectives, self._constraints, self._baseline = objectives, constraints, baseline
         self._simulated = simulated
         self._recorded = {row.number: row for row in store.trials(lease.job_id)}
-        self._missing = set((store.job(lease.job_id).strategy_state or {}).get(MISSING, ()))
+        saved = dict(store.job(lease.job_id).strategy_state or {})
+        self._missing, self._saved_block = set(saved.pop(MISSING, ())), saved.pop(BLOCK, None)
+        self._saved_state = saved
         self._in_a_row = 0
         self._finished: dict[str, TrialRow] = {}
         self._proposals: list[Candidate] = []
@@ -237,8 +239,10 @@ class Scheduler:
         self.trainings = [training["figures"] for training in trained if training]
         self._proposals.clear()
         self._block += 1
+        if self._block == self._saved_block and self._saved_state:
+            self._strategy.load_state_dict(self._saved_state)
         missing = {MISSING: sorted(self._missing)} if self._missing else {}
-        self._store.finish_block(self._lease, {**self._strategy.state_dict(), **missing})
+        self._store.finish_block(self._lease, {**self._strategy.state_dict(), BLOCK: self._block, **missing})
         if len(self._numbers) >= self._budget:
             self._stopped = True
 

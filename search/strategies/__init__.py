@@ -2,7 +2,7 @@
 
 from search.options import StrategyOptions
 from search.registry import Registry
-from search.strategies.base import LatencyPredictor, Result, Strategy
+from search.strategies.base import LatencyPredictor, Result, Strategy, StrategyContext
 from search.strategies.fliqs import Fliqs
 from search.strategies.nsga2 import Nsga2
 from search.strategies.random import RandomSearch
@@ -27,5 +27,6 @@ __all__ = [
     "Result",
     "Sensitivity",
     "Strategy",
+    "StrategyContext",
     "StrategyOptions",
 ]

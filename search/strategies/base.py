@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from evaluators.graphs.layer_groups import LayerGroup
+from search.fronts.objectives import Constraint, Objective
 from search.options import StrategyOptions
 from search.space.candidate import Candidate, Space
 
@@ -39,6 +41,22 @@ class LatencyPredictor(Protocol):
         """Predicts the speed-up over the fp32 baseline on the job's first device; None if it cannot be predicted."""
 
 
+@dataclass(frozen=True)
+class StrategyContext:
+    """Everything that a strategy knows of its job before the first result."""
+
+    space: Space
+    objectives: tuple[Objective, ...]
+    """Metric and direction of each gain of a :class:`Result`, in its order."""
+    constraints: tuple[Constraint, ...] = ()
+    """The constraint of each violation of a :class:`Result`, in its order."""
+    seed: int = 0
+    predictor: LatencyPredictor | None = None
+    """For screening proposals, never to replace a result; None if the job has no layer tables."""
+    units: Mapping[str, LayerGroup] = field(default_factory=dict)
+    """The layers that decisions are about, by the decisions' targets: operator, multiply-accumulates and sizes."""
+
+
 class Strategy(ABC):
     """Proposes candidates of one space for one job. Called from one thread.
 
@@ -54,16 +72,11 @@ class Strategy(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     """Techniques that the job's space must contain."""
 
-    def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
-        self.space = space
-        self.objectives = objectives
-        self.constraints = constraints
+    def __init__(self, context: StrategyContext, options: StrategyOptions) -> None:
+        self.context = context
+        self.space = context.space
         self.options = options
-        self.rng = np.random.default_rng(seed)
-        self.predictor: LatencyPredictor | None = None
-        """Set before the first ``ask`` if the job has one; for screening proposals, never to replace a result."""
-        self.metrics: tuple[str, ...] = ()
-        """Metrics of the objectives, set before the first ``ask``; empty if unknown."""
+        self.rng = np.random.default_rng(context.seed)
 
     @property
     @abstractmethod
@@ -80,8 +93,12 @@ class Strategy(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the learned state as JSON-able data, saved after each block; empty if replaying the calls restores
-        it."""
+        it exactly."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 - nothing to restore is a valid default
-        """Restores the result of :meth:`state_dict`."""
+        """Restores the result of :meth:`state_dict`, in a strategy that was told the same results again.
+
+        A job that is resumed replays all blocks and then restores what was saved after the last one, so that rounding
+        on another processor changes nothing.
+        """

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from search.options import StrategyOptions
-from search.space.candidate import Candidate, Space
-from search.strategies.base import Result, Strategy
+from search.space.candidate import Candidate
+from search.strategies.base import Result, Strategy, StrategyContext
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -60,9 +60,9 @@ class Fliqs(Strategy):
     options: FliqsOptions
     needs = ("formats",)
 
-    def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
-        super().__init__(space, objectives, constraints, seed, options)
-        self._candidates = space.uniform()
+    def __init__(self, context: StrategyContext, options: StrategyOptions) -> None:
+        super().__init__(context, options)
+        self._candidates = self.space.uniform()
         self._ask_count = 0
 
     @property

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from search.options import StrategyOptions
-from search.space.candidate import Candidate, Space
-from search.strategies.base import Result, Strategy
+from search.space.candidate import Candidate
+from search.strategies.base import Result, Strategy, StrategyContext
 from search.strategies.sensitivity import Sensitivity
 
 if TYPE_CHECKING:
@@ -44,24 +44,27 @@ class Nsga2(Strategy):
     Options = Nsga2Options
     options: Nsga2Options
 
-    def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
+    def __init__(self, context: StrategyContext, options: StrategyOptions) -> None:
         import optuna
 
-        super().__init__(space, objectives, constraints, seed, options)
+        super().__init__(context, options)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         sampler = optuna.samplers.NSGAIISampler(
             population_size=self.options.population,
             mutation_prob=self.options.mutation,
             crossover_prob=self.options.crossover,
-            seed=seed,
+            seed=context.seed,
         )
-        self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
-        self._distributions = {d.name: optuna.distributions.CategoricalDistribution(d.choices) for d in space.decisions}
+        self._study = optuna.create_study(directions=["maximize"] * len(context.objectives), sampler=sampler)
+        self._distributions = {
+            decision.name: optuna.distributions.CategoricalDistribution(decision.choices)
+            for decision in self.space.decisions
+        }
         self._warm: Sensitivity | None = None
         if self.options.warm_start:
-            self._warm = Sensitivity(space, objectives, constraints, seed, Sensitivity.Options())
+            self._warm = Sensitivity(context, Sensitivity.Options())
         else:
-            for candidate in space.uniform():
+            for candidate in self.space.uniform():
                 self._study.enqueue_trial(candidate.decisions)
         self._open_trials: list[optuna.trial.Trial] = []
 
@@ -73,7 +76,6 @@ class Nsga2(Strategy):
     def ask(self) -> Candidate:
         """See :meth:`Strategy.ask`."""
         if self._warm is not None:
-            self._warm.predictor, self._warm.metrics = self.predictor, self.metrics
             self._study.enqueue_trial(self._warm.ask().decisions)
         trial = self._study.ask(self._distributions)
         self._open_trials.append(trial)

@@ -28,14 +28,14 @@ class Axes:
     """The cost that the predictor predicts, if any."""
 
     @classmethod
-    def of(cls, objectives: int, metrics: Sequence[str]) -> Axes:
+    def of(cls, metrics: Sequence[str]) -> Axes:
         """Divides the objectives by their metrics. If none is a known cost, the last of several objectives is."""
         rows = [metric_of(name) for name in metrics]
         costs = tuple(number for number, row in enumerate(rows) if row.cost)
-        if not costs and objectives > 1:
-            costs = (objectives - 1,)
-        timed = next((number for number in costs if not rows or rows[number].timed), None)
-        return cls(costs, tuple(number for number in range(objectives) if number not in costs), timed)
+        if not costs and len(rows) > 1:
+            costs = (len(rows) - 1,)
+        timed = next((number for number in costs if rows[number].timed), None)
+        return cls(costs, tuple(number for number in range(len(rows)) if number not in costs), timed)
 
 
 @dataclass(frozen=True)

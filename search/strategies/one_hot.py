@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.space.candidate import RUNTIME, Candidate, Space
+from search.space.candidate import Candidate, Space
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +19,7 @@ MOST_STRUCTURES = 12
 class OneHot:
     """One-hot encoding of candidates: one column for each value of each decision except its first.
 
-    Decisions for the whole model (its runtime, or the only decision of a technique) form its *structure*: the savings
+    Decisions about the whole model and about devices form its *structure*: the savings
     of a layer's value depend on them, so that each structure gets a model of its own. All other decisions are
     ``layers``.
     """
@@ -41,8 +40,7 @@ class OneHot:
 
     def _structural(self) -> list[int]:
         decisions = self.space.decisions
-        count = Counter(decision.technique for decision in decisions)
-        whole = [n for n, d in enumerate(decisions) if d.name.partition("@")[0] == RUNTIME or count[d.technique] == 1]
+        whole = [number for number, decision in enumerate(decisions) if decision.scope in ("model", "device")]
         structural: list[int] = []
         for number in whole:
             if prod(len(decisions[n].choices) for n in [*structural, number]) <= MOST_STRUCTURES:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from search.options import StrategyOptions
-from search.space.candidate import Candidate, Space
-from search.strategies.base import Result, Strategy
+from search.space.candidate import Candidate
+from search.strategies.base import Result, Strategy, StrategyContext
 
 
 class RandomOptions(StrategyOptions):
@@ -36,9 +36,9 @@ class RandomSearch(Strategy):
     Options = RandomOptions
     options: RandomOptions
 
-    def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
-        super().__init__(space, objectives, constraints, seed, options)
-        self._seeds = space.uniform()
+    def __init__(self, context: StrategyContext, options: StrategyOptions) -> None:
+        super().__init__(context, options)
+        self._seeds = self.space.uniform()
 
     @property
     def batch(self) -> int:
@@ -49,10 +49,11 @@ class RandomSearch(Strategy):
         """See :meth:`Strategy.ask`."""
         if self._seeds:
             return self._seeds.pop(0)
-        if not self.options.screens or self.predictor is None:
+        predictor = self.context.predictor
+        if not self.options.screens or predictor is None:
             return self._draw()
         draws = [self._draw() for _ in range(self.options.screen)]
-        speedups = [self.predictor.speedup(draw.decisions) for draw in draws]
+        speedups = [predictor.speedup(draw.decisions) for draw in draws]
         candidates = screen_draws(draws, speedups, self.space.baseline())
         return candidates[int(self.rng.integers(len(candidates)))]
 

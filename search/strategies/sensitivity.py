@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from search.options import StrategyOptions
-from search.space.candidate import Candidate, Space
+from search.space.candidate import Candidate
 from search.strategies.additive import fit_losses, from_singles
-from search.strategies.base import Result, Strategy
+from search.strategies.base import Result, Strategy, StrategyContext
 from search.strategies.costs import CostModel, CostModels
 from search.strategies.knapsack import Choice, least_loss
 from search.strategies.observations import Axes, Observations, observe
@@ -68,9 +68,9 @@ class Sensitivity(Strategy):
     Options = SensitivityOptions
     options: SensitivityOptions
 
-    def __init__(self, space: Space, objectives: int, constraints: int, seed: int, options: StrategyOptions) -> None:
-        super().__init__(space, objectives, constraints, seed, options)
-        self._encoding = OneHot(space)
+    def __init__(self, context: StrategyContext, options: StrategyOptions) -> None:
+        super().__init__(context, options)
+        self._encoding = OneHot(self.space)
         self._offset = float(self.rng.random())
         self._knapsacks = 0
         self._proposals: dict[str, tuple[int, ...]] = {}
@@ -113,18 +113,18 @@ class Sensitivity(Strategy):
 
     @cached_property
     def _axes(self) -> Axes:
-        return Axes.of(self.objectives, self.metrics)
+        return Axes.of([objective.metric for objective in self.context.objectives])
 
     @cached_property
     def _costs(self) -> CostModels:
-        return CostModels(self._encoding, self.predictor)
+        return CostModels(self._encoding, self.context.predictor)
 
     @cached_property
     def _initial(self) -> list[Candidate]:
-        """Uniform assignments and single changes. Made at the first ``ask``, when the predictor is set."""
-        singles = self._encoding.singles()
-        if self.predictor is not None:
-            speed = [self.predictor.speedup(candidate.decisions) for candidate in singles]
+        """Uniform assignments and single changes, those first that are predicted to be the fastest."""
+        singles, predictor = self._encoding.singles(), self.context.predictor
+        if predictor is not None:
+            speed = [predictor.speedup(candidate.decisions) for candidate in singles]
             order = sorted(range(len(singles)), key=lambda n: -(speed[n] or 0.0))
             singles = [singles[number] for number in order]
         uniform = self.space.uniform()

@@ -101,7 +101,9 @@ def figures(number: int, bits: str) -> dict[str, Any]:
 
 def open_search(store: Store, name: str = "digits-here", profile: Profile | None = None) -> Search:
     """A running, prepared job without candidates."""
-    precision = [Decision(layer, ("fp32", "int8", "int4"), "precision") for layer in LAYERS]
+    precision = [
+        Decision(layer, ("fp32", "int8", "int4"), "precision", target=layer, scope="layer") for layer in LAYERS
+    ]
     space = Space((*precision, Decision("width", ("full", "half"), "student")), context="test")
     spec = {
         "version": 1,

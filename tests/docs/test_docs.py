@@ -472,7 +472,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with Store(f"sqlite:///{folder}/jobs.db") as opened:
         job = parse_job({"name": "digits", "task": {"name": "digits"}, "devices": ["dry-run"]}, folder=folder)
         lease = opened.lease_job(submit(opened, job, folder), this_process())
-        space = Space((Decision("precision:stem", ("fp32", "int8"), "precision"),), "")
+        space = Space((Decision("precision:stem", ("fp32", "int8"), "precision", target="stem", scope="layer"),), "")
         opened.set_preparation(lease, space=space.to_dict(), baseline={"metrics": {"cosine": 1.0}, "facts": {}})
         (row,) = opened.add_trials(lease, 0, "nsga2", True, [(0, space.baseline())])
         metrics = {"cosine": 1.0, "speedup": {"ratio": 1.0, "ci95": [0.9, 1.1]}}

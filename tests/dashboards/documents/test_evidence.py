@@ -46,8 +46,8 @@ def add_job(store: Store, profile: Profile, *, bounds: bool = False) -> tuple[st
     job_id = store.create_job(name="figures", spec=spec, spec_folder=".", profile=profile)
     lease = store.lease_job(job_id, this_process())
     space = Space(
-        (*(Decision(layer, ("fp32", "int8"), "precision") for layer in LAYERS),
-         Decision("runtime", ("onnxruntime", "openvino:bf16"), "runtime")), "context",
+        (*(Decision(layer, ("fp32", "int8"), "precision", target=layer, scope="layer") for layer in LAYERS),
+         Decision("runtime", ("onnxruntime", "openvino:bf16"), "runtime", scope="device")), "context",
     )  # fmt: skip
     quality = {"quality_runtime": "onnxruntime"} if bounds else {}
     metrics = {**INT8, **SLOW_STARTS, **quality}

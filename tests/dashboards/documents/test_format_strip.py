@@ -130,7 +130,10 @@ class Shown:
 @pytest.fixture
 def shown(store: Store, make_search: Callable[..., Any]) -> Shown:
     search = make_search()
-    precision = (Decision(f"precision:{name}", ("fp32", "int8"), "precision") for name in ("stem", HOSTILE))
+    precision = (
+        Decision(f"precision:{name}", ("fp32", "int8"), "precision", target=name, scope="layer")
+        for name in ("stem", HOSTILE)
+    )
     width = Decision("width", ("full", "half"), "student")
     spaces = {
         "trained": Space((width,), "1"),

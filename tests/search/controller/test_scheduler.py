@@ -13,16 +13,21 @@ import pytest
 
 from hwprofiles import find_device
 from hwprofiles.errors import ParetuneError, UnhealthyMeasurement
-from search.controller.scheduler import REPEATS_UNTIL_EXHAUSTED, Scheduler
+from search.controller.scheduler import BLOCK, REPEATS_UNTIL_EXHAUSTED, Scheduler
 from search.fronts.feasibility import judge
 from search.fronts.objectives import Constraint, Objective
 from search.space.candidate import Candidate, Decision, Space
 from search.states import TrialState
 from search.store import Lease, StaleLease, Store, TrialRow, this_process, upgrade
 from search.strategies import Nsga2, RandomSearch, Result, Strategy, StrategyOptions
+from search.testing.strategies import context_of
 
 SPACE = Space(
-    tuple(Decision(f"precision:{number}", ("fp32", "int8", "int4"), "precision") for number in range(5)), "context"
+    tuple(
+        Decision(f"precision:{number}", ("fp32", "int8", "int4"), "precision", target=str(number), scope="layer")
+        for number in range(5)
+    ),
+    "context",
 )
 OBJECTIVES = (Objective("cosine", "max"), Objective("speedup", "max"))
 CONSTRAINTS = (Constraint.parse("accuracy >= baseline - 0.01"), Constraint.parse("size_bytes <= 2000"))
@@ -68,10 +73,11 @@ class Scripted(Strategy):
     """Asks for what it is told to, for ever the last, and remembers what it is told."""
 
     def __init__(self, script: Sequence[Candidate]) -> None:
-        super().__init__(SPACE, 2, 2, 0, StrategyOptions())
+        super().__init__(context_of(SPACE, constraints=2), StrategyOptions())
         self.script = list(script)
         self.asks = 0
         self.told: list[list[Result]] = []
+        self.restored: list[tuple[int, dict[str, Any]]] = []
 
     @property
     def batch(self) -> int:
@@ -86,6 +92,9 @@ class Scripted(Strategy):
 
     def state_dict(self) -> dict[str, Any]:
         return {"told": len(self.told)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.restored.append((len(self.told), state))
 
 
 def candidates(count: int) -> list[Candidate]:
@@ -121,7 +130,7 @@ def lease(store: Store) -> Lease:
 
 
 def nsga2(seed: int = 0, space: Space = SPACE) -> Strategy:
-    return Nsga2(space, 2, 2, seed, Nsga2.Options(population=BATCH))
+    return Nsga2(context_of(space, constraints=2, seed=seed), Nsga2.Options(population=BATCH))
 
 
 def scheduler(store: Store, lease: Lease, strategy: Strategy | None = None, **options: Any) -> Scheduler:
@@ -233,9 +242,18 @@ class TestBlocks:
         scheduler = scheduler_of(lease, Scripted(candidates(12)), trials=12)
         assert store.job(lease.job_id).strategy_state is None
         work(scheduler, until=6)
-        assert store.job(lease.job_id).strategy_state == {"told": 1}
+        assert store.job(lease.job_id).strategy_state == {"told": 1, BLOCK: 1}
         work(scheduler)
-        assert store.job(lease.job_id).strategy_state == {"told": 2}
+        assert store.job(lease.job_id).strategy_state == {"told": 2, BLOCK: 2}
+
+    def test_a_resumed_strategy_gets_the_state_back_that_was_saved(
+        self, store: Store, lease: Lease, scheduler_of: SchedulerOf
+    ) -> None:
+        work(scheduler_of(lease, Scripted(candidates(18)), trials=18), until=12)
+        resumed = Scripted(candidates(18))
+        scheduler = scheduler_of(lease, resumed, trials=18)
+        work(scheduler)
+        assert resumed.restored == [(2, {"told": 2})]
 
     @pytest.mark.parametrize("trials", [1, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH])
     def test_the_budget_is_met_exactly(self, lease: Lease, scheduler_of: SchedulerOf, trials: int) -> None:
@@ -351,7 +369,7 @@ class TestRepeats:
         self, lease: Lease, scheduler_of: SchedulerOf, kind: type[Strategy]
     ) -> None:
         space = Space(SPACE.decisions[:2], "context")
-        scheduler = scheduler_of(lease, kind(space, 2, 2, 0, kind.Options()), trials=1000, batch=4)
+        scheduler = scheduler_of(lease, kind(context_of(space, constraints=2), kind.Options()), trials=1000, batch=4)
         work(scheduler, parallel=3, seed=0)
         assert len(scheduler.history) == space.size
 
@@ -673,7 +691,7 @@ class TestKnown:
         known = {first.digest: metrics_of(first.digest)}
         found = scheduler_of(lease, strategy, trials=2, batch=2, premeasured=known, premeasured_sha256="f" * 64)
         found.begin()
-        (done,) = found.finished
+        (done,) = found.history
         assert (done.digest, done.metrics) == (first.digest, metrics_of(first.digest))
         assert store.trial(done.candidate_id).artifact_sha256 == "f" * 64, "or its export would disagree"
         row = found.next()
@@ -695,7 +713,7 @@ class TestKnown:
         found.stop()
         assert found.next() is None
         assert found.is_over
-        assert [row.digest for row in found.finished] == [first.digest]
+        assert [row.digest for row in found.history] == [first.digest]
 
     def test_a_block_of_nothing_else_is_told_at_once(self, lease: Lease, scheduler_of: SchedulerOf) -> None:
         (only,) = candidates(1)

@@ -183,7 +183,10 @@ class TestKinds:
 
 class TestUnion:
     def decisions(self, **choices: str) -> list[Decision]:
-        return [Decision(name, tuple(text.split()), "precision") for name, text in choices.items()]
+        return [
+            Decision(name, tuple(text.split()), "precision", target=name, scope="layer")
+            for name, text in choices.items()
+        ]
 
     def test_of_one_device_is_what_it_has(self) -> None:
         own = self.decisions(stem="fp32 int8", head="fp32 int4")

@@ -51,7 +51,8 @@ def technique(tmp_path_factory: pytest.TempPathFactory) -> PrecisionTechnique:
 @pytest.fixture(scope="module")
 def space(technique: PrecisionTechnique) -> Space:
     decisions = (
-        Decision(f"precision:{group.name}", ("fp32", "int8"), "precision") for group in technique.subject.groups
+        Decision(f"precision:{group.name}", ("fp32", "int8"), "precision", target=group.name, scope="layer")
+        for group in technique.subject.groups
     )
     return Space(tuple(decisions), "")
 
@@ -128,7 +129,9 @@ def test_another_device_executes_files_in_the_first_one_s_format(
             return super().measure(baseline, candidate, *args, runtime=runtime, **more)
 
     specs = ("openvino:f32", "openvino:bf16")
-    wider = replace(space, decisions=(Decision("runtime@phone", specs, "runtime"), *space.decisions))
+    wider = replace(
+        space, decisions=(Decision("runtime@phone", specs, "runtime", scope="device", device="phone"), *space.decisions)
+    )
     device = Recording()
     tables = tables_of(device, technique, wider, tmp_path, runtime="runtime@phone")
     assert [one["values"] for one in tables] == [{"runtime@phone": spec} for spec in specs]

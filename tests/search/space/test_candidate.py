@@ -10,8 +10,11 @@ import pytest
 
 from search.space.candidate import Candidate, Decision, Replacement, Space
 
-LAYERS = tuple(Decision(f"precision:{name}", ("fp32", "int8", "int4"), "precision") for name in ("stem", "body"))
-HEAD = Decision("precision:head", ("fp32", "int8"), "precision")
+LAYERS = tuple(
+    Decision(f"precision:{name}", ("fp32", "int8", "int4"), "precision", target=name, scope="layer")
+    for name in ("stem", "body")
+)
+HEAD = Decision("precision:head", ("fp32", "int8"), "precision", target="head", scope="layer")
 GRAPH = Decision("graph", ("plain", "fused"), "graph")
 SPACE = Space((*LAYERS, HEAD, GRAPH), "context")
 
@@ -124,7 +127,7 @@ class TestUniform:
 class TestReplacements:
     """Runtimes share decisions; a candidate holds what its runtime makes of them."""
 
-    RUNTIMES = Decision("runtime", ("one", "other"), "runtime")
+    RUNTIMES = Decision("runtime", ("one", "other"), "runtime", scope="device")
     SHARED = Space(
         (RUNTIMES, *LAYERS, HEAD),
         "context",

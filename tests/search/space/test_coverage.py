@@ -26,7 +26,7 @@ def space_of(*precisions: Precision, **more: Any) -> Space:
     for group in GROUPS:
         values = tuple(p.value for p in group.precisions if p is Precision.FP32 or p in precisions)
         if len(values) > 1:
-            found.append(Decision(f"precision:{group.name}", values, "precision"))
+            found.append(Decision(f"precision:{group.name}", values, "precision", target=group.name, scope="layer"))
     return Space(tuple(found), "", **more)
 
 

@@ -11,10 +11,11 @@ from search.job.spec import Budget
 from search.space.candidate import Decision, Space
 from search.space.promising import gains_without_trial, promising_settings
 from search.strategies import STRATEGIES
+from search.testing.strategies import context_of
 
 LAYERS = tuple(Decision(f"precision:l{n}", ("fp32", "int8", "int8_dynamic", "int8_weight"), "precision") for n in "ab")
 GRAPH = Decision("graph", ("plain", "fused"), "graph")
-RUNTIME = Decision("runtime", ("onnxruntime", "openvino", "openvino:bf16"), "runtime")
+RUNTIME = Decision("runtime", ("onnxruntime", "openvino", "openvino:bf16"), "runtime", scope="device")
 
 FIRST = "onnxruntime"
 
@@ -89,7 +90,7 @@ def test_they_survive_json() -> None:
 @pytest.mark.parametrize("name", ["nsga2", "random", "sensitivity"])
 def test_they_are_in_the_first_block_of_every_strategy(name: str) -> None:
     kind = STRATEGIES[name]
-    strategy = kind(space(), 2, 0, 0, kind.Options())
+    strategy = kind(context_of(space()), kind.Options())
     first = [strategy.ask().decisions for _ in range(strategy.batch)]
     wanted = [candidate.decisions for candidate in space().uniform()[1 : 1 + len(space().promising)]]
     assert all(one in first for one in wanted)

@@ -68,7 +68,13 @@ def lease(store: Store, new_job: Callable[..., str]) -> Lease:
 @pytest.fixture
 def candidates() -> list[Candidate]:
     """Eight candidates of one space."""
-    space = Space(tuple(Decision(name, ("fp32", "int8"), "precision") for name in ("stem", "body", "head")), "context")
+    space = Space(
+        tuple(
+            Decision(name, ("fp32", "int8"), "precision", target=name, scope="layer")
+            for name in ("stem", "body", "head")
+        ),
+        "context",
+    )
     choices = [(stem, body, head) for stem in range(2) for body in range(2) for head in range(2)]
     return [
         space.candidate({d.name: d.choices[i] for d, i in zip(space.decisions, row, strict=True)}) for row in choices

@@ -14,24 +14,12 @@ import pytest
 from pydantic import ValidationError
 
 from search.space.candidate import Candidate, Decision, Replacement, Space
-from search.strategies import Nsga2, Result, Sensitivity, Strategy
+from search.strategies import Nsga2, Result, Sensitivity
 from search.strategies.additive import fit_costs, fit_losses, from_singles
 from search.strategies.knapsack import least_loss
 from search.strategies.observations import Axes, observe
 from search.strategies.silence import silence_stdout
-
-PRECISIONS = ("fp32", "int8", "int4")
-ONE_DECISION = Space((Decision("graph", ("plain", "fused"), "graph"),), "context")
-
-
-def play(strategy: Strategy, blocks: int, result: Any) -> list[str]:
-    """Digests of all that it asks for."""
-    asked = []
-    for _ in range(blocks):
-        block = [strategy.ask() for _ in range(strategy.batch)]
-        asked += [candidate.digest for candidate in block]
-        strategy.tell([result(candidate) for candidate in block])
-    return asked
+from search.testing.strategies import ONE_DECISION, PRECISIONS, context_of, layer_decisions, play
 
 
 def brute_force(losses: list[Any], costs: list[Any], budget: float, known: Any = ()) -> tuple[float, float] | None:
@@ -126,20 +114,20 @@ class TestModels:
         assert found == pytest.approx([1.0, -0.5], abs=0.01)
 
     @pytest.mark.parametrize(
-        ("objectives", "metrics", "expected"),
+        ("metrics", "expected"),
         [
-            (2, ("cosine", "speedup"), Axes((1,), (0,), 1)),
-            (2, ("speedup", "accuracy"), Axes((0,), (1,), 0)),
-            (2, ("accuracy", "size_bytes"), Axes((1,), (0,), None)),
-            (3, ("cosine", "speedup@a", "size_bytes"), Axes((1, 2), (0,), 1)),
-            (2, ("cosine", "accuracy"), Axes((1,), (0,), None)),
-            (2, (), Axes((1,), (0,), 1)),
-            (1, ("speedup",), Axes((0,), (), 0)),
-            (1, ("cosine",), Axes((), (0,), None)),
+            (("cosine", "speedup"), Axes((1,), (0,), 1)),
+            (("speedup", "accuracy"), Axes((0,), (1,), 0)),
+            (("accuracy", "size_bytes"), Axes((1,), (0,), None)),
+            (("cosine", "speedup@a", "size_bytes"), Axes((1, 2), (0,), 1)),
+            (("cosine", "accuracy"), Axes((1,), (0,), None)),
+            ((), Axes((), (), None)),
+            (("speedup",), Axes((0,), (), 0)),
+            (("cosine",), Axes((), (0,), None)),
         ],
     )  # fmt: skip
-    def test_which_objectives_are_costs(self, objectives: int, metrics: tuple[str, ...], expected: Axes) -> None:
-        assert Axes.of(objectives, metrics) == expected
+    def test_which_objectives_are_costs(self, metrics: tuple[str, ...], expected: Axes) -> None:
+        assert Axes.of(metrics) == expected
 
     def test_told_results_as_figures(self) -> None:
         baseline, *others = EVERY[:5]
@@ -158,7 +146,7 @@ class TestModels:
         assert figures.feasible.tolist() == [True, False, True, False, False]
 
 
-LAYERS = Space(tuple(Decision(f"precision:{n}", PRECISIONS, "precision") for n in range(5)), "context")
+LAYERS = Space(layer_decisions(5), "context")
 RNG = np.random.default_rng(7)
 LOSSES = [dict(zip(PRECISIONS, (0.0, *sorted(10 ** RNG.uniform(-3, -1, 2))), strict=True)) for _ in range(5)]
 TIMES = [dict(zip(PRECISIONS, (0.2, *-np.sort(-RNG.uniform(0.02, 0.15, 2))), strict=True)) for _ in range(5)]
@@ -186,15 +174,13 @@ EVERY = [LAYERS.candidate(dict(zip([d.name for d in LAYERS.decisions], values, s
 
 
 class TestSensitivity:
-    def make(self, space: Space, **options: Any) -> Sensitivity:
-        return Sensitivity(space, 2, 1, 0, Sensitivity.Options(**options))
+    def make(self, space: Space, predictor: Exact | None = None, **options: Any) -> Sensitivity:
+        return Sensitivity(context_of(space, constraints=1, predictor=predictor), Sensitivity.Options(**options))
 
     @pytest.mark.parametrize("with_tables", [True, False])
     def test_every_proposal_is_the_exact_optimum_for_its_budget(self, with_tables: bool) -> None:
         """Where losses and times add up: no candidate that is not known yet loses less and is as fast or faster."""
-        strategy = self.make(LAYERS, batch=13)
-        if with_tables:
-            strategy.predictor = Exact()
+        strategy = self.make(LAYERS, Exact() if with_tables else None, batch=13)
         block = [strategy.ask() for _ in range(13)]
         assert block[:3] == LAYERS.uniform()
         assert all(sum(v != "fp32" for _, v in one.values) == 1 for one in block[3:])
@@ -226,8 +212,7 @@ class TestSensitivity:
         assert play(strategy, 1, result) == [space.baseline().digest] * 9
 
     def test_the_largest_predicted_gains_are_tried_first(self) -> None:
-        strategy = self.make(LAYERS, batch=7, singles=4)
-        strategy.predictor = Exact()
+        strategy = self.make(LAYERS, Exact(), batch=7, singles=4)
         singles = [strategy.ask() for _ in range(7)][3:]
         assert [time_of(one) for one in singles] == sorted(time_of(one) for one in singles)
         every = sorted(time_of(one) for one in EVERY if sum(v != "fp32" for _, v in one.values) == 1)
@@ -252,10 +237,11 @@ class TestSensitivity:
         assert len(set(results)) == space.size
 
     @pytest.mark.parametrize("objectives", [1, 3])
-    @pytest.mark.parametrize("metrics", [(), ("cosine", "speedup", "size_bytes"), ("speedup", "cosine", "accuracy")])
+    @pytest.mark.parametrize(
+        "metrics", [("recall", "fps", "f1"), ("cosine", "speedup", "size_bytes"), ("speedup", "cosine", "accuracy")]
+    )
     def test_any_number_of_objectives(self, objectives: int, metrics: tuple[str, ...]) -> None:
-        strategy = Sensitivity(LAYERS, objectives, 0, 0, Sensitivity.Options())
-        strategy.metrics = metrics[:objectives]
+        strategy = Sensitivity(context_of(LAYERS, metrics=metrics[:objectives]), Sensitivity.Options())
 
         def result(candidate: Candidate) -> Result:
             gains = (1.0 - loss_of(candidate), 1.0 / time_of(candidate), -time_of(candidate) * 1e6)
@@ -266,7 +252,7 @@ class TestSensitivity:
 
     def test_replacements_make_no_proposal_known(self) -> None:
         space = Space(
-            (Decision("runtime", ("one", "two"), "runtime"), *LAYERS.decisions), "",
+            (Decision("runtime", ("one", "two"), "runtime", scope="device"), *LAYERS.decisions), "",
             (Replacement("two", "precision", "int4", "int8"),),
         )  # fmt: skip
         strategy = self.make(space)
@@ -308,12 +294,13 @@ def changed(candidate: Candidate) -> int:
 
 class TestWarmStart:
     def test_the_first_generations_are_those_of_the_knapsack(self) -> None:
-        warm = Nsga2(LAYERS, 2, 1, 0, Nsga2.Options(warm_start=True))
-        alone = Sensitivity(LAYERS, 2, 1, 0, Sensitivity.Options(batch=16))
+        warm = Nsga2(context_of(LAYERS, constraints=1), Nsga2.Options(warm_start=True))
+        alone = Sensitivity(context_of(LAYERS, constraints=1), Sensitivity.Options(batch=16))
         assert warm.options.screens
         assert play(warm, 2, additive) == play(alone, 2, additive)
         assert play(warm, 1, additive) != play(alone, 1, additive)
 
     def test_it_is_the_same_again(self) -> None:
-        runs = [play(Nsga2(LAYERS, 2, 1, 3, Nsga2.Options(warm_start=True)), 6, additive) for _ in range(2)]
+        context = context_of(LAYERS, constraints=1, seed=3)
+        runs = [play(Nsga2(context, Nsga2.Options(warm_start=True)), 6, additive) for _ in range(2)]
         assert runs[0] == runs[1]
