@@ -13,7 +13,7 @@ from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
 from hwprofiles.description import NAME
 from hwprofiles.errors import InvalidInput, StorageError
-from hwprofiles.registry import known_devices
+from hwprofiles.registry import device_origins
 from search.store.agents import AgentRow
 
 DeviceName = Annotated[str, typer.Argument(help="What the remote device is called.", show_default=False)]
@@ -30,7 +30,7 @@ def devices_token(
     """Make a token for a remote device's agent; replaces (revokes) the previous token."""
     if not NAME.fullmatch(device):
         raise InvalidInput(f"{device!r} is not a valid device name", "use letters, digits, dots and dashes")
-    origin = known_devices().get(device)
+    origin = device_origins().get(device)
     if origin is not None:
         raise InvalidInput(
             f"{device!r} is the name of a device that is {origin}", f"name your board otherwise, such as my-{device}"

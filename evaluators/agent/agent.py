@@ -17,11 +17,11 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from evaluators.agent.blobs import BlobCache
-from evaluators.agent.client import AgentClient, Dismissed, LeasedErrand, LeaseLost, ServerGone
+from evaluators.agent.client import AgentClient, Dismissed, LeasedRequest, LeaseLost, ServerGone
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
 from evaluators.array_archive import unpack_arrays
 from evaluators.devices.device import LocalDevice
-from evaluators.devices.request import Errand, answer_of
+from evaluators.devices.request import MeasurementRequest, answer_of
 from evaluators.graphs.wire import check_model_file
 from evaluators.measuring.outputs import outputs_answer
 from evaluators.runtimes import RUNTIMES, runtime_of
@@ -62,7 +62,7 @@ class Agent:
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
-        self._runtimes = _allowed(settings.runtimes)
+        self._runtimes = _select_runtimes(settings.runtimes)
         self._profile = self._profile_of(1, 1)
         most = min(len(usable_cores()), MAX_THREADS)
         self._cores = [self._profile_of(threads, 1).cores for threads in range(1, most + 1)]
@@ -70,7 +70,7 @@ class Agent:
         self._client = AgentClient(settings.server, settings.token, secrets.token_hex(16))
         if not self._client.local and not self._client.encrypted:
             log.warning("the way to the server is not encrypted: the token and all models can be read on it")
-        self._held: tuple[LeasedErrand, dict[str, Any]] | None = None
+        self._held: tuple[LeasedRequest, dict[str, Any]] | None = None
         self._device: LocalDevice | None = None
 
     def run(self) -> NoReturn:
@@ -106,25 +106,25 @@ class Agent:
         """Hands in the result that is held, if any; one that the server does not want any more is dropped."""
         while self._held is not None:
             leased, answer = self._held
-            self._held = None if self._handed_in(leased, answer) else (leased, _refused_result())
+            self._held = None if self._try_hand_in(leased, answer) else (leased, _undeliverable_answer())
 
-    def _handed_in(self, leased: LeasedErrand, answer: dict[str, Any]) -> bool:
+    def _try_hand_in(self, leased: LeasedRequest, answer: dict[str, Any]) -> bool:
         """False where the server takes no such answer, and another is to be given."""
         try:
             self._client.finish(leased, answer)
         except LeaseLost as lost:
-            log.warning("errand %s: the result is not wanted any more: %s", leased.errand_id, lost.message)
+            log.warning("errand %s: the result is not wanted any more: %s", leased.request_id, lost.message)
         except (InvalidInput, ValueError) as refused:  # JSON has no NaN
-            log.error("errand %s: the result cannot be handed in: %s", leased.errand_id, refused)
+            log.error("errand %s: the result cannot be handed in: %s", leased.request_id, refused)
             return "error" in answer
         return True
 
-    def _work_on(self, leased: LeasedErrand, heartbeat_s: float) -> None:
+    def _work_on(self, leased: LeasedRequest, heartbeat_s: float) -> None:
         try:
-            with _kept_alive(self._client, leased, heartbeat_s):
+            with _keep_alive(self._client, leased, heartbeat_s):
                 answer = self._answer(leased)
         except (_Unwanted, LeaseLost):
-            log.warning("errand %s: not wanted any more, ended", leased.errand_id)
+            log.warning("errand %s: not wanted any more, ended", leased.request_id)
             return
         except KeyboardInterrupt:
             with suppress(ServerGone, Dismissed, LeaseLost, InvalidInput):
@@ -132,32 +132,32 @@ class Agent:
             raise
         self._held = leased, answer
 
-    def _answer(self, leased: LeasedErrand) -> dict[str, Any]:
+    def _answer(self, leased: LeasedRequest) -> dict[str, Any]:
         """What the device measured, or why it did not. Whatever is wrong with an errand costs that errand alone."""
         try:
-            errand = Errand.from_dict(leased.request)
-            log.info("errand %s: %s of %s", leased.errand_id, errand.kind, errand.candidate.sha256[:12])
-            answer = self._measured(errand, leased)
+            errand = MeasurementRequest.from_dict(leased.request)
+            log.info("errand %s: %s of %s", leased.request_id, errand.kind, errand.candidate.sha256[:12])
+            answer = self._measure(errand, leased)
         except (InvalidInput, UnsupportedOp) as error:
             # The file or the request itself; nothing of it was executed.
-            log.warning("errand %s refused: %s", leased.errand_id, error.message)
+            log.warning("errand %s refused: %s", leased.request_id, error.message)
             return answer_of(error if isinstance(error, UnsupportedOp) else BuildFailed(error.message, error.hint))
         except (ServerGone, Dismissed, LeaseLost):
             raise
         except ParetuneError as error:
-            log.warning("errand %s failed: %s", leased.errand_id, error.message)
+            log.warning("errand %s failed: %s", leased.request_id, error.message)
             return answer_of(error)
         except OSError as error:
-            log.exception("errand %s failed", leased.errand_id)
+            log.exception("errand %s failed", leased.request_id)
             return answer_of(DeviceUnavailable(f"the agent failed: {error}", _SEE_LOG))
         # A runtime, or a file that a stranger sent, may raise anything; the next errand is another one.
         except Exception as error:
-            log.exception("errand %s failed", leased.errand_id)
+            log.exception("errand %s failed", leased.request_id)
             return answer_of(BuildFailed(f"the agent failed: {type(error).__name__}: {error}", _SEE_LOG))
-        log.info("errand %s: done", leased.errand_id)
+        log.info("errand %s: done", leased.request_id)
         return answer
 
-    def _measured(self, errand: Errand, leased: LeasedErrand) -> dict[str, Any]:
+    def _measure(self, errand: MeasurementRequest, leased: LeasedRequest) -> dict[str, Any]:
         profile = self._profile_of(errand.threads, errand.batch)
         if profile.digest != errand.profile_digest:
             raise DeviceUnavailable(
@@ -173,7 +173,7 @@ class Agent:
         for model in filter(None, (errand.baseline, errand.candidate)):
             check_model_file(paths[model], limit_bytes)
         sample = unpack_arrays(paths[errand.sample], limit_bytes)
-        candidate, device = paths[errand.candidate], self._opened(profile)
+        candidate, device = paths[errand.candidate], self._open_device(profile)
         if errand.kind == "outputs":
             return outputs_answer(device.outputs(candidate, sample, limit_s=errand.limit_s, runtime=errand.runtime))
         if errand.baseline is None or errand.protocol is None:
@@ -190,7 +190,7 @@ class Agent:
             raise UnsupportedOp(error.message, error.hint) from None  # the candidate's own choice, not the device's
         return {"measurement": found.to_dict()}
 
-    def _opened(self, profile: Profile) -> LocalDevice:
+    def _open_device(self, profile: Profile) -> LocalDevice:
         """The device, whose process stays for the next errand of the same profile."""
         if self._device is not None and self._device.profile != profile:
             self._device.close()
@@ -221,7 +221,7 @@ class Agent:
         runtime_of(spec)
 
 
-def _allowed(names: tuple[str, ...]) -> tuple[str, ...]:
+def _select_runtimes(names: tuple[str, ...]) -> tuple[str, ...]:
     """The runtimes that may execute what is sent: those named, else all that measure."""
     for name in names:
         if name not in RUNTIMES:
@@ -229,7 +229,7 @@ def _allowed(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names)) or tuple(name for name in RUNTIMES if name != "null")
 
 
-def _refused_result() -> dict[str, Any]:
+def _undeliverable_answer() -> dict[str, Any]:
     return answer_of(BuildFailed("the agent's result could not be handed in", _SEE_LOG))
 
 
@@ -238,7 +238,7 @@ class _Unwanted(BaseException):
 
 
 @contextmanager
-def _kept_alive(client: AgentClient, leased: LeasedErrand, heartbeat_s: float) -> Iterator[None]:
+def _keep_alive(client: AgentClient, leased: LeasedRequest, heartbeat_s: float) -> Iterator[None]:
     """Renews the lease from a thread of its own meanwhile; raises :class:`_Unwanted` in the main thread as soon as the
     server has said that nobody waits for this errand any more."""
     over = threading.Event()
@@ -251,7 +251,7 @@ def _kept_alive(client: AgentClient, leased: LeasedErrand, heartbeat_s: float) -
 
     def beat() -> None:
         while not over.wait(heartbeat_s):
-            if not _still_wanted(client, leased):
+            if not _renew_lease(client, leased):
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
                 return
 
@@ -268,12 +268,12 @@ def _kept_alive(client: AgentClient, leased: LeasedErrand, heartbeat_s: float) -
         signal.signal(signal.SIGUSR1, earlier)
 
 
-def _still_wanted(client: AgentClient, leased: LeasedErrand) -> bool:
+def _renew_lease(client: AgentClient, leased: LeasedRequest) -> bool:
     try:
         return client.heartbeat(leased)
     except (LeaseLost, Dismissed):
         return False
     except (ServerGone, InvalidInput) as error:
         # Measuring goes on: the result is held until the server is back.
-        log.warning("errand %s: no heartbeat: %s", leased.errand_id, error.message)
+        log.warning("errand %s: no heartbeat: %s", leased.request_id, error.message)
         return True

@@ -13,7 +13,7 @@ from evaluators.agent.limits import DEFAULT_CACHE_BYTES
 from evaluators.devices.request import FileRef
 from hwprofiles import digest_of_file
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
-from hwprofiles.folders import made
+from hwprofiles.folders import make_folder
 
 Fetch = Callable[[FileRef, int], Iterator[bytes]]
 """Gives a file's content from a byte on."""
@@ -27,7 +27,7 @@ class BlobCache:
     """
 
     def __init__(self, folder: Path, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
-        self._folder, self._max_bytes = made(folder), max_bytes
+        self._folder, self._max_bytes = make_folder(folder), max_bytes
         for left in self._folder.glob("*.partial"):
             left.unlink(missing_ok=True)
 

@@ -42,7 +42,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class LeasedErrand:
+class LeasedRequest:
     """An errand as it was leased, not yet looked at."""
 
     errand_id: str
@@ -90,7 +90,7 @@ class AgentClient:
             raise ServerGone("the server's answer cannot be read", "check that --server names a Paretune server")
         return Terms(float(heartbeat_s))
 
-    def lease(self) -> LeasedErrand | None:
+    def lease(self) -> LeasedRequest | None:
         """Waits for an errand for as long as the server likes; None if there was none."""
         answer = self._post("lease", {})
         if not answer:
@@ -98,21 +98,21 @@ class AgentClient:
         errand_id, epoch = answer.get("errand_id"), answer.get("epoch")
         if not isinstance(errand_id, str) or not errand_id.isalnum() or type(epoch) is not int:
             raise ServerGone("the server's answer cannot be read", "check that --server names a Paretune server")
-        return LeasedErrand(errand_id, epoch, answer.get("request"))
+        return LeasedRequest(errand_id, epoch, answer.get("request"))
 
-    def heartbeat(self, leased: LeasedErrand) -> bool:
+    def heartbeat(self, leased: LeasedRequest) -> bool:
         """Keeps the lease; whether anybody still waits for the result."""
         return self._post(_of(leased, "heartbeat"), {"epoch": leased.epoch}, _QUICK_TIMEOUT).get("wanted") is True
 
-    def finish(self, leased: LeasedErrand, answer: dict[str, Any]) -> None:
+    def finish(self, leased: LeasedRequest, answer: dict[str, Any]) -> None:
         """Hands in what came of an errand."""
         self._post(_of(leased, "result"), {"epoch": leased.epoch, "answer": answer})
 
-    def release(self, leased: LeasedErrand) -> None:
+    def release(self, leased: LeasedRequest) -> None:
         """Gives an errand back undone, since this agent ends."""
         self._post(_of(leased, "release"), {"epoch": leased.epoch}, _QUICK_TIMEOUT)
 
-    def fetch(self, leased: LeasedErrand, file: FileRef, start: int = 0) -> Iterator[bytes]:
+    def fetch(self, leased: LeasedRequest, file: FileRef, start: int = 0) -> Iterator[bytes]:
         """A file's content from a byte on, piece by piece; raises :class:`DeviceUnavailable` where the server does not
         give it."""
         headers = {"Range": f"bytes={start}-"} if start else {}
@@ -130,7 +130,7 @@ class AgentClient:
         except InvalidInput as refused:
             raise DeviceUnavailable(refused.message, refused.hint) from None
         except (httpx.HTTPError, httpx.StreamError) as error:
-            raise _gone(error) from None
+            raise _server_gone(error) from None
 
     def _post(self, path: str, body: dict[str, Any], timeout: httpx.Timeout | None = None) -> dict[str, Any]:
         try:
@@ -139,10 +139,10 @@ class AgentClient:
             ) as response:
                 return _check(response, _read(response))
         except httpx.HTTPError as error:
-            raise _gone(error) from None
+            raise _server_gone(error) from None
 
 
-def _of(leased: LeasedErrand, verb: str) -> str:
+def _of(leased: LeasedRequest, verb: str) -> str:
     return f"errands/{leased.errand_id}/{verb}"
 
 
@@ -194,6 +194,6 @@ def _json(status: int, read: bytes) -> dict[str, Any]:
     return {}
 
 
-def _gone(error: Exception) -> ServerGone:
+def _server_gone(error: Exception) -> ServerGone:
     words = " ".join(str(error).split())[:200] or type(error).__name__
     return ServerGone(f"the server cannot be reached: {words}", "check that it runs, and --server")

@@ -11,7 +11,7 @@ from typing import Any
 from evaluators.devices.device import open_device
 from evaluators.devices.reference_models import write_chain
 from evaluators.measuring.latency import Protocol
-from evaluators.measuring.measurement import Measurement, combined
+from evaluators.measuring.measurement import Measurement, combine_measurements
 from evaluators.measuring.process import pin
 from evaluators.processes.sandbox import in_own_process
 from evaluators.runtimes import runtime_of
@@ -99,7 +99,7 @@ def _runtime(name: str, version: str) -> Check:
     try:
         found = in_own_process(_version_of, name, stage="measuring", limit_s=PATIENCE_S)
     except ParetuneError as error:
-        return Check(f"runtime {name}", FAILED, _said(error))
+        return Check(f"runtime {name}", FAILED, _error_text(error))
     if found != version:
         return Check(f"runtime {name}", FAILED, f"loads as version {found}, but version {version} is installed")
     return Check(f"runtime {name}", OK, f"version {found} loads")
@@ -114,7 +114,7 @@ def _pinning(profile: Profile) -> Check:
     try:
         marks, cores = in_own_process(pin, profile, stage="measuring", limit_s=PATIENCE_S)
     except ParetuneError as error:
-        return Check("pinning", UNKNOWN, _said(error))
+        return Check("pinning", UNKNOWN, _error_text(error))
     shown = ", ".join(map(str, profile.cores))
     if not marks and cores == profile.cores:
         return Check("pinning", OK, f"a process stays on core {shown}")
@@ -123,9 +123,9 @@ def _pinning(profile: Profile) -> Check:
 
 def _against_itself(profile: Profile, protocol: Protocol) -> Iterator[Check]:
     try:
-        measured = _measured(profile, protocol)
+        measured = _measure_against_itself(profile, protocol)
     except ParetuneError as error:
-        yield Check("same model twice", FAILED, _said(error))
+        yield Check("same model twice", FAILED, _error_text(error))
         yield Check("health", UNKNOWN, "nothing was measured")
         return
     low, high = measured.ratio_ci95
@@ -135,7 +135,7 @@ def _against_itself(profile: Profile, protocol: Protocol) -> Iterator[Check]:
     yield _health(measured)
 
 
-def _measured(profile: Profile, protocol: Protocol) -> Measurement:
+def _measure_against_itself(profile: Profile, protocol: Protocol) -> Measurement:
     """A small model against itself, again where the interval does not hold 1, all samples together."""
     device = open_device(profile)
     try:
@@ -147,7 +147,7 @@ def _measured(profile: Profile, protocol: Protocol) -> Measurement:
                 if _holds_one(measured):
                     break
                 again = device.measure(model, model, feed, protocol=protocol, limit_s=PATIENCE_S)
-                measured = combined(measured, again)
+                measured = combine_measurements(measured, again)
             return measured
     finally:
         device.close()
@@ -168,5 +168,5 @@ def _health(measured: Measurement) -> Check:
     return Check("health", {"healthy": OK, "unknown": UNKNOWN}.get(health.verdict, FAILED), finding)
 
 
-def _said(error: ParetuneError) -> str:
+def _error_text(error: ParetuneError) -> str:
     return f"{error.message}; {error.hint}" if error.hint else error.message

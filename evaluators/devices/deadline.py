@@ -30,7 +30,7 @@ class Deadline:
         return max(0.0, self.ends_at - self.clock())
 
     @property
-    def passed(self) -> bool:
+    def is_over(self) -> bool:
         """Whether no time is left."""
         return self.left_s <= 0.0
 
@@ -40,7 +40,7 @@ class Deadline:
 
     def check(self) -> None:
         """Raises :class:`NotAsked` where no time is left."""
-        if self.passed:
+        if self.is_over:
             raise NotAsked("the time for it was over", "raise budget.minutes")
 
 

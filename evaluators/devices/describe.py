@@ -35,16 +35,16 @@ def describe(
                 say(f"measuring products in {number_format}")
                 feed = write_product(path, integers=integers)
                 try:
-                    seconds = _seconds(device, path, feed, quick)
+                    seconds = _measure_seconds(device, path, feed, quick)
                 except CandidateError:
                     if not integers:
                         raise
                     continue
-                rates.append((number_format, Figure(_rounded(PRODUCT_OPERATIONS / seconds), f"{by}: a product")))
+                rates.append((number_format, Figure(_round(PRODUCT_OPERATIONS / seconds), f"{by}: a product")))
             say("measuring memory")
             feed = write_reading(path)
             bandwidth = Figure(
-                _rounded(READ_BYTES / _seconds(device, path, feed, quick)), f"{by}: reading 64 MiB of weights"
+                _round(READ_BYTES / _measure_seconds(device, path, feed, quick)), f"{by}: reading 64 MiB of weights"
             )
     finally:
         device.close()
@@ -62,12 +62,12 @@ def describe(
     )
 
 
-def _seconds(device: Device, path: Path, feed: Feed, protocol: Protocol) -> float:
+def _measure_seconds(device: Device, path: Path, feed: Feed, protocol: Protocol) -> float:
     """The fastest of all inferences: a peak is what nothing disturbed."""
     measured = device.measure(path, path, feed, protocol=protocol, limit_s=PATIENCE_S)
     return min(min(block) for block in (*measured.baseline_ms, *measured.candidate_ms)) / 1000
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     """To three digits: more would claim what was not measured."""
     return float(f"{value:.3g}")

@@ -8,10 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evaluators.measuring.attempt import Attempt, published
+from evaluators.measuring.attempt import Attempt, select_attempt
 from evaluators.measuring.latency import Protocol
 from evaluators.measuring.measurement import Measurement
-from evaluators.measuring.process import measure_load, measure_once, outputs_of, peak_memory, start_ms
+from evaluators.measuring.process import (
+    compute_outputs,
+    measure_load,
+    measure_once,
+    measure_peak_memory,
+    measure_start_ms,
+)
 from evaluators.measuring.startup import Starts
 from evaluators.measuring.throughput import Load, Throughput
 from evaluators.processes.locks import exclusive_device, lock_folder, measuring
@@ -108,7 +114,7 @@ class LocalDevice(Device):
         asked = self.profile, runtime or self.profile.runtime, baseline, candidate, dict(sample), protocol
         with exclusive_device(self.profile), measuring():
             made = self._attempts(measure_once, (*asked, lock_folder()), protocol.attempts, limit_s)
-        return published(made)
+        return select_attempt(made)
 
     def _attempts(
         self, function: Callable[..., Attempt[T]], asked: tuple[Any, ...], most: int, limit_s: float
@@ -131,16 +137,16 @@ class LocalDevice(Device):
                     raise
                 break
             longest_s = max(longest_s, time.monotonic() - started)
-            if not made[-1].health.passing or made[0].health.verdict == self._stays:
+            if not made[-1].health.transient or made[0].health.verdict == self._stays:
                 break
-        self._stays = made[-1].health.verdict if made[-1].health.passing else None
+        self._stays = made[-1].health.verdict if made[-1].health.transient else None
         return made
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """See :meth:`Device.peak_memory_bytes`."""
         asked = self.profile, runtime or self.profile.runtime, model, dict(sample)
         with exclusive_device(self.profile), measuring():
-            return in_own_process(peak_memory, *asked, stage="measuring", limit_s=limit_s)
+            return in_own_process(measure_peak_memory, *asked, stage="measuring", limit_s=limit_s)
 
     def starts(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> Starts:
         """See :meth:`Device.starts`. Every figure is a fresh process's; the file is in the system's cache."""
@@ -150,7 +156,7 @@ class LocalDevice(Device):
             ends_at = time.monotonic() + limit_s
             for _ in range(STARTS):
                 left_s = ends_at - time.monotonic()
-                found.append(in_own_process(start_ms, *asked, stage="measuring", limit_s=left_s))
+                found.append(in_own_process(measure_start_ms, *asked, stage="measuring", limit_s=left_s))
         return Starts(tuple(cold for cold, _ in found), tuple(warm for _, warm in found))
 
     def throughput(
@@ -159,12 +165,12 @@ class LocalDevice(Device):
         """See :meth:`Device.throughput`."""
         asked = self.profile, runtime or self.profile.runtime, baseline, candidate, dict(sample), load
         with exclusive_device(self.profile), measuring():
-            return published(self._attempts(measure_load, asked, load.attempts, limit_s))
+            return select_attempt(self._attempts(measure_load, asked, load.attempts, limit_s))
 
     def outputs(self, model: Path, samples: Arrays, *, limit_s: float, runtime: str | None = None) -> dict[str, Array]:
         """See :meth:`Device.outputs`."""
         asked = self.profile, runtime or self.profile.runtime, model, dict(samples)
-        return in_own_process(outputs_of, *asked, stage="measuring", limit_s=limit_s)
+        return in_own_process(compute_outputs, *asked, stage="measuring", limit_s=limit_s)
 
     def close(self) -> None:
         """Ends the measuring process."""

@@ -86,7 +86,7 @@ def weights_of(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     }
 
 
-def matched(model: Execution, against: Execution) -> list[tuple[Layer, Layer]]:
+def match_layers(model: Execution, against: Execution) -> list[tuple[Layer, Layer]]:
     """Layers of two models that have the same kind and weight shape, in order of execution."""
     waiting: dict[tuple[bool, tuple[int, ...]], list[Layer]] = {}
     for layer in against.layers:

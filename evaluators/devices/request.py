@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from evaluators.health import widened
+from evaluators.health import widen
 from evaluators.measuring.latency import Protocol
-from evaluators.measuring.measurement import Measurement, paired_ratio
+from evaluators.measuring.measurement import Measurement, pair_ratio
 from evaluators.measuring.order import BASELINE, CANDIDATE
 from hwprofiles.errors import (
     BuildFailed,
@@ -53,7 +53,7 @@ class FileRef:
 
 
 @dataclass(frozen=True)
-class Errand:
+class MeasurementRequest:
     """One measurement for a remote device to make.
 
     ``kind`` is ``latency`` (``candidate`` paired with ``baseline`` by ``protocol``), ``peak_memory`` (of
@@ -87,7 +87,7 @@ class Errand:
         return data
 
     @classmethod
-    def from_dict(cls, data: Any) -> Errand:
+    def from_dict(cls, data: Any) -> MeasurementRequest:
         """The inverse of :meth:`to_dict`; raises :class:`InvalidInput` for anything that is not such a thing."""
         if not isinstance(data, Mapping) or set(data) != {field.name for field in fields(cls)}:
             raise InvalidInput("an errand has other fields than this version knows", _HINT)
@@ -105,8 +105,8 @@ class Errand:
             threads=_count(data["threads"], "threads"),
             batch=_count(data["batch"], "batch"),
             runtime=runtime,
-            candidate=_given(_file(data["candidate"], "candidate"), "candidate"),
-            sample=_given(_file(data["sample"], "sample"), "sample"),
+            candidate=_require(_file(data["candidate"], "candidate"), "candidate"),
+            sample=_require(_file(data["sample"], "sample"), "sample"),
             limit_s=_positive(data["limit_s"], "limit_s"),
             baseline=baseline,
             protocol=protocol,
@@ -121,7 +121,7 @@ def _file(data: Any, name: str) -> FileRef | None:
     return FileRef(_digest(data["sha256"], name), _count(data["size_bytes"], name))
 
 
-def _given(file: FileRef | None, name: str) -> FileRef:
+def _require(file: FileRef | None, name: str) -> FileRef:
     if file is None:
         raise InvalidInput(f"errand: {name} is missing", _HINT)
     return file
@@ -192,7 +192,7 @@ def error_in(answer: Mapping[str, Any]) -> ParetuneError | None:
     return kind(_one_line(found["message"]), _one_line(found["hint"]))
 
 
-def measurement_in(answer: Mapping[str, Any], errand: Errand) -> Measurement:
+def measurement_in(answer: Mapping[str, Any], errand: MeasurementRequest) -> Measurement:
     """The measurement that the answer to an errand holds, its ratio computed anew from the raw samples.
 
     Raises :class:`BuildFailed` for one that is malformed, or of another profile or runtime.
@@ -243,9 +243,9 @@ def _is_figure(value: Any) -> bool:
 
 def _with_own_ratio(found: Measurement) -> Measurement:
     """With the speed-up and its interval as this side computes them."""
-    ratio, interval = paired_ratio(found.baseline_ms, found.candidate_ms, found.sessions)
+    ratio, interval = pair_ratio(found.baseline_ms, found.candidate_ms, found.sessions)
     share = found.repeat_share / math.sqrt(found.moments)
-    return replace(found, ratio=ratio, ratio_ci95=widened(ratio, interval, share), moment_ci95=interval)
+    return replace(found, ratio=ratio, ratio_ci95=widen(ratio, interval, share), moment_ci95=interval)
 
 
 def peak_memory_in(answer: Mapping[str, Any]) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from evaluators.health.files import as_number, field, number, numbered
+from evaluators.health.files import as_number, entries_by_number, field, number
 from evaluators.health.snapshot import CoreTimes, Snapshot, ThreadTimes
 from hwprofiles.sysfs import ROOT, cores_in, text_at
 
@@ -99,7 +99,7 @@ class Counters:
         return sum(map(int, fields[11:15])) / self.ticks
 
     def _thread_times(self) -> Iterator[tuple[int, ThreadTimes]]:
-        for task in numbered(self._proc / "self/task", ""):
+        for task in entries_by_number(self._proc / "self/task", ""):
             counts = (text_at(task / "schedstat") or "").split()
             waited = as_number(counts[1]) if len(counts) == 3 else None
             switches = as_number(field(text_at(task / "status"), "nonvoluntary_ctxt_switches"))
@@ -110,7 +110,7 @@ class Counters:
 
     def _quota_s(self) -> float | None:
         found = [
-            seconds for group in self._groups if (seconds := _held_back_s(text_at(group / "cpu.stat"))) is not None
+            seconds for group in self._groups if (seconds := _throttled_by_quota_s(text_at(group / "cpu.stat"))) is not None
         ]
         return sum(found) if found else None
 
@@ -160,7 +160,7 @@ class Counters:
 
     def _cooling(self) -> int | None:
         states = []
-        for device in numbered(self._sys / "class/thermal", "cooling_device"):
+        for device in entries_by_number(self._sys / "class/thermal", "cooling_device"):
             if (text_at(device / "type") or "").strip().lower().startswith(_CPU_COOLING):
                 state = number(device / "cur_state")
                 if state is not None and 0 <= state < _ACTING:
@@ -168,10 +168,10 @@ class Counters:
         return max(states, default=None)
 
     def _temperature_c(self) -> float | None:
-        zones = [number(zone / "temp") for zone in numbered(self._sys / "class/thermal", "thermal_zone")]
+        zones = [number(zone / "temp") for zone in entries_by_number(self._sys / "class/thermal", "thermal_zone")]
         return max((milli / 1000 for milli in zones if milli is not None), default=None)
 
 
-def _held_back_s(stat: str | None) -> float | None:
+def _throttled_by_quota_s(stat: str | None) -> float | None:
     micros, nanos = as_number(field(stat, "throttled_usec")), as_number(field(stat, "throttled_time"))
     return micros / 1e6 if micros is not None else nanos / 1e9 if nanos is not None else None

@@ -33,7 +33,7 @@ def field(content: str | None, name: str) -> str | None:
     return None
 
 
-def numbered(folder: Path, prefix: str) -> list[Path]:
+def entries_by_number(folder: Path, prefix: str) -> list[Path]:
     """The entries of a folder that are called ``prefix`` and a number, in the order of that number."""
     try:
         found = [path for path in folder.iterdir() if path.name.startswith(prefix)]

@@ -50,10 +50,10 @@ class GpuCounters:
         if self._handle is None:
             return GpuState()
         nvml = self._nvml
-        reasons = self._asked(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
+        reasons = self._ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
         return GpuState(
-            clock_mhz=self._asked(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
-            temperature_c=self._asked(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+            clock_mhz=self._ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
+            temperature_c=self._ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
             slowed=None if reasons is None else bool(int(reasons) & _SLOWED),
             others=self._others(),
         )
@@ -62,7 +62,7 @@ class GpuCounters:
         """Millijoules since the driver was loaded (Volta and later)."""
         if self._handle is None:
             return None
-        return self._asked(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
+        return self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
 
     def _others(self) -> int | None:
         """How many processes but Paretune's own have work there; to be asked while this one has.
@@ -73,16 +73,16 @@ class GpuCounters:
             users = {int(one.pid) for one in self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)}
         except self._nvml.NVMLError:
             return None
-        return sum(not _paused(pid) for pid in users - {os.getpid()}) if os.getpid() in users else None
+        return sum(not _is_own_sandbox(pid) for pid in users - {os.getpid()}) if os.getpid() in users else None
 
-    def _asked(self, question: Any, *more: Any) -> float | None:
+    def _ask(self, question: Any, *more: Any) -> float | None:
         try:
             return float(question(self._handle, *more))
         except self._nvml.NVMLError:
             return None
 
 
-def _paused(pid: int) -> bool:
+def _is_own_sandbox(pid: int) -> bool:
     """Whether a process is a sandbox of this user's: while one measures, the quiet token holds the others back, though
     they keep their memory on the GPU."""
     try:

@@ -64,7 +64,7 @@ class Repeats:
         return math.sqrt(max(0.0, variance))
 
 
-def widened(ratio: float, interval: tuple[float, float], share: float) -> tuple[float, float]:
+def widen(ratio: float, interval: tuple[float, float], share: float) -> tuple[float, float]:
     """A ratio's 95 % interval with a further, independent standard deviation of ``share`` of it."""
     if share == 0:
         return interval

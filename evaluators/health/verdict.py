@@ -31,11 +31,11 @@ class Health:
         return self.verdict == "healthy"
 
     @property
-    def passing(self) -> bool:
+    def transient(self) -> bool:
         """Whether measuring again may give a better one."""
         return self.verdict not in ("healthy", "unknown")
 
-    def joined(self, other: Health) -> Health:
+    def merge(self, other: Health) -> Health:
         """Of two measurements together: the worse verdict, and of each signal the worse figure."""
         signals = dict(self.signals)
         for name, value in other.signals.items():
@@ -86,9 +86,9 @@ class Tolerance:
 
     def judge(self, signals: Mapping[str, float], unknown: tuple[str, ...], *, threads: int = 1) -> Health:
         """The verdict on ``signals``, of which those named in ``unknown`` are missing."""
-        contended = self._contended(signals, threads)
-        throttled = self._throttled(signals)
-        drifted = self._drifted(signals)
+        contended = self._contention(signals, threads)
+        throttled = self._throttling(signals)
+        drifted = self._drift(signals)
         verdict = "healthy"
         if contended:
             verdict = "contended"
@@ -102,7 +102,7 @@ class Tolerance:
             verdict = "drifted"
         return Health(verdict, signals, unknown, (*contended, *throttled, *drifted))
 
-    def _contended(self, signals: Mapping[str, float], threads: int) -> list[str]:
+    def _contention(self, signals: Mapping[str, float], threads: int) -> list[str]:
         said = {
             "others_share": "others used {:.0%} of the measured cores",
             "siblings_share": "others used {:.0%} of the measured cores' sibling threads",
@@ -121,7 +121,7 @@ class Tolerance:
             found.append(f"other processes had work on the GPU: {signals['gpu_others']:.0f}")
         return found
 
-    def _throttled(self, signals: Mapping[str, float]) -> list[str]:
+    def _throttling(self, signals: Mapping[str, float]) -> list[str]:
         found = []
         if signals.get("throttles", 0) > 0:
             found.append(f"the processor counted {signals['throttles']:.0f} throttling events")
@@ -137,7 +137,7 @@ class Tolerance:
             found.append(f"the GPU's clock dropped by {signals['gpu_clock_drop_share']:.0%} while measuring")
         return found
 
-    def _drifted(self, signals: Mapping[str, float]) -> list[str]:
+    def _drift(self, signals: Mapping[str, float]) -> list[str]:
         drift, shift = signals.get("drift_share", 0.0), signals.get("shift_share", 0.0)
         found = []
         if abs(drift) > self.drift_share:

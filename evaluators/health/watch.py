@@ -88,7 +88,7 @@ class Watch:
                 self._gpu_clocks_mhz.append(state.clock_mhz)
             self._gpu_hottest_c = _larger(self._gpu_hottest_c, state.temperature_c)
             self._gpu_slowed = _larger(self._gpu_slowed, state.slowed)
-            self._gpu_others = _larger(self._gpu_others, state.others)
+            self._gpu_others = _larger(self._gpu_others, state.other_processes)
         self._last = now
 
     def health(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from evaluators.health import Health
-from evaluators.measuring.measurement import Measurement, quarantined_attempt
+from evaluators.measuring.measurement import Measurement, quarantine_entry
 from evaluators.measuring.throughput import Throughput
 from hwprofiles.errors import UnhealthyMeasurement
 
@@ -22,14 +22,14 @@ class Attempt(Generic[T]):
     record: T | None = None
     failure: str = ""
 
-    def set_aside(self) -> dict[str, Any]:
+    def quarantine_entry(self) -> dict[str, Any]:
         """As a later attempt's record lists it: figures for whoever wants to know, never averaged in."""
         if self.record is None:
-            return quarantined_attempt(self.health, None, None)
-        return quarantined_attempt(self.health, self.record.ratio, self.record.ratio_ci95)
+            return quarantine_entry(self.health, None, None)
+        return quarantine_entry(self.health, self.record.ratio, self.record.ratio_ci95)
 
 
-def published(made: Sequence[Attempt[T]]) -> T:
+def select_attempt(made: Sequence[Attempt[T]]) -> T:
     """The last attempt, which is the healthy one where there is any, with the others listed as quarantined.
 
     Where it came to nothing on an unhealthy machine, an earlier one that came to something stands in. Raises
@@ -37,11 +37,11 @@ def published(made: Sequence[Attempt[T]]) -> T:
     """
     last = made[-1]
     usable = (
-        [last] if not last.health.passing else [attempt for attempt in made if attempt.record is not None] or [last]
+        [last] if not last.health.transient else [attempt for attempt in made if attempt.record is not None] or [last]
     )
     chosen = usable[-1]
     if chosen.record is None:
         why = f"; the machine was {chosen.health.verdict}: {chosen.health.reasons[0]}" if chosen.health.reasons else ""
         raise UnhealthyMeasurement(chosen.failure + why, "quieten the machine and measure again")
-    others = tuple(attempt.set_aside() for attempt in made if attempt is not chosen)
+    others = tuple(attempt.quarantine_entry() for attempt in made if attempt is not chosen)
     return replace(chosen.record, health=chosen.health, quarantined=others)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.health import GpuCounters
-from evaluators.health.files import number, numbered
-from evaluators.measuring.latency import Open, opened_pair
+from evaluators.health.files import entries_by_number, number
+from evaluators.measuring.latency import Open, open_pair
 from evaluators.measuring.order import Order
 from evaluators.measuring.padding import Padding
 from evaluators.runtimes.base import Runtime, Session
@@ -48,10 +48,10 @@ class Rapl(Meter):
         self._total_uj = 0.0
 
     @classmethod
-    def found(cls, root: Path = ROOT) -> Rapl | None:
+    def find(cls, root: Path = ROOT) -> Rapl | None:
         """The packages below ``root``/sys, None where there are none or only the administrator may read them."""
         domains = []
-        for folder in numbered(root / "sys/class/powercap", "intel-rapl:"):
+        for folder in entries_by_number(root / "sys/class/powercap", "intel-rapl:"):
             counter = folder / "energy_uj"
             if (text_at(folder / "name") or "").startswith("package") and number(counter) is not None:
                 domains.append((counter, number(folder / "max_energy_range_uj") or 0.0))
@@ -77,7 +77,7 @@ class Nvml(Meter):
         self._gpu = gpu
 
     @classmethod
-    def found(cls, bus_id: str | None, nvml: Any = None) -> Nvml | None:
+    def find(cls, bus_id: str | None, nvml: Any = None) -> Nvml | None:
         """The counter of the GPU at a PCI bus id, None where there is none."""
         gpu = GpuCounters(bus_id, nvml)
         return None if gpu.energy_mj() is None else cls(gpu)
@@ -87,13 +87,13 @@ class Nvml(Meter):
         return self._gpu.energy_mj()
 
 
-def meter_of(profile: Profile, runtimes: Collection[Runtime], root: Path = ROOT) -> Meter | None:
+def find_meter(profile: Profile, runtimes: Collection[Runtime], root: Path = ROOT) -> Meter | None:
     """The counter of what ``runtimes`` compute on; None where there is none that may be read, and where they compute in
     different places."""
     places = {runtime.on_gpu for runtime in runtimes}
     if places == {False}:
-        return Rapl.found(root)
-    return Nvml.found(cuda_bus_id()) if places == {True} and profile.gpu is not None else None
+        return Rapl.find(root)
+    return Nvml.find(cuda_bus_id()) if places == {True} and profile.gpu is not None else None
 
 
 def measure_energy(
@@ -112,7 +112,7 @@ def measure_energy(
     used_mj, runs = {"baseline": 0.0, "candidate": 0.0}, {"baseline": 0, "candidate": 0}
     opening, padding = Order(0), Padding(0)
     for pair in range(_PAIRS):
-        with opened_pair(open_baseline, open_candidate, opening, padding) as (ours, theirs):
+        with open_pair(open_baseline, open_candidate, opening, padding) as (ours, theirs):
             order: list[tuple[str, Session]] = [("baseline", ours), ("candidate", theirs)]
             for name, session in reversed(order) if pair % 2 else order:
                 session.time_ms(feed)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 
-from evaluators.measuring.measurement import Measurement, paired_ratio
+from evaluators.measuring.measurement import Measurement, pair_ratio
 from evaluators.measuring.order import BASELINE, CANDIDATE, Order
 from evaluators.measuring.padding import Padding
 from evaluators.measuring.stopping import Limits, Stopping
@@ -126,12 +126,12 @@ def measure_pair(
     order, padding, stopping = Order(seed), Padding(seed), Stopping(protocol.limits)
     pair, runs, samples = 0, 0, 0
     while True:
-        with opened_pair(open_baseline, open_candidate, order, padding) as (ours, theirs):
+        with open_pair(open_baseline, open_candidate, order, padding) as (ours, theirs):
             slowest_ms = max(_warm_up(ours, feed, protocol, clock), _warm_up(theirs, feed, protocol, clock))
             if not runs:
                 runs = protocol.runs_of(slowest_ms)
                 samples = protocol.samples if protocol.fits(slowest_ms) else 0
-            for first in order.timed_first(protocol.blocks):
+            for first in order.draw_first_to_time(protocol.blocks):
                 timed = {
                     session: _block(session, feed, runs, protocol.settle_ms)
                     for session in ((ours, theirs) if first == BASELINE else (theirs, ours))
@@ -145,7 +145,7 @@ def measure_pair(
         elapsed = clock() - start
         if (runs * len(sessions) < samples and elapsed < protocol.patience_s) or not stopping.looks(pair, elapsed):
             continue
-        ratio, interval = paired_ratio(baseline_ms, candidate_ms, sessions)
+        ratio, interval = pair_ratio(baseline_ms, candidate_ms, sessions)
         half_width = (interval[1] - interval[0]) / 2 / ratio
         if stopping.over(half_width, elapsed):
             break
@@ -171,16 +171,16 @@ def measure_pair(
 
 
 @contextmanager
-def opened_pair(
+def open_pair(
     open_baseline: Open, open_candidate: Open, order: Order, padding: Padding
 ) -> Iterator[tuple[Session, Session]]:
     """Both models opened anew, in the order drawn and at other places in memory than the last time."""
     openers = {BASELINE: open_baseline, CANDIDATE: open_candidate}
-    first = order.opened_first()
+    first = order.draw_first_to_open()
     with ExitStack() as stack:
         found: dict[str, Session] = {}
         for name in (first, *(other for other in openers if other != first)):
-            held = padding.taken()
+            held = padding.take()
             stack.callback(held[1].close)
             found[name] = openers[name]()
             stack.callback(found[name].close)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.health import APART_S, Health, widened
+from evaluators.health import APART_S, Health, widen
 from evaluators.measuring.pairs import log_ratios, ratio_interval, shift
 from evaluators.measuring.statistics import PERCENTILE_SAMPLES, Floats, median_interval
 
@@ -102,7 +102,7 @@ class Measurement:
         return cls(**{**known, **rows, **flat})
 
 
-def quarantined_attempt(health: Health | None, ratio: float | None, ci95: tuple[float, float] | None) -> dict[str, Any]:
+def quarantine_entry(health: Health | None, ratio: float | None, ci95: tuple[float, float] | None) -> dict[str, Any]:
     """An attempt that was set aside, as a measurement lists it."""
     return {
         "verdict": "unknown" if health is None else health.verdict,
@@ -112,19 +112,19 @@ def quarantined_attempt(health: Health | None, ratio: float | None, ci95: tuple[
     }
 
 
-def paired_ratio(
+def pair_ratio(
     baseline_ms: Sequence[Sequence[float]], candidate_ms: Sequence[Sequence[float]], sessions: Sequence[int]
 ) -> tuple[float, tuple[float, float]]:
     """The geometric mean over session pairs of (baseline time / candidate time), with its 95 % interval."""
     return ratio_interval(log_ratios(baseline_ms, candidate_ms, sessions))
 
 
-def pooled(first: Measurement, second: Measurement) -> Measurement:
+def pool_measurements(first: Measurement, second: Measurement) -> Measurement:
     """Two measurements of one pair on one device as one; the second's sessions are numbered after the first's.
 
     Taken within :data:`APART_S` of one another they are of one moment: more samples then, but no other moment's word.
     Their blocks may differ in length. Raises ``ValueError`` for two profiles, since results of two devices are never
-    mixed, and for a healthy and an unhealthy one: see :func:`combined`.
+    mixed, and for a healthy and an unhealthy one: see :func:`combine_measurements`.
     """
     if first.profile_digest != second.profile_digest:
         raise ValueError("measurements of two profiles cannot be pooled")
@@ -134,7 +134,7 @@ def pooled(first: Measurement, second: Measurement) -> Measurement:
     baseline_ms = first.baseline_ms + second.baseline_ms
     candidate_ms = first.candidate_ms + second.candidate_ms
     sessions = first.sessions + tuple(number + offset for number in second.sessions)
-    ratio, interval = paired_ratio(baseline_ms, candidate_ms, sessions)
+    ratio, interval = pair_ratio(baseline_ms, candidate_ms, sessions)
     share, apart = max(first.repeat_share, second.repeat_share), _apart(first, second)
     moments = first.moments + second.moments if apart else max(first.moments, second.moments)
     return replace(
@@ -143,13 +143,13 @@ def pooled(first: Measurement, second: Measurement) -> Measurement:
         candidate_ms=candidate_ms,
         sessions=sessions,
         ratio=ratio,
-        ratio_ci95=widened(ratio, interval, share / math.sqrt(moments)),
+        ratio_ci95=widen(ratio, interval, share / math.sqrt(moments)),
         moment_ci95=interval,
         order=first.order + second.order,
         repeat_share=share,
         moments=moments,
         marks=tuple(dict.fromkeys(first.marks + second.marks)),
-        health=second.health and (first.health.joined(second.health) if first.health else second.health),
+        health=second.health and (first.health.merge(second.health) if first.health else second.health),
         quarantined=first.quarantined + second.quarantined,
         taken_at=second.taken_at if apart else first.taken_at,
     )
@@ -159,13 +159,13 @@ def _apart(first: Measurement, second: Measurement) -> bool:
     return 0 < first.taken_at <= second.taken_at - APART_S
 
 
-def combined(first: Measurement, second: Measurement) -> Measurement:
+def combine_measurements(first: Measurement, second: Measurement) -> Measurement:
     """Two measurements of one pair on one device: pooled where both are healthy or neither is, else the healthy one
     alone, with the other among its ``quarantined``."""
     if first.healthy == second.healthy:
-        return pooled(first, second)
+        return pool_measurements(first, second)
     good, bad = (first, second) if first.healthy else (second, first)
-    aside = quarantined_attempt(bad.health, bad.ratio, bad.ratio_ci95)
+    aside = quarantine_entry(bad.health, bad.ratio, bad.ratio_ci95)
     return replace(good, quarantined=(*first.quarantined, *second.quarantined, aside))
 
 

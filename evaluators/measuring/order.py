@@ -21,18 +21,18 @@ class Order:
         self._random = random.Random(seed)
         self._opened_next: list[str] = []
 
-    def opened_first(self) -> str:
+    def draw_first_to_open(self) -> str:
         """The model to open first in the next session pair: of two session pairs each is so once."""
         if not self._opened_next:
-            self._opened_next = self._shuffled(2)
+            self._opened_next = self._draw(2)
         return self._opened_next.pop()
 
-    def timed_first(self, blocks: int) -> list[str]:
+    def draw_first_to_time(self, blocks: int) -> list[str]:
         """The model to time first in each of a session pair's blocks: each as often as the other, as far as their
         number allows, since the second may find the machine warmer."""
-        return self._shuffled(blocks)
+        return self._draw(blocks)
 
-    def _shuffled(self, count: int) -> list[str]:
+    def _draw(self, count: int) -> list[str]:
         either = [BASELINE, CANDIDATE]
         names = either * (count // 2) + [self._random.choice(either)] * (count % 2)
         self._random.shuffle(names)

@@ -28,7 +28,7 @@ between two integers one takes the upper and one the lower."""
 _HINT = "install the same version of Paretune on both sides"
 
 
-def answered(session: Session, samples: Arrays, batch: int) -> dict[str, Array]:
+def run_samples(session: Session, samples: Arrays, batch: int) -> dict[str, Array]:
     """What a session answers to one inference's input as it is, and to more samples in batches."""
     if _is_one_feed(session, samples, batch):
         with working():

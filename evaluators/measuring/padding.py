@@ -13,7 +13,7 @@ _PAGES = 64
 
 
 class Padding:
-    """Random amounts of heap and of whole pages, from a seed. The caller holds what :meth:`taken` gives for as long as
+    """Random amounts of heap and of whole pages, from a seed. The caller holds what :meth:`take` gives for as long as
     the model is open.
 
     Where code and data happen to lie changes a program's speed by more than many optimisations do, and the size of the
@@ -25,7 +25,7 @@ class Padding:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
-    def taken(self) -> tuple[bytearray, mmap.mmap]:
+    def take(self) -> tuple[bytearray, mmap.mmap]:
         """Some memory."""
         heap = bytearray(self._random.randrange(1, _HEAP_BYTES // _STEP_BYTES) * _STEP_BYTES)
         return heap, mmap.mmap(-1, self._random.randrange(1, _PAGES) * mmap.PAGESIZE)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import psutil
 
-from evaluators.health import GpuCounters, Health, History, Repeats, Watch, widened
+from evaluators.health import GpuCounters, Health, History, Repeats, Watch, widen
 from evaluators.health.history import baseline_key
 from evaluators.measuring.attempt import Attempt
-from evaluators.measuring.energy import measure_energy, meter_of
+from evaluators.measuring.energy import find_meter, measure_energy
 from evaluators.measuring.latency import Open, Protocol, measure_pair
 from evaluators.measuring.measurement import Measurement
-from evaluators.measuring.outputs import answered
+from evaluators.measuring.outputs import run_samples
 from evaluators.measuring.throughput import Load, Throughput
 from evaluators.measuring.throughput import measure_load as loaded
 from evaluators.processes.freed_memory import without_leftovers
@@ -68,13 +68,13 @@ def measure_once(
     if protocol.drift and health.verdict in ("healthy", "drifted"):
         history.remember(key, median_ms)
     if ours != theirs or spec != profile.runtime:  # a file against itself says 1 at any moment
-        measured = _repeated(measured, Repeats(memory, digest_of([profile.digest, spec])), [key, theirs, spec], health)
-    if protocol.energy_s > 0 and not health.passing:
-        measured = replace(measured, energy_mj=_energy_mj(profile, spec, cores, openers, sample, protocol.energy_s))
+        measured = _widen_by_repeats(measured, Repeats(memory, digest_of([profile.digest, spec])), [key, theirs, spec], health)
+    if protocol.energy_s > 0 and not health.transient:
+        measured = replace(measured, energy_mj=_measure_energy_mj(profile, spec, cores, openers, sample, protocol.energy_s))
     return Attempt(health, replace(measured, taken_at=time.time()))
 
 
-def _energy_mj(
+def _measure_energy_mj(
     profile: Profile,
     spec: str,
     cores: tuple[int, ...],
@@ -84,7 +84,7 @@ def _energy_mj(
 ) -> dict[str, Any] | None:
     """As a measurement holds it. None without a counter, and where the machine was not healthy meanwhile: a counter
     counts what others do too."""
-    meter = meter_of(profile, (runtime_of(profile.runtime), runtime_of(spec)))
+    meter = find_meter(profile, (runtime_of(profile.runtime), runtime_of(spec)))
     if meter is None:
         return None
     watch = _watch(profile, cores, profile.threads)
@@ -92,11 +92,11 @@ def _energy_mj(
     return found if watch.health().healthy else None
 
 
-def _repeated(measured: Measurement, repeats: Repeats, pair: list[str], health: Health) -> Measurement:
+def _widen_by_repeats(measured: Measurement, repeats: Repeats, pair: list[str], health: Health) -> Measurement:
     """With an interval that holds what another moment of the ``pair`` would have said."""
     repeats.remember(digest_of(pair)[:32], measured.ratio, measured.ratio_ci95, healthy=health.healthy)
     share = repeats.share(healthy=health.healthy)
-    return replace(measured, repeat_share=share, ratio_ci95=widened(measured.ratio, measured.ratio_ci95, share))
+    return replace(measured, repeat_share=share, ratio_ci95=widen(measured.ratio, measured.ratio_ci95, share))
 
 
 def measure_load(
@@ -123,7 +123,7 @@ def _seed(profile: Profile, spec: str, baseline_sha256: str, candidate_sha256: s
     return int(digest_of([profile.digest, spec, baseline_sha256, candidate_sha256])[:12], 16)
 
 
-def start_ms(profile: Profile, spec: str, model: Path, sample: Sample) -> tuple[float, float]:
+def measure_start_ms(profile: Profile, spec: str, model: Path, sample: Sample) -> tuple[float, float]:
     """Milliseconds to open a model and run it once: for the first time in this process, and for the second."""
     pin(profile)
     runtime = runtime_of(spec)
@@ -140,7 +140,7 @@ def start_ms(profile: Profile, spec: str, model: Path, sample: Sample) -> tuple[
     return found[0], found[1]
 
 
-def peak_memory(profile: Profile, spec: str, model: Path, sample: Sample) -> int:
+def measure_peak_memory(profile: Profile, spec: str, model: Path, sample: Sample) -> int:
     """Bytes by which the process's peak lies above what it had with the runtime imported."""
     pin(profile)
     runtime = runtime_of(spec)
@@ -155,12 +155,12 @@ def peak_memory(profile: Profile, spec: str, model: Path, sample: Sample) -> int
     return max(0, _high_water_bytes() - before)
 
 
-def outputs_of(profile: Profile, spec: str, model: Path, samples: Sample) -> dict[str, Array]:
+def compute_outputs(profile: Profile, spec: str, model: Path, samples: Sample) -> dict[str, Array]:
     """What a model answers to samples, in batches of the profile's size."""
     pin(profile)
     session = runtime_of(spec).open(model, threads=profile.threads)
     try:
-        return answered(session, samples, profile.batch)
+        return run_samples(session, samples, profile.batch)
     finally:
         session.close()
 

@@ -119,12 +119,12 @@ def false_negatives(logits: Array, labels: Array, classes: Iterable[int]) -> Sco
     return scores
 
 
-def labelled_metrics(classes: Iterable[int]) -> frozenset[str]:
+def label_metrics(classes: Iterable[int]) -> frozenset[str]:
     """The names of what :func:`classification` and :func:`false_negatives` of ``classes`` give."""
     return frozenset({"accuracy", "nll", *(f"fnr:{number}" for number in classes)})
 
 
-def summarised(scores: Mapping[str, NDArray[np.float64]], clusters: NDArray[np.int64] | None) -> Quality:
+def summarise(scores: Mapping[str, NDArray[np.float64]], clusters: NDArray[np.int64] | None) -> Quality:
     """Means with their intervals, resampled by cluster. Raises :class:`BuildFailed` for a figure that is not finite."""
     for name, values in scores.items():
         if not np.isfinite(values).all():

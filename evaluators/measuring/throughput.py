@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from evaluators.health import Health
-from evaluators.measuring.latency import GPU_WARM_UP_S, Open, opened_pair
+from evaluators.measuring.latency import GPU_WARM_UP_S, Open, open_pair
 from evaluators.measuring.order import BASELINE, CANDIDATE, Order
 from evaluators.measuring.padding import Padding
 from evaluators.measuring.pairs import ratio_interval
@@ -127,11 +127,11 @@ def measure_load(
     sessions: list[int] = []
     with ThreadPoolExecutor(streams) as pool:
         while True:
-            with opened_pair(open_baseline, open_candidate, order, padding) as (ours, theirs):
+            with open_pair(open_baseline, open_candidate, order, padding) as (ours, theirs):
                 opened = {BASELINE: ours, CANDIDATE: theirs}
                 for session in opened.values():
                     _window(pool, session, feed, streams, load.warm_up_s, clock)
-                for first in order.timed_first(load.windows):
+                for first in order.draw_first_to_time(load.windows):
                     for name in (first, *(other for other in opened if other != first)):
                         runs_per_s = _window(pool, opened[name], feed, streams, load.window_s, clock)
                         per_s[name].append(runs_per_s * batch)

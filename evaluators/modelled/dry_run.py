@@ -39,7 +39,7 @@ class Pruned:
     kept: Mapping[str, float] = field(default_factory=dict)
 
 
-def modelled_metrics(
+def dry_run_metrics(
     groups: Sequence[LayerGroup],
     decisions: Mapping[str, str],
     digest: str,
@@ -71,7 +71,7 @@ def modelled_metrics(
     latency_ms *= 0.99 + 0.02 * _unit(f"latency {digest}{place}")
     ratio = baseline_ms / latency_ms
     return {
-        **modelled_quality(groups, decisions, digest, pruned),
+        **dry_run_quality(groups, decisions, digest, pruned),
         "latency_ms": {"p50": round(latency_ms, 6), "ci95": _around(latency_ms), "n": 0},
         "speedup": {"ratio": round(ratio, 6), "ci95": _around(ratio)},
         "size_bytes": math.ceil(size_bytes),
@@ -79,7 +79,7 @@ def modelled_metrics(
     }
 
 
-def modelled_quality(
+def dry_run_quality(
     groups: Sequence[LayerGroup], decisions: Mapping[str, str], digest: str, pruned: Pruned | None = None
 ) -> dict[str, float]:
     """A candidate's accuracy and its cosine to the fp32 model, which no device changes."""

@@ -26,7 +26,7 @@ from evaluators.quantize import Quantizer, Scheme
 from evaluators.quantize.calibration import calibrate
 from evaluators.tensors import Array
 from hwprofiles import Precision, digest_of
-from hwprofiles.errors import CandidateError, StageTimeout, passing_states
+from hwprofiles.errors import CandidateError, StageTimeout, transient_states
 
 VERSION = 2
 """Part of every answer's name; raised when what is asked changes."""
@@ -39,7 +39,7 @@ Answer = dict[str, Any]
 """``ratio`` (baseline time over candidate time) and ``ci95``, ``ms`` and ``baseline_ms`` (medians of that moment), or
 the ``reason`` that there is none. ``passing`` where the moment is to blame for what it says."""
 
-_PASSING = (StageTimeout.state, *passing_states())
+_PASSING = (StageTimeout.state, *transient_states())
 """Failures of the moment. They, and what an unhealthy machine answered, are asked about again the next time."""
 
 
@@ -208,6 +208,6 @@ def measured_gain(
         "ms": found.metrics()["latency_ms"]["p50"],
         "baseline_ms": found.baseline_metrics()["latency_ms"]["p50"],
     }
-    if found.health is not None and found.health.passing:
+    if found.health is not None and found.health.transient:
         answer["passing"] = True
     return answer

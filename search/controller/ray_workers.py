@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from evaluators.devices.deadline import NEVER, Deadline
-from hwprofiles.errors import NotAsked, ParetuneError, PassingTrouble, WorkerLost
+from hwprofiles.errors import NotAsked, ParetuneError, TransientError, WorkerLost
 from search.budget.allowance import Allowance
 from search.controller.scheduler import Scheduler
 from search.devices.link import DeviceLost
@@ -111,7 +111,7 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
             self._scheduler.abandon(row)
             return
         if "trouble" in said:
-            self._scheduler.put_off(row, PassingTrouble(*said["trouble"]))
+            self._scheduler.put_off(row, TransientError(*said["trouble"]))
             return
         outcome = Outcome.from_dict(said)
         done = self._scheduler.finish(

@@ -14,8 +14,8 @@ from evaluators.devices.device import Device
 from evaluators.devices.request import (
     UNKNOWN_KIND,
     VERSION,
-    Errand,
     FileRef,
+    MeasurementRequest,
     answer_of,
     error_in,
     measurement_in,
@@ -34,8 +34,8 @@ from hwprofiles.errors import (
     BuildFailed,
     DeviceUnavailable,
     InvalidInput,
-    PassingTrouble,
     StageTimeout,
+    TransientError,
     UnsupportedOp,
 )
 from search.devices.blobs import IDLE_S, Blobs
@@ -118,12 +118,12 @@ class RemoteDevice(Device):
 
     def _errand(
         self, kind: Any, candidate: Path, sample: Arrays, limit_s: float, runtime: str | None, **more: Any
-    ) -> Errand:
+    ) -> MeasurementRequest:
         self._check_runtime(runtime or self.profile.runtime)
         sent = self._model(candidate)
         if sent != more.get("baseline"):
             self._sent.add(sent)
-        return Errand(
+        return MeasurementRequest(
             kind=kind,
             profile_digest=self.profile.digest,
             threads=self.profile.threads,
@@ -160,7 +160,7 @@ class RemoteDevice(Device):
             self._known[key] = self._blobs.put(path)
         return self._known[key]
 
-    def _answer(self, errand: Errand) -> dict[str, Any]:
+    def _answer(self, errand: MeasurementRequest) -> dict[str, Any]:
         request = errand.to_dict()
         asked = digest_of([VERSION, self._purpose, self.profile.device, request])
         # Whoever asks the same again wants it measured again; a resumed job asks from the first time on.
@@ -190,7 +190,7 @@ class RemoteDevice(Device):
             errand_id = digest_of([asked, self._times[asked]])[:32]
             self._times[asked] += 1
             answer = self._store.errands.result(errand_id)
-            if answer is None or not isinstance(error_in(answer), PassingTrouble):
+            if answer is None or not isinstance(error_in(answer), TransientError):
                 return errand_id
 
     def _prune(self) -> None:
@@ -199,7 +199,7 @@ class RemoteDevice(Device):
             self._blobs.prune(self._store.errands.files())
             self._prune_at = time.monotonic() + IDLE_S
 
-    def _ended(self, errand_id: str, errand: Errand) -> ErrandRow:
+    def _ended(self, errand_id: str, errand: MeasurementRequest) -> ErrandRow:
         """The errand once it has ended. Against its limit counts the time for which its agent has held it, and was
         there: neither the queue, nor an earlier agent's time, nor an absence, which ``away_s`` limits."""
         watch = _Watch(self._store, self.profile.device, self._link.away_s)

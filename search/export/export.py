@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.devices.evaluators import SizeEvaluator
-from evaluators.measuring.measurement import Measurement, combined
+from evaluators.measuring.measurement import Measurement, combine_measurements
 from evaluators.processes.sandbox import Sandbox, in_own_process
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError, UnhealthyMeasurement
@@ -239,7 +239,7 @@ def _latency(
         progress("latency in a fresh process")
         try:
             found = bench.measure(path, row.decisions)
-            measured, times = (found if measured is None else combined(measured, found)), times + 1
+            measured, times = (found if measured is None else combine_measurements(measured, found)), times + 1
             evidence = _with_latency(bench, evidence, measured)
         except UnhealthyMeasurement as error:
             if measured is None:

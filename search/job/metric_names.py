@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from evaluators.modelled.dry_run import modelled_metrics
+from evaluators.modelled.dry_run import dry_run_metrics
 from evaluators.processes.sandbox import in_own_process
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput
@@ -50,7 +50,7 @@ def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> 
     asked = [(place, name) for place, name in _asked(job) if not _is_given(name, given)]
     if not asked:
         return
-    own: Names = frozenset() if profile.invented else task_names()
+    own: Names = frozenset() if profile.is_dry_run else task_names()
     if own is None:
         return
     for place, name in asked:
@@ -63,8 +63,8 @@ def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> 
 
 def _device_names(profile: Profile) -> frozenset[str]:
     """What is there whatever the task: of a dry run all that it makes up."""
-    if profile.invented:
-        return frozenset(modelled_metrics((), {}, "")) | {"bit_operations"}
+    if profile.is_dry_run:
+        return frozenset(dry_run_metrics((), {}, "")) | {"bit_operations"}
     return (
         _FIDELITY
         | _FILE

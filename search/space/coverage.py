@@ -13,7 +13,7 @@ from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.graphs.left_alone import left_alone
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
-from hwprofiles.errors import passing_states
+from hwprofiles.errors import transient_states
 from search.space.candidate import Space
 
 Json = dict[str, Any]
@@ -112,7 +112,7 @@ def _unanswered(answers: Sequence[Mapping[str, Any]]) -> list[Json]:
     for one in answers:
         if "precision" in one:
             what = (str(one["precision"]), str(one["runtime"]))
-            passing = not one.get("ci95") and str(one.get("reason", "")).startswith(passing_states())
+            passing = not one.get("ci95") and str(one.get("reason", "")).startswith(transient_states())
             silent[what] = silent.get(what, True) and passing
     return [{"precision": precision, "runtime": runtime} for (precision, runtime), none in silent.items() if none]
 

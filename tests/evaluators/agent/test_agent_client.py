@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from evaluators.agent.client import AgentClient, Dismissed, LeasedErrand, LeaseLost, ServerGone
+from evaluators.agent.client import AgentClient, Dismissed, LeasedRequest, LeaseLost, ServerGone
 from evaluators.devices.request import FileRef
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, ParetuneError
 
-LEASED = LeasedErrand("1" * 32, 1, {})
+LEASED = LeasedRequest("1" * 32, 1, {})
 FILE = FileRef("c" * 64, 10)
 PROBLEM = {"Content-Type": "application/problem+json"}
 

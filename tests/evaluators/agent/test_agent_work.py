@@ -13,7 +13,7 @@ import pytest
 
 from evaluators.agent import agent as module
 from evaluators.agent.agent import Agent, AgentSettings
-from evaluators.agent.client import Dismissed, LeasedErrand, ServerGone, Terms
+from evaluators.agent.client import Dismissed, LeasedRequest, ServerGone, Terms
 from evaluators.devices.request import FileRef
 
 DONE = {"peak_memory_bytes": 4096}
@@ -25,29 +25,29 @@ class Server:
     local, encrypted = True, False
 
     def __init__(self) -> None:
-        self.errands = [LeasedErrand(letter * 32, 1, {}) for letter in "12"]
+        self.errands = [LeasedRequest(letter * 32, 1, {}) for letter in "12"]
         self.answers: list[dict[str, Any]] = []
         self.lost_answers = 0
 
     def register(self, *_: Any) -> Terms:
         return Terms(10.0)
 
-    def lease(self) -> LeasedErrand:
+    def lease(self) -> LeasedRequest:
         if not self.errands:
             raise Dismissed("that is all")
         return self.errands.pop(0)
 
-    def finish(self, leased: LeasedErrand, answer: dict[str, Any]) -> None:
+    def finish(self, leased: LeasedRequest, answer: dict[str, Any]) -> None:
         if self.lost_answers:
             self.lost_answers -= 1
             raise ServerGone("not now")
         json.dumps(answer, allow_nan=False)
         self.answers.append(answer)
 
-    def release(self, leased: LeasedErrand) -> None:
+    def release(self, leased: LeasedRequest) -> None:
         raise AssertionError("nothing is to be given back")
 
-    def fetch(self, leased: LeasedErrand, file: FileRef, start: int = 0) -> Iterator[bytes]:
+    def fetch(self, leased: LeasedRequest, file: FileRef, start: int = 0) -> Iterator[bytes]:
         raise AssertionError("nothing is to be fetched")
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ def agent(server: Server, tmp_path: Path) -> Agent:
 def answers(monkeypatch: pytest.MonkeyPatch, first: Callable[[], Any]) -> None:
     """The first errand comes to what ``first`` gives or raises, every other is done."""
     given = iter([first])
-    monkeypatch.setattr(Agent, "_measured", lambda *_: next(given, lambda: DONE)())
+    monkeypatch.setattr(Agent, "_measure", lambda *_: next(given, lambda: DONE)())
     monkeypatch.setattr(module.Errand, "from_dict", lambda _: type("E", (), {"kind": "", "candidate": FileRef("", 1)}))
 
 

@@ -229,7 +229,7 @@ class TestShares:
         clock.spend(60)
         assert budget.preparing.left_s == pytest.approx(6)
         clock.spend(60)
-        assert budget.preparing.passed
+        assert budget.preparing.is_over
 
     def test_the_search_leaves_time_for_the_final_measurements(self) -> None:
         clock = FakeClock()
