@@ -17,7 +17,7 @@ _ENCRYPTED = 1
 
 
 def pack_arrays(sample: Arrays) -> bytes:
-    """Packs arrays into the bytes of an ``.npz``; equal arrays give equal bytes. Text stays text; nothing is pickled."""
+    """Packs arrays into the bytes of an ``.npz``; equal arrays give equal bytes. Text stays text, without pickle."""
     plain = {name: values.astype(np.str_) if values.dtype.kind == "O" else values for name, values in sample.items()}
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

@@ -1,4 +1,4 @@
-"""Whether a machine was fit to be measured on while it was: its signals, and what they come to."""
+"""Watches a machine during a measurement and judges whether the result can be trusted."""
 
 from evaluators.health.counters import Counters
 from evaluators.health.gpu import GpuCounters

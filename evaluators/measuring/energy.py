@@ -1,4 +1,4 @@
-"""Energy counters: what an inference takes, where a device counts it."""
+"""Measures the energy of an inference with a device's energy counter."""
 
 from __future__ import annotations
 
@@ -24,20 +24,23 @@ _FEWEST_RUNS = 3
 
 
 class Meter(ABC):
-    """A counter of energy that only grows; it counts the whole processor package or GPU, with all that runs there."""
+    """An energy counter of a whole processor package or GPU, with everything that runs there; it only grows."""
 
     source: str
+    """The counter's name in results."""
 
     @abstractmethod
     def read_mj(self) -> float | None:
-        """Millijoules since some moment before the first reading, None where it cannot be read; to be read at least
-        every few minutes."""
+        """Millijoules since some time before the first reading; None if it cannot be read.
+
+        Must be read at least every few minutes.
+        """
 
 
 class Rapl(Meter):
-    """The processor packages' running average power limit counters, as Linux shows them in powercap.
+    """The processor packages' counters (running average power limit) in Linux' powercap.
 
-    Khan et al., RAPL in Action, ACM TOMPECS 2018: good to a few percent over 100 ms and more.
+    Accurate to a few percent over 100 ms and more (Khan et al., RAPL in Action, ACM TOMPECS 2018).
     """
 
     source = "rapl"
@@ -49,7 +52,7 @@ class Rapl(Meter):
 
     @classmethod
     def find(cls, root: Path = ROOT) -> Rapl | None:
-        """The packages below ``root``/sys, None where there are none or only the administrator may read them."""
+        """Finds the packages below ``root``/sys; None if there are none or only the administrator may read them."""
         domains = []
         for folder in entries_by_number(root / "sys/class/powercap", "intel-rapl:"):
             counter = folder / "energy_uj"
@@ -58,18 +61,18 @@ class Rapl(Meter):
         return cls(domains) if domains else None
 
     def read_mj(self) -> float | None:
-        """See :meth:`Meter.read_mj`. A counter begins anew when it is full."""
-        for place, (path, range_uj) in enumerate(self._domains):
-            now, before = number(path), self._last_uj[place]
+        """See :meth:`Meter.read_mj`. Handles counters that overflow."""
+        for index, (path, range_uj) in enumerate(self._domains):
+            now, before = number(path), self._last_uj[index]
             if now is None or before is None:
                 return None
             self._total_uj += now - before if now >= before else max(0.0, now - before + range_uj)
-            self._last_uj[place] = now
+            self._last_uj[index] = now
         return self._total_uj / 1000
 
 
 class Nvml(Meter):
-    """A GPU's own counter."""
+    """A GPU's counter, read with NVML."""
 
     source = "nvml"
 
@@ -78,7 +81,7 @@ class Nvml(Meter):
 
     @classmethod
     def find(cls, bus_id: str | None, nvml: Any = None) -> Nvml | None:
-        """The counter of the GPU at a PCI bus id, None where there is none."""
+        """Finds the counter of the GPU at a PCI bus id; None if it has none."""
         gpu = GpuCounters(bus_id, nvml)
         return None if gpu.energy_mj() is None else cls(gpu)
 
@@ -88,12 +91,14 @@ class Nvml(Meter):
 
 
 def find_meter(profile: Profile, runtimes: Collection[Runtime], root: Path = ROOT) -> Meter | None:
-    """The counter of what ``runtimes`` compute on; None where there is none that may be read, and where they compute in
-    different places."""
-    places = {runtime.on_gpu for runtime in runtimes}
-    if places == {False}:
+    """Finds the counter of the processor or GPU that all ``runtimes`` compute on.
+
+    None if no counter is readable, or if some compute on the GPU and some on the processor.
+    """
+    on_gpu = {runtime.on_gpu for runtime in runtimes}
+    if on_gpu == {False}:
         return Rapl.find(root)
-    return Nvml.find(cuda_bus_id()) if places == {True} and profile.gpu is not None else None
+    return Nvml.find(cuda_bus_id()) if on_gpu == {True} and profile.gpu is not None else None
 
 
 def measure_energy(
@@ -106,9 +111,11 @@ def measure_energy(
     look: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any] | None:
-    """``baseline`` and ``candidate``: millijoules of one inference, all that the counter counts meanwhile included;
-    ``source`` names the counter. Each runs for ``window_s`` (and at least three inferences) twice, in turn; ``look`` is
-    called at the end of each window. None where the counter could not be read each time."""
+    """Measures the energy of one inference: ``baseline`` and ``candidate`` in millijoules, and ``source``.
+
+    Includes everything that the counter counts meanwhile. The models take turns: each runs twice for ``window_s``, and
+    at least for three inferences; ``source`` names the counter. ``look`` is called at the end of each window. None if a reading failed.
+    """
     used_mj, runs = {"baseline": 0.0, "candidate": 0.0}, {"baseline": 0, "candidate": 0}
     opening, padding = Order(0), Padding(0)
     for pair in range(_PAIRS):
