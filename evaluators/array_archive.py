@@ -47,7 +47,7 @@ def unpack_arrays(source: Path | bytes, max_bytes: int) -> dict[str, Array]:
 def _check_members(members: list[zipfile.ZipInfo], held_bytes: int, max_bytes: int) -> None:
     size_bytes = sum(member.file_size for member in members)
     if size_bytes > max_bytes:
-        raise InvalidInput(f"the sample has {size_bytes} bytes, more than the allowed {max_bytes}", _HINT)
+        raise InvalidInput(f"the sample has {size_bytes} bytes, more than the {max_bytes} that are allowed", _HINT)
     plain = all(member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & _ENCRYPTED for member in members)
     if not plain or size_bytes > held_bytes:
         raise InvalidInput("the sample cannot be read: it is compressed or encrypted", _HINT)

@@ -32,7 +32,7 @@ def local_gpu(threads: int = 1, batch: int = 1) -> Profile:
     first, runtimes = gpu_runtimes()
     if first is None:
         raise DeviceUnavailable(
-            f"no runtime for the GPU {gpu.name} is installed", "install one with: pip install 'paretune[tensorrt]'"
+            f"no runtime for the GPU is installed ({gpu.name})", "install one with: pip install 'paretune[tensorrt]'"
         )
     cores = probe.usable_cores()
     check_threads("local-gpu", threads, len(cores))

@@ -1,4 +1,4 @@
-"""Where a model's time goes on this machine, node by node."""
+"""Measures the time of each node of a model on this machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from hwprofiles import Profile
 
 
 def measure_node_times(profile: Profile, model: Path, sample: Arrays, *, limit_s: float) -> list[TimedNode]:
-    """The nodes that one inference on ``sample`` executes in the profile's runtime, in a process of its own, pinned and
-    quiet as a measurement is. Empty where the runtime does not say. Raises what :meth:`Sandbox.call` raises."""
+    """Measures the nodes of one inference on ``sample`` in the profile's runtime, within ``limit_s``.
+
+    Runs in a child process, pinned and quiet like any measurement. Empty if the runtime cannot tell. Raises as
+    :meth:`Sandbox.call` does.
+    """
     with exclusive_device(profile), measuring():
         return in_own_process(_time_nodes, profile, model, dict(sample), stage="measuring", limit_s=limit_s)
 

@@ -114,7 +114,8 @@ def measure_energy(
     """Measures the energy of one inference: ``baseline`` and ``candidate`` in millijoules, and ``source``.
 
     Includes everything that the counter counts meanwhile. The models take turns: each runs twice for ``window_s``, and
-    at least for three inferences; ``source`` names the counter. ``look`` is called at the end of each window. None if a reading failed.
+    at least for three inferences. ``source`` names the counter; ``look`` is called at the end of each window. None if a
+    reading failed.
     """
     used_mj, runs = {"baseline": 0.0, "candidate": 0.0}, {"baseline": 0, "candidate": 0}
     opening, padding = Order(0), Padding(0)

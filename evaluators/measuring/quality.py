@@ -51,7 +51,7 @@ def check_finite(tensors: Iterable[tuple[str, Array]]) -> None:
     """Raises :class:`BuildFailed` if a tensor contains NaN or infinity."""
     for name, values in tensors:
         if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-            raise BuildFailed(f"output {name!r} contains NaN or infinity")
+            raise BuildFailed(f"output {name!r} holds NaN or infinity")
 
 
 _ROW = 16

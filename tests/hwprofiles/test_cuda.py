@@ -107,7 +107,7 @@ def test_a_driver_that_ends_its_process_is_an_answer(program: str, said: str) ->
 
 def test_a_driver_that_hangs_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "PATIENCE_S", 0.05)
-    assert "no answer" in run_probe([sys.executable, "-c", "import time; time.sleep(30)"])["error"]
+    assert "did not answer" in run_probe([sys.executable, "-c", "import time; time.sleep(30)"])["error"]
 
 
 def test_what_libraries_print_before_the_answer_is_passed_over() -> None:

@@ -147,7 +147,7 @@ class TestMistakes:
             (changed('["asimd"]', '"asimd"'), "instruction_sets: must be a list of texts", "avx2"),
             (changed('["asimd"]', "[1]"), "instruction_sets: must be a list of texts", "avx2"),
             (changed("{value = 4, source", "{value = 4.5, source"), "cores.value: must be a whole number", "value = 4"),
-            (changed('{value = 4, source = "[leaflet]"}', "4"), "cores: must be a table with value and source", "value = 4"),
+            (changed('{value = 4, source = "[leaflet]"}', "4"), "cores: must be a table with value", "value = 4"),
             (changed(', source = "guessed"', ""), "bytes_per_s.source: missing", "add it"),
             (changed("value = 4e9", "value = -1"), "bytes_per_s.value: must be a number above 0, not -1", "value"),
             (changed("value = 4e9", "value = inf"), "bytes_per_s.value: must be a number above 0, not inf", "value"),
