@@ -66,7 +66,7 @@ def dry_run_metrics(
         gain = 1 + (_SPEED[precision] - 1) * min(1.0, 10 * work / total)
         latency_ms += _OVERHEAD_MS + spread * work / 1e9 / _GIGAMACS_PER_MS / gain
         size_bytes += group.weights * precision.weight_bits / 8
-    for name, value in _others(groups, decisions, pruned):
+    for name, value in _other_decisions(groups, decisions, pruned):
         latency_ms *= 1 - 0.1 * (_unit(f"speed {name} {value}") - 0.5)
     baseline_ms = 0.05 + sum(
         _OVERHEAD_MS + spread * max(g.macs, g.weights, 1) / 1e9 / _GIGAMACS_PER_MS for g in groups
@@ -91,13 +91,15 @@ def dry_run_quality(
     chosen = precisions_of(groups, decisions)
     for group in groups:
         loss += _LOSS[chosen[group.name]] * 0.004 * _unit(f"sensitivity {group.name}") ** 2
-    for name, value in _others(groups, decisions, pruned):
+    for name, value in _other_decisions(groups, decisions, pruned):
         loss += 1e-4 * _unit(f"loss {name} {value}")
     loss *= 0.98 + 0.04 * _unit(f"quality {digest}")
     return {"accuracy": round(_BASELINE_ACCURACY - loss / 2, 6), "cosine": round(1 - loss, 9)}
 
 
-def _others(groups: Sequence[LayerGroup], decisions: Mapping[str, str], pruned: Pruned) -> list[tuple[str, str]]:
+def _other_decisions(
+    groups: Sequence[LayerGroup], decisions: Mapping[str, str], pruned: Pruned
+) -> list[tuple[str, str]]:
     """Decisions that are neither precisions nor widths, with their values."""
     precisions = {f"precision:{group.name}" for group in groups}
     return [(name, value) for name, value in sorted(decisions.items()) if name not in precisions | set(pruned.kept)]

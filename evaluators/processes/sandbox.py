@@ -72,7 +72,7 @@ class Sandbox:
                 short = code == -signal.SIGKILL and pressure.ran_out_of_memory(peak_bytes)
                 continue
             except BaseException:
-                self.close()  # it would go on working for nobody
+                self.close()  # no caller is left
                 raise
             if kind == "error":
                 raise payload
