@@ -50,7 +50,7 @@ def evidence_of(profile: Profile, baseline: Mapping[str, Any]) -> Evidence:
     there are none. Earlier versions made up the quality of modelled devices too, and noted no runtime for it."""
     if not profile.simulated:
         return Evidence.MEASURED
-    made_up = profile.invented or (baseline and QUALITY_RUNTIME not in baseline)
+    made_up = profile.is_dry_run or (baseline and QUALITY_RUNTIME not in baseline)
     return Evidence.INVENTED if made_up else Evidence.MODELLED
 
 

@@ -1,4 +1,4 @@
-"""Arrays by name as one archive of bytes, checked on reading."""
+"""Packs arrays by name into one archive, and checks it when reading."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hwprofiles.errors import InvalidInput
 
 _HINT = "install the same version of Paretune on both sides"
 _ENCRYPTED = 1
-"""The bit in an archive's member that says so."""
+"""Flag bit of an encrypted member of a ZIP archive."""
 
 
 def pack_arrays(sample: Arrays) -> bytes:
-    """Arrays as the bytes of an ``.npz``; the same arrays give the same bytes. Text stays text, nothing is pickled."""
+    """Packs arrays into the bytes of an ``.npz``; equal arrays give equal bytes. Text stays text, without pickle."""
     plain = {name: values.astype(np.str_) if values.dtype.kind == "O" else values for name, values in sample.items()}
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -28,8 +28,10 @@ def pack_arrays(sample: Arrays) -> bytes:
 
 
 def unpack_arrays(source: Path | bytes, max_bytes: int) -> dict[str, Array]:
-    """The arrays of :func:`pack_arrays`, from a file or as they are; raises :class:`InvalidInput` for anything else,
-    and for more than ``max_bytes``."""
+    """Unpacks the archive of :func:`pack_arrays`, a file or bytes.
+
+    Raises :class:`InvalidInput` for anything else, and for more than ``max_bytes``.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
             held_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
@@ -37,7 +39,7 @@ def unpack_arrays(source: Path | bytes, max_bytes: int) -> dict[str, Array]:
             return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in archive.infolist()}
     except InvalidInput:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with a file
+    except Exception as error:  # noqa: BLE001 - a malformed file may raise anything
         words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise InvalidInput(f"the sample cannot be read: {words}", _HINT) from None
 
@@ -53,5 +55,5 @@ def _check_members(members: list[zipfile.ZipInfo], held_bytes: int, max_bytes: i
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
     with archive.open(entry) as member:
-        found: Array = np.lib.format.read_array(member, allow_pickle=False)
-        return found
+        values: Array = np.lib.format.read_array(member, allow_pickle=False)
+        return values

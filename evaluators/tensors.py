@@ -1,4 +1,4 @@
-"""Tensors as they pass between models: arrays by name, and what a model takes and gives."""
+"""Arrays by name, and specifications of a model's inputs and outputs."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.generic]
 
-
 Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, NumPy type name, and shape of a model's input or output; None stands for a dimension that varies."""
+    """A model's input or output."""
 
     name: str
     dtype: str
+    """NumPy's name of the type."""
     shape: tuple[int | None, ...]
+    """Sizes; None for a dimension that varies."""
 
     def admits(self, shape: Sequence[int]) -> bool:
-        """Whether values of this shape fit."""
+        """Whether values of this shape are valid."""
         return len(shape) == len(self.shape) and all(
             size in (None, own) for own, size in zip(shape, self.shape, strict=True)
         )
 
     def rows(self, samples: Array, start: int, stop: int) -> Array:
-        """Samples ``start`` to ``stop`` as the model takes them.
+        """Slices samples ``start`` to ``stop`` (samples along the first axis) into the shape of this input.
 
-        ``samples`` has the samples along its first axis. A model input of the same rank takes them as a batch; one of a
-        rank less has no batch axis and takes a single sample, which of a scalar is an array without axes.
+        An input of the same rank gets them as a batch. An input of one rank less has no batch axis and gets the single
+        sample ``start``, as an array without axes if it is a scalar.
         """
         if samples.ndim == len(self.shape):
             return samples[start:stop]

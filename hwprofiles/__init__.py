@@ -1,4 +1,4 @@
-"""What a device is: profiles, precisions, and the errors and digests that everything shares."""
+"""Profiles of devices, precisions, and the errors and digests that all packages share."""
 
 from hwprofiles.digest import digest_of, digest_of_file
 from hwprofiles.precision import Precision

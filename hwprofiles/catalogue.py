@@ -1,4 +1,4 @@
-"""The described devices by name: the catalogue that ships, and those that the user added."""
+"""Descriptions of devices by name: the built-in catalogue, and the ones that the user added."""
 
 from __future__ import annotations
 
@@ -8,85 +8,89 @@ from pathlib import Path
 
 from hwprofiles.description import NAME, Description, parse_description, read_description, read_text
 from hwprofiles.errors import InvalidInput, NotFound, StorageError
-from hwprofiles.folders import devices_folder, made
+from hwprofiles.folders import devices_folder, make_folder
 
 CATALOG = Path(__file__).parent / "catalog"
 
 
 @cache
 def catalogue() -> dict[str, Description]:
-    """The described devices that ship with Paretune, by name."""
-    found = (read_description(path) for path in sorted(CATALOG.glob("*.toml")))
-    return {description.name: description for description in found}
+    """The descriptions that ship with Paretune, by name."""
+    descriptions = (read_description(path) for path in sorted(CATALOG.glob("*.toml")))
+    return {description.name: description for description in descriptions}
 
 
-def added_names() -> list[str]:
+def user_device_names() -> list[str]:
     """Names of the devices that the user added."""
     return sorted(path.stem for path in devices_folder().glob("*.toml") if NAME.fullmatch(path.stem))
 
 
-def described(name: str) -> Description | None:
-    """The described device of this name, the user's own before the catalogue's; None where there is none.
+def lookup_description(name: str) -> Description | None:
+    """The description of this name: the user's own if there is one, else the catalogue's, else None.
 
-    Raises :class:`InvalidInput` for an added file that was spoilt since.
+    Raises :class:`InvalidInput` if the user's file is not valid any more.
     """
     if not NAME.fullmatch(name):
         return None
     path = _file_of(name)
     if not path.exists():
         return catalogue().get(name)
-    found = read_description(path)
-    if found.name != name:
-        raise InvalidInput(f"{path}: name: {found.name!r} is not what the file is called", f"rename it to {found.name}")
-    return found
+    description = read_description(path)
+    if description.name != name:
+        raise InvalidInput(
+            f"{path}: name: {description.name!r} differs from the file's name",
+            f"rename the file to {description.name}.toml",
+        )
+    return description
 
 
 def add_description(source: Path, taken: frozenset[str]) -> tuple[Description, bool]:
-    """Keeps a description in the user's data folder, and says whether it replaced an earlier one of its name.
+    """Copies a description to the user's data folder; returns it, and whether it replaced one of the same name.
 
-    Raises :class:`InvalidInput` for a file that is no description, or whose name is ``taken`` or the catalogue's;
-    :class:`StorageError` where it cannot be kept.
+    Raises :class:`InvalidInput` for an invalid file, or if its name is in ``taken`` or in the catalogue;
+    :class:`StorageError` if it cannot be written.
     """
     text = read_text(source)
-    found = parse_description(text, str(source))
-    if found.name in taken or found.name in catalogue():
+    description = parse_description(text, str(source))
+    if description.name in taken or description.name in catalogue():
         raise InvalidInput(
-            f"{source}: name: {found.name!r} is a device that ships with Paretune",
-            f"give it another name, such as my-{found.name}",
+            f"{source}: name: {description.name!r} is a device that ships with Paretune",
+            f"give it another name, such as my-{description.name}",
         )
-    path = _file_of(found.name)
+    path = _file_of(description.name)
     replaced = path.exists()
-    partial = path.with_name(f".{found.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{description.name}.{os.getpid()}.partial")
     try:
-        made(path.parent)
+        make_folder(path.parent)
         partial.write_text(text)
         partial.replace(path)
     except OSError as error:
         raise StorageError(
-            f"file {path} cannot be written: {error.strerror}", "set PARETUNE_HOME to a folder that can be written"
+            f"file {path} cannot be written: {error.strerror}", "set PARETUNE_HOME to a writable folder"
         ) from None
-    return found, replaced
+    return description, replaced
 
 
 def remove_description(name: str, taken: frozenset[str]) -> None:
-    """Forgets an added device; what was found for it stays in the database.
+    """Removes a device that the user added; its results stay in the database.
 
-    Raises :class:`InvalidInput` for one that ships with Paretune, :class:`NotFound` for one that was not added.
+    Raises :class:`InvalidInput` for a device that ships with Paretune, :class:`NotFound` for an unknown one.
     """
-    if name in added_names():
+    if name in user_device_names():
         try:
             _file_of(name).unlink()
         except OSError as error:
             raise StorageError(
-                f"file {_file_of(name)} cannot be removed: {error.strerror}", "check who may write to its folder"
+                f"file {_file_of(name)} cannot be removed: {error.strerror}", "check the permissions of its folder"
             ) from None
         return
     if name in taken or name in catalogue():
         raise InvalidInput(
-            f"device {name!r} ships with Paretune and cannot be removed", "only what devices add added can be"
+            f"device {name!r} ships with Paretune and cannot be removed",
+            "only devices added with `paretune devices add` can be removed",
         )
-    known = ", ".join(added_names()) or "none"
-    raise NotFound(f"there is no added device {name!r}", f"added devices: {known}")
+    names = ", ".join(user_device_names()) or "none"
+    raise NotFound(f"there is no added device {name!r}", f"added devices: {names}")
 
 
 def _file_of(name: str) -> Path:

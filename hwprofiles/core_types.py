@@ -1,4 +1,4 @@
-"""Types of cores: some processors have fast cores beside slow ones."""
+"""Core types: some processors combine fast cores and slow ones."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from hwprofiles import processor
 from hwprofiles.sysfs import cores_in, number_at, text_at
 
 SLOWER = 0.85
-"""A core of less than this share of the fastest one's speed is of a slower type: cores of one type differ by a little
-too, in the frequency that their maker allows each of them."""
+"""A core below this share of the fastest core's speed is of a slower type. Cores of one type differ a little: their
+maximum frequencies are not all the same."""
 
 _AMD = "AuthenticAMD"
 
 
 @dataclass(frozen=True)
 class CoreType:
-    """Cores that are as fast as one another, and what they are called."""
+    """Cores of equal speed."""
 
     name: str
     cores: tuple[int, ...]
+    """Ids of the cores."""
 
 
 def core_types(root: Path) -> tuple[CoreType, ...]:
-    """The types, the fastest first; none where all cores are alike, or the machine does not say."""
+    """The core types, fastest first; empty if all cores are alike or the machine does not say."""
     devices = root / "sys/devices"
     listed = [
         CoreType(name, cores)
@@ -49,14 +50,16 @@ def core_types(root: Path) -> tuple[CoreType, ...]:
 
 
 def best_first(cores: Sequence[int], types: Sequence[CoreType]) -> tuple[int, ...]:
-    """The cores by type, the fastest first, of each type the last ones first: core 0 serves most interrupts. Cores of
-    no type come last."""
+    """The cores sorted by type, fastest first, then by descending id: core 0 serves most interrupts.
+
+    Cores of no type come last.
+    """
     rank = {core: number for number, kind in enumerate(types) for core in kind.cores}
     return tuple(sorted(cores, key=lambda core: (rank.get(core, len(types)), -core)))
 
 
 def type_of(cores: Sequence[int], types: Sequence[CoreType]) -> str:
-    """What the types of these cores are called; empty where all cores are alike."""
+    """The names of these cores' types, joined by `` + ``; empty if all cores are alike."""
     return " + ".join(kind.name for kind in types if set(kind.cores) & set(cores))
 
 
@@ -66,13 +69,13 @@ def _name(cores: Sequence[int], parts: Mapping[int, str], speeds: Mapping[int, f
 
 
 def _speeds(root: Path) -> tuple[dict[int, float], str]:
-    """How fast each core is, by the first measure that the machine exposes, and what that is called."""
+    """The speed of each core by the first measure that the machine exposes, and the name of that measure."""
     measures = [("cpu_capacity", 1.0, "capacity"), ("cpufreq/cpuinfo_max_freq", 1000.0, "MHz")]
-    if not processor.is_made_by(root, _AMD):  # there it ranks cores of one type
+    if not processor.is_made_by(root, _AMD):  # on AMD it ranks cores of one type
         measures.append(("acpi_cppc/highest_perf", 1.0, "performance"))
     for file, scale, unit in measures:
-        found = {core: number_at(folder / file) for core, folder in processor.core_folders(root).items()}
-        known = {core: value / scale for core, value in found.items() if value}
-        if known:
-            return known, unit
+        values = {core: number_at(folder / file) for core, folder in processor.core_folders(root).items()}
+        speeds = {core: value / scale for core, value in values.items() if value}
+        if speeds:
+            return speeds, unit
     return {}, ""

@@ -1,7 +1,7 @@
-"""The NVIDIA GPU of this machine, as its driver describes it.
+"""Asks the driver about this machine's NVIDIA GPU.
 
-Asked in a process of its own: a driver that is half installed can end the process that loads it, and creating
-TensorRT's runtime where there is none does.
+Runs in a child process: a half-installed driver can crash the process that loads it, and creating TensorRT's runtime
+without a GPU does.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from hwprofiles.gpus import Gpu, cuda_version, find_gpus
 LIBRARY = "libcuda.so.1"
 PATIENCE_S = 60.0
 
-_PROGRAM = "import json; from hwprofiles.cuda import described; print(json.dumps(described()))"
+_PROGRAM = "import json; from hwprofiles.cuda import describe_gpu; print(json.dumps(describe_gpu()))"
 
-_NO_DRIVER = "install the driver of your NVIDIA GPU, or name another device: --device local-cpu"
+_NO_DRIVER = "install the NVIDIA driver, or use another device: --device local-cpu"
 
 # CUdevice_attribute of the driver's interface.
 _MAJOR, _MINOR = 75, 76
 
 
 def cuda_gpu() -> Gpu:
-    """The first GPU that CUDA shows this process. Raises :class:`DeviceUnavailable` where there is none.
+    """The first GPU that CUDA shows this process; ``CUDA_VISIBLE_DEVICES`` selects another one.
 
-    ``CUDA_VISIBLE_DEVICES`` chooses another one. Of a machine with one GPU, what NVML knows besides is added.
+    On a machine with a single GPU, NVML's details are added. Raises :class:`DeviceUnavailable` without a GPU.
     """
     answer = _answer()
     if "error" in answer:
@@ -46,27 +46,27 @@ def cuda_gpu() -> Gpu:
 
 
 def cuda_bus_id() -> str | None:
-    """Where on the PCI bus that GPU is, None where nobody says; NVML numbers GPUs in another order than CUDA.
+    """PCI bus id of that GPU, None if unknown. Needed for NVML, which numbers GPUs in another order than CUDA.
 
-    No part of a profile: the same machine may have another address for it tomorrow.
+    It is no part of a profile: it may change with the next start of the machine.
     """
-    found: str | None = _answer().get("bus_id")
-    return found
+    bus_id: str | None = _answer().get("bus_id")
+    return bus_id
 
 
 @functools.cache
 def _answer() -> dict[str, Any]:
-    """What the child says; asked once a process, since neither driver nor GPU changes under it."""
-    return asked([sys.executable, "-c", _PROGRAM])
+    """The child's answer; asked once per process, since driver and GPU do not change meanwhile."""
+    return run_probe([sys.executable, "-c", _PROGRAM])
 
 
-def asked(command: list[str]) -> dict[str, Any]:
-    """The JSON that a probing program prints, or what became of it under ``error`` and ``hint``."""
-    hint = "look at what nvidia-smi says, and restart the machine after a driver update"
+def run_probe(command: list[str]) -> dict[str, Any]:
+    """Runs a probe, for at most :data:`PATIENCE_S`; returns the JSON that it prints, or ``error`` and ``hint``."""
+    hint = "check with nvidia-smi; after a driver update restart the machine"
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     except subprocess.TimeoutExpired:
-        return {"error": f"the CUDA driver gave no answer within {PATIENCE_S:g} s", "hint": hint}
+        return {"error": f"the CUDA driver did not answer within {PATIENCE_S:g} s", "hint": hint}
     if done.returncode:
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
         return {"error": f"the process that asked the CUDA driver ended with {how}", "hint": hint}
@@ -74,8 +74,8 @@ def asked(command: list[str]) -> dict[str, Any]:
     return answer
 
 
-def described(load: Callable[[str], Any] = ctypes.CDLL, versions: tuple[Path, ...] | None = None) -> dict[str, Any]:
-    """Fields of a :class:`Gpu` and its ``bus_id``, or ``error`` and ``hint``, from the driver's library.
+def describe_gpu(load: Callable[[str], Any] = ctypes.CDLL, versions: tuple[Path, ...] | None = None) -> dict[str, Any]:
+    """Asks the driver's library for the fields of a :class:`Gpu` and its ``bus_id``; else ``error`` and ``hint``.
 
     Functions of the CUDA driver API: https://docs.nvidia.com/cuda/cuda-driver-api/
     """
@@ -87,7 +87,7 @@ def described(load: Callable[[str], Any] = ctypes.CDLL, versions: tuple[Path, ..
         return {"error": f"the CUDA driver does not start: {_error_name(driver, code)}", "hint": _NO_DRIVER}
     count = ctypes.c_int()
     if driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
-        return {"error": "the CUDA driver shows no GPU", "hint": "look at CUDA_VISIBLE_DEVICES and at nvidia-smi"}
+        return {"error": "the CUDA driver shows no GPU", "hint": "check CUDA_VISIBLE_DEVICES and nvidia-smi"}
     device, major, minor, version = ctypes.c_int(), ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t()
     for code in (
@@ -119,14 +119,14 @@ def _error_name(driver: Any, code: int) -> str:
     return text.value.decode() if text.value else f"error {code}"
 
 
-# Where the kernel's module says its version: on servers and desktops, and on Jetson.
+# Files with the kernel module's version: on servers and desktops, and on Jetson.
 _VERSIONS = (Path("/sys/module/nvidia/version"), Path("/etc/nv_tegra_release"))
 
 
-def _driver_version(places: tuple[Path, ...]) -> str:
-    for place in places:
+def _driver_version(paths: tuple[Path, ...]) -> str:
+    for path in paths:
         try:
-            return place.read_text().strip().splitlines()[0].lstrip("# ")
+            return path.read_text().strip().splitlines()[0].lstrip("# ")
         except (OSError, IndexError):
             continue
     return ""

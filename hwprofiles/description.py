@@ -1,4 +1,4 @@
-"""A described device: a TOML file that says what a device can do at most, from which it is modelled.
+"""Device descriptions: TOML files with a device's peak rates, from which its speed is modelled.
 
 ::
 
@@ -40,21 +40,21 @@ VERSION = 1
 KINDS = ("cpu", "gpu")
 LARGEST_BYTES = 2**16
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-"""What a device may be called: it names files."""
+"""Valid names of devices; they become file names."""
 
 KEYS = (
     "version", "name", "title", "kind", "processor", "instruction_sets", "cores", "memory_bytes", "bytes_per_s",
     "operations_per_s", "documents",
 )  # fmt: skip
-"""What a description may hold."""
+"""Keys of a description."""
 
 _REFERENCE = re.compile(r"\[([A-Za-z0-9_-]+)\]")
-_HELP = "docs/devices.md shows a whole description"
+_HELP = "see the example in docs/devices.md"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number and where it is from."""
+    """A number and its source."""
 
     value: float
     source: str
@@ -62,8 +62,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Description:
-    """What a described device is. ``cores`` counts processor cores, or a GPU's multiprocessors; ``operations_per_s``
-    are figures by number format, ``documents`` what sources name in square brackets."""
+    """A device as its file describes it."""
 
     name: str
     title: str
@@ -71,17 +70,23 @@ class Description:
     processor: str
     instruction_sets: tuple[str, ...]
     cores: Figure
+    """Number of processor cores, or of a GPU's multiprocessors."""
     memory_bytes: Figure
     bytes_per_s: Figure
+    """Memory bandwidth."""
     operations_per_s: tuple[tuple[str, Figure], ...]
+    """Pairs of number format and peak rate."""
     documents: tuple[tuple[str, str], ...] = ()
+    """Pairs of key and document: what sources refer to as ``[key]``."""
 
     def profile(self, threads: int = 1, batch: int = 1) -> Profile:
-        """The device as modelled; ``threads`` of a processor's cores do their share of its operations, a GPU works as a
-        whole. Raises :class:`DeviceUnavailable` where it has fewer cores than that."""
+        """The simulated profile. A processor's peak is scaled to ``threads`` of its cores; a GPU is used as a whole.
+
+        Raises :class:`DeviceUnavailable` if it has fewer cores than ``threads``.
+        """
         cores = int(self.cores.value)
         if self.kind == "cpu":
-            check_threads(self.name, threads, cores, f"it has {cores} cores")
+            check_threads(self.name, threads, cores)
         rates = tuple((name, figure.value) for name, figure in self.operations_per_s)
         peaks = Peaks(rates, self.bytes_per_s.value)
         return Profile(
@@ -99,48 +104,48 @@ class Description:
         )
 
     def sources(self) -> dict[str, str]:
-        """Where each figure is from, by its name."""
+        """The source of each figure and the documents, by name."""
         figures = {"cores": self.cores, "memory_bytes": self.memory_bytes, "bytes_per_s": self.bytes_per_s}
         figures |= {f"operations_per_s.{name}": figure for name, figure in self.operations_per_s}
         return {name: figure.source for name, figure in figures.items()} | dict(self.documents)
 
     def to_toml(self) -> str:
-        """As a file that :func:`parse_description` reads."""
+        """The text of a file that :func:`parse_description` reads."""
         lines = [
             f"version = {VERSION}",
-            *(f"{key} = {_quoted(getattr(self, key))}" for key in ("name", "title", "kind", "processor")),
-            f"instruction_sets = [{', '.join(map(_quoted, self.instruction_sets))}]",
+            *(f"{key} = {_quote(getattr(self, key))}" for key in ("name", "title", "kind", "processor")),
+            f"instruction_sets = [{', '.join(map(_quote, self.instruction_sets))}]",
             *(f"{key} = {_inline(getattr(self, key))}" for key in ("cores", "memory_bytes", "bytes_per_s")),
             "",
             "[operations_per_s]",
             *(f"{name} = {_inline(figure)}" for name, figure in self.operations_per_s),
             *(["", "[documents]"] if self.documents else []),
-            *(f"{key} = {_quoted(text)}" for key, text in self.documents),
+            *(f"{key} = {_quote(text)}" for key, text in self.documents),
         ]
         return "\n".join(lines) + "\n"
 
 
 def parse_description(text: str, place: str) -> Description:
-    """A description from its file's text; ``place`` names the file in errors.
+    """Parses and checks the text of a description; ``place`` names the file in errors.
 
-    Raises :class:`InvalidInput` that names the field, and for an unknown key the nearest known one.
+    Raises :class:`InvalidInput` that names the field, and suggests the nearest key for an unknown one.
     """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(f"{place} is not TOML: {error}", "check quotes and brackets there") from None
-    _only_known(data, KEYS, place, "")
+        raise InvalidInput(f"{place} is not TOML: {error}", "check quotes and brackets") from None
+    _check_keys(data, KEYS, place, "")
     if data.get("version") != VERSION or isinstance(data.get("version"), bool):
         raise InvalidInput(f"{place}: version: must be {VERSION}", f"write: version = {VERSION}")
     name, kind = _text(data, "name", place), _text(data, "kind", place)
     if not NAME.fullmatch(name):
         raise InvalidInput(
-            f"{place}: name: {name!r} is no name for a device",
+            f"{place}: name: {name!r} is not a valid device name",
             "use lower-case letters, digits, dots, dashes and underscores, at most 64",
         )
     if kind not in KINDS:
         raise InvalidInput(f"{place}: kind: must be cpu or gpu, not {kind!r}", 'write: kind = "cpu"')
-    found = Description(
+    description = Description(
         name=name,
         title=_text(data, "title", place),
         kind=kind,
@@ -152,22 +157,24 @@ def parse_description(text: str, place: str) -> Description:
         operations_per_s=_rates(data, place),
         documents=_documents(data, place),
     )
-    known = {key for key, _ in found.documents}
-    for field, source in found.sources().items():
+    documents = {key for key, _ in description.documents}
+    for field, source in description.sources().items():
         for key in _REFERENCE.findall(source):
-            if field not in known and key not in known:
-                raise InvalidInput(f"{place}: {field}.source: no document {key!r}", nearest(key, known or {"none"}))
-    return found
+            if field not in documents and key not in documents:
+                raise InvalidInput(f"{place}: {field}.source: no document {key!r}", nearest(key, documents or {"none"}))
+    return description
 
 
 def read_description(path: Path) -> Description:
-    """A description from a file; raises :class:`InvalidInput` as :func:`parse_description` does, also for a file that
-    is missing, unreadable or too large."""
+    """Reads and checks a file.
+
+    Raises :class:`InvalidInput` for a file that is missing, unreadable, too large or no valid description.
+    """
     return parse_description(read_text(path), str(path))
 
 
 def read_text(path: Path) -> str:
-    """The text of a description's file; raises :class:`InvalidInput` for one that cannot be read or is too large."""
+    """Reads a description's text. Raises :class:`InvalidInput` for a file that is unreadable or too large."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
@@ -175,26 +182,26 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise InvalidInput(f"file {path} does not exist", "check the path") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"file {path} cannot be read: {error}", "give a readable TOML text file") from None
+        raise InvalidInput(f"file {path} cannot be read: {error}", "use a readable TOML text file") from None
     if len(content) > LARGEST_BYTES:
         raise InvalidInput(f"file {path} is larger than {LARGEST_BYTES} bytes", _HELP)
     return text
 
 
-def _only_known(data: Mapping[str, Any], known: Collection[str], place: str, above: str) -> None:
+def _check_keys(data: Mapping[str, Any], allowed: Collection[str], place: str, above: str) -> None:
     for key in data:
-        if key not in known:
-            raise InvalidInput(f"{place}: {above}{key}: unknown key {key!r}", nearest(key, known))
+        if key not in allowed:
+            raise InvalidInput(f"{place}: {above}{key}: unknown key {key!r}", nearest(key, allowed))
 
 
-def _needed(data: Mapping[str, Any], key: str, place: str, above: str = "") -> Any:
+def _require(data: Mapping[str, Any], key: str, place: str, above: str = "") -> Any:
     if key not in data:
         raise InvalidInput(f"{place}: {above}{key}: missing", f"add it; {_HELP}")
     return data[key]
 
 
 def _text(data: Mapping[str, Any], key: str, place: str, above: str = "") -> str:
-    value = _needed(data, key, place, above)
+    value = _require(data, key, place, above)
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise InvalidInput(f"{place}: {above}{key}: must be one line of text, not {value!r}", f'write: {key} = "…"')
     return value
@@ -208,11 +215,11 @@ def _texts(data: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
 
 
 def _rates(data: Mapping[str, Any], place: str) -> tuple[tuple[str, Figure], ...]:
-    rates = _needed(data, "operations_per_s", place)
+    rates = _require(data, "operations_per_s", place)
     if not isinstance(rates, Mapping):
         raise InvalidInput(f"{place}: operations_per_s: must be a table of number formats", _HELP)
-    _only_known(rates, FORMATS, place, "operations_per_s.")
-    _needed(rates, "fp32", place, "operations_per_s.")
+    _check_keys(rates, FORMATS, place, "operations_per_s.")
+    _require(rates, "fp32", place, "operations_per_s.")
     return tuple((name, _figure(rates, name, place, "operations_per_s.")) for name in FORMATS if name in rates)
 
 
@@ -224,12 +231,12 @@ def _documents(data: Mapping[str, Any], place: str) -> tuple[tuple[str, str], ..
 
 
 def _figure(data: Mapping[str, Any], key: str, place: str, above: str = "", *, whole: bool = False) -> Figure:
-    figure = _needed(data, key, place, above)
+    figure = _require(data, key, place, above)
     example = f'write: {key} = {{value = 4, source = "where the figure is from"}}'
     if not isinstance(figure, Mapping):
-        raise InvalidInput(f"{place}: {above}{key}: must have a value and a source, not be {figure!r}", example)
-    _only_known(figure, ("value", "source"), place, f"{above}{key}.")
-    value = _needed(figure, "value", place, f"{above}{key}.")
+        raise InvalidInput(f"{place}: {above}{key}: must be a table with value and source, not {figure!r}", example)
+    _check_keys(figure, ("value", "source"), place, f"{above}{key}.")
+    value = _require(figure, "value", place, f"{above}{key}.")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise InvalidInput(f"{place}: {above}{key}.value: must be a number above 0, not {value!r}", example)
     if whole and value != int(value):
@@ -237,10 +244,10 @@ def _figure(data: Mapping[str, Any], key: str, place: str, above: str = "", *, w
     return Figure(int(value) if whole else float(value), _text(figure, "source", place, f"{above}{key}."))
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # TOML's basic strings escape as JSON's do
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # TOML's basic strings use JSON's escapes
 
 
 def _inline(figure: Figure) -> str:
     value = figure.value if isinstance(figure.value, int) else repr(float(figure.value))
-    return f"{{value = {value}, source = {_quoted(figure.source)}}}"
+    return f"{{value = {value}, source = {_quote(figure.source)}}}"

@@ -1,4 +1,4 @@
-"""Content digests: one way to name anything by what it depends on."""
+"""Content digests: names made of the content that something depends on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 (64 hex digits) of a JSON-able value, independent of the order of its keys.
+    """SHA-256 (64 hex digits) of a JSON-able value; the order of keys does not matter.
 
-    Raises ``TypeError`` for what JSON cannot hold, ``ValueError`` for NaN and infinities.
+    Raises ``TypeError`` for values that JSON cannot hold, ``ValueError`` for NaN and infinities.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,14 +1,14 @@
-"""The error tree: every error that a user can meet says what is wrong and how to mend it.
+"""The error tree: every error for users says what is wrong and how to fix it.
 
 ::
 
     ParetuneError                 exit 4  the job or export failed
-    ├── InvalidInput              exit 2  a job, file or option that cannot be used; names the field
+    ├── InvalidInput              exit 2  an invalid job, file or option; names the field
     ├── NotFound                  exit 3  no such job, candidate or device
-    ├── DeviceUnavailable         exit 5  the device cannot be used now, or not like this
+    ├── DeviceUnavailable         exit 5  the device cannot be used now, or not in this way
     ├── StorageError              exit 4  the database or a folder cannot be read or written
-    └── CandidateError            (never leaves a job: there is no result for one candidate)
-        │   the candidate's own fault, which becomes its state for good:
+    └── CandidateError            (never ends a job: one candidate has no result)
+        │   caused by the candidate; becomes its final state:
         ├── BuildFailed               build_failed
         ├── UnsupportedOp             unsupported_op
         ├── StageTimeout              timeout
@@ -16,16 +16,16 @@
         ├── ProcessCrashed            crashed
         ├── TrainingStopped           stopped
         ├── Unreachable               infeasible
-        │   the moment's fault, after which it stays pending:
-        └── PassingTrouble            passing
+        │   caused by the machine at that time; the candidate stays pending:
+        └── TransientError            passing
             ├── UnhealthyMeasurement  unhealthy_measurement
             ├── MachineBusy           machine_busy
             ├── MemoryShort           memory_short
             ├── WorkerLost            worker_lost
             └── NotAsked              not_asked
 
-An error that is no :class:`CandidateError` and stops the work on a candidate (a full disk, a task that gives other data
-than before, a runtime that has gone) is the moment's fault too: see :func:`is_passing`.
+Any other error that stops the work on a candidate (a full disk, a task whose data changed, a runtime that was
+uninstalled) says nothing about the candidate either: see :func:`is_transient`.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from typing import ClassVar
 class ParetuneError(Exception):
     """Base of all errors raised on purpose.
 
-    ``message`` is one line of what is wrong, ``hint`` one line of how to mend it, ``exit_code`` what the command line
-    ends with.
+    ``message`` says in one line what is wrong, ``hint`` in one line how to fix it.
     """
 
     exit_code: ClassVar[int] = 4
+    """Exit code of the command line."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ class ParetuneError(Exception):
 
 
 class InvalidInput(ParetuneError):
-    """A job file, model, data file or option that cannot be used."""
+    """An invalid job file, model, data file or option."""
 
     exit_code = 2
 
@@ -64,7 +64,7 @@ class NotFound(ParetuneError):
 
 
 class DeviceUnavailable(ParetuneError):
-    """A device that is missing, busy beyond patience, or lacks what was asked of it."""
+    """A device that is missing, busy for too long, or cannot do what was requested."""
 
     exit_code = 5
 
@@ -74,84 +74,84 @@ class StorageError(ParetuneError):
 
 
 class CandidateError(ParetuneError):
-    """Why one candidate has no result; the job goes on. ``state`` names the kind where only text travels, and is the
-    state that the candidate gets, unless the moment is to blame (:class:`PassingTrouble`)."""
+    """One candidate has no result; the job goes on."""
 
     state: ClassVar[str] = "build_failed"
+    """Name of the kind in stored and sent data; also the candidate's state, except for :class:`TransientError`."""
 
 
 class BuildFailed(CandidateError):
-    """A technique, export or quality evaluation raised, or gave NaN or infinity."""
+    """A technique, export or quality evaluation raised an error or gave NaN or infinity."""
 
 
 class UnsupportedOp(CandidateError):
-    """The runtime does not execute an operator of the built model, or not where it should."""
+    """The runtime does not execute an operator of the built model, or not on the intended device."""
 
     state = "unsupported_op"
 
 
 class StageTimeout(CandidateError):
-    """A stage outlived its limit and was ended."""
+    """A stage exceeded its time limit and was ended."""
 
     state = "timeout"
 
 
 class OutOfMemory(CandidateError):
-    """A stage outgrew its memory limit and was ended."""
+    """A stage exceeded its memory limit and was ended."""
 
     state = "out_of_memory"
 
 
 class ProcessCrashed(CandidateError):
-    """The process of a stage died, as often as it was retried."""
+    """The process of a stage died in every attempt."""
 
     state = "crashed"
 
 
 class TrainingStopped(CandidateError):
-    """The training was not worth going on with, next to others'."""
+    """The training was stopped early: other candidates do better."""
 
     state = "stopped"
 
 
 class Unreachable(CandidateError):
-    """What the candidate was to reach is beyond what its choices allow."""
+    """The candidate's choices cannot reach its target."""
 
     state = "infeasible"
 
 
-class PassingTrouble(CandidateError):
-    """The moment is to blame and not the candidate, which may well have a result at another time."""
+class TransientError(CandidateError):
+    """Caused by the machine at that time, not by the candidate: trying again later may succeed."""
 
     state = "passing"
 
 
-class UnhealthyMeasurement(PassingTrouble):
-    """The interval did not become narrow enough within the time limit."""
+class UnhealthyMeasurement(TransientError):
+    """The confidence interval was still too wide at the time limit."""
 
     state = "unhealthy_measurement"
 
 
-class MachineBusy(PassingTrouble):
-    """A stage outlived its limit while others used most of the machine and kept it waiting."""
+class MachineBusy(TransientError):
+    """A stage exceeded its time limit while other programs kept the machine busy."""
 
     state = "machine_busy"
 
 
-class MemoryShort(PassingTrouble):
-    """The machine ran out of memory while the stage itself used little of it."""
+class MemoryShort(TransientError):
+    """The machine ran out of memory although the stage itself used little."""
 
     state = "memory_short"
 
 
-class WorkerLost(PassingTrouble):
-    """The process that works on candidates, and that no candidate's code runs in, was lost."""
+class WorkerLost(TransientError):
+    """A worker process was lost. No candidate's code runs in it."""
 
     state = "worker_lost"
 
 
-class NotAsked(PassingTrouble):
-    """There was no time left for a question, which says nothing about what was to be asked."""
+class NotAsked(TransientError):
+    """No time was left to ask the device."""
 
     state = "not_asked"
 
@@ -165,20 +165,20 @@ def first_line(error: BaseException, limit: int = 300, *, default: str | None = 
     return (lines[0] if lines else type(error).__name__ if default is None else default)[:limit]
 
 
-def is_passing(error: ParetuneError) -> bool:
-    """Whether an error that stopped the work on a candidate says nothing about the candidate."""
-    return isinstance(error, PassingTrouble) or not isinstance(error, CandidateError)
+def is_transient(error: ParetuneError) -> bool:
+    """Whether an error that stopped the work on a candidate was caused by something else: trying again may succeed."""
+    return isinstance(error, TransientError) or not isinstance(error, CandidateError)
 
 
 def candidate_errors() -> dict[str, type[CandidateError]]:
     """The classes of :class:`CandidateError` by their ``state``."""
 
     def below(kind: type[CandidateError]) -> list[type[CandidateError]]:
-        return [found for child in kind.__subclasses__() for found in (child, *below(child))]
+        return [member for child in kind.__subclasses__() for member in (child, *below(child))]
 
     return {kind.state: kind for kind in below(CandidateError)}
 
 
-def passing_states() -> tuple[str, ...]:
-    """The states of :class:`PassingTrouble`."""
-    return tuple(state for state, kind in candidate_errors().items() if issubclass(kind, PassingTrouble))
+def transient_states() -> tuple[str, ...]:
+    """The states of :class:`TransientError`."""
+    return tuple(state for state, kind in candidate_errors().items() if issubclass(kind, TransientError))

@@ -1,5 +1,7 @@
-"""Asks NVIDIA's management library (NVML) which GPUs there are. It comes with the driver; the package ``nvidia-ml-py``
-(extra ``nvml``) speaks to it. Where either is missing there are none, with the reason."""
+"""Lists GPUs with NVIDIA's management library (NVML).
+
+NVML comes with the driver; the package ``nvidia-ml-py`` (extra ``nvml``) is its binding.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU: what stays until somebody changes it. What its driver does not say is None.
-
-    ``max_mhz`` is of its multiprocessors, ``power_limit_w`` the limit in force; ``ecc`` and ``mig`` say whether error
-    correction and partitioning are on.
-    """
+    """A GPU's fixed properties and settings; None if the driver does not tell."""
 
     index: int
     name: str
@@ -24,11 +22,15 @@ class Gpu:
     compute_capability: str | None = None
     cores: int | None = None
     max_mhz: int | None = None
+    """Highest clock of the multiprocessors."""
     max_memory_mhz: int | None = None
     memory_bus_bits: int | None = None
     power_limit_w: float | None = None
+    """The limit in force."""
     ecc: bool | None = None
+    """Whether error correction is on."""
     mig: bool | None = None
+    """Whether partitioning (multi-instance GPU) is on."""
     driver: str | None = None
     cuda: str | None = None
 
@@ -44,14 +46,15 @@ class Gpu:
 
 @dataclass(frozen=True)
 class GpuReport:
-    """The GPUs found, and where there are none because nobody could be asked, why."""
+    """The GPUs of this machine."""
 
     gpus: tuple[Gpu, ...]
     reason: str | None = None
+    """Why NVML could not be asked; None if it was."""
 
 
 def find_gpus() -> GpuReport:
-    """The GPUs of this machine. Never raises: a machine without driver or library has none."""
+    """Lists the GPUs of this machine. Never raises: without driver or library the list is empty."""
     try:
         import pynvml
     except ImportError:
@@ -72,8 +75,8 @@ def find_gpus() -> GpuReport:
 def _gpu(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
 
-    def asked(question: Callable[..., _Value], *more: Any) -> _Value | None:
-        """The answer, None where this GPU or driver gives none."""
+    def ask(question: Callable[..., _Value], *more: Any) -> _Value | None:
+        """The answer, None if this GPU or driver does not support the question."""
         try:
             return question(handle, *more)
         except nvml.NVMLError:
@@ -85,20 +88,20 @@ def _gpu(nvml: Any, index: int) -> Gpu:
         except nvml.NVMLError:
             return None
 
-    memory = asked(nvml.nvmlDeviceGetMemoryInfo)
-    capability = asked(nvml.nvmlDeviceGetCudaComputeCapability)
-    limit_mw = asked(nvml.nvmlDeviceGetEnforcedPowerLimit)
-    ecc, mig = asked(nvml.nvmlDeviceGetEccMode), asked(nvml.nvmlDeviceGetMigMode)
+    memory = ask(nvml.nvmlDeviceGetMemoryInfo)
+    capability = ask(nvml.nvmlDeviceGetCudaComputeCapability)
+    limit_mw = ask(nvml.nvmlDeviceGetEnforcedPowerLimit)
+    ecc, mig = ask(nvml.nvmlDeviceGetEccMode), ask(nvml.nvmlDeviceGetMigMode)
     cuda = of_system(nvml.nvmlSystemGetCudaDriverVersion)
     return Gpu(
         index=index,
         name=_text(nvml.nvmlDeviceGetName(handle)),
         memory_bytes=None if memory is None else int(memory.total),
         compute_capability=None if capability is None else ".".join(map(str, capability)),
-        cores=asked(nvml.nvmlDeviceGetNumGpuCores),
-        max_mhz=asked(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_SM),
-        max_memory_mhz=asked(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_MEM),
-        memory_bus_bits=asked(nvml.nvmlDeviceGetMemoryBusWidth),
+        cores=ask(nvml.nvmlDeviceGetNumGpuCores),
+        max_mhz=ask(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_SM),
+        max_memory_mhz=ask(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_MEM),
+        memory_bus_bits=ask(nvml.nvmlDeviceGetMemoryBusWidth),
         power_limit_w=None if limit_mw is None else limit_mw / 1000,
         ecc=None if ecc is None else bool(ecc[0]),
         mig=None if mig is None else bool(mig[0]),
@@ -108,7 +111,7 @@ def _gpu(nvml: Any, index: int) -> Gpu:
 
 
 def cuda_version(number: int) -> str:
-    """A version as CUDA counts it, in words.
+    """CUDA's version number as text.
 
     >>> cuda_version(13020)
     '13.2'
@@ -117,5 +120,5 @@ def cuda_version(number: int) -> str:
 
 
 def _text(value: Any) -> str:
-    """Older bindings answer in bytes."""
+    """NVML's text: older bindings return bytes."""
     return value.decode() if isinstance(value, bytes) else str(value or "")

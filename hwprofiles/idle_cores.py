@@ -1,4 +1,4 @@
-"""Which cores a process uses that may use only so many of all: those that others leave idle."""
+"""Chooses idle cores for a process whose quota is smaller than the number of cores."""
 
 from __future__ import annotations
 
@@ -17,40 +17,48 @@ from hwprofiles.processor import siblings
 from hwprofiles.sysfs import text_at
 
 LOOK_S = 0.5
+"""How long the load of the cores is watched."""
 
 _chosen: dict[tuple[Path, tuple[int, ...], int], tuple[int, ...]] = {}
 
 
-def chosen_cores(cores: Sequence[int], count: int, root: Path) -> tuple[int, ...]:
-    """``count`` of the cores, chosen when first asked and the same ones from then on, in other processes too: they are
-    part of a profile, and a job goes on only on the device that it began on. The choice is kept in the data folder."""
+def choose_cores(cores: Sequence[int], count: int, root: Path) -> tuple[int, ...]:
+    """Chooses ``count`` of the cores; takes half a second the first time.
+
+    The choice is stored in the data folder, so that all processes use the same cores: they are part of a profile, and a
+    job resumes only on the profile that it started on.
+    """
     key = root, tuple(cores), count
     if key not in _chosen:
         try:
             file = data_folder() / f"cores-{digest_of([list(cores), count])[:16]}.json"
         except StorageError:
             file = None
-        _chosen[key] = _kept(file, cores, count) or _keep(file, idlest(cores, count, root), cores)
+        _chosen[key] = _read_choice(file, cores, count) or _store_choice(
+            file, measure_idlest(cores, count, root), cores
+        )
     return _chosen[key]
 
 
-def idlest(
+def measure_idlest(
     cores: Sequence[int], count: int, root: Path, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[int, ...]:
-    """``count`` of the cores: of the fastest type, of different physical cores as far as there are so many, those that
-    were busy least in a short look, their sibling threads included; the last ones where all were alike or the machine
-    does not count."""
+    """Watches the cores for :data:`LOOK_S` seconds and picks ``count`` of them, as ids in ascending order.
+
+    Preferred are cores of the fastest type, then the least busy ones (with their sibling threads), on different
+    physical cores if possible. Among equals, or if the machine does not count, the last ones are picked.
+    """
     groups = siblings(root)
     group = {core: number for number, members in enumerate(groups) for core in members}
-    before = _busy(root)
+    before = _busy_ticks(root)
     if before:
         sleep(LOOK_S)
-    after = _busy(root)
+    after = _busy_ticks(root)
     spent = {core: ticks - before[core] for core, ticks in after.items() if core in before}
 
     def busy(core: int) -> int:
         members = groups[group[core]] if core in group else (core,)
-        return sum(spent.get(one, 0) for one in members)
+        return sum(spent.get(member, 0) for member in members)
 
     types = core_types(root)
     rank = {core: number for number, kind in enumerate(types) for core in kind.cores}
@@ -59,41 +67,41 @@ def idlest(
 
 
 def spread(ordered: Iterable[int], groups: Sequence[Sequence[int]]) -> list[int]:
-    """The cores in their order, one of each physical core first, then their SMT siblings, which share that."""
+    """The cores in the given order: first one of each physical core, then their SMT siblings."""
     group = {core: number for number, members in enumerate(groups) for core in members}
     firsts: list[int] = []
-    others: list[int] = []
+    repeats: list[int] = []
     taken: set[int] = set()
     for core in ordered:
         physical = group.get(core, -1 - core)
-        (others if physical in taken else firsts).append(core)
+        (repeats if physical in taken else firsts).append(core)
         taken.add(physical)
-    return [*firsts, *others]
+    return [*firsts, *repeats]
 
 
-def _busy(root: Path) -> dict[int, int]:
-    """Ticks in which each core did not idle, since the machine's start; hypervisors' included."""
-    found = {}
+def _busy_ticks(root: Path) -> dict[int, int]:
+    """Ticks in which each core was busy since the machine's start, stolen time included."""
+    busy = {}
     for line in (text_at(root / "proc/stat") or "").splitlines():
         name, *counts = line.split()
         if name.startswith("cpu") and name[3:].isdecimal() and len(counts) >= 8 and all(map(str.isdecimal, counts)):
-            user, nice, system, _idle, _waiting, *others = map(int, counts[:8])
-            found[int(name[3:])] = user + nice + system + sum(others)
-    return found
+            user, nice, system, _idle, _waiting, *interrupts = map(int, counts[:8])
+            busy[int(name[3:])] = user + nice + system + sum(interrupts)
+    return busy
 
 
-def _kept(file: Path | None, cores: Sequence[int], count: int) -> tuple[int, ...]:
-    """What was chosen of these cores before; empty where nothing was, or the file says nonsense."""
+def _read_choice(file: Path | None, cores: Sequence[int], count: int) -> tuple[int, ...]:
+    """Reads an earlier choice of these cores; empty if there is none or the file is invalid."""
     try:
-        found = [] if file is None else json.loads(file.read_text())
+        choice = [] if file is None else json.loads(file.read_text())
     except (OSError, ValueError):
         return ()
-    usable = isinstance(found, list) and len(found) == count and all(core in cores for core in found)
-    return tuple(found) if usable else ()
+    usable = isinstance(choice, list) and len(choice) == count and all(core in cores for core in choice)
+    return tuple(choice) if usable else ()
 
 
-def _keep(file: Path | None, chosen: tuple[int, ...], cores: Sequence[int]) -> tuple[int, ...]:
-    """Keeps a choice where that is possible. Of two processes that choose at once the first one's counts."""
+def _store_choice(file: Path | None, chosen: tuple[int, ...], cores: Sequence[int]) -> tuple[int, ...]:
+    """Stores a choice if possible, and returns the valid one: of two processes at once the first wins."""
     if file is None:
         return chosen
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
@@ -102,7 +110,7 @@ def _keep(file: Path | None, chosen: tuple[int, ...], cores: Sequence[int]) -> t
         try:
             os.link(partial, file)
         except FileExistsError:
-            chosen = _kept(file, cores, len(chosen)) or chosen
+            chosen = _read_choice(file, cores, len(chosen)) or chosen
             partial.write_text(json.dumps(chosen))
             partial.replace(file)
     partial.unlink(missing_ok=True)

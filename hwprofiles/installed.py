@@ -1,4 +1,4 @@
-"""Which runtimes are installed here, in which version."""
+"""Names and versions of the installed runtimes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import import_module, metadata
 
 from hwprofiles.errors import DeviceUnavailable
 
-# Our name of a runtime to the packages that it may come in, and the extra that installs the usual one.
+# Runtime: the packages that provide it, and the extra that installs the usual one.
 _PACKAGES = {
     "onnxruntime": (("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"), "ort"),
     "openvino": (("openvino",), "openvino"),
@@ -15,7 +15,7 @@ _PACKAGES = {
 
 
 def package_version(package: str) -> str:
-    """Version of an installed runtime package; raises :class:`DeviceUnavailable` where it is missing."""
+    """Version of a runtime's package. Raises :class:`DeviceUnavailable` if it is not installed."""
     names, extra = _PACKAGES.get(package, ((package,), "ort"))
     for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -26,18 +26,18 @@ def package_version(package: str) -> str:
 
 
 def processor_runtimes() -> tuple[tuple[str, str], ...]:
-    """Name and version of the installed runtimes that execute on a processor, ONNX Runtime first."""
-    found = []
+    """Name and version of the installed runtimes for processors, ONNX Runtime first."""
+    runtimes = []
     for runtime in _PACKAGES:
         with contextlib.suppress(DeviceUnavailable):
-            found.append((runtime, package_version(runtime)))
-    return tuple(found)
+            runtimes.append((runtime, package_version(runtime)))
+    return tuple(runtimes)
 
 
 def onnxruntime_providers() -> tuple[str, ...]:
-    """What ONNX Runtime can execute on here, in its own order; none where it is missing. Imports it."""
+    """The installed ONNX Runtime's execution providers in its order; empty without ONNX Runtime. Imports it."""
     try:
-        runtime = import_module("onnxruntime")  # only when asked: profiles load nothing that large
+        runtime = import_module("onnxruntime")  # only on demand: it is large
     except ImportError:
         return ()
     return tuple(runtime.get_available_providers())

@@ -1,6 +1,6 @@
 """The device ``local-gpu``: this machine's NVIDIA GPU with the runtimes that can use it.
 
-TensorRT's and ONNX Runtime's modules are imported in a process of their own, as the driver is asked.
+TensorRT and ONNX Runtime are imported in a child process, for the reasons given in :mod:`hwprofiles.cuda`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Any
 
 from hwprofiles import probe
 from hwprofiles.core_types import best_first, type_of
-from hwprofiles.cuda import asked, cuda_gpu
+from hwprofiles.cuda import cuda_gpu, run_probe
 from hwprofiles.errors import DeviceUnavailable
 from hwprofiles.profile import Profile, check_threads
 from hwprofiles.trtexec import find_trtexec
 
 _GPU_PROVIDERS = {"CUDAExecutionProvider": "onnxruntime:cuda", "TensorrtExecutionProvider": "onnxruntime:tensorrt"}
 
-_PROGRAM = "import json; from hwprofiles.local_gpu import importable; print(json.dumps(importable()))"
+_PROGRAM = "import json; from hwprofiles.local_gpu import import_runtimes; print(json.dumps(import_runtimes()))"
 
 
 def local_gpu(threads: int = 1, batch: int = 1) -> Profile:
-    """This machine's NVIDIA GPU, fed by the last ``threads`` of the usable cores.
+    """Probes this machine's NVIDIA GPU; ``threads`` of the usable cores, the last ones, feed it.
 
-    Its first runtime is TensorRT, else ONNX Runtime with CUDA, else the tool ``trtexec``, which measures latency alone.
-    Raises :class:`DeviceUnavailable` where driver, GPU or all of these are missing.
+    Its first runtime is TensorRT, else ONNX Runtime with CUDA, else the tool ``trtexec``, which measures only latency.
+    Raises :class:`DeviceUnavailable` without a driver, a GPU or any of these runtimes.
     """
     gpu = cuda_gpu()
     first, runtimes = gpu_runtimes()
@@ -35,7 +35,7 @@ def local_gpu(threads: int = 1, batch: int = 1) -> Profile:
             f"no runtime for the GPU is installed ({gpu.name})", "install one with: pip install 'paretune[tensorrt]'"
         )
     cores = probe.usable_cores()
-    check_threads("local-gpu", threads, len(cores), f"{len(cores)} cores are usable here")
+    check_threads("local-gpu", threads, len(cores))
     types = probe.core_types()
     pinned = tuple(sorted(best_first(cores, types)[:threads]))
     return Profile(
@@ -56,9 +56,9 @@ def local_gpu(threads: int = 1, batch: int = 1) -> Profile:
 
 
 def gpu_runtimes() -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    """The runtime to compare with, and name and version of all that can use a GPU here, that one first."""
-    found = _imported()
-    names = [(name, found[name]) for name in ("tensorrt", "onnxruntime") if name in found]
+    """The baseline's runtime, and name and version of all runtimes that can use a GPU here, that one first."""
+    versions = _importable_runtimes()
+    names = [(name, versions[name]) for name in ("tensorrt", "onnxruntime") if name in versions]
     if not names:
         try:
             _, version = find_trtexec()
@@ -66,29 +66,32 @@ def gpu_runtimes() -> tuple[str | None, tuple[tuple[str, str], ...]]:
             return None, ()
         return "trtexec", (("trtexec", version),)
     first = names[0][0]
-    return (found["provider"] if first == "onnxruntime" else first), tuple(names)
+    return (versions["provider"] if first == "onnxruntime" else first), tuple(names)
 
 
 @functools.cache
-def _imported() -> dict[str, str]:
-    """Asked once a process. A module that ends the process that imports it counts as missing."""
-    answer = asked([sys.executable, "-c", _PROGRAM])
+def _importable_runtimes() -> dict[str, str]:
+    """The answer of :func:`import_runtimes` in a child, once per process; empty if an import crashes it."""
+    answer = run_probe([sys.executable, "-c", _PROGRAM])
     return {} if "error" in answer else answer
 
 
-def importable() -> dict[str, str]:
-    """Versions of ``tensorrt``, and of ``onnxruntime`` where it has a provider for a GPU, the first of which is under
-    ``provider``."""
-    found: dict[str, str] = {}
+def import_runtimes() -> dict[str, str]:
+    """Imports ``tensorrt``, and ``onnxruntime`` if it has a GPU provider; returns their versions by name.
+
+    ``provider`` holds the first GPU provider of ONNX Runtime, CUDA preferred.
+    """
+    versions: dict[str, str] = {}
     for name in ("tensorrt", "onnxruntime"):
         try:
             module: Any = importlib.import_module(name)
         except ImportError:
             continue
         if name == "onnxruntime":
-            providers = [_GPU_PROVIDERS[one] for one in module.get_available_providers() if one in _GPU_PROVIDERS]
+            available = module.get_available_providers()
+            providers = [_GPU_PROVIDERS[provider] for provider in available if provider in _GPU_PROVIDERS]
             if not providers:
                 continue
-            found["provider"] = "onnxruntime:cuda" if "onnxruntime:cuda" in providers else providers[0]
-        found[name] = str(module.__version__)
-    return found
+            versions["provider"] = "onnxruntime:cuda" if "onnxruntime:cuda" in providers else providers[0]
+        versions[name] = str(module.__version__)
+    return versions

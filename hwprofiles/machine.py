@@ -1,4 +1,4 @@
-"""What a machine's processor and system are, as far as they say so."""
+"""A machine's processor and system, as far as they describe themselves."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Cache:
-    """One cache: its ``level``, what it holds (``data``, ``instruction`` or ``unified``), its size, and how many
-    logical cores share it."""
+    """One cache of a processor."""
 
     level: int
     kind: str
+    """``data``, ``instruction`` or ``unified``."""
     size_bytes: int
     shared_by: int
+    """Number of logical cores that share it."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Everything about a processor and its system that can change a latency and stays until somebody changes it.
+    """Everything about a processor and its system that affects latency and does not change by itself.
 
-    What the machine does not expose is None (or empty), never a guess. ``siblings`` lists the logical cores of each
-    physical one. ``base_mhz`` and ``max_mhz`` are what the processor is made for; the frequency of the moment is no
-    part of it. ``virtualisation`` is ``none`` where the machine says that it is not virtual.
+    Values that the machine does not expose are None or empty, never guesses.
     """
 
     architecture: str | None = None
@@ -33,9 +32,12 @@ class Machine:
     instruction_sets: tuple[str, ...] = ()
     sockets: int | None = None
     siblings: tuple[tuple[int, ...], ...] = ()
+    """The logical cores of each physical core."""
     caches: tuple[Cache, ...] = ()
     base_mhz: float | None = None
+    """Rated frequency."""
     max_mhz: float | None = None
+    """Highest rated frequency."""
     governor: str | None = None
     energy_preference: str | None = None
     boost: bool | None = None
@@ -44,16 +46,17 @@ class Machine:
     kernel: str | None = None
     system: str | None = None
     virtualisation: str | None = None
+    """``none`` if the machine says that it is not virtual."""
     container: str | None = None
 
     @property
     def physical_cores(self) -> int | None:
-        """How many cores there are, not counting SMT siblings."""
+        """Number of physical cores."""
         return len(self.siblings) or None
 
     @property
     def logical_cores(self) -> int | None:
-        """How many cores the system schedules on."""
+        """Number of logical cores."""
         return sum(map(len, self.siblings)) or None
 
     def to_dict(self) -> dict[str, Any]:

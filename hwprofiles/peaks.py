@@ -1,4 +1,4 @@
-"""What a device can do at most: the two lines of its roofline."""
+"""A device's peak rates: the two lines of its roofline."""
 
 from __future__ import annotations
 
@@ -9,31 +9,34 @@ from typing import Any
 from hwprofiles.precision import Precision
 
 FORMATS = ("fp32", "tf32", "bf16", "fp16", "int8", "int4")
-"""Number formats that a peak may be given for."""
+"""Number formats that have a peak rate."""
 
 _INTEGER = (Precision.INT8, Precision.INT8_DYNAMIC)
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """The most operations and bytes that a device gets through in a second.
+    """The peak rates of computing and of memory.
 
-    ``operations_per_s`` are pairs of a number format and its rate, a multiplication and an addition counting as two;
-    ``bytes_per_s`` is that of the memory. See Williams, Waterman and Patterson, "Roofline: an insightful visual
-    performance model for multicore architectures", Communications of the ACM, 2009.
+    See Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for multicore
+    architectures", Communications of the ACM, 2009.
     """
 
     operations_per_s: tuple[tuple[str, float], ...]
+    """Pairs of number format and rate; a multiplication and an addition count as two operations."""
     bytes_per_s: float
+    """Memory bandwidth."""
 
     def rate(self, precision: Precision) -> float:
-        """Operations in a second of a layer in this precision: integers where the device has a figure for them, else,
-        and for precisions that compute in float, as fp32."""
-        known = dict(self.operations_per_s)
-        return known["int8"] if precision in _INTEGER and "int8" in known else known["fp32"]
+        """Operations per second of a layer in this precision.
+
+        The int8 rate for precisions that compute in integers, if the device has one; else the fp32 rate.
+        """
+        rates = dict(self.operations_per_s)
+        return rates["int8"] if precision in _INTEGER and "int8" in rates else rates["fp32"]
 
     def of_share(self, share: float) -> Peaks:
-        """Those of a part of the device's cores, which all of its memory's bandwidth is there for."""
+        """The peaks of a share of the device's cores, with all of its memory bandwidth."""
         scaled = tuple((name, value * share) for name, value in self.operations_per_s)
         return replace(self, operations_per_s=scaled)
 
@@ -43,7 +46,7 @@ class Peaks:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Peaks:
-        """The inverse of :meth:`to_dict`; formats in a fixed order, so that equal peaks are equal data."""
+        """The inverse of :meth:`to_dict`. The order of formats is fixed, so that equal peaks compare equal."""
         rates = data["operations_per_s"]
-        known = tuple((name, float(rates[name])) for name in FORMATS if name in rates)
-        return cls(known, float(data["bytes_per_s"]))
+        operations_per_s = tuple((name, float(rates[name])) for name in FORMATS if name in rates)
+        return cls(operations_per_s, float(data["bytes_per_s"]))

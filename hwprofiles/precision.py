@@ -25,5 +25,5 @@ class Precision(StrEnum):
 
     @property
     def weight_bits(self) -> int:
-        """Bits that one weight takes."""
+        """Bits per weight."""
         return {Precision.FP32: 32, Precision.INT4_WEIGHT: 4}.get(self, 8)

@@ -1,4 +1,4 @@
-"""Asks this machine what it is."""
+"""Probes this machine: processor, cores, memory, system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from hwprofiles import processor, system
 from hwprofiles.core_types import CoreType
 from hwprofiles.core_types import core_types as types_at
-from hwprofiles.idle_cores import chosen_cores
+from hwprofiles.idle_cores import choose_cores
 from hwprofiles.installed import package_version, processor_runtimes
 from hwprofiles.machine import Machine
 from hwprofiles.sysfs import ROOT
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def probe_machine(root: Path = ROOT) -> Machine:
-    """What a machine says about itself under ``root``; where it exposes nothing, nothing is claimed."""
+    """Reads a machine's properties below ``root``; values that it does not expose stay None or empty."""
     return Machine(
         architecture=processor.architecture(root),
         processor=processor.processor_name(root),
@@ -45,32 +45,34 @@ def probe_machine(root: Path = ROOT) -> Machine:
 
 
 def usable_cores(root: Path = ROOT) -> tuple[int, ...]:
-    """Ids of the cores that this process may use: its affinity, of which a control group's quota leaves so many as it
-    allows, see :func:`hwprofiles.idle_cores.chosen_cores`."""
+    """Ids of the cores that this process may use: its affinity, limited by the control group's quota.
+
+    If there is a quota, :func:`hwprofiles.idle_cores.choose_cores` chooses among them.
+    """
     if hasattr(os, "sched_getaffinity"):
         cores = tuple(sorted(os.sched_getaffinity(0)))
     else:
         cores = tuple(range(os.cpu_count() or 1))
     quota = system.quota_cores(root)
-    return cores if quota is None or quota >= len(cores) else chosen_cores(cores, max(1, quota), root)
+    return cores if quota is None or quota >= len(cores) else choose_cores(cores, max(1, quota), root)
 
 
 def core_types(root: Path = ROOT) -> tuple[CoreType, ...]:
-    """The types of this machine's cores, the fastest first; none where all are alike."""
+    """The types of this machine's cores, fastest first; empty if all are alike."""
     return types_at(root)
 
 
 def processor_name(root: Path = ROOT) -> str:
-    """The processor as its maker names it, else what the system calls it."""
+    """The processor's name, or else the system's name for it."""
     return processor.processor_name(root) or platform.processor() or platform.machine()
 
 
 def instruction_sets(root: Path = ROOT) -> tuple[str, ...]:
-    """The instruction sets, of those that matter to a runtime, that this processor has."""
+    """The processor's instruction sets that matter to runtimes."""
     return processor.instruction_sets(root)
 
 
 def memory_bytes(root: Path = ROOT) -> int:
-    """Memory of this machine, or what its control group leaves of it."""
-    found = system.memory_bytes(root)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if found is None else found
+    """Memory of this machine, limited by its control group."""
+    size_bytes = system.memory_bytes(root)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if size_bytes is None else size_bytes

@@ -1,4 +1,4 @@
-"""Asks a processor what it is: name, instruction sets, cores, caches, frequencies."""
+"""Reads a processor's properties: name, instruction sets, cores, caches, frequencies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INSTRUCTION_SETS = (
     "svebf16", "sve2p1", "sme", "sme2", "smei8i32", "smef16f32",
 )  # fmt: skip
 
-# Linux, arch/arm64/include/asm/cputype.h: what ARM cores give instead of a name.
+# Names of ARM cores by implementer and part: Linux, arch/arm64/include/asm/cputype.h.
 _ARM_PARTS = {
     ("0x41", "0xd03"): "Cortex-A53", ("0x41", "0xd04"): "Cortex-A35", ("0x41", "0xd05"): "Cortex-A55",
     ("0x41", "0xd07"): "Cortex-A57", ("0x41", "0xd08"): "Cortex-A72", ("0x41", "0xd09"): "Cortex-A73",
@@ -39,7 +39,7 @@ _CPUFREQ = "sys/devices/system/cpu/cpu{}/cpufreq"
 
 
 def processor_name(root: Path) -> str | None:
-    """The processor as its maker names it; of ARM cores the board that they sit on, and how many there are of which."""
+    """The processor's name; for ARM the board, and the number of cores of each kind."""
     name = _field(root, "model name")
     if name is not None and not name.startswith("ARMv"):
         return name
@@ -52,23 +52,23 @@ def processor_name(root: Path) -> str | None:
 
 
 def part_names(root: Path) -> dict[int, str]:
-    """What each ARM core is called, by its number."""
-    found: dict[int, str] = {}
+    """Names of ARM cores by id."""
+    names: dict[int, str] = {}
     for block in (text_at(root / "proc/cpuinfo") or "").split("\n\n"):
         fields = dict(_entries(block))
         name = _ARM_PARTS.get((fields.get("CPU implementer", ""), fields.get("CPU part", "")))
         if name is not None and fields.get("processor", "").isdecimal():
-            found[int(fields["processor"])] = name
-    return found
+            names[int(fields["processor"])] = name
+    return names
 
 
 def is_made_by(root: Path, vendor: str) -> bool:
-    """Whether a processor names this vendor, as x86 ones do."""
+    """Whether the processor names this vendor; only x86 processors name one."""
     return _field(root, "vendor_id") == vendor
 
 
 def architecture(root: Path) -> str | None:
-    """As ``uname -m`` gives it, for the architectures that /proc/cpuinfo can be told apart by."""
+    """The architecture as ``uname -m`` prints it; None if /proc does not tell."""
     named = text_at(root / "proc/sys/kernel/arch")
     if named is not None:
         return named
@@ -78,34 +78,34 @@ def architecture(root: Path) -> str | None:
 
 
 def instruction_sets(root: Path) -> tuple[str, ...]:
-    """The instruction sets, of those that matter to a runtime, that every core has."""
+    """The instruction sets that matter to runtimes and that every core has."""
     flags = _flags(root)
     return tuple(name for name in _INSTRUCTION_SETS if name in flags)
 
 
 def microcode(root: Path) -> str | None:
-    """Revision of the microcode, where the machine exposes it; ARM cores give their variant and revision."""
-    found = _field(root, "microcode")
+    """Revision of the microcode, if exposed; for ARM the cores' variant and revision."""
+    version = _field(root, "microcode")
     variant, revision = _field(root, "CPU variant"), _field(root, "CPU revision")
-    if found is None and variant is not None and revision is not None:
+    if version is None and variant is not None and revision is not None:
         return f"r{int(variant, 0)}p{revision}" if re.fullmatch("0x[0-9a-f]+", variant) else None
-    return found
+    return version
 
 
 def is_virtual(root: Path) -> bool | None:
-    """Whether an x86 processor says that it is a virtual one; None on others."""
+    """Whether an x86 processor reports that it is virtual; None on other architectures."""
     flags = _flags(root)
     return ("hypervisor" in flags) if _field(root, "flags") is not None else None
 
 
 def sockets(root: Path) -> int | None:
-    """How many processors there are."""
+    """Number of processors."""
     ids = {number_at(core / "topology/physical_package_id") for core in _cores(root)} - {None, -1}
     return len(ids) or len(set(_fields(root, "physical id"))) or None
 
 
 def siblings(root: Path) -> tuple[tuple[int, ...], ...]:
-    """The online logical cores of each physical one; empty where the machine does not say."""
+    """The online logical cores of each physical core; empty if the machine does not say."""
     groups: dict[tuple[int, ...], None] = {}
     for core in _cores(root):
         names = (core / "topology/core_cpus_list", core / "topology/thread_siblings_list")
@@ -114,19 +114,19 @@ def siblings(root: Path) -> tuple[tuple[int, ...], ...]:
 
 
 def caches(root: Path) -> tuple[Cache, ...]:
-    """The different caches that cores have, nearest first."""
-    found: dict[Cache, None] = {}
+    """The different caches of the cores, lowest level first."""
+    kinds: dict[Cache, None] = {}
     for core in _cores(root):
-        for place in sorted((core / "cache").glob("index[0-9]*")):
-            level, kind, size = number_at(place / "level"), text_at(place / "type"), _size(place / "size")
-            shared = cores_in(text_at(place / "shared_cpu_list"))
+        for folder in sorted((core / "cache").glob("index[0-9]*")):
+            level, kind, size = number_at(folder / "level"), text_at(folder / "type"), _size(folder / "size")
+            shared = cores_in(text_at(folder / "shared_cpu_list"))
             if level is not None and kind is not None and size is not None:
-                found[Cache(level, kind.lower(), size, len(shared) or 1)] = None
-    return tuple(sorted(found, key=lambda cache: (cache.level, cache.kind, cache.size_bytes, cache.shared_by)))
+                kinds[Cache(level, kind.lower(), size, len(shared) or 1)] = None
+    return tuple(sorted(kinds, key=lambda cache: (cache.level, cache.kind, cache.size_bytes, cache.shared_by)))
 
 
 def base_mhz(root: Path) -> float | None:
-    """The frequency that the processor keeps up under load, as its driver or its name says."""
+    """The rated frequency under load, from the driver or the processor's name."""
     for core in _cores(root):
         base = number_at(root / _CPUFREQ.format(core.name[3:]) / "base_frequency")
         if base is not None:
@@ -136,23 +136,23 @@ def base_mhz(root: Path) -> float | None:
 
 
 def max_mhz(root: Path) -> float | None:
-    """The highest frequency that any core is made for."""
+    """The highest rated frequency of any core."""
     highest = [number_at(root / _CPUFREQ.format(core.name[3:]) / "cpuinfo_max_freq") for core in _cores(root)]
     return max((value / 1000 for value in highest if value is not None), default=None)
 
 
 def governor(root: Path) -> str | None:
-    """What sets the frequency; several, where cores differ."""
+    """The frequency governor; several, separated by commas, if cores differ."""
     return _setting(root, "scaling_governor")
 
 
 def energy_preference(root: Path) -> str | None:
-    """Whether the processor itself is told to prefer speed or savings."""
+    """The energy preference of the processor's own frequency control."""
     return _setting(root, "energy_performance_preference")
 
 
 def boost(root: Path) -> bool | None:
-    """Whether frequencies above the base are allowed."""
+    """Whether frequencies above the base frequency are allowed."""
     disabled = number_at(root / "sys/devices/system/cpu/intel_pstate/no_turbo")
     if disabled is not None:
         return not disabled
@@ -166,15 +166,15 @@ def _setting(root: Path, name: str) -> str | None:
 
 
 def core_folders(root: Path) -> dict[int, Path]:
-    """The online cores' folders below /sys/devices/system/cpu, by number."""
-    return {int(place.name[3:]): place for place in _cores(root)}
+    """The online cores' folders below /sys/devices/system/cpu, by core id."""
+    return {int(folder.name[3:]): folder for folder in _cores(root)}
 
 
 def _cores(root: Path) -> list[Path]:
-    """The online cores' folders, by number."""
-    places = (root / "sys/devices/system/cpu").glob("cpu[0-9]*")
-    cores = sorted((int(place.name[3:]), place) for place in places if place.name[3:].isdecimal())
-    return [place for _, place in cores if text_at(place / "online") != "0"]
+    """The online cores' folders in the order of their ids."""
+    folders = (root / "sys/devices/system/cpu").glob("cpu[0-9]*")
+    cores = sorted((int(folder.name[3:]), folder) for folder in folders if folder.name[3:].isdecimal())
+    return [folder for _, folder in cores if text_at(folder / "online") != "0"]
 
 
 def _size(path: Path) -> int | None:
@@ -183,7 +183,7 @@ def _size(path: Path) -> int | None:
 
 
 def _flags(root: Path) -> frozenset[str]:
-    """What all cores have: on some, not all can do the same."""
+    """The flags that all cores share: on some processors cores differ."""
     lines = [*_fields(root, "flags"), *_fields(root, "Features")]
     return frozenset.intersection(*(frozenset(line.split()) for line in lines)) if lines else frozenset()
 
@@ -193,7 +193,7 @@ def _field(root: Path, name: str) -> str | None:
 
 
 def _fields(root: Path, name: str) -> Iterator[str]:
-    """A field of /proc/cpuinfo, once a core where each has its own."""
+    """The values of a field of /proc/cpuinfo, in general one per core."""
     return (value for key, value in _entries(text_at(root / "proc/cpuinfo") or "") if key == name)
 
 

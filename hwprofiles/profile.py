@@ -1,4 +1,4 @@
-"""A hardware profile: everything about a device that can change a latency, with a digest."""
+"""Hardware profiles: everything about a device that can change a latency, with a digest."""
 
 from __future__ import annotations
 
@@ -14,54 +14,60 @@ from hwprofiles.machine import Machine
 from hwprofiles.peaks import Peaks
 
 _ADDED = ("runtimes", "machine", "gpu", "peaks", "agent", "core_type")
-"""Fields that profiles of the first version did not have."""
+"""Fields that profiles of the first version did not have; empty ones do not count in the digest."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a device is. Results of two digests are never mixed.
-
-    ``simulated`` profiles measure nothing (see ``modelled`` and ``invented``): their records never share a front with
-    measured ones. ``cores`` are the ids of
-    the cores that a measurement is pinned to, ``threads`` of them used; ``batch`` is the samples in one inference.
-    ``runtimes`` are name and version of every runtime installed there, the first being ``runtime``. ``machine`` is what
-    the device's machine says of itself, ``gpu`` the GPU that executes, and ``peaks`` what a described device can do at
-    most, from which it is modelled; each None where there is none. ``core_type`` says of which type ``cores`` are, on a
-    machine whose cores differ.
-    """
+    """A device and how it is used. Results of two digests are never mixed."""
 
     device: str
+    """The device's name."""
     runtime: str
+    """The runtime that executes the baseline."""
     runtime_version: str
     processor: str
     instruction_sets: tuple[str, ...]
     cores: tuple[int, ...]
+    """Ids of the cores that measurements are pinned to."""
     memory_bytes: int
     threads: int = 1
+    """Threads of an inference."""
     batch: int = 1
+    """Samples in one inference."""
     simulated: bool = False
+    """Whether nothing is measured, see ``modelled`` and ``is_dry_run``. Such records never share a front with measured
+    ones."""
     runtimes: tuple[tuple[str, str], ...] = ()
+    """Name and version of every installed runtime, ``runtime`` first."""
     machine: Machine | None = None
+    """The properties of a real device's machine."""
     gpu: Gpu | None = None
+    """The GPU that executes, if one does."""
     peaks: Peaks | None = None
+    """The peak rates of a described device."""
     agent: bool = False
+    """Whether an agent measures on another machine."""
     core_type: str = ""
+    """The type of ``cores`` on a machine whose cores differ."""
 
     @property
-    def invented(self) -> bool:
-        """Whether every figure of a candidate is made up here, its quality too: a dry run's, for tests."""
+    def is_dry_run(self) -> bool:
+        """Whether all figures are made up, quality included: for tests and dry runs."""
         return self.simulated and self.peaks is None
 
     @property
     def modelled(self) -> bool:
-        """Whether a candidate's speed here is a bound from the device's peaks; its quality is evaluated."""
+        """Whether speed is a bound from the device's peak rates; quality is evaluated."""
         return self.simulated and self.peaks is not None
 
     @cached_property
     def digest(self) -> str:
-        """Changes when anything of the profile does. What later versions added counts only where it says something, so
-        that the digests of profiles which do not have it stay what they are. Of memory two digits count: a hypervisor
-        takes and gives back a little of it all the time."""
+        """SHA-256 of the profile's content.
+
+        Fields that later versions added count only if they are not empty, so that digests of older profiles stay the
+        same. Memory is rounded to two digits: under a hypervisor it varies a little.
+        """
         data = self.to_dict()
         data["memory_bytes"] = _rough(self.memory_bytes)
         if self.machine is not None:
@@ -81,7 +87,7 @@ class Profile:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Profile:
-        """The inverse of :meth:`to_dict`, also of what an earlier version wrote."""
+        """The inverse of :meth:`to_dict`; also reads data of earlier versions."""
         values = dict(data)
         values["instruction_sets"] = tuple(values["instruction_sets"])
         values["cores"] = tuple(values["cores"])
@@ -92,14 +98,15 @@ class Profile:
         return cls(**values)
 
 
-def check_threads(device: str, threads: int, cores: int, said: str) -> None:
-    """Raises :class:`DeviceUnavailable` for more ``threads`` than a device has cores; ``said`` counts them in words."""
+def check_threads(device: str, threads: int, cores: int) -> None:
+    """Raises :class:`DeviceUnavailable` if a device has fewer usable cores than ``threads``."""
     if threads > cores:
+        available = "1 core" if cores == 1 else f"{cores} cores"
         raise DeviceUnavailable(
-            f"device {device!r} was asked for {threads} threads, but {said}", f"set threads to {cores} or fewer"
+            f"device {device!r}: {threads} threads requested, {available} available", f"set threads to {cores} or fewer"
         )
 
 
 def _rough(value: int | None) -> int | None:
-    """To two significant digits."""
+    """Rounds to two significant digits."""
     return value and int(float(f"{value:.1e}"))

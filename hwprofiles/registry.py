@@ -1,11 +1,11 @@
-"""The devices by name: built in, in the catalogue, or added by the user."""
+"""Devices by name: built-in ones, those of the catalogue, and those that the user added."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from hwprofiles import probe
-from hwprofiles.catalogue import added_names, catalogue, described
+from hwprofiles.catalogue import catalogue, lookup_description, user_device_names
 from hwprofiles.core_types import best_first, type_of
 from hwprofiles.errors import InvalidInput
 from hwprofiles.idle_cores import spread
@@ -15,13 +15,13 @@ from hwprofiles.suggestions import nearest
 
 
 def local_cpu(threads: int = 1, batch: int = 1) -> Profile:
-    """This machine's processor under ONNX Runtime; pinned to ``threads`` of its usable cores: of the fastest type, of
-    different physical cores as far as there are so many, and the last ones of these.
+    """Probes this machine's processor, with ONNX Runtime as first runtime.
 
-    Core 0 serves most interrupts, hence the last ones. Raises :class:`DeviceUnavailable` when fewer cores are usable.
+    Pinned to ``threads`` of the usable cores: of the fastest type, on different physical cores if possible, and the
+    last ones, since core 0 serves most interrupts. Raises :class:`DeviceUnavailable` if there are fewer cores.
     """
     cores = probe.usable_cores()
-    check_threads("local-cpu", threads, len(cores), f"{len(cores)} cores are usable here")
+    check_threads("local-cpu", threads, len(cores))
     version = probe.package_version("onnxruntime")
     machine, types = probe.probe_machine(), probe.core_types()
     pinned = tuple(sorted(spread(best_first(cores, types), machine.siblings)[:threads]))
@@ -42,7 +42,7 @@ def local_cpu(threads: int = 1, batch: int = 1) -> Profile:
 
 
 def dry_run(threads: int = 1, batch: int = 1) -> Profile:
-    """A modelled device that executes nothing: the same everywhere, for tests and dry runs."""
+    """A simulated device with made-up figures, the same on every machine: for tests and dry runs."""
     return Profile(
         device="dry-run",
         runtime="null",
@@ -64,23 +64,23 @@ DEVICES: dict[str, Callable[[int, int], Profile]] = {
 }
 
 
-def known_devices() -> dict[str, str]:
-    """The name of every device, and where it is from: ``built-in``, ``catalogue`` or ``added``."""
+def device_origins() -> dict[str, str]:
+    """The origin of every device by name: ``built-in``, ``catalogue`` or ``added``."""
     names = dict.fromkeys(DEVICES, "built-in")
-    for origin, more in (("catalogue", catalogue()), ("added", added_names())):
+    for origin, more in (("catalogue", catalogue()), ("added", user_device_names())):
         names |= {name: origin for name in more if names.get(name) != "built-in"}
     return names
 
 
 def find_device(name: str, threads: int = 1, batch: int = 1) -> Profile:
-    """The profile of a device by name.
+    """The profile of a device by name; real devices are probed.
 
-    Raises :class:`InvalidInput` for an unknown one, naming the nearest, and for an added one whose file was spoilt;
-    :class:`DeviceUnavailable` for one that is not there now, or has fewer cores than ``threads``.
+    Raises :class:`InvalidInput` for an unknown name, with the nearest one as hint, and for an invalid description;
+    :class:`DeviceUnavailable` for a device that is missing or has fewer cores than ``threads``.
     """
     if name in DEVICES:
         return DEVICES[name](threads, batch)
-    found = described(name)
-    if found is None:
-        raise InvalidInput(f"unknown device {name!r}", nearest(name, known_devices()))
-    return found.profile(threads, batch)
+    description = lookup_description(name)
+    if description is None:
+        raise InvalidInput(f"unknown device {name!r}", nearest(name, device_origins()))
+    return description.profile(threads, batch)

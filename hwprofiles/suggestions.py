@@ -1,4 +1,4 @@
-"""Names that a user wrote, and those that are known."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection
 
 
-def nearest(name: str, known: Collection[str]) -> str:
-    """The hint for an unknown name."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+def nearest(name: str, names: Collection[str]) -> str:
+    """The hint for an unknown name: the most similar of ``names``, or all of them."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(names))}"

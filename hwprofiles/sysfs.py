@@ -1,6 +1,6 @@
-"""Reads /proc and /sys: small files that may be missing, unreadable or odd.
+"""Reads small files of /proc and /sys, which may be missing, unreadable or malformed.
 
-Each reader takes the root folder, so that a recorded tree can stand in for a machine.
+Callers build paths from a root folder, so that a recorded tree can replace a machine.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from pathlib import Path
 ROOT = Path("/")
 
 _READ_BYTES = 2**16
-"""At once: files of /proc/sys refuse to be read in pieces of some megabytes."""
+"""Bytes of one read: files of /proc/sys refuse reads of some megabytes."""
 
 _MOST_READS = 256
 
 
 def text_at(path: Path) -> str | None:
-    """What a file says, without blanks around it (and the zero byte that device trees end texts with); None where it
-    says nothing or cannot be read."""
+    """A file's text without surrounding blanks and zero bytes (device trees end texts with one).
+
+    None if it is empty or cannot be read.
+    """
     try:
         with path.open("rb") as file:
             pieces = itertools.islice(iter(lambda: file.read(_READ_BYTES), b""), _MOST_READS)
@@ -30,7 +32,7 @@ def text_at(path: Path) -> str | None:
 
 
 def number_at(path: Path) -> int | None:
-    """The whole number that a file holds, None where it holds none."""
+    """A file's whole number, None if it holds something else or cannot be read."""
     text = text_at(path)
     try:
         return None if text is None else int(text)
@@ -39,12 +41,12 @@ def number_at(path: Path) -> int | None:
 
 
 def first_text(paths: Iterable[Path]) -> str | None:
-    """What the first of these files says that says anything."""
+    """The text of the first file that has any."""
     return next((text for path in paths if (text := text_at(path)) is not None), None)
 
 
 def cores_in(text: str | None) -> tuple[int, ...]:
-    """Core ids of a list as the kernel writes it.
+    """Core ids from the kernel's list format.
 
     >>> cores_in("0-2,8"), cores_in(None)
     ((0, 1, 2, 8), ())

@@ -1,4 +1,4 @@
-"""Asks an operating system what it is: kernel, memory, quotas, and whether the machine is a virtual one."""
+"""Reads an operating system's properties: kernel, memory, quotas, virtualisation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from hwprofiles import processor
 from hwprofiles.sysfs import first_text, number_at, text_at
 
-# Who makes a virtual machine, in the words of its firmware tables.
+# Hypervisors by the vendor names in firmware tables.
 _MAKERS = {
     "qemu": "kvm", "kvm": "kvm", "amazon ec2": "kvm", "google": "kvm", "openstack": "kvm", "alibaba": "kvm",
     "vmware": "vmware", "microsoft": "hyper-v", "virtualbox": "virtualbox", "innotek": "virtualbox", "xen": "xen",
@@ -19,36 +19,38 @@ _CONTAINERS = ("kubepods", "docker", "libpod", "lxc", "containerd")
 
 
 def memory_bytes(root: Path) -> int | None:
-    """Physical memory of a machine, or what its control group leaves of it."""
+    """Physical memory of a machine, limited by its control group."""
     match = re.search(r"^MemTotal:\s*(\d+) kB", text_at(root / "proc/meminfo") or "", re.MULTILINE)
-    known = [number_at(folder / name) for folder in _group_folders(root) for name in _MEMORY_LIMITS]
+    limits = [number_at(folder / name) for folder in _group_folders(root) for name in _MEMORY_LIMITS]
     total = int(match[1]) * 1024 if match else None
-    return min((value for value in (total, *known) if value is not None), default=None)
+    return min((value for value in (total, *limits) if value is not None), default=None)
 
 
 _MEMORY_LIMITS = ("memory.max", "memory.limit_in_bytes")
 
 
 def quota_cores(root: Path) -> int | None:
-    """How many whole cores the control group's quota leaves this process; None where there is no quota."""
+    """Whole cores that the control group's quota allows this process; None without a quota."""
     quotas = [quota for folder in _group_folders(root) if (quota := _quota(folder)) is not None]
     return min(quotas, default=None)
 
 
 def _quota(folder: Path) -> int | None:
-    both = (text_at(folder / "cpu.max") or "").split()
-    if not both:
-        both = [text_at(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
+    numbers = (text_at(folder / "cpu.max") or "").split()
+    if not numbers:
+        numbers = [text_at(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
     try:
-        quota, period = map(int, both)
+        quota, period = map(int, numbers)
     except ValueError:
         return None
     return quota // period if quota >= 0 and period > 0 else None
 
 
 def _group_folders(root: Path) -> list[Path]:
-    """Where limits of this process's control group may stand: the tree as its own namespace shows it, the group's own
-    path, and its parents; of both versions."""
+    """Folders that may hold limits of this process's control group: the mount, the group and its parents.
+
+    Covers versions 1 and 2.
+    """
     mount = root / "sys/fs/cgroup"
     folders = [mount, mount / "cpu", mount / "memory"]
     for line in (text_at(root / "proc/self/cgroup") or "").splitlines():
@@ -67,20 +69,20 @@ def kernel(root: Path) -> str | None:
 
 
 def system(root: Path) -> str | None:
-    """The operating system as it names itself."""
+    """The operating system's name."""
     text = first_text((root / "etc/os-release", root / "usr/lib/os-release")) or ""
     match = re.search(r"^PRETTY_NAME=(.*)$", text, re.MULTILINE)
     return match[1].strip("\"'") or None if match else None
 
 
 def huge_pages(root: Path) -> str | None:
-    """When memory comes in large pages: ``always``, ``madvise`` or ``never``."""
+    """The setting of transparent huge pages: ``always``, ``madvise`` or ``never``."""
     match = re.search(r"\[(\w+)\]", text_at(root / "sys/kernel/mm/transparent_hugepage/enabled") or "")
     return match[1] if match else None
 
 
 def virtualisation(root: Path) -> str | None:
-    """What the machine is virtual under: a maker's name, ``yes`` for an unnamed one, ``none`` for bare metal."""
+    """The hypervisor: its name, ``yes`` for an unknown one, ``none`` for bare metal."""
     named = text_at(root / "sys/hypervisor/type")
     if named is not None:
         return named.lower()
@@ -101,7 +103,7 @@ def virtualisation(root: Path) -> str | None:
 
 
 def container(root: Path) -> str | None:
-    """What contains this process, where it can be seen; ``none`` is never claimed, since containers may hide."""
+    """The container runtime around this process; None if none is visible (containers may hide)."""
     if (root / "run/.containerenv").exists():
         return "podman"
     if (root / ".dockerenv").exists():

@@ -9,14 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hwprofiles.folders import cache_folder, data_folder, made, private
+from hwprofiles.folders import cache_folder, data_folder, make_folder, make_private
 
 __all__ = ["cache_folder", "data_folder", "default_database", "job_folder", "partial_path", "write_json"]
 
 
 def job_folder(job_id: str) -> Path:
     """The folder of a job's files, made if missing: candidates as ONNX files, logs."""
-    return made(private(data_folder() / "jobs") / job_id)
+    return make_folder(make_private(data_folder() / "jobs") / job_id)
 
 
 def default_database() -> str:

@@ -57,7 +57,7 @@ def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time limit is exceeded for the sake of what else runs beside the tests."""
-    monkeypatch.setattr("evaluators.processes.pressure.Pressure.starved", lambda *_: False)
+    monkeypatch.setattr("evaluators.processes.pressure.Pressure.starves", lambda *_: False)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ SURFACES = {
     },
     "evaluators.health": {
         "APART_S", "VERDICTS", "Counters", "GpuCounters", "Health", "History", "Repeats", "Tolerance", "Watch",
-        "widened",
+        "widen",
     },
     "evaluators.quantize": {"Quantizer", "Scheme", "activation_tensors"},
     "search.tasks": {

@@ -13,7 +13,7 @@ from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
 from hwprofiles.description import NAME
 from hwprofiles.errors import InvalidInput, StorageError
-from hwprofiles.registry import known_devices
+from hwprofiles.registry import device_origins
 from search.store.agents import AgentRow
 
 DeviceName = Annotated[str, typer.Argument(help="What the remote device is called.", show_default=False)]
@@ -30,7 +30,7 @@ def devices_token(
     """Make a token for a remote device's agent; replaces (revokes) the previous token."""
     if not NAME.fullmatch(device):
         raise InvalidInput(f"{device!r} is not a valid device name", "use letters, digits, dots and dashes")
-    origin = known_devices().get(device)
+    origin = device_origins().get(device)
     if origin is not None:
         raise InvalidInput(
             f"{device!r} is the name of a device that is {origin}", f"name your board otherwise, such as my-{device}"
@@ -92,17 +92,17 @@ def devices_agents(db: Db = None, format: AsFormat = Format.TABLE) -> None:
 def agent(
     server: Annotated[str, typer.Option(help="Address of paretune serve.", show_default=False)],
     token_file: Annotated[Path, typer.Option(help="File with the device's token.", show_default=False)],
-    device: Annotated[str, typer.Option(help="What the server calls this machine.", show_default=False)],
-    local: Annotated[str, typer.Option(help="Which device of this machine that is.")] = "local-cpu",
+    device: Annotated[str, typer.Option(help="The server's name for this device.", show_default=False)],
+    local: Annotated[str, typer.Option(help="The device that measures.")] = "local-cpu",
     runtime: Annotated[
         list[str] | None,
-        typer.Option(help="A runtime that may execute what is sent, once for each; default all.", show_default=False),
+        typer.Option(help="A runtime that may execute models; repeat for several; default: all.", show_default=False),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for models; default in your cache folder.", show_default=False)
+        Path | None, typer.Option(help="Folder for models; default: in your cache folder.", show_default=False)
     ] = None,
-    cache_bytes: Annotated[int, typer.Option(min=1, help="What that folder may hold.")] = DEFAULT_CACHE_BYTES,
-    max_model_bytes: Annotated[int, typer.Option(min=1, help="The largest model.")] = DEFAULT_MAX_MODEL_BYTES,
+    cache_bytes: Annotated[int, typer.Option(min=1, help="Largest size of the folder.")] = DEFAULT_CACHE_BYTES,
+    max_model_bytes: Annotated[int, typer.Option(min=1, help="Size of the largest model.")] = DEFAULT_MAX_MODEL_BYTES,
 ) -> None:
     """Measure on this machine what a server asks for."""
     # The console script never comes here: it runs an agent without what this module needs. This is for --help.

@@ -7,7 +7,7 @@ from evaluators.probing.capability import Capability, Sweep
 from evaluators.probing.operators import FAMILIES
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
-from hwprofiles.registry import known_devices
+from hwprofiles.registry import device_origins
 from search.devices.capabilities import capability_of
 from search.store import Store
 
@@ -22,7 +22,7 @@ def capability_document(store: Store, device: str) -> Json:
     probed = [profile for profile, _ in store.capabilities() if profile.device == device]
     known = ((profile, capability_of(store, profile.digest)) for profile in probed)
     found = next(((profile, one) for profile, one in known if one is not None), None)
-    if found is None and known_devices().get(device) in ("catalogue", "added"):
+    if found is None and device_origins().get(device) in ("catalogue", "added"):
         raise NotFound(
             f"device {device!r} is modelled: there is nothing to probe", f"see: paretune devices show {device}"
         )

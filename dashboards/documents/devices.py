@@ -7,18 +7,18 @@ from typing import Any
 from dashboards.documents.report import Json
 from evaluators.devices.check import Check
 from hwprofiles import Profile, find_device
-from hwprofiles.catalogue import described
+from hwprofiles.catalogue import lookup_description
 from hwprofiles.errors import NotFound, ParetuneError
 from hwprofiles.gpus import find_gpus
 from hwprofiles.installed import onnxruntime_providers
 from hwprofiles.probe import probe_machine, processor_runtimes, usable_cores
-from hwprofiles.registry import DEVICES, known_devices
+from hwprofiles.registry import DEVICES, device_origins
 from hwprofiles.suggestions import nearest
 
 
 def devices_document() -> Json:
     """Every device: built in, in the catalogue, or added."""
-    return {"devices": [device_document(name) for name in known_devices()]}
+    return {"devices": [device_document(name) for name in device_origins()]}
 
 
 def device_document(name: str) -> Json:
@@ -26,7 +26,7 @@ def device_document(name: str) -> Json:
     origin = known_origin(name)
     try:
         profile = find_device(name)
-        description = None if name in DEVICES else described(name)
+        description = None if name in DEVICES else lookup_description(name)
     except ParetuneError as error:
         return {"device": name, "origin": origin, "available": False, "reason": f"{error.message}; {error.hint}"}
     return {
@@ -64,7 +64,7 @@ def check_document(name: str, profile: Profile | None, checks: tuple[Check, ...]
 
 def known_origin(name: str) -> str:
     """``built-in``, ``catalogue`` or ``added``; raises :class:`NotFound` for an unknown device."""
-    known = known_devices()
+    known = device_origins()
     if name not in known:
         raise NotFound(f"there is no device {name!r}", nearest(name, known))
     return known[name]

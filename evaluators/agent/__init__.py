@@ -1,4 +1,4 @@
-"""A remote device's side: ``paretune agent`` dials out to a server, and measures here what it asks for.
+"""The agent on a remote device: ``paretune agent`` connects to a server and makes the measurements that it requests.
 
-Runs from the base package and one runtime alone: no onnx, no SQL, no web framework is imported here.
+Needs only the base package and one runtime: nothing here imports onnx, SQL or a web framework.
 """

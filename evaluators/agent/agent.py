@@ -1,4 +1,4 @@
-"""The agent: leases one errand after another, measures it on this machine, and hands in the raw samples."""
+"""The agent: leases measurement requests one by one, measures on this machine, and sends back the raw samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evaluators.agent.client import AgentClient, Dismissed, LeasedRequest, Lease
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
 from evaluators.array_archive import unpack_arrays
 from evaluators.devices.device import LocalDevice
-from evaluators.devices.request import Errand, answer_of
+from evaluators.devices.request import MeasurementRequest, answer_of
 from evaluators.graphs.wire import check_model_file
 from evaluators.measuring.outputs import outputs_answer
 from evaluators.runtimes import RUNTIMES, runtime_of
@@ -33,48 +33,53 @@ log = logging.getLogger("paretune.agent")
 
 MAX_THREADS = 64
 
-_SEE_LOG = "see what the agent logged on the device"
+_SEE_LOG = "see the agent's log on the device"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """``device`` is what the server calls this machine, ``local`` which device of this machine that is; ``runtimes``
-    may execute what is sent, nothing else does; a model or sample of more than ``max_model_bytes`` is refused."""
+    """Settings of an agent."""
 
     server: str
+    """The server's URL."""
     token: str
     device: str
+    """The server's name for this device."""
     cache: Path
+    """Folder for models and samples."""
     local: str = "local-cpu"
+    """The device of this machine that measures."""
     runtimes: tuple[str, ...] = ()
+    """The runtimes that may execute models; empty for all that measure."""
     cache_bytes: int = DEFAULT_CACHE_BYTES
     max_model_bytes: int = DEFAULT_MAX_MODEL_BYTES
+    """Larger models and samples are refused."""
 
 
 class Agent:
-    """Serves one device until it is interrupted or dismissed. Runs in the process's main thread, which SIGUSR1 wakes
-    when an errand is no longer wanted.
+    """Serves one device until it is interrupted or dismissed.
 
-    Holds a result until the server has it: a link or a server that is gone costs time, never a measurement. When
-    interrupted it tries once more to hand in what it holds.
+    Runs in the process's main thread, which SIGUSR1 wakes when a request is cancelled. Keeps a result until the server
+    has it, so that a lost connection costs time but no measurement. When interrupted, it tries once more to deliver the
+    result that it keeps.
     """
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
-        self._runtimes = _allowed(settings.runtimes)
+        self._runtimes = _select_runtimes(settings.runtimes)
         self._profile = self._profile_of(1, 1)
         most = min(len(usable_cores()), MAX_THREADS)
         self._cores = [self._profile_of(threads, 1).cores for threads in range(1, most + 1)]
         self._cache = BlobCache(settings.cache, settings.cache_bytes)
         self._client = AgentClient(settings.server, settings.token, secrets.token_hex(16))
         if not self._client.local and not self._client.encrypted:
-            log.warning("the way to the server is not encrypted: the token and all models can be read on it")
+            log.warning("the connection to the server is not encrypted: others may read the token and all models")
         self._held: tuple[LeasedRequest, dict[str, Any]] | None = None
         self._device: LocalDevice | None = None
 
     def run(self) -> NoReturn:
-        """Works until interrupted; raises :class:`Dismissed` when the server wants no more of this agent."""
+        """Serves until interrupted. Raises :class:`Dismissed` when the server refuses this agent."""
         pause_s = _FIRST_PAUSE_S
         try:
             while True:
@@ -88,7 +93,7 @@ class Agent:
                         if leased is not None:
                             self._work_on(leased, terms.heartbeat_s)
                 except ServerGone as gone:
-                    # Not all agents of a server at once.
+                    # A random pause: not all agents of a server at once.
                     wait_s = pause_s * random.uniform(0.5, 1.0)
                     log.warning("%s; trying again in %.1f s", gone.message, wait_s)
                     time.sleep(wait_s)
@@ -103,28 +108,28 @@ class Agent:
             self._client.close()
 
     def _hand_in(self) -> None:
-        """Hands in the result that is held, if any; one that the server does not want any more is dropped."""
+        """Delivers the kept result, if any; drops one that the server does not want any more."""
         while self._held is not None:
             leased, answer = self._held
-            self._held = None if self._handed_in(leased, answer) else (leased, _refused_result())
+            self._held = None if self._try_hand_in(leased, answer) else (leased, _undeliverable_answer())
 
-    def _handed_in(self, leased: LeasedRequest, answer: dict[str, Any]) -> bool:
-        """False where the server takes no such answer, and another is to be given."""
+    def _try_hand_in(self, leased: LeasedRequest, answer: dict[str, Any]) -> bool:
+        """Delivers an answer; False if the server rejects its content, so that another must be sent."""
         try:
             self._client.finish(leased, answer)
         except LeaseLost as lost:
-            log.warning("errand %s: the result is not wanted any more: %s", leased.errand_id, lost.message)
+            log.warning("request %s: the result is not wanted any more: %s", leased.request_id, lost.message)
         except (InvalidInput, ValueError) as refused:  # JSON has no NaN
-            log.error("errand %s: the result cannot be handed in: %s", leased.errand_id, refused)
+            log.error("request %s: the result cannot be delivered: %s", leased.request_id, refused)
             return "error" in answer
         return True
 
     def _work_on(self, leased: LeasedRequest, heartbeat_s: float) -> None:
         try:
-            with _kept_alive(self._client, leased, heartbeat_s):
+            with _keep_alive(self._client, leased, heartbeat_s):
                 answer = self._answer(leased)
         except (_Unwanted, LeaseLost):
-            log.warning("errand %s: not wanted any more, ended", leased.errand_id)
+            log.warning("request %s: not wanted any more, ended", leased.request_id)
             return
         except KeyboardInterrupt:
             with suppress(ServerGone, Dismissed, LeaseLost, InvalidInput):
@@ -133,65 +138,65 @@ class Agent:
         self._held = leased, answer
 
     def _answer(self, leased: LeasedRequest) -> dict[str, Any]:
-        """What the device measured, or why it did not. Whatever is wrong with an errand costs that errand alone."""
+        """Measures a request; returns the answer or the error. A failure affects this request alone."""
         try:
-            errand = Errand.from_dict(leased.request)
-            log.info("errand %s: %s of %s", leased.errand_id, errand.kind, errand.candidate.sha256[:12])
-            answer = self._measured(errand, leased)
+            request = MeasurementRequest.from_dict(leased.payload)
+            log.info("request %s: %s of %s", leased.request_id, request.kind, request.candidate.sha256[:12])
+            answer = self._measure(request, leased)
         except (InvalidInput, UnsupportedOp) as error:
-            # The file or the request itself; nothing of it was executed.
-            log.warning("errand %s refused: %s", leased.errand_id, error.message)
+            # The file or the request is invalid; nothing was executed.
+            log.warning("request %s refused: %s", leased.request_id, error.message)
             return answer_of(error if isinstance(error, UnsupportedOp) else BuildFailed(error.message, error.hint))
         except (ServerGone, Dismissed, LeaseLost):
             raise
         except ParetuneError as error:
-            log.warning("errand %s failed: %s", leased.errand_id, error.message)
+            log.warning("request %s failed: %s", leased.request_id, error.message)
             return answer_of(error)
         except OSError as error:
-            log.exception("errand %s failed", leased.errand_id)
+            log.exception("request %s failed", leased.request_id)
             return answer_of(DeviceUnavailable(f"the agent failed: {error}", _SEE_LOG))
-        # A runtime, or a file that a stranger sent, may raise anything; the next errand is another one.
+        # A runtime, or a file from a stranger, may raise anything; the next request is independent.
         except Exception as error:
-            log.exception("errand %s failed", leased.errand_id)
+            log.exception("request %s failed", leased.request_id)
             return answer_of(BuildFailed(f"the agent failed: {type(error).__name__}: {error}", _SEE_LOG))
-        log.info("errand %s: done", leased.errand_id)
+        log.info("request %s: done", leased.request_id)
         return answer
 
-    def _measured(self, errand: Errand, leased: LeasedRequest) -> dict[str, Any]:
-        profile = self._profile_of(errand.threads, errand.batch)
-        if profile.digest != errand.profile_digest:
+    def _measure(self, request: MeasurementRequest, leased: LeasedRequest) -> dict[str, Any]:
+        profile = self._profile_of(request.threads, request.batch)
+        if profile.digest != request.profile_digest:
             raise DeviceUnavailable(
                 f"device {self._settings.device!r} is no longer what the job measures on",
-                "results of two profiles are never mixed: start the job anew with paretune run",
+                "results of two profiles are never mixed: start a new job with paretune run",
             )
-        self._check_runtime(errand.runtime)
-        limit_bytes, names = self._settings.max_model_bytes, [file.sha256 for file in errand.files]
+        self._check_runtime(request.runtime)
+        limit_bytes, names = self._settings.max_model_bytes, [file.sha256 for file in request.files]
         paths = {
             file: self._cache.get(file, partial(self._client.fetch, leased), limit_bytes, names)
-            for file in errand.files
+            for file in request.files
         }
-        for model in filter(None, (errand.baseline, errand.candidate)):
+        for model in filter(None, (request.baseline, request.candidate)):
             check_model_file(paths[model], limit_bytes)
-        sample = unpack_arrays(paths[errand.sample], limit_bytes)
-        candidate, device = paths[errand.candidate], self._opened(profile)
-        if errand.kind == "outputs":
-            return outputs_answer(device.outputs(candidate, sample, limit_s=errand.limit_s, runtime=errand.runtime))
-        if errand.baseline is None or errand.protocol is None:
-            peak = device.peak_memory_bytes(candidate, sample, limit_s=errand.limit_s, runtime=errand.runtime)
+        sample = unpack_arrays(paths[request.sample], limit_bytes)
+        candidate, device = paths[request.candidate], self._open_device(profile)
+        if request.kind == "outputs":
+            return outputs_answer(device.outputs(candidate, sample, limit_s=request.limit_s, runtime=request.runtime))
+        if request.baseline is None or request.protocol is None:
+            peak = device.peak_memory_bytes(candidate, sample, limit_s=request.limit_s, runtime=request.runtime)
             return {"peak_memory_bytes": peak}
         try:
-            found = device.measure(
-                paths[errand.baseline], candidate, sample, protocol=errand.protocol, limit_s=errand.limit_s,
-                runtime=errand.runtime,
+            measurement = device.measure(
+                paths[request.baseline], candidate, sample, protocol=request.protocol, limit_s=request.limit_s,
+                runtime=request.runtime,
             )  # fmt: skip
         except DeviceUnavailable as error:
-            if errand.runtime == profile.runtime:
+            if request.runtime == profile.runtime:
                 raise
-            raise UnsupportedOp(error.message, error.hint) from None  # the candidate's own choice, not the device's
-        return {"measurement": found.to_dict()}
+            raise UnsupportedOp(error.message, error.hint) from None  # the candidate chose the runtime
+        return {"measurement": measurement.to_dict()}
 
-    def _opened(self, profile: Profile) -> LocalDevice:
-        """The device, whose process stays for the next errand of the same profile."""
+    def _open_device(self, profile: Profile) -> LocalDevice:
+        """Opens the device; its process is kept for further requests with the same profile."""
         if self._device is not None and self._device.profile != profile:
             self._device.close()
             self._device = None
@@ -200,16 +205,19 @@ class Agent:
         return self._device
 
     def _profile_of(self, threads: int, batch: int) -> Profile:
-        """This machine as the server knows it."""
-        found = find_device(self._settings.local, threads, batch)
-        if found.simulated:
-            raise InvalidInput(f"--local: device {found.device!r} measures nothing", "name a device that does")
-        if found.runtime not in self._runtimes:
+        """Probes this machine; returns its profile under the server's name."""
+        profile = find_device(self._settings.local, threads, batch)
+        if profile.simulated:
             raise InvalidInput(
-                f"--runtime: device {found.device!r} measures against {found.runtime!r}, which is not allowed",
-                f"add --runtime {found.runtime}",
+                f"--local: device {profile.device!r} is simulated, so it cannot be measured",
+                "use a real device: --local local-cpu",
             )
-        return replace(found, device=self._settings.device, agent=True)
+        if profile.runtime not in self._runtimes:
+            raise InvalidInput(
+                f"--runtime: device {profile.device!r} measures against {profile.runtime!r}, which is not allowed",
+                f"add --runtime {profile.runtime}",
+            )
+        return replace(profile, device=self._settings.device, agent=True)
 
     def _check_runtime(self, spec: str) -> None:
         name = spec.partition(":")[0]
@@ -221,26 +229,28 @@ class Agent:
         runtime_of(spec)
 
 
-def _allowed(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The runtimes that may execute what is sent: those named, else all that measure."""
+def _select_runtimes(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The runtimes that may execute models: ``names``, or all that measure."""
     for name in names:
         if name not in RUNTIMES:
             raise InvalidInput(f"--runtime: unknown runtime {name!r}", f"known: {', '.join(RUNTIMES)}")
     return tuple(dict.fromkeys(names)) or tuple(name for name in RUNTIMES if name != "null")
 
 
-def _refused_result() -> dict[str, Any]:
-    return answer_of(BuildFailed("the agent's result could not be handed in", _SEE_LOG))
+def _undeliverable_answer() -> dict[str, Any]:
+    return answer_of(BuildFailed("the agent's result could not be delivered", _SEE_LOG))
 
 
 class _Unwanted(BaseException):
-    """Ends a measurement from another thread; not an error, so that nothing on the way takes it for one."""
+    """Ends a measurement from another thread; no subclass of Exception, so that no handler catches it."""
 
 
 @contextmanager
-def _kept_alive(client: AgentClient, leased: LeasedRequest, heartbeat_s: float) -> Iterator[None]:
-    """Renews the lease from a thread of its own meanwhile; raises :class:`_Unwanted` in the main thread as soon as the
-    server has said that nobody waits for this errand any more."""
+def _keep_alive(client: AgentClient, leased: LeasedRequest, heartbeat_s: float) -> Iterator[None]:
+    """Renews the lease in another thread during the ``with`` block.
+
+    Raises :class:`_Unwanted` in the main thread as soon as the server says that nobody waits for the request any more.
+    """
     over = threading.Event()
     waiting = threading.Event()
 
@@ -251,7 +261,7 @@ def _kept_alive(client: AgentClient, leased: LeasedRequest, heartbeat_s: float) 
 
     def beat() -> None:
         while not over.wait(heartbeat_s):
-            if not _still_wanted(client, leased):
+            if not _renew_lease(client, leased):
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
                 return
 
@@ -268,12 +278,12 @@ def _kept_alive(client: AgentClient, leased: LeasedRequest, heartbeat_s: float) 
         signal.signal(signal.SIGUSR1, earlier)
 
 
-def _still_wanted(client: AgentClient, leased: LeasedRequest) -> bool:
+def _renew_lease(client: AgentClient, leased: LeasedRequest) -> bool:
     try:
         return client.heartbeat(leased)
     except (LeaseLost, Dismissed):
         return False
     except (ServerGone, InvalidInput) as error:
-        # Measuring goes on: the result is held until the server is back.
-        log.warning("errand %s: no heartbeat: %s", leased.errand_id, error.message)
+        # Measuring goes on: the result is kept until the server is back.
+        log.warning("request %s: no heartbeat: %s", leased.request_id, error.message)
         return True

@@ -1,4 +1,4 @@
-"""Files by their content, kept on the agent's machine so that each travels once."""
+"""A cache of files by content on the agent's machine, so that each file is sent once."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from evaluators.agent.limits import DEFAULT_CACHE_BYTES
 from evaluators.devices.request import FileRef
 from hwprofiles import digest_of_file
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
-from hwprofiles.folders import made
+from hwprofiles.folders import make_folder
 
 Fetch = Callable[[FileRef, int], Iterator[bytes]]
-"""Gives a file's content from a byte on."""
+"""Fetches a file's content, starting at a byte."""
 
 
 class BlobCache:
-    """A folder of files named by their SHA-256; the longest unused go when it outgrows ``max_bytes``.
+    """A folder of files named by their SHA-256; the least recently used go when it exceeds ``max_bytes``.
 
-    One agent a folder. A file is hashed each time before it is used, so that what is opened is what was asked for. What
-    came of one before the link was cut is kept, and the rest fetched when it is asked for again.
+    One agent per folder. A file is hashed before each use. A download that is cut off continues where it stopped.
     """
 
     def __init__(self, folder: Path, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
-        self._folder, self._max_bytes = made(folder), max_bytes
-        for left in self._folder.glob("*.partial"):
-            left.unlink(missing_ok=True)
+        self._folder, self._max_bytes = make_folder(folder), max_bytes
+        for leftover in self._folder.glob("*.partial"):
+            leftover.unlink(missing_ok=True)
 
     def get(self, file: FileRef, fetch: Fetch, max_file_bytes: int, keep: Collection[str] = ()) -> Path:
-        """The file, fetched if need be; ``keep`` names others that must stay.
+        """The path of a file, which is fetched if missing; ``keep`` names other files that must stay.
 
-        Raises :class:`InvalidInput` for one that is larger than ``max_file_bytes``, :class:`DeviceUnavailable` for one
-        that arrives as something else or cannot be kept, and what ``fetch`` raises.
+        Raises :class:`InvalidInput` for a file larger than ``max_file_bytes``, :class:`DeviceUnavailable` for one that
+        arrives with wrong content or cannot be stored, and whatever ``fetch`` raises.
         """
         if file.size_bytes > max_file_bytes:
             raise InvalidInput(
@@ -45,7 +44,7 @@ class BlobCache:
         path = self._folder / file.sha256
         if path.exists():
             if digest_of_file(path) == file.sha256:
-                # When it was written stays: whoever has looked at it need not look again.
+                # The time of writing stays, so that checks remembered by it remain valid.
                 os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
                 return path
             path.unlink()
@@ -60,9 +59,9 @@ class BlobCache:
         return partial.replace(path)
 
     def _write(self, partial: Path, file: FileRef, fetch: Fetch, keep: Collection[str]) -> None:
-        """Fetches what is missing of a file."""
-        found = partial.stat().st_size if partial.exists() else 0
-        written = found if found < file.size_bytes else 0
+        """Fetches the missing part of a file."""
+        size_bytes = partial.stat().st_size if partial.exists() else 0
+        written = size_bytes if size_bytes < file.size_bytes else 0
         self._make_room(file.size_bytes - written, {*keep, file.sha256, partial.name})
         try:
             with partial.open("ab" if written else "wb") as target:
@@ -80,12 +79,12 @@ class BlobCache:
             raise _unlike(file, "size than announced")
 
     def _make_room(self, wanted_bytes: int, keep: Collection[str]) -> None:
-        found = []
+        files = []
         for path in self._folder.iterdir():
             with contextlib.suppress(OSError):
-                found.append((path.stat().st_atime, path.stat().st_size, path))
-        used = sum(size_bytes for _, size_bytes, _ in found)
-        for _, size_bytes, path in sorted(found):
+                files.append((path.stat().st_atime, path.stat().st_size, path))
+        used = sum(size_bytes for _, size_bytes, _ in files)
+        for _, size_bytes, path in sorted(files):
             if used + wanted_bytes <= self._max_bytes:
                 break
             if path.name not in keep:
@@ -99,7 +98,7 @@ class BlobCache:
             )
 
 
-def _unlike(file: FileRef, what: str) -> DeviceUnavailable:
+def _unlike(file: FileRef, difference: str) -> DeviceUnavailable:
     return DeviceUnavailable(
-        f"file {file.sha256[:12]} arrived with another {what}", "look for what lies between the agent and the server"
+        f"file {file.sha256[:12]} arrived with another {difference}", "check proxies between the agent and the server"
     )

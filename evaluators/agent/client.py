@@ -1,4 +1,4 @@
-"""The agent's way to the server: HTTP requests that it makes, none that it answers."""
+"""The agent's HTTP client; the agent itself accepts no connections."""
 
 from __future__ import annotations
 
@@ -23,38 +23,41 @@ _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
 
 class ServerGone(ParetuneError):
-    """The server cannot be reached, or not now: try again later."""
+    """The server cannot be reached now: try again later."""
 
 
 class Dismissed(ParetuneError):
-    """The server refuses this agent for good: its token, or because another has taken its place."""
+    """The server refuses this agent: its token is invalid, or a newer agent has replaced it."""
 
 
 class LeaseLost(ParetuneError):
-    """The server asks nothing of this agent under that lease any more."""
+    """The lease of a request is not valid any more."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What the server answers when an agent registers: how often to be heard from, in seconds."""
+    """The server's answer to a registration."""
 
     heartbeat_s: float
+    """Interval of heartbeats."""
 
 
 @dataclass(frozen=True)
 class LeasedRequest:
-    """An errand as it was leased, not yet looked at."""
+    """A leased measurement request, not yet checked."""
 
-    errand_id: str
+    request_id: str
     epoch: int
-    request: Any
+    """Number of the lease."""
+    payload: Any
+    """The request's JSON value."""
 
 
 class AgentClient:
-    """One agent's requests. ``instance`` names this process; the server listens to the device's newest one only.
+    """One agent's connection. ``instance`` names this process; the server accepts only the device's newest instance.
 
-    Every method raises :class:`ServerGone` when trying again later makes sense, :class:`Dismissed` when it does not,
-    and :class:`LeaseLost` for an errand that is no longer this agent's. Safe in several threads.
+    Every method raises :class:`ServerGone` if trying again later makes sense, :class:`Dismissed` if it does not, and
+    :class:`LeaseLost` for a request that is no longer this agent's. Can be used from several threads.
     """
 
     def __init__(self, server: str, token: str, instance: str, timeout: httpx.Timeout = _TIMEOUT) -> None:
@@ -63,7 +66,9 @@ class AgentClient:
         except httpx.InvalidURL as error:
             raise InvalidInput(f"--server: {error}", "write it like https://paretune.example:8700") from None
         if url.scheme not in ("http", "https") or not url.host:
-            raise InvalidInput(f"--server: {server!r} is no address", "write it like https://paretune.example:8700")
+            raise InvalidInput(
+                f"--server: {server!r} is not an http(s) address", "write it like https://paretune.example:8700"
+            )
         self.local = is_loopback(url.host)
         self.encrypted = url.scheme == "https"
         self._instance = instance
@@ -71,7 +76,7 @@ class AgentClient:
             base_url=url.copy_with(path=f"{url.path.rstrip('/')}/api/v1/agent/"),
             headers={"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
             timeout=timeout,
-            # A proxy of the environment leads nowhere near this machine.
+            # A proxy from the environment cannot reach this machine's loopback.
             trust_env=not self.local,
         )
 
@@ -80,8 +85,10 @@ class AgentClient:
         self._http.close()
 
     def register(self, profile: Profile, runtimes: Sequence[str], cores: Sequence[Sequence[int]]) -> Terms:
-        """Says what this device is, what it may execute with, and its cores for 1, 2, … threads; from now on the server
-        listens to no earlier agent of the device."""
+        """Registers the device with its allowed runtimes and its cores for 1, 2, … threads.
+
+        From now on the server accepts no earlier agent of the device.
+        """
         offer = {"runtimes": list(runtimes), "cores": [list(ids) for ids in cores]}
         body = {"version": VERSION, "profile": profile.to_dict(), **offer}
         answer = self._post("register", body)
@@ -91,34 +98,36 @@ class AgentClient:
         return Terms(float(heartbeat_s))
 
     def lease(self) -> LeasedRequest | None:
-        """Waits for an errand for as long as the server likes; None if there was none."""
+        """Waits for a measurement request, as long as the server keeps the connection; None if there was none."""
         answer = self._post("lease", {})
         if not answer:
             return None
-        errand_id, epoch = answer.get("errand_id"), answer.get("epoch")
-        if not isinstance(errand_id, str) or not errand_id.isalnum() or type(epoch) is not int:
+        request_id, epoch = answer.get("errand_id"), answer.get("epoch")
+        if not isinstance(request_id, str) or not request_id.isalnum() or type(epoch) is not int:
             raise ServerGone("the server's answer cannot be read", "check that --server names a Paretune server")
-        return LeasedRequest(errand_id, epoch, answer.get("request"))
+        return LeasedRequest(request_id, epoch, answer.get("request"))
 
     def heartbeat(self, leased: LeasedRequest) -> bool:
-        """Keeps the lease; whether anybody still waits for the result."""
+        """Renews the lease; returns whether the result is still wanted."""
         return self._post(_of(leased, "heartbeat"), {"epoch": leased.epoch}, _QUICK_TIMEOUT).get("wanted") is True
 
     def finish(self, leased: LeasedRequest, answer: dict[str, Any]) -> None:
-        """Hands in what came of an errand."""
+        """Delivers the answer to a request."""
         self._post(_of(leased, "result"), {"epoch": leased.epoch, "answer": answer})
 
     def release(self, leased: LeasedRequest) -> None:
-        """Gives an errand back undone, since this agent ends."""
+        """Returns a request unanswered, since this agent ends."""
         self._post(_of(leased, "release"), {"epoch": leased.epoch}, _QUICK_TIMEOUT)
 
     def fetch(self, leased: LeasedRequest, file: FileRef, start: int = 0) -> Iterator[bytes]:
-        """A file's content from a byte on, piece by piece; raises :class:`DeviceUnavailable` where the server does not
-        give it."""
+        """Fetches a file's content in chunks, starting at a byte.
+
+        Raises :class:`DeviceUnavailable` if the server does not provide it.
+        """
         headers = {"Range": f"bytes={start}-"} if start else {}
         try:
             with self._http.stream(
-                "GET", f"errands/{leased.errand_id}/files/{file.sha256}", headers=headers
+                "GET", f"errands/{leased.request_id}/files/{file.sha256}", headers=headers
             ) as response:
                 if response.status_code not in (200, 206):
                     _check(response, _read(response))
@@ -130,7 +139,7 @@ class AgentClient:
         except InvalidInput as refused:
             raise DeviceUnavailable(refused.message, refused.hint) from None
         except (httpx.HTTPError, httpx.StreamError) as error:
-            raise _gone(error) from None
+            raise _server_gone(error) from None
 
     def _post(self, path: str, body: dict[str, Any], timeout: httpx.Timeout | None = None) -> dict[str, Any]:
         try:
@@ -139,27 +148,27 @@ class AgentClient:
             ) as response:
                 return _check(response, _read(response))
         except httpx.HTTPError as error:
-            raise _gone(error) from None
+            raise _server_gone(error) from None
 
 
 def _of(leased: LeasedRequest, verb: str) -> str:
-    return f"errands/{leased.errand_id}/{verb}"
+    return f"errands/{leased.request_id}/{verb}"
 
 
 def _read(response: httpx.Response) -> bytes:
-    """All of an answer, as it was sent."""
-    read = bytearray()
+    """Reads an answer's body without decoding it."""
+    body = bytearray()
     for chunk in response.iter_raw():
-        read += chunk
-        if len(read) > _MAX_ANSWER_BYTES:
+        body += chunk
+        if len(body) > _MAX_ANSWER_BYTES:
             raise ServerGone("the server's answer is too long", "check that --server names a Paretune server")
-    return bytes(read)
+    return bytes(body)
 
 
-def _check(response: httpx.Response, read: bytes) -> dict[str, Any]:
-    """The JSON object of an answer; raises what a refusal means.
+def _check(response: httpx.Response, body: bytes) -> dict[str, Any]:
+    """The JSON object of an answer; raises the exception for a refusal.
 
-    Our server's refusals are problem documents: any other comes from what lies on the way, and says nothing of us.
+    Our server's refusals are problem documents: anything else comes from a proxy on the way.
     """
     status = response.status_code
     if status == 204:
@@ -167,7 +176,7 @@ def _check(response: httpx.Response, read: bytes) -> dict[str, Any]:
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if status != 200 and kind != _PROBLEM:
         raise ServerGone(f"something answers {status} in the server's place", "check that it runs, and --server")
-    document = _json(status, read)
+    document = _json(status, body)
     detail, hint = str(document.get("detail", f"HTTP status {status}"))[:400], str(document.get("hint", ""))[:400]
     if status == 200:
         return document
@@ -182,9 +191,9 @@ def _check(response: httpx.Response, read: bytes) -> dict[str, Any]:
     )
 
 
-def _json(status: int, read: bytes) -> dict[str, Any]:
+def _json(status: int, body: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(read)
+        document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict):
@@ -194,6 +203,6 @@ def _json(status: int, read: bytes) -> dict[str, Any]:
     return {}
 
 
-def _gone(error: Exception) -> ServerGone:
+def _server_gone(error: Exception) -> ServerGone:
     words = " ".join(str(error).split())[:200] or type(error).__name__
     return ServerGone(f"the server cannot be reached: {words}", "check that it runs, and --server")

@@ -1,4 +1,4 @@
-"""``paretune agent``: read before anything that only a search needs is imported."""
+"""The command ``paretune agent``; imports nothing that only a search needs."""
 
 from __future__ import annotations
 
@@ -22,24 +22,35 @@ def parser() -> argparse.ArgumentParser:
     """The options of ``paretune agent``."""
     options = argparse.ArgumentParser(
         prog="paretune agent",
-        description="Measure on this machine what a server asks for. Dials out only, and executes no code it is sent.",
+        description="Measure models on this machine for a server. Dials out only; executes no code that it is sent.",
     )
     options.add_argument("--server", required=True, metavar="URL", help="Address of paretune serve.")
     options.add_argument("--token-file", required=True, type=Path, metavar="FILE", help="File with the device's token.")
-    options.add_argument("--device", required=True, metavar="NAME", help="What the server calls this machine.")
+    options.add_argument("--device", required=True, metavar="NAME", help="The server's name for this device.")
     options.add_argument(
-        "--local", default="local-cpu", metavar="DEVICE", help="Which device of this machine that is; local-cpu."
+        "--local",
+        default="local-cpu",
+        metavar="DEVICE",
+        help="The device that measures; default: local-cpu.",
     )
     options.add_argument(
         "--runtime", action="append", default=[], metavar="NAME",
-        help="A runtime that may execute what is sent, once for each; default all that are known.",
+        help="A runtime that may execute models; repeat for several; default: all.",
     )  # fmt: skip
-    options.add_argument("--cache", type=Path, metavar="DIR", help="Folder for models; default in your cache folder.")
+    options.add_argument("--cache", type=Path, metavar="DIR", help="Folder for models; default: in your cache folder.")
     options.add_argument(
-        "--cache-bytes", type=_bytes, default=DEFAULT_CACHE_BYTES, metavar="N", help="What that folder may hold."
+        "--cache-bytes",
+        type=_bytes,
+        default=DEFAULT_CACHE_BYTES,
+        metavar="N",
+        help="Largest size of the folder.",
     )
     options.add_argument(
-        "--max-model-bytes", type=_bytes, default=DEFAULT_MAX_MODEL_BYTES, metavar="N", help="The largest model."
+        "--max-model-bytes",
+        type=_bytes,
+        default=DEFAULT_MAX_MODEL_BYTES,
+        metavar="N",
+        help="Size of the largest model.",
     )
     options.add_argument("--debug", action="store_true", help="Show a traceback when something fails.")
     return options
@@ -52,20 +63,20 @@ def _bytes(text: str) -> int:
 
 
 def run_agent(arguments: Sequence[str]) -> int:
-    """Runs an agent to its end; the exit code. Logs to stderr."""
+    """Runs an agent until it ends; returns the exit code. Logs to stderr."""
     try:
-        given = parser().parse_args(arguments)
-    except SystemExit as ended:  # --help, or a mistake that argparse has explained
+        options = parser().parse_args(arguments)
+    except SystemExit as ended:  # --help, or an error that argparse has printed
         return int(ended.code or 0)
     _log_to_stderr()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _serve(given)
+        return _serve(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except ParetuneError as error:
-        if given.debug:
+        if options.debug:
             traceback.print_exc()
         print(f"error: {error.message}", file=sys.stderr)
         if error.hint:
@@ -73,20 +84,20 @@ def run_agent(arguments: Sequence[str]) -> int:
         return error.exit_code
 
 
-def _serve(given: argparse.Namespace) -> int:
-    # Here, not above: --help needs no runtime, no NumPy and no HTTP client.
+def _serve(options: argparse.Namespace) -> int:
+    # Imported here: --help needs no runtime, no NumPy and no HTTP client.
     from evaluators.agent.agent import Agent, AgentSettings
     from evaluators.agent.client import Dismissed
 
     settings = AgentSettings(
-        server=given.server,
-        token=read_token(given.token_file),
-        device=given.device,
-        local=given.local,
-        runtimes=tuple(given.runtime),
-        cache=given.cache or cache_folder() / "agent" / given.device,
-        cache_bytes=given.cache_bytes,
-        max_model_bytes=given.max_model_bytes,
+        server=options.server,
+        token=read_token(options.token_file),
+        device=options.device,
+        local=options.local,
+        runtimes=tuple(options.runtime),
+        cache=options.cache or cache_folder() / "agent" / options.device,
+        cache_bytes=options.cache_bytes,
+        max_model_bytes=options.max_model_bytes,
     )
     try:
         Agent(settings).run()
@@ -95,19 +106,19 @@ def _serve(given: argparse.Namespace) -> int:
 
 
 def read_token(file: Path) -> str:
-    """The token in a file; raises :class:`InvalidInput` where there is none."""
+    """Reads the token from a file. Raises :class:`InvalidInput` for an unreadable file or an invalid token."""
     try:
-        with file.open("rb") as opened:
-            token = opened.read(_MAX_TOKEN_BYTES + 1).decode("ascii").strip()
+        with file.open("rb") as stream:
+            token = stream.read(_MAX_TOKEN_BYTES + 1).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is no plain text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not plain text"
         raise InvalidInput(
-            f"--token-file: {file} cannot be read: {said}",
-            "make a token on the server with: paretune devices token NAME",
+            f"--token-file: {file} cannot be read: {reason}",
+            "create a token on the server with: paretune devices token NAME",
         ) from None
     if not token or len(token) > _MAX_TOKEN_BYTES or not token.isprintable() or " " in token:
         raise InvalidInput(
-            f"--token-file: {file} holds no token", "make one on the server with: paretune devices token NAME"
+            f"--token-file: {file} holds no token", "create one on the server with: paretune devices token NAME"
         )
     return token
 

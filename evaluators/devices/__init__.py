@@ -1,1 +1,1 @@
-"""Devices that can be asked to measure, and the requests that they answer."""
+"""Devices that measure, their evaluators, and requests to remote devices."""

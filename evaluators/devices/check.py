@@ -1,4 +1,4 @@
-"""Checks of a device: whether it is what it was, and whether what it measures can be trusted."""
+"""Checks a device: whether its profile changed, and whether its measurements can be trusted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from evaluators.devices.device import open_device
 from evaluators.devices.reference_models import write_chain
 from evaluators.measuring.latency import Protocol
-from evaluators.measuring.measurement import Measurement, combined
+from evaluators.measuring.measurement import Measurement, combine_measurements
 from evaluators.measuring.process import pin
 from evaluators.processes.sandbox import in_own_process
 from evaluators.runtimes import runtime_of
@@ -20,18 +20,20 @@ from hwprofiles.errors import ParetuneError
 
 PATIENCE_S = 180.0
 MEASUREMENTS = 3
-"""One interval of 95 % in twenty misses the truth: it is measured again before that is held against the device."""
+"""Measurements in all: one 95 % interval in twenty misses the true value, so a failed check is repeated."""
 
 OK, FAILED, UNKNOWN = "ok", "failed", "unknown"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: ``state`` is ``ok``, ``failed`` or ``unknown``, ``finding`` says why."""
+    """The result of one check."""
 
     name: str
     state: str
+    """``ok``, ``failed`` or ``unknown``."""
     finding: str
+    """Why, in words."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -44,9 +46,10 @@ def check_device(
     protocol: Protocol | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Check, ...]:
-    """Every check of a device. ``registered`` is the profile that it had when a job last used it, None where none did.
+    """Runs all checks of a device; takes seconds to minutes, since it measures a small model.
 
-    Never raises for what is wrong with the device: that is a check that failed.
+    ``registered`` is the profile with which a job last used it, None if none did. ``say`` gets progress texts. A fault
+    of the device is a failed check, not an exception.
     """
     return tuple(_checks(profile, registered, protocol or Protocol(energy_s=0.0), say))
 
@@ -56,7 +59,7 @@ def _checks(
 ) -> Iterator[Check]:
     yield _same_profile(profile, registered)
     if profile.simulated:
-        yield Check("modelled", OK, "its figures are modelled: it measures nothing, and nothing of it is measured")
+        yield Check("modelled", OK, "its figures are modelled, so there is nothing to measure")
         return
     for name, version in profile.runtimes or ((profile.runtime, profile.runtime_version),):
         say(f"loading {name}")
@@ -73,20 +76,18 @@ def _same_profile(profile: Profile, registered: Profile | None) -> Check:
     changed = changes(registered.to_dict(), profile.to_dict())
     if not changed:
         return Check("profile", OK, f"unchanged since a job last used it ({profile.digest[:12]})")
-    return Check(
-        "profile", FAILED, f"changed since a job last used it, whose results it does not share: {'; '.join(changed)}"
-    )
+    return Check("profile", FAILED, f"changed since a job last used it (results are kept apart): {'; '.join(changed)}")
 
 
-def changes(before: Any, now: Any, place: str = "") -> list[str]:
-    """What differs between two JSON-able values, each as ``place: before -> now``."""
+def changes(before: Any, now: Any, path: str = "") -> list[str]:
+    """The differences between two JSON-able values, each as ``path: before -> now``."""
     if before == now:
         return []
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*before, *now])
-        inner = (changes(before.get(key), now.get(key), f"{place}.{key}".lstrip(".")) for key in keys)
-        return [change for found in inner for change in found]
-    return [f"{place}: {_brief(before)} -> {_brief(now)}"]
+        inner = (changes(before.get(key), now.get(key), f"{path}.{key}".lstrip(".")) for key in keys)
+        return [change for part in inner for change in part]
+    return [f"{path}: {_brief(before)} -> {_brief(now)}"]
 
 
 def _brief(value: Any) -> str:
@@ -95,14 +96,14 @@ def _brief(value: Any) -> str:
 
 
 def _runtime(name: str, version: str) -> Check:
-    """Loads a runtime in a process of its own, which it may end."""
+    """Loads a runtime in a child process, which it may crash."""
     try:
-        found = in_own_process(_version_of, name, stage="measuring", limit_s=PATIENCE_S)
+        loaded = in_own_process(_version_of, name, stage="measuring", limit_s=PATIENCE_S)
     except ParetuneError as error:
-        return Check(f"runtime {name}", FAILED, _said(error))
-    if found != version:
-        return Check(f"runtime {name}", FAILED, f"loads as version {found}, but version {version} is installed")
-    return Check(f"runtime {name}", OK, f"version {found} loads")
+        return Check(f"runtime {name}", FAILED, _error_text(error))
+    if loaded != version:
+        return Check(f"runtime {name}", FAILED, f"loads as version {loaded}, but version {version} is installed")
+    return Check(f"runtime {name}", OK, f"version {loaded} loads")
 
 
 def _version_of(name: str) -> str:
@@ -110,11 +111,11 @@ def _version_of(name: str) -> str:
 
 
 def _pinning(profile: Profile) -> Check:
-    """Pins another process, so that this one keeps its cores."""
+    """Pins a child process, so that this one keeps its cores."""
     try:
         marks, cores = in_own_process(pin, profile, stage="measuring", limit_s=PATIENCE_S)
     except ParetuneError as error:
-        return Check("pinning", UNKNOWN, _said(error))
+        return Check("pinning", UNKNOWN, _error_text(error))
     shown = ", ".join(map(str, profile.cores))
     if not marks and cores == profile.cores:
         return Check("pinning", OK, f"a process stays on core {shown}")
@@ -123,20 +124,20 @@ def _pinning(profile: Profile) -> Check:
 
 def _against_itself(profile: Profile, protocol: Protocol) -> Iterator[Check]:
     try:
-        measured = _measured(profile, protocol)
+        measured = _measure_against_itself(profile, protocol)
     except ParetuneError as error:
-        yield Check("same model twice", FAILED, _said(error))
+        yield Check("same model twice", FAILED, _error_text(error))
         yield Check("health", UNKNOWN, "nothing was measured")
         return
     low, high = measured.ratio_ci95
     finding = f"ratio {measured.ratio:.4f}, interval {low:.4f} to {high:.4f}"
-    holds = _holds_one(measured)
-    yield Check("same model twice", OK if holds else FAILED, finding + ("" if holds else ", which does not hold 1"))
+    holds = _contains_one(measured)
+    yield Check("same model twice", OK if holds else FAILED, finding + ("" if holds else ", which does not contain 1"))
     yield _health(measured)
 
 
-def _measured(profile: Profile, protocol: Protocol) -> Measurement:
-    """A small model against itself, again where the interval does not hold 1, all samples together."""
+def _measure_against_itself(profile: Profile, protocol: Protocol) -> Measurement:
+    """Measures a small model against itself; repeats if the interval does not contain 1, pooling all samples."""
     device = open_device(profile)
     try:
         with tempfile.TemporaryDirectory(prefix="paretune-") as folder:
@@ -144,29 +145,29 @@ def _measured(profile: Profile, protocol: Protocol) -> Measurement:
             feed = write_chain(model)
             measured = device.measure(model, model, feed, protocol=protocol, limit_s=PATIENCE_S)
             for _ in range(MEASUREMENTS - 1):
-                if _holds_one(measured):
+                if _contains_one(measured):
                     break
                 again = device.measure(model, model, feed, protocol=protocol, limit_s=PATIENCE_S)
-                measured = combined(measured, again)
+                measured = combine_measurements(measured, again)
             return measured
     finally:
         device.close()
 
 
-def _holds_one(measured: Measurement) -> bool:
+def _contains_one(measured: Measurement) -> bool:
     low, high = measured.ratio_ci95
     return low <= 1 <= high
 
 
 def _health(measured: Measurement) -> Check:
-    """The verdict of the measurement's own signals, with those that the machine does not expose."""
+    """The verdict of the measurement's health, with the signals that the machine does not expose."""
     health = measured.health
     if health is None:
-        return Check("health", UNKNOWN, "nobody looked at the machine's signals")
+        return Check("health", UNKNOWN, "the machine's signals were not read")
     unseen = f"not exposed: {', '.join(health.unknown)}" if health.unknown else ""
     finding = "; ".join(part for part in (health.verdict, *health.reasons, unseen) if part)
     return Check("health", {"healthy": OK, "unknown": UNKNOWN}.get(health.verdict, FAILED), finding)
 
 
-def _said(error: ParetuneError) -> str:
+def _error_text(error: ParetuneError) -> str:
     return f"{error.message}; {error.hint}" if error.hint else error.message

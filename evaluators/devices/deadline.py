@@ -1,4 +1,4 @@
-"""A moment until which questions are asked, and what it means that it has passed."""
+"""Deadlines for questions to devices."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ from dataclasses import dataclass
 from hwprofiles.errors import NotAsked
 
 Clock = Callable[[], float]
-"""Seconds since some moment that all processes of this machine share."""
+"""Seconds since a fixed time that all processes of this machine share."""
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """The moment ``ends_at`` on a ``clock``; infinitely far, unless somebody is in a hurry. Travels between processes.
+    """A time on a clock; can be sent to other processes.
 
     >>> Deadline(10.0, clock=lambda: 7.0).within(5.0)
     3.0
     """
 
     ends_at: float = math.inf
+    """Seconds on ``clock``; infinity for no deadline."""
     clock: Clock = time.monotonic
 
     @property
     def left_s(self) -> float:
-        """Seconds until then, at least 0."""
+        """Seconds left, at least 0."""
         return max(0.0, self.ends_at - self.clock())
 
     @property
-    def passed(self) -> bool:
+    def is_over(self) -> bool:
         """Whether no time is left."""
         return self.left_s <= 0.0
 
     def within(self, limit_s: float) -> float:
-        """The shorter of a limit and the time that is left."""
+        """The shorter of ``limit_s`` and the time left."""
         return min(limit_s, self.left_s)
 
     def check(self) -> None:
-        """Raises :class:`NotAsked` where no time is left."""
-        if self.passed:
-            raise NotAsked("the time for it was over", "raise budget.minutes")
+        """Raises :class:`NotAsked` if no time is left."""
+        if self.is_over:
+            raise NotAsked("no time was left for it", "raise budget.minutes")
 
 
 NEVER = Deadline()

@@ -1,4 +1,4 @@
-"""A description of this machine, which another one can model it from."""
+"""Writes a description of this machine, from which other machines can model it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PATIENCE_S = 120.0
 def describe(
     name: str, profile: Profile, protocol: Protocol | None = None, say: Callable[[str], None] = lambda _: None
 ) -> Description:
-    """The processor of a profile that uses all of its cores, with peaks as its runtime reaches them: of a product of
-    1024 x 1024 matrices, and of reading 64 MiB of weights. Takes some seconds.
+    """Measures the peak rates of a profile's processor with its runtime; takes some seconds.
 
-    Raises what :meth:`Device.measure` raises; without int8 where the runtime has no product of integers.
+    The profile uses all cores. Computing is measured with a product of 1024 x 1024 matrices, memory by reading 64 MiB
+    of weights. Without int8 if the runtime has no integer product. Raises as :meth:`Device.measure` does.
     """
     quick = protocol or Protocol().quick()
-    by = f"measured with {profile.runtime} {profile.runtime_version} on {profile.threads} threads"
+    method = f"measured with {profile.runtime} {profile.runtime_version} on {profile.threads} threads"
     rates: list[tuple[str, Figure]] = []
     device = open_device(profile)
     try:
@@ -35,20 +35,19 @@ def describe(
                 say(f"measuring products in {number_format}")
                 feed = write_product(path, integers=integers)
                 try:
-                    seconds = _seconds(device, path, feed, quick)
+                    seconds = _measure_seconds(device, path, feed, quick)
                 except CandidateError:
                     if not integers:
                         raise
                     continue
-                rates.append((number_format, Figure(_rounded(PRODUCT_OPERATIONS / seconds), f"{by}: a product")))
+                rates.append((number_format, Figure(_round(PRODUCT_OPERATIONS / seconds), f"{method}: a product")))
             say("measuring memory")
             feed = write_reading(path)
             bandwidth = Figure(
-                _rounded(READ_BYTES / _seconds(device, path, feed, quick)), f"{by}: reading 64 MiB of weights"
+                _round(READ_BYTES / _measure_seconds(device, path, feed, quick)), f"{method}: reading 64 MiB of weights"
             )
     finally:
         device.close()
-    seen = "as the machine says"
     return Description(
         name=name,
         title=f"{profile.processor}, {profile.threads} cores",
@@ -56,18 +55,18 @@ def describe(
         processor=profile.processor,
         instruction_sets=profile.instruction_sets,
         cores=Figure(profile.threads, "usable where it was measured"),
-        memory_bytes=Figure(profile.memory_bytes, seen),
+        memory_bytes=Figure(profile.memory_bytes, "as the machine says"),
         bytes_per_s=bandwidth,
         operations_per_s=tuple(rates),
     )
 
 
-def _seconds(device: Device, path: Path, feed: Feed, protocol: Protocol) -> float:
-    """The fastest of all inferences: a peak is what nothing disturbed."""
+def _measure_seconds(device: Device, path: Path, feed: Feed, protocol: Protocol) -> float:
+    """Measures the fastest of all inferences, in seconds: peak rates are undisturbed ones."""
     measured = device.measure(path, path, feed, protocol=protocol, limit_s=PATIENCE_S)
     return min(min(block) for block in (*measured.baseline_ms, *measured.candidate_ms)) / 1000
 
 
-def _rounded(value: float) -> float:
-    """To three digits: more would claim what was not measured."""
+def _round(value: float) -> float:
+    """Rounds to three digits, the accuracy of the measurement."""
     return float(f"{value:.3g}")

@@ -1,4 +1,4 @@
-"""A device: a machine that a profile describes and that can be asked to measure."""
+"""Devices: machines that measure exported files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evaluators.measuring.attempt import Attempt, published
+from evaluators.measuring.attempt import Attempt, select_attempt
 from evaluators.measuring.latency import Protocol
 from evaluators.measuring.measurement import Measurement
-from evaluators.measuring.process import measure_load, measure_once, outputs_of, peak_memory, start_ms
+from evaluators.measuring.process import (
+    compute_outputs,
+    measure_load_once,
+    measure_once,
+    measure_peak_memory,
+    measure_start_ms,
+)
 from evaluators.measuring.startup import Starts
 from evaluators.measuring.throughput import Load, Throughput
 from evaluators.processes.locks import exclusive_device, lock_folder, measuring
@@ -23,21 +29,25 @@ from hwprofiles.errors import DeviceUnavailable, MachineBusy, StageTimeout
 T = TypeVar("T", Measurement, Throughput)
 
 STARTS = 5
-"""Fresh processes that a cold start is timed in."""
+"""Fresh processes in which a cold start is timed."""
 
 
 class Device(ABC):
-    """Measures exported files. One measurement at a time on a device, whoever asks, from whatever process.
+    """Measures exported files, one measurement at a time per device, over all processes.
 
-    ``profile`` is what it is; results of another profile are not comparable. The caller owns the object and closes it.
-    A model that crashes or hangs its process raises a :class:`CandidateError` and leaves the device usable.
+    The caller owns the object and closes it. A model that crashes or hangs its process raises a
+    :class:`CandidateError` and leaves the device usable. All methods take seconds to minutes, within ``limit_s``;
+    ``runtime`` is ``name`` or ``name:hint``, None for the profile's first one.
     """
 
     profile: Profile
+    """The device; results of different profiles are not comparable."""
 
-    def check_time(self) -> None:  # noqa: B027 - most devices are asked whenever somebody wants
-        """Raises :class:`hwprofiles.errors.NotAsked` where there is no time to ask it anything: called before work
-        that would be for such a question alone."""
+    def check_time(self) -> None:  # noqa: B027 - most devices have no deadline
+        """Raises :class:`hwprofiles.errors.NotAsked` if no time is left to measure anything.
+
+        Called before work that is only needed for a measurement.
+        """
 
     @abstractmethod
     def measure(
@@ -50,49 +60,51 @@ class Device(ABC):
         limit_s: float,
         runtime: str | None = None,
     ) -> Measurement:
-        """Paired latency of two files on one sample (a batch of the profile's size), within ``limit_s`` seconds.
+        """Measures the paired latency of two files on one sample (a batch of the profile's size).
 
-        The baseline runs in the profile's first runtime, the candidate in ``runtime`` (``name`` or ``name:hint``, None:
-        the same one). The record's ``health`` says whether the machine was fit to be measured on. One that was not is
-        measured on again, up to ``protocol.attempts`` times in all; where it never was, the last attempt is returned.
+        The baseline runs in the profile's first runtime, the candidate in ``runtime``. The record's ``health`` says
+        whether the machine was fit to measure. If not, the measurement is repeated, up to ``protocol.attempts`` times
+        in all; if the machine never is, the last attempt is returned.
         """
 
     @abstractmethod
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
-        """Peak resident memory of a fresh process that holds only this model, above the runtime's import."""
+        """Measures the peak memory of a fresh process with only this model, above that with the runtime imported."""
 
     def starts(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> Starts | None:
-        """How long fresh processes take to open a model and run it once; None from a device that cannot be asked."""
+        """Measures how long fresh processes take to open a model and run it once; None if the device cannot."""
         return None
 
     def throughput(
         self, baseline: Path, candidate: Path, sample: Arrays, *, load: Load, limit_s: float, runtime: str | None = None
     ) -> Throughput | None:
-        """Samples per second of both models under several streams at once, paired as :meth:`measure` does; None from a
-        device that cannot be asked."""
+        """Measures the paired throughput of both models under several concurrent streams; None if the device cannot."""
         return None
 
     def outputs(
         self, model: Path, samples: Arrays, *, limit_s: float, runtime: str | None = None
     ) -> dict[str, Array] | None:
-        """What a model answers to samples there, in batches of the profile's size; None from a device that cannot be
-        asked. Raises :class:`UnsupportedOp` for answers that are too large to travel."""
+        """Computes a model's outputs for samples on the device, in batches of the profile's size.
+
+        None if the device cannot. Raises :class:`UnsupportedOp` for outputs that are too large to send.
+        """
         return None
 
     @abstractmethod
     def close(self) -> None:
-        """Frees what measuring needs. Harmless when called again."""
+        """Frees the resources for measuring. May be called again."""
 
 
 class LocalDevice(Device):
-    """This machine. Measures in a process of its own, pinned to the profile's cores, which holds the device's lock and
-    the machine's quiet token."""
+    """This machine: measures in a child process, pinned to the profile's cores, while holding the device's lock and the
+    machine's quiet token."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self._process = Sandbox()
-        self._stays: str | None = None
-        """The verdict at the end of the last measurement, where that was unhealthy throughout."""
+        self._lasting_verdict: str | None = None
+        """Verdict of the last measurement if all its attempts were unhealthy; if the next one's first attempt has the
+        same verdict, it is not repeated."""
 
     def measure(
         self,
@@ -105,66 +117,68 @@ class LocalDevice(Device):
         runtime: str | None = None,
     ) -> Measurement:
         """See :meth:`Device.measure`."""
-        asked = self.profile, runtime or self.profile.runtime, baseline, candidate, dict(sample), protocol
+        files = baseline, candidate, dict(sample)
+        arguments = self.profile, runtime or self.profile.runtime, *files, protocol, lock_folder()
         with exclusive_device(self.profile), measuring():
-            made = self._attempts(measure_once, (*asked, lock_folder()), protocol.attempts, limit_s)
-        return published(made)
+            attempts = self._attempt(measure_once, arguments, protocol.attempts, limit_s)
+        return select_attempt(attempts)
 
-    def _attempts(
-        self, function: Callable[..., Attempt[T]], asked: tuple[Any, ...], most: int, limit_s: float
+    def _attempt(
+        self, function: Callable[..., Attempt[T]], arguments: tuple[Any, ...], most: int, limit_s: float
     ) -> list[Attempt[T]]:
-        """Attempts until one is not unhealthy, at most ``most`` and as far as the time allows.
+        """Makes attempts until the machine is fit, at most ``most`` and as many as the time allows.
 
-        Where the one before stayed unhealthy to its end, and this one begins in the same way, it is there to stay.
+        If the last measurement was unhealthy to its end and this one starts with the same verdict, the cause is
+        considered lasting and no attempt is repeated.
         """
         ends_at, longest_s = time.monotonic() + limit_s, 0.0
-        made: list[Attempt[T]] = []
+        attempts: list[Attempt[T]] = []
         for _ in range(max(1, most)):
             started = time.monotonic()
-            if made and started + longest_s > ends_at:
+            if attempts and started + longest_s > ends_at:
                 break
             try:
-                left_s = ends_at - started if made else limit_s
-                made.append(self._process.call(function, *asked, stage="measuring", limit_s=left_s))
+                left_s = ends_at - started if attempts else limit_s
+                attempts.append(self._process.call(function, *arguments, stage="measuring", limit_s=left_s))
             except (StageTimeout, MachineBusy):
-                if not made:
+                if not attempts:
                     raise
                 break
             longest_s = max(longest_s, time.monotonic() - started)
-            if not made[-1].health.passing or made[0].health.verdict == self._stays:
+            if not attempts[-1].health.transient or attempts[0].health.verdict == self._lasting_verdict:
                 break
-        self._stays = made[-1].health.verdict if made[-1].health.passing else None
-        return made
+        self._lasting_verdict = attempts[-1].health.verdict if attempts[-1].health.transient else None
+        return attempts
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """See :meth:`Device.peak_memory_bytes`."""
-        asked = self.profile, runtime or self.profile.runtime, model, dict(sample)
+        arguments = self.profile, runtime or self.profile.runtime, model, dict(sample)
         with exclusive_device(self.profile), measuring():
-            return in_own_process(peak_memory, *asked, stage="measuring", limit_s=limit_s)
+            return in_own_process(measure_peak_memory, *arguments, stage="measuring", limit_s=limit_s)
 
     def starts(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> Starts:
-        """See :meth:`Device.starts`. Every figure is a fresh process's; the file is in the system's cache."""
-        asked = self.profile, runtime or self.profile.runtime, model, dict(sample)
-        found: list[tuple[float, float]] = []
+        """See :meth:`Device.starts`. Each figure is from a fresh process; the file is in the system's cache."""
+        arguments = self.profile, runtime or self.profile.runtime, model, dict(sample)
+        times_ms: list[tuple[float, float]] = []
         with exclusive_device(self.profile), measuring():
             ends_at = time.monotonic() + limit_s
             for _ in range(STARTS):
                 left_s = ends_at - time.monotonic()
-                found.append(in_own_process(start_ms, *asked, stage="measuring", limit_s=left_s))
-        return Starts(tuple(cold for cold, _ in found), tuple(warm for _, warm in found))
+                times_ms.append(in_own_process(measure_start_ms, *arguments, stage="measuring", limit_s=left_s))
+        return Starts(tuple(cold for cold, _ in times_ms), tuple(warm for _, warm in times_ms))
 
     def throughput(
         self, baseline: Path, candidate: Path, sample: Arrays, *, load: Load, limit_s: float, runtime: str | None = None
     ) -> Throughput:
         """See :meth:`Device.throughput`."""
-        asked = self.profile, runtime or self.profile.runtime, baseline, candidate, dict(sample), load
+        arguments = self.profile, runtime or self.profile.runtime, baseline, candidate, dict(sample), load
         with exclusive_device(self.profile), measuring():
-            return published(self._attempts(measure_load, asked, load.attempts, limit_s))
+            return select_attempt(self._attempt(measure_load_once, arguments, load.attempts, limit_s))
 
     def outputs(self, model: Path, samples: Arrays, *, limit_s: float, runtime: str | None = None) -> dict[str, Array]:
         """See :meth:`Device.outputs`."""
-        asked = self.profile, runtime or self.profile.runtime, model, dict(samples)
-        return in_own_process(outputs_of, *asked, stage="measuring", limit_s=limit_s)
+        arguments = self.profile, runtime or self.profile.runtime, model, dict(samples)
+        return in_own_process(compute_outputs, *arguments, stage="measuring", limit_s=limit_s)
 
     def close(self) -> None:
         """Ends the measuring process."""
@@ -172,14 +186,14 @@ class LocalDevice(Device):
 
 
 def open_device(profile: Profile) -> Device:
-    """The device that a profile describes; raises :class:`DeviceUnavailable` for one that cannot measure."""
+    """Opens the device of a profile. Raises :class:`DeviceUnavailable` for a simulated or remote one."""
     if profile.simulated:
         raise DeviceUnavailable(
-            f"device {profile.device!r} is modelled and measures nothing", "name a real device: --device local-cpu"
+            f"device {profile.device!r} is simulated, so it cannot be measured", "use a real device: --device local-cpu"
         )
     if profile.agent:
         raise DeviceUnavailable(
             f"device {profile.device!r} is measured by its agent, not by this machine",
-            "name a device of this machine: --device local-cpu",
+            "use a device of this machine: --device local-cpu",
         )
     return LocalDevice(profile)

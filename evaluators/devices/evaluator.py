@@ -1,4 +1,4 @@
-"""What an evaluator promises: an exported file in, metrics out."""
+"""The interface of evaluators: an exported file in, metrics out."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from evaluators.measuring.measurement import Measurement
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``metrics`` as plain data: numbers, or mappings with a main figure (``p50``, ``ratio``) and a ``ci95``; the raw
-    ``measurement`` behind them where there is one."""
+    """The result of evaluating a file."""
 
     metrics: dict[str, Any] = field(default_factory=dict)
+    """Plain data: numbers, or mappings with a main figure (``p50``, ``ratio``) and a ``ci95``."""
     measurement: Measurement | None = None
+    """The raw measurement behind the metrics, if any."""
 
 
 class Evaluator(ABC):
-    """Judges one exported file after another.
+    """Evaluates exported files, one after another.
 
-    ``metrics`` names what :meth:`evaluate` gives for every file that it can judge; no figure stands for a failure.
-    Called from one thread; keeps no trace of a file between calls, so that order does not matter. Devices and sandboxes
-    that it uses belong to whoever made it.
+    Called from one thread. Keeps nothing of a file between calls, so that their order does not matter. The devices and
+    sandboxes that it uses belong to its creator.
     """
 
     metrics: frozenset[str]
+    """Names of the metrics that :meth:`evaluate` returns for every file that it can evaluate. Failures are exceptions,
+    never figures."""
 
     @abstractmethod
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
-        """Metrics of a file as ``runtime`` (``name`` or ``name:hint``, None: the device's first) executes it.
+        """Evaluates a file in ``runtime`` (``name`` or ``name:hint``, None: the device's first).
 
-        Raises a :class:`hwprofiles.errors.CandidateError` for a file that has none.
+        Raises a :class:`hwprofiles.errors.CandidateError` for a file that cannot be evaluated.
         """

@@ -1,4 +1,4 @@
-"""Evaluators that ask a device, and the one that only looks at the file."""
+"""Evaluators that measure on a device, and one that only looks at the file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from hwprofiles.errors import BuildFailed
 
 @dataclass
 class SizeEvaluator(Evaluator):
-    """``size_bytes``: the file on disk; where asked, also what it would be without its zeros: ``sparse_size_bytes``."""
+    """``size_bytes`` of the file, and optionally ``sparse_size_bytes``: its size without zeros."""
 
     sparse: bool = False
+    """Whether to compute ``sparse_size_bytes``."""
 
     @property
     def metrics(self) -> frozenset[str]:  # type: ignore[override]
@@ -29,9 +30,9 @@ class SizeEvaluator(Evaluator):
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
         try:
-            found = {"size_bytes": model.stat().st_size}
+            size = {"size_bytes": model.stat().st_size}
             return Evaluation(
-                found | ({"sparse_size_bytes": sparse_size_bytes(load_model(model))} if self.sparse else {})
+                size | ({"sparse_size_bytes": sparse_size_bytes(load_model(model))} if self.sparse else {})
             )
         except OSError as error:
             raise BuildFailed(f"{model.name} cannot be read: {error.strerror}") from None
@@ -39,8 +40,10 @@ class SizeEvaluator(Evaluator):
 
 @dataclass
 class LatencyEvaluator(Evaluator):
-    """``latency_ms`` and ``speedup`` against ``baseline`` on one ``sample``, by the paired protocol; also ``energy_mj``
-    where the device counts energy."""
+    """``latency_ms`` and ``speedup`` against ``baseline`` on one ``sample``, measured in pairs.
+
+    Also ``energy_mj`` if the device counts energy.
+    """
 
     device: Device
     baseline: Path
@@ -60,7 +63,7 @@ class LatencyEvaluator(Evaluator):
 
 @dataclass
 class MemoryEvaluator(Evaluator):
-    """``peak_memory_bytes`` of a fresh process that holds only this model."""
+    """``peak_memory_bytes`` of a fresh process with only this model."""
 
     device: Device
     sample: Arrays
@@ -76,8 +79,10 @@ class MemoryEvaluator(Evaluator):
 
 @dataclass
 class StartEvaluator(Evaluator):
-    """``cold_start_ms`` and ``warm_start_ms``: until the first answer of a fresh process, and until that of a second
-    session in it. Nothing from a device that cannot be asked."""
+    """``cold_start_ms`` and ``warm_start_ms``: time to the first output of a fresh process, and of its second session.
+
+    No metrics if the device cannot measure them.
+    """
 
     device: Device
     sample: Arrays
@@ -87,13 +92,13 @@ class StartEvaluator(Evaluator):
 
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
-        found = self.device.starts(model, self.sample, limit_s=self.limit_s, runtime=runtime)
-        return Evaluation({} if found is None else found.metrics())
+        starts = self.device.starts(model, self.sample, limit_s=self.limit_s, runtime=runtime)
+        return Evaluation({} if starts is None else starts.metrics())
 
 
 @dataclass
 class ThroughputEvaluator(Evaluator):
-    """``throughput`` against ``baseline`` under ``load``. Nothing from a device that cannot be asked."""
+    """``throughput`` against ``baseline`` under ``load``; no metrics if the device cannot measure it."""
 
     device: Device
     baseline: Path
@@ -105,7 +110,7 @@ class ThroughputEvaluator(Evaluator):
 
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
-        found = self.device.throughput(
+        throughput = self.device.throughput(
             self.baseline, model, self.sample, load=self.load, limit_s=self.limit_s, runtime=runtime
         )
-        return Evaluation({} if found is None else found.metrics())
+        return Evaluation({} if throughput is None else throughput.metrics())

@@ -1,4 +1,4 @@
-"""What a runtime made of a model: its nodes with their times, and which of them are the model's layers."""
+"""A model as a runtime executes it: its nodes with their times, and its layers among them."""
 
 from __future__ import annotations
 
@@ -13,52 +13,54 @@ import onnx
 from evaluators.runtimes.base import TimedNode
 
 FLOAT = {"Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
-"""Operators that multiply in float by weights as they are."""
+"""Operators that multiply in float by unquantised weights."""
 
 STORED = {"MatMulNBits", "MatMulBnb4"}
 """Operators that multiply in float by weights stored in fewer bits."""
 
 _INTEGER = re.compile(r"^QLinear|^QGemm|Integer|^QAttention|^DynamicQuantize(MatMul|LSTM)")
-_ADDED = re.compile(r"(_token_\d+|_nchwc)+$")  # what the runtime appends to a node's name
+_ADDED = re.compile(r"(_token_\d+|_nchwc)+$")  # suffixes that the runtime adds to a node's name
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A node that multiplies and accumulates, so that two models' can be told to be the same one."""
+    """A node that multiplies and accumulates; can be matched with the same layer of another model."""
 
     node: TimedNode
     weight: tuple[int, ...]
+    """Shape of the weight."""
     macs: int
+    """Multiplications and accumulations of an inference."""
 
     @property
     def kind(self) -> tuple[bool, tuple[int, ...]]:
-        """What stays when its precision changes."""
+        """Whether it is a convolution, and its weight's shape: the same in every precision."""
         return "Conv" in self.node.operator, self.weight
 
 
 @dataclass(frozen=True)
 class Execution:
-    """A model's ``nodes`` as they were timed, and the shapes of the ``weights`` that its nodes had by name: a runtime
-    does not list weights that it has packed."""
+    """A model as it was executed."""
 
     nodes: Sequence[TimedNode]
     weights: Mapping[str, tuple[int, ...]]
+    """Shapes of the model's weights by name of their node: a runtime does not list weights that it packed."""
 
     @property
     def total_ms(self) -> float:
-        """All nodes together."""
+        """Time of all nodes together."""
         return sum(node.ms for node in self.nodes)
 
     @cached_property
     def layers(self) -> list[Layer]:
-        """The nodes that multiply and accumulate, in order, whatever number format they compute in."""
-        found = []
+        """The nodes that multiply and accumulate in any number format, in order."""
+        layers = []
         for node in self.nodes:
             weight = self._weight(node)
             if weight is not None and node.outputs:
                 macs = math.prod(node.outputs[0][1]) * math.prod(weight[1:] if _convolves(node) else weight[:1])
-                found.append(Layer(node, weight, macs))
-        return found
+                layers.append(Layer(node, weight, macs))
+        return layers
 
     def _weight(self, node: TimedNode) -> tuple[int, ...] | None:
         if node.operator not in FLOAT | STORED and not (
@@ -74,7 +76,7 @@ class Execution:
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Shapes of the constants that nodes multiply by, by the node's name, also where they are stored quantised."""
+    """Shapes of the weights by name of their node, quantised ones included."""
     constants = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in constants:
@@ -86,12 +88,12 @@ def weights_of(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     }
 
 
-def matched(model: Execution, against: Execution) -> list[tuple[Layer, Layer]]:
-    """Layers of two models that have the same kind and weight shape, in order of execution."""
-    waiting: dict[tuple[bool, tuple[int, ...]], list[Layer]] = {}
+def match_layers(model: Execution, against: Execution) -> list[tuple[Layer, Layer]]:
+    """Pairs the layers of two models that have the same kind and weight shape, in order of execution."""
+    unmatched: dict[tuple[bool, tuple[int, ...]], list[Layer]] = {}
     for layer in against.layers:
-        waiting.setdefault(layer.kind, []).append(layer)
-    return [(layer, waiting[layer.kind].pop(0)) for layer in model.layers if waiting.get(layer.kind)]
+        unmatched.setdefault(layer.kind, []).append(layer)
+    return [(layer, unmatched[layer.kind].pop(0)) for layer in model.layers if unmatched.get(layer.kind)]
 
 
 def _convolves(node: TimedNode) -> bool:

@@ -1,4 +1,4 @@
-"""Where a model's time goes on this machine, node by node."""
+"""Measures the time of each node of a model on this machine."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from evaluators.tensors import Arrays
 from hwprofiles import Profile
 
 
-def node_times(profile: Profile, model: Path, sample: Arrays, *, limit_s: float) -> list[TimedNode]:
-    """The nodes that one inference on ``sample`` executes in the profile's runtime, in a process of its own, pinned and
-    quiet as a measurement is. Empty where the runtime does not say. Raises what :meth:`Sandbox.call` raises."""
+def measure_node_times(profile: Profile, model: Path, sample: Arrays, *, limit_s: float) -> list[TimedNode]:
+    """Measures the nodes of one inference on ``sample`` in the profile's runtime, within ``limit_s``.
+
+    Runs in a child process, pinned and quiet like any measurement. Empty if the runtime cannot tell. Raises as
+    :meth:`Sandbox.call` does.
+    """
     with exclusive_device(profile), measuring():
-        return in_own_process(_timed, profile, model, dict(sample), stage="measuring", limit_s=limit_s)
+        return in_own_process(_time_nodes, profile, model, dict(sample), stage="measuring", limit_s=limit_s)
 
 
-def _timed(profile: Profile, model: Path, sample: Mapping[str, Any]) -> list[TimedNode]:
+def _time_nodes(profile: Profile, model: Path, sample: Mapping[str, Any]) -> list[TimedNode]:
     pin(profile)
     return runtime_of(profile.runtime).time_nodes(model, sample, threads=profile.threads)

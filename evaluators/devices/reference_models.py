@@ -1,4 +1,4 @@
-"""Small models that ask a device about itself, whatever a user's own model is."""
+"""Writes small models for measuring a device itself, independent of a user's model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SIDE = 1024
 _READ = 4096
 
 PRODUCT_OPERATIONS = 2 * _SIDE**3
-"""Operations of :func:`write_product`'s one inference."""
+"""Operations of one inference of :func:`write_product`'s model."""
 
 READ_BYTES = 4 * _READ**2
-"""Bytes of weights that :func:`write_reading`'s one inference reads."""
+"""Bytes of weights that one inference of :func:`write_reading`'s model reads."""
 
 
 def write_chain(path: Path) -> Feed:
-    """Writes a chain of products of a millisecond or so; returns a sample."""
+    """Writes a chain of matrix products that takes about a millisecond; returns a sample."""
     rng = np.random.default_rng(0)
     weights = [rng.standard_normal((256, 256)).astype(np.float32) / 16 for _ in range(8)]
     nodes, previous = [], "x"
@@ -38,7 +38,7 @@ def write_chain(path: Path) -> Feed:
 
 
 def write_product(path: Path, *, integers: bool) -> Feed:
-    """Writes one large product, which computing limits, of floats or of 8-bit integers; returns a sample."""
+    """Writes one large product of floats or 8-bit integers, limited by computing; returns a sample."""
     rng = np.random.default_rng(0)
     shape = (_SIDE, _SIDE)
     if integers:
@@ -53,7 +53,7 @@ def write_product(path: Path, *, integers: bool) -> Feed:
 
 
 def write_reading(path: Path) -> Feed:
-    """Writes one product of a single row, which reading its weights limits; returns a sample."""
+    """Writes one product of a single row, limited by reading its weights; returns a sample."""
     rng = np.random.default_rng(0)
     weight = numpy_helper.from_array(rng.standard_normal((_READ, _READ), np.float32), "w")
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]

@@ -1,6 +1,7 @@
-"""What a remote device is asked, and what it answers: names, hashes and numbers, never code.
+"""Measurement requests to remote devices, and their answers: names, hashes and numbers, never code.
 
-Both sides read what the other wrote as untrusted data: unknown keys, other types and impossible numbers are refused.
+Each side treats the other's data as untrusted: unknown keys, wrong types and impossible numbers are rejected. Stored
+and sent data call a measurement request an *errand*.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from evaluators.health import widened
+from evaluators.health import widen
 from evaluators.measuring.latency import Protocol
-from evaluators.measuring.measurement import Measurement, paired_ratio
+from evaluators.measuring.measurement import Measurement, pair_ratio
 from evaluators.measuring.order import BASELINE, CANDIDATE
 from hwprofiles.errors import (
     BuildFailed,
@@ -25,15 +26,15 @@ from hwprofiles.errors import (
 )
 
 VERSION = 2
-"""Of this format; agent and server must speak the same."""
+"""Version of this format; agent and server must have the same."""
 
 Kind = Literal["latency", "peak_memory", "outputs"]
 
 UNKNOWN_KIND = "errand: unknown kind"
-"""How an agent of an earlier version begins its refusal of what it does not know."""
+"""Start of the message with which an agent, of whatever version, refuses an unknown kind."""
 
 UNAVAILABLE = "unavailable"
-"""State of an answer which says that the device, not the candidate, is at fault."""
+"""State of an error answer that is caused by the device, not by the candidate."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RUNTIME = re.compile(r"[a-z0-9_]{1,64}(:[a-z0-9_.-]{1,64})?")
@@ -46,36 +47,37 @@ _VERDICTS = ("stable", "unstable")
 
 @dataclass(frozen=True)
 class FileRef:
-    """A file by its content."""
+    """A file, identified by its content."""
 
     sha256: str
     size_bytes: int
 
 
 @dataclass(frozen=True)
-class Errand:
-    """One measurement for a remote device to make.
-
-    ``kind`` is ``latency`` (``candidate`` paired with ``baseline`` by ``protocol``), ``peak_memory`` (of
-    ``candidate``) or ``outputs`` (what ``candidate`` answers, see :mod:`evaluators.measuring.outputs`). ``threads``,
-    ``batch`` and ``profile_digest`` say which of the device's profiles is meant; ``runtime`` (``name`` or
-    ``name:hint``) runs the candidate; ``sample`` is one inference's input, for ``outputs`` any number of samples.
-    """
+class MeasurementRequest:
+    """One measurement to be made by a remote device."""
 
     kind: Kind
+    """``latency`` (``candidate`` paired with ``baseline``), ``peak_memory`` or ``outputs`` (of ``candidate``, see
+    :mod:`evaluators.measuring.outputs`)."""
     profile_digest: str
+    """The device's profile, with ``threads`` and ``batch``."""
     threads: int
     batch: int
     runtime: str
+    """The candidate's runtime, ``name`` or ``name:hint``."""
     candidate: FileRef
     sample: FileRef
+    """The input of one inference; for ``outputs`` any number of samples."""
     limit_s: float
+    """Time limit of the measurement."""
     baseline: FileRef | None = None
+    """Only for ``latency``, and so is ``protocol``."""
     protocol: Protocol | None = None
 
     @property
     def files(self) -> tuple[FileRef, ...]:
-        """Everything that must be fetched, each once."""
+        """The files to fetch, without duplicates."""
         return tuple(dict.fromkeys(file for file in (self.baseline, self.candidate, self.sample) if file is not None))
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,26 +89,26 @@ class Errand:
         return data
 
     @classmethod
-    def from_dict(cls, data: Any) -> Errand:
-        """The inverse of :meth:`to_dict`; raises :class:`InvalidInput` for anything that is not such a thing."""
+    def from_dict(cls, data: Any) -> MeasurementRequest:
+        """The inverse of :meth:`to_dict`. Raises :class:`InvalidInput` for anything else."""
         if not isinstance(data, Mapping) or set(data) != {field.name for field in fields(cls)}:
-            raise InvalidInput("an errand has other fields than this version knows", _HINT)
+            raise InvalidInput("the request has other fields than this version knows", _HINT)
         kind, runtime = data["kind"], data["runtime"]
         if kind not in get_args(Kind):
             raise InvalidInput(f"{UNKNOWN_KIND} {str(kind)[:40]!r}", _HINT)
         if not isinstance(runtime, str) or not _RUNTIME.fullmatch(runtime):
-            raise InvalidInput(f"errand: runtime {str(runtime)[:40]!r} is not a valid runtime name", _HINT)
+            raise InvalidInput(f"request: runtime {str(runtime)[:40]!r} is not a valid runtime name", _HINT)
         baseline, protocol = _file(data["baseline"], "baseline"), _protocol(data["protocol"])
         if kind == "latency" and (baseline is None or protocol is None):
-            raise InvalidInput("errand: a latency needs a baseline and a protocol", _HINT)
+            raise InvalidInput("request: a latency needs a baseline and a protocol", _HINT)
         return cls(
             kind=kind,
             profile_digest=_digest(data["profile_digest"], "profile_digest"),
             threads=_count(data["threads"], "threads"),
             batch=_count(data["batch"], "batch"),
             runtime=runtime,
-            candidate=_given(_file(data["candidate"], "candidate"), "candidate"),
-            sample=_given(_file(data["sample"], "sample"), "sample"),
+            candidate=_require(_file(data["candidate"], "candidate"), "candidate"),
+            sample=_require(_file(data["sample"], "sample"), "sample"),
             limit_s=_positive(data["limit_s"], "limit_s"),
             baseline=baseline,
             protocol=protocol,
@@ -117,41 +119,41 @@ def _file(data: Any, name: str) -> FileRef | None:
     if data is None:
         return None
     if not isinstance(data, Mapping) or set(data) != {"sha256", "size_bytes"}:
-        raise InvalidInput(f"errand: {name} is no file", _HINT)
+        raise InvalidInput(f"request: {name} is not a file", _HINT)
     return FileRef(_digest(data["sha256"], name), _count(data["size_bytes"], name))
 
 
-def _given(file: FileRef | None, name: str) -> FileRef:
+def _require(file: FileRef | None, name: str) -> FileRef:
     if file is None:
-        raise InvalidInput(f"errand: {name} is missing", _HINT)
+        raise InvalidInput(f"request: {name} is missing", _HINT)
     return file
 
 
 def _digest(value: Any, name: str) -> str:
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise InvalidInput(f"errand: {name} is no SHA-256", _HINT)
+        raise InvalidInput(f"request: {name} is not a SHA-256", _HINT)
     return value
 
 
 def _count(value: Any, name: str) -> int:
     if type(value) is not int or value < 1:
-        raise InvalidInput(f"errand: {name} is no positive whole number", _HINT)
+        raise InvalidInput(f"request: {name} is not a positive whole number", _HINT)
     return value
 
 
 def _positive(value: Any, name: str) -> float:
     if type(value) not in (int, float) or not 0 < value < math.inf:
-        raise InvalidInput(f"errand: {name} is no positive number", _HINT)
+        raise InvalidInput(f"request: {name} is not a positive number", _HINT)
     return float(value)
 
 
 def _protocol(data: Any) -> Protocol | None:
-    """A protocol whose every value has its default's type; None stands for infinity."""
+    """Reads a protocol: each value must have its default's type; None stands for infinity."""
     if data is None:
         return None
     usual = asdict(Protocol())
     if not isinstance(data, Mapping) or set(data) != set(usual):
-        raise InvalidInput("errand: protocol has other fields than this version knows", _HINT)
+        raise InvalidInput("request: protocol has other fields than this version knows", _HINT)
     return Protocol(**{name: _setting(data[name], value, name) for name, value in usual.items()})
 
 
@@ -163,97 +165,98 @@ def _setting(value: Any, usual: Any, name: str) -> Any:
             return float(value)
     elif type(value) is type(usual):
         return value
-    raise InvalidInput(f"errand: protocol.{name} is of another kind than {usual!r}", _HINT)
-
-
-# Samples
+    raise InvalidInput(f"request: protocol.{name} must have the type of {usual!r}", _HINT)
 
 
 # Answers
 
 
 def answer_of(error: ParetuneError) -> dict[str, Any]:
-    """The answer that says why there is no measurement."""
+    """The answer for an error: why there is no measurement."""
     state = error.state if isinstance(error, CandidateError) else UNAVAILABLE
     return {"error": {"state": state, "message": error.message[:_MAX_TEXT], "hint": error.hint[:_MAX_TEXT]}}
 
 
 def error_in(answer: Mapping[str, Any]) -> ParetuneError | None:
-    """The error that an answer holds, as the same class on this side; None where it holds a measurement."""
-    found = answer.get("error")
-    if found is None:
+    """Reads the error of an answer, as an exception of the same class; None if there is none."""
+    error = answer.get("error")
+    if error is None:
         return None
-    if not isinstance(found, Mapping) or not all(
-        isinstance(found.get(key), str) for key in ("state", "message", "hint")
+    if not isinstance(error, Mapping) or not all(
+        isinstance(error.get(key), str) for key in ("state", "message", "hint")
     ):
         return BuildFailed("the agent sent an error that cannot be read", _HINT)
     kinds: dict[str, type[ParetuneError]] = {**candidate_errors(), UNAVAILABLE: DeviceUnavailable}
-    kind = kinds.get(found["state"], BuildFailed)
-    return kind(_one_line(found["message"]), _one_line(found["hint"]))
+    kind = kinds.get(error["state"], BuildFailed)
+    return kind(_one_line(error["message"]), _one_line(error["hint"]))
 
 
-def measurement_in(answer: Mapping[str, Any], errand: Errand) -> Measurement:
-    """The measurement that the answer to an errand holds, its ratio computed anew from the raw samples.
+def measurement_in(answer: Mapping[str, Any], request: MeasurementRequest) -> Measurement:
+    """Reads the measurement of an answer; its ratio is computed again from the raw samples.
 
-    Raises :class:`BuildFailed` for one that is malformed, or of another profile or runtime.
+    Raises :class:`BuildFailed` for one that is malformed, or of another profile or runtime than ``request``.
     """
     try:
-        found = Measurement.from_dict(answer["measurement"])
-        _check_measurement(found)
-        found = _with_own_ratio(found)
+        measurement = Measurement.from_dict(answer["measurement"])
+        _check_measurement(measurement)
+        measurement = _with_own_ratio(measurement)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BuildFailed(f"the agent sent a measurement that cannot be read: {_one_line(str(error))}", _HINT) from None
-    if found.profile_digest != errand.profile_digest:
-        raise BuildFailed("the agent measured on another profile than it was asked to", _HINT)
-    if found.runtime != errand.runtime:
-        raise BuildFailed("the agent measured with another runtime than it was asked to", _HINT)
-    return found
+    if measurement.profile_digest != request.profile_digest:
+        raise BuildFailed("the agent measured on another profile than requested", _HINT)
+    if measurement.runtime != request.runtime:
+        raise BuildFailed("the agent measured with another runtime than requested", _HINT)
+    return measurement
 
 
-def _check_measurement(found: Measurement) -> None:
-    """Raises ``ValueError`` for figures that no measurement has."""
-    samples = [*found.baseline_ms, *found.candidate_ms]
-    if not len(found.baseline_ms) == len(found.candidate_ms) == len(found.sessions) > 0:
+def _check_measurement(measurement: Measurement) -> None:
+    """Raises ``ValueError`` for impossible figures."""
+    samples = [*measurement.baseline_ms, *measurement.candidate_ms]
+    if not len(measurement.baseline_ms) == len(measurement.candidate_ms) == len(measurement.sessions) > 0:
         raise ValueError("its blocks are not paired")
     if not all(row and all(_is_figure(ms) and ms > 1 / _MAX_MS for ms in row) for row in samples):
-        raise ValueError("its samples are no times")
-    if not all(type(number) is int and 0 <= number < len(found.sessions) for number in found.sessions):
-        raise ValueError("its sessions are no numbers")
-    order = found.order
-    if not isinstance(order, str) or len(order) not in (0, len(found.sessions)) or set(order) - {BASELINE, CANDIDATE}:
-        raise ValueError("its order is none")
-    if found.verdict not in _VERDICTS or not all(
-        isinstance(text, str) for text in (*found.marks, found.runtime_version)
+        raise ValueError("its samples are not times")
+    if not all(type(number) is int and 0 <= number < len(measurement.sessions) for number in measurement.sessions):
+        raise ValueError("its sessions are not numbers")
+    order = measurement.order
+    if (
+        not isinstance(order, str)
+        or len(order) not in (0, len(measurement.sessions))
+        or set(order) - {BASELINE, CANDIDATE}
     ):
-        raise ValueError("its verdict or marks are none")
-    if not (_is_figure(found.repeat_share) and found.repeat_share < 1) or not (
-        type(found.moments) is int and found.moments > 0
+        raise ValueError("its order is invalid")
+    if measurement.verdict not in _VERDICTS or not all(
+        isinstance(text, str) for text in (*measurement.marks, measurement.runtime_version)
     ):
-        raise ValueError("its repetition is none")
-    if not _is_figure(found.taken_at):
-        raise ValueError("its moment is none")
-    energy = found.energy_mj
+        raise ValueError("its verdict or marks are invalid")
+    if not (_is_figure(measurement.repeat_share) and measurement.repeat_share < 1) or not (
+        type(measurement.moments) is int and measurement.moments > 0
+    ):
+        raise ValueError("its repeat_share or moments are invalid")
+    if not _is_figure(measurement.taken_at):
+        raise ValueError("its taken_at is invalid")
+    energy = measurement.energy_mj
     if energy is not None and not all(_is_figure(energy[model]) for model in ("baseline", "candidate")):
-        raise ValueError("its energy is none")
+        raise ValueError("its energy is invalid")
 
 
 def _is_figure(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < _MAX_MS
 
 
-def _with_own_ratio(found: Measurement) -> Measurement:
-    """With the speed-up and its interval as this side computes them."""
-    ratio, interval = paired_ratio(found.baseline_ms, found.candidate_ms, found.sessions)
-    share = found.repeat_share / math.sqrt(found.moments)
-    return replace(found, ratio=ratio, ratio_ci95=widened(ratio, interval, share), moment_ci95=interval)
+def _with_own_ratio(measurement: Measurement) -> Measurement:
+    """Replaces the speed-up and its interval by those computed here."""
+    ratio, interval = pair_ratio(measurement.baseline_ms, measurement.candidate_ms, measurement.sessions)
+    share = measurement.repeat_share / math.sqrt(measurement.moments)
+    return replace(measurement, ratio=ratio, ratio_ci95=widen(ratio, interval, share), moment_ci95=interval)
 
 
 def peak_memory_in(answer: Mapping[str, Any]) -> int:
-    """The bytes that an answer holds; raises :class:`BuildFailed` for what is no number of bytes."""
-    found = answer.get("peak_memory_bytes")
-    if type(found) is not int or found < 0:
-        raise BuildFailed("the agent sent a memory that cannot be read", _HINT)
-    return found
+    """Reads the peak memory of an answer in bytes. Raises :class:`BuildFailed` for anything else."""
+    size_bytes = answer.get("peak_memory_bytes")
+    if type(size_bytes) is not int or size_bytes < 0:
+        raise BuildFailed("the agent sent a peak memory that cannot be read", _HINT)
+    return size_bytes
 
 
 def _one_line(text: str) -> str:

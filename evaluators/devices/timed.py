@@ -1,4 +1,4 @@
-"""A device that is asked until a deadline."""
+"""A device with a deadline."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ T = TypeVar("T")
 
 
 class TimedDevice(Device):
-    """Passes questions on to ``device``, which its owner closes, as long as there is time. Afterwards, and where the
-    time ends while a question is asked, it raises :class:`hwprofiles.errors.NotAsked`."""
+    """Delegates to ``device`` until a deadline; closes it, too.
+
+    After the deadline, and if it passes during a measurement, it raises :class:`hwprofiles.errors.NotAsked`.
+    """
 
     def __init__(self, device: Device, deadline: Deadline) -> None:
         self.profile = device.profile
@@ -74,5 +76,5 @@ class TimedDevice(Device):
         try:
             return ask(self._deadline.within(limit_s))
         except StageTimeout:
-            self._deadline.check()  # it was not the model that took too long
+            self._deadline.check()  # the deadline, not the model, may be the cause
             raise

@@ -1,4 +1,4 @@
-"""Small files of /proc and /sys, read at once and fast: they are looked at between timed inferences."""
+"""Reads values from small files of /proc and /sys; fast, since it happens between timed inferences."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from hwprofiles.sysfs import text_at
 
 
 def number(path: Path) -> float | None:
-    """The one number that a file holds, None where it holds something else."""
+    """A file's number, None if it holds anything else."""
     return as_number(text_at(path))
 
 
 def as_number(value: str | None) -> float | None:
-    """A number from text, None for anything else."""
+    """Converts text to a number; None for anything else."""
     try:
         return None if value is None else float(value)
     except ValueError:
@@ -21,7 +21,7 @@ def as_number(value: str | None) -> float | None:
 
 
 def field(content: str | None, name: str) -> str | None:
-    """What stands behind ``name``, and a colon or a blank, at the beginning of a line.
+    """The value of ``name`` in lines of the form ``name: value`` or ``name value``.
 
     >>> field("nr_periods 3\\nflags\\t\\t: fpu avx2", "flags")
     'fpu avx2'
@@ -33,12 +33,13 @@ def field(content: str | None, name: str) -> str | None:
     return None
 
 
-def numbered(folder: Path, prefix: str) -> list[Path]:
-    """The entries of a folder that are called ``prefix`` and a number, in the order of that number."""
+def entries_by_number(folder: Path, prefix: str) -> list[Path]:
+    """A folder's entries whose name is ``prefix`` and a number, ordered by that number."""
     try:
-        found = [path for path in folder.iterdir() if path.name.startswith(prefix)]
+        entries = [path for path in folder.iterdir() if path.name.startswith(prefix)]
     except OSError:
         return []
     return sorted(
-        (path for path in found if path.name[len(prefix) :].isdecimal()), key=lambda path: int(path.name[len(prefix) :])
+        (path for path in entries if path.name[len(prefix) :].isdecimal()),
+        key=lambda path: int(path.name[len(prefix) :]),
     )

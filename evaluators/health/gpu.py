@@ -1,4 +1,4 @@
-"""What a GPU's driver says of its clock, its temperature and its users while it is measured on."""
+"""Reads a GPU's clock, temperature, energy and users from its driver during a measurement."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from typing import Any
 import psutil
 
 _SLOWED = 0x8 | 0x20 | 0x40 | 0x80
-"""Of the driver's reasons for a lower clock: slowed down by hardware, for heat (by software, by hardware), for power
-brake. Idling and the usual power cap are none of them."""
+"""NVML's throttle reasons that count: hardware slowdown, heat (by software or hardware), power brake. Idling and the
+usual power cap do not count."""
 
 
 @dataclass(frozen=True)
 class GpuState:
-    """The moment's clock of the multiprocessors, temperature, whether the GPU is slowed down, and how many processes of
-    others have work on it; None where the driver does not say."""
+    """A GPU's state at one moment; None if the driver does not tell."""
 
     clock_mhz: float | None = None
+    """Clock of the multiprocessors."""
     temperature_c: float | None = None
     slowed: bool | None = None
-    others: int | None = None
+    """Whether the driver throttles the GPU."""
+    other_processes: int | None = None
+    """Number of processes, other than Paretune's, that use the GPU."""
 
 
 class GpuCounters:
-    """Asks NVML (``nvml`` is the module, for tests) about the GPU at a PCI bus id. Raises nothing: what is not told is
-    None, which is all where ``bus_id`` is."""
+    """Asks NVML about the GPU at a PCI bus id; tests pass another module as ``nvml``.
+
+    Raises nothing: unknown values are None, and so is everything if ``bus_id`` is None.
+    """
 
     def __init__(self, bus_id: str | None, nvml: Any = None) -> None:
         self._nvml, self._handle = nvml, None
@@ -46,45 +50,47 @@ class GpuCounters:
             self._handle = None
 
     def state(self) -> GpuState:
-        """The GPU now."""
+        """Reads the GPU's state now."""
         if self._handle is None:
             return GpuState()
         nvml = self._nvml
-        reasons = self._asked(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
+        reasons = self._ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
         return GpuState(
-            clock_mhz=self._asked(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
-            temperature_c=self._asked(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+            clock_mhz=self._ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
+            temperature_c=self._ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
             slowed=None if reasons is None else bool(int(reasons) & _SLOWED),
-            others=self._others(),
+            other_processes=self._other_processes(),
         )
 
     def energy_mj(self) -> float | None:
-        """Millijoules since the driver was loaded (Volta and later)."""
+        """Millijoules since the driver was loaded (Volta and later GPUs); None if unknown."""
         if self._handle is None:
             return None
-        return self._asked(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
+        return self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
 
-    def _others(self) -> int | None:
-        """How many processes but Paretune's own have work there; to be asked while this one has.
+    def _other_processes(self) -> int | None:
+        """Number of processes, other than Paretune's, that use the GPU; asked while this process uses it.
 
-        Where it is not listed itself, the list is of another namespace, as in most containers, and says nothing.
+        If this process is not in the list, the list is of another namespace (as in most containers) and useless.
         """
         try:
-            users = {int(one.pid) for one in self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)}
+            users = {int(user.pid) for user in self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)}
         except self._nvml.NVMLError:
             return None
-        return sum(not _paused(pid) for pid in users - {os.getpid()}) if os.getpid() in users else None
+        return sum(not _is_own_sandbox(pid) for pid in users - {os.getpid()}) if os.getpid() in users else None
 
-    def _asked(self, question: Any, *more: Any) -> float | None:
+    def _ask(self, question: Any, *more: Any) -> float | None:
         try:
             return float(question(self._handle, *more))
         except self._nvml.NVMLError:
             return None
 
 
-def _paused(pid: int) -> bool:
-    """Whether a process is a sandbox of this user's: while one measures, the quiet token holds the others back, though
-    they keep their memory on the GPU."""
+def _is_own_sandbox(pid: int) -> bool:
+    """Whether a process is a sandbox of this user.
+
+    The quiet token pauses other sandboxes during a measurement, though they keep their memory on the GPU.
+    """
     try:
         process = psutil.Process(pid)
         return process.uids().real == os.getuid() and "evaluators.processes.sandbox_child" in process.cmdline()

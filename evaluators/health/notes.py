@@ -1,4 +1,4 @@
-"""What a machine's measurements are remembered in."""
+"""Small JSON files in which facts about a machine are remembered."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from pathlib import Path
 
 
 class Notes:
-    """A small JSON file of rows of ``width`` numbers by name: the last ``kept`` of each of the last ``names``.
+    """A JSON file of rows by name, each of ``width`` numbers: the last ``kept`` rows of the last ``names`` names.
 
-    Only whoever holds the device writes. A file that cannot be read or written means that nothing is known: no
-    measurement fails for its notes.
+    Only the holder of the device writes. A file that cannot be read or written counts as empty: no measurement fails
+    because of its notes.
     """
 
     def __init__(self, path: Path, *, width: int, names: int, kept: int) -> None:
         self._path, self._width, self._names, self._kept = path, width, names, kept
 
     def add(self, name: str, row: tuple[float, ...]) -> None:
-        """Appends a row; the name becomes the last one."""
-        known = self.read()
-        known[name] = [*known.pop(name, []), row][-self._kept :]
-        while len(known) > self._names:
-            del known[next(iter(known))]
+        """Appends a row and makes its name the last one."""
+        notes = self.read()
+        notes[name] = [*notes.pop(name, []), row][-self._kept :]
+        while len(notes) > self._names:
+            del notes[next(iter(notes))]
         partial = self._path.with_suffix(f".{os.getpid()}")
         try:
-            partial.write_text(json.dumps(known))
+            partial.write_text(json.dumps(notes))
             partial.replace(self._path)
         except OSError:
             return
 
     def read(self) -> dict[str, list[tuple[float, ...]]]:
-        """All rows, the oldest first."""
+        """All rows by name, oldest first."""
         try:
             data = json.loads(self._path.read_text())
-            known = {str(name): [tuple(map(float, row)) for row in rows] for name, rows in data.items()}
+            notes = {str(name): [tuple(map(float, row)) for row in rows] for name, rows in data.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
-        return known if all(len(row) == self._width for rows in known.values() for row in rows) else {}
+        return notes if all(len(row) == self._width for rows in notes.values() for row in rows) else {}

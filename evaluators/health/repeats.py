@@ -1,4 +1,4 @@
-"""How far a pair's speed-up moves from one moment of a machine to another, however narrow its interval each time."""
+"""Remembers how much a pair's speed-up varies between measurements made at different times."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ import numpy as np
 from evaluators.health.notes import Notes
 
 EXPECTED = {True: 0.01, False: 0.05}
-"""Standard deviation (as a share) of a ratio between healthy moments, and between any, of a machine that is not known
-yet."""
+"""Expected standard deviation (as a share) of a ratio between measurements on an unknown machine: if all were healthy,
+and in general."""
 
 EXPECTED_WEIGHT = 4
-"""So many repetitions that expectation is worth."""
+"""Weight of that expectation, in repetitions."""
 
 APART_S = 20.0
-"""Measurements closer to one another are of one moment."""
+"""Measurements closer together count as made at the same time."""
 
 VAGUE = 0.0125
-"""Standard deviation of a ratio by its own interval, beyond which nothing can be learnt from it."""
+"""Standard deviation of a single ratio above which a measurement is too vague to learn from."""
 
 KEPT = 6
+"""Measurements kept per pair."""
 _PAIRS = 200
 _Z = 1.96
 
 
 class Repeats:
-    """Speed-ups that were measured of one pair at different moments, in one file for whatever ``key`` names: a profile
-    and the candidates' runtime, since some runtimes' kernels suffer more from what else a machine does than others'.
+    """Speed-ups of the same pairs measured at different times, in one file per ``key``.
 
-    The bootstrap inside a measurement sees what changes within it. What changes between moments (another tenant of the
-    host, where things lie in memory) shows only when the same pair is measured again: the variance between groups in a
+    The key names a profile and the candidates' runtime: some runtimes' kernels suffer more from other load.
+
+    The interval of a single measurement covers only variation within it. Variation between measurements (another tenant
+    of the host, memory placement) shows only when the same pair is measured again: the variance between groups in a
     one-way layout with random effects (Searle, Casella and McCulloch, Variance Components, 1992), pooled over pairs.
     """
 
@@ -43,16 +45,20 @@ class Repeats:
         self._now = now
 
     def remember(self, pair: str, ratio: float, interval: tuple[float, float], *, healthy: bool) -> None:
-        """Adds a measurement of a pair with its 95 % interval; a vague one, or one of the same moment as the last, says
-        too little and is left out."""
-        known, deviation = self._notes.read().get(pair, []), math.log(interval[1] / interval[0]) / 2 / _Z
-        if deviation > VAGUE or (known and self._now() - known[-1][0] < APART_S):
+        """Adds a measurement of a pair with its 95 % interval.
+
+        Ignores one that is too vague, or too close in time to the last.
+        """
+        earlier, deviation = self._notes.read().get(pair, []), math.log(interval[1] / interval[0]) / 2 / _Z
+        if deviation > VAGUE or (earlier and self._now() - earlier[-1][0] < APART_S):
             return
         self._notes.add(pair, (self._now(), math.log(ratio), deviation, healthy))
 
     def share(self, *, healthy: bool) -> float:
-        """The standard deviation, beyond what its interval says, of a ratio between moments at which the machine was
-        healthy, else between any (0.01: one percent)."""
+        """The standard deviation of a ratio between measurements, beyond their own intervals, as a share (0.01: 1 %).
+
+        Of healthy measurements only, or of all.
+        """
         squares, freedom = 0.0, 0
         for entries in self._notes.read().values():
             rows = np.array([row for row in entries if row[3] or not healthy])
@@ -64,8 +70,8 @@ class Repeats:
         return math.sqrt(max(0.0, variance))
 
 
-def widened(ratio: float, interval: tuple[float, float], share: float) -> tuple[float, float]:
-    """A ratio's 95 % interval with a further, independent standard deviation of ``share`` of it."""
+def widen(ratio: float, interval: tuple[float, float], share: float) -> tuple[float, float]:
+    """Widens a ratio's 95 % interval by an independent standard deviation of ``share`` of the ratio."""
     if share == 0:
         return interval
     low, high = (math.hypot(math.log(end / ratio), _Z * share) for end in interval)

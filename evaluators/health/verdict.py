@@ -1,4 +1,4 @@
-"""What a machine's signals come to."""
+"""Judges a machine's signals."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from dataclasses import dataclass, field
 from typing import Any
 
 VERDICTS = ("healthy", "drifted", "throttled", "contended", "unknown")
-"""From the best to the worst; ``unknown`` where a machine shows nothing of its load."""
+"""From best to worst; ``unknown`` if a machine does not expose its load."""
 
 _LOWER_IS_WORSE = ("clock_mhz", "gpu_clock_mhz")
 
 
 @dataclass(frozen=True)
 class Health:
-    """Whether a measurement can be trusted to say what it would on a quiet machine.
-
-    ``signals`` are figures by name, ``unknown`` names the signals that the machine does not expose, ``reasons`` says in
-    words what ``verdict`` (one of :data:`VERDICTS`) rests on, none where it is ``healthy``.
-    """
+    """Whether a measurement says what it would on a quiet machine."""
 
     verdict: str
+    """One of :data:`VERDICTS`."""
     signals: Mapping[str, float] = field(default_factory=dict)
+    """Figures by name, see :data:`evaluators.health.watch.SIGNALS`."""
     unknown: tuple[str, ...] = ()
+    """Names of the signals that the machine does not expose."""
     reasons: tuple[str, ...] = ()
+    """Why the verdict is not ``healthy``, in words."""
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing speaks against the measurement."""
+        """Whether the verdict is ``healthy``."""
         return self.verdict == "healthy"
 
     @property
-    def passing(self) -> bool:
-        """Whether measuring again may give a better one."""
+    def transient(self) -> bool:
+        """Whether the machine was not fit for a reason that may go away: measuring again may give a better verdict."""
         return self.verdict not in ("healthy", "unknown")
 
-    def joined(self, other: Health) -> Health:
-        """Of two measurements together: the worse verdict, and of each signal the worse figure."""
+    def merge(self, second: Health) -> Health:
+        """Combines the health of two measurements: the worse verdict, and the worse figure of each signal."""
         signals = dict(self.signals)
-        for name, value in other.signals.items():
+        for name, value in second.signals.items():
             worse = min if name in _LOWER_IS_WORSE else max
             signals[name] = worse(value, signals.get(name, value))
         return Health(
-            max(self.verdict, other.verdict, key=VERDICTS.index),
+            max(self.verdict, second.verdict, key=VERDICTS.index),
             signals,
-            tuple(dict.fromkeys(self.unknown + other.unknown)),
-            tuple(dict.fromkeys(self.reasons + other.reasons)),
+            tuple(dict.fromkeys(self.unknown + second.unknown)),
+            tuple(dict.fromkeys(self.reasons + second.reasons)),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,9 +59,9 @@ class Health:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Health:
-        """The inverse of :meth:`to_dict`; raises ``ValueError`` for a verdict that there is not."""
+        """The inverse of :meth:`to_dict`. Raises ``ValueError`` for an unknown verdict."""
         if data["verdict"] not in VERDICTS:
-            raise ValueError(f"no verdict is called {data['verdict']!r}")
+            raise ValueError(f"unknown verdict {data['verdict']!r}")
         return cls(
             data["verdict"],
             {str(name): float(value) for name, value in data["signals"].items()},
@@ -72,7 +72,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How much of each signal a measurement may show and still be healthy."""
+    """The highest value of each signal in a healthy measurement."""
 
     others_share: float = 0.05
     wait_share: float = 0.05
@@ -85,66 +85,68 @@ class Tolerance:
     shift_share: float = 0.02
 
     def judge(self, signals: Mapping[str, float], unknown: tuple[str, ...], *, threads: int = 1) -> Health:
-        """The verdict on ``signals``, of which those named in ``unknown`` are missing."""
-        contended = self._contended(signals, threads)
-        throttled = self._throttled(signals)
-        drifted = self._drifted(signals)
+        """Judges ``signals``; ``unknown`` names the missing ones, ``threads`` is the measured number of threads."""
+        contention = self._contention(signals, threads)
+        throttling = self._throttling(signals)
+        drift = self._drift(signals)
         verdict = "healthy"
-        if contended:
+        if contention:
             verdict = "contended"
-        elif throttled:
+        elif throttling:
             verdict = "throttled"
         elif "others_share" not in signals and (threads > 1 or "wait_share" not in signals):
-            return Health("unknown", signals, unknown, ("the machine does not show who uses the measured cores",))
+            return Health("unknown", signals, unknown, ("the machine does not show the load of the measured cores",))
         elif "gpu_others" in unknown:
-            return Health("unknown", signals, unknown, ("the machine does not show who else uses the GPU",))
-        elif drifted:
+            return Health("unknown", signals, unknown, ("the machine does not show which other processes use the GPU",))
+        elif drift:
             verdict = "drifted"
-        return Health(verdict, signals, unknown, (*contended, *throttled, *drifted))
+        return Health(verdict, signals, unknown, (*contention, *throttling, *drift))
 
-    def _contended(self, signals: Mapping[str, float], threads: int) -> list[str]:
-        said = {
-            "others_share": "others used {:.0%} of the measured cores",
-            "siblings_share": "others used {:.0%} of the measured cores' sibling threads",
-            "elsewhere_share": "others used {:.0%} of the remaining cores",
-            "steal_share": "the hypervisor gave {:.0%} of the measured cores away",
+    def _contention(self, signals: Mapping[str, float], threads: int) -> list[str]:
+        texts = {
+            "others_share": "other processes used {:.0%} of the measured cores",
+            "siblings_share": "other processes used {:.0%} of the measured cores' sibling threads",
+            "elsewhere_share": "other processes used {:.0%} of the remaining cores",
+            "steal_share": "the hypervisor took {:.0%} of the measured cores away",
             "quota_share": "the control group's quota held the process back for {:.0%} of the time"
-            " (allow a core more than threads)",
+            " (allow one core more than threads)",
         }
-        # With several threads of our own, these wait for one another too.
+        # Several threads of our own wait for one another, too.
         if threads == 1:
-            said["wait_share"] = "the process waited for its core for {:.0%} of the time"
-        found = [
-            words.format(signals[name]) for name, words in said.items() if signals.get(name, 0) > getattr(self, name)
+            texts["wait_share"] = "the process waited for its core for {:.0%} of the time"
+        reasons = [
+            text.format(signals[name]) for name, text in texts.items() if signals.get(name, 0) > getattr(self, name)
         ]
         if signals.get("gpu_others", 0) > 0:
-            found.append(f"other processes had work on the GPU: {signals['gpu_others']:.0f}")
-        return found
+            reasons.append(f"other processes used the GPU: {signals['gpu_others']:.0f}")
+        return reasons
 
-    def _throttled(self, signals: Mapping[str, float]) -> list[str]:
-        found = []
+    def _throttling(self, signals: Mapping[str, float]) -> list[str]:
+        reasons = []
         if signals.get("throttles", 0) > 0:
-            found.append(f"the processor counted {signals['throttles']:.0f} throttling events")
+            reasons.append(f"the processor counted {signals['throttles']:.0f} throttling events")
         if signals.get("cooling", 0) > 0:
-            found.append("the system slowed the processor down to cool it")
+            reasons.append("the system slowed the processor down to cool it")
         if signals.get("clock_drop_share", 0) > self.clock_drop_share:
-            found.append(f"the clock dropped by {signals['clock_drop_share']:.0%} while measuring")
+            reasons.append(f"the clock dropped by {signals['clock_drop_share']:.0%} while measuring")
         if signals.get("below_base_share", 0) > self.clock_drop_share:
-            found.append(f"the clock was {signals['below_base_share']:.0%} below the processor's base clock")
+            reasons.append(f"the clock was {signals['below_base_share']:.0%} below the processor's base clock")
         if signals.get("gpu_slowed", 0) > 0:
-            found.append("the driver slowed the GPU down")
+            reasons.append("the driver slowed the GPU down")
         if signals.get("gpu_clock_drop_share", 0) > self.clock_drop_share:
-            found.append(f"the GPU's clock dropped by {signals['gpu_clock_drop_share']:.0%} while measuring")
-        return found
+            reasons.append(f"the GPU's clock dropped by {signals['gpu_clock_drop_share']:.0%} while measuring")
+        return reasons
 
-    def _drifted(self, signals: Mapping[str, float]) -> list[str]:
+    def _drift(self, signals: Mapping[str, float]) -> list[str]:
         drift, shift = signals.get("drift_share", 0.0), signals.get("shift_share", 0.0)
-        found = []
+        reasons = []
         if abs(drift) > self.drift_share:
-            found.append(f"the baseline took {abs(drift):.0%} {'longer' if drift > 0 else 'less long'} than lately")
+            reasons.append(
+                f"the baseline was {abs(drift):.0%} {'slower' if drift > 0 else 'faster'} than in recent measurements"
+            )
         if shift > self.shift_share:
-            found.append(f"not steady: the ratio moved by {shift:.0%} while it was measured")
-        return found
+            reasons.append(f"not steady: the speed-up changed by {shift:.0%} during the measurement")
+        return reasons
 
 
 TOLERANCE = Tolerance()

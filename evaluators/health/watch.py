@@ -17,16 +17,16 @@ SIGNALS = (
     "load_1m", "drift_share", "shift_share", "gpu_clock_mhz", "gpu_clock_drop_share", "gpu_temperature_c", "gpu_slowed",
     "gpu_others",
 )  # fmt: skip
-"""All that is looked at; what a machine does not expose is listed as unknown."""
+"""All signals; the ones that a machine does not expose are listed as unknown."""
 
 SHORTEST_S = 0.4
-"""The kernel counts processor time in hundredths of seconds: shares of less than this would be guesses."""
+"""Shortest time that shares are computed for: the kernel counts processor time in hundredths of seconds."""
 
 _SLACK_TICKS = 2
-"""By so much two counts of one time may differ, a core."""
+"""Ticks per core by which two counts of the same time may differ."""
 
 _LEAST_SEEN = 0.8
-"""The share of our own time that must be seen on the cores. Kernels that count by ticks miss some of what works in
+"""Share of our own processor time that the cores' counters must show. Kernels that count by ticks miss some work in
 short bursts."""
 
 _TWO_THREADS = {"siblings_share"}
@@ -34,11 +34,11 @@ _MORE_CORES = {"elsewhere_share"}
 
 
 class Watch:
-    """Looks at the machine when made, whenever it is told to, and at the end; owned by the measuring process.
+    """Reads the machine's counters at its creation and at each :meth:`look`; owned by the measuring process.
 
-    ``cores`` are those that the process may run on. A look costs a fraction of a millisecond and belongs between timed
-    inferences, best right after one and while sessions are open: clocks are those under load then, and the waiting of a
-    session's threads is still to be had.
+    ``cores`` are the cores that the process may run on. A look takes a fraction of a millisecond and belongs between
+    timed inferences, best right after one and while sessions are open: then clocks are those under load, and the wait
+    times of the sessions' threads still exist.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Watch:
         self._gpu_others: float | None = None
 
     def look(self) -> None:
-        """Takes what has happened since the last look into account."""
+        """Adds everything since the last look."""
         now = self._machine.snapshot(self._cores)
         for thread, times in now.threads.items():
             before = self._last.threads.get(thread)
@@ -88,14 +88,17 @@ class Watch:
                 self._gpu_clocks_mhz.append(state.clock_mhz)
             self._gpu_hottest_c = _larger(self._gpu_hottest_c, state.temperature_c)
             self._gpu_slowed = _larger(self._gpu_slowed, state.slowed)
-            self._gpu_others = _larger(self._gpu_others, state.others)
+            self._gpu_others = _larger(self._gpu_others, state.other_processes)
         self._last = now
 
     def health(
         self, *, drift_share: float | None = None, shift_share: float | None = None, tolerance: Tolerance = TOLERANCE
     ) -> Health:
-        """What all looks together come to. ``drift_share`` is how much longer than lately the baseline took,
-        ``shift_share`` by how much the paired ratio moved meanwhile."""
+        """Judges all looks together.
+
+        ``drift_share`` is by which share the baseline was slower than recently, ``shift_share`` by which share the
+        speed-up changed during the measurement.
+        """
         signals = {name: round(value, 6) for name, value in self._signals().items() if value is not None}
         if drift_share is not None:
             signals["drift_share"] = round(drift_share, 6)
@@ -105,7 +108,7 @@ class Watch:
         return tolerance.judge(signals, unknown, threads=self._threads)
 
     def _applies(self, name: str) -> bool:
-        """A core without siblings, a machine without further cores, and one whose GPU is not asked hide nothing."""
+        """Whether a signal exists for this measurement: not without sibling threads, further cores or a GPU."""
         if name.startswith("gpu_"):
             return self._gpu is not None
         if not self._first.cores:
@@ -125,7 +128,7 @@ class Watch:
             return {}
         counted = elapsed_s >= SHORTEST_S
         width = max(1, len(self._cores))
-        found: dict[str, float | None] = {
+        signals: dict[str, float | None] = {
             "wait_share": None if self._waited_s is None else self._waited_s / elapsed_s / width,
             "preemptions_per_s": None if self._preemptions is None else self._preemptions / elapsed_s,
             "throttles": _difference(first.throttles, last.throttles),
@@ -134,28 +137,30 @@ class Watch:
             "load_1m": last.load_1m,
         }
         if counted and self._counts(first, last, elapsed_s):
-            found |= {
+            signals |= {
                 "others_share": self._others_share(first, last, elapsed_s),
                 "siblings_share": _share(_BUSY, first, last, self._siblings, elapsed_s),
                 "elsewhere_share": _share(_BUSY, first, last, self._elsewhere, elapsed_s),
                 "steal_share": _share(_STOLEN, first, last, self._cores, elapsed_s),
             }
-        held_back_s = _difference(first.quota_s, last.quota_s)
-        found["quota_share"] = None if held_back_s is None else held_back_s / elapsed_s
-        return found | self._clock() | self._gpu_signals()
+        throttled_s = _difference(first.quota_s, last.quota_s)
+        signals["quota_share"] = None if throttled_s is None else throttled_s / elapsed_s
+        return signals | self._clock() | self._gpu_signals()
 
     def _counts(self, first: Snapshot, last: Snapshot, elapsed_s: float) -> bool:
-        """Whether what the machine shows of its cores can be true: they were busy with this process's work at least.
-        In some sandboxes they stand still."""
+        """Whether the cores' counters are plausible: they must show at least this process's own work.
+
+        In some sandboxes they do not change.
+        """
         own_s = _difference(first.own_s, last.own_s)
         busy = _share(_BUSY, first, last, self._cores, elapsed_s)
         if own_s is None or busy is None:
-            return True  # nothing to compare with, and others_share is unknown anyway
+            return True  # nothing to compare with; others_share is unknown anyway
         slack_s = _SLACK_TICKS / self._machine.ticks * len(self._cores)
         return busy * elapsed_s * len(self._cores) >= _LEAST_SEEN * own_s - slack_s
 
     def _others_share(self, first: Snapshot, last: Snapshot, elapsed_s: float) -> float | None:
-        """Of the measured cores' time, what neither idled nor was this process's."""
+        """The share of the measured cores' time that other processes used."""
         own_s = _difference(first.own_s, last.own_s)
         busy = _share(_BUSY, first, last, self._cores, elapsed_s)
         if own_s is None or busy is None:
@@ -168,11 +173,11 @@ class Watch:
         clocks = self._clocks_mhz
         if not clocks:
             return {}
-        found: dict[str, float | None] = {"clock_mhz": median(clocks)}
+        signals: dict[str, float | None] = {"clock_mhz": median(clocks)}
         if self._base_mhz:
-            found["below_base_share"] = max(0.0, 1 - median(clocks) / self._base_mhz)
-        found["clock_drop_share"] = _drop(clocks)
-        return found
+            signals["below_base_share"] = max(0.0, 1 - median(clocks) / self._base_mhz)
+        signals["clock_drop_share"] = _drop(clocks)
+        return signals
 
     def _gpu_signals(self) -> dict[str, float | None]:
         clocks = self._gpu_clocks_mhz
@@ -186,7 +191,7 @@ class Watch:
 
 
 def _drop(clocks: list[float]) -> float | None:
-    """By how much the last third of the clocks lies below the first."""
+    """By which share the last third of the clocks lies below the first third."""
     if len(clocks) < 2:
         return None
     third = max(1, len(clocks) // 3)
@@ -197,18 +202,17 @@ def _difference(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else max(0.0, after - before)
 
 
-def _larger(one: float | None, other: float | None) -> float | None:
-    known = [value for value in (one, other) if value is not None]
-    return max(known, default=None)
+def _larger(first: float | None, second: float | None) -> float | None:
+    return max((value for value in (first, second) if value is not None), default=None)
 
 
 def _share(
     of: Callable[[CoreTimes], float], first: Snapshot, last: Snapshot, cores: tuple[int, ...], elapsed_s: float
 ) -> float | None:
-    """The share of the cores' time that is ``of`` a kind, None for no cores; one taken offline counts no more."""
-    both = [core for core in cores if core in first.cores and core in last.cores]
-    spent_s = sum(of(last.cores[core]) - of(first.cores[core]) for core in both)
-    return max(0.0, spent_s / elapsed_s / len(both)) if both else None
+    """The share of the cores' time that ``of`` selects; None without cores. Cores taken offline do not count."""
+    online = [core for core in cores if core in first.cores and core in last.cores]
+    spent_s = sum(of(last.cores[core]) - of(first.cores[core]) for core in online)
+    return max(0.0, spent_s / elapsed_s / len(online)) if online else None
 
 
 _BUSY, _STOLEN = attrgetter("busy_s"), attrgetter("stolen_s")

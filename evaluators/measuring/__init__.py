@@ -1,1 +1,1 @@
-"""Measures latency, throughput, memory, energy and quality in a process of its own."""
+"""Measures latency, throughput, memory, energy and quality in a child process."""

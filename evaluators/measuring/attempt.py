@@ -1,4 +1,4 @@
-"""One try at measuring, and which of several is published."""
+"""Attempts at a measurement, and the choice of the one that is reported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from evaluators.health import Health
-from evaluators.measuring.measurement import Measurement, quarantined_attempt
+from evaluators.measuring.measurement import Measurement, quarantine_entry
 from evaluators.measuring.throughput import Throughput
 from hwprofiles.errors import UnhealthyMeasurement
 
@@ -16,32 +16,35 @@ T = TypeVar("T", Measurement, Throughput)
 
 @dataclass(frozen=True)
 class Attempt(Generic[T]):
-    """What a try came to: a record, or what is wrong with it; and how the machine was meanwhile."""
+    """One attempt at a measurement."""
 
     health: Health
+    """The machine's health during the attempt."""
     record: T | None = None
+    """The result; None if the attempt failed."""
     failure: str = ""
+    """Why it failed."""
 
-    def set_aside(self) -> dict[str, Any]:
-        """As a later attempt's record lists it: figures for whoever wants to know, never averaged in."""
+    def quarantine_entry(self) -> dict[str, Any]:
+        """This attempt in the ``quarantined`` list of the reported record; its figures are never averaged in."""
         if self.record is None:
-            return quarantined_attempt(self.health, None, None)
-        return quarantined_attempt(self.health, self.record.ratio, self.record.ratio_ci95)
+            return quarantine_entry(self.health, None, None)
+        return quarantine_entry(self.health, self.record.ratio, self.record.ratio_ci95)
 
 
-def published(made: Sequence[Attempt[T]]) -> T:
-    """The last attempt, which is the healthy one where there is any, with the others listed as quarantined.
+def select_attempt(attempts: Sequence[Attempt[T]]) -> T:
+    """The record of the last attempt, with the other attempts listed as quarantined.
 
-    Where it came to nothing on an unhealthy machine, an earlier one that came to something stands in. Raises
-    :class:`UnhealthyMeasurement` where there is none.
+    The last attempt is the healthy one, if any. If it failed on an unhealthy machine, the last successful one is taken.
+    Raises :class:`UnhealthyMeasurement` if there is none.
     """
-    last = made[-1]
-    usable = (
-        [last] if not last.health.passing else [attempt for attempt in made if attempt.record is not None] or [last]
-    )
+    last = attempts[-1]
+    usable = [last]
+    if last.health.transient:
+        usable = [attempt for attempt in attempts if attempt.record is not None] or [last]
     chosen = usable[-1]
     if chosen.record is None:
         why = f"; the machine was {chosen.health.verdict}: {chosen.health.reasons[0]}" if chosen.health.reasons else ""
-        raise UnhealthyMeasurement(chosen.failure + why, "quieten the machine and measure again")
-    others = tuple(attempt.set_aside() for attempt in made if attempt is not chosen)
-    return replace(chosen.record, health=chosen.health, quarantined=others)
+        raise UnhealthyMeasurement(chosen.failure + why, "reduce other load on the machine and measure again")
+    quarantined = tuple(attempt.quarantine_entry() for attempt in attempts if attempt is not chosen)
+    return replace(chosen.record, health=chosen.health, quarantined=quarantined)

@@ -1,4 +1,4 @@
-"""Energy counters: what an inference takes, where a device counts it."""
+"""Measures the energy of an inference with a device's energy counter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.health import GpuCounters
-from evaluators.health.files import number, numbered
-from evaluators.measuring.latency import Open, opened_pair
+from evaluators.health.files import entries_by_number, number
+from evaluators.measuring.latency import Open, open_pair
 from evaluators.measuring.order import Order
 from evaluators.measuring.padding import Padding
 from evaluators.runtimes.base import Runtime, Session
@@ -24,20 +24,23 @@ _FEWEST_RUNS = 3
 
 
 class Meter(ABC):
-    """A counter of energy that only grows; it counts the whole processor package or GPU, with all that runs there."""
+    """An energy counter of a whole processor package or GPU, with everything that runs there; it only grows."""
 
     source: str
+    """The counter's name in results."""
 
     @abstractmethod
     def read_mj(self) -> float | None:
-        """Millijoules since some moment before the first reading, None where it cannot be read; to be read at least
-        every few minutes."""
+        """Millijoules since some time before the first reading; None if it cannot be read.
+
+        Must be read at least every few minutes.
+        """
 
 
 class Rapl(Meter):
-    """The processor packages' running average power limit counters, as Linux shows them in powercap.
+    """The processor packages' counters (running average power limit) in Linux' powercap.
 
-    Khan et al., RAPL in Action, ACM TOMPECS 2018: good to a few percent over 100 ms and more.
+    Accurate to a few percent over 100 ms and more (Khan et al., RAPL in Action, ACM TOMPECS 2018).
     """
 
     source = "rapl"
@@ -48,28 +51,28 @@ class Rapl(Meter):
         self._total_uj = 0.0
 
     @classmethod
-    def found(cls, root: Path = ROOT) -> Rapl | None:
-        """The packages below ``root``/sys, None where there are none or only the administrator may read them."""
+    def find(cls, root: Path = ROOT) -> Rapl | None:
+        """Finds the packages below ``root``/sys; None if there are none or only the administrator may read them."""
         domains = []
-        for folder in numbered(root / "sys/class/powercap", "intel-rapl:"):
+        for folder in entries_by_number(root / "sys/class/powercap", "intel-rapl:"):
             counter = folder / "energy_uj"
             if (text_at(folder / "name") or "").startswith("package") and number(counter) is not None:
                 domains.append((counter, number(folder / "max_energy_range_uj") or 0.0))
         return cls(domains) if domains else None
 
     def read_mj(self) -> float | None:
-        """See :meth:`Meter.read_mj`. A counter begins anew when it is full."""
-        for place, (path, range_uj) in enumerate(self._domains):
-            now, before = number(path), self._last_uj[place]
+        """See :meth:`Meter.read_mj`. Handles counters that overflow."""
+        for index, (path, range_uj) in enumerate(self._domains):
+            now, before = number(path), self._last_uj[index]
             if now is None or before is None:
                 return None
             self._total_uj += now - before if now >= before else max(0.0, now - before + range_uj)
-            self._last_uj[place] = now
+            self._last_uj[index] = now
         return self._total_uj / 1000
 
 
 class Nvml(Meter):
-    """A GPU's own counter."""
+    """A GPU's counter, read with NVML."""
 
     source = "nvml"
 
@@ -77,8 +80,8 @@ class Nvml(Meter):
         self._gpu = gpu
 
     @classmethod
-    def found(cls, bus_id: str | None, nvml: Any = None) -> Nvml | None:
-        """The counter of the GPU at a PCI bus id, None where there is none."""
+    def find(cls, bus_id: str | None, nvml: Any = None) -> Nvml | None:
+        """Finds the counter of the GPU at a PCI bus id; None if it has none."""
         gpu = GpuCounters(bus_id, nvml)
         return None if gpu.energy_mj() is None else cls(gpu)
 
@@ -87,13 +90,15 @@ class Nvml(Meter):
         return self._gpu.energy_mj()
 
 
-def meter_of(profile: Profile, runtimes: Collection[Runtime], root: Path = ROOT) -> Meter | None:
-    """The counter of what ``runtimes`` compute on; None where there is none that may be read, and where they compute in
-    different places."""
-    places = {runtime.on_gpu for runtime in runtimes}
-    if places == {False}:
-        return Rapl.found(root)
-    return Nvml.found(cuda_bus_id()) if places == {True} and profile.gpu is not None else None
+def find_meter(profile: Profile, runtimes: Collection[Runtime], root: Path = ROOT) -> Meter | None:
+    """Finds the counter of the processor or GPU that all ``runtimes`` compute on.
+
+    None if no counter is readable, or if some compute on the GPU and some on the processor.
+    """
+    on_gpu = {runtime.on_gpu for runtime in runtimes}
+    if on_gpu == {False}:
+        return Rapl.find(root)
+    return Nvml.find(cuda_bus_id()) if on_gpu == {True} and profile.gpu is not None else None
 
 
 def measure_energy(
@@ -106,13 +111,16 @@ def measure_energy(
     look: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any] | None:
-    """``baseline`` and ``candidate``: millijoules of one inference, all that the counter counts meanwhile included;
-    ``source`` names the counter. Each runs for ``window_s`` (and at least three inferences) twice, in turn; ``look`` is
-    called at the end of each window. None where the counter could not be read each time."""
+    """Measures the energy of one inference: ``baseline`` and ``candidate`` in millijoules, and ``source``.
+
+    Includes everything that the counter counts meanwhile. The models take turns: each runs twice for ``window_s``, and
+    at least for three inferences. ``source`` names the counter; ``look`` is called at the end of each window. None if a
+    reading failed.
+    """
     used_mj, runs = {"baseline": 0.0, "candidate": 0.0}, {"baseline": 0, "candidate": 0}
     opening, padding = Order(0), Padding(0)
     for pair in range(_PAIRS):
-        with opened_pair(open_baseline, open_candidate, opening, padding) as (ours, theirs):
+        with open_pair(open_baseline, open_candidate, opening, padding) as (ours, theirs):
             order: list[tuple[str, Session]] = [("baseline", ours), ("candidate", theirs)]
             for name, session in reversed(order) if pair % 2 else order:
                 session.time_ms(feed)

@@ -1,7 +1,7 @@
-"""Paired latency: candidate against baseline in alternating blocks and fresh sessions, until the interval is narrow.
+"""Measures paired latency: candidate and baseline in alternating blocks and fresh sessions, until it is precise.
 
-A number measured alone is useless on a shared machine: one model was seen at 9 to 29 ms within a minute. Two models
-timed in turn share the machine's mood, and their ratio keeps.
+A latency measured alone is useless on a shared machine: one model took 9 to 29 ms within a minute. Two models timed in
+turn are slowed down alike, and their ratio is stable.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 
-from evaluators.measuring.measurement import Measurement, paired_ratio
+from evaluators.measuring.measurement import Measurement, pair_ratio
 from evaluators.measuring.order import BASELINE, CANDIDATE, Order
 from evaluators.measuring.padding import Padding
 from evaluators.measuring.stopping import Limits, Stopping
@@ -23,32 +23,29 @@ from hwprofiles.errors import UnhealthyMeasurement
 Open = Callable[[], Session]
 
 SETTLE_MS = 4.0
-"""More than the threads of ONNX Runtime spin (:data:`evaluators.runtimes.onnxruntime.SPIN_US`)."""
+"""Longer than idle threads of ONNX Runtime spin (:data:`evaluators.runtimes.onnxruntime.SPIN_US`)."""
 
 GPU_WARM_UP_S = 0.3
+"""Time in which an idle GPU raises its clocks."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How long and how often.
+    """How long and how often a paired latency is measured.
 
-    A *block* is up to ``runs`` timed inferences of one model after one untimed, fewer (at least two) where one takes so
-    long that they would pass ``block_ms``; a *session pair* is both models opened anew,
-    warmed up, and timed for ``blocks`` blocks each, in an order drawn at random. Pairs follow one another until
-    :class:`Stopping` says so, which explains the limits from ``min_pairs`` to ``usable_width``. ``samples`` is how many
-    timed inferences of each model a percentile needs: blocks become longer for them, and there are that many unless
-    they would take more than ``patience_s``. Before a block's timed inferences, untimed ones fill at least
-    ``settle_ms``, in which the other model's threads go to sleep; warm-up takes at least ``warm_up_s`` for each
-    session. A measurement on a
-    machine that was not healthy is made up to ``attempts`` times in all. ``drift`` says whether a baseline that takes
-    another time than lately, or a ratio that moves meanwhile, makes it so. Where the device counts energy, each model
-    then runs for ``energy_s`` on its own, twice.
+    A *block* is a few timed inferences of one model after an untimed one. A *session pair* is both models opened anew,
+    warmed up, and timed for some blocks each, in random order. Session pairs follow one another until :class:`Stopping`
+    ends the measurement.
     """
 
     runs: int = 5
+    """Timed inferences of a block."""
     block_ms: float = 60.0
+    """Slow models get fewer runs (at least two), so that a block does not exceed this."""
     blocks: int = 4
+    """Blocks of each model in a session pair."""
     min_pairs: int = 8
+    """Fewest session pairs. This and the values down to ``patience_s`` are explained in :class:`Limits`."""
     few_pairs: int = 3
     min_s: float = 1.0
     aim_s: float = 3.0
@@ -58,31 +55,43 @@ class Protocol:
     usable_width: float = 0.1
     patience_s: float = 60.0
     samples: int = 0
+    """Timed inferences of each model that a percentile needs: blocks become longer, unless that exceeds
+    ``patience_s``."""
     settle_ms: float = 0.0
+    """Shortest time of the untimed inferences before a block, in which the other model's threads fall asleep."""
     warm_up_s: float = 0.0
+    """Shortest warm-up of a session."""
     warm_up_runs: int = 3
+    """Fewest inferences of a warm-up."""
     warm_up_max_runs: int = 30
+    """Most inferences of a warm-up, once ``warm_up_s`` has passed."""
     attempts: int = 3
+    """Attempts in all while the machine is not healthy."""
     drift: bool = True
+    """Whether a drifted baseline or a speed-up that changes meanwhile counts as not healthy."""
     energy_s: float = 0.5
+    """How long each model then runs, twice, to measure its energy; 0 for no energy."""
 
     @property
     def limits(self) -> Limits:
-        """When to stop."""
+        """The limits for :class:`Stopping`."""
         return Limits(**{field.name: getattr(self, field.name) for field in fields(Limits)})
 
     def runs_of(self, slowest_ms: float) -> int:
-        """Timed inferences in a block of models of which the slower takes ``slowest_ms``."""
+        """Timed inferences of a block if the slower model takes ``slowest_ms``."""
         usual = min(self.runs, max(2, math.ceil(self.block_ms / max(slowest_ms, 1e-6))))
         return max(usual, math.ceil(self.samples / (self.min_pairs * self.blocks))) if self.fits(slowest_ms) else usual
 
     def fits(self, slowest_ms: float) -> bool:
-        """Whether ``samples`` inferences of models of which the slower takes ``slowest_ms`` can be had in time."""
+        """Whether ``samples`` inferences fit into ``patience_s`` if the slower model takes ``slowest_ms``."""
         return 2 * self.samples * slowest_ms / 1000 <= self.patience_s
 
     def on(self, *, threads: int, gpu: bool) -> Protocol:
-        """For a device of so many threads: of several, those of the model that was timed before may still spin. A GPU
-        that idled raises its clocks over tenths of seconds, however few inferences it takes."""
+        """The protocol for a device with so many threads, and with or without a GPU.
+
+        With several threads, the ones of the model timed before may still spin. An idle GPU takes tenths of a second to
+        raise its clocks, however few inferences that are.
+        """
         return replace(
             self,
             settle_ms=max(self.settle_ms, SETTLE_MS if threads > 1 else 0.0),
@@ -90,8 +99,10 @@ class Protocol:
         )
 
     def quick(self) -> Protocol:
-        """For questions about single layers: fewer pairs, a wider interval, an answer in any case, no energy. Their
-        microseconds drift more than a model's time does, which a paired ratio does not mind."""
+        """The protocol for single layers: fewer pairs, a wider interval, a result in any case, no energy.
+
+        Drift is ignored: latencies of microseconds drift more than a model's, but paired ratios do not.
+        """
         return Protocol(
             min_pairs=4, min_s=0.1, aim_s=0.5, max_s=2.0, aim_width=0.02, half_width=0.05, usable_width=math.inf,
             attempts=2, drift=False, energy_s=0.0,
@@ -112,11 +123,12 @@ def measure_pair(
     look: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Measurement:
-    """Times a candidate against the baseline on one feed, and calls ``look`` at the end of each session pair, while its
-    sessions are still open. ``seed`` decides the order in which they are opened and timed.
+    """Times a candidate against the baseline on one feed, for seconds to a minute (``protocol``).
 
-    Raises :class:`UnhealthyMeasurement` when the interval is still wider than ``usable_width`` at ``patience_s``, or at
-    ``max_s`` where it would be; wider than ``half_width`` it is ``unstable`` but usable. Warm-up is never averaged in.
+    Calls ``look`` at the end of each session pair, while its sessions are open. ``seed`` determines the order in which
+    models are opened and timed. Warm-up is not counted. An interval wider than ``half_width`` makes the measurement
+    ``unstable`` but usable. Raises :class:`UnhealthyMeasurement` if it is still wider than ``usable_width`` at
+    ``patience_s``, or at ``max_s`` if more time would not help.
     """
     start = clock()
     baseline_ms: list[tuple[float, ...]] = []
@@ -126,12 +138,12 @@ def measure_pair(
     order, padding, stopping = Order(seed), Padding(seed), Stopping(protocol.limits)
     pair, runs, samples = 0, 0, 0
     while True:
-        with opened_pair(open_baseline, open_candidate, order, padding) as (ours, theirs):
+        with open_pair(open_baseline, open_candidate, order, padding) as (ours, theirs):
             slowest_ms = max(_warm_up(ours, feed, protocol, clock), _warm_up(theirs, feed, protocol, clock))
             if not runs:
                 runs = protocol.runs_of(slowest_ms)
                 samples = protocol.samples if protocol.fits(slowest_ms) else 0
-            for first in order.timed_first(protocol.blocks):
+            for first in order.draw_first_to_time(protocol.blocks):
                 timed = {
                     session: _block(session, feed, runs, protocol.settle_ms)
                     for session in ((ours, theirs) if first == BASELINE else (theirs, ours))
@@ -145,14 +157,14 @@ def measure_pair(
         elapsed = clock() - start
         if (runs * len(sessions) < samples and elapsed < protocol.patience_s) or not stopping.looks(pair, elapsed):
             continue
-        ratio, interval = paired_ratio(baseline_ms, candidate_ms, sessions)
+        ratio, interval = pair_ratio(baseline_ms, candidate_ms, sessions)
         half_width = (interval[1] - interval[0]) / 2 / ratio
         if stopping.over(half_width, elapsed):
             break
         if stopping.hopeless(half_width, pair, elapsed):
             raise UnhealthyMeasurement(
                 f"the speed-up's interval is still ±{half_width:.1%} wide after {elapsed:.0f} s",
-                "quieten the machine and measure again",
+                "reduce other load on the machine and measure again",
             )
     return Measurement(
         profile_digest=profile_digest,
@@ -171,24 +183,24 @@ def measure_pair(
 
 
 @contextmanager
-def opened_pair(
+def open_pair(
     open_baseline: Open, open_candidate: Open, order: Order, padding: Padding
 ) -> Iterator[tuple[Session, Session]]:
-    """Both models opened anew, in the order drawn and at other places in memory than the last time."""
+    """Opens both models anew, in random order and at other addresses than the last time; closes them at the end."""
     openers = {BASELINE: open_baseline, CANDIDATE: open_candidate}
-    first = order.opened_first()
+    first = order.draw_first_to_open()
     with ExitStack() as stack:
-        found: dict[str, Session] = {}
-        for name in (first, *(other for other in openers if other != first)):
-            held = padding.taken()
-            stack.callback(held[1].close)
-            found[name] = openers[name]()
-            stack.callback(found[name].close)
-        yield found[BASELINE], found[CANDIDATE]
+        sessions: dict[str, Session] = {}
+        for name in sorted(openers, key=lambda name: name != first):
+            padded = padding.take()
+            stack.callback(padded[1].close)
+            sessions[name] = openers[name]()
+            stack.callback(sessions[name].close)
+        yield sessions[BASELINE], sessions[CANDIDATE]
 
 
 def _block(session: Session, feed: Arrays, runs: int, settle_ms: float) -> tuple[float, ...]:
-    """The first inference finds the caches full of the other model's weights, and is never timed."""
+    """Times a block. Its first inference is not counted: caches still hold the other model's weights."""
     settled_ms = session.time_ms(feed)
     while settled_ms < settle_ms:
         settled_ms += session.time_ms(feed)
@@ -196,8 +208,7 @@ def _block(session: Session, feed: Arrays, runs: int, settle_ms: float) -> tuple
 
 
 def _warm_up(session: Session, feed: Arrays, protocol: Protocol, clock: Callable[[], float]) -> float:
-    """Runs for ``warm_up_s`` and until one is no faster than the fastest before it by more than 2 %; returns the
-    fastest, in milliseconds."""
+    """Runs for ``warm_up_s``, and until an inference is at most 2 % faster than the fastest; returns that in ms."""
     ends_at = clock() + protocol.warm_up_s
     fastest_ms = min(session.time_ms(feed) for _ in range(protocol.warm_up_runs))
     runs = protocol.warm_up_runs

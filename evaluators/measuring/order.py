@@ -1,10 +1,9 @@
-"""In which order the models of a paired measurement are opened and timed: drawn at random, and the same on repetition.
+"""The random but repeatable order in which the models of a paired measurement are opened and timed.
 
-Whatever comes and goes in a rhythm (a timer, another program's frames) may lock on to models that take turns and then
-always meet the same one. Drawn at random its share falls on both alike (Abedi and Brecht, Conducting Repeatable
-Experiments in Highly Variable Cloud Computing Environments, ICPE 2017: randomised multiple interleaved trials; Google's
-Benchmark interleaves at random for the same reason; Bulej et al., Duet Benchmarking, ICPE 2020, pair what cannot be
-kept quiet).
+Periodic load (a timer, another program's frames) may coincide with models that take turns and always hit the same one.
+In random order it hits both alike (Abedi and Brecht, Conducting Repeatable Experiments in Highly Variable Cloud
+Computing Environments, ICPE 2017: randomised multiple interleaved trials). Google's Benchmark interleaves at random for
+the same reason; Bulej et al., Duet Benchmarking, ICPE 2020, pair models on machines that cannot be kept quiet.
 """
 
 from __future__ import annotations
@@ -15,24 +14,26 @@ BASELINE, CANDIDATE = "b", "c"
 
 
 class Order:
-    """The draws of one measurement, all from ``seed``; made anew for each."""
+    """The random draws of one measurement, determined by ``seed``."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._opened_next: list[str] = []
+        self._to_open: list[str] = []
 
-    def opened_first(self) -> str:
-        """The model to open first in the next session pair: of two session pairs each is so once."""
-        if not self._opened_next:
-            self._opened_next = self._shuffled(2)
-        return self._opened_next.pop()
+    def draw_first_to_open(self) -> str:
+        """Draws the model to open first in the next session pair; in two successive pairs each comes once."""
+        if not self._to_open:
+            self._to_open = self._draw(2)
+        return self._to_open.pop()
 
-    def timed_first(self, blocks: int) -> list[str]:
-        """The model to time first in each of a session pair's blocks: each as often as the other, as far as their
-        number allows, since the second may find the machine warmer."""
-        return self._shuffled(blocks)
+    def draw_first_to_time(self, blocks: int) -> list[str]:
+        """Draws the model to time first in each block of a session pair; both equally often, if ``blocks`` is even.
 
-    def _shuffled(self, count: int) -> list[str]:
+        The model timed second may find a warmer machine.
+        """
+        return self._draw(blocks)
+
+    def _draw(self, count: int) -> list[str]:
         either = [BASELINE, CANDIDATE]
         names = either * (count // 2) + [self._random.choice(either)] * (count % 2)
         self._random.shuffle(names)

@@ -1,4 +1,4 @@
-"""What the measuring process does: pinned to the profile's cores, and watching the machine meanwhile."""
+"""Functions of the measuring process: pinned to the profile's cores, watching the machine meanwhile."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 import psutil
 
-from evaluators.health import GpuCounters, Health, History, Repeats, Watch, widened
+from evaluators.health import GpuCounters, Health, History, Repeats, Watch, widen
 from evaluators.health.history import baseline_key
 from evaluators.measuring.attempt import Attempt
-from evaluators.measuring.energy import measure_energy, meter_of
+from evaluators.measuring.energy import find_meter, measure_energy
 from evaluators.measuring.latency import Open, Protocol, measure_pair
 from evaluators.measuring.measurement import Measurement
-from evaluators.measuring.outputs import answered
-from evaluators.measuring.throughput import Load, Throughput
-from evaluators.measuring.throughput import measure_load as loaded
+from evaluators.measuring.outputs import run_samples
+from evaluators.measuring.throughput import Load, Throughput, measure_load
 from evaluators.processes.freed_memory import without_leftovers
 from evaluators.runtimes import runtime_of, with_two_builds
 from evaluators.runtimes.base import Runtime, Session
@@ -33,13 +32,13 @@ from hwprofiles.errors import UnhealthyMeasurement
 Sample = Mapping[str, Array]
 
 LARGE_MODEL_BYTES = 128 * 2**20
-"""Of files above it, which are opened with an eye to memory."""
+"""Files above this size are opened with freed memory returned at once."""
 
 
 def measure_once(
     profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Sample, protocol: Protocol, memory: Path
 ) -> Attempt[Measurement]:
-    """One attempt at a paired latency; ``memory`` is the folder in which baselines' times are remembered."""
+    """Makes one attempt at a paired latency; ``memory`` is the folder of the baselines' history."""
     marks, cores = pin(profile)
     openers = _openers(profile, spec, baseline, candidate, profile.threads)
     ours, theirs = digest_of_file(baseline), digest_of_file(candidate)
@@ -67,14 +66,16 @@ def measure_once(
     )
     if protocol.drift and health.verdict in ("healthy", "drifted"):
         history.remember(key, median_ms)
-    if ours != theirs or spec != profile.runtime:  # a file against itself says 1 at any moment
-        measured = _repeated(measured, Repeats(memory, digest_of([profile.digest, spec])), [key, theirs, spec], health)
-    if protocol.energy_s > 0 and not health.passing:
-        measured = replace(measured, energy_mj=_energy_mj(profile, spec, cores, openers, sample, protocol.energy_s))
+    if ours != theirs or spec != profile.runtime:  # a file against itself has a ratio of 1 at any time
+        repeats = Repeats(memory, digest_of([profile.digest, spec]))
+        measured = _widen_by_repeats(measured, repeats, [key, theirs, spec], health)
+    if protocol.energy_s > 0 and not health.transient:
+        energy_mj = _measure_energy_mj(profile, spec, cores, openers, sample, protocol.energy_s)
+        measured = replace(measured, energy_mj=energy_mj)
     return Attempt(health, replace(measured, taken_at=time.time()))
 
 
-def _energy_mj(
+def _measure_energy_mj(
     profile: Profile,
     spec: str,
     cores: tuple[int, ...],
@@ -82,66 +83,68 @@ def _energy_mj(
     sample: Sample,
     window_s: float,
 ) -> dict[str, Any] | None:
-    """As a measurement holds it. None without a counter, and where the machine was not healthy meanwhile: a counter
-    counts what others do too."""
-    meter = meter_of(profile, (runtime_of(profile.runtime), runtime_of(spec)))
+    """Measures :attr:`Measurement.energy_mj`.
+
+    None without a counter, and if the machine was not healthy meanwhile: the counter includes other load.
+    """
+    meter = find_meter(profile, (runtime_of(profile.runtime), runtime_of(spec)))
     if meter is None:
         return None
     watch = _watch(profile, cores, profile.threads)
-    found = measure_energy(*openers, sample, meter, window_s=window_s, look=watch.look)
-    return found if watch.health().healthy else None
+    energy_mj = measure_energy(*openers, sample, meter, window_s=window_s, look=watch.look)
+    return energy_mj if watch.health().healthy else None
 
 
-def _repeated(measured: Measurement, repeats: Repeats, pair: list[str], health: Health) -> Measurement:
-    """With an interval that holds what another moment of the ``pair`` would have said."""
+def _widen_by_repeats(measured: Measurement, repeats: Repeats, pair: list[str], health: Health) -> Measurement:
+    """Remembers a measurement, and widens its interval by the ``pair``'s variation between measurements."""
     repeats.remember(digest_of(pair)[:32], measured.ratio, measured.ratio_ci95, healthy=health.healthy)
     share = repeats.share(healthy=health.healthy)
-    return replace(measured, repeat_share=share, ratio_ci95=widened(measured.ratio, measured.ratio_ci95, share))
+    return replace(measured, repeat_share=share, ratio_ci95=widen(measured.ratio, measured.ratio_ci95, share))
 
 
-def measure_load(
+def measure_load_once(
     profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Sample, load: Load
 ) -> Attempt[Throughput]:
-    """One attempt at a paired throughput."""
+    """Makes one attempt at a paired throughput."""
     _, cores = pin(profile)
     streams, threads = load.split(profile.threads)
     openers = _openers(profile, spec, baseline, candidate, threads)
     seed = _seed(profile, spec, digest_of_file(baseline), digest_of_file(candidate))
     watch = _watch(profile, cores, max(streams, profile.threads))
     try:
-        found = loaded(
+        measured = measure_load(
             *openers, sample, load=load.on(gpu=profile.gpu is not None), streams=streams, batch=profile.batch,
             seed=seed, look=watch.look,
         )  # fmt: skip
     except UnhealthyMeasurement as error:
         return Attempt(watch.health(), None, error.message)
-    return Attempt(watch.health(), found)
+    return Attempt(watch.health(), measured)
 
 
 def _seed(profile: Profile, spec: str, baseline_sha256: str, candidate_sha256: str) -> int:
-    """A number for the pair of files on this profile: what is drawn for it is drawn again when it is repeated."""
+    """A seed for a pair of files on a profile, so that a repeated measurement draws the same order."""
     return int(digest_of([profile.digest, spec, baseline_sha256, candidate_sha256])[:12], 16)
 
 
-def start_ms(profile: Profile, spec: str, model: Path, sample: Sample) -> tuple[float, float]:
-    """Milliseconds to open a model and run it once: for the first time in this process, and for the second."""
+def measure_start_ms(profile: Profile, spec: str, model: Path, sample: Sample) -> tuple[float, float]:
+    """Times opening a model and its first inference in ms: the first time in this process, and the second."""
     pin(profile)
     runtime = runtime_of(spec)
     runtime.version()
-    found = []
+    times_ms = []
     for _ in range(2):
         start = time.perf_counter()
         session = runtime.open(model, threads=profile.threads)
         try:
             session.run(sample)
-            found.append((time.perf_counter() - start) * 1000)
+            times_ms.append((time.perf_counter() - start) * 1000)
         finally:
             session.close()
-    return found[0], found[1]
+    return times_ms[0], times_ms[1]
 
 
-def peak_memory(profile: Profile, spec: str, model: Path, sample: Sample) -> int:
-    """Bytes by which the process's peak lies above what it had with the runtime imported."""
+def measure_peak_memory(profile: Profile, spec: str, model: Path, sample: Sample) -> int:
+    """Measures a model's peak memory in bytes, above the process's memory with the runtime imported."""
     pin(profile)
     runtime = runtime_of(spec)
     runtime.version()
@@ -155,43 +158,43 @@ def peak_memory(profile: Profile, spec: str, model: Path, sample: Sample) -> int
     return max(0, _high_water_bytes() - before)
 
 
-def outputs_of(profile: Profile, spec: str, model: Path, samples: Sample) -> dict[str, Array]:
-    """What a model answers to samples, in batches of the profile's size."""
+def compute_outputs(profile: Profile, spec: str, model: Path, samples: Sample) -> dict[str, Array]:
+    """Computes a model's outputs for samples, in batches of the profile's size."""
     pin(profile)
     session = runtime_of(spec).open(model, threads=profile.threads)
     try:
-        return answered(session, samples, profile.batch)
+        return run_samples(session, samples, profile.batch)
     finally:
         session.close()
 
 
 def _openers(profile: Profile, spec: str, baseline: Path, candidate: Path, threads: int) -> tuple[Open, Open]:
-    """Opens either file; before, once a file, it is asserted that all of its nodes run where they should.
+    """Functions that open the two files. First checks, once per file, that all nodes run on the intended device.
 
-    A candidate of one build is compared with one build of the baseline, any other with two, so that the interval holds
-    the luck of both.
+    A candidate that is built once is compared with one build of the baseline, any other with two builds, so that the
+    interval covers the variation between builds.
     """
-    once = with_two_builds(spec) != spec
-    first, runtime = runtime_of(profile.runtime if once else with_two_builds(profile.runtime)), runtime_of(spec)
-    for asked, model in ((first, baseline), (runtime, candidate)):
-        key = (asked.name, asked.hint, *_content(model))
+    single_build = with_two_builds(spec) != spec
+    first, runtime = runtime_of(profile.runtime if single_build else with_two_builds(profile.runtime)), runtime_of(spec)
+    for executor, model in ((first, baseline), (runtime, candidate)):
+        key = (executor.name, executor.hint, *_content(model))
         if key not in _placed:
-            with _sparing(model):
-                asked.check_placement(model, threads=threads)
+            with _saving_memory(model):
+                executor.check_placement(model, threads=threads)
             _placed.add(key)
     return _opener(first, baseline, threads), _opener(runtime, candidate, threads)
 
 
 def _opener(runtime: Runtime, model: Path, threads: int) -> Open:
-    def opened() -> Session:
-        with _sparing(model):
+    def open_session() -> Session:
+        with _saving_memory(model):
             return runtime.open(model, threads=threads)
 
-    return opened
+    return open_session
 
 
-def _sparing(model: Path) -> contextlib.AbstractContextManager[None]:
-    """Inside, what opening a large file took is given back, so that two of them fit side by side."""
+def _saving_memory(model: Path) -> contextlib.AbstractContextManager[None]:
+    """Returns freed memory at once while a large file is opened, so that two of them fit into memory."""
     large = model.is_file() and model.stat().st_size > LARGE_MODEL_BYTES
     return without_leftovers() if large else contextlib.nullcontext()
 
@@ -208,8 +211,10 @@ def _content(model: Path) -> tuple[object, ...]:
 
 
 def pin(profile: Profile) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Pins this process, and all threads that sessions start later; a mark says where that is not possible. With the
-    cores that it may run on then."""
+    """Pins this process, and all threads that sessions start later, to the profile's cores.
+
+    Returns marks (``unpinned`` if the system refused), and the cores that the process may run on.
+    """
     marks: tuple[str, ...] = ("unpinned",)
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setaffinity(0, profile.cores)
@@ -225,7 +230,7 @@ def _watch(profile: Profile, cores: tuple[int, ...], threads: int) -> Watch:
 
 
 def _high_water_bytes() -> int:
-    """The process's own peak; ``getrusage`` would count its parent's too, which a spawned process inherits."""
+    """The process's own peak memory. ``getrusage`` would include the parent's, which a spawned process inherits."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -1,4 +1,4 @@
-"""Quality: what an exported file answers through its runtime, against the labels and against the fp32 model."""
+"""Quality of an exported file's outputs, compared with labels and with the fp32 model's outputs."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from evaluators.tensors import Array, Arrays
 from hwprofiles.errors import BuildFailed, InvalidInput
 
 Scores = dict[str, NDArray[np.float64]]
-"""Metric name to one figure a sample, ``(samples,)``; the metric is their mean."""
+"""One figure per sample, ``(samples,)``, by metric; the metric is their mean."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Metrics by name, and the 95 % intervals of those that are means over samples; ``stand_in`` is the runtime that
-    answered in the place of the one asked for, None where none did."""
+    """Quality metrics of a file."""
 
     metrics: dict[str, float]
+    """Figures by name."""
     intervals: dict[str, tuple[float, float]]
+    """95 % intervals of the metrics that are means over samples."""
     stand_in: str | None = None
+    """The runtime used instead of the requested one, if any."""
 
 
 def run_all(session: Session, samples: Arrays, *, batch: int, workers: int) -> dict[str, Array]:
-    """All outputs for all samples, pausing between chunks while a measurement runs on this machine.
+    """Computes all outputs for all samples; pauses between chunks while a measurement runs on this machine.
 
     Raises :class:`BuildFailed` for an output that is not finite.
     """
@@ -46,7 +48,7 @@ def run_all(session: Session, samples: Arrays, *, batch: int, workers: int) -> d
 
 
 def check_finite(tensors: Iterable[tuple[str, Array]]) -> None:
-    """Raises :class:`BuildFailed` for a tensor that holds NaN or infinity."""
+    """Raises :class:`BuildFailed` if a tensor contains NaN or infinity."""
     for name, values in tensors:
         if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
             raise BuildFailed(f"output {name!r} holds NaN or infinity")
@@ -56,9 +58,12 @@ _ROW = 16
 
 
 def fidelity(outputs: Arrays, reference: Arrays) -> Scores:
-    """How near the outputs are to the fp32 model's: ``cosine`` of each sample's floating-point outputs (flattened, the
-    mean over outputs; of one number a sample, which has no direction, those of 16 samples in a row), and
-    ``top1_agreement`` of the first output that has classes along its last axis."""
+    """Similarity to the fp32 model's outputs: ``cosine`` and ``top1_agreement`` of each sample.
+
+    ``cosine`` compares each sample's floating-point outputs, flattened, and is the mean over outputs. An output of one
+    number per sample has no direction: it is compared over 16 samples in a row. ``top1_agreement`` is of the first
+    output that has classes along its last axis.
+    """
     cosines = [
         _cosine(values, reference[name]) for name, values in outputs.items() if np.issubdtype(values.dtype, np.floating)
     ]
@@ -67,8 +72,8 @@ def fidelity(outputs: Arrays, reference: Arrays) -> Scores:
         scores["cosine"] = np.mean(cosines, axis=0)
     for name, values in outputs.items():
         if np.issubdtype(values.dtype, np.floating) and values.ndim >= 2 and values.shape[-1] >= 2:
-            same = values.argmax(-1) == reference[name].argmax(-1)
-            scores["top1_agreement"] = same.reshape(len(same), -1).mean(axis=1)
+            agreement = values.argmax(-1) == reference[name].argmax(-1)
+            scores["top1_agreement"] = agreement.reshape(len(agreement), -1).mean(axis=1)
             break
     return scores
 
@@ -82,7 +87,7 @@ def _cosine(values: Array, reference: Array) -> NDArray[np.float64]:
         return np.concatenate([np.repeat(_cosine(x, y), x.size) for x, y in rows])
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     dots = np.einsum("ij,ij->i", a, b)
-    # Two zero vectors agree; a zero vector and another do not.
+    # Two zero vectors agree; a zero vector and a non-zero one do not.
     same_zero = (np.linalg.norm(a, axis=1) == 0) & (np.linalg.norm(b, axis=1) == 0)
     result: NDArray[np.float64] = np.where(
         norms > 0, dots / np.where(norms > 0, norms, 1.0), same_zero.astype(np.float64)
@@ -91,7 +96,7 @@ def _cosine(values: Array, reference: Array) -> NDArray[np.float64]:
 
 
 def classification(logits: Array, labels: Array) -> Scores:
-    """``accuracy`` and ``nll`` (nats) a sample, from logits ``(samples, classes)`` and labels ``(samples,)``."""
+    """``accuracy`` and ``nll`` (nats) per sample, from logits ``(samples, classes)`` and labels ``(samples,)``."""
     values = logits.astype(np.float64)
     shifted = values - values.max(axis=-1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
@@ -100,11 +105,10 @@ def classification(logits: Array, labels: Array) -> Scores:
 
 
 def false_negatives(logits: Array, labels: Array, classes: Iterable[int]) -> Scores:
-    """``fnr:CLASS`` a sample for each of ``classes``, from logits ``(samples, classes)`` and labels ``(samples,)``: the
-    mean is the share of the class's samples that are taken for another class.
+    """``fnr:CLASS`` per sample for each of ``classes``: the mean is the class's false negative rate.
 
-    A sample of the class that is missed counts the number of all samples over that of the class's, all others count
-    nothing. Raises :class:`InvalidInput` for a class that no sample is of.
+    From logits ``(samples, classes)`` and labels ``(samples,)``. A missed sample of the class scores the number of all
+    samples over that of the class, all other samples score 0. Raises :class:`InvalidInput` for a class without samples.
     """
     scores: Scores = {}
     predicted = logits.argmax(-1)
@@ -112,20 +116,20 @@ def false_negatives(logits: Array, labels: Array, classes: Iterable[int]) -> Sco
         own = labels == number
         if not own.any():
             raise InvalidInput(
-                f"false negatives: no sample is of the class {number}",
+                f"false negatives: no sample has the class {number}",
                 f"the labels are {', '.join(map(str, np.unique(labels)[:20]))}",
             )
         scores[f"fnr:{number}"] = (own & (predicted != number)) * (len(labels) / own.sum())
     return scores
 
 
-def labelled_metrics(classes: Iterable[int]) -> frozenset[str]:
-    """The names of what :func:`classification` and :func:`false_negatives` of ``classes`` give."""
+def label_metrics(classes: Iterable[int]) -> frozenset[str]:
+    """The metrics of :func:`classification` and of :func:`false_negatives` of ``classes``."""
     return frozenset({"accuracy", "nll", *(f"fnr:{number}" for number in classes)})
 
 
-def summarised(scores: Mapping[str, NDArray[np.float64]], clusters: NDArray[np.int64] | None) -> Quality:
-    """Means with their intervals, resampled by cluster. Raises :class:`BuildFailed` for a figure that is not finite."""
+def summarise(scores: Mapping[str, NDArray[np.float64]], clusters: NDArray[np.int64] | None) -> Quality:
+    """Means with their intervals, resampled by cluster. Raises :class:`BuildFailed` for NaN or infinity."""
     for name, values in scores.items():
         if not np.isfinite(values).all():
             raise BuildFailed(f"metric {name!r} is NaN or infinite for some samples")

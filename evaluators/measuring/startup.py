@@ -1,4 +1,4 @@
-"""How long a model takes until its first answer."""
+"""Start-up times: how long a model takes until its first output."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from evaluators.measuring.statistics import median_interval
 
 @dataclass(frozen=True)
 class Starts:
-    """Milliseconds to open a model and run it once, one of each kind a fresh process.
-
-    ``cold_ms`` is the first time in the process, after the runtime was imported; ``warm_ms`` the second.
-    """
+    """Times to open a model and run it once, each from a fresh process."""
 
     cold_ms: tuple[float, ...]
+    """The first time in the process, after the runtime was imported."""
     warm_ms: tuple[float, ...]
+    """The second time in the process."""
 
     def metrics(self) -> dict[str, Any]:
-        """``cold_start_ms`` and ``warm_start_ms`` as a candidate's metrics hold them."""
+        """The candidate's metrics ``cold_start_ms`` and ``warm_start_ms``."""
         return {"cold_start_ms": _figures(self.cold_ms), "warm_start_ms": _figures(self.warm_ms)}
 
 

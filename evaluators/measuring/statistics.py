@@ -1,4 +1,4 @@
-"""Intervals: the bootstrap behind the product's figures, and Student's where there is too little to resample."""
+"""Confidence intervals of means and medians: bootstrap, Wilson's, or Student's if there is too little to resample."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from evaluators.measuring.student import quantile
 Floats = NDArray[np.float64]
 
 RESAMPLES = 1000
-"""Bootstrap resamples; the 2.5 % quantile of 1000 is good to about a tenth of the interval's width."""
+"""Bootstrap resamples; the 2.5 % quantile of 1000 is accurate to about a tenth of the interval's width."""
 
 FEWEST_RESAMPLED = 16
-"""Clusters from which on a median's interval is resampled; a bootstrap of three holds the true value three times in
-four, of eight nine times in ten."""
+"""Fewest clusters for a bootstrap of a median: with three clusters its interval contains the true value in 75 % of
+cases, with eight in 90 %."""
 
 _Z = 1.96
 """The normal distribution's 97.5 % quantile."""
 
 _PICKS_AT_ONCE = 1_000_000
-"""Bounds the memory of a resampling of many samples, to about 25 MB."""
+"""Bounds the memory of resampling to about 25 MB."""
 
-# With so many samples the chance that none of them lies beyond the true percentile is 0.13 %, that of three sigma.
+# Samples needed for a percentile: the probability that none lies beyond the true one is then 0.13 % (three sigma).
 PERCENTILE_SAMPLES = {90: 64, 95: 130, 99: 662}
 
 
 def cluster_means(values: Floats, clusters: NDArray[np.int64] | None) -> tuple[Floats, Floats]:
-    """Sums and sizes of each cluster, both ``(clusters,)``; every value its own cluster where none are given."""
+    """Sums and sizes of the clusters, both ``(clusters,)``; without ``clusters`` each value is its own."""
     if clusters is None:
         return values.astype(np.float64), np.ones(len(values))
     _, index = np.unique(clusters, return_inverse=True)
@@ -38,11 +38,11 @@ def cluster_means(values: Floats, clusters: NDArray[np.int64] | None) -> tuple[F
 
 
 def mean_interval(values: Floats, clusters: NDArray[np.int64] | None = None, *, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of a mean over ``values`` ``(samples,)``: the bootstrap's, resampled by cluster.
+    """95 % interval of a mean over ``values`` ``(samples,)``: a bootstrap, resampled by cluster.
 
-    Samples made from one source (eight distortions of an image) are not independent, their source images are. Where
-    every value is 0 or the same positive number, as with an accuracy, it is Wilson's (JASA, 1927), since few losses (or
-    none) leave a bootstrap too little to resample.
+    Samples made from one source (eight distortions of an image) are not independent, but their sources are. If all
+    values are 0 or the same positive number, as with an accuracy, it is Wilson's interval (JASA, 1927): with few errors
+    (or none) a bootstrap has too little to resample.
     """
     sums, sizes = cluster_means(values, clusters)
     if len(values) > 1 and (top := _only_zero_and(values)) is not None:
@@ -57,16 +57,16 @@ def mean_interval(values: Floats, clusters: NDArray[np.int64] | None = None, *, 
 
 
 def difference_interval(
-    values: Floats, others: Floats, clusters: NDArray[np.int64] | None = None, *, seed: int = 0
+    values: Floats, reference: Floats, clusters: NDArray[np.int64] | None = None, *, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of the mean of ``values - others``, two figures of each sample ``(samples,)``, by cluster.
+    """95 % interval of the mean of ``values - reference``, two figures of each sample ``(samples,)``, by cluster.
 
-    Where both are 0 or the same positive number it is the adjusted Wald interval for paired proportions of Bonett and
-    Price (J. Educ. Behav. Stat., 2012): one sample more that only the first gets right and one that only the other
-    does, so that no loss among 200 samples is not taken for no loss at all.
+    If all figures are 0 or the same positive number, it is the adjusted Wald interval for paired proportions of Bonett
+    and Price (J. Educ. Behav. Stat., 2012). It adds one sample that only the first gets right and one that only the
+    second does, so that no loss among 200 samples does not count as no loss at all.
     """
-    difference = values.astype(np.float64) - others
-    top = _only_zero_and(np.concatenate([values, others]))
+    difference = values.astype(np.float64) - reference
+    top = _only_zero_and(np.concatenate([values, reference]))
     if top is None:
         return mean_interval(difference, clusters, seed=seed)
     sums, sizes = cluster_means(difference / top, clusters)
@@ -77,19 +77,21 @@ def difference_interval(
 
 
 def _only_zero_and(values: Floats) -> float | None:
-    """The positive number that all values are which are not 0; None where they are of several, or none."""
+    """The positive number that all non-zero values equal; None if they differ or there are none."""
     top = float(values.max())
     return top if top > 0 and bool(np.all((values == 0) | (values == top))) else None
 
 
 def _wilson_interval(hits: Floats, sizes: Floats, top: float) -> tuple[float, float]:
-    """Of the mean of values that are 0 or ``top``: hits of each cluster and the clusters' sizes. Copies within a
-    cluster count less by the design effect (Kish, Survey Sampling, 1965)."""
+    """Wilson's interval of the mean of values that are 0 or ``top``, from each cluster's hits and size.
+
+    Samples within a cluster count less by the design effect (Kish, Survey Sampling, 1965).
+    """
     n = float(sizes.sum())
     share = float(hits.sum()) / n
     apart = share * (1 - share)
     spread = float(np.sum((hits - sizes * share) ** 2)) / n
-    # Where all hit or all miss nothing tells how alike a cluster's samples are: each cluster counts once.
+    # If all hit or all miss, the similarity within clusters is unknown: each cluster counts once.
     n /= max(1.0, spread / apart) if apart > 0 else n / len(sizes)
     centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
@@ -97,11 +99,11 @@ def _wilson_interval(hits: Floats, sizes: Floats, top: float) -> tuple[float, fl
 
 
 def median_interval(values: Floats, clusters: Floats, *, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of a median over ``values`` ``(n,)``, resampled by cluster.
+    """95 % interval of a median over ``values`` ``(n,)``: a bootstrap, resampled by cluster.
 
-    Blocks timed in one session share its luck (memory placement moves a session by up to 2 %), so whole sessions are
-    resampled, not blocks. With fewer than :data:`FEWEST_RESAMPLED` clusters it is Student's interval (Biometrika, 1908)
-    on the logarithms of their medians, for which values must be positive. A single cluster has no width.
+    Blocks of one session share its memory placement, which changes times by up to 2 %, so whole sessions are resampled.
+    With fewer than :data:`FEWEST_RESAMPLED` clusters it is Student's interval (Biometrika, 1908) of the logarithms of
+    their medians; values must be positive. The interval of a single cluster is a point.
     """
     groups = [values[clusters == cluster] for cluster in np.unique(clusters)]
     if len(groups) < FEWEST_RESAMPLED:
@@ -117,7 +119,7 @@ def median_interval(values: Floats, clusters: Floats, *, seed: int = 0) -> tuple
 
 
 def _student_interval(groups: Sequence[Floats], center: float) -> tuple[float, float]:
-    """Holds ``center``, the median of all, too."""
+    """Student's interval of the groups' medians, extended to contain ``center``, the median of all values."""
     logs = np.log([np.median(group) / center for group in groups])
     if len(logs) == 1:
         return center, center

@@ -1,4 +1,4 @@
-"""When a paired measurement has gone on for long enough."""
+"""Decides when a paired measurement ends."""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ from dataclasses import dataclass
 from evaluators.measuring.pairs import narrowing
 
 GROWTH = 1.25
-"""Between two looks at the interval the number of session pairs grows by so much. Whoever looks after each pair ends at
-the luckiest of many widths, and then an interval of 95 % holds the true ratio in 92 cases of 100."""
+"""Factor by which the number of session pairs grows between two looks at the interval. Looking after each pair ends at
+a width that is narrow by luck: then a 95 % interval contains the true ratio in 92 % of cases."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many session pairs, for how long and until which width, as a share of the ratio.
+    """How many session pairs are measured, for how long, and until which width of the interval.
 
-    Once there are ``min_pairs`` and ``min_s`` seconds have passed, an interval within ``aim_width`` ends a measurement
-    at once, one within ``half_width`` after ``aim_s``, and any after ``max_s``, where ``few_pairs`` will do. One that
-    is then wider than ``usable_width`` has until ``patience_s``, if more pairs would make it usable.
+    Widths are half widths of the interval, as shares of the ratio.
     """
 
     min_pairs: int
+    """Fewest session pairs before ``max_s``."""
     few_pairs: int
+    """Fewest session pairs after ``max_s``."""
     min_s: float
+    """Shortest duration."""
     aim_s: float
+    """Until then only an interval within ``aim_width`` ends the measurement."""
     max_s: float
+    """Until then only an interval within ``half_width`` ends it, afterwards any within ``usable_width``."""
     patience_s: float
+    """Longest duration, if the interval is not usable before but more pairs can make it so."""
     aim_width: float
     half_width: float
     usable_width: float
@@ -40,7 +44,7 @@ class Stopping:
         self._next_look = 0
 
     def looks(self, pairs: int, elapsed_s: float) -> bool:
-        """Whether the interval of so many session pairs is to be looked at."""
+        """Whether to look at the interval of so many session pairs now."""
         limits = self._limits
         if elapsed_s >= limits.max_s:
             return pairs >= min(limits.few_pairs, limits.min_pairs)
@@ -50,17 +54,17 @@ class Stopping:
         return True
 
     def over(self, half_width: float, elapsed_s: float) -> bool:
-        """Whether an interval that was looked at is narrow enough by now."""
+        """Whether the interval is narrow enough to end the measurement."""
         limits = self._limits
         if elapsed_s >= limits.max_s:
             return half_width <= max(limits.usable_width, limits.half_width)
         return half_width <= (limits.half_width if elapsed_s >= limits.aim_s else limits.aim_width)
 
     def hopeless(self, half_width: float, pairs: int, elapsed_s: float) -> bool:
-        """Whether an interval that is too wide after ``max_s`` would still be so at the end of all patience.
+        """Whether an interval that is too wide after ``max_s`` would still be too wide at ``patience_s``.
 
-        A look more narrows the interval of few pairs by much: from three pairs to four Student's quantile falls from
-        4.3 to 3.2, which counts for more than the square root of their number.
+        With few pairs, one more narrows the interval by much: from three pairs to four, Student's quantile falls from
+        4.3 to 3.2, which is more than the effect of the square root of their number.
         """
         limits = self._limits
         if elapsed_s < limits.max_s:

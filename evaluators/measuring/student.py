@@ -1,4 +1,4 @@
-"""Student's distribution, for machines that have no SciPy."""
+"""Student's t distribution, for machines without SciPy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 
 def inside(score: float, freedom: int) -> float:
-    """The chance that Student's t with ``freedom`` degrees of freedom lies within ± ``score``.
+    """The probability that Student's t with ``freedom`` degrees of freedom lies within ± ``score``.
 
     The finite series for whole degrees of freedom (Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3
     and 26.7.4).
@@ -27,7 +27,7 @@ def inside(score: float, freedom: int) -> float:
 
 @lru_cache(maxsize=4096)
 def quantile(freedom: int, confidence: float) -> float:
-    """Between plus and minus which score Student's t lies with the chance ``confidence``.
+    """The score within whose ± Student's t lies with probability ``confidence``.
 
     >>> round(quantile(4, 0.95), 3)
     2.776

@@ -1,4 +1,4 @@
-"""Throughput: how much several streams at once get out of a device, beside the latency of one alone."""
+"""Measures paired throughput: samples per second under several concurrent streams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from evaluators.health import Health
-from evaluators.measuring.latency import GPU_WARM_UP_S, Open, opened_pair
+from evaluators.measuring.latency import GPU_WARM_UP_S, Open, open_pair
 from evaluators.measuring.order import BASELINE, CANDIDATE, Order
 from evaluators.measuring.padding import Padding
 from evaluators.measuring.pairs import ratio_interval
@@ -26,30 +26,37 @@ _FEWEST_RUNS = 3
 
 @dataclass(frozen=True)
 class Load:
-    """How a model is kept busy.
+    """How a paired throughput is measured.
 
-    ``streams`` inferences are under way at any time (0: as many as the profile has threads, which they share). A
-    *window* is ``window_s`` of that, and at least three inferences a stream; a session pair is both models opened anew
-    and loaded, first for ``warm_up_s`` and then for ``windows`` windows each, in an order drawn at random. Pairs
-    follow one another until there are ``min_pairs`` and the
-    ratio's interval is within ``half_width`` of it, or ``max_s`` have passed; one that is then wider than
-    ``usable_width`` has until ``patience_s``, as a latency has.
+    In a *window* a model is kept busy by all streams. A *session pair* is both models opened anew, warmed up, and
+    loaded for some windows each, in random order. Session pairs follow one another until :class:`Stopping` ends the
+    measurement.
     """
 
     streams: int = 0
+    """Concurrent inferences, which share the profile's threads; 0 for one per thread."""
     window_s: float = 0.25
+    """Length of a window, in which each stream makes at least three inferences."""
     windows: int = 2
+    """Windows of each model in a session pair."""
     min_pairs: int = 5
+    """Fewest session pairs."""
     max_s: float = 30.0
+    """Until then only an interval within ``half_width`` ends the measurement."""
     half_width: float = 0.02
+    """Half width of the ratio's interval to aim for, as a share of the ratio."""
     usable_width: float = 0.1
+    """Largest usable half width."""
     patience_s: float = 60.0
+    """Longest duration, if the interval is not usable before."""
     warm_up_s: float = 0.125
+    """Warm-up of each model in a session pair."""
     attempts: int = 2
+    """Attempts in all while the machine is not healthy."""
 
     @property
     def limits(self) -> Limits:
-        """When to stop."""
+        """The limits for :class:`Stopping`."""
         return Limits(
             min_pairs=self.min_pairs, few_pairs=self.min_pairs, min_s=0.0, aim_s=0.0, max_s=self.max_s,
             patience_s=self.patience_s, aim_width=self.half_width, half_width=self.half_width,
@@ -57,11 +64,11 @@ class Load:
         )  # fmt: skip
 
     def on(self, *, gpu: bool) -> Load:
-        """For a device with a GPU, which raises its clocks over tenths of seconds."""
+        """The load for a device with or without a GPU: a GPU takes tenths of a second to raise its clocks."""
         return replace(self, warm_up_s=max(self.warm_up_s, GPU_WARM_UP_S if gpu else 0.0))
 
     def split(self, threads: int) -> tuple[int, int]:
-        """How many streams share a profile's ``threads``, and how many each may use.
+        """The number of streams, and the threads that each may use.
 
         >>> Load(streams=2).split(4)
         (2, 2)
@@ -72,23 +79,27 @@ class Load:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Samples per second of baseline and candidate in every window, with the session pair that each ran in.
-
-    ``ratio`` is the candidate's over the baseline's (above 1: it does more), paired by window as a latency is by block.
-    """
+    """A paired measurement of throughput."""
 
     baseline_per_s: tuple[float, ...]
+    """Samples per second in each window."""
     candidate_per_s: tuple[float, ...]
+    """Samples per second in each window."""
     sessions: tuple[int, ...]
+    """The number of each window's session pair."""
     streams: int
     batch: int
+    """Samples in one inference."""
     ratio: float
+    """The candidate's throughput over the baseline's, paired by window: above 1, the candidate is faster."""
     ratio_ci95: tuple[float, float]
+    """95 % interval of ``ratio``."""
     health: Health | None = None
+    """As in :class:`evaluators.measuring.measurement.Measurement`, and so is ``quarantined``."""
     quarantined: tuple[dict[str, Any], ...] = ()
 
     def metrics(self) -> dict[str, Any]:
-        """``throughput`` as a candidate's metrics hold it: ``ratio`` with its ``ci95`` as main figure."""
+        """The candidate's metric ``throughput``; its main figure is ``ratio`` with its ``ci95``."""
         return {
             "throughput": {
                 "ratio": self.ratio,
@@ -116,10 +127,10 @@ def measure_load(
     look: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Throughput:
-    """Loads both models in turn with ``streams`` streams of inferences of ``batch`` samples each.
+    """Measures both models in turn under ``streams`` concurrent streams of inferences of ``batch`` samples each.
 
-    Calls ``look`` at the end of each session pair; ``seed`` decides the order. Raises :class:`UnhealthyMeasurement`
-    when the interval is still wider than ``usable_width`` at the time limit.
+    Takes up to a minute (``load``). Calls ``look`` at the end of each session pair; ``seed`` determines the order.
+    Raises :class:`UnhealthyMeasurement` if the interval is still wider than ``usable_width`` at the time limit.
     """
     start, pair = clock(), 0
     order, padding, stopping = Order(seed), Padding(seed), Stopping(load.limits)
@@ -127,13 +138,13 @@ def measure_load(
     sessions: list[int] = []
     with ThreadPoolExecutor(streams) as pool:
         while True:
-            with opened_pair(open_baseline, open_candidate, order, padding) as (ours, theirs):
-                opened = {BASELINE: ours, CANDIDATE: theirs}
-                for session in opened.values():
+            with open_pair(open_baseline, open_candidate, order, padding) as (ours, theirs):
+                models = {BASELINE: ours, CANDIDATE: theirs}
+                for session in models.values():
                     _window(pool, session, feed, streams, load.warm_up_s, clock)
-                for first in order.timed_first(load.windows):
-                    for name in (first, *(other for other in opened if other != first)):
-                        runs_per_s = _window(pool, opened[name], feed, streams, load.window_s, clock)
+                for first in order.draw_first_to_time(load.windows):
+                    for name in sorted(models, key=lambda name: name != first):
+                        runs_per_s = _window(pool, models[name], feed, streams, load.window_s, clock)
                         per_s[name].append(runs_per_s * batch)
                     sessions.append(pair)
                 look()
@@ -149,7 +160,7 @@ def measure_load(
             if stopping.hopeless(half_width, pair, elapsed):
                 raise UnhealthyMeasurement(
                     f"the throughput's interval is still ±{half_width:.1%} wide after {elapsed:.0f} s",
-                    "quieten the machine and measure again",
+                    "reduce other load on the machine and measure again",
                 )
     return Throughput(tuple(per_s[BASELINE]), tuple(per_s[CANDIDATE]), tuple(sessions), streams, batch, ratio, interval)
 

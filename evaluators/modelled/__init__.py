@@ -1,1 +1,1 @@
-"""Metrics without measuring: dry runs, and bounds from a description's peaks."""
+"""Metrics without measuring: made-up ones of dry runs, and bounds from peak rates."""

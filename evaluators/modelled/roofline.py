@@ -1,9 +1,9 @@
-"""What a described device can do at best: the least time that its peaks allow, layer by layer.
+"""Bounds on a described device's speed: the shortest time that its peak rates allow, layer by layer.
 
-A layer takes as long as the slower of its two parts, computing and moving data (Williams, Waterman and Patterson,
-"Roofline", Communications of the ACM, 2009). Only what a layer group holds is counted: other operators, the runtime's
-own work and the caches are not. Real devices are slower than that, each by another factor: a latency is "at best", a
-speed-up "at most", and neither has an interval. Every record made from this says ``simulated``.
+A layer takes as long as the slower of computing and moving data (Williams, Waterman and Patterson, "Roofline",
+Communications of the ACM, 2009). Only layer groups count: other operators, the runtime's own work and caches do not.
+Real devices are slower, each by another factor: a latency is "at best", a speed-up "at most", and neither has an
+interval. Records made from them are marked ``simulated``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from evaluators.modelled.dry_run import Pruned, precisions_of
 from hwprofiles.peaks import Peaks
 from hwprofiles.precision import Precision
 
-# Bits of a layer's inputs and outputs in memory.
+# Bits of a layer's inputs and outputs in memory, if not 32.
 _MOVED_BITS = {Precision.INT8: 8}
 
 
@@ -28,10 +28,10 @@ def roofline_metrics(
     batch: int = 1,
     pruned: Pruned | None = None,
 ) -> dict[str, Any]:
-    """The bounds on a candidate's speed for ``batch`` samples in one inference: the least ``latency_ms`` and the
-    ``speedup`` over fp32 that goes with it, and ``bit_operations``.
+    """Bounds on a candidate's speed for ``batch`` samples in one inference.
 
-    Decisions other than precisions, and than those of ``pruned``, change nothing.
+    The lowest ``latency_ms``, its ``speedup`` over fp32, and ``bit_operations``. Only decisions on precisions and those
+    of ``pruned`` matter.
     """
     pruned = pruned or Pruned(groups)
     chosen = precisions_of(groups, decisions)
@@ -40,12 +40,13 @@ def roofline_metrics(
     return {
         "latency_ms": {"p50": latency_ms, "n": 0},
         "speedup": {"ratio": fp32_ms / latency_ms if latency_ms else 1.0},
-        "bit_operations": bit_operations(pruned.groups, {name: one.value for name, one in chosen.items()}) * batch,
+        "bit_operations": bit_operations(pruned.groups, {name: precision.value for name, precision in chosen.items()})
+        * batch,
     }
 
 
 def layer_ms(group: LayerGroup, precision: Precision, peaks: Peaks, batch: int = 1) -> float:
-    """The least time of a layer group in a precision: of computing, or of moving weights, inputs and outputs."""
+    """The lowest time of a layer group in ms: of computing, or of moving weights, inputs and outputs."""
     moved_bytes = weight_bytes(group, precision) + group.values * batch * _MOVED_BITS.get(precision, 32) / 8
     return 1000 * max(2 * group.macs * batch / peaks.rate(precision), moved_bytes / peaks.bytes_per_s)
 

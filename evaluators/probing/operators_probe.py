@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluators.devices.execution import computes_in_integers, multiplies
-from evaluators.devices.node_times import node_times
+from evaluators.devices.node_times import measure_node_times
 from evaluators.graphs.model import save_model
 from evaluators.probing.capability import UNASKED, Capability, Sweep, SweepPoint
 from evaluators.probing.granularity import granularity
@@ -37,7 +37,7 @@ def no_nodes(model: Path, feed: Arrays) -> Sequence[TimedNode]:
 
 def local_nodes(profile: Profile) -> Nodes:
     """Returns a function that times the nodes of a model on a device of this machine."""
-    return lambda model, feed: node_times(profile, model, feed, limit_s=LIMIT_S)
+    return lambda model, feed: measure_node_times(profile, model, feed, limit_s=LIMIT_S)
 
 
 def probe(

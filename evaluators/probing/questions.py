@@ -26,7 +26,7 @@ from evaluators.quantize import Quantizer, Scheme
 from evaluators.quantize.calibration import calibrate
 from evaluators.tensors import Array
 from hwprofiles import Precision, digest_of
-from hwprofiles.errors import CandidateError, StageTimeout, passing_states
+from hwprofiles.errors import CandidateError, StageTimeout, transient_states
 
 VERSION = 2
 """Version of the questions; part of every answer's name."""
@@ -40,7 +40,7 @@ Answer = dict[str, Any]
 """``ratio`` (baseline time over candidate time) with ``ci95``, and the medians ``ms`` and ``baseline_ms``; or the
 ``reason`` why there are none. ``transient`` is true if the answer is due to the machine's state."""
 
-_TRANSIENT = (StageTimeout.state, *passing_states())
+_TRANSIENT = (StageTimeout.state, *transient_states())
 """Failures that may be due to the machine's state. Such answers are asked for again by the next process."""
 
 
@@ -206,6 +206,6 @@ def measure_gain(
         "ms": measurement.metrics()["latency_ms"]["p50"],
         "baseline_ms": measurement.baseline_metrics()["latency_ms"]["p50"],
     }
-    if measurement.health is not None and measurement.health.passing:
+    if measurement.health is not None and measurement.health.transient:
         answer["transient"] = True
     return answer

@@ -1,1 +1,1 @@
-"""Child processes that may fail, and the locks between processes that measure."""
+"""Sandboxed child processes, and locks between processes that measure."""

@@ -1,4 +1,4 @@
-"""Memory that a process no longer uses, given back to the system."""
+"""Returns freed memory to the system."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from functools import cache
 from typing import Any
 
 LARGE_BYTES = 2**20
+"""Blocks above this size are returned at once, see :func:`give_large_blocks_back`."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 _USUAL_BYTES = 32 * 2**20
-"""Smaller blocks glibc keeps for the next, once a process has freed large ones; and twice as much at the heap's end."""
+"""Once a process has freed large blocks, glibc keeps smaller ones for reuse, and twice as much at the heap's end."""
 
 
 def give_back_memory() -> None:
-    """Gives back what was freed. The C library keeps much of it: a process that opened models one after another would
-    hold several times what it uses. Does nothing where the library has no such function."""
+    """Returns freed memory to the system.
+
+    The C library keeps much of it: a process that opens models one after another would hold several times the memory
+    that it uses. Does nothing if the library has no such function.
+    """
     if (trim := _function("malloc_trim")) is not None:
         trim(0)
 
 
 def give_large_blocks_back() -> None:
-    """From now on this process gives blocks of more than :data:`LARGE_BYTES` back as soon as they are freed.
+    """Makes this process return blocks above :data:`LARGE_BYTES` as soon as they are freed.
 
-    The C library would keep them for the next, which is quicker, and of a model that is read, converted and run takes
-    several times its size. Not for processes that measure: a runtime is to find memory as in anybody's process.
+    By default the C library keeps them for reuse, which is faster but costs several times a model's size while it is
+    read, converted and run. Not for processes that measure: a runtime should find memory as in any user's process.
     """
     if (option := _function("mallopt")) is not None:
         option(_M_MMAP_THRESHOLD, LARGE_BYTES)
@@ -34,8 +38,10 @@ def give_large_blocks_back() -> None:
 
 @contextmanager
 def without_leftovers() -> Iterator[None]:
-    """Inside, large blocks are given back as soon as they are freed; afterwards all that is left of them is, and the C
-    library has the thresholds to which it comes by itself in a process that has freed large blocks."""
+    """Returns large blocks as soon as they are freed inside the ``with`` block, and the remaining ones at its end.
+
+    Afterwards the C library has the thresholds that it would set by itself in a process that freed large blocks.
+    """
     give_large_blocks_back()
     try:
         yield

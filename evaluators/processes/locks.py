@@ -1,6 +1,6 @@
-"""Locks between processes: one measurement a device at a time, and quiet while it runs.
+"""Locks between processes: one measurement per device at a time, and no other work of ours meanwhile.
 
-All are advisory ``flock`` locks on files of this machine, freed by the system when a process ends in whatever way.
+All are advisory ``flock`` locks on files of this machine; the system releases them when a process ends for any reason.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _TURNSTILE, _QUIET = "turnstile.lock", "quiet.lock"
 
 _OTHERS, _OTHERS_WRITE = 0o077, 0o022
 
-_HINT = "set TMPDIR to a folder of your own, the same one for all of your jobs on this machine"
+_HINT = "set TMPDIR to a folder of your own, the same for all jobs on this machine"
 
 
 def lock_folder() -> Path:
-    """A folder that all processes of this user on this machine share, whatever database their jobs use.
+    """The folder of locks that all processes of this user on this machine share, for all databases.
 
-    Raises :class:`StorageError` for one that others made, or could have put something into: anybody may make a folder
-    of this name in the system's temporary one.
+    Raises :class:`StorageError` if another user made it or could write to it: anybody can create a folder of this name
+    in the system's temporary folder.
     """
     folder = Path(tempfile.gettempdir()) / f"paretune-{os.getuid()}"
     try:
@@ -41,12 +41,12 @@ def lock_folder() -> Path:
                 folder.chmod(0o700)
             return folder
     except OSError as error:
-        raise StorageError(f"folder {folder} cannot be made: {error.strerror}", _HINT) from None
-    raise StorageError(f"{folder} is no folder that only you can write to", f"remove it, or {_HINT}")
+        raise StorageError(f"folder {folder} cannot be created: {error.strerror}", _HINT) from None
+    raise StorageError(f"{folder} is not a folder that only you can write to", f"remove it, or {_HINT}")
 
 
 def _open(name: str) -> TextIO:
-    """A lock's file, made where it is missing; never one that lies elsewhere, and nothing in it is lost."""
+    """Opens a lock's file, created if missing; never follows a link and never truncates."""
     path = lock_folder() / name
     try:
         return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "r+")
@@ -55,14 +55,14 @@ def _open(name: str) -> TextIO:
 
 
 @contextmanager
-def _locked(name: str, operation: int) -> Iterator[None]:
+def _hold(name: str, operation: int) -> Iterator[None]:
     with _open(name) as file:
         fcntl.flock(file, operation)
         yield
 
 
 @contextmanager
-def _alone(name: str) -> Iterator[None]:
+def _hold_exclusively(name: str) -> Iterator[None]:
     with _open(name) as file:
         _take(file)
         yield
@@ -70,14 +70,16 @@ def _alone(name: str) -> Iterator[None]:
 
 @contextmanager
 def one_at_a_time(name: str) -> Iterator[None]:
-    """Held while something is made that several processes may want: the others wait, and then find it there. Waiting
-    counts against no limit."""
-    with _alone(f"{name}.lock"):
+    """Lets one process at a time make something that several may need; the others wait, then find it made.
+
+    Waiting counts against no time limit.
+    """
+    with _hold_exclusively(f"{name}.lock"):
         yield
 
 
 def _take(file: TextIO) -> None:
-    """The lock for oneself alone; waiting for it counts against no limit."""
+    """Takes an exclusive lock; waiting counts against no time limit."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -87,9 +89,9 @@ def _take(file: TextIO) -> None:
 
 @contextmanager
 def exclusive_device(profile: Profile) -> Iterator[None]:
-    """Holds the device: one file a core set, taken in order, so that overlapping sets exclude one another too."""
+    """Holds the device: one lock per core, taken in order, so that overlapping core sets exclude one another, too."""
     if not profile.cores:
-        with _alone(f"{profile.device}.lock"):
+        with _hold_exclusively(f"{profile.device}.lock"):
             yield
         return
     files = [_open(f"core-{core}.lock") for core in sorted(profile.cores)]
@@ -98,28 +100,28 @@ def exclusive_device(profile: Profile) -> Iterator[None]:
             _take(file)
         yield
     finally:
-        for file in reversed(files):  # whoever waits for the first then finds all of them free
+        for file in reversed(files):  # so that a process that waits for the first finds all free
             file.close()
 
 
 @contextmanager
 def measuring() -> Iterator[None]:
-    """The quiet token: waits for work on this machine to pause, and keeps it paused.
+    """Holds the quiet token: waits until our work on this machine pauses, and keeps it paused.
 
-    The turnstile keeps workers from coming back in while the measurement waits.
+    The turnstile keeps workers from resuming while the measurement waits.
     """
-    with _alone(_TURNSTILE), _alone(_QUIET):
+    with _hold_exclusively(_TURNSTILE), _hold_exclusively(_QUIET):
         yield
 
 
 @contextmanager
 def working() -> Iterator[None]:
-    """Held by our own work on this machine, for one batch at a time; waits while a measurement runs.
+    """Marks our own work on this machine, one batch at a time; waits while a measurement runs.
 
-    Held once a thread: inside itself it does nothing, since whoever holds the quiet lock and waits at the turnstile
-    waits for a measurement that waits for him.
+    Nested use in one thread does nothing: a thread that held the quiet lock and waited at the turnstile would wait for
+    a measurement that waits for that thread.
     """
-    if _held() is not None:
+    if _working_file() is not None:
         yield
         return
     with _open(_QUIET) as file:
@@ -132,8 +134,8 @@ def working() -> Iterator[None]:
 
 
 def pause_point() -> None:
-    """Between batches, inside or outside :func:`working`: lets a measurement that waits go first."""
-    file = _held()
+    """Lets a waiting measurement go first; called between batches, inside or outside :func:`working`."""
+    file = _working_file()
     if file is None:
         with working():
             return
@@ -144,7 +146,7 @@ def pause_point() -> None:
 _thread = threading.local()
 
 
-def _held() -> TextIO | None:
+def _working_file() -> TextIO | None:
     return getattr(_thread, "file", None)
 
 
@@ -157,6 +159,6 @@ def _join(file: TextIO) -> None:
 
 
 def _join_by(file: TextIO, operation: int) -> None:
-    with _locked(_TURNSTILE, operation):
+    with _hold(_TURNSTILE, operation):
         pass
     fcntl.flock(file, operation)

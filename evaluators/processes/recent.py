@@ -1,4 +1,4 @@
-"""What was computed lately: a cache that forgets before memory runs out."""
+"""A cache of recent values, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ MOST_BYTES = 256 * 2**20
 
 
 class Recent(Generic[K, V]):
-    """Values by key; the one that was asked for longest ago goes first, once all of them are larger than
-    ``most_bytes`` together. The newest always stays.
+    """Values by key; the least recently used go first when all together exceed ``most_bytes``.
 
-    ``size`` says how many bytes a value holds. Used from one thread.
+    The newest always stays. ``size`` gives the bytes of a value. Used from one thread.
     """
 
     def __init__(self, size: Callable[[V], int], most_bytes: int = MOST_BYTES) -> None:
@@ -24,9 +23,9 @@ class Recent(Generic[K, V]):
         self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """The value of this key, made where it is not here."""
+        """The value of this key, made if missing."""
         if key not in self._values:
-            # Before it is made: it may need the room.
+            # Before it is made, since making it may need the memory.
             self._forget(keep=0)
             value = make()
             self._values[key] = value, self._size(value)

@@ -1,4 +1,4 @@
-"""A child process that may hang, leak, or die without hurting its owner."""
+"""Runs functions in a child process that may hang, leak or die without harm to its owner."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from hwprofiles.errors import MachineBusy, MemoryShort, OutOfMemory, ProcessCras
 T = TypeVar("T")
 
 DEATHS_UNTIL_CRASHED = 3
-"""A process may be the victim of something else once or twice; after this many deaths the candidate is at fault."""
+"""Deaths of a process after which the candidate counts as the cause; once or twice something else may be."""
 
 _LOOK_S = 0.05
 
 
 def in_own_process(function: Callable[..., T], *args: Any, stage: str, limit_s: float) -> T:
-    """``function(*args)`` in a process that serves nothing else; raises what :meth:`Sandbox.call` raises."""
+    """Runs ``function(*args)`` in a fresh process; raises as :meth:`Sandbox.call` does."""
     sandbox = Sandbox()
     try:
         return sandbox.call(function, *args, stage=stage, limit_s=limit_s)
@@ -40,9 +40,9 @@ def in_own_process(function: Callable[..., T], *args: Any, stage: str, limit_s: 
 class Sandbox:
     """Runs importable functions in one child process, started on first use and again after each death.
 
-    Keeps the child between calls, so that what it has loaded stays loaded. One call at a time, from one thread; the
-    owner closes it. The child ends itself when the owner dies. ``memory_bytes`` bounds the resident memory of the child
-    and its own children. What the child prints goes to ``log``, or nowhere.
+    The child is kept between calls with everything that it has loaded. One call at a time, from one thread; the owner
+    closes the sandbox. The child ends itself when the owner dies. ``memory_bytes`` bounds the resident memory of the
+    child and its own children. The child's output goes to ``log``, or is dropped.
     """
 
     def __init__(
@@ -55,14 +55,13 @@ class Sandbox:
         self._connection: Connection | None = None
 
     def call(self, function: Callable[..., T], *args: Any, stage: str, limit_s: float) -> T:
-        """``function(*args)`` in the child.
+        """Runs ``function(*args)`` in the child and returns its result.
 
-        Raises what it raises (anything but our own errors as :class:`BuildFailed`), :class:`StageTimeout` after
-        ``limit_s`` (in which waiting for quiet does not count), :class:`OutOfMemory` past the memory bound,
-        :class:`ProcessCrashed` when the process died three times; in these three cases the child is gone and the next
-        call starts a fresh one. Where others had the machine meanwhile it is :class:`MachineBusy` instead of the
-        first, and where the system had no memory left, and not for the child's sake, :class:`MemoryShort` instead of
-        the last; a full disk is a :class:`StorageError`.
+        Raises the function's own :class:`ParetuneError`; any other exception as :class:`BuildFailed`, a full disk as
+        :class:`StorageError`. Raises :class:`StageTimeout` after ``limit_s`` (waiting for quiet does not count), or
+        :class:`MachineBusy` if other load held the child up; :class:`OutOfMemory` above the memory bound;
+        :class:`ProcessCrashed` after three deaths, or :class:`MemoryShort` if the system ran out of memory for another
+        reason. In these cases the child is gone and the next call starts a fresh one.
         """
         for _ in range(DEATHS_UNTIL_CRASHED):
             pressure = Pressure()
@@ -70,10 +69,10 @@ class Sandbox:
                 kind, payload = self._answer(function, args, stage, limit_s, pressure)
             except (EOFError, ConnectionResetError, BrokenPipeError):
                 code, peak_bytes = self._end(patience_s=1.0)
-                short = code == -signal.SIGKILL and pressure.killed_for_memory(peak_bytes)
+                short = code == -signal.SIGKILL and pressure.ran_out_of_memory(peak_bytes)
                 continue
             except BaseException:
-                self.close()  # still at work on a question that nobody asks any more
+                self.close()  # no caller is left
                 raise
             if kind == "error":
                 raise payload
@@ -81,14 +80,14 @@ class Sandbox:
         if short:
             raise MemoryShort(
                 f"{stage}: the system had no memory left and killed its process, which used {peak_bytes / 1e6:.0f} MB",
-                "end what else needs memory on this machine",
+                "close other programs that need memory",
             )
         raise ProcessCrashed(f"{stage}: its process died {DEATHS_UNTIL_CRASHED} times, last with {_death(code)}")
 
     def _answer(
         self, function: Callable[..., T], args: tuple[Any, ...], stage: str, limit_s: float, pressure: Pressure
     ) -> tuple[str, Any]:
-        connection = self._started()
+        connection = self._connect()
         connection.send((function, args))
         deadline = time.monotonic() + limit_s
         since: float | None = None
@@ -99,14 +98,16 @@ class Sandbox:
                 if kind == "progress":
                     self._progress(payload)
                 elif kind == "waiting":
-                    since, deadline = _waited(since, deadline, begins=payload)
+                    since, deadline = _extend_deadline(since, deadline, begins=payload)
                 else:
                     return kind, payload
             now = time.monotonic()
             if since is None and now > deadline:
                 message = f"{stage}: took longer than {limit_s:g} s"
-                if self._process is not None and pressure.starved(self._process.pid):
-                    raise MachineBusy(f"{message} on a machine that others kept busy", "quieten the machine")
+                if self._process is not None and pressure.starves(self._process.pid):
+                    raise MachineBusy(
+                        f"{message}, because other programs kept the machine busy", "reduce other load on the machine"
+                    )
                 raise StageTimeout(message, f"raise limits.{stage}_s")
             if self._memory_bytes is None or now < look_at:
                 continue
@@ -118,12 +119,11 @@ class Sandbox:
                 )
 
     def close(self) -> None:
-        """Ends the child, and all that it started, at once. Harmless when called again."""
+        """Ends the child and all processes that it started, at once. May be called again."""
         self._end(patience_s=0.0)
 
     def _end(self, patience_s: float) -> tuple[int, int]:
-        """The exit code, and the most memory in bytes that the child held; one that dies by itself has ``patience_s``
-        to do so."""
+        """Ends the child, after ``patience_s`` in which it may die by itself; returns exit code and peak bytes."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -131,7 +131,7 @@ class Sandbox:
         if process is None:
             return 0, 0
         ends_at = time.monotonic() + patience_s
-        # Popen's own wait does not say how much memory it was.
+        # Popen.wait does not tell the peak memory.
         while not (reaped := os.wait4(process.pid, os.WNOHANG))[0] and time.monotonic() < ends_at:
             time.sleep(_LOOK_S / 5)
         with contextlib.suppress(ProcessLookupError):
@@ -140,7 +140,8 @@ class Sandbox:
         process.returncode = os.waitstatus_to_exitcode(status)
         return process.returncode, usage.ru_maxrss * 1024
 
-    def _started(self) -> Connection:
+    def _connect(self) -> Connection:
+        """The connection to the child, which is started if there is none."""
         if self._connection is None:
             ours, theirs = Pipe()
             command = [
@@ -152,7 +153,7 @@ class Sandbox:
             ]
             output = self._log.open("ab") if self._log else subprocess.DEVNULL
             try:
-                # A process group of its own: what the child starts ends with it, and Ctrl-C reaches the owner alone.
+                # A process group of its own: its children end with it, and Ctrl-C reaches only the owner.
                 self._process = subprocess.Popen(
                     command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     process_group=0,
@@ -174,8 +175,8 @@ class Sandbox:
             return 0
 
 
-def _waited(since: float | None, deadline: float, *, begins: bool) -> tuple[float | None, float]:
-    """When the child began to wait, and the deadline moved by a wait that has ended."""
+def _extend_deadline(since: float | None, deadline: float, *, begins: bool) -> tuple[float | None, float]:
+    """When the child began to wait (None if it does not), and the deadline, extended by a wait that ended."""
     now = time.monotonic()
     if begins:
         return now, deadline

@@ -1,4 +1,4 @@
-"""The child's side of a sandbox: answers calls until its owner is gone.
+"""The child's side of a sandbox: serves calls until its owner is gone.
 
 Run as ``python -m evaluators.processes.sandbox_child FD``.
 """
@@ -29,13 +29,13 @@ _pause: Callable[[bool], None] = lambda begins: None  # noqa: E731
 
 
 def report(text: str) -> None:
-    """Tells the owner of this process, in one line, what is going on; harmless outside a sandbox."""
+    """Reports progress to the owner, in one line; does nothing outside a sandbox."""
     _report(text)
 
 
 @contextlib.contextmanager
 def waiting() -> Iterator[None]:
-    """Tells the owner that this process waits for its turn: such time counts against no limit."""
+    """Tells the owner that this process waits for its turn, which counts against no time limit."""
     _pause(True)
     try:
         yield
@@ -44,7 +44,7 @@ def waiting() -> Iterator[None]:
 
 
 def serve(connection: Connection) -> None:
-    """Runs ``(function, args)`` one after another; answers ``(kind, payload)``: value, error, progress or waiting."""
+    """Runs each received ``(function, args)``; sends ``(kind, payload)``: value, error, progress or waiting."""
     global _report, _pause
     _report = lambda text: connection.send(("progress", text))  # noqa: E731
     _pause = lambda begins: connection.send(("waiting", begins))  # noqa: E731
@@ -71,19 +71,19 @@ def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, A
         return "error", error
     except MemoryError:
         if memory_is_short():
-            return "error", MemoryShort("the machine has no memory left", "end what else needs memory on this machine")
-        return "error", OutOfMemory("no more memory could be had")
-    # Whatever a model, a technique or a user's task raises is that candidate's failure, never this process's end.
+            return "error", MemoryShort("the machine has no memory left", "close other programs that need memory")
+        return "error", OutOfMemory("memory could not be allocated")
+    # Any exception of a model, a technique or a user's task is the candidate's failure and never ends this process.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         traceback.print_exc()
         if _is_full(error):
-            return "error", StorageError("no space is left on the disk, or of its quota", "free some space")
+            return "error", StorageError("the disk or its quota is full", "free some space")
         first = (str(error).strip().splitlines() or [""])[0][:400]
         return "error", BuildFailed(f"{type(error).__name__}: {first}")
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether a disk without space is behind an error; libraries in C++ say so in their own errors' text alone."""
+    """Whether a full disk caused an error; C++ libraries tell it only in the text of their errors."""
     while error is not None:
         if getattr(error, "errno", None) in _FULL or any(os.strerror(number) in str(error) for number in _FULL):
             return True
@@ -92,10 +92,7 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 def _end_with(owner: int) -> None:
-    """Ends this process, and all that it started, when its owner died.
-
-    A blocked computation would not notice the closed pipe.
-    """
+    """Ends this process and its children when the owner dies: a long computation would not notice the closed pipe."""
     while os.getppid() == owner:
         time.sleep(0.2)
     with contextlib.suppress(ProcessLookupError):
@@ -105,7 +102,7 @@ def _end_with(owner: int) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
-    # As an import, not as __main__: functions of this module must be the same objects for everyone.
+    # Imported instead of __main__: functions of this module must be the same objects for all modules.
     from evaluators.processes import sandbox_child
 
     sandbox_child.serve(Connection(int(sys.argv[1])))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluators.devices.execution import FLOAT, STORED, Execution, computes_in_integers, matched, multiplies
+from evaluators.devices.execution import FLOAT, STORED, Execution, computes_in_integers, match_layers, multiplies
 from evaluators.runtimes.base import TimedNode
 
 _CONVERTING = {
@@ -197,7 +197,7 @@ def _against(model: Execution, against: Execution, speedup: tuple[float, float, 
         )
     elif high < 1.0:
         found.append(Finding("slower", f"it is slower: {ratio:.2f}x, interval {low:.2f} to {high:.2f}"))
-    slower = [(ours, theirs) for ours, theirs in matched(model, against) if ours.node.ms > 1.05 * theirs.node.ms]
+    slower = [(ours, theirs) for ours, theirs in match_layers(model, against) if ours.node.ms > 1.05 * theirs.node.ms]
     lost = sum(ours.node.ms - theirs.node.ms for ours, theirs in slower) / model.total_ms
     if lost >= NOTICEABLE / 2:
         slower.sort(key=lambda pair: pair[1].node.ms - pair[0].node.ms)

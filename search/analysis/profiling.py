@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 
 from evaluators.devices.device import open_device
-from evaluators.devices.execution import Execution, matched, weights_of
-from evaluators.devices.node_times import node_times
+from evaluators.devices.execution import Execution, match_layers, weights_of
+from evaluators.devices.node_times import measure_node_times
 from evaluators.graphs.model import input_specs, load_model
 from evaluators.measuring.latency import Protocol
 from evaluators.measuring.throughput import Load
@@ -111,13 +111,13 @@ def profile_model(
 
 
 def _execution(profile: Profile, path: Path, model: onnx.ModelProto, sample: Mapping[str, Array]) -> Execution:
-    return Execution(node_times(profile, path, sample, limit_s=LIMIT_S), weights_of(model))
+    return Execution(measure_node_times(profile, path, sample, limit_s=LIMIT_S), weights_of(model))
 
 
 def _layers(ours: Execution, theirs: Execution | None) -> list[dict[str, Any]]:
     """Every node in order of execution; layers that the other model has too with the time that they take there."""
     macs = {id(layer.node): layer.macs for layer in ours.layers}
-    before = {} if theirs is None else {id(one.node): other.node.ms for one, other in matched(ours, theirs)}
+    before = {} if theirs is None else {id(one.node): other.node.ms for one, other in match_layers(ours, theirs)}
     return [
         {
             "name": node.name,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.devices.deadline import NEVER
-from hwprofiles.errors import CandidateError, ParetuneError, UnhealthyMeasurement, is_passing
+from hwprofiles.errors import CandidateError, ParetuneError, UnhealthyMeasurement, is_transient
 from search.budget.allowance import Allowance
 from search.controller.final_plan import AGAIN, FINAL_ROUNDS, FinalPlan, Place
 from search.controller.scheduler import TROUBLES_IN_A_ROW
@@ -140,7 +140,7 @@ class Confirmation:
         except DeviceLost:
             raise
         except ParetuneError as error:
-            if not isinstance(error, CandidateError) or is_passing(error):
+            if not isinstance(error, CandidateError) or is_transient(error):
                 plan.given_up[place] = error.message
                 self._in_a_row += 1
                 return

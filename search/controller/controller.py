@@ -371,7 +371,7 @@ class Controller:
         ends = Deadline(clock=self._clock) if self._row.state is JobState.DONE else self._budget.end
         return Confirmation(
             self._store, self._lease, self._order, prepared, self._folder, self._digests,
-            deadline=lambda: ends.passed, allowance=Allowance.within(self._job, ends),
+            deadline=lambda: ends.is_over, allowance=Allowance.within(self._job, ends),
             confirmed=self._metrics_of_baseline(prepared),
             telling=lambda rows, fronts, message: self._reporter.tell_rows("confirming", rows, fronts, message),
         )  # fmt: skip

@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from evaluators.devices.deadline import NEVER, Deadline
-from hwprofiles.errors import NotAsked, ParetuneError, PassingTrouble, WorkerLost
+from hwprofiles.errors import NotAsked, ParetuneError, TransientError, WorkerLost
 from search.budget.allowance import Allowance
 from search.controller.scheduler import Scheduler
 from search.devices.link import DeviceLost
@@ -114,7 +114,7 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
             self._scheduler.abandon(row)
             return
         if "trouble" in answer:
-            self._scheduler.put_off(row, PassingTrouble(*answer["trouble"]))
+            self._scheduler.put_off(row, TransientError(*answer["trouble"]))
             return
         outcome = Outcome.from_dict(answer)
         finished = self._scheduler.finish(

@@ -13,7 +13,7 @@ from pathlib import Path
 from evaluators.devices.request import FileRef
 from hwprofiles import digest_of_file
 from hwprofiles.errors import StorageError
-from hwprofiles.folders import data_folder, private
+from hwprofiles.folders import data_folder, make_private
 from search.folders import partial_path
 
 IDLE_S = 600.0
@@ -29,7 +29,7 @@ class Blobs:
     """
 
     def __init__(self) -> None:
-        self._folder = private(data_folder() / "blobs")
+        self._folder = make_private(data_folder() / "blobs")
 
     def put(self, path: Path) -> FileRef:
         """Stores a copy of a file; raises :class:`StorageError` if that fails."""

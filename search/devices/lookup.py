@@ -62,7 +62,7 @@ def find_device(name: str, threads: int = 1, batch: int = 1) -> Profile:
 
     Raises :class:`DeviceUnavailable` for a remote device whose agent has never registered, or was revoked.
     """
-    agents = None if name in registry.known_devices() else _agents.get()()
+    agents = None if name in registry.device_origins() else _agents.get()()
     if agents is None:
         return registry.find_device(name, threads, batch)
     row = agents.row(name)
@@ -88,7 +88,7 @@ def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:
             "start it there with: paretune agent --server URL --token-file FILE --device NAME",
         )
     cores = agent.offer["cores"]
-    check_threads(agent.device, threads, len(cores), f"{len(cores)} cores are usable there")
+    check_threads(agent.device, threads, len(cores))
     return replace(agent.profile, threads=threads, batch=batch, cores=tuple(cores[threads - 1]))
 
 

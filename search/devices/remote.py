@@ -14,8 +14,8 @@ from evaluators.devices.device import Device
 from evaluators.devices.request import (
     UNKNOWN_KIND,
     VERSION,
-    Errand,
     FileRef,
+    MeasurementRequest,
     answer_of,
     error_in,
     measurement_in,
@@ -34,8 +34,8 @@ from hwprofiles.errors import (
     BuildFailed,
     DeviceUnavailable,
     InvalidInput,
-    PassingTrouble,
     StageTimeout,
+    TransientError,
     UnsupportedOp,
 )
 from search.devices.blobs import IDLE_S, Blobs
@@ -118,12 +118,12 @@ class RemoteDevice(Device):
 
     def _request(
         self, kind: Any, candidate: Path, sample: Arrays, limit_s: float, runtime: str | None, **more: Any
-    ) -> Errand:
+    ) -> MeasurementRequest:
         self._check_runtime(runtime or self.profile.runtime)
         file = self._model(candidate)
         if file != more.get("baseline"):
             self._sent.add(file)
-        return Errand(
+        return MeasurementRequest(
             kind=kind,
             profile_digest=self.profile.digest,
             threads=self.profile.threads,
@@ -160,7 +160,7 @@ class RemoteDevice(Device):
             self._files[key] = self._blobs.put(path)
         return self._files[key]
 
-    def _answer(self, request: Errand) -> dict[str, Any]:
+    def _answer(self, request: MeasurementRequest) -> dict[str, Any]:
         """Sends a request and waits for its answer (minutes); raises the error that the answer holds."""
         content = request.to_dict()
         digest = digest_of([VERSION, self._purpose, self.profile.device, content])
@@ -190,7 +190,7 @@ class RemoteDevice(Device):
             errand_id = digest_of([digest, self._times[digest]])[:32]
             self._times[digest] += 1
             answer = self._store.requests.result(errand_id)
-            if answer is None or not isinstance(error_in(answer), PassingTrouble):
+            if answer is None or not isinstance(error_in(answer), TransientError):
                 return errand_id
 
     def _prune(self) -> None:
@@ -199,7 +199,7 @@ class RemoteDevice(Device):
             self._blobs.prune(self._store.requests.files())
             self._prune_at = time.monotonic() + IDLE_S
 
-    def _wait_for(self, errand_id: str, request: Errand) -> RequestRow:
+    def _wait_for(self, errand_id: str, request: MeasurementRequest) -> RequestRow:
         """Waits until a request has ended; raises :class:`StageTimeout` if it takes too long.
 
         Counts only the time for which its present agent holds it and is in contact: neither the queue, nor an earlier

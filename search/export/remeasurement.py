@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evaluators.measuring.measurement import Measurement, combined
+from evaluators.measuring.measurement import Measurement, combine_measurements
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles.errors import UnhealthyMeasurement
 from search.export.comparison import Outcome
@@ -40,7 +40,7 @@ def measure_latency(
         progress("latency in a fresh process")
         try:
             latest = bench.measure(path, row.decisions)
-            measured, times = (latest if measured is None else combined(measured, latest)), times + 1
+            measured, times = (latest if measured is None else combine_measurements(measured, latest)), times + 1
             evidence = _with_latency(bench, evidence, measured)
         except UnhealthyMeasurement as error:
             if measured is None:

@@ -13,11 +13,11 @@ from evaluators.probing.single_layer import extract_layer, layer_key
 from evaluators.processes.sandbox_child import report
 from evaluators.quantize import Scheme
 from hwprofiles import Precision
-from hwprofiles.errors import StageTimeout, passing_states
+from hwprofiles.errors import StageTimeout, transient_states
 from search.json_cache import JsonCache
 from search.subject import Subject
 
-_SILENT = (*passing_states(), StageTimeout.state)
+_SILENT = (*transient_states(), StageTimeout.state)
 
 
 @dataclass(frozen=True)

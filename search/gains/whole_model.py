@@ -14,7 +14,7 @@ from evaluators.devices.device import Device
 from evaluators.graphs.model import save_model
 from evaluators.probing.questions import QUICK, Answer, look_up_answer, measure_gain, no_gain
 from hwprofiles import digest_of
-from hwprofiles.errors import CandidateError, DeviceUnavailable, NotAsked, UnhealthyMeasurement, passing_states
+from hwprofiles.errors import CandidateError, DeviceUnavailable, NotAsked, UnhealthyMeasurement, transient_states
 from search.devices.link import DeviceLost
 from search.json_cache import JsonCache
 from search.subject import Subject
@@ -26,7 +26,7 @@ LIMIT_S = 120.0
 
 UNAVAILABLE = "unavailable"
 
-_PASSING = (UNAVAILABLE, *passing_states())
+_PASSING = (UNAVAILABLE, *transient_states())
 """Failures of the moment, which are asked about again the next time. A model that takes too long is not among them."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from evaluators.metrics import METRICS
-from evaluators.modelled.dry_run import modelled_metrics
+from evaluators.modelled.dry_run import dry_run_metrics
 from evaluators.processes.sandbox import in_own_process
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput
@@ -51,7 +51,7 @@ def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> 
     missing = [(place, name) for place, name in _metric_places(job) if not _is_available(name, available)]
     if not missing:
         return
-    own: Names = frozenset() if profile.invented else task_names()
+    own: Names = frozenset() if profile.is_dry_run else task_names()
     if own is None:
         return
     available |= own
@@ -65,8 +65,8 @@ def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> 
 
 def _device_names(profile: Profile) -> frozenset[str]:
     """Metrics that every task has on the device; for a dry run all that it invents."""
-    if profile.invented:
-        return frozenset(modelled_metrics((), {}, "")) | {"bit_operations"}
+    if profile.is_dry_run:
+        return frozenset(dry_run_metrics((), {}, "")) | {"bit_operations"}
     return _FIDELITY | _FILE | (_BOUNDS if profile.modelled else FIGURES)
 
 

@@ -331,7 +331,7 @@ def _check_devices(job: Job) -> None:
             f"devices: {modelled[0]!r} is modelled and others measure, which never share a front",
             "write one job for the modelled devices and one for those that measure",
         )
-    invented = [label for label, profile in zip(job.labels, profiles, strict=True) if profile.invented]
+    invented = [label for label, profile in zip(job.labels, profiles, strict=True) if profile.is_dry_run]
     if invented and len(invented) < len(profiles):
         raise InvalidInput(
             f"devices: {invented[0]!r} makes up its figures and others evaluate quality, which never share a front",

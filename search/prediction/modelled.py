@@ -7,7 +7,7 @@ from typing import Any
 
 from evaluators.graphs.bit_operations import bit_operations
 from evaluators.graphs.layer_groups import LayerGroup
-from evaluators.modelled.dry_run import Pruned, modelled_metrics, precisions_of
+from evaluators.modelled.dry_run import Pruned, dry_run_metrics, precisions_of
 from evaluators.modelled.roofline import roofline_metrics
 from hwprofiles import Precision, Profile
 from hwprofiles.errors import InvalidInput
@@ -27,7 +27,7 @@ def invented(
     """A candidate's made-up metrics, on every device of a dry run; ``scales`` say how decisions narrow the layers."""
     decided, pruned = _quickened(decisions), _pruned(groups, decisions, scales)
     metrics = {
-        device.label: modelled_metrics(groups, decided, digest, device.profile, pruned)
+        device.label: dry_run_metrics(groups, decided, digest, device.profile, pruned)
         | _operations(device.profile, groups, decisions, pruned)
         for device in devices
     }

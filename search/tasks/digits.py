@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticKnownError
 
-from evaluators.measuring.quality import Scores, classification, false_negatives, labelled_metrics
+from evaluators.measuring.quality import Scores, classification, false_negatives, label_metrics
 from evaluators.processes.sandbox_child import report
 from evaluators.tensors import Array, Arrays
 from evaluators.torch_export import export_module
@@ -218,7 +218,7 @@ class Digits(BuiltInTask):
 
     def metric_names(self) -> frozenset[str]:
         """See :meth:`Task.metric_names`."""
-        return labelled_metrics(self.options.false_negatives)
+        return label_metrics(self.options.false_negatives)
 
     def clusters(self, split: Split) -> NDArray[np.int64] | None:
         """See :meth:`Task.clusters`; the copies of an image share its number."""

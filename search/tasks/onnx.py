@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evaluators.graphs.model import input_specs, load_model, model_files, save_model
 from evaluators.graphs.widening import narrow_types, widen_to_float32, widening_note
-from evaluators.measuring.quality import Scores, classification, false_negatives, labelled_metrics
+from evaluators.measuring.quality import Scores, classification, false_negatives, label_metrics
 from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
@@ -117,7 +117,7 @@ class OnnxTask(BuiltInTask):
 
     def metric_names(self) -> frozenset[str]:
         """See :meth:`Task.metric_names`."""
-        return frozenset() if self._labels is None else labelled_metrics(self._false_negatives)
+        return frozenset() if self._labels is None else label_metrics(self._false_negatives)
 
     @property
     def _count(self) -> int:

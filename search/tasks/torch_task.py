@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from evaluators.measuring.quality import Scores, classification, false_negatives, labelled_metrics
+from evaluators.measuring.quality import Scores, classification, false_negatives, label_metrics
 from evaluators.tensors import Array, Arrays
 from evaluators.torch_export import export_module
 from hwprofiles import digest_of, digest_of_file
@@ -117,7 +117,7 @@ class TorchTask(Task):
             return None
         if type(self).score is not TorchTask.score:
             return None
-        return frozenset() if self._labels is None else labelled_metrics(self._false_negatives)
+        return frozenset() if self._labels is None else label_metrics(self._false_negatives)
 
     def module(self, *, trained: bool = True) -> torch.nn.Module:
         """See :meth:`Task.module`."""

@@ -79,7 +79,7 @@ class ModuleTechnique(Technique):
     def module(self) -> nn.Module:
         """A fresh copy of the task's own module; in a dry run untrained, since nothing but its structure is asked
         for."""
-        return self.task.module(trained=not self.subject.profile.invented)
+        return self.task.module(trained=not self.subject.profile.is_dry_run)
 
     def example(self, samples: int) -> tuple[Tensor, ...]:
         """So many calibration samples, in the order of the module's arguments."""

@@ -167,7 +167,7 @@ class PruningTechnique(ModuleTechnique):
     def _first(self) -> nn.Module:
         """What is pruned: the task's own module, slimmed where that is asked for."""
         module = self.module()
-        if self._slimming == 0 or self.subject.profile.invented:
+        if self._slimming == 0 or self.subject.profile.is_dry_run:
             return module
         from search.pruning.slimming import train_slim
 

@@ -110,7 +110,7 @@ class Bench:
         try:
             beside = self.beside(path, decisions)
         except StageTimeout:
-            if not self.allowance.ends.passed:
+            if not self.allowance.ends.is_over:
                 raise
             beside = {}
         return Findings({**self.figures(measured), **beside}, measured.to_dict())

@@ -62,7 +62,7 @@ class Preparation:
 
     def prepared(self) -> Prepared:
         """The space and the baseline's own figures; the longest step of a job's start."""
-        if self._order.profile.invented:
+        if self._order.profile.is_dry_run:
             return self._invented()
         with self._watch.timing("exporting the model"):
             self._work.model  # noqa: B018 - exported on first use
@@ -230,7 +230,7 @@ class Preparation:
                     most=MOST if all_of_them else 1, passing=work.passing, scales=work.scales if all_of_them else (),
                     narrowed=work.untrained.draft, limit_s=ends.within(most_s), clock=self._budget.clock,
                 )  # fmt: skip
-                if not tables[of.label] and ends.passed:
+                if not tables[of.label] and ends.is_over:
                     missing[of.label] = NO_TIME_FOR_TABLES
             except DeviceLost:
                 raise

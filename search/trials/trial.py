@@ -12,7 +12,7 @@ from evaluators.devices.device import Device
 from evaluators.devices.evaluators import SizeEvaluator
 from evaluators.processes.sandbox import Sandbox
 from hwprofiles import Profile
-from hwprofiles.errors import CandidateError, StageTimeout, TrainingStopped, is_passing
+from hwprofiles.errors import CandidateError, StageTimeout, TrainingStopped, is_transient
 from search.budget.allowance import Allowance
 from search.devices.lookup import open_device
 from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, merge_devices
@@ -92,12 +92,12 @@ class TrialRunner:
         ends: Deadline | None = None,
     ) -> Outcome:
         """Never raises for what is the candidate's own fault; that becomes its state. Raises what is the moment's
-        (:func:`hwprofiles.errors.is_passing`): nothing can be known of the candidate now. So it is where the time
+        (:func:`hwprofiles.errors.is_transient`): nothing can be known of the candidate now. So it is where the time
         ``ends`` before the work does (None: with the allowance). ``earlier`` are the figures of trainings that it may
         be compared with."""
         self._hurry(ends or self._ends)
         start = self._clock()
-        if self._order.profile.invented:
+        if self._order.profile.is_dry_run:
             metrics = invented(
                 self._order.devices, groups_of(self._facts), decisions, digest, layer_widths_of(self._facts)
             )
@@ -235,6 +235,6 @@ class TrialRunner:
 
 def _failure(error: CandidateError) -> tuple[TrialState, str]:
     """What a candidate becomes by its own fault; raises what is the moment's."""
-    if is_passing(error):
+    if is_transient(error):
         raise error
     return TrialState(error.state), error.message

@@ -25,8 +25,8 @@ from evaluators.graphs.model import load_model, save_model
 from evaluators.graphs.quantised import count_integer_layers
 from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.graphs.widening import narrow_types, widening_note
-from evaluators.measuring.outputs import answered
-from evaluators.measuring.quality import Quality, Scores, check_finite, fidelity, run_all, summarised
+from evaluators.measuring.outputs import run_samples
+from evaluators.measuring.quality import Quality, Scores, check_finite, fidelity, run_all, summarise
 from evaluators.measuring.statistics import difference_interval, mean_interval
 from evaluators.probing.capability import Capability
 from evaluators.probing.layer_table import LayerTable
@@ -134,7 +134,7 @@ class Workspace:
     @cached_property
     def digest(self) -> str:
         """Names the fp32 model, by all of its bytes, and the data and figures that candidates are judged by."""
-        trained = not self.profile.invented
+        trained = not self.profile.is_dry_run
         return digest_of(["model", FORMAT, onnx.__version__, self.model_sha256, self.data_digest, trained])
 
     @property
@@ -155,7 +155,7 @@ class Workspace:
         Processes that work on a prepared job find it by the task's digest. What prepares a job exports a user's own
         model again: only that shows what no digest of it could know, a file that it reads or a package that it calls.
         """
-        trained = not self.profile.invented
+        trained = not self.profile.is_dry_run
         key = digest_of(["export", FORMAT, onnx.__version__, self.task.digest, self._origin, trained])
         exports = JsonCache(self.cache / "exports")
         if self.order.subject is not None or isinstance(self.task, BuiltInTask):
@@ -173,7 +173,7 @@ class Workspace:
         source, clean = (folder / f".{os.getpid()}.{kind}.onnx" for kind in ("source", "clean"))
         try:
             report("exporting the model to ONNX")
-            self.task.export(source, trained=not self.profile.invented)
+            self.task.export(source, trained=not self.profile.is_dry_run)
             model = load_model(source)
             narrow = narrow_types(model)
             self._export_notes = [widening_note(narrow)] if narrow else []
@@ -426,7 +426,7 @@ class Workspace:
         """Quality of an exported file through ``runtime`` (None: the device's first), in the batches that the device
         (None: the job's first) will use."""
         scores, figures = self._scores(path, split, runtime, device)
-        summary = summarised(scores, self.task.clusters(split))
+        summary = summarise(scores, self.task.clusters(split))
         stood_in = stand_in(self.order.profile_of(device), runtime)
         return Quality({**figures, **summary.metrics}, summary.intervals, stood_in)
 
@@ -437,7 +437,7 @@ class Workspace:
         profile = self.order.profile_of(device)
         session = runtime_here(profile, runtime).open(path)
         try:
-            return answered(session, samples, profile.batch)
+            return run_samples(session, samples, profile.batch)
         finally:
             session.close()
 
@@ -460,7 +460,7 @@ class Workspace:
         figures = {name: float(value) for name, value in self.task.evaluate(predict, split).items()}
         check_finite((name, np.array(value)) for name, value in figures.items())
         scores = {**fidelity(outputs, reference), **self.task.score(outputs, split)}
-        summary = summarised(scores, self.task.clusters(split))
+        summary = summarise(scores, self.task.clusters(split))
         return Quality({**figures, **summary.metrics}, summary.intervals)
 
     def losses(

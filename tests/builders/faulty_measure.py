@@ -15,7 +15,7 @@ from evaluators.measuring.attempt import Attempt
 from evaluators.measuring.measurement import Measurement
 from hwprofiles.errors import UnhealthyMeasurement, UnsupportedOp
 
-_measure, _peak_memory = device.measure_once, device.peak_memory
+_measure, _peak_memory = device.measure_once, device.measure_peak_memory
 
 
 def measure(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from hwprofiles import cuda
-from hwprofiles.cuda import asked, cuda_bus_id, cuda_gpu, described
+from hwprofiles.cuda import cuda_bus_id, cuda_gpu, describe_gpu, run_probe
 from hwprofiles.errors import DeviceUnavailable
 from hwprofiles.gpus import Gpu, GpuReport
 
@@ -42,7 +42,7 @@ class FakeDriver:
 
 
 def answer(driver: FakeDriver, versions: tuple[Path, ...] = ()) -> dict[str, Any]:
-    return described(lambda library: driver, versions)
+    return describe_gpu(lambda library: driver, versions)
 
 
 def test_a_gpu() -> None:
@@ -71,7 +71,7 @@ def test_no_driver() -> None:
     def load(library: str) -> Any:
         raise OSError(library)
 
-    found = described(load)
+    found = describe_gpu(load)
     assert found.keys() == {"error", "hint"}
     assert "libcuda.so.1 is missing" in found["error"]
     assert "driver" in found["hint"]
@@ -100,18 +100,18 @@ def test_a_count_that_fails() -> None:
     ],
 )
 def test_a_driver_that_ends_its_process_is_an_answer(program: str, said: str) -> None:
-    found = asked([sys.executable, "-c", program])
+    found = run_probe([sys.executable, "-c", program])
     assert said in found["error"]
     assert found["hint"]
 
 
 def test_a_driver_that_hangs_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "PATIENCE_S", 0.05)
-    assert "no answer" in asked([sys.executable, "-c", "import time; time.sleep(30)"])["error"]
+    assert "did not answer" in run_probe([sys.executable, "-c", "import time; time.sleep(30)"])["error"]
 
 
 def test_what_libraries_print_before_the_answer_is_passed_over() -> None:
-    assert asked([sys.executable, "-c", "print('hello'); print('{\"name\": 1}')"]) == {"name": 1}
+    assert run_probe([sys.executable, "-c", "print('hello'); print('{\"name\": 1}')"]) == {"name": 1}
 
 
 class TestThisMachine:
@@ -130,7 +130,7 @@ class TestThisMachine:
     def test_a_runtime_of_tensorrt_without_a_driver_ends_its_process(self) -> None:
         """Why the driver is looked for first. The lean runtime stands for the full one."""
         program = "import tensorrt_lean_bindings as t; t.Runtime(t.Logger()); print('{\"made\": true}')"
-        found = asked([sys.executable, "-c", program])
+        found = run_probe([sys.executable, "-c", program])
         try:
             cuda_gpu()
         except DeviceUnavailable:

@@ -11,16 +11,16 @@ from hwprofiles import Precision, find_device
 from hwprofiles.catalogue import (
     CATALOG,
     add_description,
-    added_names,
     catalogue,
-    described,
     devices_folder,
+    lookup_description,
     remove_description,
+    user_device_names,
 )
 from hwprofiles.description import LARGEST_BYTES, Description, Figure, parse_description, read_description
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotFound, StorageError
 from hwprofiles.peaks import Peaks
-from hwprofiles.registry import known_devices
+from hwprofiles.registry import device_origins
 
 TOASTER = """\
 version = 1
@@ -105,7 +105,7 @@ class TestProfile:
         assert find_device("t4", threads=1).peaks == find_device("t4", threads=500).peaks
 
     def test_more_threads_than_cores(self, toaster: Path) -> None:
-        with pytest.raises(DeviceUnavailable, match="asked for 5 threads, but it has 4 cores"):
+        with pytest.raises(DeviceUnavailable, match="5 threads requested, 4 cores available"):
             read_description(toaster).profile(5)
 
     def test_rates_of_precisions(self, toaster: Path) -> None:
@@ -141,13 +141,13 @@ class TestMistakes:
             (changed('"A toaster"', "3"), "title: must be one line of text, not 3", 'title = "…"'),
             (changed('"A toaster"', '"two\\nlines"'), "title: must be one line of text", 'title = "…"'),
             (changed('"A toaster"', '" "'), "title: must be one line of text", 'title = "…"'),
-            (changed('"toaster"', '"../toaster"'), "name: '../toaster' is no name for a device", "lower-case"),
+            (changed('"toaster"', '"../toaster"'), "name: '../toaster' is not a valid device name", "lower-case"),
             (changed('"toaster"', '"Toaster"'), "name: 'Toaster' is no name", "lower-case"),
             (changed('"cpu"', '"tpu"'), "kind: must be cpu or gpu, not 'tpu'", 'kind = "cpu"'),
             (changed('["asimd"]', '"asimd"'), "instruction_sets: must be a list of texts", "avx2"),
             (changed('["asimd"]', "[1]"), "instruction_sets: must be a list of texts", "avx2"),
             (changed("{value = 4, source", "{value = 4.5, source"), "cores.value: must be a whole number", "value = 4"),
-            (changed('{value = 4, source = "[leaflet]"}', "4"), "cores: must have a value and a source", "value = 4"),
+            (changed('{value = 4, source = "[leaflet]"}', "4"), "cores: must be a table with value", "value = 4"),
             (changed(', source = "guessed"', ""), "bytes_per_s.source: missing", "add it"),
             (changed("value = 4e9", "value = -1"), "bytes_per_s.value: must be a number above 0, not -1", "value"),
             (changed("value = 4e9", "value = inf"), "bytes_per_s.value: must be a number above 0, not inf", "value"),
@@ -195,10 +195,10 @@ class TestAdded:
         found, replaced = add_description(toaster, BUILT_IN)
         assert (found.name, replaced) == ("toaster", False)
         toaster.unlink()
-        assert added_names() == ["toaster"]
-        assert described("toaster") == found
+        assert user_device_names() == ["toaster"]
+        assert lookup_description("toaster") == found
         assert find_device("toaster", 2).peaks == Peaks((("fp32", 8e9), ("int8", 32e9)), 4e9)
-        assert known_devices()["toaster"] == "added"
+        assert device_origins()["toaster"] == "added"
         assert [path.name for path in devices_folder().iterdir()] == ["toaster.toml"]
 
     def test_again_it_replaces(self, toaster: Path) -> None:
@@ -214,13 +214,13 @@ class TestAdded:
         with pytest.raises(InvalidInput, match="ships with Paretune") as caught:
             add_description(toaster, BUILT_IN)
         assert f"my-{name}" in caught.value.hint
-        assert added_names() == []
+        assert user_device_names() == []
 
     def test_a_mistake_keeps_nothing(self, toaster: Path) -> None:
         toaster.write_text(changed("version = 1", "version = 2"))
         with pytest.raises(InvalidInput):
             add_description(toaster, BUILT_IN)
-        assert added_names() == []
+        assert user_device_names() == []
 
     def test_a_folder_that_cannot_be_written(self, toaster: Path) -> None:
         devices_folder().parent.mkdir(parents=True, exist_ok=True)
@@ -237,27 +237,27 @@ class TestAdded:
     def test_one_that_was_renamed_since(self, toaster: Path) -> None:
         add_description(toaster, BUILT_IN)
         (devices_folder() / "toaster.toml").rename(devices_folder() / "kettle.toml")
-        with pytest.raises(InvalidInput, match="is not what the file is called"):
+        with pytest.raises(InvalidInput, match="differs from the file's name"):
             find_device("kettle")
 
     def test_a_name_that_the_catalogue_took_later_stays_the_user_s(self, toaster: Path) -> None:
         found, _ = add_description(toaster, BUILT_IN)
         (devices_folder() / "t4.toml").write_text(changed('"toaster"', '"t4"'))
-        assert described("t4") == replace(found, name="t4")
-        assert known_devices()["t4"] == "added"
+        assert lookup_description("t4") == replace(found, name="t4")
+        assert device_origins()["t4"] == "added"
 
     def test_other_files_are_no_devices(self, toaster: Path) -> None:
         add_description(toaster, BUILT_IN)
         for name in (".hidden.toml", "Upper.toml", "notes.txt"):
             (devices_folder() / name).write_text("")
-        assert added_names() == ["toaster"]
+        assert user_device_names() == ["toaster"]
 
 
 class TestRemoved:
     def test_it_is_gone(self, toaster: Path) -> None:
         add_description(toaster, BUILT_IN)
         remove_description("toaster", BUILT_IN)
-        assert (added_names(), described("toaster")) == ([], None)
+        assert (user_device_names(), lookup_description("toaster")) == ([], None)
 
     @pytest.mark.parametrize("name", ["local-cpu", "dry-run", "t4"])
     def test_what_ships_stays(self, name: str) -> None:

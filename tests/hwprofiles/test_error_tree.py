@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from hwprofiles import errors
-from hwprofiles.errors import CandidateError, ParetuneError, candidate_errors, is_passing, passing_states
+from hwprofiles.errors import CandidateError, ParetuneError, candidate_errors, is_transient, transient_states
 
 # As the module draws it.
 EXIT_CODES = {
@@ -26,7 +26,7 @@ EXIT_CODES = {
     "UnhealthyMeasurement": 4,
     "TrainingStopped": 4,
     "Unreachable": 4,
-    "PassingTrouble": 4,
+    "TransientError": 4,
     "MachineBusy": 4,
     "MemoryShort": 4,
     "WorkerLost": 4,
@@ -41,7 +41,7 @@ STATES = {
     "UnhealthyMeasurement": "unhealthy_measurement",
     "TrainingStopped": "stopped",
     "Unreachable": "infeasible",
-    "PassingTrouble": "passing",
+    "TransientError": "passing",
     "MachineBusy": "machine_busy",
     "MemoryShort": "memory_short",
     "WorkerLost": "worker_lost",
@@ -81,16 +81,16 @@ def test_states(name: str) -> None:
 
 
 def test_passing_is_what_says_nothing_about_the_candidate() -> None:
-    passing = {name for name in EXIT_CODES if is_passing(getattr(errors, name)("said"))}
+    passing = {name for name in EXIT_CODES if is_transient(getattr(errors, name)("said"))}
     assert passing == {
         "ParetuneError", "InvalidInput", "NotFound", "DeviceUnavailable", "StorageError",
-        "PassingTrouble", "UnhealthyMeasurement", "MachineBusy", "MemoryShort", "WorkerLost", "NotAsked",
+        "TransientError", "UnhealthyMeasurement", "MachineBusy", "MemoryShort", "WorkerLost", "NotAsked",
     }  # fmt: skip
 
 
 def test_classes_by_state() -> None:
     assert {kind.__name__: state for state, kind in candidate_errors().items()} == STATES
-    assert set(passing_states()) == {
+    assert set(transient_states()) == {
         "passing", "unhealthy_measurement", "machine_busy", "memory_short", "worker_lost", "not_asked",
     }  # fmt: skip
 

@@ -10,7 +10,7 @@ from recorded_machines import big_and_little, core, processor_times, write_tree
 
 from hwprofiles import idle_cores, probe
 from hwprofiles.folders import data_folder
-from hwprofiles.idle_cores import chosen_cores, idlest
+from hwprofiles.idle_cores import choose_cores, measure_idlest
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def idlest_after(root: Path, busy: dict[int, int], count: int, cores: int = 4) -
         times = {core: 500 + busy.get(core, 0) for core in range(cores)}
         write_tree(root, {"proc/stat": processor_times(times)})
 
-    return idlest(tuple(range(cores)), count, root, passes)
+    return measure_idlest(tuple(range(cores)), count, root, passes)
 
 
 class TestIdlest:
@@ -54,44 +54,44 @@ class TestIdlest:
         assert idlest_after(root, {4: 3, 5: 9}, 1, cores=6) == (4,)
 
     def test_a_machine_that_counts_nothing(self, tmp_path: Path) -> None:
-        assert idlest((0, 1, 2), 1, tmp_path) == (2,)
+        assert measure_idlest((0, 1, 2), 1, tmp_path) == (2,)
         zeros = write_tree(tmp_path / "zeros", {"proc/stat": processor_times(dict.fromkeys(range(3), 0), idle=0)})
-        assert idlest((0, 1, 2), 1, zeros) == (2,)
+        assert measure_idlest((0, 1, 2), 1, zeros) == (2,)
 
 
 class TestChoice:
     def test_it_stays_when_others_move(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         answers = iter([(1,), (3,)])
-        monkeypatch.setattr(idle_cores, "idlest", lambda *_: next(answers))
-        assert chosen_cores((0, 1, 2, 3), 1, tmp_path) == (1,)
-        assert chosen_cores((0, 1, 2, 3), 1, tmp_path) == (1,)
+        monkeypatch.setattr(idle_cores, "measure_idlest", lambda *_: next(answers))
+        assert choose_cores((0, 1, 2, 3), 1, tmp_path) == (1,)
+        assert choose_cores((0, 1, 2, 3), 1, tmp_path) == (1,)
         monkeypatch.setattr(idle_cores, "_chosen", {})  # as in another process
-        assert chosen_cores((0, 1, 2, 3), 1, tmp_path) == (1,)
-        assert chosen_cores((0, 1, 2), 1, tmp_path) == (3,)
+        assert choose_cores((0, 1, 2, 3), 1, tmp_path) == (1,)
+        assert choose_cores((0, 1, 2), 1, tmp_path) == (3,)
 
     @pytest.mark.parametrize("nonsense", ["[]", "[7]", "{", '"no"', '[["a"]]', "[0, 1]"])
     def test_a_file_that_says_nonsense(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nonsense: str) -> None:
-        chosen_cores((0, 1), 1, tmp_path)
+        choose_cores((0, 1), 1, tmp_path)
         (file,) = data_folder().glob("cores-*.json")
         file.write_text(nonsense)
         monkeypatch.setattr(idle_cores, "_chosen", {})
-        assert chosen_cores((0, 1), 1, tmp_path) == (1,)
+        assert choose_cores((0, 1), 1, tmp_path) == (1,)
         assert file.read_text() == "[1]"
 
     def test_the_first_of_two_counts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def late(cores: tuple[int, ...], count: int, root: Path) -> tuple[int, ...]:
             """Another process has chosen meanwhile."""
-            monkeypatch.setattr(idle_cores, "idlest", lambda *_: (0,))
+            monkeypatch.setattr(idle_cores, "measure_idlest", lambda *_: (0,))
             monkeypatch.setattr(idle_cores, "_chosen", {})
-            chosen_cores(cores, count, root)
+            choose_cores(cores, count, root)
             return (1,)
 
-        monkeypatch.setattr(idle_cores, "idlest", late)
-        assert chosen_cores((0, 1), 1, tmp_path) == (0,)
+        monkeypatch.setattr(idle_cores, "measure_idlest", late)
+        assert choose_cores((0, 1), 1, tmp_path) == (0,)
 
     def test_a_home_that_cannot_be_made(self, tmp_path: Path, home: Path) -> None:
         home.write_text("")
-        assert chosen_cores((0, 1), 1, tmp_path) == (1,)
+        assert choose_cores((0, 1), 1, tmp_path) == (1,)
 
     def test_a_quota_of_one_core_is_not_core_0(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)))

@@ -101,17 +101,17 @@ class TestModules:
     ) -> None:
         monkeypatch.setitem(sys.modules, "tensorrt", None)
         self.module(monkeypatch, "onnxruntime", "1.31.1", *providers)
-        assert local_gpu.importable() == {"onnxruntime": "1.31.1", "provider": first}
+        assert local_gpu.import_runtimes() == {"onnxruntime": "1.31.1", "provider": first}
 
     def test_onnxruntime_for_processors_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.module(monkeypatch, "tensorrt", "10.3.0")
         self.module(monkeypatch, "onnxruntime", "1.31.1", "CPUExecutionProvider")
-        assert local_gpu.importable() == {"tensorrt": "10.3.0"}
+        assert local_gpu.import_runtimes() == {"tensorrt": "10.3.0"}
 
     def test_they_are_imported_in_another_process(self) -> None:
         """TensorRT brings a gigabyte of libraries, and may end the process that loads it."""
         before = set(sys.modules)
-        local_gpu._imported()
+        local_gpu._importable_runtimes()
         assert "tensorrt" not in set(sys.modules) - before
 
 

@@ -11,7 +11,7 @@ from hwprofiles.catalogue import catalogue, devices_folder
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
 from hwprofiles.idle_cores import spread
 from hwprofiles.probe import probe_machine
-from hwprofiles.registry import known_devices
+from hwprofiles.registry import device_origins
 
 # There on every machine.
 NAMES = ["local-cpu", "dry-run", *catalogue()]
@@ -126,4 +126,4 @@ class TestUnknown:
 
 
 def test_where_devices_are_from() -> None:
-    assert known_devices() == dict.fromkeys(DEVICES, "built-in") | dict.fromkeys(catalogue(), "catalogue")
+    assert device_origins() == dict.fromkeys(DEVICES, "built-in") | dict.fromkeys(catalogue(), "catalogue")

@@ -328,7 +328,7 @@ def test_a_job_whose_agent_server_and_model_all_fail(
     for row in rows:
         searched = [m for m in store.measurements(row.candidate_id) if m["phase"] == "search"]
         assert len(searched) == row.state.measured
-    finished = [line.split("errand ")[1].split(":")[0] for line in hosts.log("agent").splitlines() if ": done" in line]
+    finished = [line.split("request ")[1].split(":")[0] for line in hosts.log("agent").splitlines() if ": done" in line]
     assert len(finished) == len(set(finished))
 
 
@@ -514,7 +514,7 @@ class TestCommands:
             (("--token-file", "missing"), 2, "--token-file: missing cannot be read"),
             (("--runtime", "abacus"), 2, "unknown runtime 'abacus'"),
             (("--runtime", "null"), 2, "which is not allowed"),
-            (("--local", "dry-run"), 2, "measures nothing"),
+            (("--local", "dry-run"), 2, "so it cannot be measured"),
             (("--cache-bytes", "-1"), 2, "--cache-bytes"),
             (("--speed", "9"), 2, "--speed"),
         ],

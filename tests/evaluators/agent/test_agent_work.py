@@ -69,8 +69,10 @@ def agent(server: Server, tmp_path: Path) -> Agent:
 def answers(monkeypatch: pytest.MonkeyPatch, first: Callable[[], Any]) -> None:
     """The first errand comes to what ``first`` gives or raises, every other is done."""
     given = iter([first])
-    monkeypatch.setattr(Agent, "_measured", lambda *_: next(given, lambda: DONE)())
-    monkeypatch.setattr(module.Errand, "from_dict", lambda _: type("E", (), {"kind": "", "candidate": FileRef("", 1)}))
+    monkeypatch.setattr(Agent, "_measure", lambda *_: next(given, lambda: DONE)())
+    monkeypatch.setattr(
+        module.MeasurementRequest, "from_dict", lambda _: type("E", (), {"kind": "", "candidate": FileRef("", 1)})
+    )
 
 
 def raising(error: Exception) -> Callable[[], Any]:

@@ -62,7 +62,7 @@ class TestAgainstItself:
     def test_a_bias_that_stays(self, checked: Checked) -> None:
         found = checked(1.05, 1.05, 1.05)["same model twice"]
         assert found.state == "failed"
-        assert "does not hold 1" in found.finding
+        assert "does not contain 1" in found.finding
 
     def test_no_usable_interval(self, checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
         def too_wide(path: Path) -> float:

@@ -25,7 +25,7 @@ from evaluators.health.history import ENOUGH, baseline_key
 from evaluators.health.watch import SIGNALS
 from evaluators.measuring.latency import Protocol
 from evaluators.measuring.measurement import Measurement
-from evaluators.measuring.process import peak_memory
+from evaluators.measuring.process import measure_peak_memory
 from evaluators.measuring.throughput import Load
 from evaluators.processes.locks import exclusive_device, lock_folder
 from evaluators.processes.sandbox import Sandbox
@@ -270,7 +270,7 @@ class TestMemory:
         fresh = Sandbox()
         try:
             asked = replace(profile, cores=(core,)), profile.runtime, small, SAMPLE
-            fresh.call(peak_memory, *asked, stage="measuring", limit_s=LIMIT_S)
+            fresh.call(measure_peak_memory, *asked, stage="measuring", limit_s=LIMIT_S)
             assert fresh.call(os.sched_getaffinity, 0, stage="measuring", limit_s=LIMIT_S) == {core}
         finally:
             fresh.close()

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from evaluators.array_archive import pack_arrays, unpack_arrays
-from evaluators.devices.request import Errand, FileRef, answer_of, error_in, measurement_in, peak_memory_in
+from evaluators.devices.request import FileRef, MeasurementRequest, answer_of, error_in, measurement_in, peak_memory_in
 from evaluators.measuring.latency import Protocol
-from evaluators.measuring.measurement import Measurement, paired_ratio
+from evaluators.measuring.measurement import Measurement, pair_ratio
 from hwprofiles.errors import (
     BuildFailed,
     CandidateError,
@@ -32,13 +32,13 @@ from hwprofiles.errors import (
 DIGEST = "0123456789abcdef" * 4
 
 
-def errand(**fields: Any) -> Errand:
+def errand(**fields: Any) -> MeasurementRequest:
     known: dict[str, Any] = {
         "kind": "latency", "profile_digest": DIGEST, "threads": 2, "batch": 8, "runtime": "onnxruntime",
         "candidate": FileRef(DIGEST, 10), "sample": FileRef(DIGEST[::-1], 20), "limit_s": 60.0,
         "baseline": FileRef(DIGEST, 10), "protocol": Protocol(),
     }  # fmt: skip
-    return Errand(**known | fields)
+    return MeasurementRequest(**known | fields)
 
 
 def through_json(value: dict[str, Any]) -> Any:
@@ -55,8 +55,8 @@ def through_json(value: dict[str, Any]) -> Any:
     ],
     ids=["latency", "with infinity", "with a hint", "memory"],
 )
-def test_an_errand_survives_json(asked: Errand) -> None:
-    assert Errand.from_dict(through_json(asked.to_dict())) == asked
+def test_an_errand_survives_json(asked: MeasurementRequest) -> None:
+    assert MeasurementRequest.from_dict(through_json(asked.to_dict())) == asked
 
 
 def test_each_file_travels_once() -> None:
@@ -92,13 +92,13 @@ WRONG: dict[str, Any] = {
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_is_no_errand_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidInput):
-        Errand.from_dict(errand().to_dict() | WRONG[wrong])
+        MeasurementRequest.from_dict(errand().to_dict() | WRONG[wrong])
 
 
 @pytest.mark.parametrize("data", [None, [], "errand", 3, {}])
 def test_other_things_are_refused(data: Any) -> None:
     with pytest.raises(InvalidInput):
-        Errand.from_dict(data)
+        MeasurementRequest.from_dict(data)
 
 
 class TestSamples:
@@ -202,7 +202,7 @@ class TestSamples:
 
 def measurement() -> Measurement:
     baseline, candidate, sessions = ((4.0, 4.1), (4.2, 4.0)), ((2.0, 2.1), (2.1, 2.0)), (0, 1)
-    ratio, interval = paired_ratio(baseline, candidate, sessions)
+    ratio, interval = pair_ratio(baseline, candidate, sessions)
     return Measurement(DIGEST, "onnxruntime", "1.31.1", baseline, candidate, sessions, ratio, interval, "stable")
 
 

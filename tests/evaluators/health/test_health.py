@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from counter_tree import TICKS, CounterTree
 
-from evaluators.health import VERDICTS, Counters, GpuCounters, Health, History, Repeats, Tolerance, Watch, widened
+from evaluators.health import VERDICTS, Counters, GpuCounters, Health, History, Repeats, Tolerance, Watch, widen
 from evaluators.health.gpu import GpuState
 from evaluators.health.history import ENOUGH, KEPT, RECENT_S
 from evaluators.health.repeats import APART_S, EXPECTED
@@ -47,7 +47,7 @@ class TestQuiet:
         assert (health.verdict, health.reasons) == ("healthy", ())
         assert health.signals["others_share"] == health.signals["steal_share"] == health.signals["wait_share"] == 0
         assert health.healthy
-        assert not health.passing
+        assert not health.transient
 
     @pytest.mark.parametrize("share", [0.02, 0.04])
     def test_a_little_of_others_is_no_matter(self, tree: CounterTree, share: float) -> None:
@@ -123,7 +123,7 @@ class TestContended:
         assert health.verdict == "contended"
         assert health.signals["others_share"] == pytest.approx(share, abs=0.01)
         assert f"{health.signals['others_share']:.0%} of the measured cores" in health.reasons[0]
-        assert health.passing
+        assert health.transient
 
     def test_waiting_for_the_core(self, tree: CounterTree) -> None:
         health = after(tree, waited_s=1.0, preemptions=40)
@@ -144,7 +144,7 @@ class TestContended:
         watching.look()
         health = watching.health()
         assert health.signals["wait_share"] > 0.2
-        assert (health.verdict, health.passing) == ("unknown", False)
+        assert (health.verdict, health.transient) == ("unknown", False)
 
     def test_a_thread_that_is_new_and_gone_again_counts(self, tree: CounterTree) -> None:
         watching = watch(tree)
@@ -275,11 +275,11 @@ class TestDrift:
         slower, faster = (
             Tolerance().judge({"others_share": 0.0, "drift_share": drift}, ()).reasons[0] for drift in (0.3, -0.3)
         )
-        assert "30% longer" in slower
-        assert "30% less long" in faster
+        assert "30% slower" in slower
+        assert "30% faster" in faster
 
     @pytest.mark.parametrize(("shift", "reasons"), [
-        (0.02, ()), (0.03, ("not steady: the ratio moved by 3% while it was measured",)),
+        (0.02, ()), (0.03, ("not steady: the speed-up changed by 3% during the measurement",)),
     ])  # fmt: skip
     def test_a_ratio_that_moves_meanwhile(self, tree: CounterTree, shift: float, reasons: tuple[str, ...]) -> None:
         watching = watch(tree)
@@ -306,7 +306,7 @@ class TestUnknown:
         health = watching.health()
         assert health.verdict == "unknown"
         assert not health.healthy
-        assert not health.passing
+        assert not health.transient
         assert set(health.unknown) == {name for name in SIGNALS if not name.startswith("gpu_")}
         assert not health.signals
         assert health.reasons
@@ -494,7 +494,7 @@ class TestRecord:
     def test_of_two_the_worse(self) -> None:
         one = Health("healthy", {"others_share": 0.01, "clock_mhz": 2000.0}, ("cooling",))
         other = Health("throttled", {"others_share": 0.0, "clock_mhz": 1500.0, "throttles": 3.0}, (), ("hot",))
-        for joined in (one.joined(other), other.joined(one)):
+        for joined in (one.merge(other), other.merge(one)):
             assert joined.verdict == "throttled"
             assert joined.signals == {"others_share": 0.01, "clock_mhz": 1500.0, "throttles": 3.0}
             assert joined.unknown == ("cooling",)
@@ -621,9 +621,9 @@ class TestRepeats:
         assert repeats.share(healthy=True) == pytest.approx(EXPECTED[True])
 
     def test_widened_by_hand(self) -> None:
-        low, high = widened(2.0, (2.0 / math.exp(0.03), 2.0 * math.exp(0.03)), 0.04 / 1.96)
+        low, high = widen(2.0, (2.0 / math.exp(0.03), 2.0 * math.exp(0.03)), 0.04 / 1.96)
         assert (low, high) == pytest.approx((2.0 / math.exp(0.05), 2.0 * math.exp(0.05)))
-        assert widened(2.0, (1.9, 2.2), 0.0) == pytest.approx((1.9, 2.2))
+        assert widen(2.0, (1.9, 2.2), 0.0) == pytest.approx((1.9, 2.2))
 
 
 class TestThisMachine:

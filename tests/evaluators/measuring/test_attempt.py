@@ -11,9 +11,9 @@ import pytest
 
 from evaluators.devices.device import LocalDevice
 from evaluators.health import Health
-from evaluators.measuring.attempt import Attempt, published
+from evaluators.measuring.attempt import Attempt, select_attempt
 from evaluators.measuring.latency import Protocol
-from evaluators.measuring.measurement import Measurement, combined, pooled
+from evaluators.measuring.measurement import Measurement, combine_measurements, pool_measurements
 from hwprofiles import find_device
 from hwprofiles.errors import BuildFailed, StageTimeout, UnhealthyMeasurement
 
@@ -36,11 +36,11 @@ def attempt(health: Health, ratio: float | None = 2.0, failure: str = "") -> Att
 
 class TestPublished:
     def test_one(self) -> None:
-        found = published([attempt(HEALTHY)])
+        found = select_attempt([attempt(HEALTHY)])
         assert (found.ratio, found.health, found.quarantined) == (2.0, HEALTHY, ())
 
     def test_the_healthy_one_stands_alone(self) -> None:
-        found = published([attempt(CONTENDED, 1.2), attempt(CONTENDED, 1.5), attempt(HEALTHY, 2.0)])
+        found = select_attempt([attempt(CONTENDED, 1.2), attempt(CONTENDED, 1.5), attempt(HEALTHY, 2.0)])
         assert (found.ratio, found.health) == (2.0, HEALTHY)
         assert found.candidate_ms == record(2.0).candidate_ms
         assert [one["ratio"] for one in found.quarantined] == [1.2, 1.5]
@@ -49,40 +49,40 @@ class TestPublished:
         }  # fmt: skip
 
     def test_where_none_was_healthy_the_last_says_so(self) -> None:
-        found = published([attempt(CONTENDED, 1.2), attempt(CONTENDED, 1.5)])
+        found = select_attempt([attempt(CONTENDED, 1.2), attempt(CONTENDED, 1.5)])
         assert (found.ratio, found.health) == (1.5, CONTENDED)
         assert [one["ratio"] for one in found.quarantined] == [1.2]
 
     def test_an_earlier_one_stands_in_for_one_that_came_to_nothing(self) -> None:
-        found = published([attempt(CONTENDED, 1.2), attempt(CONTENDED, None, "still wide")])
+        found = select_attempt([attempt(CONTENDED, 1.2), attempt(CONTENDED, None, "still wide")])
         assert (found.ratio, found.health) == (1.2, CONTENDED)
         assert [one["ratio"] for one in found.quarantined] == [None]
 
     def test_but_not_for_one_that_came_to_nothing_on_a_healthy_machine(self) -> None:
         with pytest.raises(UnhealthyMeasurement, match=r"^still wide$"):
-            published([attempt(CONTENDED, 1.2), attempt(HEALTHY, None, "still wide")])
+            select_attempt([attempt(CONTENDED, 1.2), attempt(HEALTHY, None, "still wide")])
 
     def test_nothing_at_all(self) -> None:
         with pytest.raises(UnhealthyMeasurement, match="still wide; the machine was contended: others used 50%"):
-            published([attempt(CONTENDED, None, "still wide")] * 2)
+            select_attempt([attempt(CONTENDED, None, "still wide")] * 2)
 
 
 class TestMixing:
     def test_a_healthy_and_an_unhealthy_one_are_never_pooled(self) -> None:
         for pair in ((HEALTHY, CONTENDED), (CONTENDED, HEALTHY), (HEALTHY, None), (UNKNOWN, HEALTHY)):
             with pytest.raises(ValueError, match="healthy"):
-                pooled(record(2.0, pair[0]), record(2.0, pair[1]))
+                pool_measurements(record(2.0, pair[0]), record(2.0, pair[1]))
 
     @pytest.mark.parametrize("swapped", [False, True])
     def test_of_the_two_the_healthy_one_is_kept(self, swapped: bool) -> None:
         good, bad = record(2.0, HEALTHY), record(1.0, CONTENDED)
-        found = combined(bad, good) if swapped else combined(good, bad)
+        found = combine_measurements(bad, good) if swapped else combine_measurements(good, bad)
         assert (found.ratio, found.health, found.candidate_ms) == (2.0, HEALTHY, good.candidate_ms)
         assert [one["verdict"] for one in found.quarantined] == ["contended"]
 
     def test_two_of_a_kind_are_pooled(self) -> None:
-        good = combined(record(2.0, HEALTHY), record(3.0, HEALTHY))
-        bad = combined(record(2.0, CONTENDED), record(3.0, UNKNOWN))
+        good = combine_measurements(record(2.0, HEALTHY), record(3.0, HEALTHY))
+        bad = combine_measurements(record(2.0, CONTENDED), record(3.0, UNKNOWN))
         assert len(good.sessions) == len(bad.sessions) == 8
         assert good.healthy
         assert bad.health is not None
@@ -91,8 +91,8 @@ class TestMixing:
     def test_what_was_set_aside_stays_listed(self) -> None:
         first = replace(record(2.0, HEALTHY), quarantined=({"ratio": 1.0},))
         second = replace(record(2.1, HEALTHY), quarantined=({"ratio": 1.1},))
-        assert pooled(first, second).quarantined == ({"ratio": 1.0}, {"ratio": 1.1})
-        assert len(combined(first, record(1.5, CONTENDED)).quarantined) == 2
+        assert pool_measurements(first, second).quarantined == ({"ratio": 1.0}, {"ratio": 1.1})
+        assert len(combine_measurements(first, record(1.5, CONTENDED)).quarantined) == 2
 
 
 class Scripted:

@@ -14,7 +14,7 @@ from counter_tree import CounterTree
 
 from evaluators.health import GpuCounters
 from evaluators.measuring import energy
-from evaluators.measuring.energy import Meter, Nvml, Rapl, measure_energy, meter_of
+from evaluators.measuring.energy import Meter, Nvml, Rapl, find_meter, measure_energy
 from evaluators.runtimes import OnnxRuntime
 from evaluators.runtimes.base import Session
 from evaluators.tensors import Array, Arrays
@@ -104,7 +104,7 @@ class TestRapl:
         return CounterTree(tmp_path)
 
     def meter(self, tree: CounterTree) -> Rapl:
-        meter = Rapl.found(tree.root)
+        meter = Rapl.find(tree.root)
         assert meter is not None
         return meter
 
@@ -138,10 +138,10 @@ class TestRapl:
         assert read(meter) - start == pytest.approx(3)
 
     def test_a_machine_without(self, tree: CounterTree) -> None:
-        assert Rapl.found(tree.root) is None
+        assert Rapl.find(tree.root) is None
         tree.energy_uj(0, 0)
         tree.file("sys/class/powercap/intel-rapl:0/energy_uj", "")  # as one that may not be read
-        assert Rapl.found(tree.root) is None
+        assert Rapl.find(tree.root) is None
 
     def test_one_that_vanishes(self, tree: CounterTree) -> None:
         tree.energy_uj(0, 1000)
@@ -184,10 +184,10 @@ class TestNvml:
 
     @pytest.mark.parametrize("bus_id", [None, "0000:af:00.0"])
     def test_one_that_is_not_there(self, bus_id: str | None) -> None:
-        assert Nvml.found(bus_id, CountingNvml()) is None
+        assert Nvml.find(bus_id, CountingNvml()) is None
 
     def test_a_reading_that_fails_is_no_zero(self) -> None:
-        meter = Nvml.found(BUS_ID, CountingNvml(last=1250))
+        meter = Nvml.find(BUS_ID, CountingNvml(last=1250))
         assert meter is not None
         assert meter.read_mj() == 1250
         assert meter.read_mj() is None
@@ -196,16 +196,16 @@ class TestNvml:
 class TestWhich:
     def test_the_processor_s_for_what_computes_there(self, tmp_path: Path) -> None:
         tree, profile = CounterTree(tmp_path), find_device("local-cpu")
-        assert meter_of(profile, [OnnxRuntime()], tree.root) is None
+        assert find_meter(profile, [OnnxRuntime()], tree.root) is None
         tree.energy_uj(0, 0)
-        assert isinstance(meter_of(profile, [OnnxRuntime(), OnnxRuntime()], tree.root), Rapl)
+        assert isinstance(find_meter(profile, [OnnxRuntime(), OnnxRuntime()], tree.root), Rapl)
 
     def test_never_the_processor_s_for_a_gpu(self, tmp_path: Path) -> None:
         tree = CounterTree(tmp_path)
         tree.energy_uj(0, 0)
         profile = replace(find_device("local-cpu"), gpu=Gpu(63, "a GPU that no machine has"))
-        assert meter_of(profile, [OnnxRuntime("cuda")], tree.root) is None
-        assert meter_of(find_device("local-cpu"), [OnnxRuntime("cuda")], tree.root) is None
+        assert find_meter(profile, [OnnxRuntime("cuda")], tree.root) is None
+        assert find_meter(find_device("local-cpu"), [OnnxRuntime("cuda")], tree.root) is None
 
     def test_of_several_gpus_the_one_that_cuda_shows(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """NVML counts in the bus's order and knows no ``CUDA_VISIBLE_DEVICES``."""
@@ -214,10 +214,10 @@ class TestWhich:
         found = []
         for bus_id in (BUS_ID, "0000:af:00.0", None):
             monkeypatch.setattr(energy, "cuda_bus_id", lambda bus_id=bus_id: bus_id)
-            found.append(meter_of(profile, [OnnxRuntime("cuda")]))
+            found.append(find_meter(profile, [OnnxRuntime("cuda")]))
         assert [type(meter) for meter in found] == [Nvml, type(None), type(None)]
 
     def test_two_places_cannot_be_compared(self, tmp_path: Path) -> None:
         tree = CounterTree(tmp_path)
         tree.energy_uj(0, 0)
-        assert meter_of(find_device("local-cpu"), [OnnxRuntime(), OnnxRuntime("cuda")], tree.root) is None
+        assert find_meter(find_device("local-cpu"), [OnnxRuntime(), OnnxRuntime("cuda")], tree.root) is None

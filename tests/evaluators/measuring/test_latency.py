@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from evaluators.measuring.latency import Protocol, measure_pair
-from evaluators.measuring.measurement import Measurement, paired_ratio
+from evaluators.measuring.measurement import Measurement, pair_ratio
 from evaluators.measuring.padding import Padding
 from evaluators.measuring.stopping import GROWTH
 from evaluators.runtimes.base import Session
@@ -284,7 +284,7 @@ class TestStop:
         assert half_width(measured) <= 0.02
         for fewer in looks[:-1]:
             blocks = fewer * protocol.blocks
-            ratio, (low, high) = paired_ratio(
+            ratio, (low, high) = pair_ratio(
                 measured.baseline_ms[:blocks], measured.candidate_ms[:blocks], measured.sessions[:blocks]
             )
             assert (high - low) / 2 / ratio > 0.02
@@ -401,13 +401,13 @@ class TestDevices:
 class TestPadding:
     def test_every_session_has_another_and_holds_it_while_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
         machine, taken = Machine(always(4.0), always(2.0)), []
-        real = Padding.taken
+        real = Padding.take
 
         def counted(padding: Padding) -> Any:
             taken.append(real(padding))
             return taken[-1]
 
-        monkeypatch.setattr(Padding, "taken", counted)
+        monkeypatch.setattr(Padding, "take", counted)
         machine.measure(look=lambda: [pages[0] for _, pages in taken[-2:]])  # a closed one cannot be read
         assert len(taken) == len(machine.sessions)
         assert len({len(heap) for heap, _ in taken}) > len(taken) / 2
@@ -416,7 +416,7 @@ class TestPadding:
     def test_it_repeats(self) -> None:
         def sizes(seed: int) -> list[int]:
             padding = Padding(seed)
-            return [len(padding.taken()[0]) for _ in range(5)]
+            return [len(padding.take()[0]) for _ in range(5)]
 
         assert sizes(1) == sizes(1) != sizes(2)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from evaluators.health import Health
-from evaluators.measuring.measurement import Measurement, latency_figures, paired_ratio, pooled
+from evaluators.measuring.measurement import Measurement, latency_figures, pair_ratio, pool_measurements
 
 
 def record(
@@ -25,7 +25,7 @@ def record(
         [tuple(float(x) for x in ms * luck[side, session] * rng.uniform(0.99, 1.01, runs)) for session in sessions]
         for side, ms in enumerate((10.0, 10.0 / ratio))
     ]
-    found, interval = paired_ratio(times[0], times[1], sessions)
+    found, interval = pair_ratio(times[0], times[1], sessions)
     return replace(
         Measurement(
             "p" * 64, "onnxruntime", "1.0", tuple(times[0]), tuple(times[1]), tuple(sessions), found, interval, "stable"
@@ -83,7 +83,7 @@ class TestRatio:
     def test_by_hand(self) -> None:
         baseline = [[9.0, 10.0, 99.0], [12.0, 12.0, 12.0], [8.0, 8.0, 9.0]]
         candidate = [[5.0, 5.0, 1.0], [4.0, 4.0, 77.0], [4.0, 2.0, 9.0]]
-        ratio, (low, high) = paired_ratio(baseline, candidate, [0, 1, 2])
+        ratio, (low, high) = pair_ratio(baseline, candidate, [0, 1, 2])
         # Means of the faster two of three: 9.5 / 3, 12 / 4, 8 / 3.
         logs = [math.log(9.5 / 3), math.log(3), math.log(8 / 3)]
         assert ratio == pytest.approx(math.exp(np.mean(logs)))
@@ -94,8 +94,8 @@ class TestRatio:
         """Blocks of one session share its luck: six sessions are six observations, however many blocks they have."""
         ratios = [1.0] * 150 + [2.0] * 150
         baseline, candidate = [[ratio] for ratio in ratios], [[1.0]] * 300
-        many = paired_ratio(baseline, candidate, [block // 50 for block in range(300)])
-        few = paired_ratio(baseline[::50], candidate[::50], list(range(6)))
+        many = pair_ratio(baseline, candidate, [block // 50 for block in range(300)])
+        few = pair_ratio(baseline[::50], candidate[::50], list(range(6)))
         assert (many[0], *many[1]) == pytest.approx((few[0], *few[1]))
         assert many[1][1] / many[1][0] > 1.5
 
@@ -103,7 +103,7 @@ class TestRatio:
     def test_what_disturbs_less_than_half_of_the_inferences_does_not_count(self, slow: float) -> None:
         disturbed = [[4.0, 4.0, 4.0 * slow, 4.0, 4.0 * slow]] * 8
         sessions = [0, 0, 1, 1, 2, 2, 3, 3]
-        ratio, interval = paired_ratio(disturbed, [[2.0] * 5] * 8, sessions)
+        ratio, interval = pair_ratio(disturbed, [[2.0] * 5] * 8, sessions)
         assert (ratio, *interval) == pytest.approx((2.0, 2.0, 2.0))
 
     def test_the_metrics_of_a_record(self) -> None:
@@ -156,38 +156,38 @@ class TestRoundTrip:
 class TestPooling:
     def test_all_samples_are_kept(self) -> None:
         first, second = record(seed=1), record(seed=2)
-        both = pooled(first, second)
+        both = pool_measurements(first, second)
         assert both.baseline_ms == first.baseline_ms + second.baseline_ms
         assert both.candidate_ms == first.candidate_ms + second.candidate_ms
 
     def test_sessions_stay_apart(self) -> None:
-        both = pooled(record(blocks=8, per_session=4), record(blocks=6, per_session=2))
+        both = pool_measurements(record(blocks=8, per_session=4), record(blocks=6, per_session=2))
         assert both.sessions == (0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4)
 
     def test_the_ratio_is_that_of_all(self) -> None:
         first, second = record(ratio=2.0, seed=1), record(ratio=3.0, seed=2)
-        both = pooled(first, second)
-        assert (both.ratio, both.ratio_ci95) == paired_ratio(both.baseline_ms, both.candidate_ms, both.sessions)
+        both = pool_measurements(first, second)
+        assert (both.ratio, both.ratio_ci95) == pair_ratio(both.baseline_ms, both.candidate_ms, both.sessions)
         assert first.ratio < both.ratio < second.ratio
 
     def test_more_of_the_same_is_narrower(self) -> None:
         firsts = [record(blocks=32, seed=seed) for seed in range(10)]
         alone = np.mean([np.ptp(first.ratio_ci95) for first in firsts])
-        both = np.mean([np.ptp(pooled(first, record(blocks=96, seed=99)).ratio_ci95) for first in firsts])
+        both = np.mean([np.ptp(pool_measurements(first, record(blocks=96, seed=99)).ratio_ci95) for first in firsts])
         assert both < 0.8 * alone
 
     def test_blocks_of_another_length(self) -> None:
         """A slower hour makes shorter blocks."""
-        both = pooled(record(runs=5), record(runs=2))
+        both = pool_measurements(record(runs=5), record(runs=2))
         assert {len(block) for block in both.candidate_ms} == {5, 2}
         assert both.metrics()["latency_ms"]["n"] == 8 * 5 + 8 * 2
 
     def test_three(self) -> None:
-        three = pooled(pooled(record(seed=1), record(seed=2)), record(seed=3))
+        three = pool_measurements(pool_measurements(record(seed=1), record(seed=2)), record(seed=3))
         assert three.sessions == tuple(session for session in range(6) for _ in range(4))
 
     def test_what_a_reader_should_know_of_either_is_said_of_both(self) -> None:
-        both = pooled(record(marks=("unpinned", "contended")), record(marks=("contended",)))
+        both = pool_measurements(record(marks=("unpinned", "contended")), record(marks=("contended",)))
         assert both.marks == ("unpinned", "contended")
 
     def test_repeats_within_seconds_are_of_one_moment(self) -> None:
@@ -195,14 +195,14 @@ class TestPooling:
         moments, at = [], 1e9
         pooled_one = record(repeat_share=0.05, taken_at=at)
         for seconds in (3.0, 6.0, 25.0, 30.0, 50.0):
-            pooled_one = pooled(pooled_one, record(repeat_share=0.05, taken_at=at + seconds))
+            pooled_one = pool_measurements(pooled_one, record(repeat_share=0.05, taken_at=at + seconds))
             moments.append(pooled_one.moments)
         assert moments == [1, 1, 2, 2, 3]
 
     def test_of_unknown_moments_nothing_says_that_they_differ(self) -> None:
-        assert pooled(record(), record()).moments == 1
-        assert pooled(record(moments=3), record(moments=2)).moments == 3
+        assert pool_measurements(record(), record()).moments == 1
+        assert pool_measurements(record(moments=3), record(moments=2)).moments == 3
 
     def test_two_devices_are_never_mixed(self) -> None:
         with pytest.raises(ValueError, match="two profiles"):
-            pooled(record(), record(profile_digest="q" * 64))
+            pool_measurements(record(), record(profile_digest="q" * 64))

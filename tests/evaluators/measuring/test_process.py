@@ -13,7 +13,7 @@ from evaluators.health import Health, Tolerance
 from evaluators.measuring import process
 from evaluators.measuring.latency import Protocol
 from evaluators.measuring.measurement import Measurement
-from evaluators.measuring.process import measure_load, measure_once
+from evaluators.measuring.process import measure_load_once, measure_once
 from evaluators.measuring.throughput import Load
 from hwprofiles import Profile, find_device
 
@@ -58,7 +58,7 @@ class TestEnergy:
             "_watch": watch,
             "_openers": lambda *_: (None, None),
             "measure_pair": lambda *_, **__: record,
-            "meter_of": lambda *_: object(),
+            "find_meter": lambda *_: object(),
             "measure_energy": lambda *_, **__: ENERGY,
         }.items():
             monkeypatch.setattr(process, name, value)
@@ -148,5 +148,5 @@ class TestBuilds:
     def test_the_baseline_has_as_many_as_the_candidate(
         self, asked: list[str], profile: Profile, model: Path, first: str, spec: str, opened: list[str]
     ) -> None:
-        measure_load(replace(profile, runtime=first), spec, model, model, {}, Load())
+        measure_load_once(replace(profile, runtime=first), spec, model, model, {}, Load())
         assert asked == opened

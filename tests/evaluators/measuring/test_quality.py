@@ -18,7 +18,7 @@ from evaluators.measuring.quality import (
     false_negatives,
     fidelity,
     run_all,
-    summarised,
+    summarise,
 )
 from evaluators.runtimes.base import Session
 from evaluators.tensors import Array, Arrays, TensorSpec
@@ -128,7 +128,7 @@ class TestClassification:
 
 class TestSummary:
     def test_means(self) -> None:
-        quality = summarised({"accuracy": np.array([1.0, 0.0, 1.0, 1.0]), "nll": np.array([0.5, 1.5, 0.5, 0.5])}, None)
+        quality = summarise({"accuracy": np.array([1.0, 0.0, 1.0, 1.0]), "nll": np.array([0.5, 1.5, 0.5, 0.5])}, None)
         assert quality.metrics == {"accuracy": 0.75, "nll": 0.75}
         assert set(quality.intervals) == {"accuracy", "nll"}
         low, high = quality.intervals["accuracy"]
@@ -137,19 +137,19 @@ class TestSummary:
     def test_samples_of_one_source_widen_the_interval(self) -> None:
         correct = np.repeat(np.random.default_rng(0).random(60) < 0.8, 8).astype(float)
         scores: Scores = {"accuracy": correct}
-        naive = summarised(scores, None)
-        clustered = summarised(scores, np.repeat(np.arange(60), 8))
+        naive = summarise(scores, None)
+        clustered = summarise(scores, np.repeat(np.arange(60), 8))
         assert clustered.metrics == naive.metrics
         assert np.ptp(clustered.intervals["accuracy"]) > 2 * np.ptp(naive.intervals["accuracy"])
 
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_a_figure_that_is_none(self, value: float) -> None:
         with pytest.raises(BuildFailed, match="metric 'nll' is NaN or infinite"):
-            summarised({"accuracy": np.ones(3), "nll": np.array([0.5, value, 0.5])}, None)
+            summarise({"accuracy": np.ones(3), "nll": np.array([0.5, value, 0.5])}, None)
 
     def test_it_repeats(self) -> None:
         scores: Scores = {"accuracy": np.random.default_rng(0).random(50)}
-        assert summarised(scores, None) == summarised(scores, None)
+        assert summarise(scores, None) == summarise(scores, None)
 
 
 class TestFinite:
@@ -235,7 +235,7 @@ class TestFalseNegatives:
 
     def test_it_has_an_interval_as_other_figures_do(self) -> None:
         scores = false_negatives(np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 1, 2]], self.LABELS, [1])
-        low, high = summarised(scores, None).intervals["fnr:1"]
+        low, high = summarise(scores, None).intervals["fnr:1"]
         assert low < 1 / 3 < high
 
     def test_a_class_without_samples_is_refused(self) -> None:

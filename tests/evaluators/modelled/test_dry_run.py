@@ -8,7 +8,7 @@ import random
 import pytest
 
 from evaluators.graphs.layer_groups import LayerGroup
-from evaluators.modelled.dry_run import modelled_metrics
+from evaluators.modelled.dry_run import dry_run_metrics
 from hwprofiles import Precision
 
 PRECISIONS = tuple(Precision)
@@ -25,7 +25,7 @@ def uniform(precision: str) -> dict[str, str]:
 
 def modelled(decisions: dict[str, str], digest: str = "d" * 64) -> dict[str, float]:
     """Metrics by name, mappings by their main figure."""
-    found = modelled_metrics(GROUPS, decisions, digest)
+    found = dry_run_metrics(GROUPS, decisions, digest)
     return found | {"latency_ms": found["latency_ms"]["p50"], "speedup": found["speedup"]["ratio"]}
 
 
@@ -44,11 +44,11 @@ class TestRepeats:
         assert figures == {"cosine": 0.996958883, "speedup": 3.148044, "size_bytes": 83000}
 
     def test_it_is_json(self) -> None:
-        found = modelled_metrics(GROUPS, uniform("int8"), "d")
+        found = dry_run_metrics(GROUPS, uniform("int8"), "d")
         assert json.loads(json.dumps(found, allow_nan=False)) == found
 
     def test_a_model_without_layers(self) -> None:
-        assert modelled_metrics((), {}, "d")["speedup"]["ratio"] == pytest.approx(1.0, abs=0.02)
+        assert dry_run_metrics((), {}, "d")["speedup"]["ratio"] == pytest.approx(1.0, abs=0.02)
 
 
 class TestShape:
@@ -89,7 +89,7 @@ class TestShape:
 
     @pytest.mark.parametrize("precision", PRECISIONS)
     def test_intervals_hold_their_figures(self, precision: str) -> None:
-        found = modelled_metrics(GROUPS, uniform(precision), "d")
+        found = dry_run_metrics(GROUPS, uniform(precision), "d")
         assert found["latency_ms"]["ci95"][0] < found["latency_ms"]["p50"] < found["latency_ms"]["ci95"][1]
         assert found["speedup"]["ci95"][0] < found["speedup"]["ratio"] < found["speedup"]["ci95"][1]
         assert found["latency_ms"]["n"] == 0  # nothing was measured

@@ -298,20 +298,20 @@ class TestOthersOnThisMachine:
         own = os.getuid()
         locks.rename(locks.with_name(f"paretune-{own + 1}"))
         monkeypatch.setattr("evaluators.processes.locks.os.getuid", lambda: own + 1)
-        with pytest.raises(StorageError, match="no folder that only you can write to") as caught:
+        with pytest.raises(StorageError, match="not a folder that only you can write to") as caught:
             lock_folder()
         assert "TMPDIR" in caught.value.hint
 
     def test_a_folder_that_others_can_write_to_is_refused(self, locks: Path) -> None:
         locks.chmod(0o777)
-        with pytest.raises(StorageError, match="no folder that only you can write to"):
+        with pytest.raises(StorageError, match="not a folder that only you can write to"):
             lock_folder()
 
     def test_a_link_in_the_folders_place_is_refused(self, locks: Path, tmp_path: Path) -> None:
         (tmp_path / "elsewhere").mkdir(mode=0o700)
         locks.rmdir()
         locks.symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(StorageError, match="no folder that only you can write to"):
+        with pytest.raises(StorageError, match="not a folder that only you can write to"):
             lock_folder()
 
     def test_a_file_in_the_folders_place(self, locks: Path) -> None:

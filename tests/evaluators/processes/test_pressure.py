@@ -65,16 +65,16 @@ def test_a_stage_is_starved_where_others_have_the_machine_and_it_waits(
 ) -> None:
     asked = Pressure()
     machine.now_s, machine.busy_s, machine.own = 10.0, busy_s, own
-    assert asked.starved(1) is starved
+    assert asked.starves(1) is starved
 
 
 def test_a_kill_for_want_of_memory_is_the_machines_unless_the_process_was_large(machine: Machine) -> None:
     asked = Pressure()
-    assert not asked.killed_for_memory(1_000_000)
+    assert not asked.ran_out_of_memory(1_000_000)
     machine.kills += 1
-    assert asked.killed_for_memory(1_000_000)
-    assert not asked.killed_for_memory(5_000_000_000)
-    assert not Pressure().killed_for_memory(1_000_000), "what was before is not counted"
+    assert asked.ran_out_of_memory(1_000_000)
+    assert not asked.ran_out_of_memory(5_000_000_000)
+    assert not Pressure().ran_out_of_memory(1_000_000), "what was before is not counted"
 
 
 def test_memory_is_short_where_hardly_any_is_left(machine: Machine) -> None:
@@ -105,7 +105,7 @@ def _dies() -> None:
 class TestSandbox:
     @pytest.mark.parametrize(("starved", "kind"), [(True, MachineBusy), (False, StageTimeout)])
     def test_a_timeout(self, monkeypatch: pytest.MonkeyPatch, starved: bool, kind: type[Exception]) -> None:
-        monkeypatch.setattr(Pressure, "starved", lambda *_: starved)
+        monkeypatch.setattr(Pressure, "starves", lambda *_: starved)
         sandbox = Sandbox()
         with pytest.raises(kind, match=r"measuring: took longer than 0\.1 s") as caught:
             sandbox.call(_sleeps, stage="measuring", limit_s=0.1)
@@ -115,7 +115,7 @@ class TestSandbox:
     @pytest.mark.parametrize(("short", "kind"), [(True, MemoryShort), (False, ProcessCrashed)])
     def test_a_killed_process(self, monkeypatch: pytest.MonkeyPatch, short: bool, kind: type[Exception]) -> None:
         peaks: list[int] = []
-        monkeypatch.setattr(Pressure, "killed_for_memory", lambda _, peak: bool(peaks.append(peak)) or short)
+        monkeypatch.setattr(Pressure, "ran_out_of_memory", lambda _, peak: bool(peaks.append(peak)) or short)
         sandbox = Sandbox()
         with pytest.raises(kind, match=r"killed its process|died 3 times") as caught:
             sandbox.call(_dies, stage="measuring", limit_s=60)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evaluators.devices.execution import Execution, matched
+from evaluators.devices.execution import Execution, match_layers
 from evaluators.runtimes.base import TimedNode
 from search.analysis.bottlenecks import Finding, findings
 
@@ -100,7 +100,7 @@ class TestAlone:
 class TestAgainst:
     def test_layers_are_matched_whatever_their_precision(self) -> None:
         ours, theirs = execution(qconv(ms=0.3), conv("tail", channels=8)), execution(conv("x_nchwc", 1.0))
-        ((one, other),) = matched(ours, theirs)
+        ((one, other),) = match_layers(ours, theirs)
         assert (one.node.name, other.node.name) == ("conv_token_7", "x_nchwc")
         assert one.macs == other.macs == 64 * 64 * 64 * 9
 

@@ -145,7 +145,7 @@ class TestRefusing:
         assert "['x']" in caught.value.message
 
     def test_the_modelled_device(self, model: Path) -> None:
-        with pytest.raises(DeviceUnavailable, match="measures nothing"):
+        with pytest.raises(DeviceUnavailable, match="so it cannot be measured"):
             profile_model(model, None, find_device("dry-run"), silent)
 
     def test_a_model_that_does_not_run(self, tmp_path: Path) -> None:

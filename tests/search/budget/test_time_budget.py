@@ -103,7 +103,7 @@ class TestThePromise:
         assert run.took_s <= promised_s(1)
         unconfirmed = [member for member in document["front"] if not member["confirmed"]]
         assert {member["trial"] for member in document["front"]} - {one["trial"] for one in unconfirmed} == {0}
-        assert "the time for it was over" in {one["unconfirmed"] for one in unconfirmed}
+        assert "no time was left for it" in {one["unconfirmed"] for one in unconfirmed}
 
     def test_what_there_was_no_time_for_is_measured_on_resume(self, run: Run, store: Store) -> None:
         self.test_final_measurements_that_take_longer_than_thought_are_cut(run, store)
@@ -229,7 +229,7 @@ class TestShares:
         clock.spend(60)
         assert budget.preparing.left_s == pytest.approx(6)
         clock.spend(60)
-        assert budget.preparing.passed
+        assert budget.preparing.is_over
 
     def test_the_search_leaves_time_for_the_final_measurements(self) -> None:
         clock = FakeClock()

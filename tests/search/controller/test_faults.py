@@ -130,7 +130,7 @@ def test_one_whose_memory_cannot_be_measured_leaves_the_front(
 ) -> None:
     """Peak memory is taken at the end, of the front's members alone."""
     measuring_briefly(monkeypatch)
-    monkeypatch.setattr("evaluators.devices.device.peak_memory", faulty_measure.peak_memory)
+    monkeypatch.setattr("evaluators.devices.device.measure_peak_memory", faulty_measure.peak_memory)
     rows = run_here(faulty(tmp_path, [], space={"precision": {"choices": ["fp32", "int8"]}}, budget={"trials": 2}))
     assert [row.state for row in rows] == [TrialState.DONE, TrialState.CRASHED]
     assert [member["trial"] for member in front_document(store, rows[0].job_id)["front"]] == [0]

@@ -22,9 +22,9 @@ from small_jobs import classifier, spec, write_classifier
 
 from evaluators.array_archive import pack_arrays
 from evaluators.devices.device import LocalDevice
-from evaluators.devices.request import Errand, FileRef, answer_of
+from evaluators.devices.request import FileRef, MeasurementRequest, answer_of
 from evaluators.measuring.latency import Protocol
-from evaluators.measuring.measurement import Measurement, paired_ratio
+from evaluators.measuring.measurement import Measurement, pair_ratio
 from evaluators.measuring.outputs import outputs_answer
 from hwprofiles import Profile, digest_of_file, find_device
 from hwprofiles.errors import (
@@ -89,16 +89,16 @@ def device(profile: Profile) -> Iterator[RemoteDevice]:
     opened.close()
 
 
-def measured(errand: Errand, ratio: float = 2.0) -> dict[str, Any]:
+def measured(errand: MeasurementRequest, ratio: float = 2.0) -> dict[str, Any]:
     baseline, candidate, sessions = ((4.0,),) * 4, ((4.0 / ratio,),) * 4, (0, 0, 1, 1)
-    found, interval = paired_ratio(baseline, candidate, sessions)
+    found, interval = pair_ratio(baseline, candidate, sessions)
     record = Measurement(
         errand.profile_digest, errand.runtime, "1", baseline, candidate, sessions, found, interval, "stable"
     )
     return {"measurement": record.to_dict()}
 
 
-def earlier_agent(errand: Errand) -> dict[str, Any]:
+def earlier_agent(errand: MeasurementRequest) -> dict[str, Any]:
     """As an agent answers that does not know what outputs are."""
     if errand.kind == "outputs":
         return answer_of(BuildFailed("errand: unknown kind 'outputs'"))
@@ -108,7 +108,7 @@ def earlier_agent(errand: Errand) -> dict[str, Any]:
 class Agent(threading.Thread):
     """Answers errands with what ``answers`` gives, until the test is over."""
 
-    def __init__(self, answers: Callable[[Errand], dict[str, Any]]) -> None:
+    def __init__(self, answers: Callable[[MeasurementRequest], dict[str, Any]]) -> None:
         super().__init__(daemon=True)
         self.over = threading.Event()
         self.answers, self.errands = answers, []  # type: ignore[var-annotated]
@@ -121,7 +121,7 @@ class Agent(threading.Thread):
                     self._serve(store, row)
 
     def _serve(self, store: Store, row: RequestRow) -> None:
-        errand = Errand.from_dict(row.request)
+        errand = MeasurementRequest.from_dict(row.request)
         self.errands.append(errand)
         answer = self.answers(errand)
         error = answer.get("error")
@@ -132,10 +132,10 @@ class Agent(threading.Thread):
 
 
 @pytest.fixture
-def agent(profile: Profile) -> Iterator[Callable[[Callable[[Errand], dict[str, Any]]], Agent]]:
+def agent(profile: Profile) -> Iterator[Callable[[Callable[[MeasurementRequest], dict[str, Any]]], Agent]]:
     started: list[Agent] = []
 
-    def start(answers: Callable[[Errand], dict[str, Any]] = measured) -> Agent:
+    def start(answers: Callable[[MeasurementRequest], dict[str, Any]] = measured) -> Agent:
         started.append(Agent(answers))
         started[-1].start()
         return started[-1]
@@ -167,7 +167,7 @@ class TestAsking:
     def test_its_files_are_there_to_fetch(self, device: RemoteDevice, agent: Any, models: tuple[Path, Path]) -> None:
         contents: list[bytes] = []
 
-        def read(errand: Errand) -> dict[str, Any]:
+        def read(errand: MeasurementRequest) -> dict[str, Any]:
             paths = [Blobs().find(file.sha256) for file in errand.files]
             contents.extend(path.read_bytes() for path in paths if path is not None)
             return measured(errand)
@@ -369,7 +369,7 @@ class TestGone:
             for _ in range(4):
                 time.sleep(0.2)
                 row = self._take(store) if why == "leased anew" else row
-            found = measured(Errand.from_dict(row.request))
+            found = measured(MeasurementRequest.from_dict(row.request))
             store.requests.finish("pi", "first", row.errand_id, row.epoch, RequestState.DONE, found)
 
         working = threading.Thread(target=work)
@@ -499,7 +499,7 @@ class TestLookingUp:
         assert wide.agent
 
     def test_more_threads_than_it_has(self, store: Store, profile: Profile) -> None:
-        with agents_of(store), pytest.raises(DeviceUnavailable, match="3 threads, but 2 cores are usable there"):
+        with agents_of(store), pytest.raises(DeviceUnavailable, match="3 threads requested, 2 cores available"):
             find_any("pi", 3)
 
     def test_one_whose_agent_never_came(self, store: Store) -> None:
@@ -555,9 +555,9 @@ class TestInAJob:
         return submit(store, parsed, tmp_path)
 
     def test_it_stops_and_goes_on_where_it_was(self, store: Store, agent: Any, job_id: str) -> None:
-        answered: list[Errand] = []
+        answered: list[MeasurementRequest] = []
 
-        def answer(errand: Errand) -> dict[str, Any]:
+        def answer(errand: MeasurementRequest) -> dict[str, Any]:
             answered.append(errand)
             measured = sum(row.state.measured for row in store.trials(job_id))
             if measured == 2 and errand.kind == "latency":

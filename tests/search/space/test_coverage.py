@@ -64,7 +64,7 @@ def test_a_precision_that_several_runtimes_ruled_out_comes_with_the_answer_of_ea
 
 
 def test_what_the_device_was_not_asked_about_is_named() -> None:
-    late = {"reason": "not_asked: the time for it was over"}
+    late = {"reason": "not_asked: no time was left for it"}
     rows = [
         {
             "layer": "all",
