@@ -33,7 +33,7 @@ from hwprofiles import find_device
 from hwprofiles.errors import UnhealthyMeasurement
 from search.job.spec import parse_job
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.trial import TrialRunner
 
 MEGABYTES = 500
@@ -116,7 +116,7 @@ def main(megabytes: int) -> None:
         job = parse_job(
             {"name": "memory", "task": {"name": "onnx", "options": options}, "space": {"precision": {}}}, folder=folder
         )
-        order = WorkOrder(job.model_dump_json(), str(folder), profile)
+        order = JobContext(job.model_dump_json(), str(folder), profile)
         sandbox = Sandbox(log=folder / "prepare.log", progress=lambda text: print(text, file=sys.stderr, flush=True))
         state = "done"
         try:

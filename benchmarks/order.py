@@ -28,7 +28,7 @@ from evaluators.measuring.latency import Protocol
 from hwprofiles.errors import CandidateError
 from search.job.spec import load_job
 from search.space.candidate import Candidate, Space
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.workspace import Workspace
 
 CANDIDATES = 20
@@ -49,7 +49,7 @@ def measured(name: str) -> Path:
     # The precision space of the first runtime: files for another would have to be measured there.
     job = load_job(ROOT / "examples" / "digits.yaml").model_copy(update={"space": {"precision": {}}})
     profile = job.profile
-    workspace = Workspace(WorkOrder(json.dumps(job.model_dump(mode="json")), str(ROOT), profile))
+    workspace = Workspace(JobContext(json.dumps(job.model_dump(mode="json")), str(ROOT), profile))
     model, sample = workspace.baseline_path, (workspace.model, workspace.sample)[1]
     device = LocalDevice(profile)
     rows: list[dict[str, Any]] = []

@@ -30,7 +30,7 @@ from search.prediction.predictor import Predictor
 from search.prediction.tables import layer_tables
 from search.space.candidate import Candidate, Space
 from search.techniques import Draft
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.workspace import Workspace
 
 CANDIDATES = 30
@@ -52,7 +52,7 @@ def main(count: int) -> None:
     """Predicts, measures, compares."""
     profile = find_device("local-cpu")
     job = parse_job({"task": {"name": "digits"}, "space": {"precision": {}}}, folder=Path())
-    workspace = Workspace(WorkOrder(json.dumps(job.model_dump(mode="json")), ".", profile))
+    workspace = Workspace(JobContext(json.dumps(job.model_dump(mode="json")), ".", profile))
     draft, sample = Draft(workspace.model, workspace.groups), workspace.sample
     device = LocalDevice(profile)
     space = workspace.space(device)

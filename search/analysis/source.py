@@ -17,7 +17,7 @@ from hwprofiles.errors import CandidateError, ParetuneError
 from search.job.spec import Job
 from search.training.recipe import Recipe
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 
 
 def model_of_file(path: Path) -> onnx.ModelProto:
@@ -37,14 +37,14 @@ def recovered_of_job(job: Job, folder: Path, progress: Progress) -> dict[str, An
 
 
 @sandboxed.in_job_folder
-def _recovered(order: WorkOrder) -> dict[str, Any]:
+def _recovered(order: JobContext) -> dict[str, Any]:
     from search.analysis.recovered import recovered  # imports torch
 
     return recovered(sandboxed.workspace_of(order).task, order.job.recovery or Recipe())
 
 
-def _in_sandbox(function: Callable[[WorkOrder], Any], job: Job, folder: Path, progress: Progress) -> Any:
-    order = WorkOrder(job.model_dump_json(), str(folder.resolve()), find_device("local-cpu"))
+def _in_sandbox(function: Callable[[JobContext], Any], job: Job, folder: Path, progress: Progress) -> Any:
+    order = JobContext(job.model_dump_json(), str(folder.resolve()), find_device("local-cpu"))
     sandbox = Sandbox(memory_bytes=job.limits.memory_bytes, progress=progress)
     try:
         limit_s = job.limits.training_s + job.limits.exporting_s

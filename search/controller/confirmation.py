@@ -19,7 +19,7 @@ from search.fronts.metrics import failed, updated
 from search.job.views import views_of
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.preparation import Prepared
 from search.trials.trial import MEASURING_S, Outcome, TrialRunner
 
@@ -44,7 +44,7 @@ class Confirmation:
         self,
         store: Store,
         lease: Lease,
-        order: WorkOrder,
+        order: JobContext,
         prepared: Prepared,
         folder: Path,
         devices: dict[str, str],

@@ -42,7 +42,7 @@ from search.strategies import STRATEGIES, Strategy
 from search.tasks import check_files
 from search.trials import sandboxed
 from search.trials.activity import forget_notices, notices
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.preparation import Prepared
 from search.trials.trial import Outcome
 
@@ -82,7 +82,7 @@ class Controller:
         self._folder = job_folder(self._row.job_id)
         self._digests = digests_of(self._row)
         devices = [JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()]
-        self._order = WorkOrder(
+        self._order = JobContext(
             json.dumps(self._row.spec), self._row.spec_folder, devices[0].profile, others=tuple(devices[1:]),
             link=ErrandLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
             capabilities=known_capabilities(store, [device.profile.digest for device in devices]),

@@ -16,7 +16,7 @@ from search.budget.allowance import Allowance
 from search.controller.scheduler import Scheduler
 from search.devices.link import DeviceLost
 from search.store import TrialRow
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.trial import Outcome, TrialRunner
 
 _LOST_HINT = "see that this machine has memory left"
@@ -26,7 +26,7 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
     """One actor that works on one candidate after another, keeping its sandboxes between them."""
 
     def setup(
-        self, config: dict[str, Any], order: WorkOrder, facts: dict[str, Any], folder: str,
+        self, config: dict[str, Any], order: JobContext, facts: dict[str, Any], folder: str,
         allowance: Allowance = Allowance(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         """Called once an actor."""

@@ -38,8 +38,8 @@ from search.job.views import views_of
 from search.space.candidate import Space
 from search.store import JobRow, Store, TrialRow, digests_of
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
-from search.trials.device_evaluation import Bench
+from search.trials.context import JobContext
+from search.trials.device_evaluation import DeviceEvaluator
 from search.trials.local_runtime import stand_in
 from search.trials.trial import TrialRunner
 from search.trials.workspace import Built, Loss
@@ -94,12 +94,12 @@ def export_candidate(
     if row.simulated:
         progress("preparing the model for the device")
         spec = json.dumps(job.alone(job.labels[0]))
-        order = WorkOrder(spec, job_row.spec_folder, chosen.profile, link=link)
+        order = JobContext(spec, job_row.spec_folder, chosen.profile, link=link)
         facts = _real_facts(order, job)
         order = order.prepared(facts)
     else:
         first, *others = (JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
-        order = WorkOrder(
+        order = JobContext(
             json.dumps(job_row.spec), job_row.spec_folder, first.profile, others=tuple(others), link=link
         ).prepared(facts)
         row = replace(row, metrics=_claimed(row, chosen))
@@ -197,7 +197,7 @@ def _claimed(row: TrialRow, chosen: JobDevice) -> dict[str, Any]:
     return figures_on(row.metrics, chosen.label) if DEVICES in row.metrics else row.metrics
 
 
-def _real_facts(order: WorkOrder, job: Job) -> dict[str, Any]:
+def _real_facts(order: JobContext, job: Job) -> dict[str, Any]:
     """The facts of the trained model, which a modelled job never made."""
     limit_s = job.limits.training_s + job.limits.exporting_s
     return in_own_process(sandboxed.facts, order, stage="training", limit_s=limit_s)
@@ -228,7 +228,7 @@ def _evidence(
 
 
 def _latency(
-    bench: Bench, path: Path, row: TrialRow, evidence: Evidence, wait_quiet_s: float, progress: Progress
+    bench: DeviceEvaluator, path: Path, row: TrialRow, evidence: Evidence, wait_quiet_s: float, progress: Progress
 ) -> tuple[Measurement | None, int, Evidence]:
     """The pooled measurement (None: none had an interval narrow enough to be one), of how many, and the evidence with
     it."""
@@ -256,7 +256,7 @@ def _latency(
         time.sleep(min(PAUSE_S, left_s) if left_s > 0 else PAUSE_S)
 
 
-def _with_latency(bench: Bench, evidence: Evidence, measured: Measurement) -> Evidence:
+def _with_latency(bench: DeviceEvaluator, evidence: Evidence, measured: Measurement) -> Evidence:
     health = "unknown" if measured.health is None else measured.health.verdict
     doubt = "" if measured.healthy else f"the machine was {health}" if health != "unknown" else _UNKNOWN
     return replace(evidence, measured={**evidence.measured, **bench.figures(measured)}, doubt=doubt, missing={})
@@ -271,7 +271,7 @@ def _outcome(evidence: Evidence, measured: Measurement | None, *, simulated: boo
     return judge([comparison])[0].outcome
 
 
-def _beside(bench: Bench, path: Path, row: TrialRow) -> tuple[dict[str, Any], dict[str, str]]:
+def _beside(bench: DeviceEvaluator, path: Path, row: TrialRow) -> tuple[dict[str, Any], dict[str, str]]:
     """Memory, starts and throughput, and why there is none of the latter on a machine that was too busy for it."""
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}
@@ -322,7 +322,7 @@ def _receipt(row: TrialRow, built: Built, evidence: Evidence, findings: list[str
     }
 
 
-def _timed(bench: Bench, measured: Measurement | None, times: int, evidence: Evidence) -> dict[str, Any]:
+def _timed(bench: DeviceEvaluator, measured: Measurement | None, times: int, evidence: Evidence) -> dict[str, Any]:
     """A receipt's latency; None for a file with number formats that no runtime computes in, and where the machine was
     too busy for any."""
     if measured is None:

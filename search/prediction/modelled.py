@@ -34,7 +34,7 @@ def invented(
     return metrics[devices[0].label] if len(devices) == 1 else joined([one.label for one in devices], metrics)
 
 
-def invented_baseline(
+def invent_baseline(
     devices: Sequence[JobDevice], groups: Sequence[LayerGroup], decisions: Mapping[str, str], digest: str
 ) -> dict[str, Any]:
     """The made-up metrics of the model as it is, whose speed-up is 1 by definition."""

@@ -19,7 +19,7 @@ from search.json_cache import StoredAnswers
 from search.space.candidate import RUNTIME, Space
 from search.space.layer_widths import LayerScale, levels
 from search.techniques import Draft, Technique, is_of_module
-from search.techniques.precision import CALIBRATION, PREFIX, PrecisionTechnique, carried_out
+from search.techniques.precision import CALIBRATION, PREFIX, PrecisionTechnique, executable_precision
 from search.techniques.trained_formats import FORMATS, FormatsTechnique
 
 LIMIT_S = 120.0
@@ -142,5 +142,5 @@ def _precisions(space: Space, draft: Draft, structure: Mapping[str, str]) -> dic
             group = groups[decision.name]
             candidates = (space.candidate(baseline | {decision.name: value}) for value in decision.choices)
             values = dict.fromkeys(candidate.decisions[decision.name] for candidate in candidates)
-            found[group.name] = {value: carried_out(group, Precision(value)) for value in values}
+            found[group.name] = {value: executable_precision(group, Precision(value)) for value in values}
     return found

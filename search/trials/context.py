@@ -14,7 +14,7 @@ from search.job.spec import Job
 
 
 @dataclass(frozen=True)
-class WorkOrder:
+class JobContext:
     """A job as its processes need it: the resolved job, the folder that its paths start from, the device, once it is
     prepared the digest of model and data, which every process must find again, the job's further devices, how remote
     ones are reached, what is known of what the devices can do (as JSON), and once it is prepared the number formats
@@ -31,7 +31,7 @@ class WorkOrder:
     formats: str = "{}"
     layer_times: str | None = None
 
-    def prepared(self, facts: Mapping[str, Any]) -> WorkOrder:
+    def prepared(self, facts: Mapping[str, Any]) -> JobContext:
         """The order of the job that was prepared with these facts."""
         times = facts.get("layer_times")
         return replace(

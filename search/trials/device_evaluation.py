@@ -22,7 +22,7 @@ from search.fronts.reference import Reference
 from search.job.devices import JobDevice
 from search.space.candidate import runtime_decision
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.quality import QualityEvaluator
 from search.trials.remote_quality import RemoteQuality
 
@@ -35,21 +35,21 @@ Known = dict[Conditions, dict[str, Any] | ParetuneError]
 
 
 @dataclass(frozen=True)
-class Findings:
+class DeviceResult:
     """What a device said of a candidate."""
 
     metrics: dict[str, Any]
     measurement: dict[str, Any] | None
 
 
-class Bench:
+class DeviceEvaluator:
     """Evaluates a job's candidates on one of its devices, within an ``allowance``. Used by one thread, closed by its
     owner; the ``builder`` is the owner's. ``open_device`` is called on first use."""
 
     def __init__(
         self,
         device: JobDevice,
-        order: WorkOrder,
+        order: JobContext,
         facts: Mapping[str, Any],
         builder: Sandbox,
         open_device: Callable[[Profile], Device],
@@ -72,7 +72,7 @@ class Bench:
         # A remote device's is compared with what its agent answers.
         return f"{runtime} on {self.label}" if self.profile.agent else runtime, self.profile.batch
 
-    def evaluate(self, path: Path, decisions: Mapping[str, str], known: Known, *, timed: bool = True) -> Findings:
+    def evaluate(self, path: Path, decisions: Mapping[str, str], known: Known, *, timed: bool = True) -> DeviceResult:
         """All metrics of a file here, but its size, and unless it is ``timed`` its quality alone; quality, or why there
         is none, is taken from ``known`` or added.
 
@@ -96,9 +96,9 @@ class Bench:
                 raise BuildFailed(error.message, error.hint) from None
             metrics.update(self._paired(found.metrics, found.measurement))
             measurement = found.measurement.to_dict() if found.measurement else measurement
-        return Findings(metrics, measurement)
+        return DeviceResult(metrics, measurement)
 
-    def measure_again(self, path: Path, decisions: Mapping[str, str]) -> Findings:
+    def measure_again(self, path: Path, decisions: Mapping[str, str]) -> DeviceResult:
         """What stands in the final front: latency in fresh sessions, and what is beside it, as far as there is time.
         Raises :class:`hwprofiles.errors.NotAsked` where there is none for the latency."""
         self.allowance.ends.check()
@@ -113,7 +113,7 @@ class Bench:
             if not self.allowance.ends.passed:
                 raise
             beside = {}
-        return Findings({**self.figures(measured), **beside}, measured.to_dict())
+        return DeviceResult({**self.figures(measured), **beside}, measured.to_dict())
 
     def figures(self, measured: Measurement) -> dict[str, Any]:
         """A measurement's metrics as they compare with those of other hours: see :class:`Reference`."""

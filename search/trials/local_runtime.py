@@ -7,7 +7,7 @@ from hwprofiles import Profile
 from hwprofiles.errors import DeviceUnavailable
 
 
-def runtime_here(profile: Profile, spec: str | None = None) -> Runtime:
+def local_runtime(profile: Profile, spec: str | None = None) -> Runtime:
     """The runtime ``spec`` (``name`` or ``name:hint``, None: the profile's first).
 
     A remote device's files are looked at by this machine, and so are a modelled one's. Where a runtime of that device
@@ -26,12 +26,12 @@ def runtime_here(profile: Profile, spec: str | None = None) -> Runtime:
 
 
 def stand_in(profile: Profile, spec: str | None = None) -> str | None:
-    """The name of the runtime that :func:`runtime_here` gives in the place of the one asked for; None where it gives
+    """The name of the runtime that :func:`local_runtime` gives in the place of the one asked for; None where it gives
     that one."""
-    asked, given = runtime_of(spec or profile.runtime), runtime_here(profile, spec)
+    asked, given = runtime_of(spec or profile.runtime), local_runtime(profile, spec)
     return None if (given.name, given.hint) == (asked.name, asked.hint) else given.name
 
 
-def version_here(profile: Profile) -> str:
-    """The version of what :func:`runtime_here` gives for a profile's first runtime."""
-    return runtime_here(profile).version() if profile.agent or profile.modelled else profile.runtime_version
+def local_version(profile: Profile) -> str:
+    """The version of what :func:`local_runtime` gives for a profile's first runtime."""
+    return local_runtime(profile).version() if profile.agent or profile.modelled else profile.runtime_version

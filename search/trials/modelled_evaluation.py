@@ -9,13 +9,13 @@ from pathlib import Path
 from search.prediction.layer_groups import groups_of
 from search.prediction.modelled import bounds
 from search.space.layer_widths import scales_of
-from search.trials.device_evaluation import Bench, Findings, Known
+from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Known
 
 
-class ModelledBench(Bench):
-    """See :class:`Bench`; nothing is timed, and nothing is measured again."""
+class ModelledDeviceEvaluator(DeviceEvaluator):
+    """See :class:`DeviceEvaluator`; nothing is timed, and nothing is measured again."""
 
-    def evaluate(self, path: Path, decisions: Mapping[str, str], known: Known, *, timed: bool = True) -> Findings:
+    def evaluate(self, path: Path, decisions: Mapping[str, str], known: Known, *, timed: bool = True) -> DeviceResult:
         """The file's real quality, taken on this machine, and the bounds on its speed."""
         quality = super().evaluate(path, decisions, known, timed=False)
         speed = bounds(self.profile, groups_of(self._facts), decisions, scales_of(self._facts))

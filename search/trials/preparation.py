@@ -24,7 +24,7 @@ from search.fronts.metrics import QUALITY_RUNTIME, joined
 from search.fronts.reference import REFERENCES, Reference
 from search.job.devices import JobDevice
 from search.options import validate_options
-from search.prediction.modelled import bounds, invented_baseline
+from search.prediction.modelled import bounds, invent_baseline
 from search.prediction.tables import LIMIT_S, MOST, format_table, layer_tables
 from search.space.candidate import Space, runtime_decision
 from search.strategies import STRATEGIES
@@ -121,7 +121,7 @@ class Preparation:
         """A dry run's: nothing is looked at but the model's structure."""
         space = self._work.space(None)
         baseline = space.baseline()
-        metrics = invented_baseline(self._order.devices, self._work.groups, baseline.decisions, baseline.digest)
+        metrics = invent_baseline(self._order.devices, self._work.groups, baseline.decisions, baseline.digest)
         return Prepared(space, metrics, self._facts() | self._work.coverage(space))
 
     def _modelled(self, qualities: Sequence[Quality]) -> Prepared:

@@ -11,7 +11,7 @@ from evaluators.measuring.quality import Quality
 from evaluators.processes.sandbox import Sandbox
 from search.fronts.metrics import QUALITY_RUNTIME
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 
 
 @dataclass
@@ -21,7 +21,7 @@ class QualityEvaluator(Evaluator):
     named under ``quality_runtime``."""
 
     sandbox: Sandbox
-    order: WorkOrder
+    order: JobContext
     limit_s: float
     device: str | None = None
 

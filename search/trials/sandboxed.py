@@ -20,21 +20,21 @@ from search.fronts.metrics import DEVICES
 from search.job.metric_names import check_names
 from search.tasks import Split
 from search.tasks.arrays import arrays_digest
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.module_variants import Trained
 from search.trials.preparation import Preparation, Prepared
 from search.trials.workspace import Built, Loss, Workspace
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Verb = Callable[Concatenate[WorkOrder, P], T]
+Verb = Callable[Concatenate[JobContext, P], T]
 
 
 def in_job_folder(verb: Verb[P, T]) -> Verb[P, T]:
     """The same verb, working in the folder of its order's job file, as long as there is one."""
 
     @wraps(verb)
-    def there(order: WorkOrder, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def there(order: JobContext, /, *args: P.args, **kwargs: P.kwargs) -> T:
         folder = Path(order.folder)
         with contextlib.chdir(folder) if folder.is_dir() else contextlib.nullcontext():
             return verb(order, *args, **kwargs)
@@ -43,13 +43,13 @@ def in_job_folder(verb: Verb[P, T]) -> Verb[P, T]:
 
 
 @lru_cache(maxsize=1)
-def workspace_of(order: WorkOrder) -> Workspace:
+def workspace_of(order: JobContext) -> Workspace:
     """This process's workspace for an order; the last one is kept."""
     return Workspace(order)
 
 
 @in_job_folder
-def prepare(order: WorkOrder, budget: TimeBudget | None = None) -> Prepared:
+def prepare(order: JobContext, budget: TimeBudget | None = None) -> Prepared:
     """See :meth:`Preparation.prepared`. Raises :class:`InvalidInput` for a metric that the job wants but nothing
     gives."""
     watch = Stopwatch() if budget is None else Stopwatch(budget.clock)
@@ -71,13 +71,13 @@ def prepare(order: WorkOrder, budget: TimeBudget | None = None) -> Prepared:
 
 
 @in_job_folder
-def facts(order: WorkOrder) -> dict[str, Any]:
+def facts(order: JobContext) -> dict[str, Any]:
     """See :meth:`Preparation.facts`."""
     return Preparation(workspace_of(order)).facts()
 
 
 @in_job_folder
-def fp32_model(order: WorkOrder) -> Path:
+def fp32_model(order: JobContext) -> Path:
     """The file of the fp32 model that every candidate starts from, made on first use."""
     workspace = workspace_of(order)
     workspace.model  # noqa: B018 - exported on first use
@@ -89,7 +89,7 @@ def _names(metrics: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _for_candidate(order: WorkOrder) -> Iterator[Workspace]:
+def _for_candidate(order: JobContext) -> Iterator[Workspace]:
     """The workspace, for work on one candidate. A task that cannot be opened says nothing about the candidate; what a
     task or technique refuses afterwards is the candidate's failure."""
     workspace = workspace_of(order)
@@ -100,14 +100,14 @@ def _for_candidate(order: WorkOrder) -> Iterator[Workspace]:
 
 
 @in_job_folder
-def train(order: WorkOrder, decisions: Mapping[str, str], earlier: Sequence[Sequence[float]] = ()) -> Trained | None:
+def train(order: JobContext, decisions: Mapping[str, str], earlier: Sequence[Sequence[float]] = ()) -> Trained | None:
     """See :meth:`search.trials.module_variants.Structures.train`."""
     with _for_candidate(order) as workspace:
         return workspace.structures.train(decisions, earlier)
 
 
 @in_job_folder
-def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
+def build(order: JobContext, decisions: Mapping[str, str], path: Path) -> Built:
     """See :meth:`Workspace.build`."""
     with _for_candidate(order) as workspace:
         built = workspace.build(decisions, path)
@@ -117,7 +117,7 @@ def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
 
 @in_job_folder
 def quality(
-    order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
+    order: JobContext, path: Path, split: Split, runtime: str | None = None, device: str | None = None
 ) -> Quality:
     """See :meth:`Workspace.quality`; a metric that is not a number is a failure of the candidate."""
     with _for_candidate(order) as workspace:
@@ -129,7 +129,7 @@ def quality(
 
 @in_job_folder
 def losses(
-    order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
+    order: JobContext, path: Path, split: Split, runtime: str | None = None, device: str | None = None
 ) -> dict[str, Loss]:
     """See :meth:`Workspace.losses`."""
     return workspace_of(order).losses(path, split, runtime, device)
@@ -137,7 +137,7 @@ def losses(
 
 @in_job_folder
 def outputs(
-    order: WorkOrder, path: Path, samples: Mapping[str, Array], runtime: str | None = None, device: str | None = None
+    order: JobContext, path: Path, samples: Mapping[str, Array], runtime: str | None = None, device: str | None = None
 ) -> dict[str, Array]:
     """What a file answers to samples on this machine."""
     with _for_candidate(order) as workspace:
@@ -145,25 +145,25 @@ def outputs(
 
 
 @in_job_folder
-def inputs(order: WorkOrder, split: Split) -> dict[str, Array]:
+def inputs(order: JobContext, split: Split) -> dict[str, Array]:
     """The inputs of a split."""
     return dict(workspace_of(order).task.inputs(split))
 
 
 @in_job_folder
-def quality_of(order: WorkOrder, outputs: Mapping[str, Array], split: Split, device: str | None = None) -> Quality:
+def quality_of(order: JobContext, outputs: Mapping[str, Array], split: Split, device: str | None = None) -> Quality:
     """See :meth:`Workspace.quality_of`."""
     with _for_candidate(order) as workspace:
         return workspace.quality_of(outputs, split, device)
 
 
 @in_job_folder
-def sample(order: WorkOrder, device: str | None = None) -> dict[str, Array]:
+def sample(order: JobContext, device: str | None = None) -> dict[str, Array]:
     """See :meth:`Workspace.sample_of`."""
     return workspace_of(order).sample_of(order.profile_of(device))
 
 
 @in_job_folder
-def calibration_digest(order: WorkOrder) -> str:
+def calibration_digest(order: JobContext) -> str:
     """Names the calibration data."""
     return arrays_digest(workspace_of(order).task.inputs("calibration"))

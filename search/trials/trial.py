@@ -25,9 +25,9 @@ from search.techniques import trains
 from search.training.asha import TRAINING, Figures
 from search.trials import sandboxed
 from search.trials.activity import Notice
-from search.trials.context import WorkOrder
-from search.trials.device_evaluation import Bench, Findings, Known
-from search.trials.modelled_evaluation import ModelledBench
+from search.trials.context import JobContext
+from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Known
+from search.trials.modelled_evaluation import ModelledDeviceEvaluator
 from search.trials.module_variants import Trained
 from search.trials.workspace import Built
 
@@ -64,7 +64,7 @@ class TrialRunner:
 
     def __init__(
         self,
-        order: WorkOrder,
+        order: JobContext,
         facts: Mapping[str, Any],
         folder: Path,
         files: Path | None = None,
@@ -80,8 +80,8 @@ class TrialRunner:
         self._ends = NEVER if allowance is None else allowance.ends
         self._clock = self._ends.clock
 
-    def _bench(self, device: JobDevice, facts: Mapping[str, Any], allowance: Allowance | None) -> Bench:
-        kind = ModelledBench if device.profile.modelled else Bench
+    def _bench(self, device: JobDevice, facts: Mapping[str, Any], allowance: Allowance | None) -> DeviceEvaluator:
+        kind = ModelledDeviceEvaluator if device.profile.modelled else DeviceEvaluator
         return kind(device, self._order, facts, self._builder, self._opened, allowance)
 
     def run(
@@ -147,10 +147,10 @@ class TrialRunner:
 
     def _on_each(
         self, path: Path, decisions: Mapping[str, str], *, timed: bool
-    ) -> tuple[dict[str, Findings], dict[str, tuple[TrialState, str]]]:
+    ) -> tuple[dict[str, DeviceResult], dict[str, tuple[TrialState, str]]]:
         """What every device says of a file, and why those say nothing that do not; its quality alone where it is not to
         be ``timed``."""
-        found: dict[str, Findings] = {}
+        found: dict[str, DeviceResult] = {}
         failures: dict[str, tuple[TrialState, str]] = {}
         known: Known = {}
         for bench in self._benches:
@@ -168,7 +168,7 @@ class TrialRunner:
     def _joined(
         self,
         shared: dict[str, Any],
-        found: Mapping[str, Findings],
+        found: Mapping[str, DeviceResult],
         failures: Mapping[str, tuple[TrialState, str]],
     ) -> dict[str, Any]:
         labels = [bench.label for bench in self._benches]
@@ -220,7 +220,7 @@ class TrialRunner:
         """Where a candidate's file lies."""
         return self._files / f"{digest}.onnx"
 
-    def bench(self, label: str | None = None) -> Bench:
+    def bench(self, label: str | None = None) -> DeviceEvaluator:
         """The device with this label; None stands for the job's first."""
         return next((bench for bench in self._benches if bench.label == label), self._benches[0])
 

@@ -1,6 +1,6 @@
 """What turns a candidate into a file and a file into quality: the part of a job that runs in sandboxes.
 
-A workspace is opened once a process from a :class:`WorkOrder`.
+A workspace is opened once a process from a :class:`JobContext`.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ from search.tasks.drawing import drawn
 from search.tasks.origin import origin
 from search.techniques import FOOTPRINT, TECHNIQUES, Draft, ModuleTechnique, Subject, Technique
 from search.techniques.precision import PrecisionTechnique
-from search.techniques.trained_formats import FORMATS, FormatsTechnique, executed
+from search.techniques.trained_formats import FORMATS, FormatsTechnique, is_executable
 from search.trials.blended import Answers, blended_intervals
-from search.trials.context import WorkOrder
-from search.trials.local_runtime import runtime_here, stand_in, version_here
+from search.trials.context import JobContext
+from search.trials.local_runtime import local_runtime, stand_in, local_version
 from search.trials.module_variants import Structures
 
 FORMAT = 2
@@ -101,7 +101,7 @@ class Loss:
 class Workspace:
     """Task, fp32 model, techniques and data of one job in one process. Used from one thread."""
 
-    def __init__(self, order: WorkOrder) -> None:
+    def __init__(self, order: JobContext) -> None:
         give_large_blocks_back()
         self.order, self.job, self.profile = order, order.job, order.profile
         self.cache = cache_folder()
@@ -230,7 +230,7 @@ class Workspace:
         """
         if profile.batch not in self._samples:
             rows = self._validation_rows(profile.batch)
-            session = runtime_here(self.profile).open(self.baseline_path)
+            session = local_runtime(self.profile).open(self.baseline_path)
             try:
                 size = session.samples_at_once(rows, profile.batch)
                 if size != profile.batch != 1:
@@ -260,7 +260,7 @@ class Workspace:
     def _calibration_batches(self, samples: int) -> list[dict[str, Array]]:
         given = self.task.inputs("calibration")
         chosen = drawn(min(map(len, given.values())), samples)
-        session = runtime_here(self.profile).open(self.baseline_path)
+        session = local_runtime(self.profile).open(self.baseline_path)
         try:
             rows = {name: values[chosen] for name, values in given.items()}
             return session.batches(rows, max(self.profile.batch, CALIBRATION_BATCH))
@@ -407,11 +407,11 @@ class Workspace:
         found: dict[str, Any] = {}
         formats: dict[str, str] = {}
         for name, technique in self.techniques.items():
-            own = technique.formats(draft, decisions)
+            own = technique.layer_formats(draft, decisions)
             formats |= own
             if own and name == FORMATS:
                 found[FORMATS] = {group.name: own.get(group.name, Precision.FP32.value) for group in draft.groups}
-                found |= {} if executed(own) else {SIMULATED_FORMATS: True}
+                found |= {} if is_executable(own) else {SIMULATED_FORMATS: True}
         architecture = draft.notes.get(FORMATS, {}).get(ARCHITECTURE)
         found |= {ARCHITECTURE: architecture} if architecture else {}
         if self.job.wants(BIT_OPERATIONS):
@@ -435,7 +435,7 @@ class Workspace:
     ) -> dict[str, Array]:
         """What a file answers to samples here, as :meth:`quality` asks it."""
         profile = self.order.profile_of(device)
-        session = runtime_here(profile, runtime).open(path)
+        session = local_runtime(profile, runtime).open(path)
         try:
             return answered(session, samples, profile.batch)
         finally:
@@ -493,7 +493,7 @@ class Workspace:
         """A figure a sample for the metrics that have one, and the task's finished figures; what the task asked for
         these is added to ``asked``."""
         inputs, profile = self.task.inputs(split), self.order.profile_of(device)
-        session = runtime_here(profile, runtime).open(path)
+        session = local_runtime(profile, runtime).open(path)
         workers = max(1, len(usable_cores()))
 
         def predict(samples: Arrays) -> dict[str, Array]:
@@ -515,8 +515,8 @@ class Workspace:
 
     def _reference(self, split: Split, profile: Profile, known: dict[str, Array] | None) -> dict[str, Array]:
         """The fp32 model's outputs on a split, kept for all candidates."""
-        runtime = runtime_here(profile)
-        executed = [runtime.name, runtime.hint, version_here(profile)]
+        runtime = local_runtime(profile)
+        executed = [runtime.name, runtime.hint, local_version(profile)]
         key = digest_of([self.digest, split, executed, profile.batch])
         path = self.cache / "references" / f"{key}.npz"
         if path.exists():

@@ -94,7 +94,7 @@ class ModuleConformance(TechniqueConformance):
     def test_a_task_without_a_module_is_refused(self, subject: Subject) -> None:
         options = validate_options(self.kind.Options, self.options, "space")
         for none in (None, NoModule()):
-            with pytest.raises(InvalidInput, match="gives none") as refused:
+            with pytest.raises(InvalidInput, match="has none") as refused:
                 self.kind(replace(subject, task=none), options)
             assert "TorchTask" in refused.value.hint
 

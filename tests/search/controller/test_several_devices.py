@@ -456,11 +456,11 @@ def test_watchers_are_told_of_the_first_front(store: Store, new_job: Submit) -> 
 
 def test_runtimes_are_decided_for_each_device(tmp_path: Path) -> None:
     """The first device's decision is ``runtime``, another's has its label."""
-    from search.trials.context import WorkOrder
+    from search.trials.context import JobContext
 
     job = parse_job(spec(devices=MEASURED), folder=tmp_path)
     first, *others = job.profiles
-    order = WorkOrder(job.model_dump_json(), str(tmp_path), first.profile, others=tuple(others))
+    order = JobContext(job.model_dump_json(), str(tmp_path), first.profile, others=tuple(others))
     runner = TrialRunner(order, {}, tmp_path)
     decisions = {"runtime": "onnxruntime", f"runtime@{BATCH}": "openvino:bf16"}
     assert [runner.bench(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]

@@ -608,7 +608,7 @@ class TestTechnique:
         kernels = {key: found.shape for key, found in weights(draft.model).items() if found.ndim == 4}
         depthwise = [shape for shape in kernels.values() if shape[1:2] == (1,) and shape[2] == 5]
         assert len(depthwise) == list(architecture.values()).count("5")
-        formats = one.formats(draft, values)
+        formats = one.layer_formats(draft, values)
         assert formats == {group.name: name for group in subject.groups}
         assert {group.name for group in draft.groups} == set(formats)
         assert one._cost.of({**architecture, **formats}) == bit_operations(draft.groups, formats)

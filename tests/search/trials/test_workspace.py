@@ -27,10 +27,10 @@ from search.job.spec import parse_job
 from search.prediction import tables
 from search.tasks import OnnxTask
 from search.trials import preparation, sandboxed, workspace
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.workspace import Workspace
 
-Order = Callable[..., WorkOrder]
+Order = Callable[..., JobContext]
 INT8 = "int8"
 
 
@@ -39,9 +39,9 @@ def order(tmp_path: Path) -> Iterator[Order]:
     """Orders for the small classifier's job."""
     write_classifier(tmp_path)
 
-    def of(profile: Profile | None = None, subject: str | None = None, **fields: Any) -> WorkOrder:
+    def of(profile: Profile | None = None, subject: str | None = None, **fields: Any) -> JobContext:
         job = parse_job(spec(**fields), folder=tmp_path)
-        return WorkOrder(job.model_dump_json(), str(tmp_path), profile or find_device("local-cpu"), subject)
+        return JobContext(job.model_dump_json(), str(tmp_path), profile or find_device("local-cpu"), subject)
 
     yield of
     sandboxed.workspace_of.cache_clear()
@@ -247,7 +247,7 @@ class TestBuild:
         monkeypatch.setattr(FakeDevice, "measure", noted)
         space = Workspace(order())
         model = WholeModel(space.techniques["precision"].subject, FakeDevice(lambda path: 2.0))
-        assert model.gain(["anything"], lambda: space.model, "onnxruntime")["ratio"] == 2.0
+        assert model.measure_gain(["anything"], lambda: space.model, "onnxruntime")["ratio"] == 2.0
         assert baselines == {space.baseline_path}
 
 
