@@ -27,7 +27,7 @@ from hwprofiles.errors import CandidateError
 from search.job.spec import parse_job
 from search.prediction.correction import Correction, accuracy
 from search.prediction.predictor import Predictor
-from search.prediction.tables import layer_tables
+from search.prediction.tables import measure_layer_tables
 from search.space.candidate import Candidate, Space
 from search.techniques import Draft
 from search.trials.context import JobContext
@@ -57,7 +57,7 @@ def main(count: int) -> None:
     device = LocalDevice(profile)
     space = workspace.space(device)
     started = time.monotonic()
-    tables = layer_tables(
+    tables = measure_layer_tables(
         device, space, workspace.techniques, draft, sample, subject=workspace.digest, cache=workspace.cache,
         limit_s=900,
     )  # fmt: skip
@@ -98,7 +98,7 @@ def main(count: int) -> None:
     device.close()
     ours = [place for place, row in enumerate(rows) if row["role"] == "predicted"]
     theirs = [place for place, row in enumerate(rows) if row["role"] != "predicted"]
-    correction = Correction.fitted([sums[place] for place in theirs], [times[place] for place in theirs])
+    correction = Correction.fit([sums[place] for place in theirs], [times[place] for place in theirs])
     for place, row in enumerate(rows):
         row["corrected"] = round(1 / correction.time(sums[place]), 5) if place in ours else ""
     path = write_rows("prediction", profile, rows)

@@ -25,7 +25,7 @@ from search.fronts.reference import REFERENCES, Reference
 from search.job.devices import JobDevice
 from search.options import validate_options
 from search.prediction.modelled import bounds, invent_baseline
-from search.prediction.tables import LIMIT_S, MOST, format_table, layer_tables
+from search.prediction.tables import LIMIT_S, MOST, measure_format_table, measure_layer_tables
 from search.space.candidate import Space, runtime_decision
 from search.strategies import STRATEGIES
 from search.techniques import Draft
@@ -224,7 +224,7 @@ class Preparation:
                 continue
             try:
                 ends.check()
-                tables[of.label] = layer_tables(
+                tables[of.label] = measure_layer_tables(
                     TimedDevice(device, ends), space, work.techniques, draft, work.sample_of(of.profile),
                     subject=work.digest, cache=work.cache, runtime=runtime_decision(of.label if number else None),
                     most=MOST if all_of_them else 1, passing=work.passing, scales=work.scales if all_of_them else (),
@@ -244,7 +244,7 @@ class Preparation:
         """The first device's table that number formats are searched for by, where they are."""
         work, draft = self._work, Draft(self._work.model, self._work.groups)
         sample = work.sample_of(self._order.profile)
-        found = format_table(
+        found = measure_format_table(
             device, work.techniques, draft, sample, subject=work.digest, cache=work.cache, passing=work.passing
         )
         return {} if found is None else {"layer_times": found.to_dict()}

@@ -18,7 +18,7 @@ from search.devices.lookup import open_device
 from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, joined
 from search.job.devices import JobDevice
 from search.prediction.layer_groups import groups_of
-from search.prediction.modelled import invented
+from search.prediction.modelled import invent_metrics
 from search.space.layer_widths import scales_of
 from search.states import TrialState
 from search.techniques import trains
@@ -98,7 +98,7 @@ class TrialRunner:
         self._hurry(ends or self._ends)
         start = self._clock()
         if self._order.profile.invented:
-            metrics = invented(self._order.devices, groups_of(self._facts), decisions, digest, scales_of(self._facts))
+            metrics = invent_metrics(self._order.devices, groups_of(self._facts), decisions, digest, scales_of(self._facts))
             return Outcome(TrialState.DONE, None, metrics, None, None, round(self._clock() - start, 3))
         with Notice(self._folder, digest) as self._notice:
             try:

@@ -170,7 +170,7 @@ def test_pruned_candidates_are_predicted_from_equally_narrow_models(
     facts = (row.baseline or {})["facts"]
     tables = facts["layer_tables"]["local-cpu"]
     assert [set(one["values"].values()) for one in tables] == [set(), {"0.75"}, {"0.5"}]
-    predictor = Predictor(tables, scales=scales_of(facts))
+    predictor = Predictor(tables, widths=scales_of(facts))
     trials = store.trials(row.job_id)
     assert len({tuple(trial.decisions.values()) for trial in trials}) == len(trials)
     for trial in trials:
