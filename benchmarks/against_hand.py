@@ -22,6 +22,7 @@ from hwprofiles.errors import CandidateError
 from search.job.spec import Job
 from search.store import Store
 from search.trials.context import JobContext
+from search.trials.scoring import Scoring
 from search.trials.workspace import Workspace
 
 BRIEF = replace(Protocol(), min_pairs=5, max_s=10.0, usable_width=math.inf)
@@ -78,7 +79,7 @@ def _tried(
 ) -> dict[str, Any]:
     try:
         path = build()
-        cosine = workspace.quality(path, "validation").metrics["cosine"]
+        cosine = Scoring(workspace).quality(path, "validation").metrics["cosine"]
         measured = device.measure(workspace.baseline_path, path, workspace.sample, protocol=BRIEF, limit_s=300)
     except FAILURES as error:
         failed = f"{type(error).__name__}: {error}".splitlines()[0][:120]

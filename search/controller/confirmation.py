@@ -20,7 +20,7 @@ from search.job.views import views_of
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
 from search.trials.context import JobContext
-from search.trials.preparation import Prepared
+from search.trials.preparation import PreparationResult
 from search.trials.trial import MEASURING_S, Outcome, TrialRunner
 
 POOLED = "pooled"
@@ -45,7 +45,7 @@ class Confirmation:
         store: Store,
         lease: Lease,
         order: JobContext,
-        prepared: Prepared,
+        prepared: PreparationResult,
         folder: Path,
         devices: dict[str, str],
         *,
@@ -159,7 +159,7 @@ class Confirmation:
         path = runner.path(row.digest)
         if not path.exists():
             runner.build(row.decisions, row.digest)
-        found = runner.bench(label).measure_again(path, row.decisions)
+        found = runner.evaluator(label).measure_again(path, row.decisions)
         lacking = plan.lacking(label, row.metrics, updated(row.metrics, label, found.metrics))
         if lacking is not None:
             raise UnhealthyMeasurement(f"no {lacking} could be had this time", "quieten the machine")
@@ -192,8 +192,8 @@ class Confirmation:
             state, reason = joint.judge(outcome.metrics)
         self._store.finish_trial(
             self._lease, row.candidate_id, state, reason=reason, metrics=outcome.metrics,
-            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement, others=outcome.others,
-            wall_s=outcome.wall_s,
+            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement,
+            others=outcome.further_measurements, wall_s=outcome.wall_s,
         )  # fmt: skip
 
     def _runner(self, phase: str) -> TrialRunner:

@@ -43,7 +43,7 @@ from search.tasks import check_files
 from search.trials import sandboxed
 from search.trials.activity import forget_notices, notices
 from search.trials.context import JobContext
-from search.trials.preparation import Prepared
+from search.trials.preparation import PreparationResult
 from search.trials.trial import Outcome
 
 RATIOS = ("speedup", "throughput_speedup")
@@ -83,7 +83,7 @@ class Controller:
         self._digests = digests_of(self._row)
         devices = [JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()]
         self._order = JobContext(
-            json.dumps(self._row.spec), self._row.spec_folder, devices[0].profile, others=tuple(devices[1:]),
+            json.dumps(self._row.spec), self._row.spec_folder, devices[0].profile, further_devices=tuple(devices[1:]),
             link=ErrandLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
             capabilities=known_capabilities(store, [device.profile.digest for device in devices]),
         )  # fmt: skip
@@ -162,7 +162,7 @@ class Controller:
         self._store.add_wall_time(self._lease, now - self._stored_until)
         self._stored_until = now
 
-    def _times_of_earlier_runs(self, prepared: Prepared) -> dict[str, float]:
+    def _times_of_earlier_runs(self, prepared: PreparationResult) -> dict[str, float]:
         """Seconds by phase; what a run that was killed could not say stands under ``killed``."""
         earlier: dict[str, float] = dict(prepared.facts.get("time_s", {}))
         lost_s = self._row.wall_s - sum(earlier.values())
@@ -170,7 +170,7 @@ class Controller:
             earlier[KILLED] = round(earlier.get(KILLED, 0.0) + lost_s, 3)
         return earlier
 
-    def _store_times(self, prepared: Prepared) -> None:
+    def _store_times(self, prepared: PreparationResult) -> None:
         """Adds what each phase of this run took so far to what those before it took."""
         prepared.facts["time_s"] = self._earlier_s | {
             phase: round(self._earlier_s.get(phase, 0.0) + seconds, 3) for phase, seconds in self._watch.seconds.items()
@@ -205,11 +205,11 @@ class Controller:
 
     # Preparing
 
-    def _prepared(self) -> Prepared:
+    def _prepared(self) -> PreparationResult:
         if self._row.space is not None and self._row.baseline is not None:
             baseline = self._row.baseline
-            self._order = self._order.prepared(baseline["facts"])
-            return Prepared(Space.from_dict(self._row.space), baseline["metrics"], baseline["facts"])
+            self._order = self._order.with_facts(baseline["facts"])
+            return PreparationResult(Space.from_dict(self._row.space), baseline["metrics"], baseline["facts"])
         self._tell("preparing", "opening the task")
         limits = self._job.limits
         sandbox = Sandbox(
@@ -228,7 +228,7 @@ class Controller:
             ) from None
         finally:
             sandbox.close()
-        self._order = self._order.prepared(found.facts)
+        self._order = self._order.with_facts(found.facts)
         self._store.set_prepared(self._lease, space=found.space.to_dict(), baseline=found.baseline)
         coverage = in_words(found.facts[COVERAGE]) if COVERAGE in found.facts else ()
         for line in (*found.facts.get("notes", ()), *coverage):
@@ -237,7 +237,7 @@ class Controller:
 
     # Searching
 
-    def _search(self, prepared: Prepared) -> None:
+    def _search(self, prepared: PreparationResult) -> None:
         from search.controller.ray_cluster import local_cluster, run_trials
         from search.controller.ray_workers import BlockSearcher, CandidateTrainable
 
@@ -274,7 +274,7 @@ class Controller:
         forget_notices(self._folder)
         self._note_ending(scheduler, prepared)
 
-    def _note_ending(self, scheduler: Scheduler, prepared: Prepared) -> None:
+    def _note_ending(self, scheduler: Scheduler, prepared: PreparationResult) -> None:
         """Keeps among the facts why there are no more candidates."""
         answers = prepared.facts.get("device_answers", ())
         first = [answer for answer in answers if answer.get("device") in (None, self._job.labels[0])]
@@ -285,13 +285,13 @@ class Controller:
         )  # fmt: skip
         prepared.facts["ending"] = ending and ending.to_dict()
 
-    def _check_some_work(self, prepared: Prepared) -> None:
+    def _check_some_work(self, prepared: PreparationResult) -> None:
         """Raises :class:`search.controller.failures.AllFailed` where nothing came of the search; its front stays."""
         rows = self._store.trials(self._row.job_id)
         self._store.add_front(self._lease, self._fronts(rows, prepared).document)
         check_some_work(rows, prepared.space.baseline().digest)
 
-    def _scheduler(self, prepared: Prepared) -> Scheduler:
+    def _scheduler(self, prepared: PreparationResult) -> Scheduler:
         strategy = self._strategy(prepared)
         return Scheduler(
             self._store,
@@ -308,10 +308,10 @@ class Controller:
             known_sha256=prepared.facts.get("model_sha256"),
         )
 
-    def _known(self, prepared: Prepared) -> dict[str, dict[str, Any]]:
+    def _known(self, prepared: PreparationResult) -> dict[str, dict[str, Any]]:
         """What need not be measured where time counts: the candidate that changes nothing, which preparing measured."""
         baseline = prepared.space.baseline()
-        names = [None, *(other.label for other in self._order.others)]
+        names = [None, *(other.label for other in self._order.further_devices)]
         asked_of = zip(map(runtime_decision, names), self._order.devices, strict=True)
         same = all(baseline.decisions.get(name, one.profile.runtime) == one.profile.runtime for name, one in asked_of)
         if not same or self._job.budget.minutes is None:
@@ -320,7 +320,7 @@ class Controller:
         ratios = {name: itself for name in prepared.metrics if name.partition("@")[0] in RATIOS}
         return {baseline.digest: prepared.metrics | ratios}
 
-    def _strategy(self, prepared: Prepared) -> Strategy:
+    def _strategy(self, prepared: PreparationResult) -> Strategy:
         kind = STRATEGIES[self._job.strategy.name]
         options = validate_options(kind.Options, self._job.strategy.options, "strategy.options")
         strategy = kind(prepared.space, len(self._objectives), len(self._constraints), self._job.seed, options)
@@ -332,7 +332,7 @@ class Controller:
         self._late = self._late or self._budget.over_for_trials
         return self._lost_lease.is_set() or self._late
 
-    def _after_trial(self, scheduler: Scheduler, prepared: Prepared) -> None:
+    def _after_trial(self, scheduler: Scheduler, prepared: PreparationResult) -> None:
         """Brings the stored front up to date, at most so often: thousands of modelled trials pass in seconds."""
         if time.monotonic() - self._front_at < FRONT_EVERY_S and not scheduler.exhausted:
             return
@@ -366,7 +366,7 @@ class Controller:
 
     # The final measurements
 
-    def _finalise(self, prepared: Prepared) -> None:
+    def _finalise(self, prepared: PreparationResult) -> None:
         """Measures members and contenders again, so that the front rests on figures that nobody selected for luck."""
         if self._order.profile.simulated:
             rows = self._store.trials(self._row.job_id)
@@ -379,7 +379,7 @@ class Controller:
         self._keep_files(rows, fronts)
         self._tell_rows("done", rows, fronts)
 
-    def _confirmation(self, prepared: Prepared) -> Confirmation:
+    def _confirmation(self, prepared: PreparationResult) -> Confirmation:
         # A job that is done is resumed to measure what it had no time for.
         ends = Deadline(clock=self._clock) if self._row.state is JobState.DONE else self._budget.end
         return Confirmation(
@@ -390,7 +390,7 @@ class Controller:
 
     # Telling
 
-    def _fronts(self, rows: Sequence[TrialRow], prepared: Prepared, *, final: bool = False) -> Fronts:
+    def _fronts(self, rows: Sequence[TrialRow], prepared: PreparationResult, *, final: bool = False) -> Fronts:
         return fronts_of(rows, self._views, prepared.metrics, final=final)
 
     def _tell(self, phase: str, message: str) -> None:

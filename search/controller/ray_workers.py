@@ -116,8 +116,8 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         outcome = Outcome.from_dict(said)
         done = self._scheduler.finish(
             row, outcome.state, reason=outcome.reason, metrics=outcome.metrics,
-            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement, others=outcome.others,
-            wall_s=outcome.wall_s,
+            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement,
+            others=outcome.further_measurements, wall_s=outcome.wall_s,
         )  # fmt: skip
         self._finished(done, outcome)
 

@@ -41,8 +41,9 @@ from search.trials import sandboxed
 from search.trials.context import JobContext
 from search.trials.device_evaluation import DeviceEvaluator
 from search.trials.local_runtime import stand_in
+from search.trials.scoring import Loss
 from search.trials.trial import TrialRunner
-from search.trials.workspace import Built, Loss
+from search.trials.workspace import Built
 
 MEASUREMENTS = 3
 """So often in all a receipt is measured whose speed-up is not the front's beyond doubt; all of it together decides."""
@@ -96,12 +97,12 @@ def export_candidate(
         spec = json.dumps(job.alone(job.labels[0]))
         order = JobContext(spec, job_row.spec_folder, chosen.profile, link=link)
         facts = _real_facts(order, job)
-        order = order.prepared(facts)
+        order = order.with_facts(facts)
     else:
         first, *others = (JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
         order = JobContext(
-            json.dumps(job_row.spec), job_row.spec_folder, first.profile, others=tuple(others), link=link
-        ).prepared(facts)
+            json.dumps(job_row.spec), job_row.spec_folder, first.profile, further_devices=tuple(others), link=link
+        ).with_facts(facts)
         row = replace(row, metrics=_claimed(row, chosen))
     # Not in the job's own folder: a search that goes on removes what it no longer needs there.
     files = tempfile.TemporaryDirectory(prefix="export-", dir=job_folder(row.job_id))
@@ -110,7 +111,7 @@ def export_candidate(
     try:
         progress("building the file")
         built = runner.build(row.decisions, row.digest)
-        bench = runner.bench(chosen.label)
+        bench = runner.evaluator(chosen.label)
         limit_s, asked = job.limits.measuring_s, (bench.runtime(row.decisions), chosen.label)
         progress("quality on the validation split")
         validation = fresh.call(
@@ -275,7 +276,7 @@ def _beside(bench: DeviceEvaluator, path: Path, row: TrialRow) -> tuple[dict[str
     """Memory, starts and throughput, and why there is none of the latter on a machine that was too busy for it."""
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    for names, evaluate in bench.besides():
+    for names, evaluate in bench.secondary_measurements():
         try:
             found |= evaluate(path, row.decisions)
         except UnhealthyMeasurement as error:

@@ -25,7 +25,7 @@ from search.fronts.metrics import is_device_metric
 from search.fronts.objectives import Constraint, metric_interval, metric_value
 from search.fronts.reference import RAW
 from search.fronts.views import View
-from search.trials.workspace import Loss
+from search.trials.scoring import Loss
 
 ALPHA = 0.002
 """An honest file's chance to disagree, all comparisons of a receipt together (Bonferroni, 1936)."""

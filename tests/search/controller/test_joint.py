@@ -24,7 +24,7 @@ from search.prediction.predictor import Predictor
 from search.space.layer_widths import scales_of
 from search.states import JobState, TrialState
 from search.store import Store
-from search.trials.module_variants import Structures
+from search.trials.module_variants import ModuleVariants
 
 SPACE: dict[str, Any] = {
     "pruning": {"ratios": [0.5], "round": 2, "criterion": "l1", "blocks": False},
@@ -91,13 +91,13 @@ def test_candidates_of_one_structure_share_a_training(
     store: Store, measured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    trained = Structures._trained
+    trained = ModuleVariants._trained
 
-    def counted(structures: Structures, name: str, *rest: Any) -> Any:
+    def counted(structures: ModuleVariants, name: str, *rest: Any) -> Any:
         made.append(name)
         return trained(structures, name, *rest)
 
-    monkeypatch.setattr(Structures, "_trained", counted)
+    monkeypatch.setattr(ModuleVariants, "_train_module", counted)
     job_id = run(store, measured, fields())
     structures = {
         tuple(value for name, value in trial.decisions.items() if name.startswith("pruning:"))

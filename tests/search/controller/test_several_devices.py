@@ -27,6 +27,7 @@ from search.fronts.pareto import dominates
 from search.job.spec import Job, parse_job
 from search.states import JobState, TrialState
 from search.store import Store, digests_of
+from search.trials.scoring import Scoring
 from search.trials.trial import TrialRunner
 from search.trials.workspace import Workspace
 
@@ -113,13 +114,13 @@ class TestMeasured:
         devices = [FakeDevice(int8_is(2.0), profile=profile) for profile in profiles]
         with_devices(monkeypatch, {device.profile.digest: device for device in devices})
         asked: Counter[str] = Counter()
-        quality = Workspace.quality
+        quality = Scoring.quality
 
-        def counted(space: Workspace, path: Path, *arguments: Any) -> Any:
+        def counted(scoring: Scoring, path: Path, *arguments: Any) -> Any:
             asked[path.stem] += 1
-            return quality(space, path, *arguments)
+            return quality(scoring, path, *arguments)
 
-        monkeypatch.setattr(Workspace, "quality", counted)
+        monkeypatch.setattr(Scoring, "quality", counted)
         space = {"precision": {"choices": ["fp32", "int8_dynamic"]}}
         job_id = self.run(store, new_job, trials=2, devices=[{"name": "local-cpu"}, second], space=space)
         rows = store.trials(job_id)
@@ -460,7 +461,7 @@ def test_runtimes_are_decided_for_each_device(tmp_path: Path) -> None:
 
     job = parse_job(spec(devices=MEASURED), folder=tmp_path)
     first, *others = job.profiles
-    order = JobContext(job.model_dump_json(), str(tmp_path), first.profile, others=tuple(others))
+    order = JobContext(job.model_dump_json(), str(tmp_path), first.profile, further_devices=tuple(others))
     runner = TrialRunner(order, {}, tmp_path)
     decisions = {"runtime": "onnxruntime", f"runtime@{BATCH}": "openvino:bf16"}
     assert [runner.bench(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]

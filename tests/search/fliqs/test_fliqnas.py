@@ -49,7 +49,7 @@ from search.training.quantised import QuantisedLayers
 from search.training.recipe import Recipe
 from search.training.recover import Recovered, recover
 from search.training.rounding import rounded_weight
-from search.trials.module_variants import Structures
+from search.trials.module_variants import ModuleVariants
 
 LAYERS = ("stem", "depthwise", "up", "head")
 GROUPS = {layer: [layer] for layer in LAYERS}
@@ -572,7 +572,7 @@ def all_images() -> Tensor:
 
 
 class TestTechnique:
-    def trained(self, one: FormatsTechnique, steps: int = 24) -> Structures:
+    def trained(self, one: FormatsTechnique, steps: int = 24) -> ModuleVariants:
         return structures(one, RECIPE.model_copy(update={"steps": steps}))
 
     @pytest.mark.parametrize(("name", "target", "steps", "agree"), [("int8", 20, 60, 0.95), ("int4", 400, 24, 0.995)])

@@ -21,7 +21,7 @@ from hwprofiles import find_device
 from search.json_cache import StoredAnswers
 from search.prediction.accuracy import ENOUGH, Assessment, Assessments
 from search.prediction.correction import Correction, accuracy, leave_one_out
-from search.prediction.predictor import Predictor, LayerSum
+from search.prediction.predictor import LayerSum, Predictor
 from search.prediction.tables import measure_layer_tables, structure_of
 from search.space.candidate import Decision, Space
 from search.states import TrialState

@@ -36,7 +36,7 @@ from search.techniques.pruning import PruningTechnique
 from search.techniques.sparsity import SparsityTechnique
 from search.techniques.trained_formats import FormatsTechnique
 from search.training.asha import Halving
-from search.trials.module_variants import Structures
+from search.trials.module_variants import ModuleVariants
 
 
 @pytest.fixture
@@ -369,7 +369,7 @@ class TestFormats(ModuleConformance):
         assert isinstance(formats, FormatsTechnique)
         pruning = PruningTechnique(subject, PruningTechnique.Options(ratios=(0.5,), round=2, criterion="l1"))
         sparsity_ = SparsityTechnique(subject, SparsityTechnique.Options(schedule="one_shot"))
-        together = Structures(
+        together = ModuleVariants(
             formats.task, "net", {"pruning": pruning, "sparsity": sparsity_, "formats": formats}, RECIPE,
             lambda model: under_first_names(groups_of(model), subject.groups), subject.cache / "together",
         )  # fmt: skip
