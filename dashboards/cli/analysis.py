@@ -37,7 +37,7 @@ def analyse(
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Compare what quantising and pruning leave of a model's weights at equal size, and show what the device gains."""
-    from search.analysis import analysed, device_view, model_of_file, model_of_job, recovered_of_job
+    from search.analysis import analyse_weights, compare_recovery_of_job, device_view, model_of_file, model_of_job
     from search.devices.capabilities import capability_of
 
     with open_store(db) as store, agents_of(store):
@@ -51,9 +51,9 @@ def analyse(
         with ProgressBar() as progress:
             model = model_of_file(source) if job is None else model_of_job(job, source.parent, progress.say)
             progress.say("quantising and pruning each layer")
-            found = analysed(model)
+            found = analyse_weights(model)
             if recover and job is not None:
-                found["recovered"] = recovered_of_job(job, source.parent, progress.say)
+                found["recovered"] = compare_recovery_of_job(job, source.parent, progress.say)
         view = device_view(profile, capability_of(store, profile.digest))
     document = {"model": str(source), **found, "device": view}
     if html or png:
