@@ -108,8 +108,8 @@ def _conversions(nodes: Sequence[TimedNode], total: float) -> list[Bottleneck]:
     return [
         Bottleneck(
             "conversions",
-            f"{share:.0%} of the time goes into converting numbers and layouts ({_operators(converting)}): neighbouring "
-            "layers of one precision convert less often",
+            f"{share:.0%} of the time goes into converting numbers and layouts ({_operators(converting)}): "
+            "neighbouring layers of one precision convert less often",
             share,
         )
     ]
@@ -152,8 +152,8 @@ def _other_work(model: Execution, total: float) -> list[Bottleneck]:
     return [
         Bottleneck(
             "other_operators",
-            f"{share:.0%} of the time is in operators without weights ({_operators(weightless)}), which neither precision nor "
-            "pruning of layers speeds up by itself",
+            f"{share:.0%} of the time is in operators without weights ({_operators(weightless)}), which neither "
+            "precision nor pruning of layers speeds up by itself",
             share,
         )
     ]
