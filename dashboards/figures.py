@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Figures in print: titles, units, rounding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from dashboards.evidence import Evidence, qualified
+from dashboards.evidence import Evidence, qualify_title
 
 _TITLES = {
     "cosine": "Cosine similarity to fp32",
@@ -26,20 +26,20 @@ _SHORT_TITLES = {"cosine": "Cosine", "top1_agreement": "Top-1 agreement", "speed
 
 
 def metric_title(name: str, evidence: str = Evidence.MEASURED) -> str:
-    """A metric in words, for an axis; ``evidence`` says what stands behind the figure.
+    """A metric's title, for an axis; ``evidence`` is that of the figure.
 
     >>> metric_title("speedup@local-cpu"), metric_title("latency_ms.p90"), metric_title("word_error")
     ('Speed-up over fp32, local-cpu', 'Latency, p90', 'Word error')
     """
-    return qualified(_titled(name, _TITLES), name, evidence)
+    return qualify_title(_title(name, _TITLES), name, evidence)
 
 
 def short_title(name: str, evidence: str = Evidence.MEASURED) -> str:
-    """A metric in a word or two, for the head of a column."""
-    return qualified(_titled(name, _TITLES | _SHORT_TITLES), name, evidence)
+    """A short title of a metric, for the head of a column."""
+    return qualify_title(_title(name, _TITLES | _SHORT_TITLES), name, evidence)
 
 
-def _titled(name: str, titles: dict[str, str]) -> str:
+def _title(name: str, titles: dict[str, str]) -> str:
     metric, _, device = name.partition("@")
     base, _, field = metric.partition(".")
     title = titles.get(base) or base.replace("_", " ").capitalize()
@@ -58,7 +58,7 @@ def figure(value: float | None, metric: str) -> str:
         return "–"
     base = metric.partition("@")[0].partition(".")[0]
     if base == "speedup" or metric.partition("@")[0] in ("throughput", "throughput.ratio"):
-        return f"{_rounded(value, 2)}×"
+        return f"{_round(value, 2)}×"
     if base.endswith("_ms"):
         return f"{_three_digits(value)} ms"
     if base.endswith("_mj"):
@@ -66,14 +66,14 @@ def figure(value: float | None, metric: str) -> str:
     if base.endswith("_bytes"):
         return byte_size(value)
     if base == "cosine":
-        return _rounded(value, 6)
+        return _round(value, 6)
     if base == "bit_operations":
         return f"{_three_digits(value / 1e9)} G"
-    return _rounded(value, 4) if abs(value) < 10 else f"{value:,.6g}"
+    return _round(value, 4) if abs(value) < 10 else f"{value:,.6g}"
 
 
 def interval(bounds: Sequence[float] | None, metric: str) -> str:
-    """A 95 % interval in the metric's unit, empty where there is none.
+    """A 95 % interval in the metric's unit; empty without one.
 
     >>> interval([3.31, 3.5], "speedup"), interval([900, 1100], "size_bytes"), interval(None, "speedup")
     ('3.31–3.50×', '900 B–1.10 kB', '')
@@ -116,13 +116,12 @@ def moment(iso: str | None) -> str:
 
 
 def precision_title(sweep: Mapping[str, Any]) -> str:
-    """The precision of a capability's sweep, with the number format of its activations where it has one."""
+    """The precision of a capability's sweep, with the activation type if it has one."""
     return f"{sweep['precision']} ({sweep['activations']})" if sweep["activations"] else str(sweep["precision"])
 
 
-def _rounded(value: float, digits: int) -> str:
-    """A number to so many decimals, and to more where it would be rounded up to 1: what is less than 1 never reads as
-    1."""
+def _round(value: float, digits: int) -> str:
+    """Round to ``digits`` decimals; a number below 1 gets as many more as keep it from reading as 1."""
     if not value < 1:
         return f"{value:.{digits}f}"
     texts = (f"{value:.{more}f}" for more in range(digits, _MOST_DECIMALS + 1))

@@ -1,4 +1,4 @@
-"""The command that answers whether to prune or to quantise."""
+"""The command that compares pruning with quantisation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def analyse(
     db: Db = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
-    """Compare what quantising and pruning leave of a model's weights at equal size, and show what the device gains."""
+    """Compare the weight error of quantisation and pruning at equal size, and show the device's speed-ups."""
     from search.analysis import analyse_weights, compare_recovery_of_job, device_view, model_of_file, model_of_job
     from search.devices.capabilities import capability_of
 
@@ -51,11 +51,11 @@ def analyse(
         with ProgressBar() as progress:
             model = model_of_file(source) if job is None else model_of_job(job, source.parent, progress.say)
             progress.say("quantising and pruning each layer")
-            found = analyse_weights(model)
+            analysis = analyse_weights(model)
             if recover and job is not None:
-                found["recovered"] = compare_recovery_of_job(job, source.parent, progress.say)
+                analysis["recovered"] = compare_recovery_of_job(job, source.parent, progress.say)
         view = device_view(profile, capability_of(store, profile.digest))
-    document = {"model": str(source), **found, "device": view}
+    document = {"model": str(source), **analysis, "device": view}
     if html or png:
         from dashboards.web.analysis_picture import save_html, save_png
 
@@ -111,11 +111,11 @@ def _print(document: Json) -> None:
     columns = {"name": "layer", "operator": "operator", "weights": "weights", "kurtosis": "kurtosis"}
     print_rows("Quantised / pruned, dB", rows, columns | {str(bits): f"{bits} bits" for bits in sizes}, "")
     if "recovered" in document:
-        _print_recovered(document["recovered"])
+        _print_recovery(document["recovered"])
     _print_device(document["device"])
 
 
-def _print_recovered(recovered: Json) -> None:
+def _print_recovery(recovered: Json) -> None:
     rows = [
         {
             "bits": row["bits"],
@@ -140,7 +140,7 @@ def _print_device(view: Json) -> None:
             "operator": gain["operator"],
             "precision": gain["precision"] + (f" ({gain['activations']})" if gain["activations"] else ""),
             "best": "–" if gain["best_ratio"] is None else f"{gain['best_ratio']:.2f}x",
-            "pays": f"from {gain['pays_from']} channels" if gain["pays_from"] else "nowhere that was asked",
+            "pays": f"from {gain['pays_from']} channels" if gain["pays_from"] else "never",
         }
         for gain in view["gains"]
     ]

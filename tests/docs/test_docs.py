@@ -22,10 +22,13 @@ from small_jobs import classifier
 
 from dashboards.api.problems import problem
 from dashboards.cli import app
+from dashboards.documents.candidates import candidate_document
 from dashboards.documents.capability import document_of
 from dashboards.documents.devices import check_document, device_document, probe_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import job_document
 from dashboards.documents.layers import layers_document
-from dashboards.documents.report import candidate_document, front_document, job_document, trials_document
+from dashboards.documents.trials import trials_document
 from dashboards.server import create_app
 from evaluators.devices.check import Check
 from evaluators.graphs.layer_groups import MIN_EMBEDDING_WEIGHTS

@@ -13,8 +13,9 @@ from capability_record import WIDTHS, capability_of
 
 from dashboards.cli import run_app
 from dashboards.documents.capability import capability_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import job_document
 from dashboards.documents.layers import layers_document
-from dashboards.documents.report import front_document, job_document
 from evaluators.probing.layer_table import LayerTable, Unit, UnitTime
 from hwprofiles import Precision, find_device
 from hwprofiles.errors import NotFound

@@ -16,7 +16,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from dashboards.documents.report import front_document, trials_document
+from dashboards.documents.front import front_document
+from dashboards.documents.trials import trials_document
 from dashboards.server import background
 from dashboards.web.picture import save_html
 from dashboards.web.rendering import ECHARTS

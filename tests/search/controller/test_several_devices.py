@@ -13,7 +13,10 @@ from fake_device import FakeDevice, Speed, number_formats
 from inline_search import with_devices
 from small_jobs import spec
 
-from dashboards.documents.report import candidate_document, front_document, job_document, trials_document
+from dashboards.documents.candidates import candidate_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import job_document
+from dashboards.documents.trials import trials_document
 from hwprofiles import DEVICES, find_device
 from hwprofiles.errors import InvalidInput, NotFound, ParetuneError, ProcessCrashed, UnsupportedOp
 from search.controller.controller import Controller

@@ -21,7 +21,7 @@ from small_jobs import spec
 from torch import Tensor, nn
 from trainable import pictures
 
-from dashboards.documents.report import candidate_document
+from dashboards.documents.candidates import candidate_document
 from evaluators.graphs.bit_operations import bit_operations
 from evaluators.graphs.cleanup import prepared
 from evaluators.graphs.layer_groups import LayerGroup
