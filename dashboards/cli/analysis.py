@@ -131,7 +131,7 @@ def _print_recovery(recovered: Json) -> None:
 def _print_device(view: Json) -> None:
     if not view["asked"]:
         out.print(
-            f"what {view['device']} gains is not known; ask it with: paretune devices capability {view['device']}",
+            f"{view['device']} is not probed yet; probe it with: paretune devices capability {view['device']}",
             soft_wrap=True,
         )
         return
@@ -145,7 +145,7 @@ def _print_device(view: Json) -> None:
         for gain in view["gains"]
     ]
     columns = {"operator": "operator", "precision": "precision", "best": "best", "pays": "faster than fp32"}
-    print_rows(f"What {view['device']} gains", rows, columns, "")
+    print_rows(f"Speed-ups on {view['device']}", rows, columns, "")
     steps = [f"{operator} in steps of {step}" for operator, step in view["steps"].items() if step]
     if steps:
         out.print(f"fp32 latency grows with channels: {', '.join(steps)}", soft_wrap=True)

@@ -34,7 +34,7 @@ def devices_capability(
     else:
         _print(document)
     if not document["complete"]:
-        err.print(f"not everything could be asked at a quiet moment; go on with: paretune devices capability {device}")
+        err.print(f"some probes were disturbed by other load; to finish, run: paretune devices capability {device}")
 
 
 def _print(document: Json) -> None:
