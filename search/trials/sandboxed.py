@@ -105,7 +105,7 @@ def _for_candidate(context: JobContext) -> Iterator[Workspace]:
 def train(
     context: JobContext, decisions: Mapping[str, str], earlier: Sequence[Sequence[float]] = ()
 ) -> TrainingResult | None:
-    """See :meth:`search.trials.module_variants.Structures.train`."""
+    """See :meth:`search.trials.module_variants.ModuleVariants.train`."""
     with _for_candidate(context) as workspace:
         return workspace.variants.train(decisions, earlier)
 

@@ -91,7 +91,7 @@ def test_candidates_of_one_structure_share_a_training(
     store: Store, measured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    trained = ModuleVariants._trained
+    trained = ModuleVariants._train_module
 
     def counted(structures: ModuleVariants, name: str, *rest: Any) -> Any:
         made.append(name)

@@ -145,13 +145,13 @@ class TestTorchTask:
     ) -> None:
         program = (
             "import sys, json; from search.trials.workspace import Workspace;"
-            "from search.trials.context import WorkOrder;"
+            "from search.trials.context import JobContext;"
             "from hwprofiles import find_device;"
-            "print(Workspace(WorkOrder(sys.argv[1], sys.argv[2], find_device('local-cpu'))).digest)"
+            "print(Workspace(JobContext(sys.argv[1], sys.argv[2], find_device('local-cpu'))).digest)"
         )
         here = workspace()
         printed = subprocess.run(
-            [sys.executable, "-c", program, here.order.spec_json, str(tmp_path)], cwd="/", check=True, text=True,
+            [sys.executable, "-c", program, here.context.spec_json, str(tmp_path)], cwd="/", check=True, text=True,
             env=environment(tmp_path / "home", OMP_NUM_THREADS="1"), capture_output=True,
         )  # fmt: skip
         assert printed.stdout.strip() == here.digest
