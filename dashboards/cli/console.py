@@ -29,10 +29,10 @@ err = Console(stderr=True, highlight=False)
 
 _ALWAYS_SHOWN = ("latency_ms", "size_bytes")
 _QUIET_S = 10.0
-"""Where stderr is no terminal, one line of progress in so many seconds."""
+"""Seconds between lines of progress if stderr is not a terminal."""
 
 _WIDE = 110
-"""Columns of a terminal from which on there is room to say what a candidate changes."""
+"""Least width of a terminal that shows each candidate's changes."""
 
 _INK, _PAPER = "#1c1f24", "#ffffff"
 _SHADES = {

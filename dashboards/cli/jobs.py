@@ -62,8 +62,8 @@ def run(
 
 
 def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Continue an interrupted or killed job; finished candidates are kept. Of a finished job, retry what the machine
-    disturbed."""
+    """Continue an interrupted or killed job; finished candidates are kept. For a job that is done, retry measurements
+    that the machine disturbed."""
     with existing_store(db) as store:
         row = store.job(job)
         if row.state is JobState.DONE and not is_unsettled(store, row.job_id):

@@ -1,4 +1,4 @@
-"""A capability document arranged as a heat map and as the table beside it."""
+"""A capability document as a heat map and a table."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from search.subject import Draft
 from search.techniques.base import Technique, TechniqueOptions
 
 _PATIENCE_S, _PATIENCE_RUNS = 15.0, 200
-"""Time for benchmarking a slow runtime: a constant, plus so many fp32 inferences in both runtimes."""
+"""Time for benchmarking a slow runtime: a constant, plus that of so many fp32 inferences in both runtimes."""
 
 
 class RuntimeOptions(TechniqueOptions):

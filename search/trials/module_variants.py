@@ -141,7 +141,7 @@ class ModuleVariants:
         return path
 
     def _lock_name(self, name: str) -> str:
-        """The lock under which a variant is trained: as many as trainings that fit on the cores at once.
+        """Name of the lock under which a variant is trained; there are as many locks as trainings fit on the cores.
 
         Equal variants have equal locks.
         """
