@@ -21,7 +21,8 @@ from evaluators.measuring.latency import Protocol
 from hwprofiles.errors import CandidateError
 from search.job.spec import Job
 from search.store import Store
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
+from search.trials.scoring import Scoring
 from search.trials.workspace import Workspace
 
 BRIEF = replace(Protocol(), min_pairs=5, max_s=10.0, usable_width=math.inf)
@@ -59,7 +60,7 @@ def compare(
         _row("front", name, metrics["cosine"], metrics["speedup"]) for name, metrics in zip(ids, members, strict=True)
     ]
     profile = store.profile(row.profile_digest)
-    workspace = Workspace(WorkOrder(json.dumps(row.spec), row.spec_folder, profile))
+    workspace = Workspace(JobContext(json.dumps(row.spec), row.spec_folder, profile))
     workspace.model  # noqa: B018 - written on first use, where the cache has lost it
     device = LocalDevice(profile)
     try:
@@ -79,7 +80,7 @@ def _tried(
 ) -> dict[str, Any]:
     try:
         path = build()
-        cosine = workspace.quality(path, "validation").metrics["cosine"]
+        cosine = Scoring(workspace).quality(path, "validation").metrics["cosine"]
         measured = device.measure(workspace.baseline_path, path, workspace.sample, protocol=BRIEF, limit_s=300)
     except FAILURES as error:
         failed = f"{type(error).__name__}: {error}".splitlines()[0][:120]

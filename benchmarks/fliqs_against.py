@@ -76,7 +76,7 @@ def trained(
     }  # fmt: skip
 
 
-def drawn(cost: AdditiveCost, names: Sequence[str], wanted: float, rng: np.random.Generator) -> Formats:
+def draw_samples(cost: AdditiveCost, names: Sequence[str], wanted: float, rng: np.random.Generator) -> Formats:
     """A random assignment of about this cost, no more than it."""
     while True:
         found = {group: names[int(rng.integers(len(names)))] for group in cost.groups}
@@ -130,7 +130,9 @@ def work(cell: Cell) -> Row:
         return trained(net, seed, names, None, wanted)[1]
     if cell["method"] == "random":
         rng = np.random.default_rng([seed, LEVELS.index(cell["level"])])
-        tried = [trained(net, seed, names, drawn(cost, names, wanted, rng), wanted, share) for share in (1.0, 0.5)]
+        tried = [
+            trained(net, seed, names, draw_samples(cost, names, wanted, rng), wanted, share) for share in (1.0, 0.5)
+        ]
         return max(tried, key=lambda one: one[0])[1]
     if cell["method"] == FOUND:
         formats = dict(zip(net.layers, cell["formats"].split(), strict=True))

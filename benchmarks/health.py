@@ -33,7 +33,7 @@ from evaluators.measuring.latency import Protocol
 from evaluators.tensors import Array
 from hwprofiles import Profile
 from search.job.spec import load_job
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.workspace import Workspace
 
 DUTIES = (20, 40, 60, 80, 100)
@@ -97,7 +97,7 @@ def main(trials: int) -> None:
     """Measures and reports."""
     job = load_job(ROOT / "examples" / "digits.yaml")
     profile = job.profile
-    workspace = Workspace(WorkOrder(json.dumps(job.model_dump(mode="json")), str(ROOT), profile))
+    workspace = Workspace(JobContext(json.dumps(job.model_dump(mode="json")), str(ROOT), profile))
     baseline, sample = workspace.baseline_path, (workspace.model, workspace.sample)[1]
     duties = [0] * (trials - trials // 2) + [DUTIES[number % len(DUTIES)] for number in range(trials // 2)]
     random.Random(0).shuffle(duties)

@@ -23,7 +23,7 @@ from evaluators.measuring.latency import Protocol
 from hwprofiles import find_device
 from hwprofiles.probe import usable_cores
 from search.job.spec import parse_job
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.workspace import Workspace
 
 LOAD = "import numpy as np\na = np.random.rand(512, 512)\nwhile True: a @ a"
@@ -33,7 +33,7 @@ def main(times: int) -> None:
     """Measures and reports."""
     profile = find_device("local-cpu")
     job = parse_job({"task": {"name": "digits"}}, folder=Path())
-    order = WorkOrder(json.dumps(job.model_dump(mode="json")), ".", profile)
+    order = JobContext(json.dumps(job.model_dump(mode="json")), ".", profile)
     space = Workspace(order)
     model, sample = space.baseline_path, (space.model, space.sample)[1]
     others = set(usable_cores()) - set(profile.cores)

@@ -33,7 +33,7 @@ from hwprofiles import find_device
 from hwprofiles.errors import UnhealthyMeasurement
 from search.job.spec import parse_job
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.trial import TrialRunner
 
 MEGABYTES = 500
@@ -116,7 +116,7 @@ def main(megabytes: int) -> None:
         job = parse_job(
             {"name": "memory", "task": {"name": "onnx", "options": options}, "space": {"precision": {}}}, folder=folder
         )
-        order = WorkOrder(job.model_dump_json(), str(folder), profile)
+        order = JobContext(job.model_dump_json(), str(folder), profile)
         sandbox = Sandbox(log=folder / "prepare.log", progress=lambda text: print(text, file=sys.stderr, flush=True))
         state = "done"
         try:
@@ -129,7 +129,7 @@ def main(megabytes: int) -> None:
                 facts = json.loads(json.dumps(sandbox.call(sandboxed.facts, order, stage="training", limit_s=3600)))
         finally:
             sandbox.close()
-        runner = TrialRunner(order.prepared(facts), facts, folder)
+        runner = TrialRunner(order.with_facts(facts), facts, folder)
         names = [group["name"] for group in facts["groups"]]
         half = {f"precision:{name}": "int8" if number < layers // 2 else "fp32" for number, name in enumerate(names)}
         candidates = {value: {f"precision:{name}": value for name in names} for value in VALUES} | {"half int8": half}

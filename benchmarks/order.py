@@ -28,13 +28,13 @@ from evaluators.measuring.latency import Protocol
 from hwprofiles.errors import CandidateError
 from search.job.spec import load_job
 from search.space.candidate import Candidate, Space
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.workspace import Workspace
 
 CANDIDATES = 20
 
 
-def drawn(space: Space, count: int) -> list[Candidate]:
+def draw_samples(space: Space, count: int) -> list[Candidate]:
     """Different random candidates, the same ones every time."""
     rng = np.random.default_rng(0)
     found: dict[str, Candidate] = {}
@@ -49,12 +49,12 @@ def measured(name: str) -> Path:
     # The precision space of the first runtime: files for another would have to be measured there.
     job = load_job(ROOT / "examples" / "digits.yaml").model_copy(update={"space": {"precision": {}}})
     profile = job.profile
-    workspace = Workspace(WorkOrder(json.dumps(job.model_dump(mode="json")), str(ROOT), profile))
+    workspace = Workspace(JobContext(json.dumps(job.model_dump(mode="json")), str(ROOT), profile))
     model, sample = workspace.baseline_path, (workspace.model, workspace.sample)[1]
     device = LocalDevice(profile)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, candidate in enumerate(drawn(workspace.space(device), CANDIDATES)):
+        for number, candidate in enumerate(draw_samples(workspace.space(device), CANDIDATES)):
             built = workspace.build(candidate.decisions, Path(folder) / f"{number}.onnx")
             row = {"candidate": number, "sha256": built.sha256[:16], "at": int(time.time())}
             try:

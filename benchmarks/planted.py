@@ -38,7 +38,7 @@ BURSTS_S = 1.5
 _Z = 1.96
 
 
-class Bench:
+class DeviceEvaluator:
     """The network, and the same with extra work, on this machine."""
 
     def __init__(self, device: LocalDevice, folder: Path) -> None:
@@ -99,7 +99,7 @@ def main(times: int) -> None:
     rows: list[dict[str, Any]] = read_rows("planted", profile)[: 2 * times]
     try:
         with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(device, Path(folder))
+            bench = DeviceEvaluator(device, Path(folder))
             planned = {float(row["planted"]): (int(row["extra_rows"]), float(row["true_ratio"])) for row in rows}
             for slower in SLOWER:
                 if slower not in planned:

@@ -27,16 +27,16 @@ from hwprofiles.errors import CandidateError
 from search.job.spec import parse_job
 from search.prediction.correction import Correction, accuracy
 from search.prediction.predictor import Predictor
-from search.prediction.tables import layer_tables
+from search.prediction.tables import measure_layer_tables
 from search.space.candidate import Candidate, Space
 from search.techniques import Draft
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.workspace import Workspace
 
 CANDIDATES = 30
 
 
-def drawn(space: Space, count: int) -> list[Candidate]:
+def draw_samples(space: Space, count: int) -> list[Candidate]:
     """Different random candidates, neither the baseline nor another uniform assignment, the same ones every time."""
     rng = np.random.default_rng(1)
     uniform = {candidate.digest for candidate in space.uniform()}
@@ -52,12 +52,12 @@ def main(count: int) -> None:
     """Predicts, measures, compares."""
     profile = find_device("local-cpu")
     job = parse_job({"task": {"name": "digits"}, "space": {"precision": {}}}, folder=Path())
-    workspace = Workspace(WorkOrder(json.dumps(job.model_dump(mode="json")), ".", profile))
+    workspace = Workspace(JobContext(json.dumps(job.model_dump(mode="json")), ".", profile))
     draft, sample = Draft(workspace.model, workspace.groups), workspace.sample
     device = LocalDevice(profile)
     space = workspace.space(device)
     started = time.monotonic()
-    tables = layer_tables(
+    tables = measure_layer_tables(
         device, space, workspace.techniques, draft, sample, subject=workspace.digest, cache=workspace.cache,
         limit_s=900,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def main(count: int) -> None:
     rows: list[dict[str, Any]] = []
     sums, times = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for number, candidate in enumerate(drawn(space, count + count // 2)):
+        for number, candidate in enumerate(draw_samples(space, count + count // 2)):
             built = workspace.build(candidate.decisions, Path(folder) / f"{number}.onnx")
             found = predictor.sum(candidate.decisions)
             if found is None:
@@ -98,7 +98,7 @@ def main(count: int) -> None:
     device.close()
     ours = [place for place, row in enumerate(rows) if row["role"] == "predicted"]
     theirs = [place for place, row in enumerate(rows) if row["role"] != "predicted"]
-    correction = Correction.fitted([sums[place] for place in theirs], [times[place] for place in theirs])
+    correction = Correction.fit([sums[place] for place in theirs], [times[place] for place in theirs])
     for place, row in enumerate(rows):
         row["corrected"] = round(1 / correction.time(sums[place]), 5) if place in ours else ""
     path = write_rows("prediction", profile, rows)

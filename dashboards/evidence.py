@@ -1,4 +1,4 @@
-"""Where a job's figures come from."""
+"""The evidence of a job's figures: measured, modelled or made up."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from search.fronts.metrics import QUALITY_RUNTIME
 
 
 class Evidence(StrEnum):
-    """What stands behind a job's figures.
-
-    ``modelled``: quality was evaluated on this machine, and speed is a bound from the device's peaks. ``invented``:
-    everything is made up, for tests.
-    """
+    """The evidence of a job's figures."""
 
     MEASURED = "measured"
     MODELLED = "modelled"
+    """Quality was evaluated on this machine, speed is a bound by the device's peaks."""
     INVENTED = "invented"
+    """Everything is made up, for tests."""
 
 
 IN_WORDS = {
@@ -28,9 +26,9 @@ IN_WORDS = {
     Evidence.MODELLED: "speed is modelled, not measured",
     Evidence.INVENTED: "dry run: every figure is made up",
 }
-"""What to say beside a job's name."""
+"""A note after a job's name."""
 
-EXPLAINED = {
+EXPLANATIONS = {
     Evidence.MEASURED: "",
     Evidence.MODELLED: (
         "This device was modelled: no latency was measured. Latency is what the device's peaks allow at best, the "
@@ -42,22 +40,24 @@ EXPLAINED = {
         "try a job file or for tests."
     ),
 }
-"""What a page says above a job's figures."""
+"""A paragraph above a job's figures."""
 
 
 def evidence_of(profile: Profile, baseline: Mapping[str, Any]) -> Evidence:
-    """What stands behind the figures of a job on a device; ``baseline`` are the fp32 model's metrics there, empty while
-    there are none. Earlier versions made up the quality of modelled devices too, and noted no runtime for it."""
+    """The evidence of a job's figures on a device; ``baseline`` are the fp32 model's metrics there, or empty.
+
+    Earlier versions made up the quality of modelled devices too; they stored no runtime for it.
+    """
     if not profile.simulated:
         return Evidence.MEASURED
     made_up = profile.is_dry_run or (baseline and QUALITY_RUNTIME not in baseline)
     return Evidence.INVENTED if made_up else Evidence.MODELLED
 
 
-def qualified(title: str, metric: str, evidence: str = Evidence.MEASURED) -> str:
-    """A metric's title, which says where the figure is a bound.
+def qualify_title(title: str, metric: str, evidence: str = Evidence.MEASURED) -> str:
+    """A metric's title, marked if the figure is a bound.
 
-    >>> qualified("Latency", "latency_ms.p50", "modelled"), qualified("Latency", "latency_ms", "measured")
+    >>> qualify_title("Latency", "latency_ms.p50", "modelled"), qualify_title("Latency", "latency_ms", "measured")
     ('Latency, at best', 'Latency')
     """
     bound = metric_of(metric).bound

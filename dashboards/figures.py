@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Figures in print: titles, units, rounding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from dashboards.evidence import Evidence, qualified
+from dashboards.evidence import Evidence, qualify_title
 from evaluators.metrics import base_of, metric_of
 
 _MOST_DECIMALS = 9
@@ -14,18 +14,18 @@ _ENDINGS = {"_ms": "ms", "_mj": "mJ", "_bytes": "B"}
 
 
 def metric_title(name: str, evidence: str = Evidence.MEASURED) -> str:
-    """A metric in words, for an axis; ``evidence`` says what stands behind the figure.
+    """A metric's title, for an axis; ``evidence`` is that of the figure.
 
     >>> metric_title("speedup@local-cpu"), metric_title("latency_ms.p90"), metric_title("word_error")
     ('Speed-up over fp32, local-cpu', 'Latency, p90', 'Word error')
     """
-    return qualified(_with_field(name, metric_of(name).title), name, evidence)
+    return qualify_title(_with_field(name, metric_of(name).title), name, evidence)
 
 
 def short_title(name: str, evidence: str = Evidence.MEASURED) -> str:
     """A metric in a word or two, for the head of a column."""
     row = metric_of(name)
-    return qualified(_with_field(name, row.short_title or row.title), name, evidence)
+    return qualify_title(_with_field(name, row.short_title or row.title), name, evidence)
 
 
 def _with_field(name: str, title: str) -> str:
@@ -48,14 +48,14 @@ def figure(value: float | None, metric: str) -> str:
         return "–"
     unit, decimals = unit_of(metric), metric_of(metric).decimals
     if unit == "×":
-        return f"{_rounded(value, decimals)}×"
+        return f"{_round(value, decimals)}×"
     if unit in ("ms", "mJ"):
         return f"{_three_digits(value)} {unit}"
     if unit == "B":
         return byte_size(value)
     if unit == "G":
         return f"{_three_digits(value / 1e9)} G"
-    return _rounded(value, decimals) if abs(value) < 10 else f"{value:,.6g}"
+    return _round(value, decimals) if abs(value) < 10 else f"{value:,.6g}"
 
 
 def unit_of(metric: str) -> str:
@@ -72,7 +72,7 @@ def unit_of(metric: str) -> str:
 
 
 def interval(bounds: Sequence[float] | None, metric: str) -> str:
-    """A 95 % interval in the metric's unit, empty where there is none.
+    """A 95 % interval in the metric's unit; empty without one.
 
     >>> interval([3.31, 3.5], "speedup"), interval([900, 1100], "size_bytes"), interval(None, "speedup")
     ('3.31–3.50×', '900 B–1.10 kB', '')
@@ -115,13 +115,12 @@ def moment(iso: str | None) -> str:
 
 
 def precision_title(sweep: Mapping[str, Any]) -> str:
-    """The precision of a capability's sweep, with the number format of its activations where it has one."""
+    """The precision of a capability's sweep, with the activation type if it has one."""
     return f"{sweep['precision']} ({sweep['activations']})" if sweep["activations"] else str(sweep["precision"])
 
 
-def _rounded(value: float, digits: int) -> str:
-    """A number to so many decimals, and to more where it would be rounded up to 1: what is less than 1 never reads as
-    1."""
+def _round(value: float, digits: int) -> str:
+    """Round to ``digits`` decimals; a number below 1 gets as many more as keep it from reading as 1."""
     if not value < 1:
         return f"{value:.{digits}f}"
     texts = (f"{value:.{more}f}" for more in range(digits, _MOST_DECIMALS + 1))

@@ -1,4 +1,4 @@
-"""The console script: looks at the command before anything large is imported."""
+"""The console script: checks the command before it imports anything large."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Runs ``paretune``; says what to install where only the base package is."""
+    """Run ``paretune``; print what to install if only the base package is installed."""
     if sys.argv[1:2] == ["agent"]:
         from evaluators.agent.command import run_agent
 

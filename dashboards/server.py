@@ -1,4 +1,4 @@
-"""The server: REST, events and pages over one store. It keeps nothing but what it has read."""
+"""The server: REST, events and pages over one store. Stateless apart from a cache of reports."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ log = logging.getLogger("paretune.server")
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8700
-_GRACE_S = 2  # what is still being answered then is cut off
+_GRACE_S = 2  # answers that take longer are cut off at the end
 _MACHINE_PATHS = ("/api/", "/healthz", "/openapi.json")
 
 
 def create_app(store: Store) -> FastAPI:
     """The application: ``/api/v1``, ``/healthz``, ``/openapi.json`` and the pages.
 
-    ``app.state.stopping`` is an event that ends the open event streams once set. The store stays the caller's to close.
+    Setting the event ``app.state.stopping`` ends open event streams. The caller closes the store.
     """
-    # The built-in documentation pages load from elsewhere, so there are none; /openapi.json describes the routes.
+    # No built-in documentation pages, since they load from other hosts; /openapi.json describes the routes.
     app = FastAPI(title="Paretune", version="1", docs_url=None, redoc_url=None)
     app.state.stopping = threading.Event()
     app.add_middleware(SecurityHeaders)
@@ -57,8 +57,8 @@ def create_app(store: Store) -> FastAPI:
 def serve(store: Store, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> None:
     """Serve until interrupted; prints the address to stderr. ``port`` 0 takes a free one.
 
-    Raises :class:`InvalidInput` for an address that cannot be served on, and ``KeyboardInterrupt`` after Ctrl-C, once
-    the open answers are finished.
+    Raises :class:`InvalidInput` for an address that cannot be used, and ``KeyboardInterrupt`` after Ctrl-C, once open
+    answers are finished.
     """
     _check_reach(store, host)
     listener = _listen(host, port)
@@ -68,13 +68,13 @@ def serve(store: Store, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> N
 
 @contextmanager
 def background(store: Store, host: str = DEFAULT_HOST, port: int = 0) -> Iterator[str]:
-    """Serve in a thread while the block runs; gives the address, such as ``http://127.0.0.1:8700``."""
+    """Serve in a thread while the block runs; yields the address, such as ``http://127.0.0.1:8700``."""
     listener = _listen(host, port)
     server = _Server(_config(create_app(store)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="paretune-server", daemon=True)
     thread.start()
     try:
-        # The socket listens already: whoever connects before the loop runs only waits a moment.
+        # The socket listens already: connections before the loop runs only wait a moment.
         yield _url(listener)
     finally:
         server.should_exit = True
@@ -83,7 +83,7 @@ def background(store: Store, host: str = DEFAULT_HOST, port: int = 0) -> Iterato
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the event streams first: they would hold the shutdown until it is forced."""
+        """End the event streams first: they would delay the shutdown until it is forced."""
         self.config.app.state.stopping.set()  # type: ignore[union-attr]
         await super().shutdown(sockets)
 
@@ -116,7 +116,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _check_reach(store: Store, host: str) -> None:
-    """Off the loopback the server answers agents alone, by their tokens: without one there is nobody to answer."""
+    """On other hosts than the loopback, the server answers only agents with a token: refuse to serve without one."""
     if not is_loopback(host) and all(agent.revoked_at is not None for agent in store.agents.all()):
         raise InvalidInput(
             f"host {host!r} is not this machine's loopback, and no device has a token to be known by",
@@ -146,7 +146,7 @@ def _handle_errors(app: FastAPI) -> None:
         return _answer(request, 422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "")
 
     @app.exception_handler(Exception)
-    def unexpected(request: Request, error: Exception) -> Response:
+    def failure(request: Request, error: Exception) -> Response:
         return _answer(request, 500, f"the server failed: {type(error).__name__}", "its log has the details")
 
 

@@ -1,4 +1,4 @@
-"""What techniques work on: the model of a job, and a candidate on its way to a file."""
+"""The model that techniques work on, and a candidate on its way to a file."""
 
 from __future__ import annotations
 
@@ -26,44 +26,46 @@ FOOTPRINT = frozenset(name for name, metric in METRICS.items() if metric.footpri
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be made smaller: the fp32 model as every candidate starts from it, its layers, and its data.
-
-    ``digest`` names the model and its data; ``sample`` is one inference's input, ``samples`` gives it in the batch of a
-    further device; ``calibration_batches`` gives feeds of up to so many calibration samples; ``wanted`` are the metrics
-    that the job's objectives and constraints name.
-    ``runtimes`` are those that the job lets a candidate choose from: None where there is nothing to choose, empty for
-    all that the device has. ``capabilities`` are what profiles are known to be able to do, by their digests.
-    ``task`` is where the model comes from, for techniques that change its module, ``recipe`` how they are trained.
-    ``baseline`` is the model's file, where it has one.
-    ``strategy`` is the job's, with its options; ``layer_times`` the device's table of the model's layers, where the
-    job needs one to build by.
-    ``passing`` holds what a device answered on a busy machine: it does for this process. ``formats`` are the number
-    formats of static int8 by family of runtimes, chosen when the devices are asked: they belong to the job, which gives
-    them back to each of its processes, so that no build depends on what a cache holds meanwhile. ``kept`` are the
-    runtimes that stay, by the digest of the device's profile, with their speed-up in fp32. ``deadline`` is when work
-    ends that is done to ask a device.
-    """
+    """The fp32 model that every candidate starts from, its layers and data, and what the job says about them."""
 
     model: onnx.ModelProto
     groups: tuple[LayerGroup, ...]
     digest: str
+    """Names the model and its data."""
     sample: Mapping[str, Array]
+    """The input of one inference, in the batch of ``profile``."""
     calibration_batches: Callable[[int], list[dict[str, Array]]]
+    """Returns feeds with up to the given number of calibration samples."""
     cache: Path
     profile: Profile
+    """The job's first device."""
     wanted: frozenset[str]
+    """Metrics that the job's objectives and constraints name."""
     runtimes: tuple[str, ...] | None = None
+    """Runtimes that a candidate may choose from: None if there is no choice, empty for all that the device has."""
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
-    passing: dict[str, Any] = field(default_factory=dict, compare=False)
-    formats: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
-    kept: dict[str, dict[str, float]] = field(default_factory=dict, compare=False)
+    """Probed capabilities by the digest of the device's profile."""
+    transient: dict[str, Any] = field(default_factory=dict, compare=False)
+    """Answers of a busy device, by name: valid for this process only."""
+    static_schemes: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
+    """Quantisation scheme of static int8 by family of runtimes, chosen when the devices are benchmarked. The job stores
+    them and passes them to each of its processes, so that a build does not depend on the cache."""
+    runtime_speedups: dict[str, dict[str, float]] = field(default_factory=dict, compare=False)
+    """Runtimes that candidates choose from, with their speed-up in fp32, by the digest of the device's profile."""
     samples: Callable[[Profile], Mapping[str, Array]] | None = None
+    """Returns ``sample`` in the batch of a further device."""
     task: Task | None = None
+    """The model's origin, for techniques that change its module."""
     recipe: Recipe | None = None
+    """How changed modules are trained."""
     strategy: tuple[str, Mapping[str, Any]] = ("", MappingProxyType({}))
+    """Name and options of the job's strategy."""
     layer_times: LayerTable | None = None
+    """The device's table of the model's layers, if candidates are built by it."""
     baseline: Path | None = None
+    """The model's file, if it has one."""
     deadline: Deadline = NEVER
+    """When work that serves to benchmark a device must end."""
 
     @property
     def small(self) -> bool:
@@ -71,17 +73,18 @@ class Subject:
         return bool(self.wanted & FOOTPRINT)
 
     def sample_of(self, profile: Profile) -> Mapping[str, Array]:
-        """One inference's input on a device, in its batch."""
+        """The input of one inference on a device, in its batch."""
         return self.sample if self.samples is None or profile == self.profile else self.samples(profile)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A model on its way through the techniques: the graph so far, and its layers under their first names. ``digest``
-    names the changed module that it was exported from; empty where that is the task's own. ``notes`` are what
-    techniques noted about that module, by their names."""
+    """A model on its way through the techniques."""
 
     model: onnx.ModelProto
     groups: tuple[LayerGroup, ...]
+    """Its layers, under the names they have in the fp32 model."""
     digest: str = ""
+    """Names the changed module that it was exported from; empty for the task's own module."""
     notes: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able notes of techniques about that module, by the technique's name."""

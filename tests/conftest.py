@@ -11,7 +11,7 @@ from command_line import document, paretune
 from inline_search import measuring_briefly, without_ray
 from small_jobs import FinishedJob, spec, write_job
 
-from dashboards.documents.report import front_document
+from dashboards.documents.front import front_document
 from search.controller.controller import Controller
 from search.controller.submission import submit
 from search.folders import default_database

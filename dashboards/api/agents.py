@@ -1,6 +1,6 @@
-"""The routes of remote devices' agents: who they are, what they lease, fetch, and hand in.
+"""The routes of remote devices' agents: register, lease, fetch files, and hand in results.
 
-All but a token is checked by hand: an agent is another machine, and what it sends is data that nobody vouches for.
+Requests are checked field by field: an agent is another machine, and its data is not trusted.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ log = logging.getLogger("paretune.agents")
 AGENT_PATHS = "/api/v1/agent/"
 HEARTBEAT_S = LEASE_S / 6
 WAIT_S = 20.0
-"""How long a lease request is kept waiting for an errand."""
+"""How long a lease request waits for an errand."""
 
 MAX_BODY_BYTES = 64 * 2**10
 MAX_RESULT_BYTES = 16 * 2**20
 MAX_TEXT = 255
-"""Characters of any one text in a profile."""
+"""Most characters of a text in a profile."""
 
 MAX_THREADS = 64
 _BODY_S = 60.0
@@ -48,7 +48,7 @@ _HINT = "install the same version of Paretune on both sides"
 
 
 def agent_router(store: Store) -> APIRouter:
-    """All of ``/api/v1/agent`` over one store; every route asks for a device's token."""
+    """All of ``/api/v1/agent`` over one store; every route requires a device's token."""
     router = APIRouter(prefix="/api/v1/agent", tags=["agent"])
     allowed = Depends(_device_by_token(store.agents))
     polls = _Polls(store)
@@ -116,29 +116,31 @@ def agent_problem(error: ParetuneError) -> int | None:
 
 
 def _device_by_token(agents: Agents) -> Callable[[Request], str]:
-    """The device that the request's bearer token speaks for; refuses any other request."""
+    """A dependency that returns the device of the request's bearer token; refuses other requests."""
 
     def device(request: Request) -> str:
         token = _token(request)
-        found = agents.device_of(token) if token else None
-        if found is None:
+        name = agents.device_of(token) if token else None
+        if name is None:
             raise RequestRefused(
                 401, "the token is missing, unknown or revoked", "make one with: paretune devices token NAME"
             )
-        return found
+        return name
 
     return device
 
 
 def _token(request: Request) -> str:
-    """The bearer token of a request; empty where there is none."""
+    """The bearer token of a request; empty without one."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
 
 
 class _Polls:
-    """The requests for an errand that are waiting. A device's newest one alone leases, and only while its asker is
-    there: what another one leased would reach nobody, and end the lease of whoever is at work."""
+    """The waiting requests for an errand. Only a device's newest request leases, while its agent is connected.
+
+    An errand leased for an abandoned request would reach nobody, and end the lease of the agent at work.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -146,7 +148,7 @@ class _Polls:
         self._leasing = asyncio.Lock()
 
     def end(self, device: str) -> None:
-        """Lets the device's request wait no longer."""
+        """End the waiting of the device's request."""
         self._newest.pop(device, None)
 
     async def next_errand(self, device: str, instance: str, request: Request) -> RequestRow | None:
@@ -165,7 +167,7 @@ class _Polls:
 
 
 async def _body(request: Request, *fields: str, max_bytes: int | None = None) -> Json:
-    """The JSON object of a request, with exactly these fields; read no further and no longer than is allowed."""
+    """Read the JSON object of a request, with exactly these fields, within limits of size and time."""
     read, most = bytearray(), max_bytes or MAX_BODY_BYTES
     try:
         async with asyncio.timeout(_BODY_S):
@@ -205,19 +207,19 @@ def _epoch(body: Json) -> int:
 
 
 def _profile(data: Any, device: str) -> Profile:
-    """A profile as its agent sent it; it must be of the token's device, and of one that measures."""
+    """Parse the profile that an agent sent; it must be the token's device, and one that measures."""
     try:
         profile = Profile.from_dict(data)
-        known = profile.to_dict()
-        same = {**known, **data} == known  # an earlier version leaves out what this one has added
+        fields = profile.to_dict()
+        consistent = {**fields, **data} == fields  # an earlier version lacks newer fields
         numbers = profile.threads, profile.batch, profile.memory_bytes, *profile.cores
         plain = all(type(number) is int and number >= 0 for number in numbers)
         texts = profile.runtime, profile.runtime_version, profile.processor, profile.core_type
         named = all(isinstance(text, str) for text in texts)
         named = named and _short(data)
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
-        same = plain = named = False
-    if not (same and plain and named):
+        consistent = plain = named = False
+    if not (consistent and plain and named):
         raise RequestRefused(400, "the profile cannot be read", _HINT)
     if profile.device != device:
         raise RequestRefused(
@@ -235,7 +237,7 @@ def _short(data: Any) -> bool:
 
 
 def _offer(body: Json) -> Json:
-    """The runtimes that an agent allows, and the cores that it uses with 1, 2, … threads."""
+    """Parse the runtimes that an agent allows, and the cores that it uses with 1, 2, … threads."""
     runtimes, cores = body["runtimes"], body["cores"]
     if not isinstance(runtimes, list) or not all(isinstance(name, str) and len(name) <= 64 for name in runtimes):
         raise RequestRefused(400, "runtimes: must be names", _HINT)

@@ -1,14 +1,14 @@
-"""What changes while a job runs, as server-sent events.
+"""A job's changes as server-sent events.
 
 Four kinds of event, each with one JSON document:
 
 ``job``     the status document, whenever it changed
 ``front``   the front document, whenever it changed
 ``trials``  the trials document with only the rows that are new or changed since the last one (at first: all)
-``end``     ``{"state": …}``: the job is final and nothing more will come; close the stream
+``end``     ``{"state": …}``: the job is final, nothing more will come; close the stream
 
-A store that cannot be read ends the stream with a ``problem`` event; the browser then connects again by itself. The
-first three come right after connecting, so a reader that connects again has missed nothing.
+A store that cannot be read ends the stream with a ``problem`` event; the browser then reconnects by itself. The first
+three come right after connecting, so that a reconnected reader has missed nothing.
 """
 
 from __future__ import annotations
@@ -25,19 +25,24 @@ from starlette.concurrency import run_in_threadpool
 
 from dashboards.api.problems import problem, problem_status
 from dashboards.api.reports import Reports
-from dashboards.documents.report import JobReport, ended
+from dashboards.documents.front import front_of
+from dashboards.documents.jobs import is_final, job_of
+from dashboards.documents.report import JobReport
+from dashboards.documents.trials import trials_of
 from hwprofiles.errors import ParetuneError
 
 POLL_S = 1.0
 HEARTBEAT_S = 15.0
 _RETRY_MS = 2000
 _LOOK_S = 0.25
-_READING_SHARE = 0.1  # a long job is polled less often, so that reading it takes at most this much of the time
+_READING_SHARE = 0.1  # a long job is polled less often: reading takes at most this share of the time
 
 
 async def job_events(reports: Reports, job_id: str, stopping: threading.Event) -> AsyncIterator[str]:
-    """The event stream of a job, until the job is final or ``stopping`` is set; the store is read in a thread, and only
-    where something has changed."""
+    """The event stream of a job, until the job is final or ``stopping`` is set.
+
+    The store is read in a thread, and only after a change.
+    """
     changes = Changes()
     spoken = time.monotonic()
     yield f"retry: {_RETRY_MS}\n\n"
@@ -51,7 +56,7 @@ async def job_events(reports: Reports, job_id: str, stopping: threading.Event) -
         for name, document in await run_in_threadpool(changes.since_last, report):
             yield event(name, document)
             spoken = time.monotonic()
-        if ended(report.job.state):
+        if is_final(report.job.state):
             yield event("end", {"state": str(report.job.state)})
             return
         if time.monotonic() - spoken >= HEARTBEAT_S:
@@ -61,7 +66,7 @@ async def job_events(reports: Reports, job_id: str, stopping: threading.Event) -
 
 
 async def _pause(seconds: float, stopping: threading.Event) -> None:
-    """Waits so long, but not much longer than the server does."""
+    """Wait so long, or until the server stops."""
     until = time.monotonic() + seconds
     while not stopping.is_set() and (left := until - time.monotonic()) > 0:
         await asyncio.sleep(min(left, _LOOK_S))
@@ -74,20 +79,20 @@ def event(name: str, document: dict[str, Any]) -> str:
 
 @dataclass
 class Changes:
-    """Remembers what one reader has been sent."""
+    """The documents that one reader has received."""
 
     _documents: dict[str, Any] = field(default_factory=dict)
     _rows: dict[int, Any] = field(default_factory=dict)
     _report: JobReport | None = None
 
     def since_last(self, report: JobReport) -> list[tuple[str, dict[str, Any]]]:
-        """The events that bring the reader up to this report."""
-        changed = self._if_new("job", report.job_document())
-        if report is self._report:  # nothing but what its workers say can have changed
+        """The events that bring the reader up to date with this report."""
+        changed = self._if_new("job", job_of(report))
+        if report is self._report:  # only its workers' activity can have changed
             return changed
         self._report = report
-        changed += self._if_new("front", report.front_document())
-        trials = report.trials_document()
+        changed += self._if_new("front", front_of(report))
+        trials = trials_of(report)
         rows = [row for row in trials["trials"] if self._rows.get(row["trial"]) != row]
         head = {key: value for key, value in trials.items() if key != "trials"}
         if rows or self._documents.get("trials") != head:

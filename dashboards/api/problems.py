@@ -24,7 +24,7 @@ _TITLES = {
 
 
 class RequestRefused(ParetuneError):
-    """A request that is turned away with an HTTP status of its own."""
+    """A request that is refused with a given HTTP status."""
 
     def __init__(self, status: int, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -32,12 +32,12 @@ class RequestRefused(ParetuneError):
 
 
 def problem_status(error: ParetuneError) -> int:
-    """The HTTP status of one of our errors: 500 unless its kind has one of its own."""
+    """The HTTP status of one of our errors; 500 for classes without one."""
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 
 def problem(status: int, detail: str, hint: str = "", instance: str | None = None) -> dict[str, Any]:
-    """The problem document; ``detail`` is what is wrong, ``hint`` how to mend it."""
+    """The problem document; ``detail`` says what is wrong, ``hint`` how to fix it."""
     title = _TITLES.get(status, "Error")
     name = title.lower().replace(" ", "-")
     document: dict[str, Any] = {"type": f"urn:paretune:problem:{name}", "title": title, "status": status}

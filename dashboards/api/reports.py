@@ -1,4 +1,4 @@
-"""The reports of a server: read again only where something has changed, and then only what has."""
+"""A server's cache of reports: after a change, only what changed is read again."""
 
 from __future__ import annotations
 
@@ -6,68 +6,71 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from dashboards.documents.report import JobReport, Json, ended
+from dashboards.documents.jobs import is_final, job_of
+from dashboards.documents.report import JobReport, Json
 from search.store import JobVersion, Store
 
-_KEPT = 16
-"""So many jobs are kept whole; they are few that somebody looks at."""
+_CACHED_JOBS = 16
+"""Jobs whose reports are cached; few are viewed at once."""
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _CachedReport:
     version: JobVersion
     report: JobReport
 
 
 class Reports:
-    """A store's reports for all readers of a server; the server works on the machine that is measured. Safe for several
-    threads."""
+    """A store's reports for all readers of a server, which must not load the machine that is measured.
+
+    Safe for several threads.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._ended: dict[str, tuple[JobVersion, Json]] = {}
+        self._cache: OrderedDict[str, _CachedReport] = OrderedDict()
+        self._final: dict[str, tuple[JobVersion, Json]] = {}
         self._lock = threading.Lock()
 
     def version(self, job_id_or_prefix: str) -> JobVersion:
-        """What changes whenever the job does; raises :class:`NotFound` for an unknown one."""
+        """A job's version, which changes whenever the job does; raises :class:`NotFound` for an unknown job."""
         return self._store.job_version(job_id_or_prefix)
 
     def read(self, job_id_or_prefix: str) -> JobReport:
-        """A job's report as it is now; raises :class:`NotFound` for an unknown one."""
-        # First of all, so that whatever changes while the rest is read is noticed the next time.
+        """A job's current report; raises :class:`NotFound` for an unknown job."""
+        # The version first, so that changes during the reading are noticed the next time.
         return self._at(self.version(job_id_or_prefix))
 
     def jobs_document(self) -> Json:
-        """See :func:`dashboards.documents.report.jobs_document`."""
-        return {"jobs": [self._in_short(job_id) for job_id in self._store.job_ids()]}
+        """See :func:`dashboards.documents.jobs.jobs_document`."""
+        return {"jobs": [self._document(job_id) for job_id in self._store.job_ids()]}
 
-    def _in_short(self, job_id: str) -> Json:
+    def _document(self, job_id: str) -> Json:
         version = self.version(job_id)
         with self._lock:
-            known = self._ended.get(job_id)
-        if known is not None and known[0] == version:
-            return known[1]
-        document = self._at(version).job_document()
-        if ended(document["state"]):
+            cached = self._final.get(job_id)
+        if cached is not None and cached[0] == version:
+            return cached[1]
+        document = job_of(self._at(version))
+        if is_final(document["state"]):
             with self._lock:
-                self._ended[job_id] = version, document
+                self._final[job_id] = version, document
         return document
 
     def _at(self, version: JobVersion) -> JobReport:
         with self._lock:
-            kept = self._kept.get(version.job_id)
-            if kept is not None and kept.version == version:
-                self._kept.move_to_end(version.job_id)
-                return kept.report
-        known = {} if kept is None else {row.candidate_id: row for row in kept.report.trials}
-        since = version if kept is None else kept.version
+            cached = self._cache.get(version.job_id)
+            if cached is not None and cached.version == version:
+                self._cache.move_to_end(version.job_id)
+                return cached.report
+        rows = {} if cached is None else {row.candidate_id: row for row in cached.report.trials}
+        since = version if cached is None else cached.version
         report = JobReport.of(
-            self._store, self._store.job(version.job_id), lambda: self._store.trials_since(since, known)
+            self._store, self._store.job(version.job_id), lambda: self._store.trials_since(since, rows)
         )
         with self._lock:
-            self._kept[version.job_id] = _Kept(version, report)
-            self._kept.move_to_end(version.job_id)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._cache[version.job_id] = _CachedReport(version, report)
+            self._cache.move_to_end(version.job_id)
+            while len(self._cache) > _CACHED_JOBS:
+                self._cache.popitem(last=False)
         return report

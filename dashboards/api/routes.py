@@ -1,4 +1,4 @@
-"""The routes of ``/api/v1``: each answers with one document of :mod:`dashboards.documents.report`."""
+"""The routes of ``/api/v1``: each answers with one document of :mod:`dashboards.documents`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from starlette.concurrency import run_in_threadpool
 
 from dashboards.api.events import job_events
 from dashboards.api.reports import Reports
+from dashboards.documents.candidates import candidate_document
 from dashboards.documents.capability import capability_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import status_of
 from dashboards.documents.layers import layers_document
-from dashboards.documents.report import candidate_document, front_document
+from dashboards.documents.trials import trials_of
 from search.store import Store
 
 Json = dict[str, Any]
@@ -29,7 +32,7 @@ def api_router(store: Store, reports: Reports) -> APIRouter:
 
     @router.get("/jobs/{job}", summary="State, progress and budget of a job")
     def job_status(job: str) -> Json:
-        return reports.read(job).status_document()
+        return status_of(reports.read(job))
 
     @router.get("/jobs/{job}/front", summary="A job's Pareto front")
     def front(job: str, device: str | None = None) -> Json:
@@ -37,7 +40,7 @@ def api_router(store: Store, reports: Reports) -> APIRouter:
 
     @router.get("/jobs/{job}/trials", summary="Every candidate of a job with its objectives")
     def trials(job: str, device: str | None = None) -> Json:
-        return reports.read(job).on(device).trials_document()
+        return trials_of(reports.read(job).on(device))
 
     @router.get("/jobs/{job}/layers", summary="What each layer of a job's model takes on its devices")
     def layers(job: str) -> Json:

@@ -53,7 +53,7 @@ def _options(
 
 
 def run_app(arguments: list[str]) -> int:
-    """The exit code of a command line; errors are printed, tracebacks only with ``--debug``."""
+    """Run a command line and return its exit code; errors are printed, tracebacks only with ``--debug``."""
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
@@ -64,11 +64,11 @@ def run_app(arguments: list[str]) -> int:
     except (BrokenPipeError, SystemExit):  # the latter is how Typer ends when the reader of stdout has gone
         _abandon_output()
         return 0
-    # Whatever it is, a user reads two lines.
+    # Any error is shown to a user in two lines.
     except Exception as error:  # noqa: BLE001
         if debug:
             traceback.print_exc()
-        message, hint, code = _explained(error)
+        message, hint, code = _explain(error)
         if message:
             print_error(message, hint)
         _abandon_output()
@@ -76,15 +76,15 @@ def run_app(arguments: list[str]) -> int:
     return int(code or 0)
 
 
-def _explained(error: Exception) -> tuple[str, str, int]:
-    """What is wrong, how to mend it, and the exit code."""
+def _explain(error: Exception) -> tuple[str, str, int]:
+    """The message, the hint and the exit code of an error."""
     if isinstance(error, ParetuneError):
         return error.message, error.hint, error.exit_code
     if isinstance(error, ModuleNotFoundError):
         return f"this command needs the package {error.name!r}", "pip install 'paretune[full]'", 2
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{error.filename or 'standard output'}: {error.strerror}", "free some space there", 4
-    if hasattr(error, "format_message"):  # how Typer says that the command line itself is wrong
+    if hasattr(error, "format_message"):  # Typer's error about the command line itself
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "paretune"
         message = str(error.format_message()).replace("Value error, ", "").rstrip(".")
@@ -93,7 +93,7 @@ def _explained(error: Exception) -> tuple[str, str, int]:
 
 
 def _abandon_output() -> None:
-    """What could not be written to stdout is not tried again when Python ends."""
+    """Keep Python from writing the rest of stdout again at its end."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -46,7 +46,7 @@ def devices_token(
 
 
 def _secret_file(output: Path) -> TextIO:
-    """A new file that only its owner may read; opened before a token is made, so that none is lost."""
+    """Open a new file that only its owner may read, before a token is made, so that none is lost."""
     try:
         handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -65,10 +65,10 @@ def devices_revoke(device: DeviceName, db: Db = None) -> None:
 
 def devices_agents(db: Db = None, format: AsFormat = Format.TABLE) -> None:
     """List the remote devices, and when their agents were last heard from."""
-    found: list[AgentRow] = []
+    agents: list[AgentRow] = []
     if not is_new_home(db):
         with existing_store(db) as store:
-            found = store.agents.all()
+            agents = store.agents.all()
     rows = [
         {
             "device": agent.device,
@@ -80,7 +80,7 @@ def devices_agents(db: Db = None, format: AsFormat = Format.TABLE) -> None:
             "threads": len(agent.offer.get("cores", [])),
             "profile_digest": agent.profile and agent.profile.digest,
         }
-        for agent in found
+        for agent in agents
     ]
     if format is Format.JSON:
         print_json({"agents": rows})
@@ -105,13 +105,13 @@ def agent(
     max_model_bytes: Annotated[int, typer.Option(min=1, help="Size of the largest model.")] = DEFAULT_MAX_MODEL_BYTES,
 ) -> None:
     """Measure on this machine what a server asks for."""
-    # The console script never comes here: it runs an agent without what this module needs. This is for --help.
+    # For --help: the console script runs an agent without this module's imports.
     from evaluators.agent.command import run_agent
 
-    given: list[str] = ["--server", server, "--token-file", str(token_file), "--device", device, "--local", local]
+    arguments: list[str] = ["--server", server, "--token-file", str(token_file), "--device", device, "--local", local]
     for name in runtime or []:
-        given += ["--runtime", name]
+        arguments += ["--runtime", name]
     if cache is not None:
-        given += ["--cache", str(cache)]
-    given += ["--cache-bytes", str(cache_bytes), "--max-model-bytes", str(max_model_bytes)]
-    raise typer.Exit(run_agent(given))
+        arguments += ["--cache", str(cache)]
+    arguments += ["--cache-bytes", str(cache_bytes), "--max-model-bytes", str(max_model_bytes)]
+    raise typer.Exit(run_agent(arguments))

@@ -1,4 +1,4 @@
-"""The command that answers whether to prune or to quantise."""
+"""The command that compares pruning with quantisation."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def analyse(
     db: Db = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
-    """Compare what quantising and pruning leave of a model's weights at equal size, and show what the device gains."""
-    from search.analysis import analysed, device_view, model_of_file, model_of_job, recovered_of_job
+    """Compare the weight error of quantisation and pruning at equal size, and show the device's speed-ups."""
+    from search.analysis import analyse_weights, compare_recovery_of_job, device_view, model_of_file, model_of_job
     from search.devices.capabilities import capability_of
 
     with open_store(db) as store, agents_of(store):
@@ -51,11 +51,11 @@ def analyse(
         with ProgressBar() as progress:
             model = model_of_file(source) if job is None else model_of_job(job, source.parent, progress.say)
             progress.say("quantising and pruning each layer")
-            found = analysed(model)
+            analysis = analyse_weights(model)
             if recover and job is not None:
-                found["recovered"] = recovered_of_job(job, source.parent, progress.say)
+                analysis["recovered"] = compare_recovery_of_job(job, source.parent, progress.say)
         view = device_view(profile, capability_of(store, profile.digest))
-    document = {"model": str(source), **found, "device": view}
+    document = {"model": str(source), **analysis, "device": view}
     if html or png:
         from dashboards.web.analysis_picture import save_html, save_png
 
@@ -111,11 +111,11 @@ def _print(document: Json) -> None:
     columns = {"name": "layer", "operator": "operator", "weights": "weights", "kurtosis": "kurtosis"}
     print_rows("Quantised / pruned, dB", rows, columns | {str(bits): f"{bits} bits" for bits in sizes}, "")
     if "recovered" in document:
-        _print_recovered(document["recovered"])
+        _print_recovery(document["recovered"])
     _print_device(document["device"])
 
 
-def _print_recovered(recovered: Json) -> None:
+def _print_recovery(recovered: Json) -> None:
     rows = [
         {
             "bits": row["bits"],
@@ -131,7 +131,7 @@ def _print_recovered(recovered: Json) -> None:
 def _print_device(view: Json) -> None:
     if not view["asked"]:
         out.print(
-            f"what {view['device']} gains is not known; ask it with: paretune devices capability {view['device']}",
+            f"{view['device']} is not probed yet; probe it with: paretune devices capability {view['device']}",
             soft_wrap=True,
         )
         return
@@ -140,12 +140,12 @@ def _print_device(view: Json) -> None:
             "operator": gain["operator"],
             "precision": gain["precision"] + (f" ({gain['activations']})" if gain["activations"] else ""),
             "best": "–" if gain["best_ratio"] is None else f"{gain['best_ratio']:.2f}x",
-            "pays": f"from {gain['pays_from']} channels" if gain["pays_from"] else "nowhere that was asked",
+            "pays": f"from {gain['pays_from']} channels" if gain["pays_from"] else "never",
         }
         for gain in view["gains"]
     ]
     columns = {"operator": "operator", "precision": "precision", "best": "best", "pays": "faster than fp32"}
-    print_rows(f"What {view['device']} gains", rows, columns, "")
+    print_rows(f"Speed-ups on {view['device']}", rows, columns, "")
     steps = [f"{operator} in steps of {step}" for operator, step in view["steps"].items() if step]
     if steps:
         out.print(f"fp32 latency grows with channels: {', '.join(steps)}", soft_wrap=True)

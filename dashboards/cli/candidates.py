@@ -1,4 +1,4 @@
-"""The command that lists what a job tried."""
+"""The command that lists a job's candidates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 
 from dashboards.cli.console import print_rows
 from dashboards.cli.options import Db, FrontFormat, JobId, open_store, print_json
-from dashboards.documents.report import Json, trials_document
+from dashboards.documents.report import Json
+from dashboards.documents.trials import trials_document
 from dashboards.figures import figure, short_title
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest

@@ -1,4 +1,4 @@
-"""The command that asks a device what it can do."""
+"""The command that probes a device's capability."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def devices_capability(
     else:
         _print(document)
     if not document["complete"]:
-        err.print(f"not everything could be asked at a quiet moment; go on with: paretune devices capability {device}")
+        err.print(f"some probes were disturbed by other load; to finish, run: paretune devices capability {device}")
 
 
 def _print(document: Json) -> None:
@@ -53,7 +53,7 @@ def _row(sweep: Json) -> Json:
     elif best is None:
         best_text, pays = "–", "does not run" if all(p["reason"] for p in sweep["points"]) else ""
     else:
-        best_text, pays = f"{best:.2f}×", f"from {pays_from} channels" if pays_from else "nowhere"
+        best_text, pays = f"{best:.2f}×", f"from {pays_from} channels" if pays_from else "never"
     return {
         "operator": sweep["operator"],
         "precision": precision_title(sweep),

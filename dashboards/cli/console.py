@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: progress on stderr, tables on stdout."""
+"""Terminal output: progress on stderr, tables on stdout."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from dashboards.documents.format_strip import Block, counted
-from dashboards.documents.report import Json, metric_names, state_in_words
+from dashboards.documents.format_strip import Block, count_formats
+from dashboards.documents.jobs import state_in_words
+from dashboards.documents.metrics import metric_names
+from dashboards.documents.report import Json
 from dashboards.documents.runtime import costs_by_runtime, costs_in_words
 from dashboards.documents.time_spent import left_in_words, spent_in_words
 from dashboards.documents.words import quality_in_words
-from dashboards.evidence import IN_WORDS, Evidence, qualified
+from dashboards.evidence import IN_WORDS, Evidence, qualify_title
 from dashboards.figures import duration, figure, short_title
 from search.controller.progress import Status, Watcher
 from search.fronts.objectives import metric_interval, metric_value
@@ -27,10 +29,10 @@ err = Console(stderr=True, highlight=False)
 
 _ALWAYS_SHOWN = ("latency_ms", "size_bytes")
 _QUIET_S = 10.0
-"""Where stderr is no terminal, one line of progress in so many seconds."""
+"""Seconds between lines of progress if stderr is not a terminal."""
 
 _WIDE = 110
-"""Columns of a terminal from which on there is room to say what a candidate changes."""
+"""Least width of a terminal that shows each candidate's changes."""
 
 _INK, _PAPER = "#1c1f24", "#ffffff"
 _SHADES = {
@@ -41,7 +43,7 @@ _SHADES = {
 
 
 class ProgressBar(Watcher):
-    """A live line on a terminal; where stderr is no terminal, a plain line now and then."""
+    """A live line on a terminal; occasional plain lines if stderr is not a terminal."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -87,7 +89,7 @@ class ProgressBar(Watcher):
         err.print(text, soft_wrap=True, markup=False)
 
     def say(self, text: str) -> None:
-        """One line of what is going on."""
+        """Show one line of activity."""
         self.update(Status(text))
 
 
@@ -108,7 +110,7 @@ def _figures(status: Status) -> str:
 
 
 def print_front(document: Json) -> None:
-    """A job's front as a table: baseline first, then members, then who is tied with them."""
+    """Print a job's front as a table: the baseline, then members with their ties."""
     evidence = Evidence(document["evidence"])
     words = f" ({IN_WORDS[evidence]})" if IN_WORDS[evidence] else ""
     state = state_in_words(document)
@@ -122,7 +124,7 @@ def print_front(document: Json) -> None:
     table.add_column("candidate", no_wrap=True)
     for metric in shown:
         title, _, device = short_title(metric).rpartition(", ") if "@" in metric else (short_title(metric), "", "")
-        title = qualified(title, metric, evidence).replace(", ", "\n")
+        title = qualify_title(title, metric, evidence).replace(", ", "\n")
         table.add_column(f"{title}\n{device}" if device else title, justify="right", no_wrap=True)
     executed = document["runtime"]
     if executed:
@@ -168,7 +170,7 @@ def print_front(document: Json) -> None:
 
 
 def _quality_lines(members: Sequence[Json]) -> dict[str, list[str]]:
-    """Whose outputs quality is of, with the candidates that it holds for: of remote devices alone."""
+    """The outputs that quality was computed from, with their candidates; for remote devices only."""
     lines: dict[str, list[str]] = {}
     for member in members:
         for line in quality_in_words(member["metrics"]):
@@ -177,7 +179,7 @@ def _quality_lines(members: Sequence[Json]) -> dict[str, list[str]]:
 
 
 def print_ending(document: Json) -> None:
-    """Why a job ended before its trials did, if it did, and where its time went."""
+    """Print why a job ended early, if it did, and its time by phase."""
     if document["ending"]:
         out.print(f"ended early: {document['ending']['text']}", soft_wrap=True)
     spent = spent_in_words(document["time_s"])
@@ -195,13 +197,13 @@ def _cell(metrics: Mapping[str, Any], name: str) -> str:
 
 
 def print_formats(layers: Sequence[Block]) -> None:
-    """The number formats of layers as blocks in the graph's order, as many lines as it takes, and what they mean."""
-    width = max(len(one.mark) for one in layers) + 1
+    """Print the number formats of layers as blocks in the graph's order, and their legend."""
+    width = max(len(layer.mark) for layer in layers) + 1
     a_line = max(1, out.width // width)
     for start in range(0, len(layers), a_line):
-        blocks = [_block(one, width) for one in layers[start : start + a_line]]
+        blocks = [_block(layer, width) for layer in layers[start : start + a_line]]
         out.print(Text.assemble(*blocks), soft_wrap=True)
-    legend = [(_block(one, width), Text(f" {one.format} × {count}")) for one, count in counted(layers)]
+    legend = [(_block(layer, width), Text(f" {layer.format} × {count}")) for layer, count in count_formats(layers)]
     meaning = Text(", ").join(Text.assemble(*entry) for entry in legend)
     out.print(Text.assemble("bits of each layer's weights: ", meaning), soft_wrap=True)
 
@@ -212,7 +214,7 @@ def _block(layer: Block, width: int) -> Text:
 
 
 def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: str) -> None:
-    """Plain rows as a table, ``columns`` being key to heading; ``empty`` says what to do when there are none."""
+    """Print rows as a table, ``columns`` mapping keys to headings; prints ``empty`` without rows."""
     if not rows:
         out.print(empty)
         return
@@ -225,7 +227,7 @@ def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: 
 
 
 def print_error(message: str, hint: str) -> None:
-    """One line of what is wrong, one of how to mend it."""
+    """Print one line that says what is wrong, and one that says how to fix it."""
     err.print(Text(f"error: {message}", style="bold red"), soft_wrap=True)
     if hint:
         err.print(Text(f"  hint: {hint}"), soft_wrap=True)

@@ -34,24 +34,24 @@ def _row(device: Json) -> Json:
     if not device["available"]:
         return {**device, "available": "no", "what": device["reason"]}
     runtimes = (f"{name} {version}" for name, version in device["runtimes"])
-    what = ", ".join((device["title"] or device["processor"], *runtimes))
-    return {**device, "available": "yes", "figures": _figures(device), "what": what}
+    title = ", ".join((device["title"] or device["processor"], *runtimes))
+    return {**device, "available": "yes", "figures": _figures(device), "what": title}
 
 
 def _figures(device: Json) -> str:
-    """How figures come about on a device."""
+    """The origin of figures on a device."""
     return "measured" if not device["simulated"] else "made up" if device["peaks"] is None else "modelled"
 
 
 def devices_show(device: DeviceName, format: AsFormat = Format.TABLE) -> None:
-    """Show what a device is."""
+    """Show a device: its processor, memory, caches and runtimes."""
     document = devices.device_document(device)
     if format is Format.JSON:
         print_json(document)
         return
     if document.get("simulated"):
         out.print(f"{_figures(document)}, not measured")
-    print_fields(devices.flattened(document))
+    print_fields(devices.flatten(document))
 
 
 def devices_probe(
@@ -68,14 +68,14 @@ def devices_probe(
     if format is Format.JSON:
         print_json(document)
     else:
-        print_fields(devices.flattened(document))
+        print_fields(devices.flatten(document))
     if output is not None:
-        _describe_here(output)
+        _describe_machine(output)
         err.print(f"wrote {output}; on another machine: paretune devices add {output.name}", soft_wrap=True)
 
 
 def _check_output(output: Path) -> None:
-    """Before anything is measured: the file's name becomes the device's."""
+    """Check the file before anything is measured: its name becomes the device's."""
     if output.suffix != ".toml" or not NAME.fullmatch(output.stem):
         raise InvalidInput(
             f"--output: {output.name!r} does not name a device", "name it like my-laptop.toml, in lower case"
@@ -84,14 +84,14 @@ def _check_output(output: Path) -> None:
         raise InvalidInput(f"--output: folder {output.parent} does not exist", "make it first")
 
 
-def _describe_here(output: Path) -> None:
+def _describe_machine(output: Path) -> None:
     from evaluators.devices.describe import describe
     from hwprofiles.probe import usable_cores
 
     with ProgressBar() as progress:
-        found = describe(output.stem, find_device("local-cpu", len(usable_cores())), say=progress.say)
+        description = describe(output.stem, find_device("local-cpu", len(usable_cores())), say=progress.say)
     try:
-        output.write_text(found.to_toml())
+        output.write_text(description.to_toml())
     except OSError as error:
         raise StorageError(f"file {output} cannot be written: {error.strerror}", "name another with --output") from None
 
@@ -100,8 +100,8 @@ def devices_add(
     file: Annotated[Path, typer.Argument(help="A TOML file that describes the device.", show_default=False)],
 ) -> None:
     """Add a described device, to be modelled."""
-    found, replaced = add_description(file, frozenset(DEVICES))
-    out.print(f"{'replaced' if replaced else 'added'} {found.name}: {found.title}", soft_wrap=True)
+    description, replaced = add_description(file, frozenset(DEVICES))
+    out.print(f"{'replaced' if replaced else 'added'} {description.name}: {description.title}", soft_wrap=True)
 
 
 def devices_remove(device: DeviceName) -> None:
@@ -111,8 +111,8 @@ def devices_remove(device: DeviceName) -> None:
 
 
 def devices_check(device: DeviceName, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Check a device: whether it is what it was, and can be trusted to measure; exits 5 when a check fails."""
-    document = _checked(device, db)
+    """Check that a device is unchanged and fit to measure; exits 5 when a check fails."""
+    document = _check(device, db)
     if format is Format.JSON:
         print_json(document)
     else:
@@ -122,10 +122,10 @@ def devices_check(device: DeviceName, db: Db = None, format: AsFormat = Format.T
         raise DeviceUnavailable(f"device {device!r}: failed: {', '.join(failed)}", "the findings say what is wrong")
 
 
-def _checked(device: str, db: str | None) -> Json:
+def _check(device: str, db: str | None) -> Json:
     from evaluators.devices.check import Check, check_device
 
-    devices.known_origin(device)
+    devices.origin_of(device)
     registered: Profile | None = None
     if not is_new_home(db):
         with existing_store(db) as store:

@@ -23,7 +23,7 @@ from dashboards.cli.options import (
     print_json,
     report_front,
 )
-from dashboards.documents.report import device_names, job_document, jobs_document, state_in_words
+from dashboards.documents.jobs import device_names, job_document, jobs_document, state_in_words
 from dashboards.documents.status_fields import status_fields
 from dashboards.documents.time_spent import left_in_words, spent_in_words
 from dashboards.figures import moment
@@ -53,7 +53,7 @@ def run(
     from search.job.metric_names import check_metrics
 
     with agents_at(db or default_database()):
-        spec = _overridden(load_job(job), job.parent, trials=trials, minutes=minutes, seed=seed, device=device)
+        spec = _override(load_job(job), job.parent, trials=trials, minutes=minutes, seed=seed, device=device)
         check_metrics(spec, job.parent)
     with open_store(db) as store:
         job_id = submit(store, spec, job.parent)
@@ -62,8 +62,8 @@ def run(
 
 
 def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Go on with a job that was interrupted or killed; nothing finished is lost or repeated. Of one that is done, what
-    the machine kept from a result is tried again."""
+    """Continue an interrupted or killed job; finished candidates are kept. For a job that is done, retry measurements
+    that the machine disturbed."""
     with existing_store(db) as store:
         row = store.job(job)
         if row.state is JobState.DONE and not has_open_results(store, row.job_id):
@@ -85,25 +85,24 @@ def _control(store: Store, job_id: str, format: Format) -> None:
     report_front(store, job_id, FrontFormat(format.value))
 
 
-def _overridden(
+def _override(
     job: Job, folder: Path, *, trials: int | None, minutes: float | None, seed: int | None, device: str | None
 ) -> Job:
-    """The job with the flags that were given in the place of the file's fields, validated as a whole again."""
+    """The job with flags in place of the file's fields, validated again."""
     data = job.model_dump(mode="json")
     data["budget"] |= {key: value for key, value in (("trials", trials), ("minutes", minutes)) if value is not None}
     if seed is not None:
         data["seed"] = seed
     if device is not None:
-        data["devices"] = _only(data["devices"], job.labels, device)
+        data["devices"] = _select_devices(data["devices"], job.labels, device)
     return parse_job(data, folder=folder)
 
 
-def _only(devices: list[dict[str, Any]], labels: Sequence[str], name: str) -> list[dict[str, Any]]:
-    """The devices of that label or name; where there are none, each becomes one of that name, and those that are alike
-    then are one."""
-    kept = [one for one, label in zip(devices, labels, strict=True) if name in (label, one["name"])]
-    renamed = kept or [one | {"name": name} for one in devices]
-    return [one for number, one in enumerate(renamed) if one not in renamed[:number]]
+def _select_devices(devices: list[dict[str, Any]], labels: Sequence[str], name: str) -> list[dict[str, Any]]:
+    """The devices with that label or name; without any, all devices under that name, without duplicates."""
+    matches = [row for row, label in zip(devices, labels, strict=True) if name in (label, row["name"])]
+    selected = matches or [row | {"name": name} for row in devices]
+    return [row for number, row in enumerate(selected) if row not in selected[:number]]
 
 
 def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
@@ -129,7 +128,7 @@ def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
 
 
 def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Show where a job stands."""
+    """Show a job's state, progress, time and notes."""
     with existing_store(db) as store:
         document = job_document(store, job)
     if format is Format.JSON:
@@ -140,7 +139,7 @@ def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
         out.print(f"resume it with: paretune resume {document['job_id']}", soft_wrap=True)
     print_fields({f"note {number}": note for number, note in enumerate(document["notes"], 1)})
     print_fields({f"trials {state}": count for state, count in document["trials"].items() if count})
-    print_fields({f"trial {one['trial']}": one["doing"] for one in document["progress"]["at_work"]})
+    print_fields({f"trial {row['trial']}": row["doing"] for row in document["progress"]["at_work"]})
     left = {phase: s for phase, s in (document["progress"]["left_s"] or {}).items() if s is not None}
     words = {
         "estimate": left_in_words(left) if left else None,

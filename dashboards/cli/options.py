@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from dashboards.cli.console import out, print_ending, print_front, print_rows
-from dashboards.documents.report import Json, front_document
+from dashboards.documents.front import front_document
+from dashboards.documents.report import Json
 from dashboards.evidence import Evidence
 from hwprofiles.errors import NotFound
 from search.folders import default_database
@@ -51,7 +52,7 @@ CandidateId = Annotated[str, typer.Argument(help="Candidate id or a prefix of it
 
 @contextmanager
 def open_store(url: str | None) -> Iterator[Store]:
-    """The store at ``url``, else at the default place, for the time of a command."""
+    """Open the store at ``url``, or at the default place, for the time of a command."""
     store = Store(url or default_database())
     try:
         yield store
@@ -61,7 +62,7 @@ def open_store(url: str | None) -> Iterator[Store]:
 
 @contextmanager
 def existing_store(url: str | None) -> Iterator[Store]:
-    """As :func:`open_store`, for commands that only look: raises :class:`NotFound` rather than make a database."""
+    """As :func:`open_store`, for commands that only read: raises :class:`NotFound` instead of making a database."""
     place = url or default_database()
     if not database_exists(place):
         raise NotFound(
@@ -73,28 +74,28 @@ def existing_store(url: str | None) -> Iterator[Store]:
 
 
 def is_new_home(url: str | None) -> bool:
-    """Whether nobody has named a database, and the usual one is not there yet: nothing was run so far."""
+    """Whether nothing was run so far: no database is named, and the default one does not exist."""
     return url is None and not os.environ.get("PARETUNE_DB") and not database_exists(default_database())
 
 
 def print_coverage(document: Json) -> None:
-    """What the space holds and what it does not, where the job says so."""
+    """Print the values that the space contains and leaves out, if the job has that."""
     for line in coverage_lines(document[COVERAGE]) if document[COVERAGE] else ():
         out.print(line, soft_wrap=True, markup=False)
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def print_fields(fields: Json) -> None:
-    """Names and values as a table, without those that are None."""
+    """Print names and values as a table, without None."""
     print_rows("", [{"k": k, "v": v} for k, v in fields.items() if v is not None], {"k": "", "v": ""}, "")
 
 
 def report_front(store: Store, job: str, format: FrontFormat, device: str | None = None) -> None:
-    """A job's front in the format asked for: of one device, or of all."""
+    """Print a job's front, of one device or of all."""
     document = front_document(store, job, device)
     fronts = document.get("fronts", {document["device"]: document})
     if format is FrontFormat.JSON:
@@ -105,13 +106,13 @@ def report_front(store: Store, job: str, format: FrontFormat, device: str | None
         for note in document["notes"]:
             out.print(f"note: {note}", soft_wrap=True)
         named = device is not None or len(fronts) > 1
-        for label, one in fronts.items():
-            print_front(document | one)
-            best = one["best_compromise"]
+        for label, front in fronts.items():
+            print_front(document | front)
+            best = front["best_compromise"]
             if best and document["evidence"] == Evidence.MEASURED:
-                there = f" --device {label}" if named else ""
+                option = f" --device {label}" if named else ""
                 out.print(
-                    f"best compromise: {best}; export it with: paretune export {best} -o DIR{there}", soft_wrap=True
+                    f"best compromise: {best}; export it with: paretune export {best} -o DIR{option}", soft_wrap=True
                 )
         if "joint" in document:
             print_front(document | {"device": "all devices together"} | document["joint"])

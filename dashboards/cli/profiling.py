@@ -1,4 +1,4 @@
-"""The command that measures any model."""
+"""The command that measures any ONNX model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import typer
 
 from dashboards.cli.console import ProgressBar, out, print_rows
 from dashboards.cli.options import AsFormat, Format, print_json
-from dashboards.documents.health import in_words
+from dashboards.documents.health import health_in_words
 from hwprofiles import find_device
 
 _SLOWEST = 12
-"""Nodes in the table; all of them are in the JSON."""
+"""Number of nodes in the table; the JSON has all of them."""
 
 
 def profile(
@@ -51,7 +51,7 @@ def profile(
         out.print(_throughput(document["throughput"], against), soft_wrap=True)
     out.print(f"peak memory {document['peak_memory_bytes'] / 1e6:.1f} MB, file {document['size_bytes'] / 1e6:.2f} MB")
     if document["health"] is not None:
-        out.print(f"the machine was {in_words(document['health'])}", soft_wrap=True)
+        out.print(f"the machine was {health_in_words(document['health'])}", soft_wrap=True)
     for finding in document["findings"]:
         out.print(f"- {finding['text']}", soft_wrap=True)
     slowest = sorted(document["layers"], key=lambda layer: -layer["ms"])[:_SLOWEST]
@@ -65,12 +65,12 @@ def profile(
     print_rows("", rows, columns, "")
 
 
-def _throughput(found: dict[str, Any], against: Path | None) -> str:
-    low, high = found["per_s_ci95"]
-    streams = f"{found['streams']} stream{'' if found['streams'] == 1 else 's'}"
-    text = f"{found['per_s']:.1f} samples/s [{low:.1f}, {high:.1f}] under {streams}"
-    low, high = found["ci95"]
-    return text + (f", {found['ratio']:.2f}x [{low:.2f}, {high:.2f}] those of {against}" if against else "")
+def _throughput(measured: dict[str, Any], against: Path | None) -> str:
+    low, high = measured["per_s_ci95"]
+    streams = f"{measured['streams']} stream{'' if measured['streams'] == 1 else 's'}"
+    text = f"{measured['per_s']:.1f} samples/s [{low:.1f}, {high:.1f}] under {streams}"
+    low, high = measured["ci95"]
+    return text + (f", {measured['ratio']:.2f}x [{low:.2f}, {high:.2f}] those of {against}" if against else "")
 
 
 def _ms(value: float | None) -> str:

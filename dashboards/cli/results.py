@@ -1,4 +1,4 @@
-"""Commands about what a job found."""
+"""Commands that show and export a job's results."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from dashboards.cli.options import (
     print_json,
     report_front,
 )
-from dashboards.documents.format_strip import ARCHITECTURE, blocks_of, untold
-from dashboards.documents.health import health_fields, in_words
-from dashboards.documents.report import baseline_on, candidate_document, front_document, metric_names, trials_document
+from dashboards.documents.candidates import baseline_on, candidate_document
+from dashboards.documents.format_strip import ARCHITECTURE, blocks_of, formats_without_decision
+from dashboards.documents.front import front_document
+from dashboards.documents.health import health_fields, health_in_words
+from dashboards.documents.metrics import metric_names
 from dashboards.documents.runtime import costs_in_words, runtime_line
+from dashboards.documents.trials import trials_document
 from dashboards.documents.words import quality_in_words, training_in_words
-from dashboards.evidence import EXPLAINED, Evidence
+from dashboards.evidence import EXPLANATIONS, Evidence
 from dashboards.figures import figure, metric_title
 from hwprofiles.errors import InvalidInput, ParetuneError
 from search.fronts.objectives import metric_value
@@ -60,7 +63,7 @@ def front(
 
 
 def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Show all that is known of one candidate."""
+    """Show everything about one candidate."""
     with existing_store(db) as store:
         document = candidate_document(store, candidate)
     if format is Format.JSON:
@@ -73,7 +76,7 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
         print_fields(health_fields(document["health"]))
     metrics, evidence = document["metrics"], Evidence(document["evidence"])
     if evidence is not Evidence.MEASURED:
-        out.print(EXPLAINED[evidence], soft_wrap=True)
+        out.print(EXPLANATIONS[evidence], soft_wrap=True)
     print_fields({metric_title(n, evidence): figure(metric_value(metrics, n), n) for n in metric_names(metrics)})
     if document["costs"]:
         out.print(f"worse than the baseline: {costs_in_words(document['costs'])}", soft_wrap=True)
@@ -91,7 +94,8 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
     formats = document.get("formats", {})
     if formats:
         print_formats(blocks_of(formats))
-    print_fields(document["decisions"] | untold(formats, document["decisions"]) | metrics.get(ARCHITECTURE, {}))
+    decisions = document["decisions"]
+    print_fields(decisions | formats_without_decision(formats, decisions) | metrics.get(ARCHITECTURE, {}))
 
 
 def export(
@@ -131,7 +135,7 @@ def export(
                 f"p50 {latency['latency_ms']['p50']:.3f} ms"
             )
         if receipt["health"] is not None:
-            out.print(f"measured on a machine that was {in_words(receipt['health'])}", soft_wrap=True)
+            out.print(f"measured on a machine that was {health_in_words(receipt['health'])}", soft_wrap=True)
         for line in quality_in_words(receipt):
             out.print(line, soft_wrap=True)
         for name, loss in receipt["quality"]["test"].items():

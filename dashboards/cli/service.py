@@ -1,4 +1,4 @@
-"""Commands for the page, the database and editors."""
+"""Commands for the server, the database and editors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def serve(
     """Show jobs and fronts in the browser, live."""
     from dashboards.server import serve as serve_store
 
-    # It works on the machine that is measured: whatever a search does goes first.
+    # On the machine that is measured, a search has priority.
     os.nice(_NICENESS)
     with open_store(db) as store:
         serve_store(store, host, port)

@@ -1,4 +1,4 @@
-"""The JSON document of what a device can do, which the command line prints, REST answers and a page shows."""
+"""The JSON document of a device's capability."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ _ABOUT = {family.name: family.about for family in FAMILIES}
 
 
 def capability_document(store: Store, device: str) -> Json:
-    """What a device answered when it was probed, the last time where it has several profiles.
+    """A device's last probed capability.
 
     Raises :class:`NotFound` for a device that was never probed.
     """
-    probed = [profile for profile, _ in store.capabilities() if profile.device == device]
-    known = ((profile, capability_of(store, profile.digest)) for profile in probed)
-    found = next(((profile, one) for profile, one in known if one is not None), None)
-    if found is None and device_origins().get(device) in ("catalogue", "added"):
+    probe_and_store = [profile for profile, _ in store.capabilities() if profile.device == device]
+    pairs = ((profile, capability_of(store, profile.digest)) for profile in probe_and_store)
+    latest = next(((profile, capability) for profile, capability in pairs if capability is not None), None)
+    if latest is None and device_origins().get(device) in ("catalogue", "added"):
         raise NotFound(
             f"device {device!r} is modelled: there is nothing to probe", f"see: paretune devices show {device}"
         )
-    if found is None:
+    if latest is None:
         raise NotFound(f"device {device!r} was not probed yet", f"probe it with: paretune devices capability {device}")
-    return document_of(*found)
+    return document_of(*latest)
 
 
-def probed_devices(store: Store) -> set[str]:
-    """The devices that there is a capability document of."""
+def devices_with_capability(store: Store) -> set[str]:
+    """The devices that have a capability document."""
     return {profile.device for profile, _ in store.capabilities()}
 
 
-def document_of(profile: Profile, found: Capability) -> Json:
-    """A capability as a document: one entry an operator, precision and number format of activations."""
+def document_of(profile: Profile, capability: Capability) -> Json:
+    """A capability as a document: one sweep for each operator, precision and activation type."""
     return {
         "device": profile.device,
-        "profile_digest": found.profile_digest,
+        "profile_digest": capability.profile_digest,
         "processor": profile.processor,
-        "runtime": found.runtime,
-        "runtime_version": found.runtime_version,
+        "runtime": capability.runtime,
+        "runtime_version": capability.runtime_version,
         "threads": profile.threads,
         "batch": profile.batch,
-        "complete": found.complete,
-        "yardstick_ms": found.yardstick_ms,
-        "sweeps": [_sweep(sweep) for sweep in found.sweeps],
+        "complete": capability.complete,
+        "yardstick_ms": capability.yardstick_ms,
+        "sweeps": [_sweep(sweep) for sweep in capability.sweeps],
     }
 
 
 def _sweep(sweep: Sweep) -> Json:
-    paying = [point.width for point in sweep.points if point.ci95 is not None and point.ci95[0] > 1.0]
+    faster = [point.width for point in sweep.points if point.ci95 is not None and point.ci95[0] > 1.0]
     ratios = [point.ratio for point in sweep.points if point.ratio is not None]
     return {
         "operator": sweep.operator,
@@ -64,7 +64,7 @@ def _sweep(sweep: Sweep) -> Json:
         "executes": list(sweep.executes),
         "integers": sweep.integers,
         "best_ratio": max(ratios, default=None),
-        "pays_from": min(paying, default=None),
+        "pays_from": min(faster, default=None),
         "step": None if sweep.granularity is None else sweep.granularity.step,
         "saved_between_steps": None if sweep.granularity is None else sweep.granularity.saved,
         "points": [

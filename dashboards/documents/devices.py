@@ -1,4 +1,4 @@
-"""The JSON documents about devices, which the command line prints."""
+"""The JSON documents of devices."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def devices_document() -> Json:
 
 
 def device_document(name: str) -> Json:
-    """What a device is, or why it is not available. Raises :class:`NotFound` for an unknown one."""
-    origin = known_origin(name)
+    """A device's profile and description, or why it is not available. Raises :class:`NotFound` for an unknown one."""
+    origin = origin_of(name)
     try:
         profile = find_device(name)
         description = None if name in DEVICES else lookup_description(name)
@@ -40,7 +40,7 @@ def device_document(name: str) -> Json:
 
 
 def probe_document() -> Json:
-    """What this machine is, as far as it says so."""
+    """This machine: processor, cores, GPUs and runtimes, as far as it exposes them."""
     report = find_gpus()
     return {
         "machine": probe_machine().to_dict(),
@@ -53,7 +53,7 @@ def probe_document() -> Json:
 
 
 def check_document(name: str, profile: Profile | None, checks: tuple[Check, ...]) -> Json:
-    """The checks of a device; ``ok`` where none failed. Without a profile it could not even be found."""
+    """The checks of a device; ``ok`` if none failed. ``profile`` is None for a device that is not available."""
     return {
         "device": name,
         "profile_digest": None if profile is None else profile.digest,
@@ -62,23 +62,23 @@ def check_document(name: str, profile: Profile | None, checks: tuple[Check, ...]
     }
 
 
-def known_origin(name: str) -> str:
+def origin_of(name: str) -> str:
     """``built-in``, ``catalogue`` or ``added``; raises :class:`NotFound` for an unknown device."""
-    known = device_origins()
-    if name not in known:
-        raise NotFound(f"there is no device {name!r}", nearest(name, known))
-    return known[name]
+    origins = device_origins()
+    if name not in origins:
+        raise NotFound(f"there is no device {name!r}", nearest(name, origins))
+    return origins[name]
 
 
-def flattened(value: Any, place: str = "") -> Json:
-    """Nested mappings as one of dotted names to short texts, for a table.
+def flatten(value: Any, place: str = "") -> Json:
+    """Flatten nested mappings to dotted names with short texts, for a table.
 
-    >>> flattened({"a": {"b": [1, 2]}, "c": None})
+    >>> flatten({"a": {"b": [1, 2]}, "c": None})
     {'a.b': '1, 2', 'c': None}
     """
     if isinstance(value, dict):
-        inner = (flattened(item, f"{place}.{key}".lstrip(".")) for key, item in value.items())
-        return {key: item for found in inner for key, item in found.items()}
+        inner = (flatten(item, f"{place}.{key}".lstrip(".")) for key, item in value.items())
+        return {key: item for part in inner for key, item in part.items()}
     return {place: _short(value)}
 
 

@@ -1,4 +1,4 @@
-"""What a job's layers take on its devices, and how well candidates are predicted from that: documents of the store."""
+"""The document of a job's layer tables, and of the accuracy of predictions from them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from search.store import Store
 def layers_document(store: Store, job_id_or_prefix: str) -> Json:
     """A job's layer tables by device: for each structure (graph, runtime) the time of every layer in every precision.
 
-    Times are of the layer alone, in milliseconds of the device's speed when it was asked. Empty until the job is
-    prepared, and where nothing is measured.
+    Times are of the layer alone, in milliseconds at the device's speed during the measurement. Empty until the job is
+    prepared, and in simulations.
     """
     job = store.job(job_id_or_prefix)
     facts = (job.baseline or {}).get("facts", {})
@@ -22,7 +22,7 @@ def layers_document(store: Store, job_id_or_prefix: str) -> Json:
         "job_id": job.job_id,
         "name": job.name,
         "prediction": job.prediction,
-        "devices": {label: [_table(one["values"], one["table"]) for one in found] for label, found in tables.items()},
+        "devices": {label: [_table(row["values"], row["table"]) for row in rows] for label, rows in tables.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""What executes a candidate, and what that costs beside its latency."""
+"""The runtime of a candidate, and its costs apart from latency."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ Json = dict[str, Any]
 
 COSTS = ("cold_start_ms", "peak_memory_bytes")
 _WORSE = 1.1
-"""So many times the baseline's is worse: less than that is noise."""
+"""Ratio to the baseline from which a cost counts as worse; less is noise."""
 
 
 def runtime_on(decisions: Mapping[str, str], label: str, first: str, usual: str) -> str:
-    """The runtime that a candidate decides for on the device ``label``; ``first`` is the label of the job's first
-    device, ``usual`` the device's own runtime."""
+    """The runtime that a candidate chose for the device ``label``.
+
+    ``first`` is the label of the job's first device, ``usual`` the device's own runtime.
+    """
     return decisions.get(runtime_decision(None if label == first else label), usual)
 
 
 def costs_of(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Json]:
-    """Cold start and peak memory where they are worse than the baseline's, as ``{"value", "baseline"}`` by metric.
+    """Cold start and peak memory, if they are worse than the baseline's, as ``{"value", "baseline"}`` by metric.
 
     >>> costs_of({"cold_start_ms": {"p50": 80.0}}, {"cold_start_ms": {"p50": 9.0}})
     {'cold_start_ms': {'value': 80.0, 'baseline': 9.0}}
@@ -37,19 +39,19 @@ def costs_of(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[st
 
 
 def costs_in_words(costs: Mapping[str, Json]) -> str:
-    """The costs in one line; empty where there are none.
+    """The costs in one line; empty without costs.
 
     >>> costs_in_words({"cold_start_ms": {"value": 80.0, "baseline": 9.0}})
     'cold start 80.0 ms (baseline 9.00 ms)'
     """
     return ", ".join(
-        f"{metric_title(name).lower()} {figure(one['value'], name)} (baseline {figure(one['baseline'], name)})"
-        for name, one in costs.items()
+        f"{metric_title(name).lower()} {figure(cost['value'], name)} (baseline {figure(cost['baseline'], name)})"
+        for name, cost in costs.items()
     )
 
 
 def runtime_line(runtime: str, metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    """Which runtime an exported file was measured in, and its costs there.
+    """The runtime in which an exported file was measured, with its costs there.
 
     >>> runtime_line("openvino:bf16", {"cold_start_ms": {"p50": 80.0}}, {"cold_start_ms": {"p50": 9.0}})
     'measured in openvino:bf16; another runtime may be slower. Costs: cold start 80.0 ms (baseline 9.00 ms)'
@@ -59,7 +61,7 @@ def runtime_line(runtime: str, metrics: Mapping[str, Any], baseline: Mapping[str
 
 
 def costs_by_runtime(rows: Iterable[Json]) -> dict[str, dict[str, Json]]:
-    """The worst costs of a front's rows, by the runtime that they come with."""
+    """The worst costs of a front's rows, by runtime."""
     worst: dict[str, dict[str, Json]] = {}
     for row in rows:
         if row["runtime"] is None:

@@ -1,12 +1,12 @@
-"""A job's status as people read it."""
+"""A job's status as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.documents.report import state_in_words
-from dashboards.evidence import IN_WORDS, Evidence, qualified
+from dashboards.documents.jobs import state_in_words
+from dashboards.evidence import IN_WORDS, Evidence, qualify_title
 from dashboards.figures import duration, figure, moment
 
 _TIMES = ("created_at", "started_at", "finished_at")
@@ -15,7 +15,7 @@ _TIMES = ("created_at", "started_at", "finished_at")
 def status_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     """The plain fields of a status document under their names, figures rounded and with units.
 
-    What only programs want is left out: digests, and what another field says.
+    Omits digests, and fields that another one repeats.
     """
     evidence = Evidence(document["evidence"])
     shown = {
@@ -26,6 +26,6 @@ def status_fields(document: Mapping[str, Any]) -> dict[str, Any]:
         "best_speedup": None if document["best_speedup"] is None else figure(document["best_speedup"], "speedup"),
         "simulated": IN_WORDS[evidence] or None,
     }
-    left_out = {"profile_digest", "evidence", "process_died"}
-    titles = {"wall_s": "time used", "best_speedup": qualified("best speed-up", "speedup", evidence)}
-    return {titles.get(key, key): value for key, value in shown.items() if key not in left_out}
+    omitted = {"profile_digest", "evidence", "process_died"}
+    titles = {"wall_s": "time used", "best_speedup": qualify_title("best speed-up", "speedup", evidence)}
+    return {titles.get(key, key): value for key, value in shown.items() if key not in omitted}

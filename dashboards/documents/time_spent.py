@@ -1,4 +1,4 @@
-"""Where a job's time went, and where the rest of it will go: as data and in words."""
+"""A job's time by phase, spent and left, as data and in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.budget.time_budget import TimeBudget
 Json = dict[str, Any]
 
 OF_THE_CLOCK = ("time_s", "preparing_s", "measuring_s", "ending")
-"""Facts that are no baseline's, and shown elsewhere."""
+"""Facts about time, which are not part of the baseline's document."""
 
 _PHASES = {
     "preparing": "preparing", "searching": "searching", "confirming": "final measurements",
@@ -22,13 +22,12 @@ _WORTH_NAMING_S = 1.0
 
 
 def time_document(facts: Mapping[str, Any]) -> Json:
-    """Seconds by phase, so far as they are over, and by what preparing did."""
+    """Seconds by phase so far, with the parts of the preparation."""
     return {**facts.get("time_s", {}), "parts": dict(facts.get("preparing_s", {}))}
 
 
 def left_document(facts: Mapping[str, Any], minutes: float | None, wall_s: float, measurements: int) -> Json:
-    """Seconds that are left of the search and of the final measurements, by what measuring took so far; None where
-    nothing says."""
+    """Estimated seconds left of the search and of the final measurements; None if unknown."""
     budget = TimeBudget(math.inf if minutes is None else 60.0 * minutes, wall_s, clock=lambda: 0.0)
     budget.learn_durations(facts)
     budget.expect(measurements)
@@ -37,7 +36,7 @@ def left_document(facts: Mapping[str, Any], minutes: float | None, wall_s: float
 
 
 def spent_in_words(spent: Mapping[str, Any]) -> str:
-    """One line of where the time went; empty where nobody says.
+    """The time by phase in one line; empty if it is unknown.
 
     >>> spent_in_words({"preparing": 34.0, "searching": 20.0, "parts": {"exporting the model": 30.2, "opening": 0.2}})
     'preparing 34 s (exporting the model 30 s), searching 20 s'
@@ -46,13 +45,13 @@ def spent_in_words(spent: Mapping[str, Any]) -> str:
     for phase, title in _PHASES.items():
         if phase in spent:
             parts = spent["parts"].items() if phase == "preparing" else ()
-            named = [f"{name} {duration(seconds)}" for name, seconds in parts if seconds >= _WORTH_NAMING_S]
-            words.append(f"{title} {duration(spent[phase])}" + (f" ({', '.join(named)})" if named else ""))
+            named_parts = [f"{name} {duration(seconds)}" for name, seconds in parts if seconds >= _WORTH_NAMING_S]
+            words.append(f"{title} {duration(spent[phase])}" + (f" ({', '.join(named_parts)})" if named_parts else ""))
     return ", ".join(words)
 
 
 def left_in_words(left: Mapping[str, float]) -> str:
-    """What is left of each phase that is not over.
+    """The time left of each phase that is not over.
 
     >>> left_in_words({"searching": 40.0, "confirming": 20.0})
     '1 min 00 s left (searching 40 s, final measurements 20 s)'

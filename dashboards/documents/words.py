@@ -1,4 +1,4 @@
-"""What a candidate is, in words."""
+"""Candidates in words: training, quality, decisions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNCHANGED = "unchanged"
 
 
 def training_in_words(metrics: Mapping[str, Any]) -> str | None:
-    """How the training of a candidate's module went; None where there was none.
+    """The course of a candidate's training; None without one.
 
     >>> training_in_words({"training": {"figures": [0.71, 0.95, 0.97], "stopped": False}})
     '0.7100 before training, 0.9700 at best after it, 2 evaluations'
@@ -27,51 +27,52 @@ def training_in_words(metrics: Mapping[str, Any]) -> str | None:
 
 
 def quality_in_words(metrics: Mapping[str, Any]) -> list[str]:
-    """Whose outputs quality was taken of, for each remote device; nothing for devices of this machine.
+    """The outputs that quality was computed from, for each remote device; empty for devices of this machine.
 
     >>> quality_in_words({"quality_from": "host", "quality_check": "same outputs"})
     ['quality: of the outputs on this machine (same outputs)']
     """
-    found = []
+    lines = []
     for name, check in metrics.items():
         base, _, label = name.partition("@")
         if base == QUALITY_CHECK:
             whose = "the device's own outputs" if metrics.get(name.replace(base, QUALITY_FROM)) == "agent" else (
                 "the outputs on this machine"
             )  # fmt: skip
-            found.append(f"quality{' on ' + label if label else ''}: of {whose} ({check})")
-    return found
+            lines.append(f"quality{' on ' + label if label else ''}: of {whose} ({check})")
+    return lines
 
 
 def decisions_summary(decisions: Mapping[str, str], space: Mapping[str, Any] | None) -> str:
-    """What a candidate changes, in a few words.
+    """A candidate's changes in a few words.
 
     >>> space = {"decisions": [{"name": n, "choices": ["fp32", "int8"], "technique": "precision"} for n in "abc"]}
     >>> decisions_summary({"a": "int8", "b": "fp32", "c": "int8"}, space)
     '2 of 3 layers int8'
     """
-    known = {} if space is None else {decision["name"]: decision for decision in space["decisions"]}
+    by_name = {} if space is None else {decision["name"]: decision for decision in space["decisions"]}
     groups: dict[str, list[str]] = {}
     for name in decisions:
-        groups.setdefault(known[name]["technique"] if name in known else "", []).append(name)
-    parts = [part for names in groups.values() for part in _group_summary(names, decisions, known)]
+        groups.setdefault(by_name[name]["technique"] if name in by_name else "", []).append(name)
+    parts = [part for names in groups.values() for part in _group_summary(names, decisions, by_name)]
     return ", ".join(parts) or UNCHANGED
 
 
-def _group_summary(names: Sequence[str], decisions: Mapping[str, str], known: Mapping[str, Any]) -> list[str]:
-    changed = [name for name in names if name not in known or decisions[name] != known[name]["choices"][0]]
+def _group_summary(names: Sequence[str], decisions: Mapping[str, str], space: Mapping[str, Any]) -> list[str]:
+    changed = [name for name in names if name not in space or decisions[name] != space[name]["choices"][0]]
     if len(names) == 1:
         return [f"{name} {decisions[name]}" for name in changed]
     counts = Counter(decisions[name] for name in changed)
     total = len(names)
-    pruned = names[0] in known and known[names[0]]["technique"] == "pruning"
-    what = "groups" if pruned else "layers"
-    return [
-        f"{f'all {total}' if count == total else f'{count} of {total}'} {what} {_kept(value) if pruned else value}"
-        for value, count in counts.most_common()
-    ]
+    pruned = names[0] in space and space[names[0]]["technique"] == "pruning"
+    noun = "groups" if pruned else "layers"
+    parts = []
+    for value, count in counts.most_common():
+        number = f"all {total}" if count == total else f"{count} of {total}"
+        parts.append(f"{number} {noun} {_share_in_words(value) if pruned else value}")
+    return parts
 
 
-def _kept(value: str) -> str:
-    """What stays of a pruned group, in words."""
+def _share_in_words(value: str) -> str:
+    """The remaining share of a pruned group, in words."""
     return "left out" if float(value) == 0 else f"kept to {100 * float(value):.3g} %"

@@ -18,20 +18,20 @@ Json = Mapping[str, Any]
 _STATIC = Path(__file__).parent / "static"
 _KINDS = (("quantised_db", "quantised", "#0b5ea8", "o"), ("pruned_db", "pruned", "#c05a00", "s"))
 _MOST_LINES = 200
-"""Layers that are drawn; their medians are of all."""
+"""Most layers that are drawn; medians are of all."""
 
 
 def save_png(document: Json, path: Path) -> None:
-    """Write the plot of an analysis document as a picture of 1600 by 1000 pixels: signal to noise over size, a thin
-    line a layer, a thick one for their median, a broken one for a normal distribution.
+    """Write the plot of an analysis document as a picture of 1600 by 1000 pixels.
 
-    Replaces ``path`` whole; raises :class:`StorageError` where it cannot be written.
+    Signal to noise over size: a thin line for each layer, a thick one for their median, a dashed one for a normal
+    distribution. Replaces ``path`` atomically; raises :class:`StorageError` if it cannot be written.
     """
     write_whole(path, _picture(document))
 
 
 def save_html(document: Json, path: Path) -> None:
-    """Write one HTML file with the plot and the figures, that needs nothing else; as :func:`save_png`."""
+    """Write one self-contained HTML file with the plot and the figures; as :func:`save_png`."""
     style = (_STATIC / "style.css").read_text(encoding="utf-8")
     picture = base64.b64encode(_picture(document)).decode("ascii")
     page = render("analysis.html", analysis=document, policy=policy(style), style=style, picture=picture)
@@ -39,14 +39,14 @@ def save_html(document: Json, path: Path) -> None:
 
 
 def _picture(document: Json) -> bytes:
-    from matplotlib.figure import Figure  # it takes a second to import, which only this function is worth
+    from matplotlib.figure import Figure  # its import takes a second
 
     panels = 2 if "recovered" in document else 1
     drawing = Figure(figsize=(8.0 * panels, 5.0), dpi=200, facecolor=PAGE, layout="constrained")
-    axes, *others = drawing.subplots(1, panels, squeeze=False)[0]
+    axes, *recovery_axes = drawing.subplots(1, panels, squeeze=False)[0]
     _draw(axes, document)
-    for other in others:
-        _draw_recovered(other, document["recovered"])
+    for panel in recovery_axes:
+        _draw_recovery(panel, document["recovered"])
     title = one_line(f"{document['model']}: what is left of the weights")
     axes.set_title(title, loc="left", color=INK, fontsize=10, fontweight="bold", pad=26, parse_math=False)
     content = io.BytesIO()
@@ -69,29 +69,29 @@ def _draw(axes: Any, document: Json) -> None:
     _by_size(axes, document["bits"], "signal to noise, dB → better", columns=4)
 
 
-def _draw_recovered(axes: Any, recovered: Json) -> None:
-    """The figure before training again, broken, and after it."""
-    points = recovered["points"]
+def _draw_recovery(axes: Any, recovery: Json) -> None:
+    """The figure before training (dashed) and after it."""
+    points = recovery["points"]
     sizes = [row["compression"] for row in points]
     for key, label, color, marker in _KINDS:
         kind = key.removesuffix("_db")
         for when, style in (("before", "--"), ("after", "-")):
             values = [row[kind][when] for row in points]
             axes.plot(sizes, values, style, color=color, marker=marker, markersize=5, label=f"{label}, {when} training")
-    axes.axhline(recovered["figure"], color=QUIET, linewidth=1.0, ls=":", label="as it is")
+    axes.axhline(recovery["figure"], color=QUIET, linewidth=1.0, ls=":", label="as it is")
     _by_size(axes, points, "figure that training is judged by → better", columns=3)
 
 
-def _by_size(axes: Any, rows: Sequence[Json], what: str, *, columns: int) -> None:
+def _by_size(axes: Any, rows: Sequence[Json], title: str, *, columns: int) -> None:
     """The frame of a plot over sizes."""
     axes.set_xscale("log")
     labels = [f"{row['compression']:.3g}×\n{row['bits']} bits" for row in rows]
     axes.set_xticks([row["compression"] for row in rows], labels)
     axes.set_xticks([], minor=True)
-    frame(axes, "smaller than in 16 bits →", what)
+    frame(axes, "smaller than in 16 bits →", title)
     legend(axes, columns)
 
 
 def _values(rows: Any, key: str) -> list[float]:
-    """Figures to draw; a gap where nothing is lost."""
+    """Figures to draw; a gap for lossless ones."""
     return [float("nan") if row[key] is None else row[key] for row in rows]

@@ -1,4 +1,4 @@
-"""Headers that bind the browser to what the pages need, and a check of who the request was meant for."""
+"""Security headers of answers, and a check of each request's host and origin."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _HEADERS = {
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer, and turns away what is not this machine's: requests for any host but the
-    loopback, and from any other machine. Only agents may come from elsewhere, since they alone say who they are.
+    """Adds the headers to every answer, and refuses requests for other hosts than the loopback or from other machines.
 
-    The host matters since a page elsewhere may let its own name point to this machine, to read what is served here.
+    Only agents may come from other machines, since they have tokens. The host is checked against DNS rebinding: a
+    foreign page could let its own name point to this machine, to read what is served here.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,4 +1,4 @@
-"""A capability document arranged as a heat map and as the table beside it."""
+"""A capability document as a heat map and a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 def capability_context(document: Json) -> Json:
-    """What the device's page is given: the document, its widths, and a row for each operator and precision."""
+    """The context of the device's page: the document, its widths, and a row for each operator and precision."""
     widths = sorted({point["width"] for sweep in document["sweeps"] for point in sweep["points"]})
     rows = [_row(sweep, widths) for sweep in document["sweeps"] if sweep["precision"] != "fp32"]
     cells = [

@@ -14,7 +14,7 @@ from typing import Any
 
 from dashboards.evidence import IN_WORDS, Evidence
 from dashboards.web.plot import INK, PAGE, draw, one_line
-from dashboards.web.rendering import ECHARTS, render, vendored, views_context
+from dashboards.web.rendering import ECHARTS, has_chart_library, render, views_context
 from hwprofiles.errors import StorageError
 
 Json = Mapping[str, Any]
@@ -26,13 +26,13 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u20
 
 
 def save_html(document: Json, trials: Json, path: Path) -> None:
-    """Write one HTML file with the chart and its tables, that needs nothing else and connects to nothing.
+    """Write one self-contained HTML file with the chart and its tables.
 
-    ``document`` is a front document and ``trials`` the same job's trials document. Without the chart library the page
-    holds the tables alone. Replaces ``path`` whole; raises :class:`StorageError` where it cannot be written.
+    ``document`` is a front document, ``trials`` the same job's trials document. Without the chart library the page has
+    only the tables. Replaces ``path`` atomically; raises :class:`StorageError` if it cannot be written.
     """
     style = (_STATIC / "style.css").read_text(encoding="utf-8")
-    with_chart = vendored()
+    with_chart = has_chart_library()
     scripts = [_script(path) for path in _SCRIPTS] if with_chart else []
     page = render(
         "saved.html",
@@ -43,7 +43,7 @@ def save_html(document: Json, trials: Json, path: Path) -> None:
         policy=policy(style, scripts),
         style=style,
         scripts=scripts,
-        data=_embedded(trials),
+        data=_embed(trials),
     )
     write_whole(path, page.encode("utf-8"))
 
@@ -51,9 +51,9 @@ def save_html(document: Json, trials: Json, path: Path) -> None:
 def save_png(document: Json, trials: Json, path: Path) -> None:
     """Write the chart as a picture of 1600 by 1000 pixels; the arguments are those of :func:`save_html`.
 
-    Raises :class:`StorageError` where ``path`` cannot be written.
+    Raises :class:`StorageError` if ``path`` cannot be written.
     """
-    from matplotlib.figure import Figure  # it takes a second to import, which only this function is worth
+    from matplotlib.figure import Figure  # its import takes a second
 
     drawing = Figure(figsize=(8.0, 5.0), dpi=200, facecolor=PAGE, layout="constrained")
     axes = drawing.subplots()
@@ -74,7 +74,7 @@ def _script(path: Path) -> str:
     return path.read_text(encoding="utf-8").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _embedded(trials: Json) -> str:
+def _embed(trials: Json) -> str:
     return json.dumps(trials, separators=(",", ":")).translate(_ESCAPES)
 
 
@@ -89,11 +89,11 @@ def _hash_source(text: str) -> str:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file whole: a reader sees the old one or the new one."""
+    """Replace a file atomically."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         draft.write_bytes(content)
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be written: {error.strerror}", "choose a folder that can be") from None
+        raise StorageError(f"{path} cannot be written: {error.strerror}", "choose a writable folder") from None

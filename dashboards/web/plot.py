@@ -27,7 +27,7 @@ def draw(axes: Any, trials: Json) -> None:
     colour = _FRONT if trials["evidence"] == Evidence.MEASURED else _NOT_MEASURED
     up = objectives[0]
     across = objectives[1] if len(objectives) > 1 else None
-    groups = _grouped(trials["trials"])
+    groups = _group(trials["trials"])
     for name, style in (
         ("infeasible", {"facecolors": "none", "edgecolors": _OTHER, "label": "breaks a constraint"}),
         ("others", {"color": _OTHER, "alpha": 0.5, "linewidths": 0, "label": "dominated"}),
@@ -39,8 +39,8 @@ def draw(axes: Any, trials: Json) -> None:
     if front and len(objectives) == 2:
         line = _staircase(front, objectives[1]["direction"], up["direction"])
         axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.4, zorder=3)
-    _marked(axes, groups["contenders"], across, up, color=_CONTENDER, marker="D", fill="none", label="contender")
-    _marked(axes, groups["front"], across, up, color=colour, marker="o", fill=colour, label="Pareto front")
+    _draw_points(axes, groups["contenders"], across, up, color=_CONTENDER, marker="D", fill="none", label="contender")
+    _draw_points(axes, groups["front"], across, up, color=colour, marker="o", fill=colour, label="Pareto front")
     baseline = [] if trials["baseline"] is None else _points([trials["baseline"] | {"trial": 0}], across, up)
     for x, y in baseline:
         axes.plot(x, y, "P", color=INK, markersize=8, mec=PAGE, mew=0.6, zorder=6, ls="", label="fp32 baseline")
@@ -49,7 +49,7 @@ def draw(axes: Any, trials: Json) -> None:
     _focus(axes, near, _points(groups["others"] + groups["infeasible"], across, up))
 
 
-def _marked(
+def _draw_points(
     axes: Any, rows: Sequence[Json], across: Json | None, up: Json, *, color: str, marker: str, fill: str, label: str
 ) -> None:
     """Points with their 95 % intervals."""
@@ -64,13 +64,13 @@ def _marked(
 
 
 def _focus(axes: Any, near: Sequence[Point], far: Sequence[Point]) -> None:
-    """Where far-off points would squeeze the front into a corner, end the picture a little beyond the front."""
+    """Limit the picture to the front's surroundings if far points would squeeze the front into a corner."""
     if len(near) < 2 or not far:
         return
     views, squeezed = [], False
-    for ours, others in zip(zip(*near, strict=True), zip(*far, strict=True), strict=True):
+    for ours, distant in zip(zip(*near, strict=True), zip(*far, strict=True), strict=True):
         low, high = min(ours), max(ours)
-        start, end = min(low, *others), max(high, *others)
+        start, end = min(low, *distant), max(high, *distant)
         room = _MARGIN * (high - low)
         squeezed = squeezed or end - start > _SQUEEZED * (high - low + 2 * room)
         views.append((max(low - room, start - room / 2), min(high + room, end + room / 2)))
@@ -85,8 +85,8 @@ def _focus(axes: Any, near: Sequence[Point], far: Sequence[Point]) -> None:
 
 def _dress(axes: Any, across: Json | None, up: Json, evidence: str) -> None:
     """Titles, ticks, grid and legend."""
-    title = "Candidate, in the order tried" if across is None else _titled(across, evidence)
-    frame(axes, title, _titled(up, evidence))
+    title = "Candidate, in the order tried" if across is None else _axis_title(across, evidence)
+    frame(axes, title, _axis_title(up, evidence))
     if across is not None:
         axes.xaxis.set_major_formatter(_formatter(across["metric"]))
     axes.yaxis.set_major_formatter(_formatter(up["metric"]))
@@ -97,7 +97,7 @@ def _dress(axes: Any, across: Json | None, up: Json, evidence: str) -> None:
 
 
 def frame(axes: Any, across: str, up: str) -> None:
-    """What all plots have in common: the titles of their axes, grid, ticks and two lines."""
+    """The frame of all plots: titles of axes, grid, ticks and two lines."""
     axes.set_xlabel(across, color=QUIET, fontsize=8.5, loc="right", parse_math=False)
     axes.set_ylabel(up, color=QUIET, fontsize=8.5, loc="top", parse_math=False)
     axes.grid(color=LINE, linewidth=0.7)
@@ -109,7 +109,7 @@ def frame(axes: Any, across: str, up: str) -> None:
 
 
 def legend(axes: Any, columns: int, *entries: Any) -> None:
-    """The legend above the plot; ``entries`` are handles and labels, where these are not all."""
+    """The legend above the plot; ``entries`` are its handles and labels, by default all."""
     axes.legend(
         *entries, ncols=columns, frameon=False, fontsize=8.5, labelcolor=QUIET, loc="lower left",
         bbox_to_anchor=(-0.01, 1.0), borderpad=0.2, handletextpad=0.4, columnspacing=1.4,
@@ -127,7 +127,7 @@ def _formatter(metric: str) -> Any:
     return ScalarFormatter(useOffset=False)
 
 
-def _grouped(rows: Sequence[Json]) -> dict[str, list[Json]]:
+def _group(rows: Sequence[Json]) -> dict[str, list[Json]]:
     groups: dict[str, list[Json]] = {"front": [], "contenders": [], "infeasible": [], "others": []}
     for row in rows:
         if row["on_front"]:
@@ -142,7 +142,7 @@ def _grouped(rows: Sequence[Json]) -> dict[str, list[Json]]:
 
 
 def _points(rows: Sequence[Json], across: Json | None, up: Json) -> list[Point]:
-    """The places of the rows that have all figures; without a second objective, x counts the trials."""
+    """The points of the rows that have all figures; without a second objective, x counts the trials."""
     pairs = (
         (row["trial"] if across is None else row["values"][across["metric"]], row["values"][up["metric"]])
         for row in rows
@@ -151,7 +151,7 @@ def _points(rows: Sequence[Json], across: Json | None, up: Json) -> list[Point]:
 
 
 def _staircase(points: Sequence[Point], x_direction: str, y_direction: str) -> list[Point]:
-    """The edge of what the points dominate: between two of them, the corner that is worse in both."""
+    """The edge of the dominated area: between two points, the corner that is worse in both objectives."""
     worse_x = min if x_direction == "max" else max
     worse_y = min if y_direction == "max" else max
     ordered = sorted(points)
@@ -162,16 +162,16 @@ def _staircase(points: Sequence[Point], x_direction: str, y_direction: str) -> l
 
 
 def _arms(row: Json, objective: Json, value: float) -> list[list[float]] | None:
-    """How far the interval reaches below and above the value, as matplotlib takes it."""
+    """The interval's distances below and above the value, in matplotlib's shape."""
     bounds = row["intervals"].get(objective["metric"])
     return None if bounds is None else [[max(0.0, value - bounds[0])], [max(0.0, bounds[1] - value)]]
 
 
-def _titled(objective: Json, evidence: str) -> str:
+def _axis_title(objective: Json, evidence: str) -> str:
     better = "→" if objective["direction"] == "max" else "←"
     return f"{one_line(figures.metric_title(objective['metric'], evidence))} {better} better"
 
 
 def one_line(text: str) -> str:
-    """A text without line breaks or other characters that do not print."""
+    """A text without line breaks or other unprintable characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

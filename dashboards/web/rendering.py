@@ -1,4 +1,4 @@
-"""Templates, and what they are given: the documents arranged as tables."""
+"""Templates, and their contexts: the documents arranged as tables."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import jinja2
 
 from dashboards import figures
 from dashboards.documents import format_strip
-from dashboards.documents.health import in_words
-from dashboards.documents.report import USUAL_METRICS, baseline_value, device_names, metric_names
+from dashboards.documents.health import health_in_words
+from dashboards.documents.jobs import device_names
+from dashboards.documents.metrics import USUAL_METRICS, baseline_value, metric_names
 from dashboards.documents.runtime import costs_by_runtime, costs_in_words
 from dashboards.documents.time_spent import spent_in_words
 from dashboards.documents.words import training_in_words
-from dashboards.evidence import EXPLAINED
+from dashboards.evidence import EXPLANATIONS
 from search.fronts.objectives import metric_interval, metric_value
 from search.states import TrialState
 
@@ -38,7 +39,7 @@ _environment.filters |= {
     "figure": figures.figure,
     "interval": figures.interval,
     "duration": figures.duration,
-    "health_in_words": in_words,
+    "health_in_words": health_in_words,
     "moment": figures.moment,
     "metric_title": figures.metric_title,
     "short_title": figures.short_title,
@@ -46,16 +47,16 @@ _environment.filters |= {
 }
 _environment.globals |= {
     "baseline_value": baseline_value,
-    "counted_formats": format_strip.counted,
+    "counted_formats": format_strip.count_formats,
     "device_names": device_names,
-    "explained_evidence": EXPLAINED,
-    "formats_in_words": format_strip.in_words,
+    "explained_evidence": EXPLANATIONS,
+    "formats_in_words": format_strip.formats_in_words,
     "blocks_of": format_strip.blocks_of,
     "metric_names": metric_names,
     "metric_value": metric_value,
     "metric_interval": metric_interval,
     "training_in_words": training_in_words,
-    "untold_formats": format_strip.untold,
+    "untold_formats": format_strip.formats_without_decision,
 }
 
 
@@ -64,8 +65,8 @@ def render(template: str, **context: Any) -> str:
     return _environment.get_template(template).render(**context)
 
 
-def vendored() -> bool:
-    """Whether the chart library was fetched."""
+def has_chart_library() -> bool:
+    """Whether the chart library was downloaded."""
     return ECHARTS.is_file()
 
 
@@ -81,43 +82,44 @@ def chart_context(trials: Json) -> Json:
 
 
 def views_context(front: Json, trials: Json) -> Json:
-    """The charts and tables of a job's devices, each with what tells it apart on the page, and the joint table's front
-    where there are several; from a front document and its trials document."""
+    """The charts and tables of a job's devices, and the joint front if there are several.
+
+    From a front document and its trials document; ``prefix`` and ``place`` distinguish devices on the page.
+    """
     if "fronts" not in front:
         view = {"prefix": "", "place": "", **chart_context(trials), **tables_context(front, trials)}
         return {"views": [view], "joint": None}
     views = []
     fronts_of: dict[str, list[str]] = {row["candidate_id"]: [] for row in front["joint"]["front"]}
     for number, (label, own) in enumerate(front["fronts"].items(), 1):
-        seen = seen_on(trials, label)
-        views.append(
-            {"prefix": f"d{number}-", "place": label, **chart_context(seen), **tables_context(front | own, seen)}
-        )
+        own_trials = trials_on(trials, label)
+        tables = tables_context(front | own, own_trials)
+        views.append({"prefix": f"d{number}-", "place": label, **chart_context(own_trials), **tables})
         for row in own["front"]:
             fronts_of.setdefault(row["candidate_id"], []).append(label)
     return {"views": views, "joint": front["joint"] | {"evidence": front["evidence"], "fronts_of": fronts_of}}
 
 
-def seen_on(trials: Json, device: str) -> Json:
-    """The trials document of several devices as that of one; static/chart.js does the same."""
+def trials_on(trials: Json, device: str) -> Json:
+    """The trials document of one of several devices; static/chart.js does the same."""
     rows = [row | row["devices"][device] for row in trials["trials"]]
     return {**trials, **trials["devices"][device], "device": device, "trials": rows}
 
 
 def tables_context(front: Json, trials: Json) -> Json:
-    """The tables beside a chart, with the same points, from a front document and its trials document."""
+    """The tables of a chart, with equal points, from a front document and its trials document."""
     names = [objective["metric"] for objective in front["objectives"]]
     shown = front["front"] + front["contenders"]
     also = [
         m for m in USUAL_METRICS if m not in names and any(metric_value(r["metrics"], m) is not None for r in shown)
     ]
     chosen = {row["candidate_id"] for row in shown}
-    rest = [row for row in trials["trials"] if row["candidate_id"] not in chosen]
+    further = [row for row in trials["trials"] if row["candidate_id"] not in chosen]
     return {
         "front": front,
         "columns": names + also,
         "baseline": trials["baseline"],
-        "others": [row for row in rest if row["state"] in ("done", "infeasible")],
-        "failed": [row for row in rest if row["state"] in _FAILURES],
+        "others": [row for row in further if row["state"] in ("done", "infeasible")],
+        "failed": [row for row in further if row["state"] in _FAILURES],
         "trial_of": {row["candidate_id"]: row["trial"] for row in trials["trials"]},
     }

@@ -1,4 +1,4 @@
-"""The pages' routes: every page is whole without scripts; the scripts draw the chart and keep the page current."""
+"""The pages' routes. Every page is complete without scripts; scripts draw the chart and update the page."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from dashboards.api.reports import Reports
-from dashboards.documents.capability import capability_document, probed_devices
+from dashboards.documents.candidates import candidate_document
+from dashboards.documents.capability import capability_document, devices_with_capability
+from dashboards.documents.front import front_of
+from dashboards.documents.jobs import is_final, job_of
 from dashboards.documents.layers import layers_document
-from dashboards.documents.report import candidate_document, ended
+from dashboards.documents.trials import trials_of
 from dashboards.web.heat import capability_context
-from dashboards.web.rendering import render, vendored, views_context
+from dashboards.web.rendering import has_chart_library, render, views_context
 from search.store import Store
 
 STATIC = Path(__file__).parent / "static"
 
 
 def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
-    """Add the pages and their static files. ``/live/…`` gives the changing part of a page alone."""
+    """Add the pages and their static files. ``/live/…`` returns only the changing part of a page."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     @router.get("/")
@@ -36,9 +39,11 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
     def job(job: str) -> str:
         context = _job_context(reports, job)
         layers = layers_document(store, context["job"]["job_id"])
-        known, names = probed_devices(store), dict.fromkeys((context["job"]["device"], *layers["devices"]))
-        probed = [name for name in names if name in known]
-        return render("job.html", vendored=vendored(), layers=layers, probed=probed, **context)
+        devices, names = devices_with_capability(store), dict.fromkeys((context["job"]["device"], *layers["devices"]))
+        probe_and_store = [name for name in names if name in devices]
+        return render(
+            "job.html", vendored=has_chart_library(), layers=layers, probe_and_store=probe_and_store, **context
+        )
 
     @router.get("/live/jobs/{job}")
     def live_job(job: str) -> str:
@@ -50,24 +55,25 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
 
     @router.get("/devices/{device}")
     def device(device: str) -> str:
-        return render("device.html", vendored=vendored(), **capability_context(capability_document(store, device)))
+        context = capability_context(capability_document(store, device))
+        return render("device.html", vendored=has_chart_library(), **context)
 
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 
 def problem_page(status: int, detail: str, hint: str) -> HTMLResponse:
-    """An error as a page: what is wrong, and how to mend it."""
+    """An error as a page: what is wrong, and how to fix it."""
     return HTMLResponse(render("problem.html", status=status, detail=detail, hint=hint), status_code=status)
 
 
 def _job_context(reports: Reports, job: str) -> dict[str, Any]:
     report = reports.read(job)
-    front, trials = report.front_document(), report.trials_document()
+    front, trials = front_of(report), trials_of(report)
     return {
-        "job": report.job_document(),
+        "job": job_of(report),
         "coverage": report.coverage,
-        "ended": ended(report.job.state),
+        "ended": is_final(report.job.state),
         "linked": True,
         **views_context(front, trials),
     }

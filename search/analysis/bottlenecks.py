@@ -1,4 +1,4 @@
-"""Why a model is not faster, in words: what its nodes and their times say."""
+"""Bottlenecks of a model: why it is not faster, by its nodes and their times."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from evaluators.runtimes.base import TimedNode
 _CONVERTING = {
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast", "ReorderInput", "ReorderOutput",
 }  # fmt: skip
-# The runtime's own, around layers of another memory layout; a model's have names of their own.
+# Inserted by the runtime around layers of another memory layout; those of a model have other names.
 _LAYOUT = re.compile(r"^Transpose(_token_\d+)?$")
 
 NOTICEABLE = 0.1
-"""Share of the time from which on something is worth a sentence."""
+"""Least share of the time that is reported."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One observation: its ``kind`` for programs, its ``text`` for people, and the ``share`` of the time it is about,
-    where it is about time."""
+class Bottleneck:
+    """One reason why a model is not faster."""
 
     kind: str
+    """For programs."""
     text: str
+    """For people."""
     share: float | None = None
+    """Share of the time that it concerns; None if it is not about time."""
 
 
-def findings(
+def find_bottlenecks(
     model: Execution,
     against: Execution | None,
     *,
@@ -38,27 +40,27 @@ def findings(
     speedup: tuple[float, float, float] | None,
     provider: str,
     lanes: int,
-) -> list[Finding]:
-    """What is worth knowing of a model whose nodes were timed, that of most time first.
+) -> list[Bottleneck]:
+    """Find the bottlenecks of a model whose nodes were timed, those with most time first.
 
-    ``against`` is the other model, ``speedup`` (with its interval) its time over this one's; ``provider`` is where
-    nodes should run, ``lanes`` how many 32-bit numbers a vector of the device holds (0: unknown).
+    ``against`` is the other model, ``speedup`` (with its interval) its time over this one's. ``provider`` is where
+    nodes should run; ``lanes`` is the number of 32-bit values in a vector of the device (0: unknown).
     """
     total = model.total_ms
     if total <= 0:
-        return [Finding("unknown", "the runtime does not say where the time goes")]
-    found = [
-        *_elsewhere(model.nodes, provider, total),
+        return [Bottleneck("unknown", "the runtime does not say where the time goes")]
+    bottlenecks = [
+        *_fallbacks(model.nodes, provider, total),
         *_conversions(model.nodes, total),
         *_still_float(model, total),
-        *_stored_only(model.nodes, total),
+        *_weight_only_layers(model.nodes, total),
         *_other_work(model, total),
         *_overhead(model.nodes, latency_ms, total),
         *_lanes(model, lanes, total),
     ]
     if against is not None and speedup is not None:
-        found += [*_against(model, against, speedup), *_signed(model.nodes, speedup)]
-    return sorted(found, key=lambda finding: -(finding.share or 0.0))
+        bottlenecks += [*_comparison(model, against, speedup), *_int8_activations(model.nodes, speedup)]
+    return sorted(bottlenecks, key=lambda bottleneck: -(bottleneck.share or 0.0))
 
 
 def _converts(node: TimedNode) -> bool:
@@ -69,7 +71,7 @@ def _share(nodes: Sequence[TimedNode], total: float) -> float:
     return sum(node.ms for node in nodes) / total
 
 
-def _counted(nodes: Sequence[TimedNode]) -> str:
+def _operators(nodes: Sequence[TimedNode]) -> str:
     counts = Counter(node.operator for node in nodes).most_common(4)
     return ", ".join(f"{operator} {count}x" for operator, count in counts)
 
@@ -78,42 +80,42 @@ def _count(things: Sequence[object], noun: str) -> str:
     return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
-def _named(nodes: Sequence[TimedNode], most: int = 3) -> str:
+def _slowest(nodes: Sequence[TimedNode], most: int = 3) -> str:
     slowest = sorted(nodes, key=lambda node: -node.ms)
     named = ", ".join(f"{node.name} ({node.ms:.3f} ms)" for node in slowest[:most])
     return named + (f" and {len(nodes) - most} more" if len(nodes) > most else "")
 
 
-def _elsewhere(nodes: Sequence[TimedNode], provider: str, total: float) -> list[Finding]:
+def _fallbacks(nodes: Sequence[TimedNode], provider: str, total: float) -> list[Bottleneck]:
     away = [node for node in nodes if provider and node.provider != provider]
     if not away:
         return []
     places = ", ".join(sorted({node.provider for node in away}))
     return [
-        Finding(
+        Bottleneck(
             "fallback",
-            f"{_count(away, 'node')} ran on {places}, not on {provider}: {_named(away)}",
+            f"{_count(away, 'node')} ran on {places}, not on {provider}: {_slowest(away)}",
             _share(away, total),
         )
     ]
 
 
-def _conversions(nodes: Sequence[TimedNode], total: float) -> list[Finding]:
+def _conversions(nodes: Sequence[TimedNode], total: float) -> list[Bottleneck]:
     converting = [node for node in nodes if _converts(node)]
     share = _share(converting, total)
     if share < NOTICEABLE:
         return []
     return [
-        Finding(
+        Bottleneck(
             "conversions",
-            f"{share:.0%} of the time goes into converting numbers and layouts ({_counted(converting)}): neighbouring "
-            "layers of one precision convert less often",
+            f"{share:.0%} of the time goes into converting numbers and layouts ({_operators(converting)}): "
+            "neighbouring layers of one precision convert less often",
             share,
         )
     ]
 
 
-def _still_float(model: Execution, total: float) -> list[Finding]:
+def _still_float(model: Execution, total: float) -> list[Bottleneck]:
     if not any(computes_in_integers(node.operator) for node in model.nodes):
         return []
     still = [layer.node for layer in model.layers if layer.node.operator in FLOAT]
@@ -121,16 +123,18 @@ def _still_float(model: Execution, total: float) -> list[Finding]:
     if share < NOTICEABLE:
         return []
     return [
-        Finding("float_layers", f"{share:.0%} of the time is in layers that are still float: {_named(still)}", share)
+        Bottleneck(
+            "float_layers", f"{share:.0%} of the time is in layers that are still float: {_slowest(still)}", share
+        )
     ]
 
 
-def _stored_only(nodes: Sequence[TimedNode], total: float) -> list[Finding]:
+def _weight_only_layers(nodes: Sequence[TimedNode], total: float) -> list[Bottleneck]:
     stored = [node for node in nodes if node.operator in STORED]
     if not stored:
         return []
     return [
-        Finding(
+        Bottleneck(
             "stored_weights",
             f"{_count(stored, 'layer')} with weights only stored in fewer bits and multiplied in float: "
             "smaller, not faster",
@@ -139,29 +143,29 @@ def _stored_only(nodes: Sequence[TimedNode], total: float) -> list[Finding]:
     ]
 
 
-def _other_work(model: Execution, total: float) -> list[Finding]:
+def _other_work(model: Execution, total: float) -> list[Bottleneck]:
     layers = {id(layer.node) for layer in model.layers}
-    other = [node for node in model.nodes if id(node) not in layers and not _converts(node)]
-    share = _share(other, total)
+    weightless = [node for node in model.nodes if id(node) not in layers and not _converts(node)]
+    share = _share(weightless, total)
     if share < 2 * NOTICEABLE:
         return []
     return [
-        Finding(
+        Bottleneck(
             "other_operators",
-            f"{share:.0%} of the time is in operators without weights ({_counted(other)}), which neither precision nor "
-            "pruning of layers speeds up by itself",
+            f"{share:.0%} of the time is in operators without weights ({_operators(weightless)}), which neither "
+            "precision nor pruning of layers speeds up by itself",
             share,
         )
     ]
 
 
-def _overhead(nodes: Sequence[TimedNode], latency_ms: float, total: float) -> list[Finding]:
-    """Small nodes: what calling them costs, measured as what the whole takes beyond their sum."""
+def _overhead(nodes: Sequence[TimedNode], latency_ms: float, total: float) -> list[Bottleneck]:
+    """Overhead of many small nodes: the latency beyond the sum of their times."""
     share = 1 - total / latency_ms if latency_ms > 0 else 0.0
     if share < NOTICEABLE:
         return []
     return [
-        Finding(
+        Bottleneck(
             "overhead",
             f"{share:.0%} of the latency is outside the {_count(nodes, 'node')}: calling them, and the interface",
             share,
@@ -169,7 +173,7 @@ def _overhead(nodes: Sequence[TimedNode], latency_ms: float, total: float) -> li
     ]
 
 
-def _lanes(model: Execution, lanes: int, total: float) -> list[Finding]:
+def _lanes(model: Execution, lanes: int, total: float) -> list[Bottleneck]:
     odd = [
         layer.node
         for layer in model.layers
@@ -179,48 +183,48 @@ def _lanes(model: Execution, lanes: int, total: float) -> list[Finding]:
     if share < NOTICEABLE:
         return []
     return [
-        Finding(
+        Bottleneck(
             "channels",
             f"{share:.0%} of the time is in {_count(odd, 'convolution')} whose output channels are no multiple of "
-            f"{lanes}, the numbers in a vector of this device: {_named(odd)}",
+            f"{lanes}, the numbers in a vector of this device: {_slowest(odd)}",
             share,
         )
     ]
 
 
-def _against(model: Execution, against: Execution, speedup: tuple[float, float, float]) -> list[Finding]:
+def _comparison(model: Execution, against: Execution, speedup: tuple[float, float, float]) -> list[Bottleneck]:
     ratio, low, high = speedup
-    found = []
+    bottlenecks = []
     if low <= 1.0 <= high:
-        found.append(
-            Finding("no_difference", f"no difference can be told: {ratio:.2f}x, interval {low:.2f} to {high:.2f}")
+        bottlenecks.append(
+            Bottleneck("no_difference", f"no difference can be told: {ratio:.2f}x, interval {low:.2f} to {high:.2f}")
         )
     elif high < 1.0:
-        found.append(Finding("slower", f"it is slower: {ratio:.2f}x, interval {low:.2f} to {high:.2f}"))
+        bottlenecks.append(Bottleneck("slower", f"it is slower: {ratio:.2f}x, interval {low:.2f} to {high:.2f}"))
     slower = [(ours, theirs) for ours, theirs in match_layers(model, against) if ours.node.ms > 1.05 * theirs.node.ms]
     lost = sum(ours.node.ms - theirs.node.ms for ours, theirs in slower) / model.total_ms
     if lost >= NOTICEABLE / 2:
         slower.sort(key=lambda pair: pair[1].node.ms - pair[0].node.ms)
         named = ", ".join(f"{o.node.name} {o.node.ms:.3f} ms, was {t.node.ms:.3f}" for o, t in slower[:3])
-        found.append(
-            Finding(
+        bottlenecks.append(
+            Bottleneck(
                 "slower_layers",
                 f"{_count(slower, 'layer')} slower than in the other model: {named}",
                 lost,
             )
         )
-    ours, theirs = (sum(layer.macs for layer in some.layers) for some in (model, against))
+    ours, theirs = (sum(layer.macs for layer in execution.layers) for execution in (model, against))
     if ours and theirs / ours > max(1.2, 1.2 * ratio):
-        found.append(
-            Finding(
+        bottlenecks.append(
+            Bottleneck(
                 "arithmetic",
                 f"the arithmetic fell {theirs / ours:.1f}x, the latency {ratio:.1f}x: it is not what takes the time",
             )
         )
-    return found
+    return bottlenecks
 
 
-def _signed(nodes: Sequence[TimedNode], speedup: tuple[float, float, float]) -> list[Finding]:
+def _int8_activations(nodes: Sequence[TimedNode], speedup: tuple[float, float, float]) -> list[Bottleneck]:
     signed = [
         node
         for node in nodes
@@ -232,7 +236,7 @@ def _signed(nodes: Sequence[TimedNode], speedup: tuple[float, float, float]) -> 
     if not signed or speedup[1] > 1.0:
         return []
     return [
-        Finding(
+        Bottleneck(
             "signed_activations",
             f"{_count(signed, 'layer')} with signed activations (int8); many processors only gain from unsigned ones: "
             "a search asks the device which it likes",

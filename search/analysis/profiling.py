@@ -16,15 +16,16 @@ from evaluators.devices.execution import Execution, match_layers, weights_of
 from evaluators.devices.node_times import measure_node_times
 from evaluators.graphs.model import input_specs, load_model
 from evaluators.measuring.latency import Protocol
+from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.throughput import Load
 from evaluators.processes.sandbox_child import Progress
 from evaluators.tensors import Array, TensorSpec
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError
-from search.analysis.bottlenecks import findings
+from search.analysis.bottlenecks import find_bottlenecks
 
 _OPEN_DIMENSION = 8
-"""What stands in for a dimension that the model leaves open, other than the batch."""
+"""Size of open dimensions other than the batch."""
 
 LIMIT_S = 300.0
 
@@ -33,26 +34,26 @@ _PROVIDERS = {
     "onnxruntime:cuda": "CUDAExecutionProvider",
     "onnxruntime:tensorrt": "TensorrtExecutionProvider",
 }
-"""Where every node of a runtime should run; the others know one place only."""
+"""Where every node should run; other runtimes have only one provider."""
 
 
 def profile_model(
     model: Path, against: Path | None, profile: Profile, progress: Progress, *, load: Load | None = None
 ) -> dict[str, Any]:
-    """Latency of ``model`` on random inputs, paired with ``against`` where given, else with itself.
+    """Measure latency and memory of ``model`` on random inputs, paired with ``against`` or itself, in minutes.
 
     ``speedup`` (only with ``against``) is the other model's time over this one's; ``throughput`` (only under a
-    ``load``) pairs them likewise. Raises :class:`InvalidInput` for
-    files that cannot be read or take other inputs than one another.
+    ``load``) pairs them likewise. Raises :class:`InvalidInput` for files that cannot be read or have different inputs.
     """
     loaded = load_model(model)
     specs = input_specs(loaded)
     compared = None if against is None else load_model(against)
     if compared is not None:
-        other = input_specs(compared)
-        if [(s.name, s.dtype) for s in specs] != [(s.name, s.dtype) for s in other]:
+        baseline_specs = input_specs(compared)
+        if [(s.name, s.dtype) for s in specs] != [(s.name, s.dtype) for s in baseline_specs]:
             raise InvalidInput(
-                f"{against} takes the inputs {[s.name for s in other]}, {model} takes {[s.name for s in specs]}",
+                f"{against} takes the inputs {[s.name for s in baseline_specs]}, "
+                f"{model} takes {[s.name for s in specs]}",
                 "compare two models of the same inputs",
             )
     sample = random_inputs(specs, profile.batch)
@@ -73,26 +74,18 @@ def profile_model(
         raise ParetuneError(f"{model} cannot be measured: {error.message}", error.hint or "check the model") from None
     finally:
         device.close()
-    latency = measured.metrics()["latency_ms"]
+    document = _document(model, profile, measured, memory)
     speedup = None if against is None else (measured.ratio, *measured.ratio_ci95)
-    found = findings(
+    bottlenecks = find_bottlenecks(
         ours,
         theirs,
-        latency_ms=latency["p50"],
+        latency_ms=document["latency_ms"]["p50"],
         speedup=speedup,
         provider=_PROVIDERS.get(profile.runtime, ""),
         lanes=vector_lanes(profile.instruction_sets),
     )
-    document: dict[str, Any] = {
-        "model": str(model),
-        "device": profile.device,
-        "profile_digest": profile.digest,
-        "latency_ms": latency,
-        "size_bytes": model.stat().st_size,
-        "peak_memory_bytes": memory,
-        "marks": list(measured.marks),
-        "health": None if measured.health is None else measured.health.to_dict(),
-        "findings": [asdict(finding) for finding in found],
+    document |= {
+        "findings": [asdict(bottleneck) for bottleneck in bottlenecks],
         "layers": _layers(ours, theirs),
         "operators": [
             {"operator": name, "count": count}
@@ -110,14 +103,28 @@ def profile_model(
     return document
 
 
+def _document(model: Path, profile: Profile, measured: Measurement, memory: int) -> dict[str, Any]:
+    """The part of the document that says what was measured."""
+    return {
+        "model": str(model),
+        "device": profile.device,
+        "profile_digest": profile.digest,
+        "latency_ms": measured.metrics()["latency_ms"],
+        "size_bytes": model.stat().st_size,
+        "peak_memory_bytes": memory,
+        "marks": list(measured.marks),
+        "health": None if measured.health is None else measured.health.to_dict(),
+    }
+
+
 def _execution(profile: Profile, path: Path, model: onnx.ModelProto, sample: Mapping[str, Array]) -> Execution:
     return Execution(measure_node_times(profile, path, sample, limit_s=LIMIT_S), weights_of(model))
 
 
 def _layers(ours: Execution, theirs: Execution | None) -> list[dict[str, Any]]:
-    """Every node in order of execution; layers that the other model has too with the time that they take there."""
+    """Every node in order of execution; layers that the other model has too, with their time in it."""
     macs = {id(layer.node): layer.macs for layer in ours.layers}
-    before = {} if theirs is None else {id(one.node): other.node.ms for one, other in match_layers(ours, theirs)}
+    before = {} if theirs is None else {id(layer.node): match.node.ms for layer, match in match_layers(ours, theirs)}
     return [
         {
             "name": node.name,
@@ -134,13 +141,13 @@ def _layers(ours: Execution, theirs: Execution | None) -> list[dict[str, Any]]:
 
 
 def vector_lanes(instruction_sets: Collection[str]) -> int:
-    """How many 32-bit numbers a vector register holds, 0 where that is not known."""
+    """Number of 32-bit values in a vector register; 0 if unknown."""
     widths = (("avx512f", 16), ("avx2", 8), ("asimd", 4))
     return next((lanes for name, lanes in widths if name in instruction_sets), 0)
 
 
 def random_inputs(specs: tuple[TensorSpec, ...], batch: int) -> dict[str, Array]:
-    """Standard normal numbers, zeros for integers and text, in the shapes that the model takes."""
+    """Random inputs in the model's shapes: standard normal numbers, zeros for integers and text."""
     rng = np.random.default_rng(0)
     sample: dict[str, Array] = {}
     for spec in specs:

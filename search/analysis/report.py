@@ -1,4 +1,4 @@
-"""Prune or quantise? What both leave of a model's weights at equal size, and what the device gains."""
+"""Prune or quantise? Weight error of both at equal size, and the speed-ups of the device."""
 
 from __future__ import annotations
 
@@ -13,92 +13,95 @@ from evaluators.probing.capability import Capability
 from hwprofiles import Precision, Profile
 from hwprofiles.errors import InvalidInput
 from search.analysis import gaussian
-from search.analysis.noise import Noise, kurtosis, pruned, quantised
+from search.analysis.noise import Noise, kurtosis, prune, quantise
 from search.analysis.weights import LayerWeights, layers_of
 
 Json = dict[str, Any]
 
 BITS = (8, 6, 4, 3, 2)
-"""Bits a weight, which decide how many weights pruning may keep."""
+"""Bits a weight; pruning is compared at equal size."""
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer's figures: by bits what quantisation, and what pruning leaves."""
+    """A layer's figures, by bits a weight."""
 
     weights: LayerWeights
     kurtosis: float | None
     quantised: dict[int, Noise]
     pruned: dict[int, Noise]
 
-    def better_quantised(self, bits: int) -> bool:
-        """Whether quantisation loses no more than pruning does."""
+    def prefers_quantisation(self, bits: int) -> bool:
+        """Whether quantisation loses no more than pruning."""
         return self.quantised[bits].error <= self.pruned[bits].error
 
 
-def analysed(model: onnx.ModelProto) -> Json:
-    """Signal to noise of every layer's weights, quantised by channel and magnitude-pruned by layer to equal size.
+def analyse_weights(model: onnx.ModelProto) -> Json:
+    """Compute signal to noise of every layer's weights, quantised by channel and pruned by layer to equal size.
 
-    ``model`` is prepared (:mod:`evaluators.graphs.cleanup`). Raises :class:`InvalidInput` for one without layers. All
-    figures are of weights alone: no data is needed, nothing is trained after either.
+    ``model`` is cleaned up (:mod:`evaluators.graphs.cleanup`). Raises :class:`InvalidInput` for a model without layers.
+    Concerns weights alone: needs no data, and trains nothing.
     """
-    found = [_analysed(layer) for layer in layers_of(model)]
-    if not found:
+    layers = [_analyse_layer(layer) for layer in layers_of(model)]
+    if not layers:
         raise InvalidInput(
             "the model has no layer whose weights can be analysed",
             "give one with float32 weights in Conv, ConvTranspose, MatMul, Gemm, LSTM or large Gather nodes",
         )
     return {
-        "weights": sum(one.weights.count for one in found),
-        "bits": [_at(bits, found) for bits in BITS],
-        "layers": [_layer(one) for one in found],
+        "weights": sum(layer.weights.count for layer in layers),
+        "bits": [_at(bits, layers) for bits in BITS],
+        "layers": [_layer(layer) for layer in layers],
     }
 
 
-def _analysed(layer: LayerWeights) -> _Layer:
+def _analyse_layer(layer: LayerWeights) -> _Layer:
     largest = max(layer.tensors, key=lambda tensor: tensor.size)
     none = Noise(0.0, 0.0)
     return _Layer(
         layer,
         kurtosis(largest),
-        {bits: sum((quantised(one, bits) for one in layer.tensors), none) for bits in BITS},
-        {bits: sum((pruned(one, bits) for one in layer.tensors), none) for bits in BITS},
+        {bits: sum((quantise(tensor, bits) for tensor in layer.tensors), none) for bits in BITS},
+        {bits: sum((prune(tensor, bits) for tensor in layer.tensors), none) for bits in BITS},
     )
 
 
 def _at(bits: int, layers: Sequence[_Layer]) -> Json:
-    """All layers at one size: their medians, and what a normal distribution would give."""
+    """All layers at one size: medians, and the figures of a normal distribution."""
     return {
         "bits": bits,
         "compression": gaussian.compression(bits),
-        "kept_share": gaussian.kept_share(bits),
-        "quantised_db": _median([one.quantised[bits].db for one in layers]),
-        "pruned_db": _median([one.pruned[bits].db for one in layers]),
-        "layers_better_quantised": sum(one.better_quantised(bits) for one in layers),
-        "gaussian": {"quantised_db": gaussian.quantised_db(bits), "pruned_db": gaussian.pruned_db(bits)},
+        "kept_share": gaussian.weight_share(bits),
+        "quantised_db": _median([layer.quantised[bits].db for layer in layers]),
+        "pruned_db": _median([layer.pruned[bits].db for layer in layers]),
+        "layers_better_quantised": sum(layer.prefers_quantisation(bits) for layer in layers),
+        "gaussian": {"quantised_db": gaussian.quantisation_db(bits), "pruned_db": gaussian.pruning_db(bits)},
     }
 
 
-def _layer(one: _Layer) -> Json:
+def _layer(layer: _Layer) -> Json:
     return {
-        "name": one.weights.name,
-        "operator": one.weights.operator,
-        "weights": one.weights.count,
-        "kurtosis": one.kurtosis,
+        "name": layer.weights.name,
+        "operator": layer.weights.operator,
+        "weights": layer.weights.count,
+        "kurtosis": layer.kurtosis,
         "points": [
-            {"bits": bits, "quantised_db": one.quantised[bits].db, "pruned_db": one.pruned[bits].db} for bits in BITS
+            {"bits": bits, "quantised_db": layer.quantised[bits].db, "pruned_db": layer.pruned[bits].db}
+            for bits in BITS
         ],
     }
 
 
 def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    figures = [value for value in values if value is not None]
+    return statistics.median(figures) if figures else None
 
 
 def device_view(profile: Profile, capability: Capability | None) -> Json:
-    """What a device gains: by operator and precision the best speed-up over fp32 and from how many channels on it
-    pays, and in which steps of channels fp32 latency grows; nothing where it was never asked."""
+    """A device's speed-ups: by operator and precision the best over fp32 and the least channels for one.
+
+    Also the steps of channels in which fp32 latency grows. Empty if the device was never probed.
+    """
     sweeps = () if capability is None else capability.sweeps
     return {
         "device": profile.device,

@@ -1,4 +1,4 @@
-"""The model that an analysis is of: an ONNX file, or that of a job file's task."""
+"""The model to analyse: an ONNX file, or the model of a job file's task."""
 
 from __future__ import annotations
 
@@ -17,38 +17,41 @@ from hwprofiles.errors import CandidateError, ParetuneError
 from search.job.spec import Job
 from search.training.recipe import Recipe
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 
 
 def model_of_file(path: Path) -> onnx.ModelProto:
-    """An ONNX file as candidates would start from it; raises :class:`InvalidInput` where it cannot be read."""
+    """Read an ONNX file and clean it up as for a search; raises :class:`InvalidInput` if it cannot be read."""
     return clean_graph(load_model(path))
 
 
 def model_of_job(job: Job, folder: Path, progress: Progress) -> onnx.ModelProto:
-    """The fp32 model of a job's task, trained, if need be, in a sandbox; paths in the job start from ``folder``."""
+    """The fp32 model of a job's task, exported (and, if needed, trained) in a sandbox.
+
+    Paths in the job start from ``folder``.
+    """
     return load_model(_in_sandbox(sandboxed.fp32_model, job, folder, progress))
 
 
-def recovered_of_job(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
-    """See :func:`search.analysis.recovered.recovered`: of a job's task, by its recovery, in a sandbox."""
-    found: dict[str, Any] = _in_sandbox(_recovered, job, folder, progress)
-    return found
+def compare_recovery_of_job(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
+    """See :func:`search.analysis.recovery.compare_recovery`: for a job's task and recipe, in a sandbox."""
+    document: dict[str, Any] = _in_sandbox(_compare_recovery, job, folder, progress)
+    return document
 
 
 @sandboxed.in_job_folder
-def _recovered(order: WorkOrder) -> dict[str, Any]:
-    from search.analysis.recovered import recovered  # imports torch
+def _compare_recovery(context: JobContext) -> dict[str, Any]:
+    from search.analysis.recovery import compare_recovery  # imports torch
 
-    return recovered(sandboxed.workspace_of(order).task, order.job.recovery or Recipe())
+    return compare_recovery(sandboxed.workspace_of(context).task, context.job.recovery or Recipe())
 
 
-def _in_sandbox(function: Callable[[WorkOrder], Any], job: Job, folder: Path, progress: Progress) -> Any:
-    order = WorkOrder(job.model_dump_json(), str(folder.resolve()), find_device("local-cpu"))
+def _in_sandbox(function: Callable[[JobContext], Any], job: Job, folder: Path, progress: Progress) -> Any:
+    context = JobContext(job.model_dump_json(), str(folder.resolve()), find_device("local-cpu"))
     sandbox = Sandbox(memory_bytes=job.limits.memory_bytes, progress=progress)
     try:
         limit_s = job.limits.training_s + job.limits.exporting_s
-        return sandbox.call(function, order, stage="training", limit_s=limit_s)
+        return sandbox.call(function, context, stage="training", limit_s=limit_s)
     except CandidateError as error:
         raise ParetuneError(f"the model cannot be made: {error.message}", error.hint or "check the task") from None
     finally:

@@ -18,12 +18,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """The weights of one layer (those of several nodes that share them, under the first one's name), each as an array
-    of shape (channels, values): the parts that have a scale of their own."""
+    """The weights of one layer; weights that several nodes share belong to the first one."""
 
     name: str
     operator: str
     tensors: tuple[Floats, ...]
+    """Each of shape (channels, values); a channel has a quantisation scale of its own."""
 
     @property
     def count(self) -> int:
@@ -32,7 +32,7 @@ class LayerWeights:
 
 
 def layers_of(model: onnx.ModelProto) -> Iterator[LayerWeights]:
-    """Every layer that could be quantised, in graph order, weights that several layers share once."""
+    """Every layer that could be quantised, in graph order; shared weights once."""
     model = with_node_names(model)
     graph = Graph(model.graph)
     seen: set[str] = set()
@@ -56,7 +56,7 @@ def _channels(node: onnx.NodeProto, graph: Graph, name: str) -> Floats:
 
 
 def _output_axis(node: onnx.NodeProto) -> int:
-    """The axis of a layer's weights that counts its output channels; an embedding's rows."""
+    """The axis of a layer's weights that counts its output channels (of an embedding: its rows)."""
     if is_op(node, "Conv", "Gather"):
         return 0
     return 0 if is_op(node, "Gemm") and int_attribute(node, "transB", 0) else 1

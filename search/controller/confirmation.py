@@ -19,8 +19,8 @@ from search.fronts.metrics import drop_device, replace_device
 from search.job.views import views_of
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
-from search.trials.context import WorkOrder
-from search.trials.preparation import Prepared
+from search.trials.context import JobContext
+from search.trials.preparation import PreparationResult
 from search.trials.trial import MEASURING_S, Outcome, TrialRunner
 
 POOLED = "pooled"
@@ -45,8 +45,8 @@ class Confirmation:
         self,
         store: Store,
         lease: Lease,
-        order: WorkOrder,
-        prepared: Prepared,
+        order: JobContext,
+        prepared: PreparationResult,
         folder: Path,
         devices: dict[str, str],
         *,
@@ -55,7 +55,7 @@ class Confirmation:
         confirmed: Collection[str] = (),
         telling: Telling = lambda rows, fronts, message: None,
     ) -> None:
-        self._store, self._lease, self._order, self._prepared = store, lease, order, prepared
+        self._store, self._lease, self._context, self._prepared = store, lease, order, prepared
         self._folder, self._devices, self._job = folder, devices, order.job
         self._deadline, self._telling = deadline, telling
         self._allowance, self._confirmed = allowance, confirmed
@@ -167,7 +167,7 @@ class Confirmation:
         path = runner.path(row.digest)
         if not path.exists():
             runner.build(row.decisions, row.digest)
-        result = runner.bench(label).measure_again(path, row.decisions)
+        result = runner.evaluator(label).measure_again(path, row.decisions)
         lacking = plan.lacking(label, row.metrics, replace_device(row.metrics, label, result.metrics))
         if lacking is not None:
             raise UnhealthyMeasurement(f"no {lacking} could be had this time", "close other programs on the machine")
@@ -201,7 +201,7 @@ class Confirmation:
         self._store.finish_trial(
             self._lease, row.candidate_id, state, reason=reason, metrics=outcome.metrics,
             artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement,
-            further_measurements=outcome.others, wall_s=outcome.wall_s,
+            further_measurements=outcome.further_measurements, wall_s=outcome.wall_s,
         )  # fmt: skip
 
     def _runner(self, phase: str) -> TrialRunner:
@@ -209,7 +209,7 @@ class Confirmation:
         if phase not in self._runners:
             purpose = f"{self._lease.job_id} {phase}"
             link = RequestLink(self._store.url, purpose, self._job.limits.device_s)
-            order = replace(self._order, link=link)
+            order = replace(self._context, link=link)
             self._runners[phase] = TrialRunner(
                 order, self._prepared.facts, self._folder, allowance=self._allowance
             )  # fmt: skip

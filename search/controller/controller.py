@@ -40,8 +40,8 @@ from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of
 from search.strategies import STRATEGIES, Strategy, StrategyContext
 from search.trials import sandboxed
 from search.trials.activity import forget_notices
-from search.trials.context import WorkOrder
-from search.trials.preparation import Prepared
+from search.trials.context import JobContext
+from search.trials.preparation import PreparationResult
 from search.trials.trial import Outcome
 
 RATIOS = ("speedup", "throughput_speedup")
@@ -73,8 +73,8 @@ class Controller:
         self._folder = job_folder(self._row.job_id)
         self._digests = digests_of(self._row)
         devices = [JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()]
-        self._order = WorkOrder(
-            json.dumps(self._row.spec), self._row.spec_folder, devices[0].profile, others=tuple(devices[1:]),
+        self._context = JobContext(
+            json.dumps(self._row.spec), self._row.spec_folder, devices[0].profile, further_devices=tuple(devices[1:]),
             link=RequestLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
             capabilities=capability_texts(store, [device.profile.digest for device in devices]),
         )  # fmt: skip
@@ -83,7 +83,7 @@ class Controller:
         self._budget = TimeBudget(self._job.budget.total_s, self._row.wall_s, clock)
         self._watch = Stopwatch(clock)
         self._reporter = StatusReporter(
-            watcher or Watcher(), self._folder, self._budget, self._planned, simulated=self._order.profile.simulated
+            watcher or Watcher(), self._folder, self._budget, self._planned, simulated=self._context.profile.simulated
         )
         self._late = False
         self._stored_until = clock()
@@ -154,7 +154,7 @@ class Controller:
         self._store.add_wall_time(self._lease, now - self._stored_until)
         self._stored_until = now
 
-    def _times_of_earlier_runs(self, prepared: Prepared) -> dict[str, float]:
+    def _times_of_earlier_runs(self, prepared: PreparationResult) -> dict[str, float]:
         """Seconds by phase of earlier runs; time of killed runs that belongs to no phase is under ``killed``."""
         earlier: dict[str, float] = dict(prepared.facts.get("time_s", {}))
         lost_s = self._row.wall_s - sum(earlier.values())
@@ -162,7 +162,7 @@ class Controller:
             earlier[KILLED] = round(earlier.get(KILLED, 0.0) + lost_s, 3)
         return earlier
 
-    def _store_times(self, prepared: Prepared) -> None:
+    def _store_times(self, prepared: PreparationResult) -> None:
         """Stores the seconds of each phase, those of earlier runs included."""
         prepared.facts["time_s"] = self._earlier_s | {
             phase: round(self._earlier_s.get(phase, 0.0) + seconds, 3) for phase, seconds in self._watch.seconds.items()
@@ -183,12 +183,12 @@ class Controller:
 
     # Preparing
 
-    def _prepare(self) -> Prepared:
+    def _prepare(self) -> PreparationResult:
         """The job's preparation: from the store, else prepared in a sandbox (trains and measures, for minutes)."""
         if self._row.space is not None and self._row.baseline is not None:
             baseline = self._row.baseline
-            self._order = self._order.prepared(baseline["facts"])
-            return Prepared(Space.from_dict(self._row.space), baseline["metrics"], baseline["facts"])
+            self._context = self._context.with_facts(baseline["facts"])
+            return PreparationResult(Space.from_dict(self._row.space), baseline["metrics"], baseline["facts"])
         self._reporter.tell("preparing", "opening the task")
         limits = self._job.limits
         sandbox = Sandbox(
@@ -198,7 +198,7 @@ class Controller:
         )
         try:
             prepared = sandbox.call(
-                sandboxed.prepare, self._order, self._budget, stage="training",
+                sandboxed.prepare, self._context, self._budget, stage="training",
                 limit_s=limits.training_s + limits.exporting_s,
             )  # fmt: skip
         except CandidateError as error:
@@ -207,7 +207,7 @@ class Controller:
             ) from None
         finally:
             sandbox.close()
-        self._order = self._order.prepared(prepared.facts)
+        self._context = self._context.with_facts(prepared.facts)
         self._store.set_preparation(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
         coverage = coverage_lines(prepared.facts[COVERAGE]) if COVERAGE in prepared.facts else ()
         for line in (*prepared.facts.get("notes", ()), *coverage):
@@ -216,7 +216,7 @@ class Controller:
 
     # Searching
 
-    def _search(self, prepared: Prepared) -> None:
+    def _search(self, prepared: PreparationResult) -> None:
         from search.controller.ray_cluster import local_cluster, run_trials
         from search.controller.ray_workers import BlockSearcher, CandidateTrainable
 
@@ -224,7 +224,7 @@ class Controller:
         self._store.reset_open_trials(self._lease)
         self._reporter.start_searching()
         parameters = {
-            "order": self._order, "facts": prepared.facts, "folder": str(self._folder),
+            "order": self._context, "facts": prepared.facts, "folder": str(self._folder),
             "allowance": Allowance.within(self._job, self._budget.end),
         }  # fmt: skip
         parallel = self._job.budget.parallel
@@ -253,24 +253,24 @@ class Controller:
         forget_notices(self._folder)
         self._note_ending(scheduler, prepared)
 
-    def _note_ending(self, scheduler: Scheduler, prepared: Prepared) -> None:
+    def _note_ending(self, scheduler: Scheduler, prepared: PreparationResult) -> None:
         """Adds to the facts why the search ended early, if it did."""
         answers = prepared.facts.get("device_answers", ())
         first = [answer for answer in answers if answer.get("device") in (None, self._job.labels[0])]
         tried = {row.digest for row in scheduler.history}
         ending = ending_of(
             self._job.budget, finished=len(tried), size=prepared.space.size, repeats=scheduler.repeats,
-            late=self._late, untried=gains_without_trial(first, prepared.space, self._order.profile.runtime, tried),
+            late=self._late, untried=gains_without_trial(first, prepared.space, self._context.profile.runtime, tried),
         )  # fmt: skip
         prepared.facts["ending"] = ending and ending.to_dict()
 
-    def _check_some_work(self, prepared: Prepared) -> None:
+    def _check_some_work(self, prepared: PreparationResult) -> None:
         """Raises :class:`search.controller.failures.AllFailed` if all candidates failed; stores the front first."""
         rows = self._store.trials(self._row.job_id)
         self._store.add_front(self._lease, self._fronts(rows, prepared).document)
         check_some_work(rows, prepared.space.baseline().digest)
 
-    def _scheduler(self, prepared: Prepared) -> Scheduler:
+    def _scheduler(self, prepared: PreparationResult) -> Scheduler:
         strategy = self._strategy(prepared)
         return Scheduler(
             self._store,
@@ -282,16 +282,16 @@ class Controller:
             objectives=self._objectives,
             constraints=self._constraints,
             baseline=prepared.metrics,
-            simulated=self._order.profile.simulated,
+            simulated=self._context.profile.simulated,
             premeasured=self._metrics_of_baseline(prepared),
             premeasured_sha256=prepared.facts.get("model_sha256"),
         )
 
-    def _metrics_of_baseline(self, prepared: Prepared) -> dict[str, dict[str, Any]]:
+    def _metrics_of_baseline(self, prepared: PreparationResult) -> dict[str, dict[str, Any]]:
         """With a time limit: the baseline's metrics by its digest, as measured by preparing; else empty."""
         baseline = prepared.space.baseline()
-        labels = [None, *(device.label for device in self._order.others)]
-        by_decision = zip(map(runtime_decision, labels), self._order.devices, strict=True)
+        labels = [None, *(device.label for device in self._context.further_devices)]
+        by_decision = zip(map(runtime_decision, labels), self._context.devices, strict=True)
         runs_as_measured = all(
             baseline.decisions.get(name, device.profile.runtime) == device.profile.runtime
             for name, device in by_decision
@@ -302,7 +302,7 @@ class Controller:
         ratios = {name: itself for name in prepared.metrics if name.partition("@")[0] in RATIOS}
         return {baseline.digest: prepared.metrics | ratios}
 
-    def _strategy(self, prepared: Prepared) -> Strategy:
+    def _strategy(self, prepared: PreparationResult) -> Strategy:
         kind = STRATEGIES[self._job.strategy.name]
         options = validate_options(kind.Options, self._job.strategy.options, "strategy.options")
         context = StrategyContext(
@@ -319,13 +319,13 @@ class Controller:
         self._late = self._late or self._budget.over_for_trials
         return self._keeper.is_lost or self._late
 
-    def _after_trial(self, scheduler: Scheduler, prepared: Prepared) -> None:
+    def _after_trial(self, scheduler: Scheduler, prepared: PreparationResult) -> None:
         """Stores and reports the front after a trial, at most every :data:`FRONT_EVERY_S`."""
         if time.monotonic() - self._front_at < FRONT_EVERY_S and not scheduler.is_over:
             return
         rows = scheduler.history
         fronts = self._fronts(rows, prepared)
-        if not self._order.profile.simulated:
+        if not self._context.profile.simulated:
             self._budget.expect_s(self._confirmation(prepared).estimate_s(rows, fronts))
         document = fronts.document
         if document != self._front_document:
@@ -353,9 +353,9 @@ class Controller:
 
     # The final measurements
 
-    def _finalise(self, prepared: Prepared) -> None:
+    def _finalise(self, prepared: PreparationResult) -> None:
         """Measures members and contenders again, so that the front has unbiased figures; reports it as done."""
-        if self._order.profile.simulated:
+        if self._context.profile.simulated:
             rows = self._store.trials(self._row.job_id)
             self._store.add_front(self._lease, self._fronts(rows, prepared, final=True).document)
             return
@@ -366,15 +366,15 @@ class Controller:
         self._keep_files(rows, fronts)
         self._reporter.tell_rows("done", rows, fronts)
 
-    def _confirmation(self, prepared: Prepared) -> Confirmation:
+    def _confirmation(self, prepared: PreparationResult) -> Confirmation:
         # A job that is done was resumed to measure what it had no time for.
         ends = Deadline(clock=self._clock) if self._row.state is JobState.DONE else self._budget.end
         return Confirmation(
-            self._store, self._lease, self._order, prepared, self._folder, self._digests,
+            self._store, self._lease, self._context, prepared, self._folder, self._digests,
             deadline=lambda: ends.is_over, allowance=Allowance.within(self._job, ends),
             confirmed=self._metrics_of_baseline(prepared),
             telling=lambda rows, fronts, message: self._reporter.tell_rows("confirming", rows, fronts, message),
         )  # fmt: skip
 
-    def _fronts(self, rows: Sequence[TrialRow], prepared: Prepared, *, final: bool = False) -> Fronts:
+    def _fronts(self, rows: Sequence[TrialRow], prepared: PreparationResult, *, final: bool = False) -> Fronts:
         return fronts_of(rows, self._views, prepared.metrics, final=final)

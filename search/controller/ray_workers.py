@@ -16,7 +16,7 @@ from search.budget.allowance import Allowance
 from search.controller.scheduler import Scheduler
 from search.devices.link import DeviceLost
 from search.store import TrialRow
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.trial import Outcome, TrialRunner
 
 _LOST_HINT = "see that this machine has memory left"
@@ -26,7 +26,7 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
     """An actor that runs one candidate after another, and keeps its sandboxes."""
 
     def setup(
-        self, config: dict[str, Any], order: WorkOrder, facts: dict[str, Any], folder: str,
+        self, config: dict[str, Any], order: JobContext, facts: dict[str, Any], folder: str,
         allowance: Allowance = Allowance(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         """Called once per actor."""
@@ -120,7 +120,7 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         finished = self._scheduler.finish(
             row, outcome.state, reason=outcome.reason, metrics=outcome.metrics,
             artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement,
-            further_measurements=outcome.others, wall_s=outcome.wall_s,
+            further_measurements=outcome.further_measurements, wall_s=outcome.wall_s,
         )  # fmt: skip
         self._after_trial(finished, outcome)
 

@@ -34,10 +34,11 @@ from search.job.spec import Job
 from search.job.views import views_of
 from search.store import JobRow, Store, TrialRow, digests_of
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.local_runtime import stand_in
+from search.trials.scoring import Loss
 from search.trials.trial import TrialRunner
-from search.trials.workspace import Built, Loss
+from search.trials.workspace import Built
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class _Source:
     row: TrialRow
     """With the metrics that the front claims on the device."""
     device: JobDevice
-    order: WorkOrder
+    context: JobContext
     facts: Mapping[str, Any]
 
 
@@ -86,7 +87,7 @@ def export_candidate(
     source = _source(store, job_row, row, device, progress)
     # Not in the job's own folder: a search that is resumed removes files there that it no longer needs.
     files = tempfile.TemporaryDirectory(prefix="export-", dir=job_folder(row.job_id))
-    runner = TrialRunner(source.order, source.facts, job_folder(row.job_id), Path(files.name))
+    runner = TrialRunner(source.context, source.facts, job_folder(row.job_id), Path(files.name))
     fresh = Sandbox(log=job_folder(row.job_id) / "export.log", progress=progress)
     try:
         bundle, receipt = _write_bundle(source, runner, fresh, folder, wait_quiet_s, progress)
@@ -109,46 +110,46 @@ def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, pr
     if row.simulated:
         progress("preparing the model for the device")
         spec = json.dumps(job.alone(job.labels[0]))
-        order = WorkOrder(spec, job_row.spec_folder, chosen.profile, link=link)
-        facts = _train_and_describe(order, job)
-        return _Source(job, job_row, row, chosen, order.prepared(facts), facts)
+        context = JobContext(spec, job_row.spec_folder, chosen.profile, link=link)
+        facts = _train_and_describe(context, job)
+        return _Source(job, job_row, row, chosen, context.with_facts(facts), facts)
     first, *further = (JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
-    order = WorkOrder(
-        json.dumps(job_row.spec), job_row.spec_folder, first.profile, others=tuple(further), link=link
-    ).prepared(facts)
-    return _Source(job, job_row, replace(row, metrics=_front_metrics(row, chosen)), chosen, order, facts)
+    context = JobContext(
+        json.dumps(job_row.spec), job_row.spec_folder, first.profile, further_devices=tuple(further), link=link
+    ).with_facts(facts)
+    return _Source(job, job_row, replace(row, metrics=_front_metrics(row, chosen)), chosen, context, facts)
 
 
 def _write_bundle(
     source: _Source, runner: TrialRunner, fresh: Sandbox, folder: Path, wait_quiet_s: float, progress: Progress
 ) -> tuple[Bundle, dict[str, Any]]:
     """Builds the file, measures it again (minutes), and writes the bundle; also returns its receipt."""
-    job, row, device, order = source.job, source.row, source.device, source.order
+    job, row, device, context = source.job, source.row, source.device, source.context
     progress("building the file")
     built = runner.build(row.decisions, row.digest)
-    bench = runner.bench(device.label)
-    limit_s, where = job.limits.measuring_s, (bench.runtime(row.decisions), device.label)
+    evaluator = runner.evaluator(device.label)
+    limit_s, where = job.limits.measuring_s, (evaluator.runtime(row.decisions), device.label)
     progress("quality on the validation split")
     validation = fresh.call(
-        sandboxed.losses, order, built.path, "validation", *where, stage="measuring", limit_s=limit_s
+        sandboxed.losses, context, built.path, "validation", *where, stage="measuring", limit_s=limit_s
     )
     progress("quality on the test split")
-    test = fresh.call(sandboxed.losses, order, built.path, "test", *where, stage="measuring", limit_s=limit_s)
-    calibration = fresh.call(sandboxed.calibration_digest, order, stage="measuring", limit_s=limit_s)
+    test = fresh.call(sandboxed.losses, context, built.path, "test", *where, stage="measuring", limit_s=limit_s)
+    calibration = fresh.call(sandboxed.calibration_digest, context, stage="measuring", limit_s=limit_s)
     manifest = manifest_of(source.job_row, row, device, built, source.facts)
     evidence = _evidence(source, built, validation, test)
     measured, times = None, 0
     secondary: dict[str, Any] = {}
     if evidence.timed:
-        measured, times, evidence = measure_latency(bench, built.path, row, evidence, wait_quiet_s, progress)
-        secondary, missing = measure_secondary(bench, built.path, row)
+        measured, times, evidence = measure_latency(evaluator, built.path, row, evidence, wait_quiet_s, progress)
+        secondary, missing = measure_secondary(evaluator, built.path, row)
         evidence = replace(
             evidence, measured={**evidence.measured, **secondary}, missing={**evidence.missing, **missing}
         )
     if measured is not None:
         manifest |= {"runtime": {"name": measured.runtime, "version": measured.runtime_version}}
     receipt = receipt_of(row, built, evidence, file_findings(source.job_row, row, built))
-    receipt |= latency_part(bench, measured, times, evidence)
+    receipt |= latency_part(evaluator, measured, times, evidence)
     receipt |= {**secondary, "calibration_sha256": calibration}
     stood_in = fresh.call(stand_in, device.profile, where[0], stage="measuring", limit_s=limit_s)
     receipt |= {QUALITY_RUNTIME: stood_in}
@@ -205,10 +206,10 @@ def _front_metrics(row: TrialRow, chosen: JobDevice) -> dict[str, Any]:
     return figures_on(row.metrics, chosen.label) if DEVICES in row.metrics else row.metrics
 
 
-def _train_and_describe(order: WorkOrder, job: Job) -> dict[str, Any]:
+def _train_and_describe(context: JobContext, job: Job) -> dict[str, Any]:
     """Trains the model (minutes) and returns its facts, which a modelled job lacks."""
     limit_s = job.limits.training_s + job.limits.exporting_s
-    return in_own_process(sandboxed.facts, order, stage="training", limit_s=limit_s)
+    return in_own_process(sandboxed.facts, context, stage="training", limit_s=limit_s)
 
 
 def _evidence(source: _Source, built: Built, validation: Mapping[str, Loss], test: Mapping[str, Loss]) -> Evidence:

@@ -14,7 +14,7 @@ from search.export.verdict import Evidence, judge, verdict_of
 from search.job.devices import JobDevice
 from search.space.candidate import Space
 from search.store import JobRow, TrialRow
-from search.trials.device_evaluation import Bench
+from search.trials.device_evaluation import DeviceEvaluator
 from search.trials.workspace import Built
 
 _PACKAGES = ("paretune", "onnx", "onnxruntime", "openvino", "numpy", "torch")
@@ -62,14 +62,16 @@ def receipt_of(row: TrialRow, built: Built, evidence: Evidence, findings: list[s
     }
 
 
-def latency_part(bench: Bench, measured: Measurement | None, times: int, evidence: Evidence) -> dict[str, Any]:
+def latency_part(
+    evaluator: DeviceEvaluator, measured: Measurement | None, times: int, evidence: Evidence
+) -> dict[str, Any]:
     """A receipt's latency; None if no runtime computes in the file's number formats, or the machine was too busy."""
     if measured is None:
         why = evidence.missing.get("speedup", "no runtime computes in all of its number formats")
         return {"latency": None, "latency_missing": why, "health": None, "measurement": None}
     baseline = measured.baseline_metrics()["latency_ms"]
     return {
-        "latency": {**bench.figures(measured), "baseline": baseline, "measurements": times},
+        "latency": {**evaluator.figures(measured), "baseline": baseline, "measurements": times},
         "latency_missing": None,
         "health": None if measured.health is None else measured.health.to_dict(),
         "measurement": measured.to_dict(),

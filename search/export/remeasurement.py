@@ -13,7 +13,7 @@ from hwprofiles.errors import UnhealthyMeasurement
 from search.export.comparison import Outcome
 from search.export.verdict import Evidence, judge
 from search.store import TrialRow
-from search.trials.device_evaluation import Bench
+from search.trials.device_evaluation import DeviceEvaluator
 
 MEASUREMENTS = 3
 """Latency measurements of a receipt at most if the first ones do not confirm the front; all are pooled."""
@@ -26,7 +26,7 @@ _UNKNOWN = "nothing here tells whether the machine was quiet"
 
 
 def measure_latency(
-    bench: Bench, path: Path, row: TrialRow, evidence: Evidence, wait_quiet_s: float, progress: Progress
+    evaluator: DeviceEvaluator, path: Path, row: TrialRow, evidence: Evidence, wait_quiet_s: float, progress: Progress
 ) -> tuple[Measurement | None, int, Evidence]:
     """Measures latency until it confirms the front or time is up (seconds to minutes).
 
@@ -39,9 +39,9 @@ def measure_latency(
     while True:
         progress("latency in a fresh process")
         try:
-            latest = bench.measure(path, row.decisions)
+            latest = evaluator.measure(path, row.decisions)
             measured, times = (latest if measured is None else combine_measurements(measured, latest)), times + 1
-            evidence = _with_latency(bench, evidence, measured)
+            evidence = _with_latency(evaluator, evidence, measured)
         except UnhealthyMeasurement as error:
             if measured is None:
                 evidence = replace(evidence, missing=dict.fromkeys(_TIMES, error.message))
@@ -57,10 +57,10 @@ def measure_latency(
         time.sleep(min(PAUSE_S, left_s) if left_s > 0 else PAUSE_S)
 
 
-def _with_latency(bench: Bench, evidence: Evidence, measured: Measurement) -> Evidence:
+def _with_latency(evaluator: DeviceEvaluator, evidence: Evidence, measured: Measurement) -> Evidence:
     health = "unknown" if measured.health is None else measured.health.verdict
     doubt = "" if measured.healthy else f"the machine was {health}" if health != "unknown" else _UNKNOWN
-    return replace(evidence, measured={**evidence.measured, **bench.figures(measured)}, doubt=doubt, missing={})
+    return replace(evidence, measured={**evidence.measured, **evaluator.figures(measured)}, doubt=doubt, missing={})
 
 
 def _outcome(evidence: Evidence, measured: Measurement | None, *, simulated: bool) -> Outcome:
@@ -71,11 +71,11 @@ def _outcome(evidence: Evidence, measured: Measurement | None, *, simulated: boo
     return judge([comparison])[0].outcome
 
 
-def measure_secondary(bench: Bench, path: Path, row: TrialRow) -> tuple[dict[str, Any], dict[str, str]]:
+def measure_secondary(evaluator: DeviceEvaluator, path: Path, row: TrialRow) -> tuple[dict[str, Any], dict[str, str]]:
     """Measures memory, start-up and throughput; also returns the reasons for metrics that a busy machine prevented."""
     figures: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    for names, evaluate in bench.besides():
+    for names, evaluate in evaluator.secondary_measurements():
         try:
             figures |= evaluate(path, row.decisions)
         except UnhealthyMeasurement as error:

@@ -26,7 +26,7 @@ from search.fronts.metrics import is_device_metric
 from search.fronts.objectives import Constraint, metric_interval, metric_value
 from search.fronts.reference import RAW
 from search.fronts.views import View
-from search.trials.workspace import Loss
+from search.trials.scoring import Loss
 
 ALPHA = 0.002
 """Probability that an honest file disagrees, over all comparisons of a receipt (Bonferroni, 1936)."""

@@ -1,1 +1,1 @@
-"""What a device answers about a model as a whole and layer by layer: which settings are faster there."""
+"""Benchmarks of a whole model and of its layers on a device: which settings are faster there."""

@@ -1,4 +1,4 @@
-"""Whether a device gains by a precision in any layer shape: asked of the device, remembered for every job."""
+"""Whether a precision is faster on a device in any layer shape: benchmarked once, cached for every job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SILENT = (*transient_states(), StageTimeout.state)
 
 @dataclass(frozen=True)
 class Gain:
-    """The speed-up of a layer by a precision on the device, with its interval; None where it does not run there."""
+    """The speed-up of a layer by a precision on a device; ``ratio`` and ``ci95`` are None if it does not run there."""
 
     layer: str
     precision: Precision
@@ -33,44 +33,47 @@ class Gain:
 
     @property
     def silent(self) -> bool:
-        """Whether the device gave no answer, for want of time or by the moment's fault: nothing may be concluded."""
+        """Whether the device gave no answer, for lack of time or a transient failure: nothing can be concluded."""
         return self.ci95 is None and self.reason.startswith(_SILENT)
 
     @property
     def slower(self) -> bool:
-        """Whether it is clearly slower than fp32, or does not run at all."""
+        """Whether the layer is clearly slower than in fp32, or does not run at all."""
         return not self.silent and (self.ci95 is None or self.ci95[1] < 1.0)
 
     def pays(self, *, small: bool) -> bool:
-        """Whether it is reason enough to search in this precision; where ``small`` is wanted, running is."""
+        """Whether the precision is worth searching in; if ``small`` candidates are wanted, it only has to run."""
         return self.runs if small else not self.slower
 
     @property
     def runs(self) -> bool:
-        """Whether the device executes it, however fast; a device too noisy to say how fast does."""
+        """Whether the device executes the layer, however fast; true also if it was too noisy to measure the speed."""
         return self.ci95 is not None or self.silent
 
 
 class LayerGains:
-    """Asks a device about the layer shapes of a model. Answers lie in the cache, named by layer, number format and
-    device, and are shared by all models that have such a layer."""
+    """Benchmarks the layer shapes of a model on a device. Answers are cached by layer, number format and device, and
+    shared by all models with such a layer."""
 
     def __init__(self, subject: Subject, device: Device) -> None:
         self._subject, self._device = subject, device
         self.unasked: set[Precision] = set()
-        """The precisions of layers that could not be asked about by themselves, after :meth:`ask`."""
+        """Precisions of layers that could not be benchmarked on their own; filled by :meth:`ask`."""
 
     def ask(self, precisions: Iterable[Precision], scheme: Scheme, *, small: bool = False) -> list[Gain]:
-        """The gains by each precision, the layers with most work first, up to the first layer shape that does not run
-        slower by it; where ``small`` is wanted, up to the first that runs."""
+        """Benchmarks each precision and returns the gains, in up to seconds a layer shape.
+
+        Layers with most work come first, up to the first layer shape that is not slower (if ``small`` candidates are
+        wanted: up to the first that runs).
+        """
         layers = list(self._layers())
         precisions = list(precisions)
         gains: list[Gain] = []
         with LayerAnswers(
-            self._device, JsonCache(self._subject.cache / "layers"), transient=self._subject.passing
+            self._device, JsonCache(self._subject.cache / "layers"), transient=self._subject.transient
         ) as answers:
             for precision in precisions:
-                report(f"asking the device about {precision}")
+                report(f"benchmarking {precision}")
                 for group, layer in layers:
                     if precision in group.precisions:
                         gains.append(_gain(answers, layer, precision, scheme))
@@ -88,8 +91,8 @@ class LayerGains:
                 continue
             seen.add(key)
             extracted = extract_layer(model, group, shapes)
-            if extracted is not None and (own := layer_groups(extracted)):
-                yield group, SingleLayer(key, own[:1], extracted)
+            if extracted is not None and (own_groups := layer_groups(extracted)):
+                yield group, SingleLayer(key, own_groups[:1], extracted)
             else:
                 self.unasked.update(group.precisions)
 

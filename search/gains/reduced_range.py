@@ -1,4 +1,4 @@
-"""Whether int8 weights leave a bit unused: for processors whose sums of products saturate in 16 bits."""
+"""Whether int8 weights use only 7 bits: for processors whose sums of products saturate in 16 bits."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from search.gains.whole_model import LIMIT_S, WholeModel, runs
 from search.json_cache import JsonCache
 
 VERSION = 1
-"""Part of every loss's name; raised when what is asked changes."""
+"""Part of every cached loss's name; raised when the measurement changes."""
 
 ROWS = 32
-"""Of calibration, for which a model's answers are compared with the fp32 model's."""
+"""Calibration samples whose outputs are compared with the fp32 model's."""
 
 EQUAL = 0.1
 """Losses that differ by less than this share are equal."""
@@ -32,15 +32,25 @@ _OF_X86 = frozenset({"ssse3", "sse4_1", "avx", "avx2"})
 
 
 def may_saturate(profile: Profile) -> bool:
-    """Whether a device is an x86 processor without an instruction that sums int8 products in 32 bits at once: two of
-    them are summed in 16, where 255 x 127 twice does not fit."""
-    known = set(profile.instruction_sets)
-    return profile.gpu is None and not profile.simulated and bool(known & _OF_X86) and not known & _SUMS_IN_32_BITS
+    """Whether a device is an x86 processor without an instruction that sums int8 products in 32 bits at once.
+
+    It adds two products in 16 bits, where twice 255 x 127 overflows.
+    """
+    instructions = set(profile.instruction_sets)
+    return (
+        profile.gpu is None
+        and not profile.simulated
+        and bool(instructions & _OF_X86)
+        and not instructions & _SUMS_IN_32_BITS
+    )
 
 
-def wants_less(full: Answer, reduced: Answer) -> bool:
-    """Whether weights of 7 bits are the better ones, by what a model gains with all of them and with less: where they
-    lose less, or as much and are faster. Where losses are not known the right answer may be the saturated one: less."""
+def prefers_7_bits(full: Answer, reduced: Answer) -> bool:
+    """Whether 7-bit weights are better, given the answers for ``full`` and ``reduced`` range.
+
+    They are if they lose less, or lose as much and are faster; also if the losses are unknown, since full range may
+    saturate.
+    """
     if not runs(reduced) or not runs(full):
         return runs(reduced)
     ours, theirs = full.get("loss"), reduced.get("loss")
@@ -51,19 +61,21 @@ def wants_less(full: Answer, reduced: Answer) -> bool:
     return bool(theirs < ours)
 
 
-def lost_on(
+def measure_loss(
     model: WholeModel, question: Sequence[Any], build: Callable[[], onnx.ModelProto], runtime: str
 ) -> float | None:
-    """How far the device's own answers with a model in ``runtime`` lie from those with fp32: one less their mean
-    cosine. None where it cannot say; ``question`` (JSON-able) names what ``build`` makes. Kept like other answers."""
+    """Measures 1 - the mean cosine between the device's outputs in ``runtime`` and those of the fp32 model; cached.
+
+    ``question`` (JSON-able) names the model that ``build`` makes. None if the device returns no outputs.
+    """
     subject, device = model.subject, model.device
-    known = JsonCache(subject.cache / "gains")
+    cached = JsonCache(subject.cache / "gains")
     name = digest_of(["loss", VERSION, ROWS, subject.digest, list(question), runtime, device.profile.digest])
-    if name in known:
-        return float(known[name]["loss"])
+    if name in cached:
+        return float(cached[name]["loss"])
     inputs = subject.sample_of(device.profile) if subject.task is None else subject.task.inputs("calibration")
     rows = inputs if subject.task is None else {name: values[:ROWS] for name, values in inputs.items()}
-    report(f"looking at what int8 loses on the device in {runtime}")
+    report(f"comparing int8 outputs in {runtime} with fp32")
     with tempfile.TemporaryDirectory(prefix="paretune-loss-") as folder:
         baseline, candidate = Path(folder) / "baseline.onnx", Path(folder) / "candidate.onnx"
         try:
@@ -76,5 +88,5 @@ def lost_on(
     cosine = fidelity(ours, theirs).get("cosine") if ours and theirs else None
     if cosine is None:
         return None
-    known[name] = {"loss": 1.0 - float(cosine.mean())}
-    return float(known[name]["loss"])
+    cached[name] = {"loss": 1.0 - float(cosine.mean())}
+    return float(cached[name]["loss"])

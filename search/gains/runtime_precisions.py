@@ -1,4 +1,4 @@
-"""What each of a device's runtimes makes of the precisions: the number format that it wants, and what pays there."""
+"""Which precisions are worth searching in each of a device's runtimes, and the quantisation scheme each wants."""
 
 from __future__ import annotations
 
@@ -14,33 +14,37 @@ from evaluators.processes.sandbox_child import report
 from evaluators.quantize import Quantizer, Scheme
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
-from search.gains.runtimes import fastest_of_families, kept_runtimes
-from search.gains.static_scheme import answer_row, best_static, in_best_range
+from search.gains.runtimes import candidate_runtimes, fastest_of_families
+from search.gains.static_scheme import answer_row, compare_weight_ranges, measure_best_static
 from search.gains.whole_model import WholeModel, worth_trying
 from search.space.candidate import Replacement
 from search.subject import Draft, Subject
 
 ASKED_BY_LAYER = ("onnxruntime", "null")
-"""Families whose activation type :class:`search.techniques.precision.PrecisionTechnique` asks for itself."""
+"""Families whose activation type :class:`search.techniques.precision.PrecisionTechnique` benchmarks itself."""
 
-# What stands in, where it pays, for a value that does not: 8 bits on both sides, however the ranges are found.
+# Replaces a value that is not worthwhile, if the replacement is: 8-bit weights and activations, ranges found otherwise.
 _NEAREST = {Precision.INT8: Precision.INT8_DYNAMIC, Precision.INT8_DYNAMIC: Precision.INT8}
 
 
 @dataclass(frozen=True)
-class Found:
-    """The precisions that pay in some runtime, what becomes of the others in each, and the answers behind it."""
+class PrecisionGains:
+    """The result of benchmarking precisions in a device's runtimes."""
 
-    pays: set[Precision]
+    worthwhile: set[Precision]
+    """Precisions worth searching in at least one runtime."""
     replacements: list[Replacement]
+    """What replaces them in the runtimes where they are not worthwhile."""
     answers: list[dict[str, Any]]
+    """The measurements, as they are shown."""
 
 
-class RuntimeFormats:
-    """Asks for the runtimes that a candidate may choose besides the device's first, a family of kernels at a time and
-    about the whole model: single layers would pay for entering and leaving integers each.
+class RuntimePrecisions:
+    """Benchmarks precisions in the runtimes that a candidate may choose, apart from the device's first.
 
-    ``base`` are the number formats apart from static activations; ``activations`` other than ``auto`` narrow those.
+    Once for each family of kernels, and with the whole model: in single layers, converting to and from integers would
+    count each time. ``base`` is the scheme apart from static activations, which ``activations`` other than ``auto``
+    restricts.
     """
 
     def __init__(
@@ -50,62 +54,64 @@ class RuntimeFormats:
         self._subject, self._base, self._choices = subject, base, choices
         self._method, self._samples, self._activations = method, samples, activations
 
-    def ask(self, device: Device, pays: Collection[Precision]) -> Found:
-        """What pays where, given what ``pays`` in the device's first runtime.
+    def ask(self, device: Device, worthwhile: Collection[Precision]) -> PrecisionGains:
+        """Benchmarks all runtimes, in minutes; ``worthwhile`` are the precisions that are so in the device's first.
 
-        Only the job's first device is asked: it is whose number formats the files have.
+        Benchmarks only the job's first device: files have its quantisation schemes.
         """
         subject, profile = self._subject, device.profile
-        kept = kept_runtimes(subject, profile)
-        others = fastest_of_families(kept, profile.runtime)
-        found = Found(set(pays) if profile.runtime in kept else set(), [], [])
-        if profile.digest != subject.profile.digest or not others:
-            return found
-        paying = {runtime_of(profile.runtime).family: set(pays)}
+        speedups = candidate_runtimes(subject, profile)
+        fastest = fastest_of_families(speedups, profile.runtime)
+        gains = PrecisionGains(set(worthwhile) if profile.runtime in speedups else set(), [], [])
+        if profile.digest != subject.profile.digest or not fastest:
+            return gains
+        by_family = {runtime_of(profile.runtime).family: set(worthwhile)}
         model = WholeModel(subject, device)
-        for family, spec in others.items():
-            paying[family] = self._ask_family(model, family, spec, kept[spec], found)
-        for precisions in paying.values():
-            found.pays.update(precisions)
-        for spec in kept:
-            own = paying[runtime_of(spec).family]
+        for family, spec in fastest.items():
+            by_family[family] = self._ask_family(model, family, spec, speedups[spec], gains)
+        for precisions in by_family.values():
+            gains.worthwhile.update(precisions)
+        for spec in speedups:
+            own = by_family[runtime_of(spec).family]
             for precision in Precision:
-                if precision in found.pays - own and precision is not Precision.FP32:
+                if precision in gains.worthwhile - own and precision is not Precision.FP32:
                     nearest = _NEAREST.get(precision)
                     instead = nearest if nearest in own and nearest is not None else Precision.FP32
-                    found.replacements.append(Replacement(spec, "precision", precision.value, instead.value))
-        return found
+                    gains.replacements.append(Replacement(spec, "precision", precision.value, instead.value))
+        return gains
 
     def ask_first(self, device: Device) -> tuple[Scheme, list[dict[str, Any]]]:
-        """The number format that the device's first runtime wants, with the answer, where that is not ONNX Runtime."""
+        """Benchmarks static int8 in the device's first runtime (not ONNX Runtime); the best scheme, and the answer."""
         first = device.profile.runtime
-        scheme, answer = self._static(WholeModel(self._subject, device), first)
+        scheme, answer = self._measure_static(WholeModel(self._subject, device), first)
         return scheme or self._base, [answer_row(first, Precision.INT8, scheme, answer)]
 
-    def _static(self, model: WholeModel, spec: str) -> tuple[Scheme | None, Answer]:
-        scheme, answer = best_static(model, spec, self._base, self._method, self._samples, self._activations)
+    def _measure_static(self, model: WholeModel, spec: str) -> tuple[Scheme | None, Answer]:
+        scheme, answer = measure_best_static(model, spec, self._base, self._method, self._samples, self._activations)
         if scheme is None:
             return None, answer
-        return in_best_range(model, spec, scheme, self._method, self._samples)[0]
+        return compare_weight_ranges(model, spec, scheme, self._method, self._samples)[0]
 
-    def _ask_family(self, model: WholeModel, family: str, spec: str, fp32: float, found: Found) -> set[Precision]:
-        """The precisions that pay in a family of runtimes, asked of its fastest member ``spec``."""
-        pays: set[Precision] = set()
-        self._subject.formats[family] = asdict(self._base)
-        for precision in (one for one in self._choices if one is not Precision.FP32):
+    def _ask_family(
+        self, model: WholeModel, family: str, spec: str, fp32: float, gains: PrecisionGains
+    ) -> set[Precision]:  # fmt: skip
+        """The worthwhile precisions of a family of runtimes, measured in its fastest member ``spec``."""
+        worthwhile: set[Precision] = set()
+        self._subject.static_schemes[family] = asdict(self._base)
+        for precision in (choice for choice in self._choices if choice is not Precision.FP32):
             scheme: Scheme | None = None
             if precision is Precision.INT8:
-                scheme, answer = self._static(model, spec)
-                self._subject.formats[family] = asdict(scheme or self._base)
+                scheme, answer = self._measure_static(model, spec)
+                self._subject.static_schemes[family] = asdict(scheme or self._base)
             else:
-                answer = self.everywhere(model, precision, spec)
-            found.answers.append(answer_row(spec, precision, scheme, answer))
+                answer = self.measure_everywhere(model, precision, spec)
+            gains.answers.append(answer_row(spec, precision, scheme, answer))
             if worth_trying(answer, fp32, small=self._subject.small):
-                pays.add(precision)
-        return pays
+                worthwhile.add(precision)
+        return worthwhile
 
-    def everywhere(self, model: WholeModel, precision: Precision, spec: str) -> Answer:
-        """What the whole model gains in a runtime by a precision in all layers that can have it, static int8 aside."""
+    def measure_everywhere(self, model: WholeModel, precision: Precision, spec: str) -> Answer:
+        """Measures the whole model in a runtime with a precision (not static int8) in all layers that can have it."""
         subject = self._subject
         groups = {group.name: precision for group in subject.groups if precision in group.precisions}
         if not groups:
@@ -115,5 +121,5 @@ class RuntimeFormats:
         def build() -> onnx.ModelProto:
             return Quantizer(draft.model, draft.groups, None, self._base).apply(groups)
 
-        report(f"asking the device about {precision} in {spec}")
-        return model.gain(["everywhere", precision, asdict(self._base)], build, spec)
+        report(f"benchmarking {precision} on {spec}")
+        return model.measure_gain(["everywhere", precision, asdict(self._base)], build, spec)

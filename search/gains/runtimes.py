@@ -1,4 +1,4 @@
-"""Which runtimes a job's candidates choose among on a device."""
+"""The runtimes that a job's candidates choose from on a device."""
 
 from __future__ import annotations
 
@@ -10,39 +10,41 @@ from search.subject import Subject
 
 
 def possible_runtimes(profile: Profile, choices: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The runtimes of a device with each of their hints, the device's first one first; of those, the ``choices``.
+    """The runtimes of a device with each of their hints, the device's first one first, limited to ``choices``.
 
-    Without choices, a processor's runtimes leave the GPU alone and a GPU's the processor: that would be another device.
+    Without choices, runtimes of a processor exclude those of the GPU and the reverse: that would be another device.
     """
     first = profile.runtime
-    found = [first]
+    specs = [first]
     for name, _ in profile.runtimes:
         for hint in RUNTIMES[name].hints if name in RUNTIMES else ():
             spec = f"{name}:{hint}" if hint else name
-            if _same(spec, first) or (choices and not any(_same(spec, choice) for choice in choices)):
+            if _is_equal(spec, first) or (choices and not any(_is_equal(spec, choice) for choice in choices)):
                 continue
             if choices or runtime_of(spec).on_gpu == runtime_of(first).on_gpu:
-                found.append(spec)
-    if choices and len(found) > 1 and not any(_same(first, choice) for choice in choices):
-        found.remove(first)
-    return tuple(found)
+                specs.append(spec)
+    if choices and len(specs) > 1 and not any(_is_equal(first, choice) for choice in choices):
+        specs.remove(first)
+    return tuple(specs)
 
 
-def kept_runtimes(subject: Subject, profile: Profile) -> dict[str, float]:
-    """The runtimes among which a job's candidates choose on a device, with their speed-up in fp32; the first alone
-    where :class:`search.techniques.runtime.RuntimeTechnique` asked for no others."""
-    alone = {profile.runtime: 1.0}
-    return alone if subject.runtimes is None else subject.kept.get(profile.digest, alone)
+def candidate_runtimes(subject: Subject, profile: Profile) -> dict[str, float]:
+    """The runtimes that a job's candidates choose from on a device, with their speed-up in fp32.
+
+    Only the first one unless :class:`search.techniques.runtime.RuntimeTechnique` benchmarked others.
+    """
+    first_only = {profile.runtime: 1.0}
+    return first_only if subject.runtimes is None else subject.runtime_speedups.get(profile.digest, first_only)
 
 
-def fastest_of_families(kept: Mapping[str, float], first: str) -> dict[str, str]:
-    """For each family of runtimes but the first one's, the runtime that is fastest in fp32."""
-    found: dict[str, str] = {}
-    for spec in sorted((one for one in kept if one != first), key=lambda one: -kept[one]):
-        found.setdefault(runtime_of(spec).family, spec)
-    return {family: spec for family, spec in found.items() if family != runtime_of(first).family}
+def fastest_of_families(speedups: Mapping[str, float], first: str) -> dict[str, str]:
+    """The runtime that is fastest in fp32 for each family except the family of ``first``."""
+    fastest: dict[str, str] = {}
+    for spec in sorted((spec for spec in speedups if spec != first), key=lambda spec: -speedups[spec]):
+        fastest.setdefault(runtime_of(spec).family, spec)
+    return {family: spec for family, spec in fastest.items() if family != runtime_of(first).family}
 
 
-def _same(one: str, other: str) -> bool:
-    first, second = runtime_of(one), runtime_of(other)
+def _is_equal(spec: str, reference: str) -> bool:
+    first, second = runtime_of(spec), runtime_of(reference)
     return (first.name, first.hint) == (second.name, second.hint)

@@ -1,4 +1,5 @@
-"""In which number format a runtime computes static int8 fastest: asked, since the wrong one can be slower than fp32."""
+"""The quantisation scheme in which a runtime computes static int8 fastest: measured, since a wrong one can be slower
+than fp32."""
 
 from __future__ import annotations
 
@@ -17,104 +18,107 @@ from evaluators.quantize.calibration import Ranges, calibrate
 from hwprofiles import Precision, digest_of
 from hwprofiles.errors import BuildFailed, UnsupportedOp
 from search.folders import write_json
-from search.gains.reduced_range import lost_on, may_saturate, wants_less
+from search.gains.reduced_range import may_saturate, measure_loss, prefers_7_bits
 from search.gains.whole_model import LIMIT_S, WholeModel, runs
 from search.subject import Draft, Subject
 
 SAMPLES = 128
-"""Of calibration, unless a job says otherwise."""
+"""Calibration samples, unless a job says otherwise."""
 
-_FORMATS: tuple[tuple[Literal["uint8", "int8"], bool], ...] = (("uint8", False), ("int8", True))
-"""Activation type, and whether zero lies in its middle: what processors' kernels take, and what GPUs' and OpenVINO's do
-(with a zero elsewhere OpenVINO computes matrix products on floats)."""
-
+_ACTIVATIONS: tuple[tuple[Literal["uint8", "int8"], bool], ...] = (("uint8", False), ("int8", True))
+"""Activation type, and whether its zero point is in the middle: the first suits kernels of processors, the second
+GPUs and OpenVINO (which computes matrix products in float with another zero point)."""
 
 _REFUSED = (BuildFailed.state, UnsupportedOp.state)
 
 
-def best_static(
+def measure_best_static(
     model: WholeModel, runtime: str, base: Scheme | None = None, method: str = "minmax", samples: int = SAMPLES,
     activations: str = "auto",
 ) -> tuple[Scheme | None, Answer]:  # fmt: skip
-    """The number format in which the whole model in static int8 is fastest in a runtime, with what it gains there.
+    """Measures the scheme in which the whole model in static int8 is fastest in a runtime, in up to minutes.
 
-    A format that is refused is asked about again with biases in float, as TensorRT wants them. None, and the last
-    reason, where no format runs.
+    A scheme that is refused is tried again with float biases, as TensorRT wants them. Returns the scheme and its
+    answer; None and the last reason if no scheme runs.
     """
     best: tuple[Scheme | None, Answer] = (None, {"reason": "no layer can be static int8"})
-    for scheme, answer in static_answers(model, runtime, base or Scheme(), method, samples, activations):
+    for scheme, answer in measure_static_schemes(model, runtime, base or Scheme(), method, samples, activations):
         if best[0] is None or answer.get("ratio", 0.0) > best[1].get("ratio", 0.0):
             best = (scheme if runs(answer) else None, answer)
     return best
 
 
-def static_answers(
+def measure_static_schemes(
     model: WholeModel, runtime: str, base: Scheme, method: str, samples: int, activations: str
 ) -> Iterator[tuple[Scheme, Answer]]:
-    """Every number format with what the whole model in static int8 gains by it in a runtime."""
+    """Measures the whole model in static int8 in a runtime with every scheme; yields scheme and answer."""
     if not any(Precision.INT8 in group.precisions for group in model.subject.groups):
         return
-    for kind, symmetric in _FORMATS:
+    for kind, symmetric in _ACTIVATIONS:
         if activations not in ("auto", kind):
             continue
         for integer_bias in (True, False):
             scheme = replace(
                 base, activation_type=kind, symmetric_activations=symmetric, integer_bias=integer_bias
             )  # fmt: skip
-            answer = static_gain(model, runtime, scheme, method, samples)
+            answer = measure_static_gain(model, runtime, scheme, method, samples)
             yield scheme, answer
             if not answer.get("reason", "").startswith(_REFUSED):
                 break
 
 
-def in_best_range(
+def compare_weight_ranges(
     model: WholeModel, runtime: str, scheme: Scheme, method: str = "minmax", samples: int = SAMPLES
 ) -> list[tuple[Scheme, Answer]]:
-    """A number format with what it gains and, for a processor that may saturate, the same with weights of 7 bits, with
-    what each ``loss``es there; the better one first, see :func:`search.gains.reduced_range.wants_less`."""
-    full = static_gain(model, runtime, scheme, method, samples)
+    """Measures a scheme and, on a processor that may saturate, the same with 7-bit weights; the better one first.
+
+    Answers for such a processor have the ``loss``; see :func:`search.gains.reduced_range.prefers_7_bits`.
+    """
+    full = measure_static_gain(model, runtime, scheme, method, samples)
     if not may_saturate(model.device.profile) or not any(Precision.INT8 in g.precisions for g in model.subject.groups):
         return [(scheme, full)]
-    both: list[tuple[Scheme, Answer]] = []
-    for one in (scheme, replace(scheme, reduce_range=True)):
-        answer = static_gain(model, runtime, one, method, samples)
-        loss = lost_on(model, _question(one, method, samples), _in_static(model, one, method, samples), runtime)
-        both.append((one, answer if loss is None else {**answer, "loss": loss}))
-    return both[::-1] if wants_less(both[0][1], both[1][1]) else both
+    answers: list[tuple[Scheme, Answer]] = []
+    for variant in (scheme, replace(scheme, reduce_range=True)):
+        answer = measure_static_gain(model, runtime, variant, method, samples)
+        loss = measure_loss(
+            model, _question(variant, method, samples), _static_builder(model, variant, method, samples), runtime
+        )
+        answers.append((variant, answer if loss is None else {**answer, "loss": loss}))
+    return answers[::-1] if prefers_7_bits(answers[0][1], answers[1][1]) else answers
 
 
-def static_gain(
+def measure_static_gain(
     model: WholeModel, runtime: str, scheme: Scheme, method: str = "minmax", samples: int = SAMPLES,
     limit_s: float = LIMIT_S,
 ) -> Answer:  # fmt: skip
-    """What the whole model in static int8 gains by one number format in a runtime."""
-    report(f"asking the device about {scheme.activation_type} activations in {runtime}")
-    build = _in_static(model, scheme, method, samples)
-    return model.gain(_question(scheme, method, samples), build, runtime, limit_s)
+    """Measures the whole model in static int8 in a runtime with one scheme."""
+    report(f"benchmarking {scheme.activation_type} activations on {runtime}")
+    build = _static_builder(model, scheme, method, samples)
+    return model.measure_gain(_question(scheme, method, samples), build, runtime, limit_s)
 
 
 def _question(scheme: Scheme, method: str, samples: int) -> list[Any]:
     return ["static", asdict(scheme), method, samples]
 
 
-def _in_static(model: WholeModel, scheme: Scheme, method: str, samples: int) -> Callable[[], onnx.ModelProto]:
-    """Builds the whole model in static int8."""
+def _static_builder(model: WholeModel, scheme: Scheme, method: str, samples: int) -> Callable[[], onnx.ModelProto]:
+    """A function that builds the whole model in static int8."""
     subject = model.subject
     everything = {g.name: Precision.INT8 for g in subject.groups if Precision.INT8 in g.precisions}
 
     def build() -> onnx.ModelProto:
         draft = Draft(subject.model, subject.groups)
-        ranges = calibrated(subject, draft, method, samples)
+        ranges = calibrate_ranges(subject, draft, method, samples)
         return Quantizer(draft.model, draft.groups, ranges, scheme).apply(everything)
 
     return build
 
 
-def calibrated(subject: Subject, draft: Draft, method: str, samples: int) -> Ranges:
-    """The ranges of a graph's activations: calibrated once for a model, its data and a method, whatever job asks."""
+def calibrate_ranges(subject: Subject, draft: Draft, method: str, samples: int) -> Ranges:
+    """The ranges of a graph's activations, calibrated on first use and cached by model, data and method."""
     tensors = sorted(activation_tensors(draft.model, draft.groups))
-    changed = [draft.digest] if draft.digest else []
-    name = digest_of([subject.digest, graph_digest(draft.model), tensors, method, samples, *changed])
+    module = [draft.digest] if draft.digest else []
+    name = digest_of([subject.digest, graph_digest(draft.model), tensors, method, samples, *module])
     path = subject.cache / "calibration" / f"{name}.json"
     if path.exists():
         return Ranges.from_dict(json.loads(path.read_text()))
@@ -131,12 +135,12 @@ def calibrated(subject: Subject, draft: Draft, method: str, samples: int) -> Ran
 
 
 def graph_digest(model: onnx.ModelProto) -> str:
-    """Names a graph's structure; weights belong to the subject's digest, or the draft's."""
+    """Names a graph's structure; its weights are named by the subject's or the draft's digest."""
     return digest_of([[node.op_type, list(node.input), list(node.output)] for node in model.graph.node])
 
 
 def answer_row(runtime: str, precision: str, scheme: Scheme | None, answer: Answer) -> dict[str, Any]:
-    """An answer about the whole model as it is shown."""
+    """An answer about the whole model, as it is shown."""
     symmetric = scheme is not None and scheme.symmetric_activations
     reduced = scheme is not None and scheme.reduce_range
     activations = (

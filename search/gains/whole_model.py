@@ -1,4 +1,4 @@
-"""What a device gains when the whole model changes: other kernels, another graph, one precision everywhere."""
+"""Speed-up of a whole changed model on a device: other kernels, another graph, one precision everywhere."""
 
 from __future__ import annotations
 
@@ -20,47 +20,47 @@ from search.json_cache import JsonCache
 from search.subject import Subject
 
 VERSION = 2
-"""Part of every answer's name; raised when what is asked changes."""
+"""Part of every cached answer's name; raised when the measurement changes."""
 
 LIMIT_S = 120.0
 
 UNAVAILABLE = "unavailable"
 
-_PASSING = (UNAVAILABLE, *transient_states())
-"""Failures of the moment, which are asked about again the next time. A model that takes too long is not among them."""
+_TRANSIENT = (UNAVAILABLE, *transient_states())
+"""Transient failures, which are measured again by the next job. A model that takes too long is not one of them."""
 
 
 class WholeModel:
-    """Asks a device about one model, by the quick protocol, always against fp32 in the device's first runtime. Answers
-    lie in the cache under all that they depend on; those of a busy moment are asked for again by the next job.
+    """Measures variants of one model with the quick protocol, always against fp32 in the device's first runtime.
 
-    Used from one thread.
+    Answers are cached under all that they depend on; those of a busy machine are measured again by the next job. Used
+    from one thread.
     """
 
     def __init__(self, subject: Subject, device: Device) -> None:
         self.subject, self.device = subject, device
-        self._known = JsonCache(subject.cache / "gains")
+        self._cache = JsonCache(subject.cache / "gains")
         self._sample = subject.sample_of(device.profile)
         shapes = {name: list(values.shape) for name, values in self._sample.items()}
-        self._asked_how = [self.device.profile.digest, shapes, repr(asdict(QUICK))]
+        self._conditions = [self.device.profile.digest, shapes, repr(asdict(QUICK))]
 
-    def gain(
+    def measure_gain(
         self, question: Sequence[Any], build: Callable[[], onnx.ModelProto], runtime: str, limit_s: float = LIMIT_S
     ) -> Answer:
-        """What the model that ``build`` makes gains in ``runtime``; ``question`` (JSON-able) names what was built.
+        """Measures the speed-up of the model that ``build`` makes in ``runtime``, or returns the cached answer.
 
-        Raises :class:`DeviceLost`; every other failure is an answer.
+        ``question`` (JSON-able) names that model. Raises :class:`DeviceLost`; every other failure is an answer.
         """
-        name = digest_of([VERSION, self.subject.digest, list(question), runtime, *self._asked_how])
-        known = look_up_answer(name, self.subject.passing, self._known)
-        if known is not None:
-            return known
-        answer = self._asked(build, runtime, limit_s)
-        passing = answer.pop("transient", False) or answer.get("reason", "").startswith(_PASSING)
-        (self.subject.passing if passing else self._known)[name] = answer
+        name = digest_of([VERSION, self.subject.digest, list(question), runtime, *self._conditions])
+        cached = look_up_answer(name, self.subject.transient, self._cache)
+        if cached is not None:
+            return cached
+        answer = self._measure(build, runtime, limit_s)
+        transient = answer.pop("transient", False) or answer.get("reason", "").startswith(_TRANSIENT)
+        (self.subject.transient if transient else self._cache)[name] = answer
         return answer
 
-    def _asked(self, build: Callable[[], onnx.ModelProto], runtime: str, limit_s: float) -> Answer:
+    def _measure(self, build: Callable[[], onnx.ModelProto], runtime: str, limit_s: float) -> Answer:
         with tempfile.TemporaryDirectory(prefix="paretune-model-") as folder:
             baseline, candidate = self.subject.baseline, Path(folder) / "candidate.onnx"
             try:
@@ -79,22 +79,24 @@ class WholeModel:
 
 
 def runs(answer: Answer) -> bool:
-    """Whether the device executes it, however fast; a device too noisy to say how fast does, and one that was not asked
-    may."""
+    """Whether the device executes the model, however fast; true also if it was too noisy to measure, or not asked."""
     return "ci95" in answer or str(answer.get("reason", "")).startswith((UnhealthyMeasurement.state, NotAsked.state))
 
 
 def silent(answer: Answer) -> bool:
-    """Whether the device gave no answer at all: the moment was to blame, so that nothing may be concluded."""
-    return "ci95" not in answer and str(answer.get("reason", "")).startswith(_PASSING)
+    """Whether the device gave no answer because of a transient failure: nothing can be concluded."""
+    return "ci95" not in answer and str(answer.get("reason", "")).startswith(_TRANSIENT)
 
 
 def slower(answer: Answer, than: float) -> bool:
-    """Whether it is clearly slower than this ratio, or gave no ratio at a moment that let it answer."""
+    """Whether the speed-up is clearly below ``than``, or the model failed for a reason of its own."""
     return not silent(answer) and ("ci95" not in answer or answer["ci95"][1] < than)
 
 
 def worth_trying(answer: Answer, than: float, *, small: bool) -> bool:
-    """Whether a whole model's answer is a reason to search in a precision, or at least none to leave it out: it is not
-    clearly slower than this ratio; where ``small`` is wanted, it runs; or there was no answer."""
+    """Whether a precision stays in the search, given the whole model's answer.
+
+    It does if its speed-up is not clearly below ``than``, if it runs and ``small`` candidates are wanted, or if there
+    was no answer.
+    """
     return silent(answer) or not slower(answer, than) or (small and runs(answer))

@@ -1,4 +1,4 @@
-"""What sums of layer times miss, learnt from measured candidates, and how well predictions hold."""
+"""A correction of summed layer times, learnt from measured candidates, and the accuracy of predictions."""
 
 from __future__ import annotations
 
@@ -9,50 +9,52 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.prediction.predictor import Sum
+from search.prediction.predictor import LayerSum
 
 Json = dict[str, Any]
 Floats = NDArray[np.float64]
 
 RIDGE = 1e-3
-"""How strongly the correction is drawn towards none, for each candidate that it is learnt from."""
+"""Strength of the regularisation for each candidate that the correction is learnt from."""
 
 _LEAST = 1e-3  # of the baseline's time: no candidate is faster
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What a sum misses: a multiple of what is gained over the baseline, and a price for each quantised and each
-    dequantised value between layers. The baseline itself is left as it is.
+    """Coefficients that correct a summed time; the baseline's is not changed.
 
     Ridge regression (Hoerl and Kennard, 1970) of the difference between measured and summed times.
     """
 
     gained: float = 0.0
+    """Multiple of the time saved over the baseline."""
     entering: float = 0.0
+    """Price of quantising all values between layers."""
     leaving: float = 0.0
+    """Price of dequantising them."""
 
-    def time(self, found: Sum) -> float:
+    def time(self, layer_sum: LayerSum) -> float:
         """The corrected time as a share of the baseline's."""
-        correction = self.gained * (1 - found.time) + self.entering * found.entering + self.leaving * found.leaving
-        return max(_LEAST, found.time + correction)
+        gained, entering = self.gained * (1 - layer_sum.time), self.entering * layer_sum.entering
+        return max(_LEAST, layer_sum.time + (gained + entering + self.leaving * layer_sum.leaving))
 
     @classmethod
-    def fitted(cls, sums: Sequence[Sum], times: Sequence[float]) -> Correction:
-        """Learnt from the sums of some candidates and their measured times as shares of the baseline's."""
+    def fit(cls, sums: Sequence[LayerSum], times: Sequence[float]) -> Correction:
+        """Fit to the sums of candidates and their measured times, as shares of the baseline's."""
         features = _features(sums)
-        missing = np.asarray(times) - np.array([found.time for found in sums])
+        missing = np.asarray(times) - np.array([row.time for row in sums])
         weights = features.T @ features + RIDGE * max(1, len(sums)) * np.eye(features.shape[1])
         return cls(*map(float, np.linalg.solve(weights, features.T @ missing)))
 
 
-def _features(sums: Sequence[Sum]) -> Floats:
-    return np.array([[1 - found.time, found.entering, found.leaving] for found in sums], np.float64).reshape(-1, 3)
+def _features(sums: Sequence[LayerSum]) -> Floats:
+    return np.array([[1 - row.time, row.entering, row.leaving] for row in sums], np.float64).reshape(-1, 3)
 
 
 def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Json:
-    """How well predictions hold: ``n``, Kendall's ``tau`` (1938; None where it is not defined), and the
-    ``relative_error`` as its median and 90th percentile."""
+    """The accuracy of predictions: ``n``, Kendall's ``tau`` (1938; None if undefined), and the ``relative_error``
+    (median and 90th percentile)."""
     from scipy.stats import kendalltau
 
     if not predicted:
@@ -66,11 +68,13 @@ def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Json:
     }
 
 
-def left_out(sums: Sequence[Sum], times: Sequence[float]) -> list[float]:
-    """Each candidate's time as predicted with a correction learnt from all the others, found in one step: the error
-    without a row is its error with it, divided by one less its leverage."""
+def leave_one_out(sums: Sequence[LayerSum], times: Sequence[float]) -> list[float]:
+    """Predict each candidate's time with a correction learnt from all others.
+
+    In one step: the error without a row is its error with it, divided by one less its leverage.
+    """
     features = _features(sums)
-    summed = np.array([found.time for found in sums])
+    summed = np.array([row.time for row in sums])
     missing = np.asarray(times) - summed
     weights = features.T @ features + RIDGE * max(1, len(sums) - 1) * np.eye(features.shape[1])
     hat = features @ np.linalg.solve(weights, features.T)

@@ -1,4 +1,4 @@
-"""The layer tables of a job: one for each device, graph and runtime that its candidates can have."""
+"""The layer tables of a job: one for each device, and for each graph and runtime of its candidates."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from search.json_cache import JsonCache
 from search.space.candidate import RUNTIME, Space
 from search.space.layer_widths import LayerWidth, uniform_levels
 from search.techniques import Draft, Technique, is_of_module
-from search.techniques.precision import CALIBRATION, PREFIX, PrecisionTechnique, carried_out
+from search.techniques.precision import CALIBRATION, PREFIX, PrecisionTechnique, executable_precision
 from search.techniques.trained_formats import FORMATS, FormatsTechnique
 
 LIMIT_S = 120.0
-"""Time for the tables of one device; the answers that it was enough for serve the next job."""
+"""Time for the tables of one device; answers so far are cached for the next job."""
 
 MOST = 8
-"""Combinations of graph and runtime that tables are made of, the first ones first."""
+"""Most combinations of graph and runtime for which tables are measured, in order."""
 
 Json = dict[str, Any]
 
 
-def layer_tables(
+def measure_layer_tables(
     device: Device,
     space: Space,
     techniques: Mapping[str, Technique],
@@ -42,31 +42,33 @@ def layer_tables(
     cache: Path,
     runtime: str = RUNTIME,
     most: int = MOST,
-    passing: MutableMapping[str, Any] | None = None,
-    scales: Sequence[LayerWidth] = (),
-    narrowed: Callable[[Mapping[str, str]], Draft | None] = lambda values: None,
+    transient: MutableMapping[str, Any] | None = None,
+    widths: Sequence[LayerWidth] = (),
+    narrow_draft: Callable[[Mapping[str, str]], Draft | None] = lambda values: None,
     limit_s: float = LIMIT_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Json]:
-    """Tables as ``{"values": {…}, "table": {…}}``, ``values`` being those of the decisions that are not a layer's
-    precision. The first is that of the model as every candidate starts from it; none where that one has none.
+    """Measure layer tables on a device, in up to ``limit_s``, as ``{"values": {…}, "table": {…}}``.
 
-    Where decisions narrow layers, each such table is followed by those of models that are equally narrow all over, as
-    ``scales`` say and ``narrowed`` makes them (untrained); what lies between is interpolated from them.
+    ``values`` are those of decisions other than layers' precisions. The first table is that of the fp32 model; without
+    it there are none.
 
-    ``draft`` is the fp32 model, ``subject`` names it and its data, ``runtime`` is the decision that says what executes
-    a candidate on this device. ``passing`` holds what was answered on a busy machine.
+    If decisions narrow layers (as ``widths`` say), each table is followed by those of uniformly narrowed models, which
+    ``narrow_draft`` makes (untrained); values between them are interpolated.
+
+    ``draft`` is the fp32 model, ``subject`` names it and its data, ``runtime`` is the name of the decision for the
+    device's runtime. ``transient`` holds the answers of a busy machine.
     """
     precision = techniques.get("precision")
     if not isinstance(precision, PrecisionTechnique):
         return []
     ends_at = clock() + limit_s
-    found: list[Json] = []
+    tables: list[Json] = []
     integers: dict[str, str] = {}
-    with LayerAnswers(device, JsonCache(cache / "layers"), transient=passing) as answers:
-        for values in itertools.islice(_structures(space, runtime, scales), most):
+    with LayerAnswers(device, JsonCache(cache / "layers"), transient=transient) as answers:
+        for values in itertools.islice(_structures(space, runtime, widths), most):
             spec = values.get(runtime)
-            changed = narrowed(values) or draft
+            changed = narrow_draft(values) or draft
             for technique in techniques.values():
                 changed = technique.apply(changed, values)
             question = Question(
@@ -83,28 +85,32 @@ def layer_tables(
             table = measure_table(answers, question, limit_s=max(0.0, ends_at - clock()), clock=clock)
             if table is None:
                 break
-            found.append({"values": values, "table": table.to_dict()})
-    return found
+            tables.append({"values": values, "table": table.to_dict()})
+    return tables
 
 
-def format_table(
+def measure_format_table(
     device: Device, techniques: Mapping[str, Technique], draft: Draft, sample: Arrays, *, subject: str, cache: Path,
-    passing: MutableMapping[str, Any] | None = None, limit_s: float = LIMIT_S,
+    transient: MutableMapping[str, Any] | None = None, limit_s: float = LIMIT_S,
 ) -> LayerTable | None:  # fmt: skip
-    """The device's table of the fp32 model's layers in fp32 and int8, where number formats are searched for by it; None
-    where they are not, or there was not time enough."""
+    """Measure a device's table of the fp32 model's layers in fp32 and int8, for a one-shot search by latency.
+
+    None if the job has no such search, or the time was not enough.
+    """
     formats = techniques.get(FORMATS)
     if not isinstance(formats, FormatsTechnique) or not formats.by_latency:
         return None
     values = {group.name: {Precision.INT8.value: Precision.INT8} for group in formats.layers}
     question = Question(subject, draft.model, draft.groups, values, sample, formats.scheme)
-    with LayerAnswers(device, JsonCache(cache / "layers"), transient=passing) as answers:
+    with LayerAnswers(device, JsonCache(cache / "layers"), transient=transient) as answers:
         return measure_table(answers, question, limit_s=limit_s)
 
 
 def structure_of(decisions: Mapping[str, str], runtime: str = RUNTIME) -> dict[str, str]:
-    """The values that choose a candidate's tables: all but the layers' precisions, the calibration's method, what
-    changes the module, and what executes it on other devices."""
+    """The values that determine a candidate's tables.
+
+    All but the layers' precisions, the calibration's method, changes of the module, and runtimes of other devices.
+    """
     return {
         name: value
         for name, value in decisions.items()
@@ -114,33 +120,33 @@ def structure_of(decisions: Mapping[str, str], runtime: str = RUNTIME) -> dict[s
 
 
 def is_runtime(name: str) -> bool:
-    """Whether a decision says what executes a candidate on one of the devices."""
+    """Whether a decision chooses the runtime of a candidate on one of the devices."""
     return name.partition("@")[0] == RUNTIME
 
 
-def _structures(space: Space, runtime: str, scales: Sequence[LayerWidth]) -> Iterator[dict[str, str]]:
-    """The structures that candidates of the space can have, the baseline's first, each followed by its narrow ones."""
+def _structures(space: Space, runtime: str, widths: Sequence[LayerWidth]) -> Iterator[dict[str, str]]:
+    """The structures of the space's candidates, the baseline's first, each followed by its narrowed ones."""
     baseline = space.baseline().decisions
     choices = {decision.name: decision.choices for decision in space.decisions}
     names = structure_of(baseline, runtime)
     seen: list[dict[str, str]] = []
     for values in itertools.product(*(choices[name] for name in names)):
-        found = structure_of(space.candidate(baseline | dict(zip(names, values, strict=True))).decisions, runtime)
-        if found not in seen:
-            seen.append(found)
-            yield found
-            yield from (found | level for level in uniform_levels(scales, choices))
+        structure = structure_of(space.candidate(baseline | dict(zip(names, values, strict=True))).decisions, runtime)
+        if structure not in seen:
+            seen.append(structure)
+            yield structure
+            yield from (structure | level for level in uniform_levels(widths, choices))
 
 
 def _precisions(space: Space, draft: Draft, structure: Mapping[str, str]) -> dict[str, dict[str, Precision]]:
-    """By group, the values that its decision can have in this structure, and what each comes to."""
+    """The values of each group's decision in this structure, with the precision that each is computed in."""
     groups = {PREFIX + group.name: group for group in draft.groups}
     baseline = space.baseline().decisions | dict(structure)
-    found: dict[str, dict[str, Precision]] = {}
+    precisions: dict[str, dict[str, Precision]] = {}
     for decision in space.decisions:
         if decision.name in groups:
             group = groups[decision.name]
             candidates = (space.candidate(baseline | {decision.name: value}) for value in decision.choices)
             values = dict.fromkeys(candidate.decisions[decision.name] for candidate in candidates)
-            found[group.name] = {value: carried_out(group, Precision(value)) for value in values}
-    return found
+            precisions[group.name] = {value: executable_precision(group, Precision(value)) for value in values}
+    return precisions

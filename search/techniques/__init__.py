@@ -1,6 +1,6 @@
-"""Techniques: what makes a model smaller. A new one is one file here, one line below, and one test class.
+"""Techniques make a model smaller or faster. A new one is one file here, one line below, and one test class.
 
-Asked and applied in this order: the others ask what pays in each of the runtimes.
+They propose decisions and apply in this order: all later ones benchmark each of the runtimes.
 """
 
 from collections.abc import Iterable

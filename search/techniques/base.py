@@ -1,4 +1,4 @@
-"""What a technique promises: decisions for a model on a device, and a smaller model for a candidate's values."""
+"""The contract of a technique: decisions for a model on a device, and a smaller model for a candidate's values."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from search.subject import Draft, Subject
 class TechniqueOptions(BaseModel):
     """Options of a technique, its section in the job's ``space``; unknown keys are rejected."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Technique(ABC):
     """One way to make a model smaller or faster.
 
-    Made once a process and subject, used from one thread. May keep what it computed between calls, and store in
-    ``subject.cache`` what others can reuse, under a name that holds a digest of all it depends on. ``apply`` leaves the
-    draft that it is given untouched; the same values give the same bytes. What cannot be done for a part of a model
-    leaves that part as it is; a model that cannot be built at all raises a :class:`CandidateError`.
+    Created once a process and subject, used from one thread. May keep results between calls, and store results that
+    other jobs can reuse in ``subject.cache``, under a digest of all they depend on. ``apply`` does not change its
+    draft; equal values give equal bytes. A part of a model that cannot be changed stays as it is; a model that cannot
+    be built at all raises a :class:`CandidateError`.
     """
 
     Options: ClassVar[type[TechniqueOptions]] = TechniqueOptions
@@ -36,23 +36,25 @@ class Technique(ABC):
         self.subject = subject
         self.options = options
         self.answers: list[dict[str, Any]] = []
-        """What the device answered when it was asked, to be shown; filled by :meth:`decisions`."""
+        """Benchmarks of the device, as they are shown; filled by :meth:`decisions`."""
         self.replacements: list[Replacement] = []
-        """Values that some of the device's runtimes do without; filled by :meth:`decisions`."""
+        """Values that are replaced in some of the device's runtimes; filled by :meth:`decisions`."""
 
     @abstractmethod
     def decisions(self, device: Device | None) -> list[Decision]:
-        """What there is to decide, the first choice of each leaving the model as it is.
+        """The decisions that a candidate consists of; the first choice of each leaves the model as it is.
 
-        Values that the device cannot run, or that gain nothing on it, are left out by asking it; with no device (a
-        modelled one) nothing is left out.
+        May take minutes: values that the device cannot run, or that gain nothing on it, are left out by benchmarking
+        it. Without a device (a modelled one) nothing is left out.
         """
 
     @abstractmethod
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
-        """The draft with this technique's values, one for each of its decisions."""
+        """Apply this technique's values, one for each of its decisions, and return the new draft."""
 
-    def formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
-        """The number formats that these values give layer groups of the draft, by name; nothing for those that they
-        leave as they are."""
+    def layer_formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
+        """The number formats that these values give layer groups of the draft, by the group's name.
+
+        Unchanged groups are left out.
+        """
         return {}

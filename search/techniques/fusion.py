@@ -1,4 +1,4 @@
-"""Graph optimisation as a decision: the transformer fusions that a skilled user turns on first."""
+"""Fusion of transformer blocks, as one decision for the graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evaluators.processes.recent import Recent
 from evaluators.processes.sandbox_child import report
 from evaluators.runtimes import runtime_of
 from hwprofiles import digest_of
-from search.gains.runtimes import fastest_of_families, kept_runtimes
+from search.gains.runtimes import candidate_runtimes, fastest_of_families
 from search.gains.whole_model import WholeModel, silent
 from search.space.candidate import Decision, Replacement
 from search.subject import Draft, Subject
@@ -24,7 +24,7 @@ from search.techniques.base import Technique, TechniqueOptions
 
 DECISION = "graph"
 VERSION = 1
-"""Part of a fused graph's name; raised when fusing changes."""
+"""Part of a cached fused graph's name; raised when fusing changes."""
 
 
 class GraphOptions(TechniqueOptions):
@@ -36,7 +36,7 @@ class GraphOptions(TechniqueOptions):
 class GraphTechnique(Technique):
     """``plain`` leaves the graph to the runtime's own optimiser; ``fused`` rewrites transformer blocks first.
 
-    Which is faster differs from device to device and from precision to precision, so both are tried.
+    Which is faster depends on the device and the precision, so both are tried.
     """
 
     Options = GraphOptions
@@ -44,45 +44,50 @@ class GraphTechnique(Technique):
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         super().__init__(subject, options)
-        self._known: Recent[str, Draft | None] = Recent(lambda draft: 0 if draft is None else size_of(draft.model))
-        """What fusing makes of a draft, by its digest."""
+        self._drafts: Recent[str, Draft | None] = Recent(lambda draft: 0 if draft is None else size_of(draft.model))
+        """The fused draft by the draft's digest; None if nothing can be fused."""
 
     def decisions(self, device: Device | None) -> list[Decision]:
-        """None for a graph in which nothing can be fused."""
-        fused = self._fused(self._plain) if "fused" in self.options.choices else None
+        """One decision; none for a graph in which nothing can be fused."""
+        fused = self._fuse(self._plain) if "fused" in self.options.choices else None
         if fused is None:
             return []
         if device is not None and device.profile.digest == self.subject.profile.digest:
-            self._ask_others(device, fused)
+            self._ask_runtimes(device, fused)
         return [Decision(DECISION, ("plain", "fused"), "graph")]
 
-    def _ask_others(self, device: Device, fused: Draft) -> None:
-        """Leaves the graph plain in the device's further runtimes, unless they are clearly faster by the fused one: its
-        operators are ONNX Runtime's own."""
-        kept = kept_runtimes(self.subject, device.profile)
+    def _ask_runtimes(self, device: Device, fused: Draft) -> None:
+        """Benchmarks the fused graph in the device's further runtimes; it stays plain where it is not clearly faster.
+
+        The fused operators are ONNX Runtime's own.
+        """
+        speedups = candidate_runtimes(self.subject, device.profile)
         model = WholeModel(self.subject, device)
-        for family, spec in fastest_of_families(kept, device.profile.runtime).items():
-            report(f"asking the device about the fused graph in {spec}")
-            answer = model.gain(["fused", VERSION], lambda: fused.model, spec)
+        for family, spec in fastest_of_families(speedups, device.profile.runtime).items():
+            report(f"benchmarking the fused graph on {spec}")
+            answer = model.measure_gain(["fused", VERSION], lambda: fused.model, spec)
             self.answers.append({"layer": "all", "precision": "fp32", "graph": "fused", "runtime": spec, **answer})
-            if not silent(answer) and ("ci95" not in answer or answer["ci95"][0] <= kept[spec]):
-                relatives = [one for one in kept if runtime_of(one).family == family]
-                self.replacements += [Replacement(one, "graph", "fused", "plain") for one in relatives]
+            if not silent(answer) and ("ci95" not in answer or answer["ci95"][0] <= speedups[spec]):
+                relatives = [name for name in speedups if runtime_of(name).family == family]
+                self.replacements += [Replacement(name, "graph", "fused", "plain") for name in relatives]
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
         """See :meth:`Technique.apply`."""
-        return draft if values.get(DECISION) != "fused" else self._fused(draft) or draft
+        return draft if values.get(DECISION) != "fused" else self._fuse(draft) or draft
 
     @property
     def _plain(self) -> Draft:
         return Draft(self.subject.model, self.subject.groups)
 
-    def _fused(self, draft: Draft) -> Draft | None:
-        """Fused once for all processes; a graph in which nothing can be fused is kept as it is, to say so."""
+    def _fuse(self, draft: Draft) -> Draft | None:
+        """The draft with fused blocks, cached for all processes; None if nothing can be fused.
+
+        The file of a graph in which nothing can be fused is the plain graph.
+        """
 
         def fuse() -> Draft | None:
-            named = [draft.digest] if draft.digest else []
-            path = self.subject.cache / "fused" / f"{digest_of([self.subject.digest, VERSION, *named])}.onnx"
+            module = [draft.digest] if draft.digest else []
+            path = self.subject.cache / "fused" / f"{digest_of([self.subject.digest, VERSION, *module])}.onnx"
             if not path.exists():
                 report("looking for transformer blocks to fuse")
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,4 +96,4 @@ class GraphTechnique(Technique):
             groups = None if fused.graph == draft.model.graph else regroup(draft.groups, draft.model, fused)
             return None if groups is None else replace(draft, model=fused, groups=groups)
 
-        return self._known.get(draft.digest, fuse)
+        return self._drafts.get(draft.digest, fuse)

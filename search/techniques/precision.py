@@ -1,4 +1,4 @@
-"""Mixed precision: one decision a layer group, its values what the device gains from."""
+"""Mixed precision: one decision for each layer group, with the precisions that are worthwhile on the device."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed
 from search.gains.layers import LayerGains
 from search.gains.reduced_range import may_saturate
-from search.gains.runtime_precisions import ASKED_BY_LAYER, RuntimeFormats
-from search.gains.runtimes import kept_runtimes
+from search.gains.runtime_precisions import ASKED_BY_LAYER, RuntimePrecisions
+from search.gains.runtimes import candidate_runtimes
 from search.gains.static_scheme import (
     SAMPLES,
     answer_row,
-    calibrated,
+    calibrate_ranges,
+    compare_weight_ranges,
     graph_digest,
-    in_best_range,
-    static_gain,
+    measure_static_gain,
 )
 from search.gains.whole_model import WholeModel, worth_trying
 from search.space.candidate import RUNTIME, Decision
@@ -40,20 +40,24 @@ Activations = Literal["uint8", "int8"]
 
 NEVER_PAYS = "not asked: never faster than fp32 when the device was probed"
 
-# What stands in where a fused operator has no kernel for the value.
+# Replaces a value for which a fused operator has no kernel.
 _NEXT_BEST = {Precision.INT8: Precision.INT8_DYNAMIC}
 
 
 class PrecisionOptions(TechniqueOptions):
-    """``choices`` of each layer, the ``calibration`` method (several make a decision of it) and its number of samples,
-    and how values become integers; ``activations: auto`` asks the device."""
+    """The section ``precision`` of a job's space."""
 
     choices: tuple[Precision, ...] = tuple(Precision)
+    """Precisions of each layer."""
     calibration: tuple[Method, ...] = Field(("minmax",), min_length=1)
+    """How activations are calibrated; several methods become a decision."""
     calibration_samples: int = Field(SAMPLES, ge=1)
     activations: Literal["auto", "uint8", "int8"] = "auto"
+    """Type of activations in static int8; ``auto`` benchmarks the device."""
     per_channel: bool = True
+    """Whether each output channel of the weights has its own scale."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
+    """Weights that share a scale in weight-only precisions."""
 
     @field_validator("calibration", mode="before")
     @classmethod
@@ -64,9 +68,9 @@ class PrecisionOptions(TechniqueOptions):
 class PrecisionTechnique(Technique):
     """Quantises each layer group as its decision says.
 
-    Groups are what the runtime computes together: a residual sum with the convolutions that feed it, the products of
-    one input. Values that the device runs slower than fp32 for every layer are left out of the space, unless the whole
-    model says otherwise, or the job wants size or memory. What nobody answered about stays.
+    A group is what the runtime computes together: a residual sum with the convolutions that feed it, or the products
+    of one input. Values that are slower than fp32 for every layer are left out of the space, unless the whole model is
+    faster in them, or the job wants size or memory. Values without an answer stay.
     """
 
     Options = PrecisionOptions
@@ -74,26 +78,26 @@ class PrecisionTechnique(Technique):
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         super().__init__(subject, options)
-        self._quantizers: Recent[tuple[str, ...], Quantizer] = Recent(lambda made: made.size_bytes)
+        self._quantizers: Recent[tuple[str, ...], Quantizer] = Recent(lambda quantizer: quantizer.size_bytes)
 
     def decisions(self, device: Device | None) -> list[Decision]:
-        """One a layer group that can be quantised, and ``calibration`` where several methods are asked for.
+        """One decision for each layer group that can be quantised, and ``calibration`` if there are several methods.
 
-        The device's runtimes share the decisions: a value is there if one of them gains by it.
+        The device's runtimes share the decisions: a value is offered if it is worthwhile in one of them.
         """
-        pays = set(self.options.choices) if device is None else self._paying_somewhere(device)
-        found = []
+        worthwhile = set(self.options.choices) if device is None else self._measure_all_runtimes(device)
+        decisions = []
         for group in self.subject.groups:
-            values = [p.value for p in group.precisions if p is Precision.FP32 or p in pays]
+            values = [p.value for p in group.precisions if p is Precision.FP32 or p in worthwhile]
             if len(values) > 1:
-                found.append(Decision(PREFIX + group.name, tuple(values), "precision"))
-        if found and len(self.options.calibration) > 1 and Precision.INT8 in pays:
-            found.append(Decision(CALIBRATION, self.options.calibration, CALIBRATION))
-        return found
+                decisions.append(Decision(PREFIX + group.name, tuple(values), "precision"))
+        if decisions and len(self.options.calibration) > 1 and Precision.INT8 in worthwhile:
+            decisions.append(Decision(CALIBRATION, self.options.calibration, CALIBRATION))
+        return decisions
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
-        """See :meth:`Technique.apply`. A precision that a fused operator lacks becomes the next best that it has."""
-        assignment = {name: Precision(value) for name, value in self.formats(draft, values).items()}
+        """See :meth:`Technique.apply`. A precision without a kernel in a fused operator becomes the next best one."""
+        assignment = {name: Precision(value) for name, value in self.layer_formats(draft, values).items()}
         if not assignment:
             return draft
         method = values.get(CALIBRATION, self.options.calibration[0])
@@ -101,39 +105,40 @@ class PrecisionTechnique(Technique):
         scheme = self.scheme_of(values.get(RUNTIME)) if static else self._dynamic_scheme(values.get(RUNTIME))
         return replace(draft, model=self._quantizer(draft, method if static else None, scheme).apply(assignment))
 
-    def formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
-        """See :meth:`Technique.formats`."""
-        wanted = {g.name: carried_out(g, Precision(values.get(PREFIX + g.name, Precision.FP32))) for g in draft.groups}
-        return {name: one.value for name, one in wanted.items() if one is not Precision.FP32}
+    def layer_formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
+        """See :meth:`Technique.layer_formats`."""
+        wanted = {group: Precision(values.get(PREFIX + group.name, Precision.FP32)) for group in draft.groups}
+        precisions = {group.name: executable_precision(group, precision) for group, precision in wanted.items()}
+        return {name: precision.value for name, precision in precisions.items() if precision is not Precision.FP32}
 
     def scheme_of(self, runtime: str | None) -> Scheme:
-        """The number formats of candidates that ``runtime`` (None: the first) of the job's first device executes.
+        """The scheme of candidates that ``runtime`` (None: the first) of the job's first device executes.
 
-        As was chosen when the devices were asked; ONNX Runtime's, where nobody was, is ``uint8``. Raises
-        :class:`BuildFailed` where any other runtime was not asked: another format would be another file.
+        Chosen when the devices were benchmarked; ONNX Runtime's is ``uint8`` without a benchmark. Raises
+        :class:`BuildFailed` for another runtime without a benchmark: another scheme would give another file.
         """
         family = runtime_of(runtime or self.subject.profile.runtime).family
-        chosen = self.subject.formats.get(family)
+        chosen = self.subject.static_schemes.get(family)
         if chosen is not None:
             return Scheme(**chosen)
         if family not in ASKED_BY_LAYER:
             raise BuildFailed(
-                f"the job does not know which number format runtime {runtime or self.subject.profile.runtime!r} wants",
-                "run the job anew",
+                f"the job has no number format for runtime {runtime or self.subject.profile.runtime!r}",
+                "start the job anew",
             )
         return self._base
 
     def _dynamic_scheme(self, runtime: str | None) -> Scheme:
-        """That of candidates without static int8: products of integers saturate in dynamic int8 too."""
-        chosen = self.subject.formats.get(runtime_of(runtime or self.subject.profile.runtime).family, {})
+        """The scheme of candidates without static int8; sums of products saturate in dynamic int8 too."""
+        chosen = self.subject.static_schemes.get(runtime_of(runtime or self.subject.profile.runtime).family, {})
         return replace(self._base, reduce_range=bool(chosen.get("reduce_range")))
 
     def _quantizer(self, draft: Draft, method: str | None, scheme: Scheme) -> Quantizer:
-        """``method`` is that of static int8, ``scheme`` what the candidate's runtime wants."""
+        """``method`` calibrates static int8; ``scheme`` is that of the candidate's runtime."""
         key = (draft.digest, graph_digest(draft.model), method or "", repr(scheme))
 
         def make() -> Quantizer:
-            ranges = None if method is None else calibrated(self.subject, draft, method, self._samples)
+            ranges = None if method is None else calibrate_ranges(self.subject, draft, method, self._samples)
             return Quantizer(draft.model, draft.groups, ranges, scheme)
 
         return self._quantizers.get(key, make)
@@ -144,12 +149,12 @@ class PrecisionTechnique(Technique):
 
     @property
     def _base(self) -> Scheme:
-        """The number formats that nobody is asked about."""
+        """The scheme without any benchmark."""
         return self._scheme("int8" if self.options.activations == "int8" else "uint8")
 
     @property
-    def _formats(self) -> RuntimeFormats:
-        return RuntimeFormats(
+    def _runtime_precisions(self) -> RuntimePrecisions:
+        return RuntimePrecisions(
             self.subject,
             self._scheme("uint8"),
             tuple(self.options.choices),
@@ -158,13 +163,13 @@ class PrecisionTechnique(Technique):
             self.options.activations,
         )
 
-    def _paying_somewhere(self, device: Device) -> set[Precision]:
-        """The precisions that pay in any of the device's runtimes; what becomes of them in the others is noted."""
-        chosen = device.profile.runtime in kept_runtimes(self.subject, device.profile)
-        found = self._formats.ask(device, self._paying(device) if chosen else ())
-        self.answers += found.answers
-        self.replacements += found.replacements
-        return found.pays
+    def _measure_all_runtimes(self, device: Device) -> set[Precision]:
+        """The precisions that are worthwhile in any of the device's runtimes; adds ``answers`` and ``replacements``."""
+        chosen = device.profile.runtime in candidate_runtimes(self.subject, device.profile)
+        gains = self._runtime_precisions.ask(device, self._measure_first_runtime(device) if chosen else ())
+        self.answers += gains.answers
+        self.replacements += gains.replacements
+        return gains.worthwhile
 
     def _scheme(self, activations: Activations) -> Scheme:
         return Scheme(
@@ -173,55 +178,57 @@ class PrecisionTechnique(Technique):
             block_size=self.options.block_size,
         )
 
-    def _paying(self, device: Device) -> set[Precision]:
-        """The precisions that are not slower than fp32 for every layer, with the activations that the device likes."""
+    def _measure_first_runtime(self, device: Device) -> set[Precision]:
+        """The precisions that are not slower than fp32 for every layer, with the activations that are fastest."""
         small = self.subject.small
-        known = self.subject.capabilities.get(device.profile.digest)
-        hopeless = hopeless_precisions(known, self.subject.groups, small=small)
+        capability = self.subject.capabilities.get(device.profile.digest)
+        hopeless = hopeless_precisions(capability, self.subject.groups, small=small)
         self.answers += [
             {"layer": "all", "precision": p.value, "reason": NEVER_PAYS} for p in self.options.choices if p in hopeless
         ]
-        asked = [p for p in self.options.choices if p is not Precision.FP32 and p not in hopeless]
-        scheme = self._first_scheme(device, static=Precision.INT8 in asked)
+        precisions = [p for p in self.options.choices if p is not Precision.FP32 and p not in hopeless]
+        scheme = self._first_scheme(device, static=Precision.INT8 in precisions)
         layers = LayerGains(self.subject, device)
-        gains = layers.ask(asked, scheme, small=small)
+        gains = layers.ask(precisions, scheme, small=small)
         self.answers += [asdict(gain) for gain in gains]
-        pays = {gain.precision for gain in gains if gain.pays(small=small)}
-        unsure = layers.unasked | {Precision.INT8}
-        return pays | {p for p in asked if p in unsure - pays and self._pays_everywhere(device, p, scheme)}
+        worthwhile = {gain.precision for gain in gains if gain.pays(small=small)}
+        unsure = (layers.unasked | {Precision.INT8}) - worthwhile
+        return worthwhile | {p for p in precisions if p in unsure and self._pays_in_all_layers(device, p, scheme)}
 
-    def _pays_everywhere(self, device: Device, precision: Precision, scheme: Scheme) -> bool:
-        """Whether the whole model says of a precision that it is worth trying, where single layers do not: static int8
-        pays there for entering and leaving integers at each layer, and some layers cannot be asked about alone."""
+    def _pays_in_all_layers(self, device: Device, precision: Precision, scheme: Scheme) -> bool:
+        """Measures whether a precision is worth trying in the whole model, though not in single layers.
+
+        A single layer in static int8 converts to and from integers, and some layers cannot be benchmarked alone.
+        """
         if not any(precision in group.precisions for group in self.subject.groups):
             return False
         model, first = WholeModel(self.subject, device), device.profile.runtime
         if precision is Precision.INT8:
-            answer = static_gain(model, first, scheme, self.options.calibration[0], self._samples)
+            answer = measure_static_gain(model, first, scheme, self.options.calibration[0], self._samples)
         else:
-            answer = self._formats.everywhere(model, precision, first)
+            answer = self._runtime_precisions.measure_everywhere(model, precision, first)
         row = answer_row(first, precision, scheme if precision is Precision.INT8 else None, answer)
         self.answers += [row] if row not in self.answers else []
         return worth_trying(answer, 1.0, small=self.subject.small)
 
     def _first_scheme(self, device: Device, *, static: bool) -> Scheme:
-        """The number formats of files for the first runtime of the job's first device, which alone is asked."""
+        """The scheme of files for the first runtime of the job's first device, the only one to be benchmarked."""
         family = runtime_of(self.subject.profile.runtime).family
         if device.profile.digest != self.subject.profile.digest:
-            return Scheme(**self.subject.formats.get(family, asdict(self._base)))
-        found = self._asked_first(device) if static else self._base
-        self.subject.formats[family] = asdict(found)
-        return found
+            return Scheme(**self.subject.static_schemes.get(family, asdict(self._base)))
+        scheme = self._measure_first_scheme(device) if static else self._base
+        self.subject.static_schemes[family] = asdict(scheme)
+        return scheme
 
-    def _asked_first(self, device: Device) -> Scheme:
-        """What the device's first runtime wants.
+    def _measure_first_scheme(self, device: Device) -> Scheme:
+        """The scheme in which static int8 is fastest in the device's first runtime.
 
-        ONNX Runtime is asked which activations it likes: with which the whole model in static int8 is fastest. Alone, a
-        convolution may be as fast with either, while the sums and pools between convolutions are not.
+        For ONNX Runtime the activation type is chosen by the whole model's speed: a single convolution may be as fast
+        with either type, while the sums and pools between convolutions are not.
         """
         first = device.profile.runtime
         if runtime_of(first).family not in ASKED_BY_LAYER:
-            scheme, answers = self._formats.ask_first(device)
+            scheme, answers = self._runtime_precisions.ask_first(device)
             self.answers += answers
             return scheme
         possible = any(Precision.INT8 in group.precisions for group in self.subject.groups)
@@ -232,31 +239,31 @@ class PrecisionTechnique(Technique):
             return self._in_best_range(model, self._base)
         for kind in get_args(Activations):
             scheme = self._scheme(kind)
-            answer = static_gain(model, first, scheme, self.options.calibration[0], self._samples)
+            answer = measure_static_gain(model, first, scheme, self.options.calibration[0], self._samples)
             ratios[kind] = answer.get("ratio", 0.0)
             self.answers.append(answer_row(first, Precision.INT8, scheme, answer))
         return self._in_best_range(model, self._scheme(max(get_args(Activations), key=lambda kind: ratios[kind])))
 
     def _in_best_range(self, model: WholeModel, scheme: Scheme) -> Scheme:
-        """With weights of 7 bits where the device's first runtime is right with these alone."""
+        """The scheme, with 7-bit weights if only these are correct in the device's first runtime."""
         if not may_saturate(model.device.profile):
             return scheme
         first = model.device.profile.runtime
-        found = in_best_range(model, first, scheme, self.options.calibration[0], self._samples)
-        rows = [answer_row(first, Precision.INT8, one, answer) for one, answer in found]
+        variants = compare_weight_ranges(model, first, scheme, self.options.calibration[0], self._samples)
+        rows = [answer_row(first, Precision.INT8, variant, answer) for variant, answer in variants]
         self.answers = [
-            row for row in self.answers if row["layer"] != "all" or _asked_as(row) not in map(_asked_as, rows)
+            row for row in self.answers if row["layer"] != "all" or _question(row) not in map(_question, rows)
         ]
         self.answers += rows
-        return found[0][0]
+        return variants[0][0]
 
 
-def _asked_as(row: dict[str, Any]) -> tuple[Any, ...]:
+def _question(row: dict[str, Any]) -> tuple[Any, ...]:
     return row.get("runtime"), row["precision"], row.get("activations")
 
 
-def carried_out(group: LayerGroup, wanted: Precision) -> Precision:
-    """What a value comes to for a group: itself, the next best that the group has, or fp32."""
+def executable_precision(group: LayerGroup, wanted: Precision) -> Precision:
+    """The precision in which a group is computed for a wanted one: itself, the group's next best, or fp32."""
     if wanted not in group.precisions:
         wanted = _NEXT_BEST.get(wanted, Precision.FP32)
     return wanted if wanted in group.precisions else Precision.FP32

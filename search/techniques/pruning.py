@@ -30,49 +30,53 @@ if TYPE_CHECKING:
 PREFIX = "pruning:"
 KEPT, LEFT_OUT = "1", "0"
 USUAL_STEP = 8
-"""In which widths are rounded for devices that were not probed: what He et al. (AMC, ECCV 2018) use on processors and
-graphics cards."""
+"""Multiple to which widths are rounded for devices that were not probed, as He et al. (AMC, ECCV 2018) use it on
+processors and graphics cards."""
 
 CRITERIA_SLIMMING = {"bn_scale": 1e-4}
-"""Criteria that mean most after slimming, with the term's weight."""
+"""Criteria that need slimming, with the usual weight of its term."""
 
 _BATCH = 64
 
 
 class PruningOptions(TechniqueOptions):
-    """``ratios`` of its channels that a group may keep, besides all; the ``criterion`` that says which, from so many
-    calibration ``samples``; ``round`` widths to multiples of so many channels, or to what the device likes (``auto``);
-    leave out whole ``blocks``; and how channels go: in so many ``rounds``, after a ``schedule``. ``slimming`` weighs
-    the term that makes scales of batch normalisation sparse in ``slimming_epochs`` before (network slimming)."""
+    """The section ``pruning`` of a job's space."""
 
     ratios: tuple[float, ...] = Field((0.75, 0.5, 0.25), min_length=1)
+    """Shares of its channels that a group may keep, apart from all."""
     criterion: str = "taylor"
+    """Which channels stay."""
     samples: int = Field(256, ge=2)
+    """Calibration samples that the criterion uses."""
     round: Literal["auto"] | int = Field("auto")
+    """Widths are multiples of so many channels; ``auto`` takes the device's step."""
     blocks: bool = True
+    """Whether whole blocks can be left out."""
     schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
     rounds: int = Field(3, ge=1)
+    """Rounds in which channels are removed, unless ``one_shot``."""
     slimming: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Weight of the term that makes scales of batch normalisation sparse before pruning (network slimming)."""
     slimming_epochs: int = Field(5, ge=1)
     seed: int = Field(0, ge=0)
 
     @field_validator("ratios")
     @classmethod
-    def _fractions(cls, ratios: tuple[float, ...]) -> tuple[float, ...]:
+    def _check_ratios(cls, ratios: tuple[float, ...]) -> tuple[float, ...]:
         if any(not 0 < ratio < 1 for ratio in ratios):
             raise ValueError("ratios lie between 0 and 1: 0.5 keeps half of the channels")
         return tuple(sorted(set(ratios), reverse=True))
 
     @field_validator("round")
     @classmethod
-    def _steps(cls, step: str | int) -> str | int:
+    def _check_step(cls, step: str | int) -> str | int:
         if isinstance(step, int) and step < 1:
             raise ValueError("round is auto, or a number of channels from 1 on")
         return step
 
     @field_validator("criterion")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _check_criterion(cls, name: str) -> str:
         from search.pruning.criteria import CRITERIA
 
         if name not in CRITERIA:
@@ -83,8 +87,8 @@ class PruningOptions(TechniqueOptions):
 class PruningTechnique(ModuleTechnique):
     """Removes channels, heads and blocks from the module (:mod:`search.pruning`).
 
-    A group's values are the shares of its channels that stay: the ratios asked for, after rounding the width up to what
-    the device likes. In several rounds the criterion looks again at what is left and was trained meanwhile.
+    A group's values are the shares of its channels that stay: the job's ratios, with the width rounded up to the
+    device's step. In several rounds the criterion is computed anew for the remaining, retrained channels.
     """
 
     Options = PruningOptions
@@ -97,18 +101,18 @@ class PruningTechnique(ModuleTechnique):
         return 1 if self.options.schedule == "one_shot" else self.options.rounds
 
     def decisions(self, device: Device | None) -> list[Decision]:
-        """One a group with a choice, widest first, and one a block that can be left out."""
+        """One decision for each group with a choice, widest first, and one for each block that can be left out."""
         from search.pruning import ChannelGroup, width_choices
 
-        found = []
+        decisions = []
         for name, group in self._groups.items():
             if not isinstance(group, ChannelGroup):
-                found.append(Decision(name, (KEPT, LEFT_OUT), "pruning"))
+                decisions.append(Decision(name, (KEPT, LEFT_OUT), "pruning"))
                 continue
             widths = width_choices(group, self.options.ratios, self._step(device, group))
             if len(widths) > 1:
-                found.append(Decision(name, tuple(_share(width, group) for width in widths), "pruning"))
-        return found
+                decisions.append(Decision(name, tuple(_share(width, group) for width in widths), "pruning"))
+        return decisions
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
         """See :meth:`ModuleTechnique.change`."""
@@ -116,12 +120,12 @@ class PruningTechnique(ModuleTechnique):
 
         first = way * self.rounds <= 1
         if first:
-            module = self._first
-        now = self._groups if first else self._found(module)
+            module = self._initial_module
+        groups = self._groups if first else self._find_groups(module)
         kept: dict[Group, tuple[int, ...]] = {}
         shrinking: dict[ChannelGroup, int] = {}
         for name, value in values.items():
-            group = _same(self._groups[name], now)
+            group = _matching_group(self._groups[name], groups)
             if group is None or value == KEPT:
                 continue
             if not isinstance(group, ChannelGroup):
@@ -135,19 +139,19 @@ class PruningTechnique(ModuleTechnique):
         kept |= {group: best_channels(group, scores[group.name], width) for group, width in shrinking.items()}
         return prune(module, kept)
 
-    def scales(self) -> list[LayerWidth]:
-        """See :meth:`ModuleTechnique.scales`."""
+    def layer_widths(self) -> list[LayerWidth]:
+        """See :meth:`ModuleTechnique.layer_widths`."""
         from search.pruning.reach import layer_widths
 
         shapes = shapes_in_run(self.subject.model, self._one_sample)
         return layer_widths(self.subject.model, self.subject.groups, self._structure, self._groups, shapes)
 
     def _width(self, whole: int, final: int, block: int, way: float) -> int:
-        """What is left of ``whole`` channels after ``way`` of the way to ``final``, in whole blocks."""
+        """Channels left of ``whole`` after the share ``way`` of the way to ``final``, in whole blocks."""
         from search.training.schedules import SCHEDULES
 
-        gone = SCHEDULES[self.options.schedule](way, 0.0, 1 - final / whole, self.rounds)
-        return max(final, -(-round(whole * (1 - gone)) // block) * block)
+        removed = SCHEDULES[self.options.schedule](way, 0.0, 1 - final / whole, self.rounds)
+        return max(final, -(-round(whole * (1 - removed)) // block) * block)
 
     def _step(self, device: Device | None, group: ChannelGroup) -> int:
         from search.pruning import channel_step
@@ -155,17 +159,17 @@ class PruningTechnique(ModuleTechnique):
         if isinstance(self.options.round, int):
             return self.options.round
         profile = self.subject.profile if device is None else device.profile
-        known = self.subject.capabilities.get(profile.digest)
-        return USUAL_STEP if known is None else channel_step(known, group, (Precision.FP32, Precision.INT8))
+        capability = self.subject.capabilities.get(profile.digest)
+        return USUAL_STEP if capability is None else channel_step(capability, group, (Precision.FP32, Precision.INT8))
 
     @property
     def _slimming(self) -> float:
-        given, usual = self.options.slimming, CRITERIA_SLIMMING.get(self.options.criterion, 0.0)
-        return usual if given is None else given
+        weight, usual = self.options.slimming, CRITERIA_SLIMMING.get(self.options.criterion, 0.0)
+        return usual if weight is None else weight
 
     @cached_property
-    def _first(self) -> nn.Module:
-        """What is pruned: the task's own module, slimmed where that is asked for."""
+    def _initial_module(self) -> nn.Module:
+        """The module to prune: the task's own, after network slimming (training!) if the job asks for it."""
         module = self.module()
         if self._slimming == 0 or self.subject.profile.is_dry_run:
             return module
@@ -183,9 +187,9 @@ class PruningTechnique(ModuleTechnique):
     @cached_property
     def _groups(self) -> dict[str, Group]:
         """The task's own groups, by the names of their decisions."""
-        return self._found(self._structure)
+        return self._find_groups(self._structure)
 
-    def _found(self, module: nn.Module) -> dict[str, Group]:
+    def _find_groups(self, module: nn.Module) -> dict[str, Group]:
         from search.pruning import block_groups, channel_groups
 
         example = self.example(2)
@@ -205,7 +209,7 @@ class PruningTechnique(ModuleTechnique):
     def _scores(
         self, module: nn.Module, groups: tuple[ChannelGroup, ...], *, first: bool
     ) -> Mapping[str, NDArray[np.float64]]:
-        """Of the groups' channels; those of the task's own module are kept for all candidates."""
+        """Importance of the groups' channels; computed once for the task's own module."""
         from search.pruning import ChannelGroup
         from search.pruning.criteria import CRITERIA
 
@@ -215,8 +219,8 @@ class PruningTechnique(ModuleTechnique):
         if not first:
             return criterion.scores(module, groups, self._batches)
         if self._first_scores is None:
-            every = [group for group in self._groups.values() if isinstance(group, ChannelGroup)]
-            self._first_scores = criterion.scores(module, every, self._batches)
+            channel_groups = [group for group in self._groups.values() if isinstance(group, ChannelGroup)]
+            self._first_scores = criterion.scores(module, channel_groups, self._batches)
         return self._first_scores
 
     _first_scores: Mapping[str, NDArray[np.float64]] | None = None
@@ -231,26 +235,26 @@ class PruningTechnique(ModuleTechnique):
 
         samples = self.task.training().epoch(np.random.default_rng(self.options.seed))
         chosen = draw_samples(len(samples), self.options.samples)
-        found = []
+        batches = []
         for start in range(0, len(chosen), _BATCH):
             rows = chosen[start : start + _BATCH]
             labels = None if samples.labels is None else torch.tensor(samples.labels[rows]).long()
-            found.append(Batch(tuple(torch.tensor(values[rows]) for values in samples.inputs), labels))
-        return found
+            batches.append(Batch(tuple(torch.tensor(values[rows]) for values in samples.inputs), labels))
+        return batches
 
 
 def _share(width: int, group: ChannelGroup) -> str:
-    """A width as the share of a group's channels, exact enough to find it again."""
+    """A width as the share of a group's channels, exact enough to recover it."""
     return f"{width / group.channels:.5g}"
 
 
-def _same(group: Group, now: Mapping[str, Any]) -> Group | None:
-    """The group of a changed module that holds what is left of one of the task's own."""
+def _matching_group(group: Group, groups: Mapping[str, Any]) -> Group | None:
+    """The group of a changed module that holds the rest of one of the task's own groups."""
     from search.pruning import BlockGroup
 
     if isinstance(group, BlockGroup):
-        same = [one for one in now.values() if isinstance(one, BlockGroup) and one.module == group.module]
+        matches = [block for block in groups.values() if isinstance(block, BlockGroup) and block.module == group.module]
     else:
         layers = set(group.layers)
-        same = [one for one in now.values() if not isinstance(one, BlockGroup) and layers >= set(one.layers)]
-    return same[0] if same else None
+        matches = [part for part in groups.values() if not isinstance(part, BlockGroup) and layers >= set(part.layers)]
+    return matches[0] if matches else None

@@ -1,4 +1,4 @@
-"""What executes a candidate, as a decision: the device's runtimes and the precisions that they compute in."""
+"""The runtime that executes a candidate, as a decision: the device's runtimes with their hints."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput
 from search.gains.runtimes import possible_runtimes
-from search.gains.static_scheme import answer_row, best_static, static_gain
+from search.gains.static_scheme import answer_row, measure_best_static, measure_static_gain
 from search.gains.whole_model import UNAVAILABLE, WholeModel, silent, slower
 from search.space.candidate import RUNTIME, Decision
 from search.subject import Draft
 from search.techniques.base import Technique, TechniqueOptions
 
 _PATIENCE_S, _PATIENCE_RUNS = 15.0, 200
-"""How long a slow runtime may take over a question: a constant, and so many inferences of fp32 in both runtimes."""
+"""Time for benchmarking a slow runtime: a constant, plus that of so many fp32 inferences in both runtimes."""
 
 
 class RuntimeOptions(TechniqueOptions):
-    """``choices`` of runtimes, ``name`` or ``name:hint``; empty for all that the device has."""
+    """The section ``runtime`` of a job's space."""
 
     choices: tuple[str, ...] = ()
+    """Runtimes as ``name`` or ``name:hint``; empty for all that the device has."""
 
     @field_validator("choices")
     @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_runtimes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for spec in value:
             try:
                 runtime_of(spec)
@@ -42,38 +43,38 @@ class RuntimeOptions(TechniqueOptions):
 class RuntimeTechnique(Technique):
     """The runtimes that run the model on the device, its first one first. Changes no graph.
 
-    One whose fp32 is clearly slower than the first runtime's fp32 stays only if static int8 is faster there, and no
-    slower than in the runtimes of its family that stay: other precisions of the same kernels.
+    A runtime whose fp32 is clearly slower than the first runtime's fp32 stays only if static int8 is faster in it, and
+    no slower than in the remaining runtimes of its family, which are other precisions of the same kernels.
     """
 
     Options = RuntimeOptions
     options: RuntimeOptions
 
     def decisions(self, device: Device | None) -> list[Decision]:
-        """None where the device has one runtime, or is modelled."""
+        """One decision, after benchmarking the runtimes; none if the device has one runtime, or is modelled."""
         if device is None:
             return []
         specs = possible_runtimes(device.profile, self.options.choices)
         if set(specs) <= {device.profile.runtime}:
             return []
-        kept = self._kept(device, specs)
-        self.subject.kept[device.profile.digest] = kept
-        if set(kept) <= {device.profile.runtime}:
+        speedups = self._measure_runtimes(device, specs)
+        self.subject.runtime_speedups[device.profile.digest] = speedups
+        if set(speedups) <= {device.profile.runtime}:
             return []
-        return [Decision(RUNTIME, tuple(kept), RUNTIME)]
+        return [Decision(RUNTIME, tuple(speedups), RUNTIME)]
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
         """See :meth:`Technique.apply`."""
         return draft
 
-    def _kept(self, device: Device, specs: tuple[str, ...]) -> dict[str, float]:
-        """Of these runtimes those that are worth trying, with their speed-up in fp32."""
+    def _measure_runtimes(self, device: Device, specs: tuple[str, ...]) -> dict[str, float]:
+        """Benchmarks runtimes; those that are worth trying, with their speed-up in fp32."""
         model, first = WholeModel(self.subject, device), device.profile.runtime
         answers: dict[str, Answer] = {}
         for spec in specs:
             if spec != first:
-                report(f"asking the device about runtime {spec}")
-                answers[spec] = model.gain([Precision.FP32], lambda: self.subject.model, spec)
+                report(f"benchmarking runtime {spec}")
+                answers[spec] = model.measure_gain([Precision.FP32], lambda: self.subject.model, spec)
                 self.answers.append(answer_row(spec, Precision.FP32, None, answers[spec]))
         ratios = {
             spec: float(answer.get("ratio", 1.0))
@@ -82,22 +83,22 @@ class RuntimeTechnique(Technique):
         }
         fast = [spec for spec in ratios if not slower(answers[spec], 1.0)]
         kept = fast + [spec for spec in ratios if spec not in fast and self._may_pay(model, spec, fast, answers)]
-        found = {spec: 1.0 if spec == first else ratios[spec] for spec in specs if spec == first or spec in kept}
-        return found or {first: 1.0}
+        speedups = {spec: 1.0 if spec == first else ratios[spec] for spec in specs if spec == first or spec in kept}
+        return speedups or {first: 1.0}
 
     def _may_pay(self, model: WholeModel, spec: str, fast: list[str], answers: Mapping[str, Answer]) -> bool:
-        """Whether static int8 makes up for a slow fp32. A runtime that takes forever over it does not."""
+        """Measures whether static int8 makes up for a slow fp32, within a time limit."""
         family = runtime_of(spec).family
-        relatives = [one for one in fast if runtime_of(one).family == family]
+        relatives = [name for name in fast if runtime_of(name).family == family]
         if relatives:
-            nearest = max(relatives, key=lambda one: float(answers[one].get("ratio", 1.0)))
-            scheme, best = best_static(model, nearest)
+            nearest = max(relatives, key=lambda name: float(answers[name].get("ratio", 1.0)))
+            scheme, best = measure_best_static(model, nearest)
             if scheme is None:
                 return False
             limit_s = _PATIENCE_S + _PATIENCE_RUNS * (answers[spec]["ms"] + answers[spec]["baseline_ms"]) / 1000
-            answer = static_gain(model, spec, scheme, limit_s=limit_s)
+            answer = measure_static_gain(model, spec, scheme, limit_s=limit_s)
         else:
-            scheme, answer = best_static(model, spec)
+            scheme, answer = measure_best_static(model, spec)
             best = {}
         self.answers.append(answer_row(spec, Precision.INT8, scheme, answer))
         return not slower(answer, max(1.0, float(best.get("ratio", 0.0))))

@@ -1,4 +1,4 @@
-"""Unstructured and N:M sparsity: zeros in place, which make a file smaller and few runtimes faster."""
+"""Unstructured and N:M sparsity: zero weights, which compress well and speed up a few runtimes."""
 
 from __future__ import annotations
 
@@ -28,34 +28,36 @@ _IN_GROUPS = re.compile(r"([1-9]\d*):([1-9]\d*)")
 
 
 class SparsityOptions(TechniqueOptions):
-    """``choices``: shares of the weights that are zero, or ``N:M``, of which N of each M along the inputs stay; how
-    zeros come (``schedule``, in so many ``rounds`` where it is iterative), over the first ``share`` of the training."""
+    """The section ``sparsity`` of a job's space."""
 
     choices: tuple[str, ...] = Field(("0.5", "0.75", "0.9"), min_length=1)
+    """Shares of the weights that are zero, or ``N:M``: N of each M weights along the inputs stay."""
     schedule: Literal["one_shot", "iterative", "gradual"] = "gradual"
     rounds: int = Field(5, ge=1)
+    """Rounds of an ``iterative`` schedule."""
     share: float = Field(0.6, ge=0, le=1)
+    """Share of the training in which weights become zero."""
 
     @field_validator("choices", mode="before")
     @classmethod
     def _as_text(cls, choices: Any) -> Any:
-        return (
-            [one if isinstance(one, str) else f"{one:g}" for one in choices] if isinstance(choices, list) else choices
-        )
+        if not isinstance(choices, list):
+            return choices
+        return [choice if isinstance(choice, str) else f"{choice:g}" for choice in choices]
 
     @field_validator("choices")
     @classmethod
-    def _possible(cls, choices: tuple[str, ...]) -> tuple[str, ...]:
-        for one in choices:
-            _parsed(one)
+    def _check_choices(cls, choices: tuple[str, ...]) -> tuple[str, ...]:
+        for choice in choices:
+            _parse(choice)
         return choices
 
 
 class SparsityTechnique(ModuleTechnique):
     """One decision for the whole model: how many weights of each linear and convolution layer are zero.
 
-    Offered where the job wants a small file (``size_bytes`` counts all values, ``sparse_size_bytes`` those that are not
-    zero), and where a device runs the model faster with zeros in it, which is asked.
+    Offered if the job wants a small file (``size_bytes`` counts all values, ``sparse_size_bytes`` only non-zero ones),
+    or if a benchmark shows that a device runs the model faster with zeros.
     """
 
     Options = SparsityOptions
@@ -63,12 +65,12 @@ class SparsityTechnique(ModuleTechnique):
     unchanged = DENSE
 
     def decisions(self, device: Device | None) -> list[Decision]:
-        """One with the choices that pay."""
-        choices = [one for one in self.options.choices if self.subject.small or self._gains(device, one)]
+        """One decision with the worthwhile choices, after benchmarking them if only speed counts."""
+        choices = [choice for choice in self.options.choices if self.subject.small or self._is_faster(device, choice)]
         return [Decision(DECISION, (DENSE, *choices), "sparsity")] if choices else []
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
-        """Nothing: zeros come while it is trained, or with :meth:`constraint` at once."""
+        """The module as it is: :meth:`constraint` sets zeros, at once or during the training."""
         return module
 
     def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> TrainingConstraint | None:
@@ -84,12 +86,12 @@ class SparsityTechnique(ModuleTechnique):
         )  # fmt: skip
         return Sparsifier(module, schedule, pattern)
 
-    def _gains(self, device: Device | None, choice: str) -> bool:
-        """Whether the device runs the fp32 model faster with so many zeros."""
+    def _is_faster(self, device: Device | None, choice: str) -> bool:
+        """Measures whether the device runs the fp32 model faster with so many zeros."""
         if device is None:
             return False
-        report(f"asking the device about sparsity {choice}")
-        answer = WholeModel(self.subject, device).gain(
+        report(f"benchmarking sparsity {choice}")
+        answer = WholeModel(self.subject, device).measure_gain(
             ["sparse", choice], lambda: with_zeros(self.subject.model, choice), device.profile.runtime
         )
         self.answers.append({"layer": "all", "precision": "fp32", "sparsity": choice, **answer})
@@ -97,7 +99,7 @@ class SparsityTechnique(ModuleTechnique):
 
 
 def with_zeros(model: onnx.ModelProto, choice: str) -> onnx.ModelProto:
-    """A copy of a graph whose smallest weights are zero, as many as ``choice`` says."""
+    """A copy of a graph in which the share ``choice`` of the smallest weights is zero."""
     import numpy as np
     import torch
     from onnx import numpy_helper
@@ -115,7 +117,7 @@ def with_zeros(model: onnx.ModelProto, choice: str) -> onnx.ModelProto:
     return copy
 
 
-def _parsed(choice: str) -> tuple[int | None, float]:
+def _parse(choice: str) -> tuple[int | None, float]:
     """The size of the groups (None: no groups), and the share of zeros."""
     groups = _IN_GROUPS.fullmatch(choice)
     if groups is not None and int(groups[1]) < int(groups[2]):
@@ -132,5 +134,5 @@ def _parsed(choice: str) -> tuple[int | None, float]:
 def _pattern(choice: str) -> tuple[Pattern, float]:
     from search.training.masks import InGroups, Unstructured
 
-    group, share = _parsed(choice)
+    group, share = _parse(choice)
     return (Unstructured() if group is None else InGroups(group)), share

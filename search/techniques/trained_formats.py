@@ -1,4 +1,4 @@
-"""Trained number formats: weights and inputs of layers in integers or floats of few bits, trained to bear it."""
+"""Trained number formats: weights and inputs of layers in integers or floats of few bits, by training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed, InvalidInput
 from search.fronts.metrics import ARCHITECTURE
-from search.gains.static_scheme import SAMPLES, calibrated
+from search.gains.static_scheme import SAMPLES, calibrate_ranges
 from search.options import validate_options
 from search.space.candidate import Decision
 from search.strategies.fliqs import FliqsOptions
@@ -38,43 +38,44 @@ if TYPE_CHECKING:
 FORMATS = "formats"
 PREFIX = f"{FORMATS}:"
 TARGET = FORMATS
-"""The decision of a search in one shot, its values the targets."""
-
+"""The decision of a one-shot search; its values are the targets."""
 
 FLOAT = Precision.FP32.value
 
 
 class FormatsOptions(TechniqueOptions):
-    """``choices`` of every layer: ``int2`` to ``int8``, and floats as ``e<exponent bits>m<mantissa bits>``; ``fp32``,
-    which candidates that name their formats always have, is one for a search in one shot where it is written here.
-    ``inputs_from`` is the share of the training after which inputs are rounded too, ``calibration_samples`` are used
-    for tensors that no layer reads; ``activations: auto`` takes what the runtime's kernels do."""
+    """The section ``formats`` of a job's space."""
 
     choices: tuple[str, ...] = Field(("int4", "int8"), min_length=1)
+    """Formats of every layer: ``int2`` to ``int8``, and floats as ``e<exponent bits>m<mantissa bits>``. ``fp32`` is
+    always a choice of decisions for layers, and one of a one-shot search if it is written here."""
     inputs_from: float = Field(0.05, ge=0, lt=1)
+    """Share of the training after which inputs are rounded too."""
     calibration_samples: int = Field(SAMPLES, ge=1)
+    """Samples that calibrate tensors which no layer reads."""
     activations: Literal["auto", "uint8", "int8"] = "auto"
+    """Type of activations; ``auto`` takes that of the runtime's kernels."""
 
     @field_validator("choices")
     @classmethod
-    def _known(cls, choices: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_choices(cls, choices: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            found = dict.fromkeys(name if name == FLOAT else number_format(name).name for name in choices)
+            names = dict.fromkeys(name if name == FLOAT else number_format(name).name for name in choices)
         except InvalidInput as error:
             raise ValueError(f"{error.message}: {error.hint}") from None
-        if not set(found) - {FLOAT}:
+        if not set(names) - {FLOAT}:
             raise ValueError("name a format besides fp32")
-        return tuple(found)
+        return tuple(names)
 
 
 class FormatsTechnique(ModuleTechnique):
-    """One decision a layer group, trained with its values (quantisation-aware training); or, with the strategy
-    ``fliqs``, one decision for the model: the target of a training that finds the formats itself (:mod:`search.fliqs`),
-    and the sub-network where the task's module is a :class:`search.fliqs.Elastic`.
+    """Quantisation-aware training: one decision for each layer group.
 
-    Layers that share a decision are those that a runtime computes together. What runtimes compute in, int8, is written
-    with the trained scales; other formats are stored and computed exactly, in float operators: they are *simulated*,
-    and no latency is claimed for them.
+    With the strategy ``fliqs`` there is one decision for the model, the target of a training that finds the formats
+    itself (:mod:`search.fliqs`), and the sub-network if the task's module is a :class:`search.fliqs.Elastic`.
+
+    Layers that a runtime computes together share a decision. Int8, in which runtimes compute, is written with the
+    trained scales; other formats are *simulated*: computed exactly in float operators, without a claim on latency.
     """
 
     Options = FormatsOptions
@@ -84,11 +85,13 @@ class FormatsTechnique(ModuleTechnique):
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         super().__init__(subject, options)
         self._layers: QuantisedLayers | None = None
-        """Of the module that was changed last."""
+        """The layers of the module that was changed last."""
 
     def decisions(self, device: Device | None) -> list[Decision]:
-        """See the class; nothing is asked of the device. Raises :class:`InvalidInput` where no layer can have a format
-        of few bits, or nothing is trained."""
+        """See the class; the device is not benchmarked.
+
+        Raises :class:`InvalidInput` if no layer can have a format of few bits, or the job trains nothing.
+        """
         if not self.layers:
             raise InvalidInput(
                 "space.formats: the model has no linear or convolution layer to give a number format",
@@ -96,7 +99,7 @@ class FormatsTechnique(ModuleTechnique):
             )
         if self.subject.recipe is None:
             raise InvalidInput("space.formats: number formats are trained, and recovery is null", "give a recovery")
-        simulated = [name for name in self._rounding if not executed({"": name})]
+        simulated = [name for name in self._rounding if not is_executable({"": name})]
         if self.by_latency and simulated:
             raise InvalidInput(
                 f"space.formats.choices: no runtime computes in {', '.join(simulated)}, so its latency is unknown",
@@ -112,7 +115,7 @@ class FormatsTechnique(ModuleTechnique):
         return [Decision(TARGET, (FLOAT, *(f"{target:g}" for target in self._one_shot.targets)), FORMATS)]
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
-        """The module with layers that can round; before the last round nothing is changed."""
+        """Before the last round, prepare the module's layers for rounding; in earlier rounds nothing changes."""
         from search.training.quantised import QuantisedLayers
 
         if way == 1:
@@ -120,7 +123,7 @@ class FormatsTechnique(ModuleTechnique):
         return module
 
     def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> TrainingConstraint:
-        """The formats themselves, or the search for them."""
+        """Rounding to the formats, or the search for them."""
         from search.fliqs.one_shot import FixedFormats, OneShotSearch
 
         layers, one_shot = self._layers, self._one_shot
@@ -147,10 +150,10 @@ class FormatsTechnique(ModuleTechnique):
         )  # fmt: skip
 
     def finish(self, module: nn.Module, values: Mapping[str, str]) -> dict[str, Any]:
-        """The formats, the bounds of inputs by the scope of their layer's nodes, and the sub-network that was found."""
+        """Notes: the formats, the bounds of inputs by the scope of their layer's nodes, and a sub-network's choices."""
         from search.pruning.names import onnx_path
 
-        found = self._searched(module)
+        elastic = self._elastic(module)
         layers = self._layers
         if layers is None:
             return {}
@@ -161,16 +164,16 @@ class FormatsTechnique(ModuleTechnique):
         return {
             "formats": chosen,
             "bounds": {"/" + "/".join(onnx_path(module, layer)): bound for layer, bound in bounds.items()},
-            **({ARCHITECTURE: dict(found.chosen)} if found is not None else {}),
+            **({ARCHITECTURE: dict(elastic.chosen)} if elastic is not None else {}),
         }
 
-    def exported(self, module: nn.Module, values: Mapping[str, str]) -> nn.Module:
-        """The sub-network that was found, or else the module."""
-        found = self._searched(module)
-        return module if found is None else found.extract(found.chosen)
+    def module_to_export(self, module: nn.Module, values: Mapping[str, str]) -> nn.Module:
+        """The chosen sub-network of an elastic network, otherwise the module."""
+        elastic = self._elastic(module)
+        return module if elastic is None else elastic.extract(elastic.chosen)
 
     def depends(self) -> list[Any]:
-        """See :meth:`ModuleTechnique.depends`: how formats are searched for."""
+        """See :meth:`ModuleTechnique.depends`: the options of a one-shot search."""
         if self._one_shot is None:
             return []
         table = self.subject.layer_times
@@ -178,14 +181,14 @@ class FormatsTechnique(ModuleTechnique):
         choices = self._choices_of_network
         return [self._one_shot.model_dump(mode="json", exclude={"targets"}), *times, *([choices] if choices else [])]
 
-    def formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
-        """See :meth:`Technique.formats`."""
-        found: dict[str, str] = draft.notes.get(FORMATS, {}).get("formats", {})
-        return dict(found)
+    def layer_formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
+        """See :meth:`Technique.layer_formats`."""
+        formats: dict[str, str] = draft.notes.get(FORMATS, {}).get("formats", {})
+        return dict(formats)
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
-        """Rounding as it was trained, in the graph."""
-        chosen = self.formats(draft, values)
+        """Write the trained rounding into the graph."""
+        chosen = self.layer_formats(draft, values)
         if not chosen:
             return draft
         bounds: Mapping[str, float] = draft.notes[FORMATS]["bounds"]
@@ -196,12 +199,12 @@ class FormatsTechnique(ModuleTechnique):
             for node in group.nodes
             if (scope := node.rpartition("/")[0]) in bounds
         }
-        ranges = calibrated(self.subject, draft, "minmax", self.options.calibration_samples)
+        ranges = calibrate_ranges(self.subject, draft, "minmax", self.options.calibration_samples)
         return replace(draft, model=with_formats(draft.model, draft.groups, formats, ranges, self.scheme))
 
     @property
     def by_latency(self) -> bool:
-        """Whether formats are searched for by the device's table of layers."""
+        """Whether a one-shot search takes latency from the device's table of layers."""
         return self._one_shot is not None and self._one_shot.cost == "latency"
 
     @cached_property
@@ -212,52 +215,52 @@ class FormatsTechnique(ModuleTechnique):
 
     @property
     def scheme(self) -> Scheme:
-        """Zero lies in the middle, as it was trained; ONNX Runtime's kernels want it unsigned."""
-        given = self.options.activations
+        """The scheme: symmetric activations, as they were trained; unsigned for ONNX Runtime's kernels."""
+        chosen = self.options.activations
         family = runtime_of(self.subject.profile.runtime).family
         usual: Literal["uint8", "int8"] = "uint8" if family in ("onnxruntime", "null") else "int8"
         return Scheme(
-            activation_type=usual if given == "auto" else given, symmetric_activations=True,
+            activation_type=usual if chosen == "auto" else chosen, symmetric_activations=True,
             integer_bias=family != "tensorrt",
         )  # fmt: skip
 
-    def _searched(self, module: nn.Module) -> Elastic | None:
-        """The module where it is elastic and searched for a sub-network."""
+    def _elastic(self, module: nn.Module) -> Elastic | None:
+        """The module if it is elastic and a sub-network is searched for."""
         from search.supernets.elastic import Elastic
 
         return module if self._one_shot is not None and isinstance(module, Elastic) else None
 
     @cached_property
     def _choices_of_network(self) -> dict[str, list[str]]:
-        """What an elastic network gives to choose from, by decision."""
-        found = self._searched(self.task.module(trained=False))
-        return {} if found is None else {name: list(values) for name, values in found.choices.items()}
+        """The choices of an elastic network, by decision."""
+        elastic = self._elastic(self.task.module(trained=False))
+        return {} if elastic is None else {name: list(values) for name, values in elastic.choices.items()}
 
     @cached_property
     def _one_shot(self) -> FliqsOptions | None:
-        """How formats are searched for; None where candidates name them."""
+        """Options of the one-shot search; None if there is one decision for each layer group."""
         name, options = self.subject.strategy
         if name != "fliqs":
             return None
         return validate_options(FliqsOptions, options, "strategy.options")
 
     def _groups(self, module: nn.Module) -> dict[str, list[str]]:
-        """By layer group, the layers of a module; those groups whose nodes are all layers that can round."""
+        """The layers of a module by layer group, for groups that consist of layers that can round."""
         from search.pruning.names import layers_by_scope
         from search.training.quantised import QUANTISABLE
 
         scopes = layers_by_scope(module, QUANTISABLE)
-        found = {}
+        groups = {}
         for group in self.subject.groups:
             layers = [scopes.get(node.rpartition("/")[0]) for node in group.nodes]
-            there = [layer for layer in dict.fromkeys(layers) if layer is not None]
-            if Precision.INT8 in group.precisions and there and None not in layers:
-                found[group.name] = there
-        return found
+            names = [layer for layer in dict.fromkeys(layers) if layer is not None]
+            if Precision.INT8 in group.precisions and names and None not in layers:
+                groups[group.name] = names
+        return groups
 
     @property
     def _rounding(self) -> tuple[str, ...]:
-        """The choices that are no fp32."""
+        """The choices other than fp32."""
         return tuple(name for name in self.options.choices if name != FLOAT)
 
     @cached_property
@@ -267,7 +270,7 @@ class FormatsTechnique(ModuleTechnique):
 
         one_shot, table = self._one_shot, self.subject.layer_times
         module = self.task.module(trained=False)
-        elastic = self._searched(module)
+        elastic = self._elastic(module)
         if one_shot is None or one_shot.cost == "bit_operations":
             if elastic is not None:
                 example = self.example(1)
@@ -283,6 +286,6 @@ class FormatsTechnique(ModuleTechnique):
         return LatencyCost(table)
 
 
-def executed(formats: Mapping[str, str]) -> bool:
-    """Whether runtimes compute in all of these formats."""
+def is_executable(formats: Mapping[str, str]) -> bool:
+    """Whether runtimes compute in all of these formats, instead of simulating them."""
     return all(name in (FLOAT, *EXECUTED) for name in formats.values())

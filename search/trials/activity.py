@@ -1,4 +1,4 @@
-"""What workers say of the candidates that they work on, while they do: a small file each in the job's folder."""
+"""Progress notices of workers about their candidates: a small file each in the job's folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SUFFIX = ".notice"
 
 
 class Notice:
-    """One worker's words on one candidate, gone when the block is left. Owned by one thread.
+    """One worker's notice about its candidate, removed when the block is left. Owned by one thread.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -26,7 +26,7 @@ class Notice:
         self._path = folder / f"{digest}{_SUFFIX}"
 
     def say(self, text: str) -> None:
-        """What is going on now, in a line; readers see it whole. A full disk is not worth a candidate."""
+        """Replace the notice, atomically; errors of the file system are ignored."""
         partial = partial_path(self._path)
         try:
             partial.write_text(text)
@@ -42,17 +42,17 @@ class Notice:
 
 
 def notices(folder: Path) -> dict[str, str]:
-    """What is said of each candidate at work, by its digest."""
-    found = {}
-    for path in sorted(folder.glob(f"[!.]*{_SUFFIX}")):  # without those that are half-written
+    """The notice of each candidate that is worked on, by its digest."""
+    texts = {}
+    for path in sorted(folder.glob(f"[!.]*{_SUFFIX}")):  # without partial files
         try:
-            found[path.stem] = path.read_text()
-        except FileNotFoundError:  # its work has ended meanwhile
+            texts[path.stem] = path.read_text()
+        except FileNotFoundError:  # removed meanwhile
             continue
-    return found
+    return texts
 
 
 def forget_notices(folder: Path) -> None:
-    """Removes those of workers that were lost."""
+    """Remove the notices of lost workers."""
     for path in folder.glob(f"*{_SUFFIX}"):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What another process must know to work on a job."""
+"""The context that a job's processes work in."""
 
 from __future__ import annotations
 
@@ -14,28 +14,32 @@ from search.job.spec import Job
 
 
 @dataclass(frozen=True)
-class WorkOrder:
-    """A job as its processes need it: the resolved job, the folder that its paths start from, the device, once it is
-    prepared the digest of model and data, which every process must find again, the job's further devices, how remote
-    ones are reached, what is known of what the devices can do (as JSON), and once it is prepared the number formats
-    that were chosen for its runtimes and, where candidates are built by it, the device's table of the model's layers
-    (as JSON)."""
+class JobContext:
+    """What a process needs to work on a job; hashable, so that a process can cache its workspace."""
 
     spec_json: str
+    """The resolved job file."""
     folder: str
+    """The folder that paths in the job file start from."""
     profile: Profile
+    """The job's first device."""
     subject: str | None = None
-    others: tuple[JobDevice, ...] = ()
+    """Digest of model and data; None until the job is prepared. Every process must compute the same one."""
+    further_devices: tuple[JobDevice, ...] = ()
     link: RequestLink | None = None
+    """How remote devices are reached."""
     capabilities: tuple[str, ...] = ()
-    formats: str = "{}"
+    """Probed capabilities of the devices, each as JSON."""
+    static_schemes: str = "{}"
+    """Quantisation schemes by family of runtimes, as JSON; empty until the job is prepared."""
     layer_times: str | None = None
+    """The device's table of the model's layers, as JSON, if candidates are built by it."""
 
-    def prepared(self, facts: Mapping[str, Any]) -> WorkOrder:
-        """The order of the job that was prepared with these facts."""
+    def with_facts(self, facts: Mapping[str, Any]) -> JobContext:
+        """The context of the job after its preparation with these facts."""
         times = facts.get("layer_times")
         return replace(
-            self, subject=facts["subject"], formats=json.dumps(facts.get("formats", {}), sort_keys=True),
+            self, subject=facts["subject"], static_schemes=json.dumps(facts.get("formats", {}), sort_keys=True),
             layer_times=None if times is None else json.dumps(times, sort_keys=True),
         )  # fmt: skip
 
@@ -47,8 +51,8 @@ class WorkOrder:
     @property
     def devices(self) -> tuple[JobDevice, ...]:
         """All devices of the job, the first one first."""
-        return (JobDevice(self.job.labels[0], self.profile), *self.others)
+        return (JobDevice(self.job.labels[0], self.profile), *self.further_devices)
 
     def profile_of(self, device: str | None) -> Profile:
         """The profile of the device with this label; None stands for the first."""
-        return next((other.profile for other in self.others if other.label == device), self.profile)
+        return next((further.profile for further in self.further_devices if further.label == device), self.profile)

@@ -1,4 +1,4 @@
-"""One device of a job as its candidates meet it: their quality, latency and memory there."""
+"""Evaluation of candidates on one device of a job: quality, latency and memory."""
 
 from __future__ import annotations
 
@@ -22,126 +22,137 @@ from search.fronts.reference import Reference
 from search.job.devices import JobDevice
 from search.space.candidate import runtime_decision
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.quality import QualityEvaluator
 from search.trials.remote_quality import RemoteQuality
 
 Conditions = tuple[str, int]
-"""What a file's quality depends on besides the file: the runtime and the batch."""
+"""What a file's quality depends on apart from the file: the runtime and the batch."""
 
+Qualities = dict[Conditions, dict[str, Any] | ParetuneError]
+"""The quality of a file by conditions, or the error of its evaluation."""
 
-Known = dict[Conditions, dict[str, Any] | ParetuneError]
-"""The quality of a file under the conditions that were tried, or why it has none."""
+Measure = Callable[[Path, Mapping[str, str]], dict[str, Any]]
+"""Measures metrics of a file with these decisions."""
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What a device said of a candidate."""
+class DeviceResult:
+    """A candidate's metrics on a device, with the record of its latency measurement."""
 
     metrics: dict[str, Any]
     measurement: dict[str, Any] | None
 
 
-class Bench:
-    """Evaluates a job's candidates on one of its devices, within an ``allowance``. Used by one thread, closed by its
-    owner; the ``builder`` is the owner's. ``open_device`` is called on first use."""
+class DeviceEvaluator:
+    """Evaluates a job's candidates on one of its devices, within an ``allowance``.
+
+    Used by one thread, closed by its owner. The ``builder`` belongs to the owner; ``open_device`` is called on first
+    use.
+    """
 
     def __init__(
         self,
         device: JobDevice,
-        order: WorkOrder,
+        context: JobContext,
         facts: Mapping[str, Any],
         builder: Sandbox,
         open_device: Callable[[Profile], Device],
         allowance: Allowance | None = None,
     ) -> None:
         self.label, self.profile = device.label, device.profile
-        self._order, self._facts, self._builder, self._open = order, facts, builder, open_device
-        self._job = order.job
+        self._context, self._facts, self._builder, self._open = context, facts, builder, open_device
+        self._job = context.job
         self._limits, self.allowance = self._job.limits, allowance or Allowance(protocol=self._job.protocol)
-        self._name = None if device == order.devices[0] else device.label
+        self._name = None if device == context.devices[0] else device.label
         self._reference = Reference.in_facts(facts, device.label)
 
     def runtime(self, decisions: Mapping[str, str]) -> str | None:
-        """The runtime that a candidate decides for here; None for the device's first."""
+        """The runtime that a candidate chose for this device; None for the device's first."""
         return decisions.get(runtime_decision(self._name))
 
     def conditions(self, decisions: Mapping[str, str]) -> Conditions:
-        """What decides a file's quality here: candidates are as true on every device of equal conditions."""
+        """The conditions of a file's quality: it is equal on all devices with equal conditions."""
         runtime = self.runtime(decisions) or self.profile.runtime
-        # A remote device's is compared with what its agent answers.
+        # Quality for a remote device depends on its agent's outputs.
         return f"{runtime} on {self.label}" if self.profile.agent else runtime, self.profile.batch
 
-    def evaluate(self, path: Path, decisions: Mapping[str, str], known: Known, *, timed: bool = True) -> Findings:
-        """All metrics of a file here, but its size, and unless it is ``timed`` its quality alone; quality, or why there
-        is none, is taken from ``known`` or added.
+    def evaluate(
+        self, path: Path, decisions: Mapping[str, str], qualities: Qualities, *, timed: bool = True
+    ) -> DeviceResult:
+        """Measure all metrics of a file except its size, in seconds to minutes; only its quality unless ``timed``.
 
-        The cheapest way to a failure comes first; memory, starts and throughput are measured in a search only where
-        the job asks for them.
+        Quality, or its error, is taken from ``qualities`` or added to them. What fails fastest comes first; memory,
+        start-up and throughput are measured in a search only if the job asks for them.
         """
         conditions, runtime = self.conditions(decisions), self.runtime(decisions)
-        if conditions not in known:
+        if conditions not in qualities:
             try:
-                known[conditions] = self._quality.evaluate(path, runtime).metrics
+                qualities[conditions] = self._quality.evaluate(path, runtime).metrics
             except ParetuneError as error:
-                known[conditions] = error
-        quality = known[conditions]
+                qualities[conditions] = error
+        quality = qualities[conditions]
         if isinstance(quality, ParetuneError):
             raise quality
         metrics, measurement = dict(quality), None
         for evaluator in self._evaluators if timed else ():
             try:
-                found = evaluator.evaluate(path, runtime)
-            except InvalidInput as error:  # the file was built from what is valid
+                evaluation = evaluator.evaluate(path, runtime)
+            except InvalidInput as error:  # the file was built from valid input
                 raise BuildFailed(error.message, error.hint) from None
-            metrics.update(self._paired(found.metrics, found.measurement))
-            measurement = found.measurement.to_dict() if found.measurement else measurement
-        return Findings(metrics, measurement)
+            metrics.update(self._pair(evaluation.metrics, evaluation.measurement))
+            measurement = evaluation.measurement.to_dict() if evaluation.measurement else measurement
+        return DeviceResult(metrics, measurement)
 
-    def measure_again(self, path: Path, decisions: Mapping[str, str]) -> Findings:
-        """What stands in the final front: latency in fresh sessions, and what is beside it, as far as there is time.
-        Raises :class:`hwprofiles.errors.NotAsked` where there is none for the latency."""
+    def measure_again(self, path: Path, decisions: Mapping[str, str]) -> DeviceResult:
+        """Final re-measurement: paired latency in fresh sessions, peak memory, start-up, and throughput if asked.
+
+        Secondary metrics are left out if time runs out; raises :class:`hwprofiles.errors.NotAsked` if there is none for
+        the latency.
+        """
         self.allowance.ends.check()
         try:
             measured = self.measure(path, decisions)
         except StageTimeout:
-            self.allowance.ends.check()  # it was not the model that took too long
+            self.allowance.ends.check()  # the job's time is over, not the model's
             raise
         try:
-            beside = self.beside(path, decisions)
+            secondary = self.secondary_metrics(path, decisions)
         except StageTimeout:
             if not self.allowance.ends.is_over:
                 raise
-            beside = {}
-        return Findings({**self.figures(measured), **beside}, measured.to_dict())
+            secondary = {}
+        return DeviceResult({**self.figures(measured), **secondary}, measured.to_dict())
 
     def figures(self, measured: Measurement) -> dict[str, Any]:
-        """A measurement's metrics as they compare with those of other hours: see :class:`Reference`."""
-        return self._paired(measured.metrics(), measured)
+        """A measurement's metrics, comparable with those of other hours: see :class:`Reference`."""
+        return self._pair(measured.metrics(), measured)
 
-    def beside(self, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
-        """Memory and starts (in a hurry only where the job asks for them), and throughput where the job asks for it."""
-        found: dict[str, Any] = {}
-        for _, evaluate in self.besides():
-            found |= evaluate(path, decisions)
-        return found
+    def secondary_metrics(self, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
+        """Measure memory and start-up (if time is short, only on request), and throughput on request."""
+        metrics: dict[str, Any] = {}
+        for _, evaluate in self.secondary_measurements():
+            metrics |= evaluate(path, decisions)
+        return metrics
 
-    def besides(self) -> list[tuple[frozenset[str], Callable[[Path, Mapping[str, str]], dict[str, Any]]]]:
-        """What :meth:`beside` is made of: the metrics of each part, and how to get them."""
+    def secondary_measurements(self) -> list[tuple[frozenset[str], Measure]]:
+        """The parts of :meth:`secondary_metrics`: the metrics of each, and a function that measures them."""
         wanted = self.allowance.secondary_metrics(self._job)
-        evaluators: list[Evaluator] = [each for each in (self._memory, self._starts) if each.metrics & wanted]
+        evaluators: list[Evaluator] = [part for part in (self._memory, self._starts) if part.metrics & wanted]
         evaluators += [self._throughput] if self._job.wants("throughput") else []
-        return [(one.metrics, partial(self._asked, one)) for one in evaluators]
+        return [(evaluator.metrics, partial(self._evaluate, evaluator)) for evaluator in evaluators]
 
-    def _asked(self, evaluator: Evaluator, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
-        return self._paired(evaluator.evaluate(path, self.runtime(decisions)).metrics, None)
+    def _evaluate(self, evaluator: Evaluator, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
+        return self._pair(evaluator.evaluate(path, self.runtime(decisions)).metrics, None)
 
-    def _paired(self, metrics: Mapping[str, Any], measured: Measurement | None) -> dict[str, Any]:
+    def _pair(self, metrics: Mapping[str, Any], measured: Measurement | None) -> dict[str, Any]:
         return self._reference.pair(metrics, {} if measured is None else measured.baseline_metrics())
 
     def measure(self, path: Path, decisions: Mapping[str, str]) -> Measurement:
-        """Paired latency against the fp32 model, with its raw samples; of engines built twice where a runtime builds
-        engines, since no two builds are equal."""
+        """Measure paired latency against the fp32 model, with raw samples.
+
+        A runtime that builds engines builds them twice, since no two builds are equal.
+        """
         latency = self._latency
         return latency.device.measure(
             latency.baseline, path, latency.sample, protocol=latency.protocol, limit_s=latency.limit_s,
@@ -149,24 +160,24 @@ class Bench:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Ends what measures."""
+        """End the measuring processes."""
         if "_device" in self.__dict__:
             self._device.close()
 
     @property
     def _limit_s(self) -> float:
-        """For each of the things that are measured, as it begins."""
+        """The time limit of a measurement that begins now."""
         return self.allowance.ends.within(self._limits.measuring_s)
 
     @property
     def _quality(self) -> Evaluator:
-        here = QualityEvaluator(self._builder, self._order, self._limit_s, self._name)
-        return RemoteQuality(here, self._device, self._sample) if self.profile.agent else here
+        local = QualityEvaluator(self._builder, self._context, self._limit_s, self._name)
+        return RemoteQuality(local, self._device, self._sample) if self.profile.agent else local
 
     @property
     def _evaluators(self) -> list[Evaluator]:
-        others = self._memory, self._starts, self._throughput
-        return [self._latency, *(one for one in others if any(map(self._job.wants, one.metrics)))]
+        secondary = self._memory, self._starts, self._throughput
+        return [self._latency, *(part for part in secondary if any(map(self._job.wants, part.metrics)))]
 
     @cached_property
     def _device(self) -> Device:
@@ -192,5 +203,5 @@ class Bench:
     @cached_property
     def _sample(self) -> dict[str, Array]:
         return self._builder.call(
-            sandboxed.sample, self._order, self._name, stage="building", limit_s=self._limits.building_s
+            sandboxed.sample, self._context, self._name, stage="building", limit_s=self._limits.building_s
         )

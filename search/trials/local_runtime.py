@@ -1,4 +1,4 @@
-"""What executes a file on this machine where a job looks at its outputs rather than its speed."""
+"""The runtime that computes a file's outputs on this machine, for quality rather than speed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from hwprofiles import Profile
 from hwprofiles.errors import DeviceUnavailable
 
 
-def runtime_here(profile: Profile, spec: str | None = None) -> Runtime:
+def local_runtime(profile: Profile, spec: str | None = None) -> Runtime:
     """The runtime ``spec`` (``name`` or ``name:hint``, None: the profile's first).
 
-    A remote device's files are looked at by this machine, and so are a modelled one's. Where a runtime of that device
-    is not installed here, ONNX Runtime stands in: it executes the same graph, though not with the same rounding.
+    Files of remote and modelled devices are evaluated on this machine too. If the device's runtime is not installed
+    here, ONNX Runtime replaces it: it executes the same graph, with other rounding.
     """
     if profile.modelled:
         return OnnxRuntime()
@@ -26,12 +26,11 @@ def runtime_here(profile: Profile, spec: str | None = None) -> Runtime:
 
 
 def stand_in(profile: Profile, spec: str | None = None) -> str | None:
-    """The name of the runtime that :func:`runtime_here` gives in the place of the one asked for; None where it gives
-    that one."""
-    asked, given = runtime_of(spec or profile.runtime), runtime_here(profile, spec)
-    return None if (given.name, given.hint) == (asked.name, asked.hint) else given.name
+    """The name of the runtime that replaces ``spec`` in :func:`local_runtime`; None if none does."""
+    wanted, actual = runtime_of(spec or profile.runtime), local_runtime(profile, spec)
+    return None if (actual.name, actual.hint) == (wanted.name, wanted.hint) else actual.name
 
 
-def version_here(profile: Profile) -> str:
-    """The version of what :func:`runtime_here` gives for a profile's first runtime."""
-    return runtime_here(profile).version() if profile.agent or profile.modelled else profile.runtime_version
+def local_version(profile: Profile) -> str:
+    """The version of the runtime that :func:`local_runtime` returns for a profile's first runtime."""
+    return local_runtime(profile).version() if profile.agent or profile.modelled else profile.runtime_version

@@ -1,4 +1,4 @@
-"""A modelled device of a job: quality is evaluated here, speed is what its peaks allow at best."""
+"""Evaluation on a modelled device: quality is measured on this machine, speed is bounded by the device's peaks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 from search.prediction.layer_groups import groups_of
 from search.prediction.modelled import bounds
 from search.space.layer_widths import layer_widths_of
-from search.trials.device_evaluation import Bench, Findings, Known
+from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Qualities
 
 
-class ModelledBench(Bench):
-    """See :class:`Bench`; nothing is timed, and nothing is measured again."""
+class ModelledDeviceEvaluator(DeviceEvaluator):
+    """See :class:`DeviceEvaluator`; nothing is timed or measured again."""
 
-    def evaluate(self, path: Path, decisions: Mapping[str, str], known: Known, *, timed: bool = True) -> Findings:
-        """The file's real quality, taken on this machine, and the bounds on its speed."""
-        quality = super().evaluate(path, decisions, known, timed=False)
+    def evaluate(
+        self, path: Path, decisions: Mapping[str, str], qualities: Qualities, *, timed: bool = True
+    ) -> DeviceResult:
+        """Measure the file's quality on this machine, and add the bounds on its speed."""
+        quality = super().evaluate(path, decisions, qualities, timed=False)
         speed = bounds(self.profile, groups_of(self._facts), decisions, layer_widths_of(self._facts))
         return replace(quality, metrics={**quality.metrics, **speed})

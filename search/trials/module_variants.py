@@ -1,4 +1,4 @@
-"""Changed modules as drafts: changed, trained and exported once for each combination of module decisions."""
+"""Variants of the task's module: changed, trained and exported once for each combination of module decisions."""
 
 from __future__ import annotations
 
@@ -32,26 +32,28 @@ if TYPE_CHECKING:
 
     from search.training.constraint import TrainingConstraint
 
+
 FORMAT = 2
-"""Part of every structure's name; raised when changing or training changes."""
+"""Part of every variant's name; raised when changing or training changes."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """How a structure's training went: the figures after each evaluation, the first being that before the first step,
-    and whether it was not worth going on with."""
+class TrainingResult:
+    """The course of a variant's training."""
 
     figures: tuple[float, ...]
+    """Figures after each evaluation; the first one is from before the first step."""
     stopped: bool = False
+    """Whether it ended early because it fell behind other trainings."""
 
 
-class Structures:
-    """The structures of one task under one recipe, kept in ``folder`` for all jobs that share them.
+class ModuleVariants:
+    """The variants of one task's module under one recipe, stored in ``folder`` for all jobs that share them.
 
-    A structure is a function of task, techniques with their options, values and recipe: on a processor and with an
-    equal number of threads the same bits, also where training was interrupted. Used from one thread. Trainings of this
-    user on this machine that take all cores wait for one another, since two at once are slower than one after another;
-    with fewer threads as many as there are cores for run side by side.
+    A variant is a function of task, techniques with their options, values and recipe: on a processor and with an equal
+    number of threads it has the same bits, also after an interrupted training. Used from one thread. Trainings that
+    take all cores wait for other trainings of this user on this machine, since two at once are slower than one after
+    the other; with fewer threads, as many run in parallel as there are cores for.
     """
 
     def __init__(
@@ -63,45 +65,45 @@ class Structures:
         groups: Callable[[onnx.ModelProto], tuple[LayerGroup, ...]],
         folder: Path,
     ) -> None:
-        """``subject`` names the task's model and data, ``groups`` finds the layers of a graph."""
+        """``subject`` names the task's model and data; ``groups`` returns the layer groups of a graph."""
         self._task, self._subject, self.techniques, self._recipe = task, subject, techniques, recipe
         self._groups, self._folder = groups, folder
         self._drafts: Recent[str, Draft] = Recent(lambda draft: size_of(draft.model))
         self._answers: Any = None
-        """The teacher's, which all structures learn from."""
+        """The teacher's outputs, which all variants learn from."""
 
-    def train(self, decisions: Mapping[str, str], earlier: Sequence[Figures] = ()) -> Trained | None:
-        """Makes a candidate's structure, which takes long only the first time; None for the task's own.
+    def train(self, decisions: Mapping[str, str], earlier: Sequence[Figures] = ()) -> TrainingResult | None:
+        """Train a candidate's variant, in up to hours, unless it is stored; None for the task's own module.
 
-        Where the recipe says so, a training that falls behind the ``earlier`` ones ends early, and nothing is kept of
-        it. Whether it does is a matter of the figures alone, also where the structure was made before.
+        With ``halving`` in the recipe, a training that falls behind the ``earlier`` ones ends early and is not stored.
+        This depends on the figures alone, also for a stored variant.
         """
-        values = self._changed(decisions)
+        values = self._module_values(decisions)
         if not values:
             return None
         halving = None
         if self._recipe is not None and self._recipe.halving is not None:
             halving = Halving.after(self._recipe.halving, earlier)
         try:
-            path = self._made(self._name(values), values, halving)
+            path = self._ensure_file(self._name(values), values, halving)
         except _Behind as behind:
-            return Trained(behind.figures, stopped=True)
+            return TrainingResult(behind.figures, stopped=True)
         course = _Course.read(path)
         figures = tuple(course.figures)
         for evaluations in course.looked_at:
             if halving is not None and not halving.goes_on(evaluations, figures[evaluations]):
-                return Trained(figures[: evaluations + 1], stopped=True)
-        return Trained(figures)
+                return TrainingResult(figures[: evaluations + 1], stopped=True)
+        return TrainingResult(figures)
 
     def draft(self, decisions: Mapping[str, str]) -> Draft | None:
-        """The exported graph of a candidate's structure, made on first use; None for the task's own."""
-        values = self._changed(decisions)
+        """The exported graph of a candidate's variant, trained on first use; None for the task's own module."""
+        values = self._module_values(decisions)
         if not values:
             return None
         name = self._name(values)
 
         def read() -> Draft:
-            path = self._made(name, values)
+            path = self._ensure_file(name, values)
             model = load_model(path)
             return Draft(model, self._groups(model), name, _Course.read(path).notes)
 
@@ -109,55 +111,57 @@ class Structures:
 
     @property
     def training(self) -> list[Any]:
-        """What names the training: the recipe, and the data; JSON-able."""
+        """JSON-able identity of the training: the recipe, and the data's digest."""
         if self._recipe is None:
             return []
         return [self._recipe.model_dump(mode="json", exclude={"halving"}), self._task.training().digest]
 
-    def _changed(self, decisions: Mapping[str, str]) -> dict[str, dict[str, str]]:
-        """By technique, the values of its decisions, where there is one that changes something."""
-        found = {}
+    def _module_values(self, decisions: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        """The values of module decisions by technique, for techniques that change something."""
+        changes = {}
         for name, technique in self.techniques.items():
-            own = {one: value for one, value in decisions.items() if technique_of(one) == name}
+            own = {decision: value for decision, value in decisions.items() if technique_of(decision) == name}
             if any(value != technique.unchanged for value in own.values()):
-                found[name] = own
-        return found
+                changes[name] = own
+        return changes
 
     def _name(self, values: Mapping[str, Mapping[str, str]]) -> str:
         options = {name: self.techniques[name].options.model_dump(mode="json") for name in values}
-        beside = [found for name in values if (found := self.techniques[name].depends())]
-        return digest_of(["structure", FORMAT, self._subject, self.training, options, values, *beside])
+        dependencies = [data for name in values if (data := self.techniques[name].depends())]
+        return digest_of(["structure", FORMAT, self._subject, self.training, options, values, *dependencies])
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.onnx"
 
-    def _made(self, name: str, values: Mapping[str, Mapping[str, str]], halving: Halving | None = None) -> Path:
+    def _ensure_file(self, name: str, values: Mapping[str, Mapping[str, str]], halving: Halving | None = None) -> Path:
         path = self._path(name)
         if not path.exists():
-            with one_at_a_time(self._place(name)):
-                if not path.exists():  # meanwhile
+            with one_at_a_time(self._lock_name(name)):
+                if not path.exists():  # another process may have made it
                     self._make(path, values, halving)
         return path
 
-    def _place(self, name: str) -> str:
-        """Where on this machine a structure is trained: as many at once as there are cores for. The same one always at
-        the same place."""
+    def _lock_name(self, name: str) -> str:
+        """Name of the lock under which a variant is trained; there are as many locks as trainings fit on the cores.
+
+        Equal variants have equal locks.
+        """
         threads = None if self._recipe is None else self._recipe.threads
         places = 1 if threads is None else max(1, len(usable_cores()) // threads)
         return f"training-{int(name[:8], 16) % places}"
 
     def _make(self, path: Path, values: Mapping[str, Mapping[str, str]], halving: Halving | None) -> None:
-        """Writes the graph, and beside it the course of its training."""
+        """Train the variant, and write its graph and the course of its training."""
         from search.training.threads import threads
 
         path.parent.mkdir(parents=True, exist_ok=True)
         with threads(None if self._recipe is None else self._recipe.threads):
-            module, course = self._trained(path.stem, values, halving)
-        for one, own in values.items():
-            found = self.techniques[one].finish(module, own)
-            course.notes |= {one: found} if found else {}
-        for one, own in values.items():
-            module = self.techniques[one].exported(module, own)
+            module, course = self._train_module(path.stem, values, halving)
+        for name, own in values.items():
+            notes = self.techniques[name].finish(module, own)
+            course.notes |= {name: notes} if notes else {}
+        for name, own in values.items():
+            module = self.techniques[name].module_to_export(module, own)
         write_json(path.with_suffix(".json"), asdict(course))
         source = path.with_name(f".{path.stem}.{os.getpid()}.source.onnx")
         partial = partial_path(path)
@@ -170,22 +174,21 @@ class Structures:
             source.unlink(missing_ok=True)
             partial.unlink(missing_ok=True)
 
-    def _trained(
+    def _train_module(
         self, name: str, values: Mapping[str, Mapping[str, str]], halving: Halving | None
     ) -> tuple[nn.Module, _Course]:
-        """The changed module after its training, and the course of that. A round that was interrupted goes on from its
-        checkpoint."""
+        """Change and train the module in rounds, from the last checkpoint on; the module, and the course."""
         module = self._task.module()
-        rounds = max(self.techniques[one].rounds for one in values)
+        rounds = max(self.techniques[technique].rounds for technique in values)
         checkpoints = [self._folder / f"{name}.{number}.checkpoint" for number in range(1, rounds + 1)]
         course = _Course()
         try:
             for number, checkpoint in enumerate(checkpoints, 1):
-                for one, own in values.items():
-                    report(f"changing the model: {one}" + f", round {number} of {rounds}" * (rounds > 1))
-                    module = self.techniques[one].change(module, own, number / rounds)
+                for technique, own in values.items():
+                    report(f"changing the model: {technique}" + f", round {number} of {rounds}" * (rounds > 1))
+                    module = self.techniques[technique].change(module, own, number / rounds)
                 held = values if number == rounds else {}
-                module = self._recovered(module, held, rounds, checkpoint, course, halving)
+                module = self._train_round(module, held, rounds, checkpoint, course, halving)
         except _Behind:
             _remove(checkpoints)
             raise
@@ -194,7 +197,7 @@ class Structures:
 
     @cached_property
     def _batches(self) -> int:
-        """Of an epoch: counted once, since that draws its samples."""
+        """Batches of an epoch; cached, since counting draws its samples."""
         from search.training.epochs import Epochs
 
         return (
@@ -204,13 +207,13 @@ class Structures:
     def _constraint(
         self, module: nn.Module, values: Mapping[str, Mapping[str, str]], steps: int
     ) -> TrainingConstraint | None:
-        """All that these techniques hold the module to while it is trained for so many steps."""
+        """The constraints of these techniques on a training of so many steps, together."""
         from search.training.constraint import combine_constraints
 
-        found = (self.techniques[one].constraint(module, own, steps) for one, own in values.items())
-        return combine_constraints([one for one in found if one is not None])
+        constraints = (self.techniques[name].constraint(module, own, steps) for name, own in values.items())
+        return combine_constraints([constraint for constraint in constraints if constraint is not None])
 
-    def _recovered(
+    def _train_round(
         self,
         module: nn.Module,
         held: Mapping[str, Mapping[str, str]],
@@ -219,8 +222,10 @@ class Structures:
         course: _Course,
         halving: Halving | None,
     ) -> nn.Module:
-        """The module after a round's share of the training, held to what the techniques in ``held`` say; ``course`` is
-        added to."""
+        """Train the module for a round's share of the training; adds to ``course``.
+
+        Techniques in ``held`` constrain the training.
+        """
         from search.training.outputs import TeacherCache
         from search.training.recover import recover
 
@@ -238,39 +243,41 @@ class Structures:
         def evaluations(step: int) -> int:
             return earlier + -(-step // every)
 
-        def going_on(step: int, figure: float) -> bool:
+        def goes_on(step: int, figure: float) -> bool:
             return halving is None or step >= steps or halving.goes_on(evaluations(step), figure)
 
         self._answers = self._answers or TeacherCache()
-        found = recover(
+        recovery = recover(
             module, self._task.module(), data, recipe.model_copy(update={"steps": steps}), progress=report,
-            checkpoint=checkpoint, constraint=self._constraint(module, held, steps), keep_going=going_on,
+            checkpoint=checkpoint, constraint=self._constraint(module, held, steps), keep_going=goes_on,
             teacher_cache=self._answers,
         )  # fmt: skip
-        course.figures += [point.figure for point in found.history[1 if course.figures else 0 :]]
-        course.looked_at += [evaluations(point.step) for point in found.history if 0 < point.step < steps]
-        if found.stopped == "ended":
+        course.figures += [point.figure for point in recovery.history[1 if course.figures else 0 :]]
+        course.looked_at += [evaluations(point.step) for point in recovery.history if 0 < point.step < steps]
+        if recovery.stopped == "ended":
             raise _Behind(tuple(course.figures))
-        return found.module
+        return recovery.module
 
 
 @dataclass
 class _Course:
-    """The figures of a training after each evaluation, the evaluations at which it might have been ended, and what
-    techniques noted about what came out."""
+    """The course of a training, as it is stored with the graph."""
 
     figures: list[float] = field(default_factory=list)
+    """Figures after each evaluation; the first one is from before the first step."""
     looked_at: list[int] = field(default_factory=list)
+    """Evaluations at which the training could have ended early."""
     notes: dict[str, Any] = field(default_factory=dict)
+    """Notes of techniques about the result."""
 
     @classmethod
     def read(cls, path: Path) -> _Course:
-        """That of the structure in a file."""
+        """Read the course of the variant in a file."""
         return cls(**json.loads(path.with_suffix(".json").read_text()))
 
 
 class _Behind(Exception):
-    """A training that is not worth going on with."""
+    """Raised to end a training that fell behind."""
 
     def __init__(self, figures: tuple[float, ...]) -> None:
         self.figures = figures

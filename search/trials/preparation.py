@@ -1,4 +1,4 @@
-"""What is done once, before a job's first candidate: the devices are asked, and the fp32 model is measured."""
+"""Preparation of a job, once before its first candidate: the fp32 model is measured, the devices are benchmarked."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from search.fronts.metrics import QUALITY_RUNTIME, merge_devices
 from search.fronts.reference import REFERENCES, Reference
 from search.job.devices import JobDevice
 from search.options import validate_options
-from search.prediction.modelled import bounds, invented_baseline
-from search.prediction.tables import LIMIT_S, MOST, format_table, layer_tables
+from search.prediction.modelled import bounds, invent_baseline
+from search.prediction.tables import LIMIT_S, MOST, measure_format_table, measure_layer_tables
 from search.space.candidate import Space, runtime_decision
 from search.strategies import STRATEGIES
 from search.techniques import Draft
+from search.trials.scoring import Scoring
 from search.trials.workspace import Workspace
 
 NO_TIME_FOR_TABLES = "not made: the time to prepare the job was over"
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What is known before the first candidate: the space, the baseline's metrics, and facts about model and device."""
+class PreparationResult:
+    """The space, the baseline's metrics, and facts about model and devices."""
 
     space: Space
     metrics: dict[str, Any]
@@ -44,102 +45,106 @@ class Prepared:
 
     @property
     def baseline(self) -> dict[str, Any]:
-        """As the store keeps it."""
+        """Metrics and facts, as they are stored."""
         return {"metrics": self.metrics, "facts": self.facts}
 
 
 class Preparation:
-    """Asks and measures for one workspace, in its process, as long as the job's ``budget`` has time for it: the fp32
-    model in any case, then what the devices gain by, then what its layers take."""
+    """Prepares the job of one workspace, in its process, within the time of its ``budget``.
 
-    def __init__(self, space: Workspace, budget: TimeBudget | None = None) -> None:
-        self._work, self._order, self._job = space, space.order, space.job
+    Measures the fp32 model in any case, then benchmarks the devices for the space, then times layers.
+    """
+
+    def __init__(self, workspace: Workspace, budget: TimeBudget | None = None) -> None:
+        self._work, self._context, self._job = workspace, workspace.context, workspace.job
+        self._scoring = Scoring(workspace)
         self._budget = budget or TimeBudget(math.inf)
         self._allowance = Allowance.within(self._job)
         self._watch = Stopwatch(self._budget.clock)
         self._measured: dict[str, dict[str, Any]] = {}
         self._measuring_s = Stopwatch(self._budget.clock)
 
-    def prepared(self) -> Prepared:
-        """The space and the baseline's own figures; the longest step of a job's start."""
-        if self._order.profile.is_dry_run:
-            return self._invented()
+    def prepare(self) -> PreparationResult:
+        """Measure the baseline and benchmark the devices, in minutes."""
+        if self._context.profile.is_dry_run:
+            return self._prepare_dry_run()
         with self._watch.timing("exporting the model"):
             self._work.model  # noqa: B018 - exported on first use
         with self._watch.timing("evaluating the fp32 model"):
             report("evaluating the fp32 model")
-            labels = [None, *(other.label for other in self._order.others)]
-            qualities = [self._work.quality(self._work.baseline_path, "validation", None, label) for label in labels]
-        if self._order.profile.modelled:
-            return self._modelled(qualities)
+            labels = [None, *(device.label for device in self._context.further_devices)]
+            path = self._work.baseline_path
+            qualities = [self._scoring.quality(path, "validation", None, label) for label in labels]
+        if self._context.profile.modelled:
+            return self._prepare_on_peaks(qualities)
         opened: list[Device] = []
         try:
-            opened.extend(open_device(device.profile, self._order.link) for device in self._order.devices)
+            opened.extend(open_device(device.profile, self._context.link) for device in self._context.devices)
             with self._watch.timing("measuring the fp32 model"):
-                for device, of in zip(opened, self._order.devices, strict=True):
+                for device, of in zip(opened, self._context.devices, strict=True):
                     self._check_percentiles(device, of)
                 self._work.rest()
-                found = [self._baseline_on(*one) for one in zip(opened, self._order.devices, qualities, strict=True)]
-            space = self._asked(opened)
+                parts = zip(opened, self._context.devices, qualities, strict=True)
+                figures = [self._measure_baseline(*part) for part in parts]
+            space = self._ask_devices(opened)
             coverage = self._work.coverage(space)
             self._work.rest()
             with self._watch.timing("timing layers"):
-                tables = self._layer_tables(opened, space) | self._layer_times(opened[0])
+                tables = self._measure_tables(opened, space) | self._measure_layer_times(opened[0])
         finally:
             for device in opened:
                 device.close()
-        metrics = self._on_all(found)
-        names = [device.label for device in self._order.devices]
+        metrics = self._merge(figures)
+        names = [device.label for device in self._context.devices]
         facts = {
             "device_answers": self._work.answers,
             "baseline_measurements": self._measured,
             "measuring_s": {name: s / len(opened) for name, s in self._measuring_s.seconds.items()},
             "preparing_s": {**self._watch.seconds, **self._work.stopwatch.seconds},
-            REFERENCES: {name: Reference.of(one).to_dict() for name, one in zip(names, found, strict=True)},
+            REFERENCES: {name: Reference.of(own).to_dict() for name, own in zip(names, figures, strict=True)},
             **tables,
         }
-        return Prepared(space, metrics, self._facts() | facts | coverage)
+        return PreparationResult(space, metrics, self._facts() | facts | coverage)
 
-    def _asked(self, devices: Sequence[Device]) -> Space:
-        """The space, by what the devices answer in the time that there is; what they were not asked stays in it."""
+    def _ask_devices(self, devices: Sequence[Device]) -> Space:
+        """Benchmark the devices for the space, within the time; values without a benchmark stay in it."""
         self._work.deadline = self._budget.preparing
         self._work.stopwatch = Stopwatch(self._budget.clock)
         return self._work.space(*(TimedDevice(device, self._work.deadline) for device in devices))
 
     def facts(self) -> dict[str, Any]:
-        """What builds and measurements rest on: the device is asked for the space, but nothing is measured beyond
-        that."""
+        """The facts for builds and measurements; benchmarks the device for the space, but measures no baseline."""
         self._work.model  # noqa: B018 - exported on first use
-        device = open_device(self._order.profile, self._order.link)
+        device = open_device(self._context.profile, self._context.link)
         try:
             self._work.space(device)
         finally:
             device.close()
         return self._facts()
 
-    def _invented(self) -> Prepared:
-        """A dry run's: nothing is looked at but the model's structure."""
+    def _prepare_dry_run(self) -> PreparationResult:
+        """Prepare a dry run, which needs only the model's structure."""
         space = self._work.space(None)
         baseline = space.baseline()
-        metrics = invented_baseline(self._order.devices, self._work.groups, baseline.decisions, baseline.digest)
-        return Prepared(space, metrics, self._facts() | self._work.coverage(space))
+        metrics = invent_baseline(self._context.devices, self._work.groups, baseline.decisions, baseline.digest)
+        return PreparationResult(space, metrics, self._facts() | self._work.coverage(space))
 
-    def _modelled(self, qualities: Sequence[Quality]) -> Prepared:
-        """On modelled devices: the real quality, and what their peaks allow at best."""
+    def _prepare_on_peaks(self, qualities: Sequence[Quality]) -> PreparationResult:
+        """Prepare a job on modelled devices: measured quality, and bounds by the devices' peaks."""
         space = self._work.space(None)
-        found = [
+        figures = [
             {**self._file_figures(quality), **bounds(of.profile, self._work.groups, {})}
-            for of, quality in zip(self._order.devices, qualities, strict=True)
+            for of, quality in zip(self._context.devices, qualities, strict=True)
         ]
-        return Prepared(space, self._on_all(found), self._facts() | self._work.coverage(space))
+        return PreparationResult(space, self._merge(figures), self._facts() | self._work.coverage(space))
 
-    def _on_all(self, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """The baseline's figures on each device as one mapping."""
-        names = [device.label for device in self._order.devices]
-        return found[0] if len(found) == 1 else merge_devices(names, dict(zip(names, found, strict=True)))
+    def _merge(self, figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Merge the baseline's figures on each device into one mapping."""
+        names = [device.label for device in self._context.devices]
+        return figures[0] if len(figures) == 1 else merge_devices(names, dict(zip(names, figures, strict=True)))
 
     def _file_figures(self, quality: Quality) -> dict[str, Any]:
-        """What no device changes: the fp32 model's size and operations, and its quality with the intervals."""
+        """The fp32 model's figures apart from speed: size, operations, and quality with intervals."""
         mark = {} if quality.stand_in is None else {QUALITY_RUNTIME: quality.stand_in}
         return {
             **quality.metrics,
@@ -149,30 +154,32 @@ class Preparation:
             **mark,
         }
 
-    def _baseline_on(self, device: Device, of: JobDevice, quality: Quality) -> dict[str, Any]:
-        """The fp32 model's figures on a device, from a measurement against itself."""
+    def _measure_baseline(self, device: Device, of: JobDevice, quality: Quality) -> dict[str, Any]:
+        """Measure the fp32 model on a device, against itself."""
         report("measuring the fp32 model against itself")
-        path, sample, limit_s = self._work.baseline_path, self._work.sample_of(of.profile), self._job.limits.measuring_s
-        protocol = self._allowance.protocol
-        if math.isfinite(self._budget.total_s):  # no time to wait for quiet: the figures come with their wide interval
+        path, sample = self._work.baseline_path, self._work.sample_of(of.profile)
+        limit_s, protocol = self._job.limits.measuring_s, self._allowance.protocol
+        if math.isfinite(self._budget.total_s):  # with a time limit, do not wait for quiet: accept wide intervals
             protocol = replace(protocol, usable_width=math.inf)
         with self._measuring_s.timing("latency"):
             measured = device.measure(path, path, sample, protocol=protocol, limit_s=limit_s)
         self._measured[of.label] = measured.summary()
         with self._measuring_s.timing("beside"):
-            beside = self._beside_on(device, sample, limit_s)
+            secondary = self._measure_secondary(device, sample, limit_s)
         return {
             **quality.metrics,
             **measured.metrics(),
             **SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(path).metrics,
             **self._work.baseline_metrics(),
-            **beside,
+            **secondary,
             "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
         }
 
     def _check_percentiles(self, device: Device, of: JobDevice) -> None:
-        """Raises :class:`InvalidInput` where a percentile that the job names needs more inferences of the fp32 model
-        than a measurement has time for, before anything else takes minutes."""
+        """Time the fp32 model for the percentile that the job names, before anything else takes minutes.
+
+        Raises :class:`InvalidInput` if it needs more inferences than a measurement has time for.
+        """
         protocol = self._job.protocol
         if not protocol.samples:
             return
@@ -182,53 +189,54 @@ class Preparation:
         ms = quick.baseline_metrics()["latency_ms"]["p50"]
         if not protocol.fits(ms):
             raise InvalidInput(
-                f"the percentile of latency_ms that the job names needs {protocol.samples} inferences of each model, "
-                f"which at {ms:.0f} ms would take more than the {protocol.patience_s:.0f} s that a measurement has",
-                "name latency_ms, the median, or a lower percentile",
+                f"the job's percentile of latency_ms needs {protocol.samples} inferences of each model, "
+                f"which at {ms:.0f} ms take longer than a measurement may ({protocol.patience_s:.0f} s)",
+                "use latency_ms (the median) or a lower percentile",
             )
 
-    def _beside_on(self, device: Device, sample: Arrays, limit_s: float) -> dict[str, Any]:
-        """The fp32 model's memory and starts, unless nobody asks for them and time is short, and its throughput."""
+    def _measure_secondary(self, device: Device, sample: Arrays, limit_s: float) -> dict[str, Any]:
+        """Measure the fp32 model's memory and start-up (if time is short, only on request), and its throughput."""
         path, wanted = self._work.baseline_path, self._allowance.secondary_metrics(self._job)
-        found: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
         if "peak_memory_bytes" in wanted:
-            found["peak_memory_bytes"] = device.peak_memory_bytes(path, sample, limit_s=limit_s)
+            metrics["peak_memory_bytes"] = device.peak_memory_bytes(path, sample, limit_s=limit_s)
         if STARTS & wanted and (starts := device.starts(path, sample, limit_s=limit_s)):
-            found |= starts.metrics()
-        return found | self._throughput_on(device, sample)
+            metrics |= starts.metrics()
+        return metrics | self._measure_throughput(device, sample)
 
-    def _throughput_on(self, device: Device, sample: Arrays) -> dict[str, Any]:
-        """The fp32 model's throughput, where the job asks for it and the device can be asked."""
+    def _measure_throughput(self, device: Device, sample: Arrays) -> dict[str, Any]:
+        """Measure the fp32 model's throughput, if the job wants it and the device supports it."""
         if not self._job.wants("throughput"):
             return {}
         path = self._work.baseline_path
-        found = device.throughput(path, path, sample, load=Load(), limit_s=self._job.limits.measuring_s)
-        return {} if found is None else found.metrics()
+        throughput = device.throughput(path, path, sample, load=Load(), limit_s=self._job.limits.measuring_s)
+        return {} if throughput is None else throughput.metrics()
 
-    def _layer_tables(self, devices: Sequence[Device], space: Space) -> dict[str, Any]:
-        """What each layer takes on a device, to predict candidates by, and why some device has none of it.
+    def _measure_tables(self, devices: Sequence[Device], space: Space) -> dict[str, Any]:
+        """Measure the layer tables that predict candidates, by device, with the reasons for missing ones.
 
-        Nobody waits for what only tells: unless the strategy screens by predictions, the table of the fp32 model's own
-        structure on the first device will do.
+        Unless the strategy screens by predictions, tables serve only for display: they are limited to the fp32
+        structure on the first device.
         """
-        all_of_them = self._screens
-        most_s = LIMIT_S if all_of_them else min(LIMIT_S, self._budget.tables_s)
+        screens = self._screens
+        most_s = LIMIT_S if screens else min(LIMIT_S, self._budget.tables_s)
         preparing = self._budget.preparing
         ends = replace(preparing, ends_at=min(preparing.ends_at, preparing.clock() + most_s * len(devices)))
         work, draft = self._work, Draft(self._work.model, self._work.groups)
         tables: dict[str, list[dict[str, Any]]] = {}
         missing: dict[str, str] = {}
-        for number, (device, of) in enumerate(zip(devices, self._order.devices, strict=True)):
+        for number, (device, of) in enumerate(zip(devices, self._context.devices, strict=True)):
             tables[of.label] = []
-            if number and not all_of_them:
+            if number and not screens:
                 continue
             try:
                 ends.check()
-                tables[of.label] = layer_tables(
+                tables[of.label] = measure_layer_tables(
                     TimedDevice(device, ends), space, work.techniques, draft, work.sample_of(of.profile),
                     subject=work.digest, cache=work.cache, runtime=runtime_decision(of.label if number else None),
-                    most=MOST if all_of_them else 1, passing=work.passing, scales=work.scales if all_of_them else (),
-                    narrowed=work.untrained.draft, limit_s=ends.within(most_s), clock=self._budget.clock,
+                    most=MOST if screens else 1, transient=work.transient,
+                    widths=work.layer_widths if screens else (), narrow_draft=work.variants_for_timing.draft,
+                    limit_s=ends.within(most_s), clock=self._budget.clock,
                 )  # fmt: skip
                 if not tables[of.label] and ends.is_over:
                     missing[of.label] = NO_TIME_FOR_TABLES
@@ -240,19 +248,19 @@ class Preparation:
                 missing[of.label] = error.message
         return {"layer_tables": tables, **({"no_layer_tables": missing} if missing else {})}
 
-    def _layer_times(self, device: Device) -> dict[str, Any]:
-        """The first device's table that number formats are searched for by, where they are."""
+    def _measure_layer_times(self, device: Device) -> dict[str, Any]:
+        """Measure the first device's table for a one-shot search of number formats by latency, if the job has one."""
         work, draft = self._work, Draft(self._work.model, self._work.groups)
-        sample = work.sample_of(self._order.profile)
-        found = format_table(
-            device, work.techniques, draft, sample, subject=work.digest, cache=work.cache, passing=work.passing
+        sample = work.sample_of(self._context.profile)
+        table = measure_format_table(
+            device, work.techniques, draft, sample, subject=work.digest, cache=work.cache, transient=work.transient
         )
-        return {} if found is None else {"layer_times": found.to_dict()}
+        return {} if table is None else {"layer_times": table.to_dict()}
 
     @property
     def _screens(self) -> bool:
-        asked = self._job.strategy
-        return validate_options(STRATEGIES[asked.name].Options, asked.options, "strategy.options").screens
+        strategy = self._job.strategy
+        return validate_options(STRATEGIES[strategy.name].Options, strategy.options, "strategy.options").screens
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -263,6 +271,6 @@ class Preparation:
             "shared_split": self._work.task.shared_split,
             "notes": self._work.notes(),
             "digests": self._work.digests,
-            **({"formats": self._work.formats} if self._work.formats else {}),
-            **({"scales": [asdict(one) for one in scales]} if (scales := self._work.scales) else {}),
+            **({"formats": self._work.static_schemes} if self._work.static_schemes else {}),
+            **({"scales": [asdict(width) for width in widths]} if (widths := self._work.layer_widths) else {}),
         }

@@ -11,33 +11,35 @@ from evaluators.measuring.quality import Quality
 from evaluators.processes.sandbox import Sandbox
 from search.fronts.metrics import QUALITY_RUNTIME
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 
 
 @dataclass
 class QualityEvaluator(Evaluator):
-    """The task's metrics on the validation split and their ``intervals``, from the file through its runtime, in a
-    sandbox; on the job's first device, or the one whose label is ``device``. Where another runtime stood in, it is
-    named under ``quality_runtime``."""
+    """Evaluates the task's metrics on the validation split, with their ``intervals``, in a sandbox.
+
+    A runtime that replaced the device's is named under ``quality_runtime``.
+    """
 
     sandbox: Sandbox
-    order: WorkOrder
+    context: JobContext
     limit_s: float
     device: str | None = None
+    """Label of the device; None for the job's first."""
 
     metrics = frozenset({"cosine", "intervals"})
 
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
-        found = self.sandbox.call(
-            sandboxed.quality, self.order, model, "validation", runtime, self.device, stage="measuring",
+        quality = self.sandbox.call(
+            sandboxed.quality, self.context, model, "validation", runtime, self.device, stage="measuring",
             limit_s=self.limit_s,
         )  # fmt: skip
-        return Evaluation(self.metrics_of(found))
+        return Evaluation(self.metrics_of(quality))
 
     @staticmethod
-    def metrics_of(found: Quality) -> dict[str, Any]:
-        """Quality as a candidate's metrics hold it."""
-        intervals = {name: list(interval) for name, interval in found.intervals.items()}
-        mark = {} if found.stand_in is None else {QUALITY_RUNTIME: found.stand_in}
-        return {**found.metrics, "intervals": intervals, **mark}
+    def metrics_of(quality: Quality) -> dict[str, Any]:
+        """Quality as part of a candidate's metrics."""
+        intervals = {name: list(interval) for name, interval in quality.intervals.items()}
+        mark = {} if quality.stand_in is None else {QUALITY_RUNTIME: quality.stand_in}
+        return {**quality.metrics, "intervals": intervals, **mark}

@@ -1,6 +1,6 @@
-"""What a job's sandboxes are asked for, as importable functions.
+"""The functions that a job's sandboxes execute.
 
-Each works in the job file's folder, wherever its process was started: a user's task may read files beside it.
+Each works in the job file's folder, wherever its process was started: a user's task may read files there.
 """
 
 from __future__ import annotations
@@ -20,66 +20,66 @@ from search.fronts.metrics import DEVICES
 from search.job.metric_names import check_names
 from search.tasks import Split
 from search.tasks.arrays import arrays_digest
-from search.trials.context import WorkOrder
-from search.trials.module_variants import Trained
-from search.trials.preparation import Preparation, Prepared
-from search.trials.workspace import Built, Loss, Workspace
+from search.trials.context import JobContext
+from search.trials.module_variants import TrainingResult
+from search.trials.preparation import Preparation, PreparationResult
+from search.trials.scoring import Loss, Scoring
+from search.trials.workspace import Built, Workspace
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Verb = Callable[Concatenate[WorkOrder, P], T]
+SandboxFunction = Callable[Concatenate[JobContext, P], T]
 
 
-def in_job_folder(verb: Verb[P, T]) -> Verb[P, T]:
-    """The same verb, working in the folder of its order's job file, as long as there is one."""
+def in_job_folder(function: SandboxFunction[P, T]) -> SandboxFunction[P, T]:
+    """Decorate a function to work in the folder of its context's job file, if it exists."""
 
-    @wraps(verb)
-    def there(order: WorkOrder, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        folder = Path(order.folder)
+    @wraps(function)
+    def run_in_folder(context: JobContext, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        folder = Path(context.folder)
         with contextlib.chdir(folder) if folder.is_dir() else contextlib.nullcontext():
-            return verb(order, *args, **kwargs)
+            return function(context, *args, **kwargs)
 
-    return there
+    return run_in_folder
 
 
 @lru_cache(maxsize=1)
-def workspace_of(order: WorkOrder) -> Workspace:
-    """This process's workspace for an order; the last one is kept."""
-    return Workspace(order)
+def workspace_of(context: JobContext) -> Workspace:
+    """This process's workspace for a context; the last one is cached."""
+    return Workspace(context)
 
 
 @in_job_folder
-def prepare(order: WorkOrder, budget: TimeBudget | None = None) -> Prepared:
-    """See :meth:`Preparation.prepared`. Raises :class:`InvalidInput` for a metric that the job wants but nothing
-    gives."""
+def prepare(context: JobContext, budget: TimeBudget | None = None) -> PreparationResult:
+    """See :meth:`Preparation.prepare`. Raises :class:`InvalidInput` for a metric that the task does not give."""
     watch = Stopwatch() if budget is None else Stopwatch(budget.clock)
     with watch.timing("opening the task"):
-        workspace = workspace_of(order)
-    check_names(order.job, order.profile, workspace.task.metric_names)
-    found = Preparation(workspace, budget).prepared()
-    if "preparing_s" in found.facts:
-        found.facts["preparing_s"] = watch.seconds | found.facts["preparing_s"]
-    for objective in order.job.joint_objectives:
-        if objective.gain(found.metrics) is None:
-            known = _names(found.metrics)
-            raise InvalidInput(f"objectives: the task has no metric {objective.metric!r}", f"known: {known}")
-    for constraint in order.job.joint_constraints:
-        if constraint.violation(found.metrics, found.metrics) == float("inf"):
-            known = _names(found.metrics)
-            raise InvalidInput(f"constraints: the task has no metric {constraint.metric!r}", f"known: {known}")
-    return found
+        workspace = workspace_of(context)
+    check_names(context.job, context.profile, workspace.task.metric_names)
+    result = Preparation(workspace, budget).prepare()
+    if "preparing_s" in result.facts:
+        result.facts["preparing_s"] = watch.seconds | result.facts["preparing_s"]
+    for objective in context.job.joint_objectives:
+        if objective.gain(result.metrics) is None:
+            names = _names(result.metrics)
+            raise InvalidInput(f"objectives: the task has no metric {objective.metric!r}", f"known: {names}")
+    for constraint in context.job.joint_constraints:
+        if constraint.violation(result.metrics, result.metrics) == float("inf"):
+            names = _names(result.metrics)
+            raise InvalidInput(f"constraints: the task has no metric {constraint.metric!r}", f"known: {names}")
+    return result
 
 
 @in_job_folder
-def facts(order: WorkOrder) -> dict[str, Any]:
+def facts(context: JobContext) -> dict[str, Any]:
     """See :meth:`Preparation.facts`."""
-    return Preparation(workspace_of(order)).facts()
+    return Preparation(workspace_of(context)).facts()
 
 
 @in_job_folder
-def fp32_model(order: WorkOrder) -> Path:
-    """The file of the fp32 model that every candidate starts from, made on first use."""
-    workspace = workspace_of(order)
+def fp32_model(context: JobContext) -> Path:
+    """The file of the fp32 model that every candidate starts from, exported on first use."""
+    workspace = workspace_of(context)
     workspace.model  # noqa: B018 - exported on first use
     return workspace.baseline_path
 
@@ -89,10 +89,12 @@ def _names(metrics: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _for_candidate(order: WorkOrder) -> Iterator[Workspace]:
-    """The workspace, for work on one candidate. A task that cannot be opened says nothing about the candidate; what a
-    task or technique refuses afterwards is the candidate's failure."""
-    workspace = workspace_of(order)
+def _for_candidate(context: JobContext) -> Iterator[Workspace]:
+    """The workspace, for work on one candidate: errors of a task or technique become the candidate's failure.
+
+    Not so the failure to open the task, which has nothing to do with the candidate.
+    """
+    workspace = workspace_of(context)
     try:
         yield workspace
     except InvalidInput as error:
@@ -100,16 +102,18 @@ def _for_candidate(order: WorkOrder) -> Iterator[Workspace]:
 
 
 @in_job_folder
-def train(order: WorkOrder, decisions: Mapping[str, str], earlier: Sequence[Sequence[float]] = ()) -> Trained | None:
-    """See :meth:`search.trials.module_variants.Structures.train`."""
-    with _for_candidate(order) as workspace:
-        return workspace.structures.train(decisions, earlier)
+def train(
+    context: JobContext, decisions: Mapping[str, str], earlier: Sequence[Sequence[float]] = ()
+) -> TrainingResult | None:
+    """See :meth:`search.trials.module_variants.ModuleVariants.train`."""
+    with _for_candidate(context) as workspace:
+        return workspace.variants.train(decisions, earlier)
 
 
 @in_job_folder
-def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
+def build(context: JobContext, decisions: Mapping[str, str], path: Path) -> Built:
     """See :meth:`Workspace.build`."""
-    with _for_candidate(order) as workspace:
+    with _for_candidate(context) as workspace:
         built = workspace.build(decisions, path)
         workspace.rest()
         return built
@@ -117,53 +121,53 @@ def build(order: WorkOrder, decisions: Mapping[str, str], path: Path) -> Built:
 
 @in_job_folder
 def quality(
-    order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
+    context: JobContext, path: Path, split: Split, runtime: str | None = None, device: str | None = None
 ) -> Quality:
-    """See :meth:`Workspace.quality`; a metric that is not a number is a failure of the candidate."""
-    with _for_candidate(order) as workspace:
-        found = workspace.quality(path, split, runtime, device)
-        if not found.metrics:
+    """See :meth:`Scoring.quality`; a metric that is not a number is a failure of the candidate."""
+    with _for_candidate(context) as workspace:
+        quality = Scoring(workspace).quality(path, split, runtime, device)
+        if not quality.metrics:
             raise BuildFailed("the task gives no metric for this model")
-        return found
+        return quality
 
 
 @in_job_folder
 def losses(
-    order: WorkOrder, path: Path, split: Split, runtime: str | None = None, device: str | None = None
+    context: JobContext, path: Path, split: Split, runtime: str | None = None, device: str | None = None
 ) -> dict[str, Loss]:
-    """See :meth:`Workspace.losses`."""
-    return workspace_of(order).losses(path, split, runtime, device)
+    """See :meth:`Scoring.losses`."""
+    return Scoring(workspace_of(context)).losses(path, split, runtime, device)
 
 
 @in_job_folder
 def outputs(
-    order: WorkOrder, path: Path, samples: Mapping[str, Array], runtime: str | None = None, device: str | None = None
+    context: JobContext, path: Path, samples: Mapping[str, Array], runtime: str | None = None, device: str | None = None
 ) -> dict[str, Array]:
-    """What a file answers to samples on this machine."""
-    with _for_candidate(order) as workspace:
-        return workspace.outputs(path, samples, runtime, device)
+    """See :meth:`Scoring.outputs`."""
+    with _for_candidate(context) as workspace:
+        return Scoring(workspace).outputs(path, samples, runtime, device)
 
 
 @in_job_folder
-def inputs(order: WorkOrder, split: Split) -> dict[str, Array]:
+def inputs(context: JobContext, split: Split) -> dict[str, Array]:
     """The inputs of a split."""
-    return dict(workspace_of(order).task.inputs(split))
+    return dict(workspace_of(context).task.inputs(split))
 
 
 @in_job_folder
-def quality_of(order: WorkOrder, outputs: Mapping[str, Array], split: Split, device: str | None = None) -> Quality:
-    """See :meth:`Workspace.quality_of`."""
-    with _for_candidate(order) as workspace:
-        return workspace.quality_of(outputs, split, device)
+def quality_of(context: JobContext, outputs: Mapping[str, Array], split: Split, device: str | None = None) -> Quality:
+    """See :meth:`Scoring.quality_of`."""
+    with _for_candidate(context) as workspace:
+        return Scoring(workspace).quality_of(outputs, split, device)
 
 
 @in_job_folder
-def sample(order: WorkOrder, device: str | None = None) -> dict[str, Array]:
+def sample(context: JobContext, device: str | None = None) -> dict[str, Array]:
     """See :meth:`Workspace.sample_of`."""
-    return workspace_of(order).sample_of(order.profile_of(device))
+    return workspace_of(context).sample_of(context.profile_of(device))
 
 
 @in_job_folder
-def calibration_digest(order: WorkOrder) -> str:
-    """Names the calibration data."""
-    return arrays_digest(workspace_of(order).task.inputs("calibration"))
+def calibration_digest(context: JobContext) -> str:
+    """A digest of the calibration data."""
+    return arrays_digest(workspace_of(context).task.inputs("calibration"))

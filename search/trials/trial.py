@@ -1,4 +1,4 @@
-"""One candidate's way: build, then quality from the exported file, latency and memory on every device."""
+"""The work on one candidate: build, then quality of the exported file, latency and memory on every device."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from search.devices.lookup import open_device
 from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, merge_devices
 from search.job.devices import JobDevice
 from search.prediction.layer_groups import groups_of
-from search.prediction.modelled import invented
+from search.prediction.modelled import invent_metrics
 from search.space.layer_widths import layer_widths_of
 from search.states import TrialState
 from search.techniques import trains
 from search.training.asha import TRAINING, Figures
 from search.trials import sandboxed
 from search.trials.activity import Notice
-from search.trials.context import WorkOrder
-from search.trials.device_evaluation import Bench, Findings, Known
-from search.trials.modelled_evaluation import ModelledBench
-from search.trials.module_variants import Trained
+from search.trials.context import JobContext
+from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Qualities
+from search.trials.modelled_evaluation import ModelledDeviceEvaluator
+from search.trials.module_variants import TrainingResult
 from search.trials.workspace import Built
 
 MEASURING_S = "measuring_s"
-"""The key of a stored measurement that says how long a device worked on the candidate."""
+"""Key of a stored measurement: how long a device worked on the candidate."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a candidate, as the store keeps it."""
+    """The result of a candidate, as it is stored."""
 
     state: TrialState
     reason: str | None
@@ -45,44 +45,51 @@ class Outcome:
     artifact_sha256: str | None
     measurement: dict[str, Any] | None
     wall_s: float
-    others: list[dict[str, Any]] = field(default_factory=list)
+    further_measurements: list[dict[str, Any]] = field(default_factory=list)
     """The measurements of the job's further devices."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
-        return asdict(self)
+        data = asdict(self)
+        further = data.pop("further_measurements")
+        return {**data, "others": further}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
         """The inverse of :meth:`to_dict`."""
-        return cls(**{**data, "state": TrialState(data["state"])})
+        fields = {**data, "state": TrialState(data["state"]), "further_measurements": data.get("others", [])}
+        return cls(**{name: value for name, value in fields.items() if name != "others"})
 
 
 class TrialRunner:
-    """Works on one candidate at a time, in sandboxes that outlive it and within an ``allowance``. Owned by one process,
-    closed by its owner."""
+    """Builds and evaluates one candidate at a time, within an ``allowance``.
+
+    Its sandboxes are reused for all candidates. Owned by one process, closed by its owner.
+    """
 
     def __init__(
         self,
-        order: WorkOrder,
+        context: JobContext,
         facts: Mapping[str, Any],
         folder: Path,
         files: Path | None = None,
         allowance: Allowance | None = None,
     ) -> None:
-        """``folder`` is the job's; candidates' files go to ``files``, by default there too."""
-        self._order, self._facts, self._folder, self._files = order, facts, folder, files or folder
-        self._job = order.job
+        """``folder`` is the job's; candidates' files go to ``files``, by default the same folder."""
+        self._context, self._facts, self._folder, self._files = context, facts, folder, files or folder
+        self._job = context.job
         self._limits = self._job.limits
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
         self._notice: Notice | None = None
-        self._benches = [self._bench(device, facts, allowance) for device in order.devices]
+        self._evaluators = [self._new_evaluator(device, facts, allowance) for device in context.devices]
         self._ends = NEVER if allowance is None else allowance.ends
         self._clock = self._ends.clock
 
-    def _bench(self, device: JobDevice, facts: Mapping[str, Any], allowance: Allowance | None) -> Bench:
-        kind = ModelledBench if device.profile.modelled else Bench
-        return kind(device, self._order, facts, self._builder, self._opened, allowance)
+    def _new_evaluator(
+        self, device: JobDevice, facts: Mapping[str, Any], allowance: Allowance | None
+    ) -> DeviceEvaluator:
+        kind = ModelledDeviceEvaluator if device.profile.modelled else DeviceEvaluator
+        return kind(device, self._context, facts, self._builder, self._open_device, allowance)
 
     def run(
         self,
@@ -91,16 +98,17 @@ class TrialRunner:
         earlier: Sequence[Figures] = (),
         ends: Deadline | None = None,
     ) -> Outcome:
-        """Never raises for what is the candidate's own fault; that becomes its state. Raises what is the moment's
-        (:func:`hwprofiles.errors.is_transient`): nothing can be known of the candidate now. So it is where the time
-        ``ends`` before the work does (None: with the allowance). ``earlier`` are the figures of trainings that it may
-        be compared with."""
-        self._hurry(ends or self._ends)
+        """Build and evaluate a candidate, in minutes to hours.
+
+        Failures of the candidate become its state. Transient failures (:func:`hwprofiles.errors.is_transient`) are
+        raised, also if the time ``ends`` first (None: with the allowance). ``earlier`` are the figures of trainings
+        that its own is compared with.
+        """
+        self._set_end(ends or self._ends)
         start = self._clock()
-        if self._order.profile.is_dry_run:
-            metrics = invented(
-                self._order.devices, groups_of(self._facts), decisions, digest, layer_widths_of(self._facts)
-            )
+        if self._context.profile.is_dry_run:
+            groups, widths = groups_of(self._facts), layer_widths_of(self._facts)
+            metrics = invent_metrics(self._context.devices, groups, decisions, digest, widths)
             return Outcome(TrialState.DONE, None, metrics, None, None, round(self._clock() - start, 3))
         with Notice(self._folder, digest) as self._notice:
             try:
@@ -108,13 +116,13 @@ class TrialRunner:
             finally:
                 self._notice = None
         if outcome.state is not TrialState.DONE or FAILURES in outcome.metrics:
-            self._ends.check()  # who was stopped is not told from who failed
+            self._ends.check()  # the failure may be the job's time limit
         return outcome
 
-    def _hurry(self, ends: Deadline) -> None:
+    def _set_end(self, ends: Deadline) -> None:
         self._ends = ends
-        for bench in self._benches:
-            bench.allowance = replace(bench.allowance, ends=ends)
+        for evaluator in self._evaluators:
+            evaluator.allowance = replace(evaluator.allowance, ends=ends)
 
     def _say(self, text: str) -> None:
         if self._notice is not None:
@@ -124,94 +132,97 @@ class TrialRunner:
         sha256: str | None = None
         trained: dict[str, Any] = {}
         try:
-            trained = self._trained(decisions, earlier)
+            trained = self._train_module(decisions, earlier)
             if trained and trained[TRAINING]["stopped"]:
                 raise TrainingStopped(
                     f"after {len(trained[TRAINING]['figures']) - 1} evaluations its training was behind others'",
                     "leave halving out of the recipe to train all to their end",
                 )
-            built = self._built(decisions, digest)
+            built = self._build_file(decisions, digest)
             sha256 = built.sha256
             size = {**trained, **built.metrics}
             size |= SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
         except CandidateError as error:
             state, reason = _failure(error)
             return Outcome(state, reason, trained, sha256, None, round(self._clock() - start, 3))
-        found, failures = self._on_each(built.path, decisions, timed=SIMULATED_FORMATS not in built.metrics)
-        if not found:
+        results, failures = self._evaluate(built.path, decisions, timed=SIMULATED_FORMATS not in built.metrics)
+        if not results:
             state, reason = next(iter(failures.values()))
             return Outcome(state, reason, trained, sha256, None, round(self._clock() - start, 3))
-        first, *others = [found[bench.label].measurement if bench.label in found else None for bench in self._benches]
+        labels = [evaluator.label for evaluator in self._evaluators]
+        first, *further = [results[label].measurement if label in results else None for label in labels]
         return Outcome(
-            TrialState.DONE, None, self._joined(size, found, failures), sha256, first,
-            round(self._clock() - start, 3), [record for record in others if record is not None],
+            TrialState.DONE, None, self._merge(size, results, failures), sha256, first,
+            round(self._clock() - start, 3), [record for record in further if record is not None],
         )  # fmt: skip
 
-    def _on_each(
+    def _evaluate(
         self, path: Path, decisions: Mapping[str, str], *, timed: bool
-    ) -> tuple[dict[str, Findings], dict[str, tuple[TrialState, str]]]:
-        """What every device says of a file, and why those say nothing that do not; its quality alone where it is not to
-        be ``timed``."""
-        found: dict[str, Findings] = {}
+    ) -> tuple[dict[str, DeviceResult], dict[str, tuple[TrialState, str]]]:
+        """Evaluate a file on every device (only its quality unless ``timed``); results and failures by device."""
+        results: dict[str, DeviceResult] = {}
         failures: dict[str, tuple[TrialState, str]] = {}
-        known: Known = {}
-        for bench in self._benches:
-            self._say(f"measuring on {bench.label}" if len(self._benches) > 1 else "measuring")
+        qualities: Qualities = {}
+        for evaluator in self._evaluators:
+            self._say(f"measuring on {evaluator.label}" if len(self._evaluators) > 1 else "measuring")
             begun = self._clock()
             try:
-                found[bench.label] = bench.evaluate(path, decisions, known, timed=timed)
+                results[evaluator.label] = evaluator.evaluate(path, decisions, qualities, timed=timed)
             except CandidateError as error:
-                failures[bench.label] = _failure(error)
+                failures[evaluator.label] = _failure(error)
                 continue
-            if (record := found[bench.label].measurement) is not None:
+            if (record := results[evaluator.label].measurement) is not None:
                 record[MEASURING_S] = round(self._clock() - begun, 3)
-        return found, failures
+        return results, failures
 
-    def _joined(
+    def _merge(
         self,
         shared: dict[str, Any],
-        found: Mapping[str, Findings],
+        results: Mapping[str, DeviceResult],
         failures: Mapping[str, tuple[TrialState, str]],
     ) -> dict[str, Any]:
-        labels = [bench.label for bench in self._benches]
+        labels = [evaluator.label for evaluator in self._evaluators]
         if len(labels) == 1:
-            return {**shared, **found[labels[0]].metrics}
+            return {**shared, **results[labels[0]].metrics}
         why = {label: {"state": state.value, "reason": reason} for label, (state, reason) in failures.items()}
-        return {**shared, **merge_devices(labels, {label: one.metrics for label, one in found.items()}, why)}
+        return {**shared, **merge_devices(labels, {label: result.metrics for label, result in results.items()}, why)}
 
-    def _opened(self, profile: Profile) -> Device:
-        return open_device(profile, self._order.link)
+    def _open_device(self, profile: Profile) -> Device:
+        return open_device(profile, self._context.link)
 
     def build(self, decisions: Mapping[str, str], digest: str) -> Built:
-        """The candidate's file, at its :meth:`path`."""
+        """Train and build a candidate's file, at its :meth:`path`."""
         try:
-            self._trained(decisions)
-            return self._built(decisions, digest)
+            self._train_module(decisions)
+            return self._build_file(decisions, digest)
         except StageTimeout:
-            self._ends.check()  # who was stopped is not told from who failed
+            self._ends.check()  # the failure may be the job's time limit
             raise
 
-    def _trained(self, decisions: Mapping[str, str], earlier: Sequence[Figures] = ()) -> dict[str, Any]:
-        """What the training of a candidate's module is called in its metrics; nothing where there is none."""
+    def _train_module(self, decisions: Mapping[str, str], earlier: Sequence[Figures] = ()) -> dict[str, Any]:
+        """Train the candidate's module in the builder sandbox (up to ``limits.training_s``), and return its metrics.
+
+        They are ``{"training": {"figures": […], "stopped": …}}``, empty if no technique trains.
+        """
         if not trains(self._job.space or ()):
             return {}
         self._say("training")
-        found: Trained | None = self._builder.call(
+        result: TrainingResult | None = self._builder.call(
             sandboxed.train,
-            self._order,
+            self._context,
             decisions,
             earlier,
             stage="training",
             limit_s=self._ends.within(self._limits.training_s),
         )
-        return {} if found is None else {TRAINING: {"figures": list(found.figures), "stopped": found.stopped}}
+        return {} if result is None else {TRAINING: {"figures": list(result.figures), "stopped": result.stopped}}
 
-    def _built(self, decisions: Mapping[str, str], digest: str) -> Built:
+    def _build_file(self, decisions: Mapping[str, str], digest: str) -> Built:
         self._say("building")
         path = self.path(digest)
         return self._builder.call(
             sandboxed.build,
-            self._order,
+            self._context,
             decisions,
             path,
             stage="building",
@@ -219,22 +230,22 @@ class TrialRunner:
         )
 
     def path(self, digest: str) -> Path:
-        """Where a candidate's file lies."""
+        """The path of a candidate's file."""
         return self._files / f"{digest}.onnx"
 
-    def bench(self, label: str | None = None) -> Bench:
-        """The device with this label; None stands for the job's first."""
-        return next((bench for bench in self._benches if bench.label == label), self._benches[0])
+    def evaluator(self, label: str | None = None) -> DeviceEvaluator:
+        """The evaluator of the device with this label; None stands for the job's first."""
+        return next((evaluator for evaluator in self._evaluators if evaluator.label == label), self._evaluators[0])
 
     def close(self) -> None:
-        """Ends the sandboxes."""
+        """End the sandboxes."""
         self._builder.close()
-        for bench in self._benches:
-            bench.close()
+        for evaluator in self._evaluators:
+            evaluator.close()
 
 
 def _failure(error: CandidateError) -> tuple[TrialState, str]:
-    """What a candidate becomes by its own fault; raises what is the moment's."""
+    """The state and reason of a failed candidate; raises a transient error."""
     if is_transient(error):
         raise error
     return TrialState(error.state), error.message

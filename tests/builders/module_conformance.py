@@ -24,7 +24,7 @@ from search.options import validate_options
 from search.tasks import Task
 from search.techniques import TECHNIQUES, Draft, ModuleTechnique, PrecisionTechnique, Subject, Technique, is_of_module
 from search.training.recipe import Recipe
-from search.trials.module_variants import Structures
+from search.trials.module_variants import ModuleVariants
 
 RECIPE = Recipe(steps=4, batch=32, learning_rate=1e-3, losses={"task": {}}, patience=None, threads=1)
 SHAPES = {"image": [1, 1, 8, 8]}
@@ -52,11 +52,11 @@ def groups_of(model: onnx.ModelProto) -> tuple[LayerGroup, ...]:
     return layer_groups(model, SHAPES)
 
 
-def structures(technique: Technique, recipe: Recipe | None = RECIPE, folder: str = "structures") -> Structures:
+def structures(technique: Technique, recipe: Recipe | None = RECIPE, folder: str = "structures") -> ModuleVariants:
     """What makes the modules that a technique decides about."""
     assert isinstance(technique, ModuleTechnique)
     name = next(name for name, kind in TECHNIQUES.items() if kind is type(technique))
-    return Structures(
+    return ModuleVariants(
         technique.task, "net", {name: technique}, recipe,
         lambda model: under_first_names(groups_of(model), technique.subject.groups), technique.subject.cache / folder,
     )  # fmt: skip
@@ -94,7 +94,7 @@ class ModuleConformance(TechniqueConformance):
     def test_a_task_without_a_module_is_refused(self, subject: Subject) -> None:
         options = validate_options(self.kind.Options, self.options, "space")
         for none in (None, NoModule()):
-            with pytest.raises(InvalidInput, match="gives none") as refused:
+            with pytest.raises(InvalidInput, match="has none") as refused:
                 self.kind(replace(subject, task=none), options)
             assert "TorchTask" in refused.value.hint
 

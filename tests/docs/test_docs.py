@@ -22,10 +22,13 @@ from small_jobs import classifier
 
 from dashboards.api.problems import problem
 from dashboards.cli import app
+from dashboards.documents.candidates import candidate_document
 from dashboards.documents.capability import document_of
 from dashboards.documents.devices import check_document, device_document, probe_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import job_document
 from dashboards.documents.layers import layers_document
-from dashboards.documents.report import candidate_document, front_document, job_document, trials_document
+from dashboards.documents.trials import trials_document
 from dashboards.server import create_app
 from evaluators.devices.check import Check
 from evaluators.graphs.layer_groups import MIN_EMBEDDING_WEIGHTS
@@ -41,8 +44,8 @@ from hwprofiles.errors import CandidateError, ParetuneError
 from hwprofiles.gpus import Gpu
 from hwprofiles.peaks import FORMATS
 from search import states
-from search.analysis import BITS, analysed, device_view
-from search.analysis.gaussian import pruned_db, quantised_db
+from search.analysis import BITS, analyse_weights, device_view
+from search.analysis.gaussian import pruning_db, quantisation_db
 from search.controller.scheduler import REPEATS_UNTIL_EXHAUSTED
 from search.controller.submission import submit
 from search.export.remeasurement import MEASUREMENTS
@@ -556,7 +559,7 @@ def test_documents_about_capability_and_layers_are_as_documented() -> None:
 
 def test_the_analysis_is_as_documented() -> None:
     profile = find_device("dry-run")
-    given: dict[str, Any] = {**analysed(classifier()), "device": device_view(profile, capability_of(profile))}
+    given: dict[str, Any] = {**analyse_weights(classifier()), "device": device_view(profile, capability_of(profile))}
     documented = the_json("analysis")
     assert documented.keys() - {"model", "recovered"} == given.keys()
     for key in ("bits", "layers"):
@@ -567,7 +570,7 @@ def test_the_analysis_is_as_documented() -> None:
     assert documented["device"]["gains"][0].keys() == given["device"]["gains"][0].keys()
     text = page("analysis.md")
     for bits in (8, 4, 3, 2):
-        assert f"| {bits} | {quantised_db(bits):.1f} dB | {pruned_db(bits):.1f} dB |" in text
+        assert f"| {bits} | {quantisation_db(bits):.1f} dB | {pruning_db(bits):.1f} dB |" in text
     assert f"Sizes are {', '.join(map(str, BITS[:-1]))} and {BITS[-1]} bits" in text
 
 
@@ -649,7 +652,7 @@ def test_findings_are_documented() -> None:
     from search.analysis import bottlenecks
 
     source = Path(bottlenecks.__file__).read_text()
-    kinds = set(re.findall(r'Finding\(\s*"(\w+)"', source))
+    kinds = set(re.findall(r'Bottleneck\(\s*"(\w+)"', source))
     table = page("command-line.md").split("| kind | said when |")[1].split("\n\n")[0]
     assert len(kinds) == 13
     assert set(re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in table.splitlines()[2:]))) == kinds

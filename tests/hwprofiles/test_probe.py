@@ -19,7 +19,7 @@ from hwprofiles.sysfs import text_at
 
 
 @pytest.fixture
-def probed(tmp_path: Path) -> Callable[[dict[str, str]], Machine]:
+def probe_and_store(tmp_path: Path) -> Callable[[dict[str, str]], Machine]:
     made = iter(range(100))
     return lambda files: probe_machine(write_tree(tmp_path / str(next(made)), files))
 
@@ -28,8 +28,8 @@ Probed = Callable[[dict[str, str]], Machine]
 
 
 class TestServer:
-    def test_everything_it_says(self, probed: Probed) -> None:
-        assert probed(xeon()) == Machine(
+    def test_everything_it_says(self, probe_and_store: Probed) -> None:
+        assert probe_and_store(xeon()) == Machine(
             architecture="x86_64",
             processor="Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz",
             microcode="0x2b000603",
@@ -59,35 +59,35 @@ class TestServer:
             container=None,
         )  # fmt: skip
 
-    def test_its_cores(self, probed: Probed) -> None:
-        found = probed(xeon())
+    def test_its_cores(self, probe_and_store: Probed) -> None:
+        found = probe_and_store(xeon())
         assert (found.physical_cores, found.logical_cores) == (2, 4)
 
-    def test_a_core_that_is_off(self, probed: Probed) -> None:
+    def test_a_core_that_is_off(self, probe_and_store: Probed) -> None:
         files = xeon() | {f"{CPU}/cpu3/online": "0\n", f"{CPU}/cpu1/topology/core_cpus_list": "1\n"}
-        assert probed(files).siblings == ((0, 2), (1,))
+        assert probe_and_store(files).siblings == ((0, 2), (1,))
 
-    def test_the_base_frequency_in_its_name(self, probed: Probed) -> None:
+    def test_the_base_frequency_in_its_name(self, probe_and_store: Probed) -> None:
         files = {name: text for name, text in xeon().items() if "base_frequency" not in name}
-        assert probed(files).base_mhz == 2700.0
+        assert probe_and_store(files).base_mhz == 2700.0
 
-    def test_what_not_all_cores_can_do_is_left_out(self, probed: Probed) -> None:
+    def test_what_not_all_cores_can_do_is_left_out(self, probe_and_store: Probed) -> None:
         files = xeon()
         files["proc/cpuinfo"] = files["proc/cpuinfo"].replace("amx_int8", "", 1)
-        assert "amx_int8" not in probed(files).instruction_sets
-        assert "amx_tile" in probed(files).instruction_sets
+        assert "amx_int8" not in probe_and_store(files).instruction_sets
+        assert "amx_tile" in probe_and_store(files).instruction_sets
 
-    def test_a_boost_switched_off(self, probed: Probed) -> None:
-        assert probed(xeon() | {f"{CPU}/intel_pstate/no_turbo": "1\n"}).boost is False
+    def test_a_boost_switched_off(self, probe_and_store: Probed) -> None:
+        assert probe_and_store(xeon() | {f"{CPU}/intel_pstate/no_turbo": "1\n"}).boost is False
         files = {name: text for name, text in xeon().items() if "pstate" not in name}
-        assert probed(files | {f"{CPU}/cpufreq/boost": "0\n"}).boost is False
-        assert probed(files | {f"{CPU}/cpufreq/boost": "1\n"}).boost is True
-        assert probed(files).boost is None
+        assert probe_and_store(files | {f"{CPU}/cpufreq/boost": "0\n"}).boost is False
+        assert probe_and_store(files | {f"{CPU}/cpufreq/boost": "1\n"}).boost is True
+        assert probe_and_store(files).boost is None
 
 
 class TestArm:
-    def test_a_raspberry_pi(self, probed: Probed) -> None:
-        found = probed(raspberry_pi())
+    def test_a_raspberry_pi(self, probe_and_store: Probed) -> None:
+        found = probe_and_store(raspberry_pi())
         assert found.processor == "Raspberry Pi 5 Model B Rev 1.0 · 4 x Cortex-A76"
         assert found.instruction_sets == ("asimd", "asimdhp", "fphp", "asimddp")
         assert (found.architecture, found.microcode) == ("aarch64", "r4p1")
@@ -100,25 +100,27 @@ class TestArm:
         assert (found.virtualisation, found.huge_pages) == ("none", "always")
 
     @pytest.mark.parametrize("feature", ["sve", "sve2", "i8mm", "bf16", "asimddp", "asimdfhm", "svei8mm", "svebf16"])
-    def test_what_newer_cores_can_do(self, probed: Probed, feature: str) -> None:
+    def test_what_newer_cores_can_do(self, probe_and_store: Probed, feature: str) -> None:
         files = raspberry_pi()
         files["proc/cpuinfo"] = files["proc/cpuinfo"].replace("asimddp\n", f"{feature}\n")
-        assert feature in probed(files).instruction_sets
+        assert feature in probe_and_store(files).instruction_sets
 
-    def test_cores_that_differ(self, probed: Probed) -> None:
-        found = probed(big_and_little())
+    def test_cores_that_differ(self, probe_and_store: Probed) -> None:
+        found = probe_and_store(big_and_little())
         assert found.processor == "Radxa ROCK 5B · 4 x Cortex-A55 + 2 x Cortex-A76"
         assert (found.max_mhz, found.governor) == (2400.0, "schedutil, performance")
         assert found.sockets is None
 
-    def test_a_core_that_nobody_named(self, probed: Probed) -> None:
+    def test_a_core_that_nobody_named(self, probe_and_store: Probed) -> None:
         files = {"proc/cpuinfo": raspberry_pi()["proc/cpuinfo"].replace("0xd0b", "0xfff")}
-        assert probed(files).processor == "Raspberry Pi 5 Model B Rev 1.0 · 4 x implementer 0x41 part 0xfff"
+        assert probe_and_store(files).processor == "Raspberry Pi 5 Model B Rev 1.0 · 4 x implementer 0x41 part 0xfff"
 
-    def test_a_virtual_board(self, probed: Probed) -> None:
-        assert probed(raspberry_pi() | {"proc/device-tree/model": "linux,dummy-virt\0"}).virtualisation == "yes"
+    def test_a_virtual_board(self, probe_and_store: Probed) -> None:
+        assert (
+            probe_and_store(raspberry_pi() | {"proc/device-tree/model": "linux,dummy-virt\0"}).virtualisation == "yes"
+        )
         files = raspberry_pi() | {"proc/device-tree/hypervisor/compatible": "linux,kvm\0"}
-        assert probed(files).virtualisation == "kvm"
+        assert probe_and_store(files).virtualisation == "kvm"
 
 
 class TestGuests:
@@ -134,15 +136,15 @@ class TestGuests:
             ("Somebody", "Something", "yes"),
         ],
     )
-    def test_makers(self, probed: Probed, vendor: str, product: str, expected: str) -> None:
-        assert probed(guest(vendor, product)).virtualisation == expected
+    def test_makers(self, probe_and_store: Probed, vendor: str, product: str, expected: str) -> None:
+        assert probe_and_store(guest(vendor, product)).virtualisation == expected
 
-    def test_metal_of_a_cloud_is_no_guest(self, probed: Probed) -> None:
+    def test_metal_of_a_cloud_is_no_guest(self, probe_and_store: Probed) -> None:
         files = xeon() | {"sys/class/dmi/id/sys_vendor": "Amazon EC2\n"}
-        assert probed(files).virtualisation == "none"
+        assert probe_and_store(files).virtualisation == "none"
 
-    def test_xen_says_so(self, probed: Probed) -> None:
-        assert probed(xeon() | {"sys/hypervisor/type": "xen\n"}).virtualisation == "xen"
+    def test_xen_says_so(self, probe_and_store: Probed) -> None:
+        assert probe_and_store(xeon() | {"sys/hypervisor/type": "xen\n"}).virtualisation == "xen"
 
     @pytest.mark.parametrize(
         ("files", "expected"),
@@ -154,14 +156,14 @@ class TestGuests:
             ({"proc/1/cgroup": "0::/init.scope\n"}, None),
         ],
     )
-    def test_containers(self, probed: Probed, files: dict[str, str], expected: str | None) -> None:
-        assert probed(files).container == expected
+    def test_containers(self, probe_and_store: Probed, files: dict[str, str], expected: str | None) -> None:
+        assert probe_and_store(files).container == expected
 
 
 class TestNothing:
-    def test_nothing_is_claimed(self, probed: Probed) -> None:
-        assert probed(NOTHING) == Machine()
-        assert (probed(NOTHING).physical_cores, probed(NOTHING).logical_cores) == (None, None)
+    def test_nothing_is_claimed(self, probe_and_store: Probed) -> None:
+        assert probe_and_store(NOTHING) == Machine()
+        assert (probe_and_store(NOTHING).physical_cores, probe_and_store(NOTHING).logical_cores) == (None, None)
 
     @pytest.mark.parametrize(
         "files",
@@ -178,8 +180,8 @@ class TestNothing:
         ],
         ids=lambda files: next(iter(files)),
     )
-    def test_odd_files_say_nothing(self, probed: Probed, files: dict[str, str]) -> None:
-        assert probed(files) == Machine()
+    def test_odd_files_say_nothing(self, probe_and_store: Probed, files: dict[str, str]) -> None:
+        assert probe_and_store(files) == Machine()
 
     def test_a_folder_where_a_file_should_be(self, tmp_path: Path) -> None:
         (tmp_path / "proc/cpuinfo").mkdir(parents=True)
@@ -192,8 +194,8 @@ class TestNothing:
 
 
 class TestDigest:
-    def test_what_varies_by_the_minute_is_no_part_of_it(self, probed: Probed) -> None:
-        before, after = probed(xeon()), probed(xeon(mhz="1200.000", free_kb=1_000))
+    def test_what_varies_by_the_minute_is_no_part_of_it(self, probe_and_store: Probed) -> None:
+        before, after = probe_and_store(xeon()), probe_and_store(xeon(mhz="1200.000", free_kb=1_000))
         assert digest_of(before.to_dict()) == digest_of(after.to_dict())
 
     @pytest.mark.parametrize(
@@ -219,13 +221,13 @@ class TestDigest:
         ],
         ids=lambda change: next(iter(change)),
     )
-    def test_what_can_change_a_latency_is(self, probed: Probed, change: dict[str, str]) -> None:
-        before, after = probed(xeon()), probed(xeon() | change)
+    def test_what_can_change_a_latency_is(self, probe_and_store: Probed, change: dict[str, str]) -> None:
+        before, after = probe_and_store(xeon()), probe_and_store(xeon() | change)
         assert digest_of(before.to_dict()) != digest_of(after.to_dict())
 
     @pytest.mark.parametrize("files", [xeon(), raspberry_pi(), guest(), NOTHING], ids=["xeon", "pi", "guest", "none"])
-    def test_a_round_trip(self, probed: Probed, files: dict[str, str]) -> None:
-        found = probed(files)
+    def test_a_round_trip(self, probe_and_store: Probed, files: dict[str, str]) -> None:
+        found = probe_and_store(files)
         assert Machine.from_dict(found.to_dict()) == found
         assert hash(found) == hash(Machine.from_dict(found.to_dict()))
         assert set(found.to_dict()) == {field.name for field in fields(Machine)}

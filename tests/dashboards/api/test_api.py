@@ -12,7 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from dashboards.documents.report import candidate_document, front_document, job_document, jobs_document, trials_document
+from dashboards.documents.candidates import candidate_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import job_document, jobs_document
+from dashboards.documents.trials import trials_document
 from dashboards.server import background, create_app, serve
 from hwprofiles.errors import InvalidInput
 from search.store import Store

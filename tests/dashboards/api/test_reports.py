@@ -9,7 +9,9 @@ import pytest
 
 from dashboards.api.events import Changes
 from dashboards.api.reports import Reports
-from dashboards.documents.report import JobReport, jobs_document
+from dashboards.documents.front import front_of
+from dashboards.documents.jobs import job_of, jobs_document
+from dashboards.documents.report import JobReport
 from search.states import JobState
 from search.store import Store
 from search.store import repository as rows
@@ -50,7 +52,7 @@ def test_a_report_is_what_a_fresh_one_would_be(store: Store, search: Any) -> Non
         change()
         fresh, kept = JobReport.read(store, search.job_id), reports.read(search.job_id)
         assert kept.trials == fresh.trials
-        assert (kept.front_document(), kept.job_document()) == (fresh.front_document(), fresh.job_document())
+        assert (front_of(kept), job_of(kept)) == (front_of(fresh), job_of(fresh))
 
 
 def test_only_what_has_changed_is_sent(store: Store, search: Any) -> None:

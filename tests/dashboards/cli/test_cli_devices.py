@@ -13,7 +13,7 @@ from small_jobs import write_job
 
 from dashboards.cli import devices as commands
 from dashboards.cli import run_app
-from dashboards.documents.devices import flattened
+from dashboards.documents.devices import flatten
 from evaluators.devices import check
 from evaluators.devices.check import Check
 from hwprofiles import DEVICES, find_device
@@ -244,7 +244,7 @@ def test_a_search_on_a_modelled_device(run: Run, tmp_path: Path, monkeypatch: py
 def test_tables_of_nested_documents() -> None:
     caches = [{"level": 1, "kind": "data", "size_bytes": 49152, "shared_by": 2}]
     nested = {"machine": {"caches": caches, "siblings": [[0, 2], [1, 3]], "kernel": None}, "gpus": [], "n": 1}
-    assert flattened(nested) == {
+    assert flatten(nested) == {
         "machine.caches": "L1 data 48 KiB for 2", "machine.siblings": "0 2, 1 3", "machine.kernel": None, "gpus": None,
         "n": 1,
     }  # fmt: skip

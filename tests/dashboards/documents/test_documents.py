@@ -9,15 +9,11 @@ import httpx
 import pytest
 
 from dashboards.cli.console import print_front
-from dashboards.documents.report import (
-    candidate_document,
-    front_document,
-    job_document,
-    jobs_document,
-    metric_names,
-    trials_document,
-    without_samples,
-)
+from dashboards.documents.candidates import candidate_document, without_samples
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import job_document, jobs_document
+from dashboards.documents.metrics import metric_names
+from dashboards.documents.trials import trials_document
 from dashboards.web import rendering
 from hwprofiles.errors import NotFound
 from search.folders import job_folder

@@ -13,8 +13,11 @@ import httpx
 import pytest
 
 from dashboards.cli import run_app
-from dashboards.documents.report import candidate_document, front_document, job_document, trials_document
+from dashboards.documents.candidates import candidate_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import job_document
 from dashboards.documents.runtime import costs_by_runtime, costs_in_words, costs_of
+from dashboards.documents.trials import trials_document
 from dashboards.figures import figure
 from dashboards.web.picture import save_html, save_png
 from hwprofiles import Profile, find_device

@@ -14,8 +14,16 @@ import pytest
 from dashboards.cli import run_app
 from dashboards.cli.console import out, print_formats
 from dashboards.documents import format_strip
-from dashboards.documents.format_strip import blocks_of, counted, formats_of, in_words, untold
-from dashboards.documents.report import candidate_document, front_document, trials_document
+from dashboards.documents.candidates import candidate_document
+from dashboards.documents.format_strip import (
+    blocks_of,
+    count_formats,
+    formats_in_words,
+    formats_of,
+    formats_without_decision,
+)
+from dashboards.documents.front import front_document
+from dashboards.documents.trials import trials_document
 from dashboards.web.picture import save_html
 from hwprofiles import Precision
 from search.fronts import metrics as metric_names
@@ -81,15 +89,15 @@ class TestStrip:
         assert unknown[0].macs_share is None
 
     def test_they_are_counted(self) -> None:
-        assert in_words(blocks_of(TRAINED)) == WORDS
-        assert [(one.mark, count) for one, count in counted(blocks_of(TRAINED))] == [("4", 2), ("32", 1), ("8f", 1)]
-        assert in_words(blocks_of({"a": "int8"})) == "int8 in 1 layer"
+        assert formats_in_words(blocks_of(TRAINED)) == WORDS
+        counts = [(block.mark, count) for block, count in count_formats(blocks_of(TRAINED))]
+        assert counts == [("4", 2), ("32", 1), ("8f", 1)]
+        assert formats_in_words(blocks_of({"a": "int8"})) == "int8 in 1 layer"
 
     def test_what_decisions_say_is_not_said_again(self) -> None:
         formats = {"stem": "int8", "block:1": "int4", "head": "int4"}
-        assert untold(formats, {"precision:stem": "int8", "precision:block:1": "int4", "head": "int8"}) == {
-            "head": "int4"
-        }
+        decisions = {"precision:stem": "int8", "precision:block:1": "int4", "head": "int8"}
+        assert formats_without_decision(formats, decisions) == {"head": "int4"}
 
 
 class TestTerminal:

@@ -14,10 +14,14 @@ import pytest
 from small_jobs import write_job
 
 from dashboards.cli import run_app
-from dashboards.cli.jobs import _overridden
-from dashboards.documents.report import candidate_document, front_document, jobs_document, metric_names, trials_document
+from dashboards.cli.jobs import _override
+from dashboards.documents.candidates import candidate_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import jobs_document
+from dashboards.documents.metrics import metric_names
+from dashboards.documents.trials import trials_document
 from dashboards.web.picture import save_html, save_png
-from dashboards.web.rendering import seen_on
+from dashboards.web.rendering import trials_on
 from search.controller.controller import Controller
 from search.job.spec import load_job
 from search.store import Store
@@ -64,7 +68,7 @@ class TestDocuments:
             "cosine", f"speedup@{ONE}", f"speedup@{OTHER}",
         ]  # fmt: skip
         for label in (ONE, OTHER):
-            assert seen_on(document, label)["trials"] == [
+            assert trials_on(document, label)["trials"] == [
                 row | {key: document["trials"][place][key] for key in ("devices", "joint")}
                 for place, row in enumerate(trials_document(store, done, label)["trials"])
             ]
@@ -145,14 +149,14 @@ class TestCommandLine:
         devices = ["dry-run", {"name": "dry-run", "threads": 2, "batch": 8}]
         devices = ["graviton3", "raspberry-pi-5"] if device == "raspberry-pi-5" else devices
         file = load_job(write_job(tmp_path, devices=devices))
-        job = _overridden(file, tmp_path, trials=None, minutes=None, seed=None, device=device)
+        job = _override(file, tmp_path, trials=None, minutes=None, seed=None, device=device)
         assert set(job.labels) == labels
         if device == OTHER:
             assert (job.devices[0].threads, job.devices[0].batch) == (2, 8)
 
     def test_devices_that_become_alike_are_one(self, tmp_path: Path) -> None:
         path = write_job(tmp_path, devices=["graviton3", "raspberry-pi-5"])
-        job = _overridden(load_job(path), tmp_path, trials=None, minutes=None, seed=None, device="jetson-orin-nano")
+        job = _override(load_job(path), tmp_path, trials=None, minutes=None, seed=None, device="jetson-orin-nano")
         assert job.labels == ("jetson-orin-nano",)
 
 

@@ -16,7 +16,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from dashboards.documents.report import front_document, trials_document
+from dashboards.documents.front import front_document
+from dashboards.documents.trials import trials_document
 from dashboards.server import background
 from dashboards.web.picture import save_html
 from dashboards.web.rendering import ECHARTS
@@ -264,9 +265,9 @@ def test_a_device_s_heat_map_has_the_figures_of_its_table(browser: Browser, stor
     browser.open(f"{address}/devices/dry-run")
     browser.until(lambda: browser.painted() > 20)
     chart = "echarts.getInstanceByDom(document.querySelector('[data-canvas]'))"
-    drawn = browser.run(f"return {chart}.getOption().series[0].data")
+    draw_samples = browser.run(f"return {chart}.getOption().series[0].data")
     shown = [cell.text for cell in browser.all("#gains-table td.number") if cell.text not in ("", "no")]
-    assert sorted(f"{cell['ratio']:.2f}" for cell in drawn) == sorted(shown)
+    assert sorted(f"{cell['ratio']:.2f}" for cell in draw_samples) == sorted(shown)
     assert len(shown) == 7
     browser.prefer(color_scheme="dark")
     browser.until(lambda: browser.painted() > 20)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dashboards.documents.report import front_document, trials_document
+from dashboards.documents.front import front_document
+from dashboards.documents.trials import trials_document
 from dashboards.web import picture
 from dashboards.web.picture import save_html, save_png
 from hwprofiles.errors import StorageError

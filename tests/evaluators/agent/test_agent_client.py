@@ -22,7 +22,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 @pytest.fixture
-def answered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], AgentClient]]:
+def run_samples(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], AgentClient]]:
     """A client all of whose requests are answered by a function."""
     clients: list[AgentClient] = []
     real = httpx.Client
@@ -55,8 +55,8 @@ REQUESTS: dict[str, Callable[[AgentClient], object]] = {
 
 @pytest.mark.parametrize("request_", REQUESTS)
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 413, 502, 522])
-def test_a_proxy_s_page_is_not_the_server_s_verdict(answered: Any, request_: str, status: int) -> None:
-    client = answered(lambda _: said(status, b"<h1>Nothing here</h1>", **{"Content-Type": "text/html"}))
+def test_a_proxy_s_page_is_not_the_server_s_verdict(run_samples: Any, request_: str, status: int) -> None:
+    client = run_samples(lambda _: said(status, b"<h1>Nothing here</h1>", **{"Content-Type": "text/html"}))
     with pytest.raises(ServerGone, match=f"something answers {status} in the server's place"):
         REQUESTS[request_](client)
 
@@ -68,36 +68,36 @@ VERDICTS: dict[int, type[ParetuneError]] = {
 
 
 @pytest.mark.parametrize("status", VERDICTS)
-def test_the_server_s_own_verdicts(answered: Any, status: int) -> None:
+def test_the_server_s_own_verdicts(run_samples: Any, status: int) -> None:
     with pytest.raises(VERDICTS[status], match="why") as caught:
-        answered(lambda _: refusal(status)).lease()
+        run_samples(lambda _: refusal(status)).lease()
     assert type(caught.value) is VERDICTS[status]
     assert caught.value.hint == "what to do"
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_file_that_the_server_does_not_give_is_no_candidate_s_fault(answered: Any, status: int) -> None:
+def test_a_file_that_the_server_does_not_give_is_no_candidate_s_fault(run_samples: Any, status: int) -> None:
     with pytest.raises(DeviceUnavailable, match="why"):
-        list(answered(lambda _: refusal(status)).fetch(LEASED, FILE))
+        list(run_samples(lambda _: refusal(status)).fetch(LEASED, FILE))
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_refusals_are_read_so_far(answered: Any, request_: str) -> None:
+def test_refusals_are_read_so_far(run_samples: Any, request_: str) -> None:
     with pytest.raises(ServerGone, match="too long"):
-        REQUESTS[request_](answered(lambda _: refusal(403, more="x" * 2**20)))
+        REQUESTS[request_](run_samples(lambda _: refusal(403, more="x" * 2**20)))
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_nothing_is_unpacked(answered: Any, request_: str) -> None:
+def test_nothing_is_unpacked(run_samples: Any, request_: str) -> None:
     packed = gzip.compress(json.dumps({"detail": "unpacked"}).encode())
-    client = answered(lambda _: said(403, packed, **PROBLEM, **{"Content-Encoding": "gzip"}))
+    client = run_samples(lambda _: said(403, packed, **PROBLEM, **{"Content-Encoding": "gzip"}))
     with pytest.raises(Dismissed) as caught:
         REQUESTS[request_](client)
     assert "unpacked" not in caught.value.message
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_the_rest_of_a_file(answered: Any, ranges: bool) -> None:
+def test_the_rest_of_a_file(run_samples: Any, ranges: bool) -> None:
     """Also from a server, or a proxy, that gives whole files only."""
     asked: list[str | None] = []
 
@@ -105,5 +105,5 @@ def test_the_rest_of_a_file(answered: Any, ranges: bool) -> None:
         asked.append(request.headers.get("range"))
         return said(206, b"ghts") if ranges else said(200, b"weights")
 
-    assert b"".join(answered(answer).fetch(LEASED, FILE, 3)) == b"ghts"
+    assert b"".join(run_samples(answer).fetch(LEASED, FILE, 3)) == b"ghts"
     assert asked == ["bytes=3-"]

@@ -19,7 +19,7 @@ from evaluators.graphs.widening import narrow_types, widen_to_float32, widening_
 HALF, BRAIN, FLOAT = TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.FLOAT
 
 
-def narrowed(model: onnx.ModelProto, kind: int, *, ends: bool = True) -> onnx.ModelProto:
+def narrow_groups(model: onnx.ModelProto, kind: int, *, ends: bool = True) -> onnx.ModelProto:
     """A model in half precision, its inputs and outputs too where ``ends`` says so."""
     target = np.float16 if kind == HALF else ml_dtypes.bfloat16
     for tensor in model.graph.initializer:
@@ -48,7 +48,7 @@ def test_a_float32_model_is_left_alone() -> None:
 
 
 def test_float16_weights_become_layers_that_can_be_decided() -> None:
-    model = narrowed(classifier(2), HALF)
+    model = narrow_groups(classifier(2), HALF)
     before = model.SerializeToString()
     assert narrow_types(model) == ("float16",)
     wide = clean_graph(model)
@@ -60,13 +60,13 @@ def test_float16_weights_become_layers_that_can_be_decided() -> None:
 
 
 def test_what_its_owner_feeds_and_reads_keeps_its_type() -> None:
-    wide = widen_to_float32(narrowed(classifier(1), HALF))
+    wide = widen_to_float32(narrow_groups(classifier(1), HALF))
     assert [spec.dtype for spec in (*input_specs(wide), *output_specs(wide))] == ["float16", "float16"]
     assert run_once(wide, rows(np.float16))["logits"].dtype == np.float16
 
 
 def test_bfloat16_becomes_float32_also_at_the_ends() -> None:
-    model = narrowed(classifier(1), BRAIN)
+    model = narrow_groups(classifier(1), BRAIN)
     wide = clean_graph(model)
     assert narrow_types(model) == ("bfloat16",)
     assert [spec.dtype for spec in (*input_specs(wide), *output_specs(wide))] == ["float32", "float32"]
@@ -75,7 +75,7 @@ def test_bfloat16_becomes_float32_also_at_the_ends() -> None:
 
 
 def test_casts_around_a_narrow_inside_are_gone() -> None:
-    wide = clean_graph(narrowed(classifier(1), HALF, ends=False))
+    wide = clean_graph(narrow_groups(classifier(1), HALF, ends=False))
     assert "Cast" not in {node.op_type for node in wide.graph.node}
     assert run_once(wide, rows())["logits"].dtype == np.float32
 

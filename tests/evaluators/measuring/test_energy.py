@@ -27,7 +27,7 @@ class Metered(Session):
 
     inputs = outputs = ()
 
-    def __init__(self, bench: Bench, ms: float, mj: float) -> None:
+    def __init__(self, bench: DeviceEvaluator, ms: float, mj: float) -> None:
         self._bench, self._ms, self._mj = bench, ms, mj
 
     def run(self, feed: Arrays) -> dict[str, Array]:
@@ -42,7 +42,7 @@ class Metered(Session):
         pass
 
 
-class Bench(Meter):
+class DeviceEvaluator(Meter):
     """``unread`` is the number of the reading that fails, of those that begin with 1."""
 
     source = "bench"
@@ -62,7 +62,7 @@ class Bench(Meter):
 class TestInferences:
     @pytest.mark.parametrize(("baseline", "candidate"), [((10.0, 50.0), (2.0, 30.0)), ((0.5, 1.0), (900.0, 4000.0))])
     def test_each_is_told_its_own(self, baseline: tuple[float, float], candidate: tuple[float, float]) -> None:
-        bench = Bench()
+        bench = DeviceEvaluator()
         found = measure_energy(
             bench.model(*baseline), bench.model(*candidate), {}, bench, window_s=0.5, clock=lambda: bench.now_s
         )
@@ -72,18 +72,18 @@ class TestInferences:
         assert found["source"] == "bench"
 
     def test_it_takes_two_windows_each(self) -> None:
-        bench = Bench()
+        bench = DeviceEvaluator()
         measure_energy(bench.model(10, 1), bench.model(10, 1), {}, bench, window_s=0.5, clock=lambda: bench.now_s)
         assert 2.0 <= bench.now_s < 2.2
 
     @pytest.mark.parametrize("reading", range(1, 9))
     def test_a_reading_that_fails_leaves_no_figure(self, reading: int) -> None:
-        bench = Bench(unread=reading)
+        bench = DeviceEvaluator(unread=reading)
         clock = lambda: bench.now_s  # noqa: E731
         assert measure_energy(bench.model(10, 1), bench.model(10, 1), {}, bench, window_s=0.5, clock=clock) is None
 
     def test_the_machine_is_looked_at_after_each_window(self) -> None:
-        bench = Bench()
+        bench = DeviceEvaluator()
         seen: list[float] = []
         measure_energy(
             bench.model(10, 1), bench.model(10, 1), {}, bench, window_s=0.5, clock=lambda: bench.now_s,

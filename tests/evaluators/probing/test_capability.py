@@ -27,13 +27,13 @@ WIDTHS = (8, 16, 20, 24, 28, 32, 64, 128)
 CONV, MATMUL = (replace(family, widths=WIDTHS) for family in FAMILIES if family.name in ("conv3x3", "matmul"))
 
 
-def probed(device: FakeDevice, known: dict[str, Any] | None = None, **options: Any) -> Capability:
+def probe_and_store(device: FakeDevice, known: dict[str, Any] | None = None, **options: Any) -> Capability:
     with LayerAnswers(device, {} if known is None else known) as answers:
         return probe(answers, **{"families": (CONV,), **options})
 
 
 def test_gains_and_steps_are_found() -> None:
-    found = probed(CostedDevice(steps=16, faster=4.0, convert_us=0.0))
+    found = probe_and_store(CostedDevice(steps=16, faster=4.0, convert_us=0.0))
     fp32, uint8, int8 = found.sweeps
     assert (fp32.precision, uint8.activations, int8.activations) == (Precision.FP32, "uint8", "int8")
     assert fp32.granularity is not None
@@ -49,16 +49,16 @@ def test_gains_and_steps_are_found() -> None:
 def test_time_is_in_yardsticks() -> None:
     """Twice the time of the yardstick is 2, whatever a yardstick takes."""
     device = CostedDevice()
-    point = probed(device).sweeps[0].points[-1]
+    point = probe_and_store(device).sweeps[0].points[-1]
     yardstick_us = 8.0 + 64 * 64 * 9 * 256 * 1e-5
     assert point.yardsticks == pytest.approx((8.0 + 128 * 128 * 9 * 256 * 1e-5) / yardstick_us)
 
 
 def test_widths_are_rounded_up_to_whole_steps() -> None:
-    found = probed(CostedDevice(steps=16))
+    found = probe_and_store(CostedDevice(steps=16))
     rounded = {width: round_width_up(found, "conv3x3", Precision.FP32, width) for width in (1, 16, 17, 33, 128)}
     assert rounded == {1: 16, 16: 16, 17: 32, 33: 48, 128: 128}
-    smooth = probed(CostedDevice(steps=1))
+    smooth = probe_and_store(CostedDevice(steps=1))
     assert round_width_up(smooth, "conv3x3", Precision.FP32, 17) == 17
     assert round_width_up(found, "matmul", Precision.FP32, 17) == 17  # not probed
     with pytest.raises(InvalidInput, match="'conv9x9' is not probed"):
@@ -66,7 +66,7 @@ def test_widths_are_rounded_up_to_whole_steps() -> None:
 
 
 def test_what_never_pays_is_hopeless() -> None:
-    found = probed(CostedDevice(faster=0.5))
+    found = probe_and_store(CostedDevice(faster=0.5))
     assert all(sweep.never_pays for sweep in found.sweeps[1:])
     assert found.hopeless("Conv", Precision.INT8)
     assert not found.hopeless("Conv", Precision.INT8, small=True)
@@ -79,7 +79,7 @@ def test_what_does_not_run_is_an_answer() -> None:
             raise UnsupportedOp("no kernel for S8S8")
         return 2.0
 
-    found = probed(FakeDevice(no_signed))
+    found = probe_and_store(FakeDevice(no_signed))
     _, uint8, int8 = found.sweeps
     assert uint8.runs
     assert not int8.runs
@@ -91,25 +91,25 @@ def test_time_that_runs_out_leaves_the_rest_for_the_next_time() -> None:
     known: dict[str, Any] = {}
     seconds = iter(range(10_000))
     device = CostedDevice()
-    first = probed(device, known, limit_s=12, clock=lambda: float(next(seconds)))
+    first = probe_and_store(device, known, limit_s=12, clock=lambda: float(next(seconds)))
     asked = len(device.asked)
     assert not first.complete
     assert UNASKED in {point.reason for point in first.sweeps[-1].points}
     assert not first.hopeless("Conv", Precision.INT8)
-    second = probed(device, known)
+    second = probe_and_store(device, known)
     assert second.complete
     third = CostedDevice()
-    assert probed(third, known) == second
+    assert probe_and_store(third, known) == second
     assert third.asked == []
     assert asked + (len(device.asked) - asked) == 3 * len(CONV.widths)
 
 
 def test_answers_belong_to_a_profile() -> None:
     known: dict[str, Any] = {}
-    probed(CostedDevice(), known)
+    probe_and_store(CostedDevice(), known)
     elsewhere = CostedDevice()
     elsewhere.profile = replace(elsewhere.profile, processor="another")
-    assert probed(elsewhere, known).profile_digest == elsewhere.profile.digest
+    assert probe_and_store(elsewhere, known).profile_digest == elsewhere.profile.digest
     assert elsewhere.asked
 
 
@@ -121,18 +121,18 @@ def test_what_the_runtime_executes_is_told(operators: tuple[str, ...], integers:
     nodes: Callable[..., list[TimedNode]] = lambda model, feed: [  # noqa: E731
         TimedNode(f"n{number}", operator, 1.0 - number / 10, "cpu") for number, operator in enumerate(operators)
     ]
-    found = probed(CostedDevice(), nodes=nodes).sweeps[1]
+    found = probe_and_store(CostedDevice(), nodes=nodes).sweeps[1]
     assert found.executes == operators
     assert found.integers is integers
 
 
 def test_a_record_survives_json() -> None:
-    found = probed(CostedDevice(steps=16))
+    found = probe_and_store(CostedDevice(steps=16))
     assert Capability.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
 def test_precisions_are_left_out_only_where_no_layer_can_gain() -> None:
-    slow = probed(CostedDevice(faster=0.5), families=(CONV, MATMUL))
+    slow = probe_and_store(CostedDevice(faster=0.5), families=(CONV, MATMUL))
     conv = LayerGroup("c", ("c",), "Conv", (Precision.FP32, Precision.INT8), 1, 1)
     lstm = LayerGroup("l", ("l",), "LSTM", (Precision.FP32, Precision.INT8), 1, 1)
     assert hopeless_precisions(slow, [conv], small=False) == {Precision.INT8}
@@ -159,14 +159,14 @@ class Busy(CostedDevice):
 def test_a_busy_machine_s_answers_are_provisional(small: bool) -> None:
     known: dict[str, Any] = {}
     device = Busy(faster=0.5)
-    found = probed(device, known)
+    found = probe_and_store(device, known)
     assert known == {}
     assert not found.complete
     assert all(point.provisional and not point.slower for sweep in found.sweeps for point in sweep.points)
     assert all(point.ratio for sweep in found.sweeps[1:] for point in sweep.points)
     assert not found.hopeless("Conv", Precision.INT8, small=small)
     assert len(device.asked) == 3 * len(CONV.widths)  # each once, though fp32 is needed for every precision
-    again = probed(CostedDevice(faster=0.5), known)
+    again = probe_and_store(CostedDevice(faster=0.5), known)
     assert again.complete
     assert again.hopeless("Conv", Precision.INT8)
 
@@ -177,7 +177,7 @@ def test_a_point_that_took_too_long_is_not_slower() -> None:
             raise StageTimeout("measuring: took longer than 60 s")
         return 1.0
 
-    found = probed(FakeDevice(slow))
+    found = probe_and_store(FakeDevice(slow))
     assert not found.complete
     assert not any(point.slower for sweep in found.sweeps[1:] for point in sweep.points)
     assert not found.hopeless("Conv", Precision.INT8, small=True)

@@ -15,9 +15,9 @@ from small_jobs import classifier, spec, write_classifier
 
 from hwprofiles import find_device
 from hwprofiles.errors import InvalidInput
-from search.analysis import BITS, analysed, device_view, model_of_file, model_of_job, source
-from search.analysis.gaussian import compression, kept_share, pruned_db, quantised_db
-from search.analysis.noise import Noise, kurtosis, pruned, quantised
+from search.analysis import BITS, analyse_weights, device_view, model_of_file, model_of_job, source
+from search.analysis.gaussian import compression, pruning_db, quantisation_db, weight_share
+from search.analysis.noise import Noise, kurtosis, prune, quantise
 from search.analysis.weights import layers_of
 from search.job.spec import parse_job
 
@@ -31,31 +31,31 @@ NORMAL = RNG.standard_normal((8, 20_000)).astype(np.float32)
 class TestNormalDistribution:
     @pytest.mark.parametrize("bits", GOLDEN)
     def test_the_published_figures(self, bits: int) -> None:
-        assert (quantised_db(bits), pruned_db(bits)) == pytest.approx(GOLDEN[bits], abs=0.3)
+        assert (quantisation_db(bits), pruning_db(bits)) == pytest.approx(GOLDEN[bits], abs=0.3)
 
     def test_sizes(self) -> None:
-        assert [(compression(bits), kept_share(bits)) for bits in (8, 4, 2)] == [(2, 0.5), (4, 0.25), (8, 0.125)]
+        assert [(compression(bits), weight_share(bits)) for bits in (8, 4, 2)] == [(2, 0.5), (4, 0.25), (8, 0.125)]
 
     @pytest.mark.parametrize("bits", BITS)
     def test_drawn_values_agree(self, bits: int) -> None:
-        assert quantised(NORMAL, bits).db == pytest.approx(quantised_db(bits), abs=0.3)
-        assert pruned(NORMAL, bits).db == pytest.approx(pruned_db(bits), abs=0.1)
+        assert quantise(NORMAL, bits).db == pytest.approx(quantisation_db(bits), abs=0.3)
+        assert prune(NORMAL, bits).db == pytest.approx(pruning_db(bits), abs=0.1)
 
 
 class TestNoise:
     def test_each_channel_has_its_scale(self) -> None:
         uneven = NORMAL[:, :2000] * np.array([10.0**n for n in range(-4, 4)], np.float32)[:, None]
-        assert quantised(uneven, 4).db == pytest.approx(quantised(NORMAL[-1:, :2000], 4).db, abs=0.3)
-        assert quantised(uneven.reshape(1, -1), 4).error > 1.5 * quantised(uneven, 4).error
+        assert quantise(uneven, 4).db == pytest.approx(quantise(NORMAL[-1:, :2000], 4).db, abs=0.3)
+        assert quantise(uneven.reshape(1, -1), 4).error > 1.5 * quantise(uneven, 4).error
 
     def test_integers_lose_nothing(self) -> None:
         exact = RNG.integers(-7, 8, (3, 50)).astype(np.float32)
         exact[:, 0] = 7
-        assert quantised(exact, 4).db is None
-        assert quantised(np.zeros((2, 5), np.float32), 4) == Noise(0.0, 0.0)
+        assert quantise(exact, 4).db is None
+        assert quantise(np.zeros((2, 5), np.float32), 4) == Noise(0.0, 0.0)
 
     def test_the_largest_stay(self) -> None:
-        found = pruned(np.arange(16, dtype=np.float32).reshape(2, 8), 8)
+        found = prune(np.arange(16, dtype=np.float32).reshape(2, 8), 8)
         assert found == Noise(1240.0, 140.0)
 
     def test_heavy_tails_are_where_pruning_comes_near(self) -> None:
@@ -63,7 +63,7 @@ class TestNoise:
         assert (kurtosis(heavy) or 0) > 6
         assert kurtosis(NORMAL) == pytest.approx(3.0, abs=0.1)
         assert kurtosis(np.ones((2, 2), np.float32)) is None
-        gaps = [(quantised(w, 2).db or 0) - (pruned(w, 2).db or 0) for w in (heavy, NORMAL)]
+        gaps = [(quantise(w, 2).db or 0) - (prune(w, 2).db or 0) for w in (heavy, NORMAL)]
         assert gaps[0] < gaps[1]
 
 
@@ -101,7 +101,7 @@ class TestLayers:
         ]  # fmt: skip
 
     def test_the_report(self) -> None:
-        document = analysed(classifier())
+        document = analyse_weights(classifier())
         assert [row["bits"] for row in document["bits"]] == list(BITS)
         assert len(document["layers"]) == 4
         assert document["weights"] == sum(layer["weights"] for layer in document["layers"])
@@ -115,7 +115,7 @@ class TestLayers:
         builder.op("Relu", builder.input("x", [1, 3]), out="y")
         builder.output("y", shape=[1, 3])
         with pytest.raises(InvalidInput, match="no layer"):
-            analysed(builder.model())
+            analyse_weights(builder.model())
 
     def test_a_file_and_a_job_of_it_are_the_same(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PARETUNE_HOME", str(tmp_path / "home"))
@@ -123,8 +123,8 @@ class TestLayers:
         write_classifier(tmp_path)
         said: list[str] = []
         job = parse_job(spec(), folder=tmp_path)
-        of_job = analysed(model_of_job(job, tmp_path, said.append))
-        assert of_job == analysed(model_of_file(tmp_path / "model.onnx"))
+        of_job = analyse_weights(model_of_job(job, tmp_path, said.append))
+        assert of_job == analyse_weights(model_of_file(tmp_path / "model.onnx"))
 
 
 class TestDevice:

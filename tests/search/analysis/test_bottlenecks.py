@@ -8,7 +8,7 @@ import pytest
 
 from evaluators.devices.execution import Execution, match_layers
 from evaluators.runtimes.base import TimedNode
-from search.analysis.bottlenecks import Finding, findings
+from search.analysis.bottlenecks import Bottleneck, find_bottlenecks
 
 CPU = "CPUExecutionProvider"
 WEIGHT = ("float32", (64, 64, 3, 3))
@@ -35,9 +35,9 @@ def execution(*nodes: TimedNode) -> Execution:
 
 def found(
     model: Execution, against: Execution | None = None, speedup: tuple[float, float, float] | None = None, **known: Any
-) -> dict[str, Finding]:
+) -> dict[str, Bottleneck]:
     options = {"latency_ms": model.total_ms, "provider": CPU, "lanes": 16} | known
-    return {one.kind: one for one in findings(model, against, speedup=speedup, **options)}
+    return {one.kind: one for one in find_bottlenecks(model, against, speedup=speedup, **options)}
 
 
 class TestAlone:
@@ -91,7 +91,8 @@ class TestAlone:
     def test_that_of_most_time_first(self) -> None:
         model = execution(qconv(ms=1.0), conv("late", 5.0), node("q", "QuantizeLinear", 1.0))
         shares = [
-            one.share or 0.0 for one in findings(model, None, latency_ms=9.0, speedup=None, provider=CPU, lanes=0)
+            one.share or 0.0
+            for one in find_bottlenecks(model, None, latency_ms=9.0, speedup=None, provider=CPU, lanes=0)
         ]
         assert shares == sorted(shares, reverse=True)
         assert len(shares) == 3

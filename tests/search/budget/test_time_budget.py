@@ -12,7 +12,8 @@ from fake_device import number_formats
 from inline_search import with_device
 from slow_device import FakeClock, SlowDevice
 
-from dashboards.documents.report import front_document, job_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import job_document
 from dashboards.documents.time_spent import spent_in_words
 from evaluators.devices.deadline import Deadline
 from evaluators.devices.timed import TimedDevice

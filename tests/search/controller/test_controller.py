@@ -15,7 +15,8 @@ from fake_device import FakeDevice
 from inline_search import run_trials, with_device
 
 from dashboards.cli import run_app
-from dashboards.documents.report import front_document, job_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import job_document
 from hwprofiles import DEVICES
 from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed, StorageError, UnhealthyMeasurement
 from search.controller.controller import Controller

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from dashboards.documents.report import front_document, job_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import job_document
 from search.controller.controller import Controller
 from search.controller.ending import ending_of
 from search.controller.scheduler import REPEATS_UNTIL_EXHAUSTED

@@ -17,7 +17,7 @@ from command_line import document, error_lines, paretune
 from inline_search import measuring_briefly, without_ray
 from small_jobs import samples, spec, write_classifier
 
-from dashboards.documents.report import front_document
+from dashboards.documents.front import front_document
 from hwprofiles.errors import ParetuneError
 from search.controller.controller import Controller
 from search.controller.failures import IN_A_ROW, AllFailed

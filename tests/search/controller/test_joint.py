@@ -25,7 +25,7 @@ from search.prediction.predictor import Predictor
 from search.space.layer_widths import layer_widths_of
 from search.states import JobState, TrialState
 from search.store import Store
-from search.trials.module_variants import Structures
+from search.trials.module_variants import ModuleVariants
 
 SPACE: dict[str, Any] = {
     "pruning": {"ratios": [0.5], "round": 2, "criterion": "l1", "blocks": False},
@@ -92,13 +92,13 @@ def test_candidates_of_one_structure_share_a_training(
     store: Store, measured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    trained = Structures._trained
+    trained = ModuleVariants._train_module
 
-    def counted(structures: Structures, name: str, *rest: Any) -> Any:
+    def counted(structures: ModuleVariants, name: str, *rest: Any) -> Any:
         made.append(name)
         return trained(structures, name, *rest)
 
-    monkeypatch.setattr(Structures, "_trained", counted)
+    monkeypatch.setattr(ModuleVariants, "_train_module", counted)
     job_id = run(store, measured, fields())
     structures = {
         tuple(value for name, value in trial.decisions.items() if name.startswith("pruning:"))
@@ -171,7 +171,7 @@ def test_pruned_candidates_are_predicted_from_equally_narrow_models(
     facts = (row.baseline or {})["facts"]
     tables = facts["layer_tables"]["local-cpu"]
     assert [set(one["values"].values()) for one in tables] == [set(), {"0.75"}, {"0.5"}]
-    predictor = Predictor(tables, scales=layer_widths_of(facts))
+    predictor = Predictor(tables, widths=layer_widths_of(facts))
     trials = store.trials(row.job_id)
     assert len({tuple(trial.decisions.values()) for trial in trials}) == len(trials)
     for trial in trials:

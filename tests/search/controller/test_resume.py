@@ -26,7 +26,7 @@ from inline_search import without_ray
 from small_jobs import write_job
 
 from dashboards.cli import run_app
-from dashboards.documents.report import front_document
+from dashboards.documents.front import front_document
 from search.controller.controller import Controller
 from search.controller.submission import submit
 from search.folders import default_database

@@ -13,7 +13,10 @@ from fake_device import FakeDevice, Speed, number_formats
 from inline_search import with_devices
 from small_jobs import spec
 
-from dashboards.documents.report import candidate_document, front_document, job_document, trials_document
+from dashboards.documents.candidates import candidate_document
+from dashboards.documents.front import front_document
+from dashboards.documents.jobs import job_document
+from dashboards.documents.trials import trials_document
 from hwprofiles import DEVICES, find_device
 from hwprofiles.errors import InvalidInput, NotFound, ParetuneError, ProcessCrashed, UnsupportedOp
 from search.controller.controller import Controller
@@ -27,6 +30,7 @@ from search.fronts.pareto import dominates
 from search.job.spec import Job, parse_job
 from search.states import JobState, TrialState
 from search.store import Store, digests_of
+from search.trials.scoring import Scoring
 from search.trials.trial import TrialRunner
 from search.trials.workspace import Workspace
 
@@ -113,13 +117,13 @@ class TestMeasured:
         devices = [FakeDevice(int8_is(2.0), profile=profile) for profile in profiles]
         with_devices(monkeypatch, {device.profile.digest: device for device in devices})
         asked: Counter[str] = Counter()
-        quality = Workspace.quality
+        quality = Scoring.quality
 
-        def counted(space: Workspace, path: Path, *arguments: Any) -> Any:
+        def counted(scoring: Scoring, path: Path, *arguments: Any) -> Any:
             asked[path.stem] += 1
-            return quality(space, path, *arguments)
+            return quality(scoring, path, *arguments)
 
-        monkeypatch.setattr(Workspace, "quality", counted)
+        monkeypatch.setattr(Scoring, "quality", counted)
         space = {"precision": {"choices": ["fp32", "int8_dynamic"]}}
         job_id = self.run(store, new_job, trials=2, devices=[{"name": "local-cpu"}, second], space=space)
         rows = store.trials(job_id)
@@ -456,11 +460,11 @@ def test_watchers_are_told_of_the_first_front(store: Store, new_job: Submit) -> 
 
 def test_runtimes_are_decided_for_each_device(tmp_path: Path) -> None:
     """The first device's decision is ``runtime``, another's has its label."""
-    from search.trials.context import WorkOrder
+    from search.trials.context import JobContext
 
     job = parse_job(spec(devices=MEASURED), folder=tmp_path)
     first, *others = job.profiles
-    order = WorkOrder(job.model_dump_json(), str(tmp_path), first.profile, others=tuple(others))
+    order = JobContext(job.model_dump_json(), str(tmp_path), first.profile, further_devices=tuple(others))
     runner = TrialRunner(order, {}, tmp_path)
     decisions = {"runtime": "onnxruntime", f"runtime@{BATCH}": "openvino:bf16"}
     assert [runner.bench(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]

@@ -555,10 +555,10 @@ class TestInAJob:
         return submit(store, parsed, tmp_path)
 
     def test_it_stops_and_goes_on_where_it_was(self, store: Store, agent: Any, job_id: str) -> None:
-        answered: list[MeasurementRequest] = []
+        run_samples: list[MeasurementRequest] = []
 
         def answer(errand: MeasurementRequest) -> dict[str, Any]:
-            answered.append(errand)
+            run_samples.append(errand)
             measured = sum(row.state.measured for row in store.trials(job_id))
             if measured == 2 and errand.kind == "latency":
                 working.over.set()

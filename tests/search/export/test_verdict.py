@@ -13,7 +13,7 @@ from search.export.comparison import Exact, Outcome, Share
 from search.export.verdict import Evidence, Verdict, judge, verdict_of
 from search.fronts.objectives import Constraint, Objective
 from search.fronts.views import View
-from search.trials.workspace import Loss
+from search.trials.scoring import Loss
 
 ACCURACY = Loss(0.95, 0.96, (-0.02, 0.0), (0.92, 0.97))
 SPEED = {"ratio": 2.0, "ci95": [1.96, 2.04]}

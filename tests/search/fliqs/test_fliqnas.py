@@ -21,7 +21,7 @@ from small_jobs import spec
 from torch import Tensor, nn
 from trainable import pictures
 
-from dashboards.documents.report import candidate_document
+from dashboards.documents.candidates import candidate_document
 from evaluators.graphs.bit_operations import bit_operations
 from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup
@@ -50,7 +50,7 @@ from search.training.quantised import QuantisedLayers
 from search.training.recipe import Recipe
 from search.training.recover import RecoveryResult, recover
 from search.training.rounding import round_weight
-from search.trials.module_variants import Structures
+from search.trials.module_variants import ModuleVariants
 
 LAYERS = ("stem", "depthwise", "up", "head")
 GROUPS = {layer: [layer] for layer in LAYERS}
@@ -62,7 +62,7 @@ RECIPE = Recipe(
 )  # fmt: skip
 
 
-def drawn(network: Elastic, seed: int) -> dict[str, str]:
+def draw_samples(network: Elastic, seed: int) -> dict[str, str]:
     rng = np.random.default_rng(seed)
     return {name: str(rng.choice(values)) for name, values in network.choices.items()}
 
@@ -458,14 +458,14 @@ class TestNetwork:
     @pytest.mark.parametrize("seed", range(6))
     def test_each_is_computed_as_a_network_of_its_own(self, seed: int) -> None:
         network = self.network()
-        values = drawn(network, seed) if seed else network.smallest
+        values = draw_samples(network, seed) if seed else network.smallest
         network.choose(values)
         assert torch.equal(network(images()), network.extract(values)(images()))
 
     def test_all_have_the_same_layers_in_the_file(self, tmp_path: Path) -> None:
         network = self.network()
         found = []
-        for number, values in enumerate((network.largest, network.smallest, drawn(network, 3))):
+        for number, values in enumerate((network.largest, network.smallest, draw_samples(network, 3))):
             path = tmp_path / f"{number}.onnx"
             export_module(network.extract(values), {"image": images(1).numpy()}, path)
             found.append([(group.name, group.nodes) for group in groups_of(clean_graph(load_model(path)))])
@@ -574,7 +574,7 @@ def all_images() -> Tensor:
 
 
 class TestTechnique:
-    def trained(self, one: FormatsTechnique, steps: int = 24) -> Structures:
+    def trained(self, one: FormatsTechnique, steps: int = 24) -> ModuleVariants:
         return structures(one, RECIPE.model_copy(update={"steps": steps}))
 
     @pytest.mark.parametrize(("name", "target", "steps", "agree"), [("int8", 20, 60, 0.95), ("int4", 400, 24, 0.995)])
@@ -610,7 +610,7 @@ class TestTechnique:
         kernels = {key: found.shape for key, found in weights(draft.model).items() if found.ndim == 4}
         depthwise = [shape for shape in kernels.values() if shape[1:2] == (1,) and shape[2] == 5]
         assert len(depthwise) == list(architecture.values()).count("5")
-        formats = one.formats(draft, values)
+        formats = one.layer_formats(draft, values)
         assert formats == {group.name: name for group in subject.groups}
         assert {group.name for group in draft.groups} == set(formats)
         assert one._cost.of({**architecture, **formats}) == bit_operations(draft.groups, formats)

@@ -50,10 +50,10 @@ class TestPolicy:
         policy = Policy([2, 3, 3, 4], seed=seed, learning_rate=0.05, entropy=entropy)
         noise = np.random.default_rng(seed + 100)
         for step in range(300):
-            drawn = policy.sample()
-            right = sum(a == b for a, b in zip(drawn, self.PLANTED, strict=True)) / 4
+            draw_samples = policy.sample()
+            right = sum(a == b for a, b in zip(draw_samples, self.PLANTED, strict=True)) / 4
             found = reward(noise) if reward else right + noise.normal(0, 0.2)
-            policy.update([drawn], policy.advantages([found]), step / 300)
+            policy.update([draw_samples], policy.advantages([found]), step / 300)
         return policy
 
     @pytest.mark.parametrize("seed", range(5))
@@ -92,8 +92,8 @@ class TestPolicy:
         policy = Policy([1, 2, 5], seed=3, learning_rate=0.5)
         rng = np.random.default_rng(0)
         for step in range(100):
-            for drawn in (policy.sample(), policy.best()):
-                assert all(0 <= value < count for value, count in zip(drawn, (1, 2, 5), strict=True))
+            for draw_samples in (policy.sample(), policy.best()):
+                assert all(0 <= value < count for value, count in zip(draw_samples, (1, 2, 5), strict=True))
             policy.update([policy.sample()], [rng.normal()], step / 100)
         shares = policy.probabilities()
         assert shares.shape == (3, 5)
@@ -103,9 +103,9 @@ class TestPolicy:
 
     def test_all_that_is_possible_is_drawn_alike_at_first(self) -> None:
         policy = Policy([2, 4], seed=1)
-        drawn = [policy.sample() for _ in range(4000)]
+        draw_samples = [policy.sample() for _ in range(4000)]
         for place, count in enumerate((2, 4)):
-            found = np.bincount([one[place] for one in drawn], minlength=count)
+            found = np.bincount([one[place] for one in draw_samples], minlength=count)
             assert found.min() > 0.85 * 4000 / count
 
     def test_it_begins_where_it_is_told_to(self) -> None:
@@ -116,8 +116,8 @@ class TestPolicy:
 
     def test_the_same_seed_draws_the_same(self) -> None:
         first, again, other = (Policy([3] * 6, seed=seed) for seed in (1, 1, 2))
-        drawn = [[policy.sample() for _ in range(20)] for policy in (first, again)]
-        assert drawn[0] == drawn[1] != [other.sample() for _ in range(20)]
+        draw_samples = [[policy.sample() for _ in range(20)] for policy in (first, again)]
+        assert draw_samples[0] == draw_samples[1] != [other.sample() for _ in range(20)]
 
     def test_the_baseline_moves_with_rewards(self) -> None:
         policy = Policy([2], seed=0, momentum=0.9)
@@ -137,9 +137,9 @@ class TestPolicy:
         def some(policy: Policy) -> list[Any]:
             found = []
             for step in range(30):
-                drawn = policy.sample()
-                policy.update([drawn], policy.advantages([sum(drawn)]), step / 60)
-                found.append((drawn, policy.probabilities().tolist(), policy.baseline))
+                draw_samples = policy.sample()
+                policy.update([draw_samples], policy.advantages([sum(draw_samples)]), step / 60)
+                found.append((draw_samples, policy.probabilities().tolist(), policy.baseline))
             return found
 
         policy, other = Policy([2, 3], seed=7), Policy([2, 3], seed=8)
@@ -492,11 +492,11 @@ class TestOneShot:
             OneShotSearch(layers, {}, AdditiveCost({}, fixed=1.0), 2.0, lambda step: 0.0, 24, FliqsOptions(), 0)
 
     def test_seeds_draw_differently(self) -> None:
-        drawn = []
+        draw_samples = []
         for seed in (0, 0, 1):
             held, layers = one_shot(net(), seed=seed, quality=lambda step: 0.5)
-            drawn.append([held.apply(step) or tuple(layers.chosen.values()) for step in range(6)])  # type: ignore[func-returns-value]
-        assert drawn[0] == drawn[1] != drawn[2]
+            draw_samples.append([held.apply(step) or tuple(layers.chosen.values()) for step in range(6)])  # type: ignore[func-returns-value]
+        assert draw_samples[0] == draw_samples[1] != draw_samples[2]
 
 
 class TestFixed:
@@ -605,9 +605,9 @@ class TestHeldOut:
     def test_nothing_is_learnt_from_it(self) -> None:
         module = net().train()
         before = {name: values.clone() for name, values in module.state_dict().items()}
-        drawn = torch.random.get_rng_state()
+        draw_samples = torch.random.get_rng_state()
         HeldOutQuality(module, data(), RECIPE, net)(0)
         assert all(torch.equal(values, before[name]) for name, values in module.state_dict().items())
-        assert torch.equal(torch.random.get_rng_state(), drawn)
+        assert torch.equal(torch.random.get_rng_state(), draw_samples)
         assert module.training
         assert all(weight.grad is None for weight in module.parameters())

@@ -14,7 +14,9 @@ from inline_search import InlineSandbox, with_device, without_ray
 from small_jobs import spec
 from trainable import make_task
 
-from dashboards.documents.report import candidate_document, front_document, trials_document
+from dashboards.documents.candidates import candidate_document
+from dashboards.documents.front import front_document
+from dashboards.documents.trials import trials_document
 from evaluators.runtimes import OnnxRuntime
 from hwprofiles.errors import InvalidInput
 from search.controller.controller import Controller

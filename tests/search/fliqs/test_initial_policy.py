@@ -22,8 +22,8 @@ def even(name: str) -> float:
 @pytest.mark.parametrize("level", ["int3", "int4", "int6"])
 def test_draws_cost_what_is_wanted(level: str) -> None:
     policy = Policy([len(NAMES)] * 4, seed=0, logits=initial_logits(CHOICES, list(SIZES), COST, even(level)))
-    drawn = [policy.sample() for _ in range(2000)]
-    costs = [COST.of({group: NAMES[place] for group, place in zip(SIZES, one, strict=True)}) for one in drawn]
+    draw_samples = [policy.sample() for _ in range(2000)]
+    costs = [COST.of({group: NAMES[place] for group, place in zip(SIZES, one, strict=True)}) for one in draw_samples]
     assert np.mean(costs) == pytest.approx(even(level), rel=0.08)
     shares = policy.probabilities()
     assert np.ptp(shares, axis=0).max() < 1e-6  # large layers and small ones alike

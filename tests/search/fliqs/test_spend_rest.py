@@ -14,7 +14,7 @@ from search.fliqs.spend_rest import spend_rest
 VALUES = {"int4": 16.0, "int6": 36.0, "int8": 64.0}
 
 
-def drawn(seed: int) -> tuple[dict[str, dict[str, float]], AdditiveCost]:
+def draw_samples(seed: int) -> tuple[dict[str, dict[str, float]], AdditiveCost]:
     """A policy over five groups, and what they cost."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, 6, 5)
@@ -31,7 +31,7 @@ def likeliest(logs: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("level", [20.0, 36.0, 50.0])
 def test_nothing_more_would_fit_and_no_layer_loses_bits(seed: int, level: float) -> None:
-    logs, cost = drawn(seed)
+    logs, cost = draw_samples(seed)
     before = likeliest(logs)
     most = cost.of(dict.fromkeys(logs, "int4")) * level / 16
     found = spend_rest(before, logs, cost, most)
@@ -46,7 +46,7 @@ def test_nothing_more_would_fit_and_no_layer_loses_bits(seed: int, level: float)
 
 @pytest.mark.parametrize("seed", range(10))
 def test_what_uses_its_target_up_stays(seed: int) -> None:
-    logs, cost = drawn(seed)
+    logs, cost = draw_samples(seed)
     before = likeliest(logs)
     assert spend_rest(before, logs, cost, cost.of(before)) == before
 

@@ -20,8 +20,8 @@ from evaluators.runtimes import runtime_of
 from evaluators.tensors import Array, Arrays
 from hwprofiles import Profile, digest_of, find_device
 from hwprofiles.gpus import Gpu
-from search.gains.reduced_range import may_saturate, wants_less
-from search.gains.static_scheme import in_best_range
+from search.gains.reduced_range import may_saturate, prefers_7_bits
+from search.gains.static_scheme import compare_weight_ranges
 from search.gains.whole_model import WholeModel
 from search.techniques import Draft, PrecisionTechnique, Subject
 
@@ -113,13 +113,13 @@ class TestWanted:
         ],
     )
     def test_what_loses_less(self, full: dict[str, Any], reduced: dict[str, Any], less: bool) -> None:
-        assert wants_less(full, reduced) is less
+        assert prefers_7_bits(full, reduced) is less
 
 
 class TestAsked:
     def test_a_processor_that_saturates(self, subject: Make) -> None:
         board = Board(profile(*AVX2))
-        (scheme, answer), (full, saturated) = in_best_range(
+        (scheme, answer), (full, saturated) = compare_weight_ranges(
             WholeModel(subject(board.profile), board), "onnxruntime", Scheme()
         )
         assert (scheme.reduce_range, full.reduce_range) == (True, False)
@@ -127,26 +127,26 @@ class TestAsked:
 
     def test_one_that_does_not_keeps_all_bits(self, subject: Make) -> None:
         board = Board(profile(*AVX2), saturates=False)
-        (scheme, _), _ = in_best_range(WholeModel(subject(board.profile), board), "onnxruntime", Scheme())
+        (scheme, _), _ = compare_weight_ranges(WholeModel(subject(board.profile), board), "onnxruntime", Scheme())
         assert not scheme.reduce_range
 
     def test_its_answers_are_remembered(self, subject: Make) -> None:
         board = Board(profile(*AVX2))
         for _ in range(2):
-            found = in_best_range(WholeModel(subject(board.profile), board), "onnxruntime", Scheme())
+            found = compare_weight_ranges(WholeModel(subject(board.profile), board), "onnxruntime", Scheme())
         assert len(board.looked_at) == 4
         assert found[0][0].reduce_range
 
     def test_one_with_exact_products_is_not_asked(self, subject: Make) -> None:
         board = Board(profile(*AVX2, "avx512_vnni"))
-        ((scheme, answer),) = in_best_range(WholeModel(subject(board.profile), board), "onnxruntime", Scheme())
+        ((scheme, answer),) = compare_weight_ranges(WholeModel(subject(board.profile), board), "onnxruntime", Scheme())
         assert not scheme.reduce_range
         assert "loss" not in answer
         assert board.looked_at == []
 
     def test_one_that_cannot_be_looked_at_is_taken_for_saturating(self, subject: Make) -> None:
         board = Board(profile(*AVX2), answers=False)
-        (scheme, answer), _ = in_best_range(WholeModel(subject(board.profile), board), "onnxruntime", Scheme())
+        (scheme, answer), _ = compare_weight_ranges(WholeModel(subject(board.profile), board), "onnxruntime", Scheme())
         assert scheme.reduce_range
         assert "loss" not in answer
 
@@ -157,7 +157,7 @@ def test_a_search_builds_in_it(subject: Make, tmp_path: Path, activations: str) 
     asked = subject(board.profile)
     technique = PrecisionTechnique(asked, PrecisionTechnique.Options(activations=activations))
     decisions = technique.decisions(board)
-    assert asked.formats["onnxruntime"]["reduce_range"] is True
+    assert asked.static_schemes["onnxruntime"]["reduce_range"] is True
     assert any(row["activations"].endswith("7-bit weights") and "loss" in row for row in technique.answers)
 
     for precision in ("int8", "int8_dynamic"):

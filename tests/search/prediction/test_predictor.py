@@ -20,9 +20,9 @@ from evaluators.graphs.model import save_model
 from hwprofiles import find_device
 from search.json_cache import JsonCache
 from search.prediction.accuracy import ENOUGH, Assessment, Assessments
-from search.prediction.correction import Correction, accuracy, left_out
-from search.prediction.predictor import Predictor, Sum
-from search.prediction.tables import layer_tables, structure_of
+from search.prediction.correction import Correction, accuracy, leave_one_out
+from search.prediction.predictor import LayerSum, Predictor
+from search.prediction.tables import measure_layer_tables, structure_of
 from search.space.candidate import Decision, Space
 from search.states import TrialState
 from search.store import TrialRow
@@ -59,7 +59,7 @@ def space(technique: PrecisionTechnique) -> Space:
 
 def tables_of(device: CostedDevice, technique: PrecisionTechnique, space: Space, cache: Path, **options: Any) -> Any:
     draft = Draft(technique.subject.model, technique.subject.groups)
-    return layer_tables(
+    return measure_layer_tables(
         device, space, {"precision": technique}, draft, SAMPLE, subject="a model", cache=cache, **options
     )
 
@@ -81,7 +81,7 @@ def test_sums_are_shares_of_the_baseline(technique: PrecisionTechnique, space: S
         assert found is not None
         assert found.time == pytest.approx(true_time(device, technique, decisions, tmp_path), rel=1e-6)
         assert predictor.speedup(decisions) == pytest.approx(1 / found.time)
-    assert predictor.sum(space.baseline().decisions) == Sum(1.0, 0.0, 0.0)
+    assert predictor.sum(space.baseline().decisions) == LayerSum(1.0, 0.0, 0.0)
 
 
 def test_without_a_table_nothing_is_predicted(space: Space) -> None:
@@ -149,15 +149,15 @@ def test_no_time_gives_no_table(technique: PrecisionTechnique, space: Space, tmp
     assert tables_of(CostedDevice(), technique, space, tmp_path, limit_s=0.0) == []
 
 
-def sums(count: int, seed: int = 0) -> list[Sum]:
+def sums(count: int, seed: int = 0) -> list[LayerSum]:
     rng = np.random.default_rng(seed)
-    return [Sum(*map(float, row)) for row in rng.uniform((0.2, 0.0, 0.0), (1.0, 0.5, 0.5), (count, 3))]
+    return [LayerSum(*map(float, row)) for row in rng.uniform((0.2, 0.0, 0.0), (1.0, 0.5, 0.5), (count, 3))]
 
 
 def test_the_correction_finds_what_boundaries_cost() -> None:
     known = sums(40)
     times = [found.time + 0.1 * (1 - found.time) + 0.3 * found.entering + 0.2 * found.leaving for found in known]
-    correction = Correction.fitted(known, times)
+    correction = Correction.fit(known, times)
     assert correction.gained == pytest.approx(0.1, rel=0.1)
     assert correction.entering == pytest.approx(0.3, rel=0.1)
     assert correction.leaving == pytest.approx(0.2, rel=0.1)
@@ -168,13 +168,13 @@ def test_the_correction_finds_what_boundaries_cost() -> None:
 
 
 def test_the_baseline_is_never_corrected() -> None:
-    correction = Correction.fitted(sums(5), [0.5] * 5)
+    correction = Correction.fit(sums(5), [0.5] * 5)
     assert correction != Correction()
-    assert correction.time(Sum(1.0, 0.0, 0.0)) == 1.0
+    assert correction.time(LayerSum(1.0, 0.0, 0.0)) == 1.0
 
 
 def test_nothing_known_corrects_nothing() -> None:
-    assert Correction.fitted([], []) == Correction()
+    assert Correction.fit([], []) == Correction()
 
 
 def test_nobody_is_predicted_by_itself() -> None:
@@ -182,10 +182,10 @@ def test_nobody_is_predicted_by_itself() -> None:
     known, rng = sums(12), np.random.default_rng(3)
     times = [found.time * float(factor) for found, factor in zip(known, rng.uniform(0.8, 1.4, 12), strict=True)]
     slow = [
-        Correction.fitted(known[:place] + known[place + 1 :], times[:place] + times[place + 1 :]).time(found)
+        Correction.fit(known[:place] + known[place + 1 :], times[:place] + times[place + 1 :]).time(found)
         for place, found in enumerate(known)
     ]
-    assert left_out(known, times) == pytest.approx(slow)
+    assert leave_one_out(known, times) == pytest.approx(slow)
 
 
 def test_accuracy() -> None:

@@ -53,9 +53,9 @@ class TestRandomSearch(ExploringConformance):
 
     def test_every_value_is_drawn_alike(self) -> None:
         strategy = self.make(batch=3000)
-        drawn = [strategy.ask() for _ in range(strategy.batch)]
+        draw_samples = [strategy.ask() for _ in range(strategy.batch)]
         for decision in SPACE.decisions:
-            counts = [sum(c.decisions[decision.name] == choice for c in drawn) for choice in decision.choices]
+            counts = [sum(c.decisions[decision.name] == choice for c in draw_samples) for choice in decision.choices]
             assert min(counts) > 0.9 * 3000 / len(decision.choices)
 
     def test_screening_proposes_what_no_other_draw_beats(self) -> None:

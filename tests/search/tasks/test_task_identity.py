@@ -24,7 +24,7 @@ from search.job.spec import parse_job
 from search.tasks import open_task
 from search.tasks.arrays import arrays_digest
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.workspace import Workspace
 
 TASK = """
@@ -76,7 +76,7 @@ def workspace(tmp_path: Path) -> Callable[..., Workspace]:
         forget(tmp_path)
         fields = spec(task={"name": NAME, "options": options}, space={})
         job = parse_job(fields, folder=tmp_path)
-        return Workspace(WorkOrder(job.model_dump_json(), str(tmp_path), find_device("local-cpu"), subject))
+        return Workspace(JobContext(job.model_dump_json(), str(tmp_path), find_device("local-cpu"), subject))
 
     (tmp_path / "my_task.py").write_text(TASK.format(**PLAIN))
     return of
@@ -145,13 +145,13 @@ class TestTorchTask:
     ) -> None:
         program = (
             "import sys, json; from search.trials.workspace import Workspace;"
-            "from search.trials.context import WorkOrder;"
+            "from search.trials.context import JobContext;"
             "from hwprofiles import find_device;"
-            "print(Workspace(WorkOrder(sys.argv[1], sys.argv[2], find_device('local-cpu'))).digest)"
+            "print(Workspace(JobContext(sys.argv[1], sys.argv[2], find_device('local-cpu'))).digest)"
         )
         here = workspace()
         printed = subprocess.run(
-            [sys.executable, "-c", program, here.order.spec_json, str(tmp_path)], cwd="/", check=True, text=True,
+            [sys.executable, "-c", program, here.context.spec_json, str(tmp_path)], cwd="/", check=True, text=True,
             env=environment(tmp_path / "home", OMP_NUM_THREADS="1"), capture_output=True,
         )  # fmt: skip
         assert printed.stdout.strip() == here.digest
@@ -215,7 +215,7 @@ class TestFolder:
     """A task that reads a file beside the job file by its relative path, wherever a process was started."""
 
     @pytest.fixture
-    def order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkOrder:
+    def order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobContext:
         home = tmp_path / "home"
         home.mkdir()
         write(home, imports="from pathlib import Path", forward="self.inner(x) * float(Path('scale.json').read_text())")
@@ -223,9 +223,9 @@ class TestFolder:
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
         job = parse_job(spec(task={"name": NAME}, space={}), folder=home)
-        return WorkOrder(job.model_dump_json(), str(home), find_device("local-cpu"))
+        return JobContext(job.model_dump_json(), str(home), find_device("local-cpu"))
 
-    def test_every_verb_works_there(self, order: WorkOrder, tmp_path: Path) -> None:
+    def test_every_verb_works_there(self, order: JobContext, tmp_path: Path) -> None:
         sandbox = Sandbox()
         try:
             path = sandbox.call(sandboxed.fp32_model, order, stage="building", limit_s=120)
@@ -234,7 +234,7 @@ class TestFolder:
             sandbox.close()
         assert built.path.read_bytes() == path.read_bytes()
 
-    def test_the_caller_stays_where_it_is(self, order: WorkOrder, tmp_path: Path) -> None:
+    def test_the_caller_stays_where_it_is(self, order: JobContext, tmp_path: Path) -> None:
         sandboxed.fp32_model(order)
         assert Path.cwd() == tmp_path / "elsewhere"
 
@@ -243,5 +243,5 @@ class TestFolder:
         np.savez(tmp_path / "samples.npz", **samples())
         options = {name: str(tmp_path / file) for name, file in OPTIONS.items()}
         fields = json.dumps(spec(task={"name": "onnx", "options": options}))
-        order = WorkOrder(fields, str(tmp_path / "gone"), find_device("local-cpu"))
+        order = JobContext(fields, str(tmp_path / "gone"), find_device("local-cpu"))
         assert sandboxed.fp32_model(order).is_file()

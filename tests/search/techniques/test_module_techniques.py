@@ -36,7 +36,7 @@ from search.techniques.pruning import PruningTechnique
 from search.techniques.sparsity import SparsityTechnique
 from search.techniques.trained_formats import FormatsTechnique
 from search.training.asha import Halving
-from search.trials.module_variants import Structures
+from search.trials.module_variants import ModuleVariants
 
 
 @pytest.fixture
@@ -118,8 +118,8 @@ class TestPruning(ModuleConformance):
     def test_modelled_layers_shrink_with_their_groups(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique = new()
         assert isinstance(technique, PruningTechnique)
-        scales = [LayerWidth.from_dict(json.loads(json.dumps(asdict(one)))) for one in technique.scales()]
-        assert scales == technique.scales()
+        scales = [LayerWidth.from_dict(json.loads(json.dumps(asdict(one)))) for one in technique.layer_widths()]
+        assert scales == technique.layer_widths()
         for values in self.assignments(technique):
             draft = structures(technique, None).draft(values)
             if draft is None:
@@ -136,10 +136,10 @@ class TestPruning(ModuleConformance):
         technique = new(ratios=[0.75, 0.5, 0.25])
         assert isinstance(technique, PruningTechnique)
         choices = {d.name: d.choices for d in technique.decisions(None)}
-        found = uniform_levels(technique.scales(), choices)
+        found = uniform_levels(technique.layer_widths(), choices)
         assert [set(level.values()) for level in found] == [{"0.75"}, {"0.5"}, {"0.25"}]
         assert not any(name.rpartition("/")[2] == "blocks.0" for level in found for name in level)
-        left = work_left(technique.scales(), found[1])
+        left = work_left(technique.layer_widths(), found[1])
         assert left["/stem/Conv"] == 0.5  # one input channel, which nobody prunes
         assert left["/blocks/blocks.1/conv2/Conv"] == 0.25
         assert structure_of({"graph": "plain", "pruning:a": "0.5", "precision:a": "int8"}) == {"graph": "plain"}
@@ -249,7 +249,7 @@ class TestFormats(ModuleConformance):
         values = dict.fromkeys((d.name for d in technique.decisions(None)), name)
         draft = structures(technique, RECIPE.model_copy(update={"steps": 24})).draft(values)
         assert draft is not None
-        assert technique.formats(draft, values) == {group.name: name for group in draft.groups}
+        assert technique.layer_formats(draft, values) == {group.name: name for group in draft.groups}
         assert json.loads(json.dumps(draft.notes)) == draft.notes
         built = technique.apply(draft, values)
         assert ("QuantizeLinear" in {node.op_type for node in built.model.graph.node}) is (name == "int8")
@@ -270,7 +270,7 @@ class TestFormats(ModuleConformance):
         draft = structures(technique).draft(values)
         assert draft is not None
         (group,) = (group for group in draft.groups if f"formats:{group.name}" == names[1])
-        assert technique.formats(draft, values) == {group.name: "int8"}
+        assert technique.layer_formats(draft, values) == {group.name: "int8"}
         before, built = weights(draft.model), weights(technique.apply(draft, values).model)
         kernels = [name for name, values in before.items() if values.ndim > 1]
         assert len([name for name in kernels if name not in built]) == len(group.nodes)
@@ -279,7 +279,7 @@ class TestFormats(ModuleConformance):
         technique = searching(delay=0.1, beta=5.0)
         draft = structures(technique, RECIPE.model_copy(update={"steps": 50})).draft({"formats": "64"})
         assert draft is not None
-        found = technique.formats(draft, {})
+        found = technique.layer_formats(draft, {})
         assert found.keys() == {group.name for group in draft.groups}
         cost = {name: bit_operations(draft.groups, formats) for name, formats in (("fp32", {}), ("found", found))}
         assert cost["fp32"] / cost["found"] > 45  # drawn evenly they would be 26 times cheaper
@@ -312,7 +312,7 @@ class TestFormats(ModuleConformance):
             {"formats": f"{best:.2f}"}
         )
         assert draft is not None
-        assert set(technique.formats(draft, {})) == {group.name for group in subject.groups} - {slow}
+        assert set(technique.layer_formats(draft, {})) == {group.name for group in subject.groups} - {slow}
         with pytest.raises(BuildFailed, match="no table"):
             structures(searching(["int8"], cost="latency")).draft({"formats": "2"})
 
@@ -369,7 +369,7 @@ class TestFormats(ModuleConformance):
         assert isinstance(formats, FormatsTechnique)
         pruning = PruningTechnique(subject, PruningTechnique.Options(ratios=(0.5,), round=2, criterion="l1"))
         sparsity_ = SparsityTechnique(subject, SparsityTechnique.Options(schedule="one_shot"))
-        together = Structures(
+        together = ModuleVariants(
             formats.task, "net", {"pruning": pruning, "sparsity": sparsity_, "formats": formats}, RECIPE,
             lambda model: under_first_names(groups_of(model), subject.groups), subject.cache / "together",
         )  # fmt: skip
@@ -380,7 +380,7 @@ class TestFormats(ModuleConformance):
         assert draft is not None
         assert sparsity(draft.model) == pytest.approx(0.75, abs=0.02)
         assert any(weight.shape == (8, 8, 3, 3) for weight in weights(draft.model).values())
-        assert set(formats.formats(draft, values).values()) == {"int4"}
+        assert set(formats.layer_formats(draft, values).values()) == {"int4"}
         assert run_once(formats.apply(draft, values).model, subject.sample)
 
 

@@ -221,7 +221,7 @@ class TestDeviceAnswers:
         assert "int8_weight" in self.ask(subject, {"eight_bits": noisy})[1]
         assert "int8_weight" in self.ask(small, {"eight_bits": noisy})[1]
         assert "int8_weight" in self.ask(subject, slow)[1]  # for this process they do
-        assert "int8_weight" not in self.ask(replace(subject, passing={}), slow)[1]
+        assert "int8_weight" not in self.ask(replace(subject, transient={}), slow)[1]
 
     def test_what_the_whole_model_gains_by_stays(self, subject: Subject) -> None:
         """Each layer alone pays for entering and leaving integers; all of them together pay once."""
@@ -256,7 +256,7 @@ class TestDeviceAnswers:
     def test_another_job_s_answers_change_no_file(self, subject: Subject, tmp_path: Path) -> None:
         """Its machine was busy, and it likes other activations; one cache serves both."""
         technique, _, _ = self.ask(subject, {"uint8": 2.0, "int8": 3.0})
-        other = replace(subject, digest="asked anew", formats={}, passing={})
+        other = replace(subject, digest="asked anew", static_schemes={}, transient={})
         shutil.rmtree(subject.cache / "gains")
         self.ask(replace(other, digest=subject.digest), {"uint8": 3.0, "int8": 2.0})
         for one in (technique, PrecisionTechnique(subject, technique.options)):
@@ -272,7 +272,7 @@ class TestDeviceAnswers:
             )
             technique, _, _ = self.ask(subject, {"uint8": 2.0, "int8": 3.0})
         self.check_activations(technique, subject, tmp_path, "int8")
-        next_job = replace(subject, formats={}, passing={})
+        next_job = replace(subject, static_schemes={}, transient={})
         technique, _, _ = self.ask(next_job, {"uint8": 3.0, "int8": 2.0})
         self.check_activations(technique, next_job, tmp_path, "uint8")
 
@@ -289,7 +289,7 @@ class TestDeviceAnswers:
                 sizes.append((path.parent / "baseline.onnx").stat().st_size)
                 return 2.0 if pays(sizes[-1]) else 0.5
 
-            own = replace(subject, cache=subject.cache / folder, formats={})
+            own = replace(subject, cache=subject.cache / folder, static_schemes={})
             return PrecisionTechnique(own, PrecisionTechnique.Options()).decisions(FakeDevice(speed)), sizes
 
         nothing, sizes = asked("nothing", lambda size: False)

@@ -189,7 +189,7 @@ class TestDecision:
             (decision,) = ask_runtimes(subject, SeveralRuntimes(USUAL))
         assert decision.choices == ON_THE_PROCESSOR
         assert asked == [F32, BF16, F16]
-        ask_runtimes(replace(subject, passing={}), SeveralRuntimes(USUAL))
+        ask_runtimes(replace(subject, transient={}), SeveralRuntimes(USUAL))
         assert asked == [F32, BF16, F16] * 2
 
     def test_each_device_is_asked_with_its_own_batch(self, subject: Subject) -> None:
@@ -320,8 +320,8 @@ class TestPrecisions:
 
     def test_a_format_that_nobody_was_asked_for_is_no_other_file(self, subject: Subject, tmp_path: Path) -> None:
         technique, _ = self.ask(subject, SeveralRuntimes(USUAL))
-        unasked = PrecisionTechnique(replace(subject, formats={}), technique.options)
-        with pytest.raises(BuildFailed, match="does not know which number format runtime 'openvino:bf16' wants"):
+        unasked = PrecisionTechnique(replace(subject, static_schemes={}), technique.options)
+        with pytest.raises(BuildFailed, match="has no number format for runtime 'openvino:bf16'"):
             self.built(unasked, subject, tmp_path, BF16)
 
     def built(self, technique: PrecisionTechnique, subject: Subject, folder: Path, runtime: str | None) -> str:

@@ -32,7 +32,7 @@ def seen(student: Tensor, teacher: Tensor | None = None, labels: list[int] | Non
     )
 
 
-def drawn(*shape: int, seed: int = 0) -> Tensor:
+def draw_samples(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -53,27 +53,30 @@ class Distillation(ABC):
         return value
 
     def test_it_is_nothing_at_equality(self) -> None:
-        same = drawn(*self.shape)
+        same = draw_samples(*self.shape)
         assert float(self.of(same, same.clone())) == pytest.approx(0, abs=1e-6)
 
     def test_it_is_something_elsewhere(self) -> None:
-        assert float(self.of(drawn(*self.shape), drawn(*self.shape, seed=1))) > 1e-3
+        assert float(self.of(draw_samples(*self.shape), draw_samples(*self.shape, seed=1))) > 1e-3
 
     def test_its_gradient_leads_to_the_teacher(self) -> None:
-        student, teacher = drawn(*self.shape).requires_grad_(), drawn(*self.shape, seed=1).requires_grad_()
+        student, teacher = (
+            draw_samples(*self.shape).requires_grad_(),
+            draw_samples(*self.shape, seed=1).requires_grad_(),
+        )
         first = self.of(student, teacher)
         (gradient,) = torch.autograd.grad(first, student)
         near = student.detach() - 1e-2 * gradient / gradient.norm()
         assert self.of(near, teacher.detach()) < first
 
     def test_it_does_not_depend_on_the_number_of_samples(self) -> None:
-        student, teacher = drawn(*self.shape), drawn(*self.shape, seed=1)
+        student, teacher = draw_samples(*self.shape), draw_samples(*self.shape, seed=1)
         twice = self.of(torch.cat([student, student]), torch.cat([teacher, teacher]))
         assert float(twice) == pytest.approx(float(self.of(student, teacher)), rel=1e-5)
 
     def test_without_a_teacher_it_says_so(self) -> None:
         with pytest.raises(InvalidInput, match="there is no") as caught:
-            self.loss().prepare(seen(drawn(*self.shape)))
+            self.loss().prepare(seen(draw_samples(*self.shape)))
         assert caught.value.hint
 
 
@@ -91,25 +94,25 @@ class TestLogitsKl(Distillation):
         assert float(made("kl", temperature=2)(seen(student, teacher * 2))) == pytest.approx(4 * expected, rel=1e-5)
 
     def test_a_shift_of_all_logits_changes_nothing(self) -> None:
-        student, teacher = drawn(5, 7), drawn(5, 7, seed=1)
+        student, teacher = draw_samples(5, 7), draw_samples(5, 7, seed=1)
         assert float(self.of(student + 3, teacher - 2)) == pytest.approx(float(self.of(student, teacher)), rel=1e-4)
 
     def test_hot_it_is_the_distance_of_centred_logits(self) -> None:
         """Hinton et al., section 2.1: in the limit matching logits is a special case."""
-        student, teacher = drawn(5, 7), drawn(5, 7, seed=1)
+        student, teacher = draw_samples(5, 7), draw_samples(5, 7, seed=1)
         apart = (student - student.mean(1, keepdim=True)) - (teacher - teacher.mean(1, keepdim=True))
         hot = made("kl", temperature=100.0)(seen(student, teacher))
         assert float(hot) == pytest.approx(float(apart.square().sum(1).mean() / (2 * 7)), rel=0.05)
 
     def test_positions_count_as_samples(self) -> None:
-        student, teacher = drawn(2, 3, 7), drawn(2, 3, 7, seed=1)
+        student, teacher = draw_samples(2, 3, 7), draw_samples(2, 3, 7, seed=1)
         assert float(self.of(student, teacher)) == pytest.approx(
             float(self.of(student.flatten(0, 1), teacher.flatten(0, 1))), rel=1e-5
         )
 
     def test_another_number_of_classes_is_refused(self) -> None:
         with pytest.raises(InvalidInput, match=r"\(5, 7\), of the teacher \(5, 8\)"):
-            self.of(drawn(5, 7), drawn(5, 8))
+            self.of(draw_samples(5, 7), draw_samples(5, 8))
 
 
 class TestLogitsL2(Distillation):
@@ -124,12 +127,12 @@ class TestLogitsL2(Distillation):
         assert float(self.of(student, teacher)) == pytest.approx((2.5 + 4.5) / 2)
 
     def test_twice_as_far_is_four_times_as_much(self) -> None:
-        student = drawn(5, 7)
+        student = draw_samples(5, 7)
         zero = torch.zeros(5, 7)
         assert float(self.of(2 * student, zero)) == pytest.approx(4 * float(self.of(student, zero)), rel=1e-5)
 
     def test_a_shift_of_all_logits_counts(self) -> None:
-        same = drawn(5, 7)
+        same = draw_samples(5, 7)
         assert float(self.of(same + 1, same)) == pytest.approx(3.5, rel=1e-4)
 
 
@@ -147,19 +150,19 @@ class TestChannelWise(Distillation):
         assert float(self.of(student, teacher)) == pytest.approx(4 * expected / 2, rel=1e-5)
 
     def test_the_level_of_a_channel_changes_nothing(self) -> None:
-        student, teacher = drawn(*self.shape), drawn(*self.shape, seed=1)
-        shifted = student + drawn(1, 4, 1, 1, seed=2)
+        student, teacher = draw_samples(*self.shape), draw_samples(*self.shape, seed=1)
+        shifted = student + draw_samples(1, 4, 1, 1, seed=2)
         assert float(self.of(shifted, teacher)) == pytest.approx(float(self.of(student, teacher)), rel=1e-4)
 
     def test_the_order_of_positions_changes_nothing(self) -> None:
-        student, teacher = drawn(*self.shape), drawn(*self.shape, seed=1)
+        student, teacher = draw_samples(*self.shape), draw_samples(*self.shape, seed=1)
         assert float(self.of(student.transpose(2, 3), teacher.transpose(2, 3))) == pytest.approx(
             float(self.of(student, teacher)), rel=1e-5
         )
 
     def test_fewer_channels_are_brought_to_the_teacher_s(self) -> None:
         loss = self.loss()
-        student, teacher = drawn(3, 2, 5, 5).requires_grad_(), drawn(*self.shape, seed=1)
+        student, teacher = draw_samples(3, 2, 5, 5).requires_grad_(), draw_samples(*self.shape, seed=1)
         loss.prepare(seen(student, teacher))
         (adapter,) = loss.parameters()
         assert adapter.shape == (4, 2, 1)
@@ -172,7 +175,7 @@ class TestChannelWise(Distillation):
         self, student: tuple[int, ...], teacher: tuple[int, ...]
     ) -> None:
         with pytest.raises(InvalidInput, match="part"):
-            self.of(drawn(*student), drawn(*teacher))
+            self.of(draw_samples(*student), draw_samples(*teacher))
 
 
 class TestAttentionRelations(Distillation):
@@ -195,32 +198,32 @@ class TestAttentionRelations(Distillation):
 
     def test_the_attention_is_the_model_s_own(self) -> None:
         """``softmax(q kᵀ / √d)`` of one head is what attention gives for the identity as values."""
-        q, k = drawn(1, 1, 5, 4), drawn(1, 1, 5, 4, seed=1)
+        q, k = draw_samples(1, 1, 5, 4), draw_samples(1, 1, 5, 4, seed=1)
         own = functional.scaled_dot_product_attention(q, k, torch.eye(5).expand(1, 1, 5, 5))
         from search.training.losses.attention_relations import _log_relation
 
         assert torch.allclose(_log_relation(q, k).exp(), own, atol=1e-6)
 
     def test_turning_the_space_of_a_head_changes_nothing(self) -> None:
-        turn = torch.linalg.qr(drawn(4, 4, seed=3))[0]
-        student, teacher = drawn(*self.shape), drawn(*self.shape, seed=1)
+        turn = torch.linalg.qr(draw_samples(4, 4, seed=3))[0]
+        student, teacher = draw_samples(*self.shape), draw_samples(*self.shape, seed=1)
         turned = (student.unflatten(-1, (6, 4)) @ turn).flatten(2)
         assert float(self.of(turned, teacher)) == pytest.approx(float(self.of(student, teacher)), rel=1e-4)
 
     def test_three_parts_are_as_good_as_one(self) -> None:
         names = {"student": ["a", "b", "c"], "teacher": ["a", "b", "c"]}
-        sides = [drawn(*self.shape), drawn(*self.shape, seed=1)]
+        sides = [draw_samples(*self.shape), draw_samples(*self.shape, seed=1)]
         student, teacher = (answers(one, **dict(zip("abc", one.chunk(3, -1), strict=True))) for one in sides)
         loss = made("minilm", **names, heads=2, relations=self.relations)
         assert float(loss(LossInputs(student, teacher))) == pytest.approx(float(self.of(*sides)), rel=1e-6)
 
     def test_other_tokens_are_refused(self) -> None:
         with pytest.raises(InvalidInput, match="5 tokens, the teacher 6"):
-            self.of(drawn(2, 5, 24), drawn(2, 6, 24))
+            self.of(draw_samples(2, 5, 24), draw_samples(2, 6, 24))
 
     def test_heads_that_do_not_divide_are_refused(self) -> None:
         with pytest.raises(InvalidInput, match="for 2 heads"):
-            self.of(drawn(2, 5, 21), drawn(2, 5, 24))
+            self.of(draw_samples(2, 5, 21), draw_samples(2, 5, 24))
 
 
 class TestRelationsOfTheSecondVersion(TestAttentionRelations):
@@ -235,7 +238,7 @@ class TestRelationsOfTheSecondVersion(TestAttentionRelations):
         assert float(loss(seen(torch.zeros(1, 2, 3), teacher))) == pytest.approx(3 * expected / 2, rel=1e-5)
 
     def test_a_narrower_student_has_relations_too(self) -> None:
-        assert float(self.of(drawn(2, 5, 12), drawn(2, 5, 24))) > 0
+        assert float(self.of(draw_samples(2, 5, 12), draw_samples(2, 5, 24))) > 0
 
 
 class TestTask:
@@ -263,7 +266,7 @@ class TestClassWeighted:
         assert float(found) == pytest.approx((math.log(4 / 3) + 3 * math.log(2)) / 4)
 
     def test_equal_weights_change_nothing(self) -> None:
-        output, labels = drawn(6, 3), [0, 1, 2, 0, 1, 2]
+        output, labels = draw_samples(6, 3), [0, 1, 2, 0, 1, 2]
         equal = made("class_weighted", classes={0: 5.0, 1: 5.0, 2: 5.0})(seen(output, labels=labels))
         assert float(equal) == pytest.approx(float(made("task")(seen(output, labels=labels))), rel=1e-6)
 

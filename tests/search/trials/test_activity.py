@@ -11,7 +11,7 @@ import pytest
 from fake_device import FakeDevice
 from inline_search import InlineSandbox, with_device
 
-from dashboards.documents.report import job_document
+from dashboards.documents.jobs import job_document
 from search.controller.controller import Controller
 from search.controller.progress import Status, Watcher
 from search.folders import job_folder, partial_path

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.trials.blended import blended_intervals
+from search.trials.blended import estimate_intervals
 
 COUNT = 400
 
@@ -28,7 +28,7 @@ def of(labels: Any, ours: Any, theirs: Any, size: int = COUNT) -> tuple[float, t
 
     pair = tuple(float((answers == labels).mean()) for answers in (ours, theirs))
     split = [[{"y": answers[i : i + size]} for i in range(0, COUNT, size)] for answers in (ours, theirs)]
-    return pair[0] - pair[1], blended_intervals(evaluate, *split, {"f1": pair})["f1"]  # type: ignore[dict-item]
+    return pair[0] - pair[1], estimate_intervals(evaluate, *split, {"f1": pair})["f1"]  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("size", [COUNT, 32])
@@ -63,6 +63,6 @@ def test_none_where_the_task_asks_for_something_else_each_time() -> None:
             predict({})
         return {"f1": 1.0}
 
-    assert blended_intervals(evaluate, [answer], [answer], {"f1": (1.0, 1.0)}) == {}
-    assert blended_intervals(evaluate, [], [], {"f1": (1.0, 1.0)}) == {}
-    assert blended_intervals(evaluate, [answer], [{"y": np.zeros(5)}], {"f1": (1.0, 1.0)}) == {}
+    assert estimate_intervals(evaluate, [answer], [answer], {"f1": (1.0, 1.0)}) == {}
+    assert estimate_intervals(evaluate, [], [], {"f1": (1.0, 1.0)}) == {}
+    assert estimate_intervals(evaluate, [answer], [{"y": np.zeros(5)}], {"f1": (1.0, 1.0)}) == {}

@@ -14,7 +14,7 @@ from evaluators.runtimes import OpenVino
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import DeviceUnavailable
 from search.fronts.metrics import figures_on, merge_devices
-from search.trials.local_runtime import runtime_here, stand_in
+from search.trials.local_runtime import local_runtime, stand_in
 from search.trials.quality import QualityEvaluator
 
 
@@ -32,14 +32,14 @@ def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_that_is_not_here(monkeypatch: pytest.MonkeyPatch, remote: Profile) -> None:
     without_openvino(monkeypatch)
-    assert runtime_here(remote, "openvino:bf16").name == "onnxruntime"
+    assert local_runtime(remote, "openvino:bf16").name == "onnxruntime"
     assert stand_in(remote, "openvino:bf16") == "onnxruntime"
     assert stand_in(replace(remote, runtime="openvino")) == "onnxruntime"
 
 
 def test_one_that_is(monkeypatch: pytest.MonkeyPatch, remote: Profile) -> None:
     monkeypatch.setattr(OpenVino, "version", lambda self: "2026.1")
-    assert runtime_here(remote, "openvino:bf16").hint == "bf16"
+    assert local_runtime(remote, "openvino:bf16").hint == "bf16"
     assert stand_in(remote, "openvino:bf16") is None
     assert stand_in(remote) is None
 

@@ -78,7 +78,7 @@ def test_several_described_devices_share_files_and_quality(store: Store, folder:
 
 def test_a_dry_run_builds_and_evaluates_nothing(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.trials.workspace.Workspace.build", None)
-    monkeypatch.setattr("search.trials.workspace.Workspace.quality", None)
+    monkeypatch.setattr("search.trials.scoring.Scoring.quality", None)
     job_id = run(store, folder, devices=["dry-run"], budget={"trials": 6})
     assert {trial.artifact_sha256 for trial in store.trials(job_id)} == {None}
 

@@ -21,7 +21,7 @@ from hwprofiles.errors import BuildFailed, StageTimeout, UnsupportedOp
 from search.fronts.metrics import figures_on, merge_devices
 from search.job.spec import parse_job
 from search.trials import sandboxed
-from search.trials.context import WorkOrder
+from search.trials.context import JobContext
 from search.trials.quality import QualityEvaluator
 from search.trials.remote_quality import RemoteQuality
 
@@ -46,15 +46,15 @@ class Elsewhere(FakeDevice):
 
 
 @pytest.fixture
-def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkOrder:
+def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobContext:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # waits for no measurement of anyone else
     write_classifier(tmp_path, layers=1)
     job = parse_job(spec(devices=["local-cpu"]), folder=tmp_path)
-    return WorkOrder(json.dumps(job.model_dump(mode="json")), str(tmp_path), find_device("local-cpu"))
+    return JobContext(json.dumps(job.model_dump(mode="json")), str(tmp_path), find_device("local-cpu"))
 
 
 @pytest.fixture
-def judged(order: WorkOrder) -> Callable[[Answer], tuple[dict[str, Any], Elsewhere]]:
+def judged(order: JobContext) -> Callable[[Answer], tuple[dict[str, Any], Elsewhere]]:
     def judge(change: Answer) -> tuple[dict[str, Any], Elsewhere]:
         device = Elsewhere(change)
         sandbox: Any = InlineSandbox()
@@ -84,7 +84,7 @@ def test_rounding_is_no_difference(judged: Judge) -> None:
     assert metrics["quality_check"] == "same outputs"
 
 
-def test_a_device_that_answers_otherwise_is_asked_for_all(judged: Judge, order: WorkOrder) -> None:
+def test_a_device_that_answers_otherwise_is_asked_for_all(judged: Judge, order: JobContext) -> None:
     metrics, device = judged(saturated)
     assert metrics["quality_from"] == "agent"
     assert metrics["quality_check"].startswith("differs: the device answers otherwise than this machine, by ")

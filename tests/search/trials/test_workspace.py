@@ -26,11 +26,12 @@ from search.gains.whole_model import WholeModel
 from search.job.spec import parse_job
 from search.prediction import tables
 from search.tasks import OnnxTask
-from search.trials import preparation, sandboxed, workspace
-from search.trials.context import WorkOrder
+from search.trials import preparation, sandboxed, scoring, workspace
+from search.trials.context import JobContext
+from search.trials.scoring import Scoring
 from search.trials.workspace import Workspace
 
-Order = Callable[..., WorkOrder]
+Order = Callable[..., JobContext]
 INT8 = "int8"
 
 
@@ -39,9 +40,9 @@ def order(tmp_path: Path) -> Iterator[Order]:
     """Orders for the small classifier's job."""
     write_classifier(tmp_path)
 
-    def of(profile: Profile | None = None, subject: str | None = None, **fields: Any) -> WorkOrder:
+    def of(profile: Profile | None = None, subject: str | None = None, **fields: Any) -> JobContext:
         job = parse_job(spec(**fields), folder=tmp_path)
-        return WorkOrder(job.model_dump_json(), str(tmp_path), profile or find_device("local-cpu"), subject)
+        return JobContext(job.model_dump_json(), str(tmp_path), profile or find_device("local-cpu"), subject)
 
     yield of
     sandboxed.workspace_of.cache_clear()
@@ -105,13 +106,15 @@ class TestModel:
         """Sorted by class, the first of them would show one class alone."""
         space = Workspace(order())
         given = space.task.inputs("calibration")["x"]
-        few, more = (np.concatenate([b["x"] for b in space._calibration_batches(n)]) for n in (8, 16))
+        few, more = (np.concatenate([b["x"] for b in space.samples.calibration_batches(n)]) for n in (8, 16))
         places = [int(np.flatnonzero((given == row).all(1))[0]) for row in more]
         assert len(set(places)) == 16
         assert max(places) >= 30  # of 40
         assert places != sorted(places)
         np.testing.assert_array_equal(more[:8], few)
-        np.testing.assert_array_equal(np.concatenate([b["x"] for b in Workspace(order())._calibration_batches(8)]), few)
+        np.testing.assert_array_equal(
+            np.concatenate([b["x"] for b in Workspace(order()).samples.calibration_batches(8)]), few
+        )
 
     def test_half_precision_is_searched_in_float32_and_said_so(self, order: Order, tmp_path: Path) -> None:
         model = classifier(3)
@@ -128,7 +131,7 @@ class TestModel:
         assert space.space(None).size == 5**4
         assert space.sample["x"].dtype == np.float16
         built = space.build(all_int8(space), tmp_path / "int8.onnx")
-        assert space.quality(built.path, "validation").metrics["cosine"] > 0.9
+        assert Scoring(space).quality(built.path, "validation").metrics["cosine"] > 0.9
         assert preparation.Preparation(space)._facts()["notes"] == [note]
 
     def test_layers_that_are_quantised_already_are_told(self, order: Order, tmp_path: Path) -> None:
@@ -163,8 +166,8 @@ class TestModel:
         assert Workspace(order(subject=space.digest)).digest == space.digest
         decisions = {f"precision:{group.name}": "int8_dynamic" for group in space.groups}
         built = space.build(decisions, tmp_path / "built.onnx")
-        assert space.quality(built.path, "validation").metrics["cosine"] > 0.99
-        assert space.quality(built.path, "test").metrics["cosine"] > 0.99
+        assert Scoring(space).quality(built.path, "validation").metrics["cosine"] > 0.99
+        assert Scoring(space).quality(built.path, "test").metrics["cosine"] > 0.99
 
 
 class TestSpace:
@@ -247,7 +250,7 @@ class TestBuild:
         monkeypatch.setattr(FakeDevice, "measure", noted)
         space = Workspace(order())
         model = WholeModel(space.techniques["precision"].subject, FakeDevice(lambda path: 2.0))
-        assert model.gain(["anything"], lambda: space.model, "onnxruntime")["ratio"] == 2.0
+        assert model.measure_gain(["anything"], lambda: space.model, "onnxruntime")["ratio"] == 2.0
         assert baselines == {space.baseline_path}
 
 
@@ -255,7 +258,7 @@ class TestQuality:
     def test_the_fp32_model_equals_itself(self, order: Order) -> None:
         space = Workspace(order())
         space.model  # noqa: B018 - exported
-        found = space.quality(space.baseline_path, "validation")
+        found = Scoring(space).quality(space.baseline_path, "validation")
         assert (found.metrics["cosine"], found.metrics["top1_agreement"]) == (1.0, 1.0)
         assert set(found.metrics) == {"cosine", "top1_agreement", "accuracy", "nll"} == set(found.intervals)
 
@@ -263,25 +266,25 @@ class TestQuality:
         """Though the task asks for the outputs of its samples too."""
         space = Workspace(order())
         runs: list[int] = []
-        run_all = workspace.run_all
+        run_all = scoring.run_all
 
         def counted(session: Any, samples: Any, **options: Any) -> Any:
             runs.append(len(samples))
             return run_all(session, samples, **options)
 
-        monkeypatch.setattr(workspace, "run_all", counted)
-        space.quality(space.baseline_path, "validation")
+        monkeypatch.setattr(scoring, "run_all", counted)
+        Scoring(space).quality(space.baseline_path, "validation")
         assert len(runs) == 1
 
     @pytest.mark.parametrize("split", ["validation", "test"])
     def test_losses_are_of_the_same_figures(self, order: Order, tmp_path: Path, split: Any) -> None:
         space = Workspace(order())
         built = space.build(all_int8(space, "int4_weight"), tmp_path / "small.onnx")
-        found = space.quality(built.path, split)
+        found = Scoring(space).quality(built.path, split)
         assert 0.5 < found.metrics["cosine"] < 1
-        losses = space.losses(built.path, split)
+        losses = Scoring(space).losses(built.path, split)
         assert {name: loss.value for name, loss in losses.items()} == found.metrics
-        baseline = space.quality(space.baseline_path, split).metrics
+        baseline = Scoring(space).quality(space.baseline_path, split).metrics
         assert {name: loss.baseline for name, loss in losses.items()} == baseline
         low, high = losses["cosine"].difference_ci95 or (0, 0)
         assert low <= found.metrics["cosine"] - 1 <= high < 0
@@ -297,9 +300,9 @@ class TestQuality:
         monkeypatch.setattr(OnnxTask, "evaluate", evaluate)
         space = Workspace(order())
         built = space.build(all_int8(space, "int4_weight"), tmp_path / "small.onnx")
-        loss = space.losses(built.path, "test")["largest"]
-        assert loss.value == space.quality(built.path, "test").metrics["largest"]
-        assert loss.baseline == space.quality(space.baseline_path, "test").metrics["largest"] != loss.value
+        loss = Scoring(space).losses(built.path, "test")["largest"]
+        assert loss.value == Scoring(space).quality(built.path, "test").metrics["largest"]
+        assert loss.baseline == Scoring(space).quality(space.baseline_path, "test").metrics["largest"] != loss.value
         low, high = loss.difference_ci95 or (0, 0)
         assert low < loss.value - loss.baseline < high
         assert loss.ci95 is None
@@ -316,7 +319,7 @@ class TestQuality:
         monkeypatch.setattr(OnnxTask, "evaluate", evaluate)
         space = Workspace(order())
         built = space.build(all_int8(space, "int4_weight"), tmp_path / "small.onnx")
-        assert space.losses(built.path, "test")["largest"].difference_ci95 is None
+        assert Scoring(space).losses(built.path, "test")["largest"].difference_ci95 is None
 
     def test_the_batch_of_the_device_decides(self, order: Order, tmp_path: Path) -> None:
         """Dynamic quantisation takes its ranges from what is in one batch."""
@@ -324,22 +327,22 @@ class TestQuality:
         for batch in (1, 20):
             space = Workspace(order(find_device("local-cpu", 1, batch)))
             built = space.build(all_int8(space, "int8_dynamic"), tmp_path / "dynamic.onnx")
-            cosines.append(space.quality(built.path, "validation").metrics["cosine"])
+            cosines.append(Scoring(space).quality(built.path, "validation").metrics["cosine"])
         assert cosines[0] != cosines[1]
 
     def test_outputs_of_the_fp32_model_are_kept(self, order: Order, home: Path) -> None:
         space = Workspace(order())
         built = space.build(all_int8(space), home / "int8.onnx")
-        first = space.quality(built.path, "validation")
+        first = Scoring(space).quality(built.path, "validation")
         space.baseline_path.rename(home / "moved.onnx")
-        assert space.quality(built.path, "validation") == first
+        assert Scoring(space).quality(built.path, "validation") == first
         assert [path.suffix for path in (home / "cache" / "references").iterdir()] == [".npz"]
 
     def test_each_runtime_and_hint_has_its_own_outputs_of_the_fp32_model(self, order: Order) -> None:
         space, profile = Workspace(order()), find_device("local-cpu")
         for number, runtime in enumerate(("onnxruntime", "openvino:f32", "openvino:bf16")):
             given = {"y": np.full(3, number)}
-            found = space._reference("validation", replace(profile, runtime=runtime), given)
+            found = Scoring(space)._reference("validation", replace(profile, runtime=runtime), given)
             assert found["y"].tolist() == given["y"].tolist()
 
     def test_outputs_that_are_no_numbers_are_a_failure(self, order: Order, tmp_path: Path) -> None:
@@ -351,13 +354,13 @@ class TestQuality:
         builder.output("logits", shape=["n", 10])
         onnx.save(builder.model(), tmp_path / "nan.onnx")
         with pytest.raises(BuildFailed, match="NaN or infinity"):
-            space.quality(tmp_path / "nan.onnx", "validation")
+            Scoring(space).quality(tmp_path / "nan.onnx", "validation")
 
     def test_a_file_that_is_gone_is_a_failure(self, order: Order, tmp_path: Path) -> None:
         space = Workspace(order())
         space.model  # noqa: B018 - exported
         with pytest.raises(BuildFailed):
-            space.quality(tmp_path / "nowhere.onnx", "validation")
+            Scoring(space).quality(tmp_path / "nowhere.onnx", "validation")
 
 
 class TestPrepare:
@@ -407,7 +410,7 @@ class TestPrepare:
         self, order: Order, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[int] = []
-        monkeypatch.setattr(preparation, "layer_tables", lambda *_, most, **__: asked.append(most) or [])
+        monkeypatch.setattr(preparation, "measure_layer_tables", lambda *_, most, **__: asked.append(most) or [])
         monkeypatch.setattr(
             preparation, "open_device", lambda profile, *_: FakeDevice(lambda path: 1.0, profile=profile)
         )
@@ -415,7 +418,7 @@ class TestPrepare:
         for strategy in ({"name": "nsga2"}, {"name": "random", "options": {"screen": 4}}):
             job = parse_job(spec(devices=devices, strategy=strategy), folder=Path(order().folder))
             others = job.profiles[1:]
-            found = sandboxed.prepare(replace(order(), spec_json=job.model_dump_json(), others=tuple(others)))
+            found = sandboxed.prepare(replace(order(), spec_json=job.model_dump_json(), further_devices=tuple(others)))
             assert list(found.facts["layer_tables"]) == list(job.labels)
         assert asked == [1, tables.MOST, tables.MOST]
 
@@ -425,7 +428,7 @@ class TestPrepare:
         def failing(*_: Any, **__: Any) -> Any:
             raise failures.pop(0)
 
-        monkeypatch.setattr(preparation, "layer_tables", failing)
+        monkeypatch.setattr(preparation, "measure_layer_tables", failing)
         monkeypatch.setattr(preparation, "open_device", lambda *_: FakeDevice(lambda path: 1.0))
         facts = sandboxed.prepare(order()).facts
         (tables,), (reason,) = facts["layer_tables"].values(), facts["no_layer_tables"].values()
@@ -442,7 +445,7 @@ class TestPrepare:
         assert found.facts["formats"]["onnxruntime"]["activation_type"] == "int8"
         for folder in ("gains", "layers"):
             shutil.rmtree(home / "cache" / folder)
-        space = Workspace(order().prepared(json.loads(json.dumps(found.facts))))
+        space = Workspace(order().with_facts(json.loads(json.dumps(found.facts))))
         built = space.build(all_int8(space), tmp_path / "int8.onnx")
         assert number_formats(built.path) == {"int8"}
         unasked = Workspace(order())
@@ -458,8 +461,8 @@ class TestPrepare:
             raise AssertionError("evaluated")
 
         monkeypatch.setattr(preparation, "open_device", lambda *_: FakeDevice(speed))
-        monkeypatch.setattr(preparation, "layer_tables", never)
-        monkeypatch.setattr(Workspace, "quality", never)
+        monkeypatch.setattr(preparation, "measure_layer_tables", never)
+        monkeypatch.setattr(Scoring, "quality", never)
         facts = sandboxed.facts(order(objectives=[{"metric": "bit_operations", "direction": "min"}]))
         assert Path(facts["model_path"]).exists()
         assert "onnxruntime" in facts["formats"]
@@ -468,7 +471,7 @@ class TestPrepare:
         def never(*_: object) -> None:
             raise AssertionError("evaluated")
 
-        monkeypatch.setattr(Workspace, "quality", never)
+        monkeypatch.setattr(Scoring, "quality", never)
         found = sandboxed.prepare(order(find_device("dry-run")))
         assert found.space.size == 5**4
         assert found.metrics["speedup"]["ratio"] == 1.0

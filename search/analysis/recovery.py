@@ -1,4 +1,4 @@
-"""What training wins back after quantising, and after pruning to the same size."""
+"""Recovery by training after quantisation, and after pruning to equal size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from evaluators.processes.sandbox_child import report
-from search.analysis.gaussian import compression, kept_share
+from search.analysis.gaussian import compression, weight_share
 from search.tasks.base import Task
 from search.training.epochs import steps_of
 from search.training.recipe import Recipe
@@ -29,8 +29,11 @@ _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Rounded(nn.Module):
-    """A weight as symmetric integers of ``bits`` bits, each output channel with the scale of least squared error when
-    it was made; gradients pass straight through (Bengio et al., arXiv:1308.3432, 2013)."""
+    """A weight as symmetric integers of ``bits`` bits; gradients pass straight through.
+
+    Each output channel keeps its initial scale, that of least squared error. Straight-through estimator: Bengio et al.,
+    arXiv:1308.3432, 2013.
+    """
 
     scale: Tensor
 
@@ -52,10 +55,11 @@ class Rounded(nn.Module):
         return weight + (self._levels(weight, self.scale) - weight).detach()
 
 
-def recovered(task: Task, recipe: Recipe, bits: Sequence[int] = BITS) -> Json:
-    """The figure that training is judged by, right after compressing all linear and convolution layers and after the
-    recipe, for each size: quantised weights by channel, and the largest magnitudes of each layer, which are taken by
-    the cubic schedule over the first two thirds of the training. Activations stay as they are.
+def compare_recovery(task: Task, recipe: Recipe, bits: Sequence[int] = BITS) -> Json:
+    """Train quantised and pruned networks of each size, and return the task's figure before and after; hours.
+
+    Compresses the weights of all linear and convolution layers: quantised by channel, or pruned by magnitude in each
+    layer, on the cubic schedule over the first two thirds of the training. Activations stay as they are.
 
     Raises as :func:`search.training.recover.recover`, and :class:`InvalidInput` for a task without a module.
     """
@@ -63,15 +67,15 @@ def recovered(task: Task, recipe: Recipe, bits: Sequence[int] = BITS) -> Json:
     steps = steps_of(task.training(), recipe)
     for size in bits:
         report(f"training again at {size} bits a weight")
-        quantised = _trained(_quantised(task.module(), size), task, recipe)
-        sparsity = 1 - kept_share(size)
-        report(f"training again with {kept_share(size):.1%} of the weights")
+        quantised = _train(_quantise(task.module(), size), task, recipe)
+        sparsity = 1 - weight_share(size)
+        report(f"training again with {weight_share(size):.1%} of the weights")
         student = task.module()
         at_once = Sparsifier(student, Schedule("one_shot", sparsity))
-        cut = _trained(student, task, recipe.model_copy(update={"steps": 1}), at_once)
+        cut = _train(student, task, recipe.model_copy(update={"steps": 1}), at_once)
         student = task.module()
         schedule = Schedule("gradual", sparsity, end=2 * steps // 3, every=max(1, steps // 50))
-        pruned = _trained(student, task, recipe, Sparsifier(student, schedule))
+        pruned = _train(student, task, recipe, Sparsifier(student, schedule))
         rows.append(
             {
                 "bits": size,
@@ -84,12 +88,12 @@ def recovered(task: Task, recipe: Recipe, bits: Sequence[int] = BITS) -> Json:
     return {"figure": whole, "points": rows}
 
 
-def _quantised(module: nn.Module, bits: int) -> nn.Module:
+def _quantise(module: nn.Module, bits: int) -> nn.Module:
     for part in list(module.modules()):
         if isinstance(part, _LAYERS):
             register_parametrization(part, "weight", Rounded(part.weight, bits))
     return module
 
 
-def _trained(module: nn.Module, task: Task, recipe: Recipe, constraint: Sparsifier | None = None) -> RecoveryResult:
+def _train(module: nn.Module, task: Task, recipe: Recipe, constraint: Sparsifier | None = None) -> RecoveryResult:
     return recover(module, task.module(), task.training(), recipe, progress=report, constraint=constraint)

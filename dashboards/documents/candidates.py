@@ -1,0 +1,134 @@
+"""The documents of candidates: alone, and as a front lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dashboards.documents.format_strip import (
+    SIMULATED_FORMATS,
+    blocks_of,
+    formats_in_words,
+    formats_of,
+    formats_without_decision,
+)
+from dashboards.documents.health import last_health
+from dashboards.documents.report import JobReport, Json
+from dashboards.documents.runtime import costs_of
+from dashboards.documents.words import UNCHANGED, decisions_summary
+from search.fronts.metrics import DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, figures_on
+from search.store import Store, TrialRow, digests_of
+
+_MOST_NUMBERS = 16  # a longer list of numbers in a measurement is raw samples, not a summary
+
+
+def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
+    """Everything stored about one candidate; its measurements without raw samples."""
+    trial = store.trial(candidate_id_or_prefix)
+    report = JobReport.read(store, trial.job_id)
+    measurements = store.measurements(trial.candidate_id)
+    document = candidate_of(report, trial) | {
+        "job_id": trial.job_id,
+        "job": report.job.name,
+        "device": report.job.device,
+        "profile_digest": report.job.profile_digest,
+        "objectives": report.objectives,
+        "evidence": str(report.evidence),
+        "baseline": report.baseline,
+        "health": last_health(measurements),
+        **{name: trial.metrics.get(name) for name in (QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK)},
+        "measurements": [without_samples(record) for record in measurements],
+        "exports": store.exports(trial.candidate_id),
+    }
+    if report.views:
+        labels = {digest: label for label, digest in digests_of(report.job).items()}
+        for measured in document["measurements"]:
+            measured["device"] = labels.get(measured["record"].get("profile_digest"))
+        document["devices"] = _standings(report, trial.candidate_id)
+    return document
+
+
+def candidate_of(report: JobReport, trial: TrialRow) -> Json:
+    """One candidate with its decisions and metrics, as a front lists it."""
+    formats = formats_of(trial.decisions, trial.metrics)
+    return {
+        "candidate_id": trial.candidate_id,
+        "digest": trial.digest,
+        "trial": trial.number,
+        "block": trial.block,
+        "state": str(trial.state),
+        "reason": trial.reason,
+        "strategy": trial.strategy,
+        "simulated": is_simulated(trial),
+        "on_front": trial.candidate_id in report.members,
+        "tied_with": report.ties.get(trial.candidate_id, []),
+        "summary": summary_of(report, trial),
+        "runtime": report.runtime_of(trial),
+        "costs": costs_of(trial.metrics, report.baseline["metrics"]),
+        "decisions": trial.decisions,
+        **({"formats": formats} if formats else {}),
+        "metrics": trial.metrics,
+        "artifact_sha256": trial.artifact_sha256,
+        "wall_s": trial.wall_s,
+        **_confirmation(report, trial),
+    }
+
+
+def baseline_on(store: Store, candidate_id_or_prefix: str, device: str) -> Mapping[str, Any]:
+    """The fp32 model's metrics on a device, to compare with a candidate's; empty if it was not measured there."""
+    row = store.trial(candidate_id_or_prefix)
+    job = store.job(row.job_id)
+    metrics: Json = (job.baseline or {}).get("metrics") or {}
+    if row.simulated or device not in digests_of(job):
+        return {}
+    return figures_on(metrics, device) if DEVICES in metrics else metrics
+
+
+def without_samples(value: Any) -> Any:
+    """A measurement with each list of raw samples replaced by their number."""
+    if isinstance(value, Mapping):
+        return {key: without_samples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        if len(value) > _MOST_NUMBERS and all(isinstance(item, int | float | list) for item in value):
+            return {"samples": len(value)}
+        return [without_samples(item) for item in value]
+    return value
+
+
+def is_simulated(trial: TrialRow) -> bool:
+    """Whether a candidate is modelled, or trained in formats that no runtime computes in."""
+    return trial.simulated or bool(trial.metrics.get(SIMULATED_FORMATS))
+
+
+def summary_of(report: JobReport, trial: TrialRow) -> str:
+    """A candidate's changes in a few words: its decisions, and formats that only its training chose."""
+    formats = formats_without_decision(formats_of(trial.decisions, trial.metrics), trial.decisions)
+    words = decisions_summary(trial.decisions, report.job.space)
+    if not formats:
+        return words
+    trained = formats_in_words(blocks_of(formats))
+    return trained if words == UNCHANGED else f"{words}, {trained}"
+
+
+def _confirmation(report: JobReport, trial: TrialRow) -> Json:
+    """Whether a member's figures are from a final measurement, independent of its choice; if not, why."""
+    stored = report.stored_front or {}
+    unconfirmed = (stored.get("unconfirmed") or {}).get(trial.candidate_id)
+    final = bool(stored.get("final")) and not trial.simulated and trial.candidate_id in report.members
+    return {"confirmed": final and unconfirmed is None, "unconfirmed": unconfirmed}
+
+
+def _standings(report: JobReport, candidate_id: str) -> Json:
+    """A candidate's state and place on the front of each device."""
+    standings = {}
+    for label, view in report.views.items():
+        trial = next(trial for trial in view.trials if trial.candidate_id == candidate_id)
+        standings[label] = {
+            "state": str(trial.state),
+            "reason": trial.reason,
+            "on_front": candidate_id in view.members,
+            "tied_with": view.ties.get(candidate_id, []),
+            "runtime": view.runtime_of(trial),
+            "costs": costs_of(trial.metrics, view.baseline["metrics"]),
+        }
+    return standings

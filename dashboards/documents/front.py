@@ -1,0 +1,107 @@
+"""The documents of a job's front, on one device or on all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from dashboards.documents.candidates import candidate_of
+from dashboards.documents.health import verdict_on
+from dashboards.documents.report import JobReport, Json
+from dashboards.documents.time_spent import time_document
+from search.fronts.objectives import Objective
+from search.fronts.pareto import Entry, best_compromise, reference_point
+from search.space.coverage import COVERAGE
+from search.store import Store, TrialRow, is_orphan
+
+_OF_THE_JOB = (
+    "job_id", "name", "state", "process_died", "wall_s", "time_s", "ending", "simulated", "evidence", "prediction",
+    "notes",
+)  # fmt: skip
+_OF_A_DEVICE = ("device", "profile_digest")
+
+
+def front_document(
+    store: Store, job_id_or_prefix: str, device: str | None = None, report: JobReport | None = None
+) -> Json:
+    """The newest version of a job's front, with its members' decisions and measurements.
+
+    ``contenders`` have the shape of members; their ``tied_with`` names the members that they may equal. ``health`` is
+    the verdict on the machine in an entry's last measurement (on the joint front: on any device). For a job on several
+    devices it is the first device's front, with all of them in ``fronts`` and ``joint``; a given ``device`` has its own
+    front alone. A ``report`` that was read already spares reading it.
+
+    Raises :class:`NotFound` for an unknown job, or one that did not run on ``device``.
+    """
+    report = (report or JobReport.read(store, job_id_or_prefix)).on(device)
+    document = front_of(report)
+    measurements = cache(store.measurements)  # the same candidates are on several fronts
+    for part in (document, *document.get("fronts", {}).values(), *filter(None, [document.get("joint")])):
+        for entry in part["front"] + part["contenders"]:
+            entry["health"] = verdict_on(measurements(entry["candidate_id"]), part.get("profile_digest"))
+    return document | {COVERAGE: report.coverage}
+
+
+def front_of(report: JobReport) -> Json:
+    """:func:`front_document` of a report, without ``health`` and coverage."""
+    if report.views:
+        return _front_on_all(report)
+    stored = report.stored_front or {}
+    by_id = {trial.candidate_id: trial for trial in report.trials}
+    members = [by_id[candidate_id] for candidate_id in report.members if candidate_id in by_id]
+    tied = [candidate_id for candidate_id in report.ties if candidate_id not in report.members]
+    contenders = [by_id[candidate_id] for candidate_id in tied if candidate_id in by_id]
+    miss = stored.get("nearest_miss")
+    if miss is not None and miss["candidate_id"] in by_id:
+        miss = candidate_of(report, by_id[miss["candidate_id"]]) | {"reason": miss["reason"]}
+    return {
+        "job_id": report.job.job_id,
+        "name": report.job.name,
+        "state": str(report.job.state),
+        "process_died": is_orphan(report.job),
+        "device": report.job.device,
+        "profile_digest": report.job.profile_digest,
+        "simulated": report.profile.simulated,
+        "evidence": str(report.evidence),
+        "trials": report.counts(),
+        "objectives": report.objectives,
+        "constraints": list(report.job.spec.get("constraints") or []),
+        "hypervolume": stored.get("hypervolume") or {"value": 0.0, "reference": {}},
+        "wall_s": report.job.wall_s,
+        "time_s": time_document(report.facts),
+        "ending": report.facts.get("ending"),
+        "final": bool(stored.get("final", False)),
+        "runtime": report.runtime,
+        "baseline": report.baseline,
+        "front": [candidate_of(report, trial) for trial in members],
+        "contenders": [candidate_of(report, trial) for trial in contenders],
+        "best_compromise": _best_compromise(report, members),
+        "prediction": report.job.prediction,
+        "nearest_miss": miss,
+        "notes": report.notes,
+    }
+
+
+def _best_compromise(report: JobReport, members: Sequence[TrialRow]) -> str | None:
+    """The id of the member that alone dominates the largest volume; None for an empty front."""
+    objectives = [Objective(o["metric"], o["direction"]) for o in report.objectives]
+    entries = [Entry(trial.candidate_id, trial.number, trial.metrics) for trial in members]
+    best = best_compromise(entries, objectives, reference_point(objectives, report.baseline["metrics"]))
+    return None if best is None else best.candidate_id
+
+
+def _front_on_all(report: JobReport) -> Json:
+    """The first device's front, with those of all devices and the joint one."""
+    first = front_of(next(iter(report.views.values())))
+    return first | {
+        "trials": report.counts(),
+        "fronts": {label: _part(view) for label, view in report.views.items()},
+        "joint": {key: value for key, value in _part(report.joint).items() if key not in _OF_A_DEVICE},
+    }
+
+
+def _part(view: JobReport) -> Json:
+    """A front document without the fields that all devices share."""
+    whole = front_of(view)
+    baseline = {"metrics": whole["baseline"]["metrics"]}
+    return {key: value for key, value in whole.items() if key not in _OF_THE_JOB} | {"baseline": baseline}

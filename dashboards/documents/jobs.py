@@ -1,0 +1,158 @@
+"""The documents of a job's status: state, progress, budget and error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from dashboards.documents.report import JobReport, Json
+from dashboards.documents.time_spent import left_document, time_document
+from search.folders import data_folder
+from search.fronts.objectives import metric_value
+from search.space.candidate import Space
+from search.space.coverage import COVERAGE
+from search.states import JobState
+from search.store import Store, is_orphan
+from search.trials.activity import notices
+
+_FINAL = {JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
+
+
+def is_final(state: str) -> bool:
+    """Whether a job in this state does nothing more by itself."""
+    return state in _FINAL
+
+
+def job_document(store: Store, job_id_or_prefix: str) -> Json:
+    """A job's status with the coverage of its space."""
+    return status_of(JobReport.read(store, job_id_or_prefix))
+
+
+def jobs_document(store: Store) -> Json:
+    """All jobs, the newest first."""
+    return {"jobs": [job_of(JobReport.read(store, job_id)) for job_id in store.job_ids()]}
+
+
+def status_of(report: JobReport) -> Json:
+    """:func:`job_document` of a report."""
+    return job_of(report) | {COVERAGE: report.coverage}
+
+
+def job_of(report: JobReport) -> Json:
+    """A job's status without coverage, as it is listed, and sent while it changes."""
+    job = report.job
+    budget = dict(job.spec.get("budget") or {})
+    devices = {"devices": _devices(report)} if report.views else {}
+    return devices | {
+        "job_id": job.job_id,
+        "name": job.name,
+        "state": str(job.state),
+        "process_died": is_orphan(job),
+        "device": job.device,
+        "profile_digest": job.profile_digest,
+        "simulated": report.profile.simulated,
+        "evidence": str(report.evidence),
+        "strategy": (job.spec.get("strategy") or {}).get("name"),
+        "task": (job.spec.get("task") or {}).get("name"),
+        "created_at": _iso(job.created_at),
+        "started_at": _iso(job.started_at),
+        "finished_at": _iso(job.finished_at),
+        "wall_s": job.wall_s,
+        "time_s": time_document(report.facts),
+        "ending": report.facts.get("ending"),
+        "trials": report.counts(),
+        "front_size": len(report.members),
+        "best_speedup": _best_speedup(report),
+        "budget": budget,
+        "progress": _progress(report, budget),
+        "prediction": job.prediction,
+        "notes": report.notes,
+        "baseline_health": report.baseline_health,
+        "error": job.error,
+        "hint": job.hint,
+    }
+
+
+def state_in_words(job: Mapping[str, Any]) -> str:
+    """A job's state, from its status document; one whose process has died goes on only when it is resumed."""
+    return "interrupted (its process has died)" if job["process_died"] else str(job["state"])
+
+
+def device_names(job: Mapping[str, Any]) -> list[str]:
+    """The devices of a job's status document."""
+    return [part["device"] for part in job.get("devices", [job])]
+
+
+def _devices(report: JobReport) -> list[Json]:
+    """The devices of a job, with the progress of their fronts."""
+    return [
+        {
+            "device": label,
+            "profile_digest": view.job.profile_digest,
+            "front_size": len(view.members),
+            "best_speedup": _best_speedup(view),
+            "baseline_health": view.baseline_health,
+        }
+        for label, view in report.views.items()
+    ]
+
+
+def _best_speedup(report: JobReport) -> float | None:
+    """The speed-up of the front's fastest member, if the front names it; otherwise the largest of its members."""
+    fastest = (report.stored_front or {}).get("fastest")
+    speedups = [metric_value(t.metrics, "speedup") for t in report.trials if t.candidate_id == fastest]
+    if speedups and speedups[0] is not None:
+        return speedups[0]
+    speedups = [metric_value(t.metrics, "speedup") for t in report.trials if t.candidate_id in report.members]
+    return max((value for value in speedups if value is not None), default=None)
+
+
+def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:
+    """The used share of the budget, or of the space if that is smaller.
+
+    ``time_left_s`` is estimated from the pace so far, while the job runs.
+    """
+    job = report.job
+    finished = sum(trial.state.finished for trial in report.trials)
+    planned, minutes = budget.get("trials"), budget.get("minutes")
+    if planned and job.space:
+        planned = min(planned, Space.from_dict(job.space).size)
+    shares = [] if not planned else [finished / planned]
+    left = [] if not (planned and finished) else [job.wall_s / finished * max(0, planned - finished)]
+    if minutes:
+        shares.append(job.wall_s / (60.0 * minutes))
+        left.append(max(0.0, 60.0 * minutes - job.wall_s))
+    alive = job.state == JobState.RUNNING and not is_orphan(job)
+    running = alive and job.wall_s > 0
+    complete = job.state == JobState.DONE
+    return {
+        "finished": finished,
+        "planned": planned,
+        "fraction": 1.0 if complete else min(1.0, max(shares)) if shares else None,
+        "time_left_s": min(left) if running and left else None,
+        "left_s": _left(report, minutes) if running and report.facts.get("measuring_s") else None,
+        "at_work": _at_work(report) if alive else [],
+    }
+
+
+def _left(report: JobReport, minutes: float | None) -> Json:
+    return left_document(report.facts, minutes, report.job.wall_s, 2 * len(report.members) + len(report.ties))
+
+
+def _at_work(report: JobReport) -> list[Json]:
+    """The activity on candidates under way, if their workers share this machine's data folder."""
+    texts = notices(data_folder() / "jobs" / report.job.job_id)
+    return [
+        {"trial": trial.number, "candidate_id": trial.candidate_id, "doing": texts[trial.digest]}
+        for trial in report.trials
+        if trial.digest in texts
+    ]
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else _aware(moment).isoformat()

@@ -1,0 +1,118 @@
+"""The documents of all candidates of a job, with their objectives' values: the points of a scatter plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dashboards.documents.candidates import is_simulated, summary_of
+from dashboards.documents.metrics import USUAL_METRICS, baseline_value
+from dashboards.documents.report import JobReport, Json
+from dashboards.figures import figure, interval
+from search.fronts.objectives import Objective, metric_interval, metric_value
+from search.store import Store, TrialRow
+
+_OF_A_VIEW = ("state", "reason", "on_front", "tied_with", "values", "intervals", "shown")
+
+
+def trials_document(store: Store, job_id_or_prefix: str, device: str | None = None) -> Json:
+    """Every candidate of a job in trial order with its objectives' values, on one device or on all.
+
+    ``device`` and errors as in :func:`dashboards.documents.front.front_document`.
+    """
+    return trials_of(JobReport.read(store, job_id_or_prefix).on(device))
+
+
+def trials_of(report: JobReport) -> Json:
+    """:func:`trials_document` of a report."""
+    if report.views:
+        return _trials_on_all(report)
+    names = [objective["metric"] for objective in report.objectives]
+    metrics = report.baseline["metrics"]
+    values = _values(report, metrics)
+    point = {name: baseline_value(metrics, name) if values[name] is None else values[name] for name in names}
+    return {
+        "job_id": report.job.job_id,
+        "name": report.job.name,
+        "state": str(report.job.state),
+        "device": report.job.device,
+        "simulated": report.profile.simulated,
+        "evidence": str(report.evidence),
+        "objectives": report.objectives,
+        "baseline": {
+            "values": point,
+            "intervals": _intervals(metrics, names),
+            "shown": _figures_in_words(metrics, point),
+        }
+        if metrics
+        else None,
+        "trials": [_row(report, trial, names) for trial in report.trials],
+    }
+
+
+def _row(report: JobReport, trial: TrialRow, names: Sequence[str]) -> Json:
+    values = _values(report, trial.metrics)
+    return {
+        "trial": trial.number,
+        "candidate_id": trial.candidate_id,
+        "state": str(trial.state),
+        "reason": trial.reason,
+        "strategy": trial.strategy,
+        "simulated": is_simulated(trial),
+        "on_front": trial.candidate_id in report.members,
+        "tied_with": report.ties.get(trial.candidate_id, []),
+        "summary": summary_of(report, trial),
+        "values": values,
+        "intervals": _intervals(trial.metrics, names),
+        "shown": _figures_in_words(trial.metrics, values),
+    }
+
+
+def _values(report: JobReport, metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """The objectives' figures."""
+    return {o["metric"]: Objective(o["metric"], o["direction"]).value(metrics) for o in report.objectives}
+
+
+def _intervals(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, list[float]]:
+    """The 95 % intervals of the metrics that have one."""
+    intervals = {name: metric_interval(metrics, name) for name in names}
+    return {name: list(bounds) for name, bounds in intervals.items() if bounds is not None}
+
+
+def _figures_in_words(metrics: Mapping[str, Any], values: Mapping[str, float | None]) -> dict[str, str]:
+    """The objectives' figures and the usual ones with their intervals, as a point's tooltip shows them."""
+    usual = {name: metric_value(metrics, name) for name in USUAL_METRICS}
+    return {name: _words(metrics, name, value) for name, value in {**usual, **values}.items() if value is not None}
+
+
+def _words(metrics: Mapping[str, Any], name: str, value: float) -> str:
+    bounds = metric_interval(metrics, name)
+    return figure(value, name) + (f" ({interval(bounds, name)})" if bounds else "")
+
+
+def _trials_on_all(report: JobReport) -> Json:
+    """The first device's trials, each with its values on every device and on all of them together."""
+    views = {label: trials_of(view) for label, view in report.views.items()}
+    joint = trials_of(report.joint)
+    first = next(iter(views.values()))
+    rows = [
+        row
+        | {
+            "devices": {label: _part(view["trials"][place]) for label, view in views.items()},
+            "joint": _part(joint["trials"][place]),
+        }
+        for place, row in enumerate(first["trials"])
+    ]
+    return first | {
+        "devices": {label: _head(view) for label, view in views.items()},
+        "joint": _head(joint),
+        "trials": rows,
+    }
+
+
+def _head(trials: Mapping[str, Any]) -> Json:
+    return {key: trials[key] for key in ("objectives", "baseline")}
+
+
+def _part(row: Mapping[str, Any]) -> Json:
+    return {key: row[key] for key in _OF_A_VIEW}
