@@ -56,8 +56,8 @@ class Technique(ABC):
     def layer_changes(self) -> Sequence[LayerChange]:
         """How its decisions change the costs of layers, for modelled devices and predictions.
 
-        Empty for decisions that only set a layer's precision, or about whose cost nothing can be said beforehand. Told
-        once a job, when its decisions are settled.
+        Empty if they only set precisions, or if nothing can be said of costs beforehand. Asked once a job, after the
+        decisions.
         """
         return ()
 
