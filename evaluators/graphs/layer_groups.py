@@ -50,6 +50,8 @@ class LayerGroup:
     """Number of trained values that the precision applies to; shared weights count once."""
     values: int = 0
     """Number of other values that the layers read and write for one sample; 0 if shapes are unknown."""
+    written: int = 0
+    """How many of these values they write; 0 if unknown."""
 
 
 def layer_groups(
@@ -91,6 +93,7 @@ def layer_groups(
                 macs=sum(node_macs(node, shapes) for node in members),
                 weights=sum(weights.values()),
                 values=sum(sum(node_reads_and_writes(node, shapes)) for node in members),
+                written=sum(node_reads_and_writes(node, shapes)[1] for node in members),
             )
         )
     return tuple(groups)
@@ -116,6 +119,7 @@ def under_first_names(groups: Iterable[LayerGroup], first: Iterable[LayerGroup])
                 part, nodes=part.nodes + group.nodes, macs=part.macs + group.macs,
                 precisions=tuple(p for p in part.precisions if p in group.precisions),
                 weights=part.weights + group.weights, values=part.values + group.values,
+                written=part.written + group.written,
             )  # fmt: skip
         renamed[name] = replace(group, name=name)
     return tuple(renamed.values())

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from evaluators.graphs.layer_groups import LayerGroup
+from evaluators.graphs.layer_cost import FLOAT_BYTES, LayerCost
+from evaluators.modelled.candidate import ModelledCandidate
 from hwprofiles import Precision, Profile
 
 _SPEED = {
@@ -31,50 +30,31 @@ _SCALING = 0.9
 """The speed-up of several threads is their number to this power."""
 
 
-@dataclass(frozen=True)
-class Pruned:
-    """A candidate's layer groups after pruning."""
-
-    groups: Sequence[LayerGroup]
-    """The groups as the candidate's decisions narrow them."""
-    kept: Mapping[str, float] = field(default_factory=dict)
-    """The share that each pruning decision keeps, by the decision's name."""
-
-
-def dry_run_metrics(
-    groups: Sequence[LayerGroup],
-    decisions: Mapping[str, str],
-    digest: str,
-    profile: Profile | None = None,
-    pruned: Pruned | None = None,
-) -> dict[str, Any]:
+def dry_run_metrics(candidate: ModelledCandidate, profile: Profile | None = None) -> dict[str, Any]:
     """Makes up a candidate's metrics.
 
-    ``decisions`` named ``precision:GROUP`` set a group's precision, those of ``pruned`` narrow it; any other value
-    changes speed and quality by an amount of its own. ``profile`` gives threads and batch (None: one of each).
+    Values of decisions that set neither precisions nor costs change speed and quality, each by an amount of its own.
+    ``profile`` gives threads and batch (None: one of each).
     """
-    pruned = pruned or Pruned(groups)
     threads, batch = (1, 1) if profile is None else (profile.threads, profile.batch)
     spread = batch / threads**_SCALING
     setting = "" if threads == batch == 1 else f" {threads} {batch}"
     latency_ms, size_bytes = 0.05, 1000.0
-    total = sum(max(group.macs, group.weights, 1) for group in groups) or 1
-    chosen = precisions_of(groups, decisions)
-    for group in pruned.groups:
-        precision = chosen[group.name]
-        work = max(group.macs, group.weights, 1)
+    fp32 = [_work(LayerCost.of_group(group)) for group in candidate.groups]
+    total = sum(fp32) or 1
+    for group in candidate.groups:
+        precision, cost = candidate.precision(group), candidate.cost(group)
+        work = _work(cost)
         gain = 1 + (_SPEED[precision] - 1) * min(1.0, 10 * work / total)
         latency_ms += _OVERHEAD_MS + spread * work / 1e9 / _GIGAMACS_PER_MS / gain
-        size_bytes += group.weights * precision.weight_bits / 8
-    for name, value in _other_decisions(groups, decisions, pruned):
+        size_bytes += cost.stored_bytes * precision.weight_bits / (8 * FLOAT_BYTES)
+    for name, value in sorted(candidate.other_values.items()):
         latency_ms *= 1 - 0.1 * (_unit(f"speed {name} {value}") - 0.5)
-    baseline_ms = 0.05 + sum(
-        _OVERHEAD_MS + spread * max(g.macs, g.weights, 1) / 1e9 / _GIGAMACS_PER_MS for g in groups
-    )  # fmt: skip
-    latency_ms *= 0.99 + 0.02 * _unit(f"latency {digest}{setting}")
+    baseline_ms = 0.05 + sum(_OVERHEAD_MS + spread * work / 1e9 / _GIGAMACS_PER_MS for work in fp32)
+    latency_ms *= 0.99 + 0.02 * _unit(f"latency {candidate.digest}{setting}")
     ratio = baseline_ms / latency_ms
     return {
-        **dry_run_quality(groups, decisions, digest, pruned),
+        **_quality(candidate),
         "latency_ms": {"p50": round(latency_ms, 6), "ci95": _around(latency_ms), "n": 0},
         "speedup": {"ratio": round(ratio, 6), "ci95": _around(ratio)},
         "size_bytes": math.ceil(size_bytes),
@@ -82,33 +62,20 @@ def dry_run_metrics(
     }
 
 
-def dry_run_quality(
-    groups: Sequence[LayerGroup], decisions: Mapping[str, str], digest: str, pruned: Pruned | None = None
-) -> dict[str, float]:
+def _quality(candidate: ModelledCandidate) -> dict[str, float]:
     """Makes up a candidate's accuracy and its cosine to the fp32 model; the same on every device."""
-    pruned = pruned or Pruned(groups)
-    loss = sum(0.04 * _unit(f"pruned {name}") ** 2 * (1 - kept) ** 2 for name, kept in sorted(pruned.kept.items()))
-    chosen = precisions_of(groups, decisions)
-    for group in groups:
-        loss += _LOSS[chosen[group.name]] * 0.004 * _unit(f"sensitivity {group.name}") ** 2
-    for name, value in _other_decisions(groups, decisions, pruned):
+    shares = sorted(candidate.shares_left.items())
+    loss = sum(0.04 * _unit(f"pruned {name}") ** 2 * (1 - share) ** 2 for name, share in shares)
+    for group in candidate.groups:
+        loss += _LOSS[candidate.precision(group)] * 0.004 * _unit(f"sensitivity {group.name}") ** 2
+    for name, value in sorted(candidate.other_values.items()):
         loss += 1e-4 * _unit(f"loss {name} {value}")
-    loss *= 0.98 + 0.04 * _unit(f"quality {digest}")
+    loss *= 0.98 + 0.04 * _unit(f"quality {candidate.digest}")
     return {"accuracy": round(_BASELINE_ACCURACY - loss / 2, 6), "cosine": round(1 - loss, 9)}
 
 
-def _other_decisions(
-    groups: Sequence[LayerGroup], decisions: Mapping[str, str], pruned: Pruned
-) -> list[tuple[str, str]]:
-    """Decisions that are neither precisions nor widths, with their values."""
-    precisions = {f"precision:{group.name}" for group in groups}
-    return [(name, value) for name, value in sorted(decisions.items()) if name not in precisions | set(pruned.kept)]
-
-
-def precisions_of(groups: Sequence[LayerGroup], decisions: Mapping[str, str]) -> dict[str, Precision]:
-    """The precision of each group by name; fp32 without a decision."""
-    by_group = {name.partition(":")[2]: value for name, value in decisions.items() if name.startswith("precision:")}
-    return {group.name: Precision(by_group.get(group.name, "fp32")) for group in groups}
+def _work(cost: LayerCost) -> int:
+    return max(cost.macs, cost.weights, 1)
 
 
 def _around(value: float) -> list[float]:

@@ -8,12 +8,11 @@ interval. Records made from them are marked ``simulated``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluators.graphs.bit_operations import bit_operations
-from evaluators.graphs.layer_groups import LayerGroup
-from evaluators.modelled.dry_run import Pruned, precisions_of
+from evaluators.graphs.layer_cost import FLOAT_BYTES, LayerCost
+from evaluators.modelled.candidate import ModelledCandidate
 from hwprofiles.peaks import Peaks
 from hwprofiles.precision import Precision
 
@@ -21,36 +20,23 @@ from hwprofiles.precision import Precision
 _MOVED_BITS = {Precision.INT8: 8}
 
 
-def roofline_metrics(
-    groups: Sequence[LayerGroup],
-    decisions: Mapping[str, str],
-    peaks: Peaks,
-    batch: int = 1,
-    pruned: Pruned | None = None,
-) -> dict[str, Any]:
+def roofline_metrics(candidate: ModelledCandidate, peaks: Peaks, batch: int = 1) -> dict[str, Any]:
     """Bounds on a candidate's speed for ``batch`` samples in one inference.
 
-    The lowest ``latency_ms``, its ``speedup`` over fp32, and ``bit_operations``. Only decisions on precisions and those
-    of ``pruned`` matter.
+    The lowest ``latency_ms``, its ``speedup`` over fp32, and ``bit_operations``. Only precisions and costs matter.
     """
-    pruned = pruned or Pruned(groups)
-    chosen = precisions_of(groups, decisions)
-    latency_ms = sum(layer_ms(group, chosen[group.name], peaks, batch) for group in pruned.groups)
-    fp32_ms = sum(layer_ms(group, Precision.FP32, peaks, batch) for group in groups)
+    groups = candidate.groups
+    latency_ms = sum(layer_ms(candidate.cost(group), candidate.precision(group), peaks, batch) for group in groups)
+    fp32_ms = sum(layer_ms(LayerCost.of_group(group), Precision.FP32, peaks, batch) for group in groups)
     return {
         "latency_ms": {"p50": latency_ms, "n": 0},
         "speedup": {"ratio": fp32_ms / latency_ms if latency_ms else 1.0},
-        "bit_operations": bit_operations(pruned.groups, {name: precision.value for name, precision in chosen.items()})
-        * batch,
+        "bit_operations": bit_operations(candidate.changed_groups, candidate.precisions) * batch,
     }
 
 
-def layer_ms(group: LayerGroup, precision: Precision, peaks: Peaks, batch: int = 1) -> float:
-    """The lowest time of a layer group in ms: of computing, or of moving weights, inputs and outputs."""
-    moved_bytes = weight_bytes(group, precision) + group.values * batch * _MOVED_BITS.get(precision, 32) / 8
-    return 1000 * max(2 * group.macs * batch / peaks.rate(precision), moved_bytes / peaks.bytes_per_s)
-
-
-def weight_bytes(group: LayerGroup, precision: Precision) -> float:
-    """Bytes of a layer group's weights."""
-    return group.weights * precision.weight_bits / 8
+def layer_ms(cost: LayerCost, precision: Precision, peaks: Peaks, batch: int = 1) -> float:
+    """The lowest time of a layer group in ms: of computing, or of moving stored weights, inputs and outputs."""
+    weight_bytes = cost.stored_bytes * precision.weight_bits / (8 * FLOAT_BYTES)
+    moved_bytes = weight_bytes + cost.values * batch * _MOVED_BITS.get(precision, 32) / 8
+    return 1000 * max(2 * cost.macs * batch / peaks.rate(precision), moved_bytes / peaks.bytes_per_s)

@@ -1,4 +1,4 @@
-"""Interpolates layer tables: times of a pruned model, from models whose layers are all equally narrow."""
+"""Times of changed models from layer tables: interpolated between equally narrow models, or scaled by costs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from evaluators.probing.layer_table import LayerTable, Tensor, Unit, UnitTime
+from evaluators.graphs.layer_cost import CostFactors
+from evaluators.probing.layer_table import LayerTable, Tensor, Unit, UnitTime, format_of
 
 Work = Mapping[str, float]
 """By node, the share of its multiply-accumulates that is left; unchanged nodes are absent."""
@@ -32,12 +33,7 @@ class TableInterpolation:
         units = tuple(self._unit(unit, _share(unit, work)) for unit in first.units)
         shares = [_share(unit, work) for unit in first.units]
         tensors = tuple(_narrow(tensor, shares) for tensor in first.tensors)
-        table = replace(first, units=units, tensors=tensors)
-        layers, whole = table.layers({}), first.layers({})
-        if layers is None or whole is None:
-            return table
-        between = first.whole - whole.yardsticks  # nodes that are no layers
-        return replace(table, whole=layers.yardsticks + between * float(np.sqrt(np.mean(shares))))
+        return _with_whole(replace(first, units=units, tensors=tensors), first, float(np.sqrt(np.mean(shares))))
 
     def _unit(self, unit: Unit, share: float) -> Unit:
         if share >= 1:
@@ -69,6 +65,45 @@ class TableInterpolation:
         return {key: sorted(points, key=lambda point: point[0]) for key, points in points_by_unit.items()}
 
 
+def scale_table(table: LayerTable, factors: Mapping[str, CostFactors]) -> LayerTable:
+    """Returns the table of a model whose layer groups cost these multiples; other groups stay as they are.
+
+    A layer's time without conversions follows its multiply-accumulates; conversions, and nodes between layers, follow
+    the values that layers read and write. Further values than before stay within their group.
+    """
+    by_unit = [factors.get(unit.group, CostFactors()) for unit in table.units]
+    written = [min(1.0, change.written) * change.tokens for change in by_unit]
+    units = tuple(_scale(unit, change, table.overhead) for unit, change in zip(table.units, by_unit, strict=True))
+    tensors = tuple(
+        _shrink(tensor, float(np.mean([written[index] for index in tensor.writers]))) if tensor.writers else tensor
+        for tensor in table.tensors
+    )
+    return _with_whole(replace(table, units=units, tensors=tensors), table, float(np.mean(written)) if written else 1.0)
+
+
+def _scale(unit: Unit, factors: CostFactors, overhead: float) -> Unit:
+    values = min(1.0, (factors.read + factors.written) / 2) * factors.tokens
+    ends = {kind: cost * values for kind, cost in unit.ends.items()}
+
+    def scale(time: UnitTime) -> UnitTime:
+        if time.yardsticks is None:
+            return time
+        kind = format_of(time.precision)
+        work = (time.yardsticks - overhead - unit.ends[kind]) * factors.work
+        return replace(time, yardsticks=overhead + ends[kind] + work)
+
+    return replace(unit, times={value: scale(time) for value, time in unit.times.items()}, ends=ends)
+
+
+def _with_whole(table: LayerTable, first: LayerTable, share: float) -> LayerTable:
+    """A changed table with the time of its whole model: nodes that are no layers take ``share`` of the ``first``'s."""
+    layers, whole = table.layers({}), first.layers({})
+    if layers is None or whole is None:
+        return table
+    between = first.whole - whole.yardsticks
+    return replace(table, whole=layers.yardsticks + between * share)
+
+
 def _share(unit: Unit, work: Work) -> float:
     return float(np.mean([work.get(node, 1.0) for node in unit.nodes]))
 
@@ -79,6 +114,9 @@ def _interpolate(points: Sequence[tuple[float, float]], at: float) -> float | No
 
 def _narrow(tensor: Tensor, shares: Sequence[float]) -> Tensor:
     work = [shares[index] for index in tensor.writers]
-    factor = float(np.sqrt(np.mean(work))) if work else 1.0
+    return _shrink(tensor, float(np.sqrt(np.mean(work))) if work else 1.0)
+
+
+def _shrink(tensor: Tensor, factor: float) -> Tensor:
     ends = {kind: cost * factor for kind, cost in tensor.ends.items()}
     return replace(tensor, elements=round(tensor.elements * factor), ends=ends)

@@ -210,9 +210,10 @@ class Confirmation:
             purpose = f"{self._lease.job_id} {phase}"
             link = RequestLink(self._store.url, purpose, self._job.limits.device_s)
             order = replace(self._context, link=link)
+            prepared = self._prepared
             self._runners[phase] = TrialRunner(
-                order, self._prepared.facts, self._folder, allowance=self._allowance
-            )  # fmt: skip
+                order, prepared.facts, prepared.space, self._folder, allowance=self._allowance
+            )
         return self._runners[phase]
 
     def _seconds_at(self, row: TrialRow, label: str) -> float:

@@ -224,7 +224,7 @@ class Controller:
         self._store.reset_open_trials(self._lease)
         self._reporter.start_searching()
         parameters = {
-            "order": self._context, "facts": prepared.facts, "folder": str(self._folder),
+            "order": self._context, "facts": prepared.facts, "space": prepared.space, "folder": str(self._folder),
             "allowance": Allowance.within(self._job, self._budget.end),
         }  # fmt: skip
         parallel = self._job.budget.parallel

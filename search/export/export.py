@@ -32,6 +32,7 @@ from search.fronts.metrics import (
 from search.job.devices import JobDevice
 from search.job.spec import Job
 from search.job.views import views_of
+from search.space.candidate import Space
 from search.store import JobRow, Store, TrialRow, digests_of
 from search.trials import sandboxed
 from search.trials.context import JobContext
@@ -80,14 +81,15 @@ def export_candidate(
     job_row = store.job(row.job_id)
     check_target(folder)
     _check_writable(folder)
-    if job_row.baseline is None or not row.state.measured:
+    if job_row.baseline is None or job_row.space is None or not row.state.measured:
         raise InvalidInput(
             f"candidate {row.candidate_id} is {row.state} and cannot be exported", "pick one from: paretune front"
         )
     source = _source(store, job_row, row, device, progress)
     # Not in the job's own folder: a search that is resumed removes files there that it no longer needs.
     files = tempfile.TemporaryDirectory(prefix="export-", dir=job_folder(row.job_id))
-    runner = TrialRunner(source.context, source.facts, job_folder(row.job_id), Path(files.name))
+    space = Space.from_dict(job_row.space)
+    runner = TrialRunner(source.context, source.facts, space, job_folder(row.job_id), Path(files.name))
     fresh = Sandbox(log=job_folder(row.job_id) / "export.log", progress=progress)
     try:
         bundle, receipt = _write_bundle(source, runner, fresh, folder, wait_quiet_s, progress)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from evaluators.metrics import METRICS
+from evaluators.modelled.candidate import ModelledCandidate
 from evaluators.modelled.dry_run import dry_run_metrics
 from evaluators.processes.sandbox import in_own_process
 from hwprofiles import Profile
@@ -66,7 +67,7 @@ def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> 
 def _device_names(profile: Profile) -> frozenset[str]:
     """Metrics that every task has on the device; for a dry run all that it invents."""
     if profile.is_dry_run:
-        return frozenset(dry_run_metrics((), {}, "")) | {"bit_operations"}
+        return frozenset(dry_run_metrics(ModelledCandidate(()))) | {"bit_operations"}
     return _FIDELITY | _FILE | (_BOUNDS if profile.modelled else FIGURES)
 
 

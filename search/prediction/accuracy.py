@@ -10,7 +10,7 @@ from search.fronts.objectives import metric_value
 from search.prediction.correction import Correction, accuracy, leave_one_out
 from search.prediction.predictor import LayerSum, Predictor
 from search.space.candidate import runtime_decision
-from search.space.layer_widths import layer_widths_of
+from search.space.layer_changes import layer_changes_of
 from search.states import TrialState
 from search.store import TrialRow
 
@@ -60,9 +60,9 @@ class Assessments:
 
     def __init__(self, facts: Mapping[str, Any], labels: Sequence[str]) -> None:
         """``facts`` are those of the prepared job, ``labels`` those of its devices, the first one first."""
-        tables = facts.get("layer_tables", {})
+        tables, changes = facts.get("layer_tables", {}), layer_changes_of(facts)
         self.predictors = {
-            label: Predictor(tables.get(label, ()), runtime_decision(label if number else None), layer_widths_of(facts))
+            label: Predictor(tables.get(label, ()), runtime_decision(label if number else None), changes)
             for number, label in enumerate(labels)
         }
         self._assessments = {label: Assessment(predictor) for label, predictor in self.predictors.items()}

@@ -3,32 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from evaluators.graphs.bit_operations import bit_operations
 from evaluators.graphs.layer_groups import LayerGroup
-from evaluators.modelled.dry_run import Pruned, dry_run_metrics, precisions_of
+from evaluators.modelled.candidate import ModelledCandidate
+from evaluators.modelled.dry_run import dry_run_metrics
 from evaluators.modelled.roofline import roofline_metrics
 from hwprofiles import Precision, Profile
 from hwprofiles.errors import InvalidInput
 from search.fronts.metrics import merge_devices
 from search.job.devices import JobDevice
-from search.space.layer_widths import LayerWidth, narrow_groups
-from search.techniques.trained_formats import FLOAT, PREFIX, TARGET
+from search.prediction.layer_groups import groups_of
+from search.space.candidate import Space
+from search.space.layer_changes import LayerChange, costs_left, layer_changes_of, shares_left
+from search.techniques.trained_formats import FLOAT, FORMATS
+
+PRECISION = "precision"
+
+
+@dataclass(frozen=True)
+class ModelledJob:
+    """The layers of a job's model, and how the decisions of its space change them."""
+
+    groups: Sequence[LayerGroup]
+    space: Space
+    changes: Sequence[LayerChange] = ()
+    """How decisions change the layers' costs."""
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any], space: Space) -> ModelledJob:
+        """The layers in a job's facts."""
+        return cls(groups_of(facts), space, layer_changes_of(facts))
+
+    def candidate(self, decisions: Mapping[str, str], digest: str = "") -> ModelledCandidate:
+        """A candidate's layers. Those in trained int8 are as fast as in int8, those in other formats as in fp32."""
+        precisions = self.space.values_by_target(PRECISION, decisions)
+        trained = {name: value for name, value in self.formats(decisions).items() if value == Precision.INT8}
+        left = shares_left(self.changes, decisions)
+        setting = {decision.name for decision in self.space.decisions_of(PRECISION) if decision.target} | set(left)
+        return ModelledCandidate(
+            self.groups,
+            digest,
+            precisions | trained,
+            costs_left(self.groups, self.changes, decisions),
+            left,
+            {name: value for name, value in decisions.items() if name not in setting},
+        )
+
+    def formats(self, decisions: Mapping[str, str]) -> dict[str, str]:
+        """The trained number formats by layer group."""
+        return self.space.values_by_target(FORMATS, decisions)
+
+    def reduction(self, decisions: Mapping[str, str]) -> float:
+        """How many times fewer bit operations a one-shot search finds; it is taken to hit its target."""
+        targets = [decisions.get(d.name, FLOAT) for d in self.space.decisions_of(FORMATS) if d.target is None]
+        return float(targets[0]) if targets and targets[0] != FLOAT else 1.0
 
 
 def invent_metrics(
-    devices: Sequence[JobDevice],
-    groups: Sequence[LayerGroup],
-    decisions: Mapping[str, str],
-    digest: str,
-    widths: Sequence[LayerWidth] = (),
+    devices: Sequence[JobDevice], job: ModelledJob, decisions: Mapping[str, str], digest: str
 ) -> dict[str, Any]:
-    """Make up a candidate's metrics on every device of a dry run; ``widths`` say how decisions narrow the layers."""
-    decided, pruned = _equally_fast(decisions), _prune(groups, decisions, widths)
+    """Make up a candidate's metrics on every device of a dry run."""
+    candidate = job.candidate(decisions, digest)
     metrics = {
-        device.label: dry_run_metrics(groups, decided, digest, device.profile, pruned)
-        | _operations(device.profile, groups, decisions, pruned)
+        device.label: dry_run_metrics(candidate, device.profile)
+        | _operations(device.profile, job, candidate, decisions)
         for device in devices
     }
     return (
@@ -36,55 +77,28 @@ def invent_metrics(
     )
 
 
-def invent_baseline(
-    devices: Sequence[JobDevice], groups: Sequence[LayerGroup], decisions: Mapping[str, str], digest: str
-) -> dict[str, Any]:
+def invent_baseline(devices: Sequence[JobDevice], job: ModelledJob) -> dict[str, Any]:
     """Make up the metrics of the fp32 model, whose speed-up is 1 by definition."""
-    metrics = invent_metrics(devices, groups, decisions, digest)
+    baseline = job.space.baseline()
+    metrics = invent_metrics(devices, job, baseline.decisions, baseline.digest)
     unchanged = {"ratio": 1.0, "ci95": [1.0, 1.0]}
     names = [name for name in metrics if name.partition("@")[0] == "speedup"]
     return metrics | {name: dict(unchanged) for name in names}
 
 
-def bounds(
-    profile: Profile,
-    groups: Sequence[LayerGroup],
-    decisions: Mapping[str, str],
-    widths: Sequence[LayerWidth] = (),
-) -> dict[str, Any]:
+def bounds(profile: Profile, job: ModelledJob, decisions: Mapping[str, str]) -> dict[str, Any]:
     """A candidate's best possible metrics on a modelled device."""
     if profile.peaks is None:
         raise InvalidInput(
             f"device {profile.device!r} has no peaks for a roofline model", "name a device of the catalogue"
         )
-    pruned = _prune(groups, decisions, widths)
-    metrics = roofline_metrics(groups, _equally_fast(decisions), profile.peaks, profile.batch, pruned)
-    return metrics | _operations(profile, groups, decisions, pruned)
-
-
-def _prune(groups: Sequence[LayerGroup], decisions: Mapping[str, str], widths: Sequence[LayerWidth]) -> Pruned:
-    deciding = {name for scale in widths for name in scale.decisions}
-    kept = {name: float(value) for name, value in decisions.items() if name in deciding}
-    return Pruned(narrow_groups(groups, widths, decisions), kept)
-
-
-def _formats(decisions: Mapping[str, str]) -> dict[str, str]:
-    """The trained number formats by layer."""
-    return {name.partition(":")[2]: value for name, value in decisions.items() if name.startswith(PREFIX)}
-
-
-def _equally_fast(decisions: Mapping[str, str]) -> dict[str, str]:
-    """Decisions of equal speed without trained formats: int8 is as fast as untrained, other formats as fp32."""
-    quick = {f"precision:{name}": value for name, value in _formats(decisions).items() if value == Precision.INT8}
-    return {**decisions, **quick}
+    candidate = job.candidate(decisions)
+    metrics = roofline_metrics(candidate, profile.peaks, profile.batch)
+    return metrics | _operations(profile, job, candidate, decisions)
 
 
 def _operations(
-    profile: Profile, groups: Sequence[LayerGroup], decisions: Mapping[str, str], pruned: Pruned
+    profile: Profile, job: ModelledJob, candidate: ModelledCandidate, decisions: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Bit operations; a one-shot search is taken to hit its target."""
-    target = decisions.get(TARGET, FLOAT)
-    times = 1.0 if target == FLOAT else float(target)
-    precisions = {name: precision.value for name, precision in precisions_of(groups, _equally_fast(decisions)).items()}
-    chosen = precisions | _formats(decisions)
-    return {"bit_operations": round(bit_operations(pruned.groups, chosen) * profile.batch / times)}
+    operations = bit_operations(candidate.changed_groups, {**candidate.precisions, **job.formats(decisions)})
+    return {"bit_operations": round(operations * profile.batch / job.reduction(decisions))}

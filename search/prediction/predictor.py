@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluators.probing.layer_table import LayerTable
-from evaluators.probing.table_interpolation import TableInterpolation
+from evaluators.probing.table_interpolation import TableInterpolation, scale_table
 from search.prediction.tables import structure_of
 from search.space.candidate import RUNTIME
-from search.space.layer_widths import LayerWidth, work_left
+from search.space.layer_changes import LayerChange, cost_factors, work_left
 from search.techniques.precision import PREFIX
 
 
@@ -36,13 +36,14 @@ class Predictor:
     """
 
     def __init__(
-        self, tables: Sequence[Mapping[str, Any]], runtime: str = RUNTIME, widths: Sequence[LayerWidth] = ()
+        self, tables: Sequence[Mapping[str, Any]], runtime: str = RUNTIME, changes: Sequence[LayerChange] = ()
     ) -> None:
         """``tables`` are those of :func:`search.prediction.tables.measure_layer_tables`.
 
-        ``runtime`` is the name of the decision for the device's runtime; ``widths`` say how decisions narrow layers.
+        ``runtime`` is the name of the decision for the device's runtime; ``changes`` say how decisions change layers'
+        costs.
         """
-        self._runtime, self._widths = runtime, widths
+        self._runtime, self._changes = runtime, changes
         self._tables = [(dict(table["values"]), LayerTable.from_dict(table["table"])) for table in tables]
 
     def sum(self, decisions: Mapping[str, str]) -> LayerSum | None:
@@ -59,19 +60,24 @@ class Predictor:
         return LayerSum(estimate.yardsticks / whole, estimate.entering / all_values, estimate.leaving / all_values)
 
     def _table(self, decisions: Mapping[str, str]) -> LayerTable | None:
-        """The table of a candidate's structure, interpolated if decisions narrow its layers."""
-        structure = structure_of(decisions, self._runtime)
+        """The table of a candidate's structure, interpolated if decisions narrow its layers, and scaled by tables of
+        costs."""
+        structure = structure_of(decisions, self._runtime, self._changes)
         tables = [
-            (table, work_left(self._widths, values))
+            (table, work_left(self._changes, values))
             for values, table in self._tables
-            if structure_of(values, self._runtime) == structure
+            if structure_of(values, self._runtime, self._changes) == structure
         ]
         if not tables:
             return None
-        work = work_left(self._widths, decisions)
-        if all(share >= 1 for share in work.values()):
-            return tables[0][0]
-        return TableInterpolation(tables).at(work) if len(tables) > 1 else None
+        work = work_left(self._changes, decisions)
+        table = tables[0][0]
+        if any(share < 1 for share in work.values()):
+            if len(tables) == 1:
+                return None
+            table = TableInterpolation(tables).at(work)
+        factors = cost_factors(self._changes, decisions)
+        return scale_table(table, factors) if factors else table
 
     def speedup(self, decisions: Mapping[str, str]) -> float | None:
         """The predicted speed-up over the fp32 baseline, uncorrected."""

@@ -17,7 +17,7 @@ from evaluators.tensors import Arrays
 from hwprofiles import Precision, digest_of
 from search.json_cache import JsonCache
 from search.space.candidate import RUNTIME, Space
-from search.space.layer_widths import LayerWidth, uniform_levels
+from search.space.layer_changes import LayerChange, tabulated_decisions, uniform_levels
 from search.techniques import Draft, Technique, is_of_module
 from search.techniques.precision import CALIBRATION, PREFIX, PrecisionTechnique, executable_precision
 from search.techniques.trained_formats import FORMATS, FormatsTechnique
@@ -43,7 +43,7 @@ def measure_layer_tables(
     runtime: str = RUNTIME,
     most: int = MOST,
     transient: MutableMapping[str, Any] | None = None,
-    widths: Sequence[LayerWidth] = (),
+    changes: Sequence[LayerChange] = (),
     narrow_draft: Callable[[Mapping[str, str]], Draft | None] = lambda values: None,
     limit_s: float = LIMIT_S,
     clock: Callable[[], float] = time.monotonic,
@@ -53,8 +53,9 @@ def measure_layer_tables(
     ``values`` are those of decisions other than layers' precisions. The first table is that of the fp32 model; without
     it there are none.
 
-    If decisions narrow layers (as ``widths`` say), each table is followed by those of uniformly narrowed models, which
-    ``narrow_draft`` makes (untrained); values between them are interpolated.
+    If decisions narrow layers (as ``changes`` say), each table is followed by those of uniformly narrowed models, which
+    ``narrow_draft`` makes (untrained); values between them are interpolated. Decisions whose ``changes`` are told by a
+    table of costs need no layer tables of their own.
 
     ``draft`` is the fp32 model, ``subject`` names it and its data, ``runtime`` is the name of the decision for the
     device's runtime. ``transient`` holds the answers of a busy machine.
@@ -65,12 +66,14 @@ def measure_layer_tables(
     ends_at = clock() + limit_s
     tables: list[Json] = []
     integers: dict[str, str] = {}
+    baseline = space.baseline().decisions
+    unchanged = {name: baseline[name] for name in tabulated_decisions(changes) & baseline.keys()}
     with LayerAnswers(device, JsonCache(cache / "layers"), transient=transient) as answers:
-        for values in itertools.islice(_structures(space, runtime, widths), most):
+        for values in itertools.islice(_structures(space, runtime, changes), most):
             spec = values.get(runtime)
             changed = narrow_draft(values) or draft
             for technique in techniques.values():
-                changed = technique.apply(changed, values)
+                changed = technique.apply(changed, unchanged | values)
             question = Question(
                 name=digest_of([subject, {name: value for name, value in values.items() if name != runtime}]),
                 model=changed.model,
@@ -106,16 +109,20 @@ def measure_format_table(
         return measure_table(answers, question, limit_s=limit_s)
 
 
-def structure_of(decisions: Mapping[str, str], runtime: str = RUNTIME) -> dict[str, str]:
+def structure_of(
+    decisions: Mapping[str, str], runtime: str = RUNTIME, changes: Sequence[LayerChange] = ()
+) -> dict[str, str]:
     """The values that determine a candidate's tables.
 
-    All but the layers' precisions, the calibration's method, changes of the module, and runtimes of other devices.
+    All but the layers' precisions, the calibration's method, changes of the module, changes that a table of costs
+    tells, and runtimes of other devices.
     """
+    tabulated = tabulated_decisions(changes)
     return {
         name: value
         for name, value in decisions.items()
         if not name.startswith(PREFIX) and name != CALIBRATION and not is_of_module(name)
-        and (not is_runtime(name) or name == runtime)
+        and (not is_runtime(name) or name == runtime) and name not in tabulated
     }  # fmt: skip
 
 
@@ -124,18 +131,19 @@ def is_runtime(name: str) -> bool:
     return name.partition("@")[0] == RUNTIME
 
 
-def _structures(space: Space, runtime: str, widths: Sequence[LayerWidth]) -> Iterator[dict[str, str]]:
+def _structures(space: Space, runtime: str, changes: Sequence[LayerChange]) -> Iterator[dict[str, str]]:
     """The structures of the space's candidates, the baseline's first, each followed by its narrowed ones."""
     baseline = space.baseline().decisions
     choices = {decision.name: decision.choices for decision in space.decisions}
-    names = structure_of(baseline, runtime)
+    names = structure_of(baseline, runtime, changes)
     seen: list[dict[str, str]] = []
     for values in itertools.product(*(choices[name] for name in names)):
-        structure = structure_of(space.candidate(baseline | dict(zip(names, values, strict=True))).decisions, runtime)
+        candidate = space.candidate(baseline | dict(zip(names, values, strict=True)))
+        structure = structure_of(candidate.decisions, runtime, changes)
         if structure not in seen:
             seen.append(structure)
             yield structure
-            yield from (structure | level for level in uniform_levels(widths, choices))
+            yield from (structure | level for level in uniform_levels(changes, choices))
 
 
 def _precisions(space: Space, draft: Draft, structure: Mapping[str, str]) -> dict[str, dict[str, Precision]]:

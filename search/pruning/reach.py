@@ -16,7 +16,7 @@ from search.pruning.attention import with_plain_attention
 from search.pruning.groups import BlockGroup, Group
 from search.pruning.names import layers_by_scope
 from search.pruning.tensors import CONVOLUTIONS, TRANSPOSED
-from search.space.layer_widths import LayerWidth, Reach
+from search.space.layer_changes import LayerWidth, Reach
 
 
 def layer_widths(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from evaluators.devices.device import Device
 from search.space.candidate import Decision, Replacement
+from search.space.layer_changes import LayerChange
 from search.subject import Draft, Subject
 
 
@@ -51,6 +52,14 @@ class Technique(ABC):
     @abstractmethod
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
         """Apply this technique's values, one for each of its decisions, and return the new draft."""
+
+    def layer_changes(self) -> Sequence[LayerChange]:
+        """How its decisions change the costs of layers, for modelled devices and predictions.
+
+        Empty if they only set precisions, or if nothing can be said of costs beforehand. Asked once a job, after the
+        decisions.
+        """
+        return ()
 
     def layer_formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
         """The number formats that these values give layer groups of the draft, by the group's name.

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hwprofiles.errors import InvalidInput
-from search.space.layer_widths import LayerWidth
 from search.subject import Draft, Subject
 from search.tasks.base import Task
 from search.techniques.base import Technique, TechniqueOptions
@@ -68,10 +67,6 @@ class ModuleTechnique(Technique):
 
     def depends(self) -> list[Any]:
         """JSON-able data that a training depends on, apart from the options and the values; empty by default."""
-        return []
-
-    def layer_widths(self) -> list[LayerWidth]:
-        """How its decisions narrow layers, for modelled devices and predictions; empty if they do not."""
         return []
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:

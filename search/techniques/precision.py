@@ -90,7 +90,8 @@ class PrecisionTechnique(Technique):
         for group in self.subject.groups:
             values = [p.value for p in group.precisions if p is Precision.FP32 or p in worthwhile]
             if len(values) > 1:
-                decisions.append(Decision(PREFIX + group.name, tuple(values), "precision"))
+                name, choices = PREFIX + group.name, tuple(values)
+                decisions.append(Decision(name, choices, "precision", target=group.name, scope="layer"))
         if decisions and len(self.options.calibration) > 1 and Precision.INT8 in worthwhile:
             decisions.append(Decision(CALIBRATION, self.options.calibration, CALIBRATION))
         return decisions

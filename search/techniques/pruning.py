@@ -14,7 +14,7 @@ from evaluators.tensors import Arrays
 from hwprofiles import Precision
 from hwprofiles.suggestions import nearest
 from search.space.candidate import Decision
-from search.space.layer_widths import LayerWidth
+from search.space.layer_changes import LayerWidth
 from search.tasks.drawing import draw_samples
 from search.techniques.base import TechniqueOptions
 from search.techniques.module import ModuleTechnique
@@ -107,11 +107,12 @@ class PruningTechnique(ModuleTechnique):
         decisions = []
         for name, group in self._groups.items():
             if not isinstance(group, ChannelGroup):
-                decisions.append(Decision(name, (KEPT, LEFT_OUT), "pruning"))
+                decisions.append(Decision(name, (KEPT, LEFT_OUT), "pruning", target=group.name, scope="module"))
                 continue
             widths = width_choices(group, self.options.ratios, self._step(device, group))
             if len(widths) > 1:
-                decisions.append(Decision(name, tuple(_share(width, group) for width in widths), "pruning"))
+                shares = tuple(_share(width, group) for width in widths)
+                decisions.append(Decision(name, shares, "pruning", target=group.name, scope="module"))
         return decisions
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
@@ -139,8 +140,8 @@ class PruningTechnique(ModuleTechnique):
         kept |= {group: best_channels(group, scores[group.name], width) for group, width in shrinking.items()}
         return prune(module, kept)
 
-    def layer_widths(self) -> list[LayerWidth]:
-        """See :meth:`ModuleTechnique.layer_widths`."""
+    def layer_changes(self) -> list[LayerWidth]:
+        """See :meth:`Technique.layer_changes`: the layers that narrow with their channels."""
         from search.pruning.reach import layer_widths
 
         shapes = shapes_in_run(self.subject.model, self._one_sample)

@@ -111,7 +111,8 @@ class FormatsTechnique(ModuleTechnique):
                 "take bit_operations or size as the cost",
             )
         if self._one_shot is None:
-            return [Decision(PREFIX + group.name, (FLOAT, *self._rounding), FORMATS) for group in self.layers]
+            choices, names = (FLOAT, *self._rounding), [group.name for group in self.layers]
+            return [Decision(PREFIX + name, choices, FORMATS, target=name, scope="layer") for name in names]
         return [Decision(TARGET, (FLOAT, *(f"{target:g}" for target in self._one_shot.targets)), FORMATS)]
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:

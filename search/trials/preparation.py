@@ -24,7 +24,7 @@ from search.fronts.metrics import QUALITY_RUNTIME, merge_devices
 from search.fronts.reference import REFERENCES, Reference
 from search.job.devices import JobDevice
 from search.options import validate_options
-from search.prediction.modelled import bounds, invent_baseline
+from search.prediction.modelled import ModelledJob, bounds, invent_baseline
 from search.prediction.tables import LIMIT_S, MOST, measure_format_table, measure_layer_tables
 from search.space.candidate import Space, runtime_decision
 from search.strategies import STRATEGIES
@@ -125,15 +125,14 @@ class Preparation:
     def _prepare_dry_run(self) -> PreparationResult:
         """Prepare a dry run, which needs only the model's structure."""
         space = self._work.space(None)
-        baseline = space.baseline()
-        metrics = invent_baseline(self._context.devices, self._work.groups, baseline.decisions, baseline.digest)
+        metrics = invent_baseline(self._context.devices, ModelledJob(self._work.groups, space))
         return PreparationResult(space, metrics, self._facts() | self._work.coverage(space))
 
     def _prepare_on_peaks(self, qualities: Sequence[Quality]) -> PreparationResult:
         """Prepare a job on modelled devices: measured quality, and bounds by the devices' peaks."""
         space = self._work.space(None)
         figures = [
-            {**self._file_figures(quality), **bounds(of.profile, self._work.groups, {})}
+            {**self._file_figures(quality), **bounds(of.profile, ModelledJob(self._work.groups, space), {})}
             for of, quality in zip(self._context.devices, qualities, strict=True)
         ]
         return PreparationResult(space, self._merge(figures), self._facts() | self._work.coverage(space))
@@ -235,7 +234,7 @@ class Preparation:
                     TimedDevice(device, ends), space, work.techniques, draft, work.sample_of(of.profile),
                     subject=work.digest, cache=work.cache, runtime=runtime_decision(of.label if number else None),
                     most=MOST if screens else 1, transient=work.transient,
-                    widths=work.layer_widths if screens else (), narrow_draft=work.variants_for_timing.draft,
+                    changes=work.layer_changes if screens else (), narrow_draft=work.variants_for_timing.draft,
                     limit_s=ends.within(most_s), clock=self._budget.clock,
                 )  # fmt: skip
                 if not tables[of.label] and ends.is_over:
@@ -272,5 +271,5 @@ class Preparation:
             "notes": self._work.notes(),
             "digests": self._work.digests,
             **({"formats": self._work.static_schemes} if self._work.static_schemes else {}),
-            **({"scales": [asdict(width) for width in widths]} if (widths := self._work.layer_widths) else {}),
+            **({"scales": [change.to_dict() for change in changes]} if (changes := self._work.layer_changes) else {}),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ from search.budget.allowance import Allowance
 from search.devices.lookup import open_device
 from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, merge_devices
 from search.job.devices import JobDevice
-from search.prediction.layer_groups import groups_of
-from search.prediction.modelled import invent_metrics
-from search.space.layer_widths import layer_widths_of
+from search.prediction.modelled import ModelledJob, invent_metrics
+from search.space.candidate import Space
 from search.states import TrialState
 from search.techniques import trains
 from search.training.asha import TRAINING, Figures
@@ -71,12 +71,14 @@ class TrialRunner:
         self,
         context: JobContext,
         facts: Mapping[str, Any],
+        space: Space,
         folder: Path,
         files: Path | None = None,
         allowance: Allowance | None = None,
     ) -> None:
         """``folder`` is the job's; candidates' files go to ``files``, by default the same folder."""
-        self._context, self._facts, self._folder, self._files = context, facts, folder, files or folder
+        self._context, self._facts, self._space = context, facts, space
+        self._folder, self._files = folder, files or folder
         self._job = context.job
         self._limits = self._job.limits
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
@@ -88,8 +90,13 @@ class TrialRunner:
     def _new_evaluator(
         self, device: JobDevice, facts: Mapping[str, Any], allowance: Allowance | None
     ) -> DeviceEvaluator:
-        kind = ModelledDeviceEvaluator if device.profile.modelled else DeviceEvaluator
-        return kind(device, self._context, facts, self._builder, self._open_device, allowance)
+        arguments = (device, self._context, facts, self._builder, self._open_device, allowance)
+        modelled = device.profile.modelled
+        return ModelledDeviceEvaluator(self._layers, *arguments) if modelled else DeviceEvaluator(*arguments)
+
+    @cached_property
+    def _layers(self) -> ModelledJob:
+        return ModelledJob.of_facts(self._facts, self._space)
 
     def run(
         self,
@@ -107,8 +114,7 @@ class TrialRunner:
         self._set_end(ends or self._ends)
         start = self._clock()
         if self._context.profile.is_dry_run:
-            groups, widths = groups_of(self._facts), layer_widths_of(self._facts)
-            metrics = invent_metrics(self._context.devices, groups, decisions, digest, widths)
+            metrics = invent_metrics(self._context.devices, self._layers, decisions, digest)
             return Outcome(TrialState.DONE, None, metrics, None, None, round(self._clock() - start, 3))
         with Notice(self._folder, digest) as self._notice:
             try:

@@ -40,7 +40,7 @@ from search.json_cache import JsonCache
 from search.options import validate_options
 from search.space.candidate import RUNTIME, Decision, Space, runtime_decision
 from search.space.coverage import COVERAGE, coverage
-from search.space.layer_widths import LayerWidth
+from search.space.layer_changes import LayerChange
 from search.space.merging import merge_decisions
 from search.space.promising import promising_settings
 from search.tasks import BuiltInTask, Task, open_task
@@ -230,9 +230,9 @@ class Workspace:
         return ModuleVariants(self.task, self.digest, techniques, recipe, self._groups_of_variant, folder)
 
     @cached_property
-    def layer_widths(self) -> list[LayerWidth]:
-        """How decisions narrow the layers."""
-        return [width for technique in self.variants.techniques.values() for width in technique.layer_widths()]
+    def layer_changes(self) -> list[LayerChange]:
+        """How decisions change the costs of layers."""
+        return [change for technique in self.techniques.values() for change in technique.layer_changes()]
 
     @cached_property
     def techniques(self) -> dict[str, Technique]:

@@ -15,6 +15,7 @@ from evaluators.graphs.model import serialize
 from evaluators.graphs.reference_run import run_once
 from hwprofiles.errors import InvalidInput
 from search.options import validate_options
+from search.space.layer_changes import LayerWidth, read_change
 from search.techniques import TECHNIQUES, Draft, Subject, Technique
 
 
@@ -94,6 +95,20 @@ class TechniqueConformance:
         technique = new()
         technique.decisions(FakeDevice(lambda path: 2.0))
         assert json.loads(json.dumps(technique.answers, allow_nan=False)) is not None
+
+    def test_changes_of_costs_can_be_stored_and_are_about_its_own_decisions(
+        self, new: Callable[..., Technique], subject: Subject
+    ) -> None:
+        technique = new()
+        choices = {decision.name: decision.choices for decision in technique.decisions(None)}
+        groups = {group.name for group in subject.groups}
+        for change in technique.layer_changes():
+            assert read_change(json.loads(json.dumps(change.to_dict(), allow_nan=False))) == change
+            if isinstance(change, LayerWidth):
+                assert change.group in groups
+            else:
+                assert {name for row in change.factors.values() for name in row} <= groups
+                assert set(change.factors) <= set(choices[change.decision][1:])
 
     def built(self, technique: Technique, draft: Draft, values: Mapping[str, str]) -> Draft:
         """What a candidate with these values starts from after this technique."""

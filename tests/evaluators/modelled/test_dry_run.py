@@ -8,6 +8,7 @@ import random
 import pytest
 
 from evaluators.graphs.layer_groups import LayerGroup
+from evaluators.modelled.candidate import ModelledCandidate
 from evaluators.modelled.dry_run import dry_run_metrics
 from hwprofiles import Precision
 
@@ -20,22 +21,24 @@ GROUPS = (
 
 
 def uniform(precision: str) -> dict[str, str]:
-    return {f"precision:{group.name}": precision for group in GROUPS}
+    return {group.name: precision for group in GROUPS}
 
 
-def modelled(decisions: dict[str, str], digest: str = "d" * 64) -> dict[str, float]:
-    """Metrics by name, mappings by their main figure."""
-    found = dry_run_metrics(GROUPS, decisions, digest)
+def modelled(precisions: dict[str, str], **values: str) -> dict[str, float]:
+    """Metrics by name, mappings by their main figure; ``values`` are those of other decisions."""
+    found = dry_run_metrics(ModelledCandidate(GROUPS, "d" * 64, precisions, other_values=values))
     return found | {"latency_ms": found["latency_ms"]["p50"], "speedup": found["speedup"]["ratio"]}
 
 
 class TestRepeats:
     def test_the_order_of_decisions_is_no_matter(self) -> None:
-        decisions = uniform("int8") | {"graph": "fused", "precision:stem": "fp32", "calibration": "minmax"}
+        precisions, values = uniform("int8") | {"stem": "fp32"}, {"graph": "fused", "calibration": "minmax", "a": "b"}
         for seed in range(5):
-            names = list(decisions)
+            names, others = list(precisions), list(values)
             random.Random(seed).shuffle(names)
-            assert modelled({name: decisions[name] for name in names}) == modelled(decisions)
+            random.Random(seed).shuffle(others)
+            shuffled = modelled({name: precisions[name] for name in names}, **{name: values[name] for name in others})
+            assert shuffled == modelled(precisions, **values)
 
     def test_it_stays_what_it_is(self) -> None:
         """Dry runs of one version can be compared with those of another."""
@@ -44,11 +47,11 @@ class TestRepeats:
         assert figures == {"cosine": 0.996958883, "speedup": 3.148044, "size_bytes": 83000}
 
     def test_it_is_json(self) -> None:
-        found = dry_run_metrics(GROUPS, uniform("int8"), "d")
+        found = dry_run_metrics(ModelledCandidate(GROUPS, "d", uniform("int8")))
         assert json.loads(json.dumps(found, allow_nan=False)) == found
 
     def test_a_model_without_layers(self) -> None:
-        assert dry_run_metrics((), {}, "d")["speedup"]["ratio"] == pytest.approx(1.0, abs=0.02)
+        assert dry_run_metrics(ModelledCandidate((), "d"))["speedup"]["ratio"] == pytest.approx(1.0, abs=0.02)
 
 
 class TestShape:
@@ -74,22 +77,22 @@ class TestShape:
         assert modelled(uniform("int4_weight"))["speedup"] < 1.0
 
     def test_small_layers_gain_little(self) -> None:
-        body, head = (modelled({f"precision:{name}": "int8"})["speedup"] for name in ("body", "head"))
+        body, head = (modelled({name: "int8"})["speedup"] for name in ("body", "head"))
         assert body > 2.0
         assert head == pytest.approx(modelled({})["speedup"], abs=0.001)
 
     def test_layers_differ_in_what_they_lose(self) -> None:
-        losses = {modelled({f"precision:{group.name}": "int8"})["cosine"] for group in GROUPS}
+        losses = {modelled({group.name: "int8"})["cosine"] for group in GROUPS}
         assert len(losses) == len(GROUPS)
 
     def test_any_other_decision_matters_too(self) -> None:
-        found = [modelled(uniform("int8") | {"graph": value}) for value in ("plain", "fused")]
+        found = [modelled(uniform("int8"), graph=value) for value in ("plain", "fused")]
         assert found[0]["latency_ms"] != found[1]["latency_ms"]
         assert found[0]["cosine"] != found[1]["cosine"]
 
     @pytest.mark.parametrize("precision", PRECISIONS)
     def test_intervals_hold_their_figures(self, precision: str) -> None:
-        found = dry_run_metrics(GROUPS, uniform(precision), "d")
+        found = dry_run_metrics(ModelledCandidate(GROUPS, "d", uniform(precision)))
         assert found["latency_ms"]["ci95"][0] < found["latency_ms"]["p50"] < found["latency_ms"]["ci95"][1]
         assert found["speedup"]["ci95"][0] < found["speedup"]["ratio"] < found["speedup"]["ci95"][1]
         assert found["latency_ms"]["n"] == 0  # nothing was measured

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from evaluators.measuring.measurement import Measurement
+from evaluators.modelled.candidate import ModelledCandidate
 from evaluators.modelled.dry_run import dry_run_metrics
 from hwprofiles import find_device
 from search.fronts.metrics import (
@@ -164,7 +165,7 @@ class TestKinds:
             sessions=(0,), ratio=1.0, ratio_ci95=(1.0, 1.0), verdict="stable",
         )  # fmt: skip
         assert set(measured.metrics()) <= DEVICE_METRICS
-        assert set(dry_run_metrics((), {}, "")) - DEVICE_METRICS == {"accuracy", "cosine", "size_bytes"}
+        assert set(dry_run_metrics(ModelledCandidate(()))) - DEVICE_METRICS == {"accuracy", "cosine", "size_bytes"}
 
     @pytest.mark.parametrize(
         ("name", "is_one"),
@@ -174,9 +175,10 @@ class TestKinds:
         assert is_device_metric(name) is is_one
 
     def test_the_model_knows_threads_and_batch(self) -> None:
-        plain: dict[str, Any] = dry_run_metrics((), {}, "x")
-        assert dry_run_metrics((), {}, "x", find_device("dry-run")) == plain
-        other = dry_run_metrics((), {}, "x", find_device("dry-run", 2, 8))
+        candidate = ModelledCandidate((), "x")
+        plain: dict[str, Any] = dry_run_metrics(candidate)
+        assert dry_run_metrics(candidate, find_device("dry-run")) == plain
+        other = dry_run_metrics(candidate, find_device("dry-run", 2, 8))
         assert other["latency_ms"] != plain["latency_ms"]
         assert other["cosine"] == plain["cosine"]
 

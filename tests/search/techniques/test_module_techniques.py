@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from module_conformance import RECIPE, ModuleConformance, groups_of, structures,
 from torch import nn
 
 from evaluators.graphs.bit_operations import bit_operations
+from evaluators.graphs.layer_cost import LayerCost
 from evaluators.graphs.layer_groups import LayerGroup, under_first_names
 from evaluators.graphs.model import save_model, serialize
 from evaluators.graphs.reference_run import run_once
@@ -29,7 +30,7 @@ from search.fliqs import HeldOutQuality
 from search.job.spec import parse_job
 from search.options import validate_options
 from search.prediction.tables import structure_of
-from search.space.layer_widths import LayerWidth, narrow_groups, uniform_levels, work_left
+from search.space.layer_changes import LayerWidth, costs_left, layer_changes_of, uniform_levels, work_left
 from search.tasks import Split, TorchTask
 from search.techniques import Subject, Technique, trains
 from search.techniques.pruning import PruningTechnique
@@ -118,17 +119,19 @@ class TestPruning(ModuleConformance):
     def test_modelled_layers_shrink_with_their_groups(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique = new()
         assert isinstance(technique, PruningTechnique)
-        scales = [LayerWidth.from_dict(json.loads(json.dumps(asdict(one)))) for one in technique.layer_widths()]
-        assert scales == technique.layer_widths()
+        changes = layer_changes_of(json.loads(json.dumps({"scales": [c.to_dict() for c in technique.layer_changes()]})))
+        assert changes == technique.layer_changes()
+        assert all(isinstance(change, LayerWidth) for change in changes)
         for values in self.assignments(technique):
             draft = structures(technique, None).draft(values)
             if draft is None:
-                assert narrow_groups(subject.groups, scales, values) == subject.groups
+                unchanged = {group.name: LayerCost.of_group(group) for group in subject.groups}
+                assert costs_left(subject.groups, changes, values) == unchanged
                 continue
             built = {group.name: group for group in draft.groups}
-            for group in narrow_groups(subject.groups, scales, values):
-                real = built.get(group.name)
-                assert (group.macs, group.weights) == ((real.macs, real.weights) if real else (0, 0)), group.name
+            for name, cost in costs_left(subject.groups, changes, values).items():
+                real = built.get(name)
+                assert (cost.macs, cost.weights) == ((real.macs, real.weights) if real else (0, 0)), name
 
     def test_what_no_candidate_was_trained_for_is_asked_of_equally_narrow_ones(
         self, new: Callable[..., Technique]
@@ -136,10 +139,10 @@ class TestPruning(ModuleConformance):
         technique = new(ratios=[0.75, 0.5, 0.25])
         assert isinstance(technique, PruningTechnique)
         choices = {d.name: d.choices for d in technique.decisions(None)}
-        found = uniform_levels(technique.layer_widths(), choices)
+        found = uniform_levels(technique.layer_changes(), choices)
         assert [set(level.values()) for level in found] == [{"0.75"}, {"0.5"}, {"0.25"}]
         assert not any(name.rpartition("/")[2] == "blocks.0" for level in found for name in level)
-        left = work_left(technique.layer_widths(), found[1])
+        left = work_left(technique.layer_changes(), found[1])
         assert left["/stem/Conv"] == 0.5  # one input channel, which nobody prunes
         assert left["/blocks/blocks.1/conv2/Conv"] == 0.25
         assert structure_of({"graph": "plain", "pruning:a": "0.5", "precision:a": "int8"}) == {"graph": "plain"}
