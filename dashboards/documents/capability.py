@@ -19,8 +19,8 @@ def capability_document(store: Store, device: str) -> Json:
 
     Raises :class:`NotFound` for a device that was never probed.
     """
-    probe_and_store = [profile for profile, _ in store.capabilities() if profile.device == device]
-    pairs = ((profile, capability_of(store, profile.digest)) for profile in probe_and_store)
+    profiles = [profile for profile, _ in store.capabilities() if profile.device == device]
+    pairs = ((profile, capability_of(store, profile.digest)) for profile in profiles)
     latest = next(((profile, capability) for profile, capability in pairs if capability is not None), None)
     if latest is None and device_origins().get(device) in ("catalogue", "added"):
         raise NotFound(

@@ -40,9 +40,9 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
         context = _job_context(reports, job)
         layers = layers_document(store, context["job"]["job_id"])
         devices, names = devices_with_capability(store), dict.fromkeys((context["job"]["device"], *layers["devices"]))
-        probe_and_store = [name for name in names if name in devices]
+        probed = [name for name in names if name in devices]
         return render(
-            "job.html", vendored=has_chart_library(), layers=layers, probe_and_store=probe_and_store, **context
+            "job.html", vendored=has_chart_library(), layers=layers, probed=probed, **context
         )
 
     @router.get("/live/jobs/{job}")

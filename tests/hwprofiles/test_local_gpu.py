@@ -25,7 +25,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, imported: dict[str, str], *, trtexe
         return "trtexec", trtexec
 
     monkeypatch.setattr(local_gpu, "cuda_gpu", lambda: gpu)
-    monkeypatch.setattr(local_gpu, "_imported", lambda: imported)
+    monkeypatch.setattr(local_gpu, "_importable_runtimes", lambda: imported)
     monkeypatch.setattr(local_gpu, "find_trtexec", find_trtexec)
 
 

@@ -140,7 +140,7 @@ class TestProbe:
     def test_a_file_that_names_no_device(
         self, run: Run, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(commands, "_describe_here", lambda output: pytest.fail("nothing is to be measured"))
+        monkeypatch.setattr(commands, "_describe_machine", lambda output: pytest.fail("nothing is to be measured"))
         code, out, err = run("devices", "probe", "--output", tmp_path / name)
         assert (code, out, "--output" in err) == (2, "", True)
 

@@ -43,7 +43,7 @@ def layer_tables() -> dict[str, Any]:
 
 
 @pytest.fixture
-def probe_and_store(store: Store) -> Store:
+def probed(store: Store) -> Store:
     store.set_capability(PROFILE, capability_of(PROFILE).to_dict())
     return store
 
@@ -60,8 +60,8 @@ def predicted(store: Store, search: Any) -> Any:
     return search
 
 
-def test_the_document_sums_each_sweep_up(probe_and_store: Store) -> None:
-    document = capability_document(probe_and_store, "dry-run")
+def test_the_document_sums_each_sweep_up(probed: Store) -> None:
+    document = capability_document(probed, "dry-run")
     fp32, int8, int4 = document["sweeps"]
     assert (fp32["step"], fp32["best_ratio"], fp32["pays_from"]) == (16, None, None)
     assert (int8["step"], int8["best_ratio"], int8["pays_from"]) == (None, 4.0, 32)
@@ -93,9 +93,9 @@ def test_answers_of_another_version_are_none(store: Store, address: str) -> None
     assert httpx.get(f"{address}/devices/dry-run").status_code == 404
 
 
-def test_rest_and_page_show_the_same(probe_and_store: Store, address: str) -> None:
+def test_rest_and_page_show_the_same(probed: Store, address: str) -> None:
     document = httpx.get(f"{address}/api/v1/devices/dry-run/capability").json()
-    assert document == capability_document(probe_and_store, "dry-run")
+    assert document == capability_document(probed, "dry-run")
     text = httpx.get(f"{address}/devices/dry-run").text
     assert "<b>" not in text
     assert "crashed: died &lt;b&gt;" in text

@@ -157,7 +157,7 @@ def test_an_unknown_job_is_a_page_with_a_hint(address: str) -> None:
 def test_without_the_chart_library_the_page_says_how_to_fetch_it(
     address: str, search: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "vendored", lambda: False)
+    monkeypatch.setattr(views, "has_chart_library", lambda: False)
     text = httpx.get(f"{address}/jobs/{search.job_id}").text
     assert "python scripts/fetch_frontend.py" in text
     assert "echarts" not in text

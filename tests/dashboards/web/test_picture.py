@@ -73,7 +73,7 @@ def test_a_page_carries_its_data_as_json(store: Store, make_search: Callable[...
 def test_a_page_without_the_chart_library_has_the_tables(
     store: Store, search: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(picture, "vendored", lambda: False)
+    monkeypatch.setattr(picture, "has_chart_library", lambda: False)
     path = tmp_path / "front.html"
     save_html(front_document(store, search.job_id), trials_document(store, search.job_id), path)
     text = path.read_text(encoding="utf-8")

@@ -132,7 +132,7 @@ class TestBuilds:
             open_candidate()
 
         monkeypatch.setattr(process, "runtime_of", runtime_of)
-        monkeypatch.setattr(process, "loaded", loaded)
+        monkeypatch.setattr(process, "measure_load", loaded)
         return asked
 
     @pytest.mark.parametrize(
