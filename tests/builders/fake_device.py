@@ -9,7 +9,7 @@ import onnx
 
 from evaluators.devices.device import Device
 from evaluators.health import Health
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from evaluators.tensors import Arrays
 from hwprofiles import Profile, find_device
@@ -35,24 +35,15 @@ class FakeDevice(Device):
         self._speed, self._half_width, self._baseline_ms = speed, half_width, baseline_ms
         self._healths = healths
         self.asked: list[Path] = []
-        self.protocols: list[Protocol] = []
+        self.requests: list[LatencyRequest] = []
 
-    def measure(
-        self,
-        baseline: Path,
-        candidate: Path,
-        sample: Arrays,
-        *,
-        protocol: Protocol,
-        limit_s: float,
-        runtime: str | None = None,
-    ) -> Measurement:
-        self.asked.append(candidate)
-        self.protocols.append(protocol)
-        ratio = self._speed(candidate)
+    def measure(self, request: LatencyRequest) -> Measurement:
+        self.asked.append(request.candidate)
+        self.requests.append(request)
+        ratio = self._speed(request.candidate)
         return Measurement(
             profile_digest=self.profile.digest,
-            runtime=runtime or self.profile.runtime,
+            runtime=request.runtime or self.profile.runtime,
             runtime_version=self.profile.runtime_version,
             baseline_ms=((self._baseline_ms,) * 5,) * 20,
             candidate_ms=((self._baseline_ms / ratio,) * 5,) * 20,
