@@ -1,0 +1,1 @@
+"""Conformance suites for the test classes of further runtimes; they need pytest."""
