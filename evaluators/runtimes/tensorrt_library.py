@@ -56,9 +56,9 @@ def tensorrt_module() -> Any:
     try:
         import tensorrt
     except ImportError as error:
-        missing = error.name == "tensorrt"
-        reason = "is not installed" if missing else f"does not load: {' '.join(str(error).split())}"
-        raise DeviceUnavailable(f"TensorRT {reason}", _INSTALL) from None
+        if error.name == "tensorrt":
+            raise DeviceUnavailable("TensorRT is not installed", _INSTALL) from None
+        raise DeviceUnavailable(f"TensorRT does not load: {' '.join(str(error).split())}", _INSTALL) from None
     version = str(tensorrt.__version__)
     if int(version.split(".")[0]) < OLDEST:
         raise DeviceUnavailable(f"TensorRT {version} is too old", f"install TensorRT {OLDEST} or newer")
