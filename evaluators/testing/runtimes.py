@@ -155,7 +155,7 @@ class RuntimeConformance:
     def test_predictions_have_a_row_for_each_sample(self, opened: Open, count: int, batch: int) -> None:
         outputs = opened(classifier("n")).predict({"x": draw_samples(count)}, batch=batch)
         assert list(outputs) == ["logits"]
-        assert (outputs["logits"].shape, outputs["logits"].dtype) == ((count, CLASSES), np.float32)
+        assert (outputs["logits"].shape, outputs["logits"].dtype.name) == ((count, CLASSES), "float32")
 
     @pytest.mark.parametrize("count", [1, 4, 5, 8])
     def test_a_fixed_batch_is_filled_up(self, opened: Open, count: int) -> None:
@@ -177,9 +177,9 @@ class RuntimeConformance:
         outputs = opened(two_inputs("n", "n")).predict(
             {"left": draw_samples(7), "right": draw_samples(7), "labels": draw_samples(7)}
         )
-        assert {name: (values.shape, values.dtype) for name, values in outputs.items()} == {
-            "total": ((7, INPUTS), np.float32),
-            "largest": ((7,), np.int64),
+        assert {name: (values.shape, values.dtype.name) for name, values in outputs.items()} == {
+            "total": ((7, INPUTS), "float32"),
+            "largest": ((7,), "int64"),
         }
 
     def test_a_missing_input(self, opened: Open) -> None:
@@ -203,7 +203,7 @@ class RuntimeConformance:
             session = self.kind().open(path)
             answers.append(session.predict({"x": draw_samples(8)}, batch=4)["logits"])
             session.close()
-        np.testing.assert_array_equal(*answers)
+        np.testing.assert_array_equal(answers[0], answers[1])
 
     def test_a_run_takes_time(self, opened: Open) -> None:
         assert opened(classifier("n")).time_ms({"x": draw_samples(1)}) > 0
