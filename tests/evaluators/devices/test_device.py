@@ -293,7 +293,7 @@ class TestOpening:
         device.close()
 
     def test_a_modelled_one(self) -> None:
-        with pytest.raises(DeviceUnavailable, match="'dry-run' is modelled") as caught:
+        with pytest.raises(DeviceUnavailable, match="'dry-run' is simulated") as caught:
             open_device(find_device("dry-run"))
         assert caught.value.exit_code == 5
         assert "--device" in caught.value.hint
