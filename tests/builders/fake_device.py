@@ -34,11 +34,13 @@ class FakeDevice(Device):
         self.profile = profile or find_device("local-cpu")
         self._speed, self._half_width, self._baseline_ms = speed, half_width, baseline_ms
         self._healths = healths
-        self.asked: list[Path] = []
         self.requests: list[LatencyRequest] = []
 
+    @property
+    def asked(self) -> list[Path]:
+        return [request.candidate for request in self.requests]
+
     def measure(self, request: LatencyRequest) -> Measurement:
-        self.asked.append(request.candidate)
         self.requests.append(request)
         ratio = self._speed(request.candidate)
         return Measurement(
@@ -51,7 +53,7 @@ class FakeDevice(Device):
             ratio=ratio,
             ratio_ci95=(ratio * (1 - self._half_width), ratio * (1 + self._half_width)),
             verdict="stable",
-            health=Health(self._healths[min(len(self.asked), len(self._healths)) - 1], {}, (), ()),
+            health=Health(self._healths[min(len(self.requests), len(self._healths)) - 1], {}, (), ()),
         )
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
