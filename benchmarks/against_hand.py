@@ -17,7 +17,7 @@ from hand_settings import HandSettings
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from evaluators.devices.device import LocalDevice
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from hwprofiles.errors import CandidateError
 from search.job.spec import Job
 from search.store import Store
@@ -81,7 +81,9 @@ def _tried(
     try:
         path = build()
         cosine = Scoring(workspace).quality(path, "validation").metrics["cosine"]
-        measured = device.measure(workspace.baseline_path, path, workspace.sample, protocol=BRIEF, limit_s=300)
+        measured = device.measure(
+            LatencyRequest(workspace.baseline_path, path, workspace.sample, protocol=BRIEF, limit_s=300)
+        )
     except FAILURES as error:
         failed = f"{type(error).__name__}: {error}".splitlines()[0][:120]
         return _row("by hand", name, np.nan, {"ratio": np.nan, "ci95": [np.nan, np.nan]}, failed)

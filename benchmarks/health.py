@@ -29,7 +29,7 @@ from benchmarks_path import ROOT
 from rows import write_rows
 
 from evaluators.devices.device import LocalDevice
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.tensors import Array
 from hwprofiles import Profile
 from search.job.spec import load_job
@@ -82,7 +82,7 @@ def loaded(profile: Profile, duty: int) -> Iterator[None]:
 def measured(device: LocalDevice, models: tuple[Path, Path], sample: Mapping[str, Array]) -> dict[str, Any]:
     """One measurement as a row."""
     start = time.monotonic()
-    found = device.measure(*models, sample, protocol=PROTOCOL, limit_s=300)
+    found = device.measure(LatencyRequest(*models, sample, protocol=PROTOCOL, limit_s=300))
     health, (low, high) = found.health, found.ratio_ci95
     if health is None:
         raise SystemExit("nobody looked at the machine")

@@ -19,7 +19,7 @@ from benchmarks_path import ROOT
 from rows import write_rows
 
 from evaluators.devices.device import LocalDevice
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from hwprofiles import find_device
 from hwprofiles.probe import usable_cores
 from search.job.spec import parse_job
@@ -46,7 +46,7 @@ def main(times: int) -> None:
     rows = []
     try:
         for number in range(times):
-            found = device.measure(model, model, sample, protocol=Protocol(), limit_s=300)
+            found = device.measure(LatencyRequest(model, model, sample, protocol=Protocol(), limit_s=300))
             low, high = found.ratio_ci95
             rows.append(
                 {

@@ -24,7 +24,7 @@ from rows import RESULTS, write_rows
 from scipy.stats import kendalltau
 
 from evaluators.devices.device import LocalDevice
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from hwprofiles.errors import CandidateError
 from search.job.spec import load_job
 from search.space.candidate import Candidate, Space
@@ -58,7 +58,7 @@ def measured(name: str) -> Path:
             built = workspace.build(candidate.decisions, Path(folder) / f"{number}.onnx")
             row = {"candidate": number, "sha256": built.sha256[:16], "at": int(time.time())}
             try:
-                found = device.measure(model, built.path, sample, protocol=Protocol(), limit_s=300)
+                found = device.measure(LatencyRequest(model, built.path, sample, protocol=Protocol(), limit_s=300))
                 low, high = found.ratio_ci95
                 row |= {"ratio": round(found.ratio, 5), "low": round(low, 5), "high": round(high, 5)}
                 row |= {"verdict": found.verdict, "health": found.health.verdict if found.health else "unknown"}

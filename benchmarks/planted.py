@@ -29,6 +29,7 @@ from same import BUSY, IN_A_ROW, PROTOCOL, QUIET, measured
 from small_network import MOST_ROWS, write_network
 
 from evaluators.devices.device import LocalDevice
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.tensors import Array
 from hwprofiles import find_device
 
@@ -55,7 +56,9 @@ class DeviceEvaluator:
     def ratio(self, candidate: Path, seconds: float) -> float:
         """The paired ratio by a measurement of so many seconds."""
         protocol = replace(PROTOCOL, min_s=seconds, max_s=seconds, usable_width=math.inf)
-        return self._device.measure(self.baseline, candidate, self.sample, protocol=protocol, limit_s=600).ratio
+        return self._device.measure(
+            LatencyRequest(self.baseline, candidate, self.sample, protocol=protocol, limit_s=600)
+        ).ratio
 
     def rows_for(self, slower: float) -> tuple[int, float]:
         """The extra work that makes the network so much slower, and the ratio that it truly makes.
@@ -85,7 +88,7 @@ class DeviceEvaluator:
         protocol = replace(PROTOCOL, min_s=seconds / 2, max_s=seconds / 2, usable_width=math.inf, drift=False)
         medians = []
         for model in (self.baseline, candidate):
-            alone = self._device.measure(model, model, self.sample, protocol=protocol, limit_s=600)
+            alone = self._device.measure(LatencyRequest(model, model, self.sample, protocol=protocol, limit_s=600))
             medians.append(
                 float(np.median([ms for block in (*alone.baseline_ms, *alone.candidate_ms) for ms in block]))
             )

@@ -21,7 +21,7 @@ from benchmarks_path import ROOT
 from rows import write_rows
 
 from evaluators.devices.device import LocalDevice
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from hwprofiles import find_device
 from hwprofiles.errors import CandidateError
 from search.job.spec import parse_job
@@ -72,7 +72,9 @@ def main(count: int) -> None:
             if found is None:
                 raise SystemExit(f"no prediction for {candidate.decisions}")
             try:
-                measured = device.measure(workspace.baseline_path, built.path, sample, protocol=Protocol(), limit_s=300)
+                measured = device.measure(
+                    LatencyRequest(workspace.baseline_path, built.path, sample, protocol=Protocol(), limit_s=300)
+                )
             except CandidateError as error:
                 print(f"candidate {number}: {error.message}", file=sys.stderr, flush=True)
                 continue

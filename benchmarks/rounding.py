@@ -25,7 +25,7 @@ from evaluators.devices.device import LocalDevice
 from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import load_model, save_model
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.quantize import Quantizer, Scheme, activation_tensors
 from evaluators.quantize.calibration import calibrate
 from hwprofiles import Precision, find_device
@@ -67,7 +67,9 @@ def main(low: int, high: int) -> None:
                 for precision, path in built(width, Path(name)).items():
                     row: dict[str, Any] = {"width": width, "precision": precision}
                     try:
-                        found = device.measure(widest[precision], path, sample, protocol=PROTOCOL, limit_s=120)
+                        found = device.measure(
+                            LatencyRequest(widest[precision], path, sample, protocol=PROTOCOL, limit_s=120)
+                        )
                     except CandidateError as error:
                         rows.append(row | {"ratio": "", "low": "", "high": "", "verdict": error.message})
                         continue

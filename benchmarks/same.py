@@ -27,7 +27,7 @@ from rows import read_rows, write_rows
 from small_network import write_network
 
 from evaluators.devices.device import LocalDevice
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.tensors import Array
 from hwprofiles import find_device
 from hwprofiles.errors import UnhealthyMeasurement
@@ -48,7 +48,7 @@ def measured(device: LocalDevice, models: tuple[Path, Path], sample: Mapping[str
     names = ("ratio", "low", "high", "wide_low", "wide_high", "half_width", "pairs")
     row: dict[str, Any] = dict.fromkeys(names, "")
     try:
-        found = device.measure(*models, sample, protocol=PROTOCOL, limit_s=300)
+        found = device.measure(LatencyRequest(*models, sample, protocol=PROTOCOL, limit_s=300))
     except UnhealthyMeasurement:
         row |= {"verdict": "unhealthy", "health": ""}
     else:

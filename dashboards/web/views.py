@@ -41,9 +41,7 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
         layers = layers_document(store, context["job"]["job_id"])
         devices, names = devices_with_capability(store), dict.fromkeys((context["job"]["device"], *layers["devices"]))
         probed = [name for name in names if name in devices]
-        return render(
-            "job.html", vendored=has_chart_library(), layers=layers, probed=probed, **context
-        )
+        return render("job.html", vendored=has_chart_library(), layers=layers, probed=probed, **context)
 
     @router.get("/live/jobs/{job}")
     def live_job(job: str) -> str:

@@ -23,6 +23,7 @@ from evaluators.array_archive import unpack_arrays
 from evaluators.devices.device import LocalDevice
 from evaluators.devices.request import MeasurementRequest, answer_of
 from evaluators.graphs.wire import check_model_file
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.outputs import outputs_answer
 from evaluators.runtimes import RUNTIMES, runtime_of
 from hwprofiles import Profile, find_device
@@ -186,9 +187,10 @@ class Agent:
             return {"peak_memory_bytes": peak}
         try:
             measurement = device.measure(
-                paths[request.baseline], candidate, sample, protocol=request.protocol, limit_s=request.limit_s,
-                runtime=request.runtime,
-            )  # fmt: skip
+                LatencyRequest(
+                    paths[request.baseline], candidate, sample, request.protocol, request.limit_s, request.runtime
+                )
+            )
         except DeviceUnavailable as error:
             if request.runtime == profile.runtime:
                 raise

@@ -10,7 +10,7 @@ from typing import Any
 
 from evaluators.devices.device import open_device
 from evaluators.devices.reference_models import write_chain
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.measurement import Measurement, combine_measurements
 from evaluators.measuring.process import pin
 from evaluators.processes.sandbox import in_own_process
@@ -143,11 +143,12 @@ def _measure_against_itself(profile: Profile, protocol: Protocol) -> Measurement
         with tempfile.TemporaryDirectory(prefix="paretune-") as folder:
             model = Path(folder) / "model.onnx"
             feed = write_chain(model)
-            measured = device.measure(model, model, feed, protocol=protocol, limit_s=PATIENCE_S)
+            request = LatencyRequest(model, model, feed, protocol, PATIENCE_S)
+            measured = device.measure(request)
             for _ in range(MEASUREMENTS - 1):
                 if _contains_one(measured):
                     break
-                again = device.measure(model, model, feed, protocol=protocol, limit_s=PATIENCE_S)
+                again = device.measure(request)
                 measured = combine_measurements(measured, again)
             return measured
     finally:

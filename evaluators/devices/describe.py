@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evaluators.devices.device import Device, open_device
 from evaluators.devices.reference_models import PRODUCT_OPERATIONS, READ_BYTES, Feed, write_product, write_reading
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from hwprofiles import Profile
 from hwprofiles.description import Description, Figure
 from hwprofiles.errors import CandidateError
@@ -63,7 +63,7 @@ def describe(
 
 def _measure_seconds(device: Device, path: Path, feed: Feed, protocol: Protocol) -> float:
     """Measures the fastest of all inferences, in seconds: peak rates are undisturbed ones."""
-    measured = device.measure(path, path, feed, protocol=protocol, limit_s=PATIENCE_S)
+    measured = device.measure(LatencyRequest(path, path, feed, protocol, PATIENCE_S))
     return min(min(block) for block in (*measured.baseline_ms, *measured.candidate_ms)) / 1000
 
 

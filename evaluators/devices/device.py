@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from evaluators.measuring.attempt import Attempt, select_attempt
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.process import (
     compute_outputs,
@@ -50,21 +51,11 @@ class Device(ABC):
         """
 
     @abstractmethod
-    def measure(
-        self,
-        baseline: Path,
-        candidate: Path,
-        sample: Arrays,
-        *,
-        protocol: Protocol,
-        limit_s: float,
-        runtime: str | None = None,
-    ) -> Measurement:
-        """Measures the paired latency of two files on one sample (a batch of the profile's size).
+    def measure(self, request: LatencyRequest) -> Measurement:
+        """Measures the paired latency of two files.
 
-        The baseline runs in the profile's first runtime, the candidate in ``runtime``. The record's ``health`` says
-        whether the machine was fit to measure. If not, the measurement is repeated, up to ``protocol.attempts`` times
-        in all; if the machine never is, the last attempt is returned.
+        The record's ``health`` says whether the machine was fit to measure. If not, the measurement is repeated, up to
+        ``protocol.attempts`` times in all; if the machine never is, the last attempt is returned.
         """
 
     @abstractmethod
@@ -106,21 +97,11 @@ class LocalDevice(Device):
         """Verdict of the last measurement if all its attempts were unhealthy; if the next one's first attempt has the
         same verdict, it is not repeated."""
 
-    def measure(
-        self,
-        baseline: Path,
-        candidate: Path,
-        sample: Arrays,
-        *,
-        protocol: Protocol,
-        limit_s: float,
-        runtime: str | None = None,
-    ) -> Measurement:
+    def measure(self, request: LatencyRequest) -> Measurement:
         """See :meth:`Device.measure`."""
-        files = baseline, candidate, dict(sample)
-        arguments = self.profile, runtime or self.profile.runtime, *files, protocol, lock_folder()
+        arguments = self.profile, replace(request, sample=dict(request.sample)), lock_folder()
         with exclusive_device(self.profile), measuring():
-            attempts = self._attempt(measure_once, arguments, protocol.attempts, limit_s)
+            attempts = self._attempt(measure_once, arguments, request.protocol.attempts, request.limit_s)
         return select_attempt(attempts)
 
     def _attempt(

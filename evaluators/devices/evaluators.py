@@ -9,7 +9,7 @@ from evaluators.devices.device import Device
 from evaluators.devices.evaluator import Evaluation, Evaluator
 from evaluators.graphs.model import load_model
 from evaluators.graphs.sparse_size import sparse_size_bytes
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.throughput import Load
 from evaluators.tensors import Arrays
 from hwprofiles.errors import BuildFailed
@@ -55,10 +55,12 @@ class LatencyEvaluator(Evaluator):
 
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
-        measured = self.device.measure(
-            self.baseline, model, self.sample, protocol=self.protocol, limit_s=self.limit_s, runtime=runtime
-        )
+        measured = self.device.measure(self.request(model, runtime))
         return Evaluation(measured.metrics(), measured)
+
+    def request(self, model: Path, runtime: str | None = None) -> LatencyRequest:
+        """The request to measure ``model``, executed in ``runtime``, against the baseline."""
+        return LatencyRequest(self.baseline, model, self.sample, self.protocol, self.limit_s, runtime)
 
 
 @dataclass

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from evaluators.devices.deadline import Deadline
 from evaluators.devices.device import Device
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.startup import Starts
 from evaluators.measuring.throughput import Load, Throughput
@@ -32,21 +33,9 @@ class TimedDevice(Device):
         """See :meth:`Device.check_time`."""
         self._deadline.check()
 
-    def measure(
-        self,
-        baseline: Path,
-        candidate: Path,
-        sample: Arrays,
-        *,
-        protocol: Protocol,
-        limit_s: float,
-        runtime: str | None = None,
-    ) -> Measurement:
+    def measure(self, request: LatencyRequest) -> Measurement:
         """See :meth:`Device.measure`."""
-        return self._within(
-            limit_s,
-            lambda s: self._device.measure(baseline, candidate, sample, protocol=protocol, limit_s=s, runtime=runtime),
-        )
+        return self._within(request.limit_s, lambda s: self._device.measure(replace(request, limit_s=s)))
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """See :meth:`Device.peak_memory_bytes`."""

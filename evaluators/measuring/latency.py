@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 from evaluators.measuring.measurement import Measurement, pair_ratio
 from evaluators.measuring.order import BASELINE, CANDIDATE, Order
@@ -107,6 +108,28 @@ class Protocol:
             min_pairs=4, min_s=0.1, aim_s=0.5, max_s=2.0, aim_width=0.02, half_width=0.05, usable_width=math.inf,
             attempts=2, drift=False, energy_s=0.0,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class LatencyRequest:
+    """One paired latency measurement: a candidate against its baseline on one sample.
+
+    >>> LatencyRequest(Path("fp32.onnx"), Path("int8.onnx"), {}, Protocol(), limit_s=60.0).candidate.name
+    'int8.onnx'
+    """
+
+    baseline: Path
+    """Executed in the first runtime of the device's profile."""
+    candidate: Path
+    """Executed in ``runtime``."""
+    sample: Arrays
+    """The input of one inference of either file: a batch of the profile's size."""
+    protocol: Protocol
+    """How long and how often to measure."""
+    limit_s: float
+    """Time limit in seconds, over all attempts."""
+    runtime: str | None = None
+    """``name`` or ``name:hint``; None for the first runtime of the profile."""
 
 
 def measure_pair(

@@ -17,7 +17,7 @@ from evaluators.health import GpuCounters, Health, History, Repeats, Watch, wide
 from evaluators.health.history import baseline_key
 from evaluators.measuring.attempt import Attempt
 from evaluators.measuring.energy import find_meter, measure_energy
-from evaluators.measuring.latency import Open, Protocol, measure_pair
+from evaluators.measuring.latency import LatencyRequest, Open, measure_pair
 from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.outputs import run_samples
 from evaluators.measuring.throughput import Load, Throughput, measure_load
@@ -35,13 +35,12 @@ LARGE_MODEL_BYTES = 128 * 2**20
 """Files above this size are opened with freed memory returned at once."""
 
 
-def measure_once(
-    profile: Profile, spec: str, baseline: Path, candidate: Path, sample: Sample, protocol: Protocol, memory: Path
-) -> Attempt[Measurement]:
+def measure_once(profile: Profile, request: LatencyRequest, memory: Path) -> Attempt[Measurement]:
     """Makes one attempt at a paired latency; ``memory`` is the folder of the baselines' history."""
+    spec, protocol, sample = request.runtime or profile.runtime, request.protocol, request.sample
     marks, cores = pin(profile)
-    openers = _openers(profile, spec, baseline, candidate, profile.threads)
-    ours, theirs = digest_of_file(baseline), digest_of_file(candidate)
+    openers = _openers(profile, spec, request.baseline, request.candidate, profile.threads)
+    ours, theirs = digest_of_file(request.baseline), digest_of_file(request.candidate)
     watch = _watch(profile, cores, profile.threads)
     try:
         measured = measure_pair(

@@ -18,7 +18,7 @@ import onnx
 from evaluators.devices.device import Device
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.graphs.model import save_model
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.probing.single_layer import random_feed
 from evaluators.probing.yardstick import VERSION as YARDSTICK_VERSION
 from evaluators.probing.yardstick import beside_yardstick, yardstick, yardstick_feed
@@ -149,14 +149,14 @@ class LayerAnswers:
         baseline, candidate = self._files()
         save_model(layer.model, baseline)
         save_model(in_precision(layer, precision, scheme), candidate)
-        return measure_gain(self.device, baseline, candidate, feed, runtime, self._protocol)
+        return measure_gain(self.device, LatencyRequest(baseline, candidate, feed, self._protocol, LIMIT_S, runtime))
 
     def _yardsticks(self, model: onnx.ModelProto, feed: Mapping[str, Array] | None) -> Answer:
         baseline, candidate = self._files()
         save_model(yardstick(list(model.graph.input)), baseline)
         save_model(beside_yardstick(model), candidate)
         joint_feed = yardstick_feed(random_feed(model) if feed is None else feed)
-        answer = measure_gain(self.device, baseline, candidate, joint_feed, None, self._protocol)
+        answer = measure_gain(self.device, LatencyRequest(baseline, candidate, joint_feed, self._protocol, LIMIT_S))
         if "reason" in answer:
             return answer
         low, high = answer["ci95"]
@@ -186,18 +186,10 @@ def no_gain(error: CandidateError) -> Answer:
     return {"reason": f"{error.state}: {error.message}"}
 
 
-def measure_gain(
-    device: Device,
-    baseline: Path,
-    candidate: Path,
-    feed: Mapping[str, Array],
-    runtime: str | None = None,
-    protocol: Protocol = QUICK,
-    limit_s: float = LIMIT_S,
-) -> Answer:
-    """Measures two files on one feed, the candidate in ``runtime``; a failure becomes an answer with its reason."""
+def measure_gain(device: Device, request: LatencyRequest) -> Answer:
+    """Measures the speed-up of a candidate; a failure becomes an answer with its reason."""
     try:
-        measurement = device.measure(baseline, candidate, feed, protocol=protocol, limit_s=limit_s, runtime=runtime)
+        measurement = device.measure(request)
     except CandidateError as error:
         return no_gain(error)
     answer: Answer = {

@@ -63,8 +63,8 @@ def read_model(model: Path) -> bytes:
         )
     try:
         return model.read_bytes()
-    except OSError as error:
-        raise BuildFailed(f"{model.name} cannot be read: {error.strerror}") from None
+    except OSError as failure:
+        raise BuildFailed(f"{model.name} cannot be read: {failure.strerror}") from None
 
 
 class EngineBuilder:

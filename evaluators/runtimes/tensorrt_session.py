@@ -265,8 +265,8 @@ _FORMATS = (("FP16", "float16"), ("BF16", "bfloat16"), ("FP32", "float32"), ("Ha
 
 def _tensors(descriptions: Sequence[dict[str, Any]]) -> tuple[tuple[str, tuple[int, ...]], ...]:
     tensors = []
-    for tensor in descriptions:
-        words = str(tensor.get("Datatype") or tensor.get("Format/Datatype") or "").lower()
+    for entry in descriptions:
+        words = str(entry.get("Datatype") or entry.get("Format/Datatype") or "").lower()
         kind = next((ours for theirs, ours in _FORMATS if theirs.lower() in words), words)
-        tensors.append((kind, tuple(int(dim) for dim in tensor.get("Dimensions", ()))))
+        tensors.append((kind, tuple(int(dim) for dim in entry.get("Dimensions", ()))))
     return tuple(tensors)

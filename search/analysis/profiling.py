@@ -15,7 +15,7 @@ from evaluators.devices.device import open_device
 from evaluators.devices.execution import Execution, match_layers, weights_of
 from evaluators.devices.node_times import measure_node_times
 from evaluators.graphs.model import input_specs, load_model
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.throughput import Load
 from evaluators.processes.sandbox_child import Progress
@@ -60,7 +60,7 @@ def profile_model(
     device = open_device(profile)
     try:
         progress("measuring latency")
-        measured = device.measure(against or model, model, sample, protocol=Protocol(), limit_s=LIMIT_S)
+        measured = device.measure(LatencyRequest(against or model, model, sample, Protocol(), LIMIT_S))
         progress("measuring memory")
         memory = device.peak_memory_bytes(model, sample, limit_s=LIMIT_S)
         throughput = None

@@ -23,7 +23,7 @@ from evaluators.devices.request import (
 )
 from evaluators.graphs.model import MAX_MODEL_BYTES
 from evaluators.graphs.wire import check_model_file
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.outputs import outputs_in
 from evaluators.processes.sandbox_child import waiting
@@ -79,21 +79,13 @@ class RemoteDevice(Device):
         self._prune_at = 0.0
         self._prune()
 
-    def measure(
-        self,
-        baseline: Path,
-        candidate: Path,
-        sample: Arrays,
-        *,
-        protocol: Protocol,
-        limit_s: float,
-        runtime: str | None = None,
-    ) -> Measurement:
+    def measure(self, request: LatencyRequest) -> Measurement:
         """See :meth:`Device.measure`."""
-        request = self._request(
-            "latency", candidate, sample, limit_s, runtime, baseline=self._model(baseline), protocol=protocol
-        )
-        return measurement_in(self._answer(request), request)
+        sent = self._request(
+            "latency", request.candidate, request.sample, request.limit_s, request.runtime,
+            baseline=self._model(request.baseline), protocol=request.protocol,
+        )  # fmt: skip
+        return measurement_in(self._answer(sent), sent)
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         """See :meth:`Device.peak_memory_bytes`."""

@@ -12,6 +12,7 @@ import onnx
 
 from evaluators.devices.device import Device
 from evaluators.graphs.model import save_model
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.probing.questions import QUICK, Answer, look_up_answer, measure_gain, no_gain
 from hwprofiles import digest_of
 from hwprofiles.errors import CandidateError, DeviceUnavailable, NotAsked, UnhealthyMeasurement, transient_states
@@ -69,7 +70,8 @@ class WholeModel:
                     baseline = Path(folder) / "baseline.onnx"
                     save_model(self.subject.model, baseline)
                 save_model(build(), candidate)
-                return measure_gain(self.device, baseline, candidate, self._sample, runtime, limit_s=limit_s)
+                request = LatencyRequest(baseline, candidate, self._sample, QUICK, limit_s, runtime)
+                return measure_gain(self.device, request)
             except CandidateError as error:
                 return no_gain(error)
             except DeviceLost:

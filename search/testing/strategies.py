@@ -1,4 +1,8 @@
-"""Conformance suite of strategies: a strategy's test class subclasses :class:`StrategyConformance`.
+"""Conformance suites of strategies: a strategy's test class subclasses :class:`ExploringConformance`, or, if it
+proposes nothing beyond the uniform assignments, :class:`StrategyConformance`.
+
+    from my_package.hill import HillClimb
+    from search.testing.strategies import ExploringConformance
 
     class TestHillClimb(ExploringConformance):
         kind = HillClimb

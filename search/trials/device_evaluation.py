@@ -154,10 +154,8 @@ class DeviceEvaluator:
         A runtime that builds engines builds them twice, since no two builds are equal.
         """
         latency = self._latency
-        return latency.device.measure(
-            latency.baseline, path, latency.sample, protocol=latency.protocol, limit_s=latency.limit_s,
-            runtime=with_two_builds(self.runtime(decisions) or self.profile.runtime),
-        )  # fmt: skip
+        runtime = with_two_builds(self.runtime(decisions) or self.profile.runtime)
+        return latency.device.measure(latency.request(path, runtime))
 
     def close(self) -> None:
         """End the measuring processes."""

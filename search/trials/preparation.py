@@ -10,6 +10,7 @@ from typing import Any
 from evaluators.devices.device import Device
 from evaluators.devices.evaluators import SizeEvaluator
 from evaluators.devices.timed import TimedDevice
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.quality import Quality
 from evaluators.measuring.throughput import Load
 from evaluators.processes.sandbox_child import report
@@ -161,7 +162,7 @@ class Preparation:
         if math.isfinite(self._budget.total_s):  # with a time limit, do not wait for quiet: accept wide intervals
             protocol = replace(protocol, usable_width=math.inf)
         with self._measuring_s.timing("latency"):
-            measured = device.measure(path, path, sample, protocol=protocol, limit_s=limit_s)
+            measured = device.measure(LatencyRequest(path, path, sample, protocol, limit_s))
         self._measured[of.label] = measured.summary()
         with self._measuring_s.timing("beside"):
             secondary = self._measure_secondary(device, sample, limit_s)
@@ -184,7 +185,7 @@ class Preparation:
             return
         report("timing the fp32 model for the percentile that the job names")
         path, sample = self._work.baseline_path, self._work.sample_of(of.profile)
-        quick = device.measure(path, path, sample, protocol=protocol.quick(), limit_s=self._job.limits.measuring_s)
+        quick = device.measure(LatencyRequest(path, path, sample, protocol.quick(), self._job.limits.measuring_s))
         ms = quick.baseline_metrics()["latency_ms"]["p50"]
         if not protocol.fits(ms):
             raise InvalidInput(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from prunable_nets import settled
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 from trainable import ROWS, pictures
@@ -15,6 +14,7 @@ from trainable import ROWS, pictures
 from search.fliqs import Elastic
 from search.tasks import TorchTask
 from search.tasks.elastic import ElasticNet, train_elastic
+from search.testing.nets import settle
 
 torch.set_num_threads(1)
 
@@ -52,7 +52,7 @@ def small(seed: int = 0) -> Small:
     """The network with settled statistics, in evaluation mode."""
     torch.manual_seed(seed)
     net = Small()
-    settled(net)
+    settle(net)
     return net
 
 

@@ -9,7 +9,7 @@ import onnx
 
 from evaluators.devices.device import Device
 from evaluators.health import Health
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from evaluators.tensors import Arrays
 from hwprofiles import Profile, find_device
@@ -34,25 +34,18 @@ class FakeDevice(Device):
         self.profile = profile or find_device("local-cpu")
         self._speed, self._half_width, self._baseline_ms = speed, half_width, baseline_ms
         self._healths = healths
-        self.asked: list[Path] = []
-        self.protocols: list[Protocol] = []
+        self.requests: list[LatencyRequest] = []
 
-    def measure(
-        self,
-        baseline: Path,
-        candidate: Path,
-        sample: Arrays,
-        *,
-        protocol: Protocol,
-        limit_s: float,
-        runtime: str | None = None,
-    ) -> Measurement:
-        self.asked.append(candidate)
-        self.protocols.append(protocol)
-        ratio = self._speed(candidate)
+    @property
+    def asked(self) -> list[Path]:
+        return [request.candidate for request in self.requests]
+
+    def measure(self, request: LatencyRequest) -> Measurement:
+        self.requests.append(request)
+        ratio = self._speed(request.candidate)
         return Measurement(
             profile_digest=self.profile.digest,
-            runtime=runtime or self.profile.runtime,
+            runtime=request.runtime or self.profile.runtime,
             runtime_version=self.profile.runtime_version,
             baseline_ms=((self._baseline_ms,) * 5,) * 20,
             candidate_ms=((self._baseline_ms / ratio,) * 5,) * 20,
@@ -60,7 +53,7 @@ class FakeDevice(Device):
             ratio=ratio,
             ratio_ci95=(ratio * (1 - self._half_width), ratio * (1 + self._half_width)),
             verdict="stable",
-            health=Health(self._healths[min(len(self.asked), len(self._healths)) - 1], {}, (), ()),
+            health=Health(self._healths[min(len(self.requests), len(self._healths)) - 1], {}, (), ()),
         )
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:

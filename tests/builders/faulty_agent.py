@@ -18,25 +18,24 @@ from fake_device import number_formats
 
 from evaluators.devices import device
 from evaluators.measuring.attempt import Attempt
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 
 _measure = device.measure_once
 
 
-def measure(
-    profile: Any, runtime: str, baseline: Path, candidate: Path, sample: Any, protocol: Any, memory: Path
-) -> Attempt[Measurement]:
+def measure(profile: Any, request: LatencyRequest, memory: Path) -> Attempt[Measurement]:
     """Measures, or what the test says."""
     folder = Path(os.environ["AGENT_FAULTS"])
     (folder / f"begun-{time.monotonic_ns()}").touch()
     # Questions about single layers are all answered.
-    whole = any(output.name == "logits" for output in onnx.load(candidate).graph.output)
-    for kind in number_formats(candidate) if whole else ():
+    whole = any(output.name == "logits" for output in onnx.load(request.candidate).graph.output)
+    for kind in number_formats(request.candidate) if whole else ():
         if (folder / f"segfaults-{kind.replace(' ', '-')}").exists():
             os.kill(os.getpid(), signal.SIGSEGV)
     while (folder / "hold").exists():
         time.sleep(0.01)
-    return _measure(profile, runtime, baseline, candidate, sample, protocol, memory)
+    return _measure(profile, request, memory)
 
 
 def main() -> None:

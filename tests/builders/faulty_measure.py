@@ -12,17 +12,16 @@ from fake_device import number_formats
 
 from evaluators.devices import device
 from evaluators.measuring.attempt import Attempt
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from hwprofiles.errors import UnhealthyMeasurement, UnsupportedOp
 
 _measure, _peak_memory = device.measure_once, device.measure_peak_memory
 
 
-def measure(
-    profile: Any, runtime: str, baseline: Path, candidate: Path, sample: Any, protocol: Any, memory: Path
-) -> Attempt[Measurement]:
+def measure(profile: Any, request: LatencyRequest, memory: Path) -> Attempt[Measurement]:
     """Dies, hangs and fails by number format; measures the rest. Questions about single layers are all answered."""
-    formats = number_formats(candidate) if candidate.name != "candidate.onnx" else set()
+    formats = number_formats(request.candidate) if request.candidate.name != "candidate.onnx" else set()
     if "dynamic" in formats:
         os.kill(os.getpid(), signal.SIGKILL)
     if "8 bits" in formats:
@@ -31,7 +30,7 @@ def measure(
         raise UnhealthyMeasurement("the interval is still wide", "quieten the machine")
     if formats:
         raise UnsupportedOp("no kernel for this")
-    return _measure(profile, runtime, baseline, candidate, sample, protocol, memory)
+    return _measure(profile, request, memory)
 
 
 def peak_memory(profile: Any, runtime: str, model: Path, sample: Any) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evaluators.devices.device import Device, LocalDevice
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.measurement import Measurement
 
 ANY_INTERVAL = Protocol(min_pairs=3, min_s=0.0, max_s=0.0, half_width=math.inf, usable_width=math.inf, attempts=1)
@@ -59,8 +60,8 @@ def measuring_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evaluators.devices.device.STARTS", 1)
     monkeypatch.setattr("search.export.remeasurement.PAUSE_S", 0.0)
 
-    def brief(device: LocalDevice, *arguments: Any, protocol: Protocol, **options: Any) -> Measurement:
-        return measure(device, *arguments, protocol=ANY_INTERVAL, **options)
+    def brief(device: LocalDevice, request: LatencyRequest) -> Measurement:
+        return measure(device, replace(request, protocol=ANY_INTERVAL))
 
     monkeypatch.setattr(LocalDevice, "measure", brief)
 

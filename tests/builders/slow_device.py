@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fake_device import FakeDevice, Speed
 
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from evaluators.tensors import Arrays
 from hwprofiles.errors import StageTimeout
@@ -35,18 +35,9 @@ class SlowDevice(FakeDevice):
         super().__init__(speed)
         self._clock, self._seconds, self._memory_s = clock, seconds, memory_s
 
-    def measure(
-        self,
-        baseline: Path,
-        candidate: Path,
-        sample: Arrays,
-        *,
-        protocol: Protocol,
-        limit_s: float,
-        runtime: str | None = None,
-    ) -> Measurement:
-        self._pass(self._seconds(candidate), limit_s)
-        return super().measure(baseline, candidate, sample, protocol=protocol, limit_s=limit_s, runtime=runtime)
+    def measure(self, request: LatencyRequest) -> Measurement:
+        self._pass(self._seconds(request.candidate), request.limit_s)
+        return super().measure(request)
 
     def peak_memory_bytes(self, model: Path, sample: Arrays, *, limit_s: float, runtime: str | None = None) -> int:
         self._pass(self._memory_s, limit_s)

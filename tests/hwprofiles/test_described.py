@@ -142,7 +142,7 @@ class TestMistakes:
             (changed('"A toaster"', '"two\\nlines"'), "title: must be one line of text", 'title = "…"'),
             (changed('"A toaster"', '" "'), "title: must be one line of text", 'title = "…"'),
             (changed('"toaster"', '"../toaster"'), "name: '../toaster' is not a valid device name", "lower-case"),
-            (changed('"toaster"', '"Toaster"'), "name: 'Toaster' is no name", "lower-case"),
+            (changed('"toaster"', '"Toaster"'), "name: 'Toaster' is not a valid device name", "lower-case"),
             (changed('"cpu"', '"tpu"'), "kind: must be cpu or gpu, not 'tpu'", 'kind = "cpu"'),
             (changed('["asimd"]', '"asimd"'), "instruction_sets: must be a list of texts", "avx2"),
             (changed('["asimd"]', "[1]"), "instruction_sets: must be a list of texts", "avx2"),

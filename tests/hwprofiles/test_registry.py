@@ -58,7 +58,7 @@ class TestLocalCpu:
 
     @pytest.mark.usefixtures("four_cores")
     def test_more_threads_than_cores(self) -> None:
-        with pytest.raises(DeviceUnavailable, match="asked for 5 threads, but 4 cores") as caught:
+        with pytest.raises(DeviceUnavailable, match="5 threads requested, 4 cores") as caught:
             find_device("local-cpu", threads=5)
         assert caught.value.exit_code == 5
         assert caught.value.hint == "set threads to 4 or fewer"

@@ -26,6 +26,7 @@ from small_jobs import classifier, spec, write_classifier
 from dashboards.api import agents as routes
 from dashboards.cli import app, run_app
 from evaluators.agent.command import parser
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.outputs import difference
 from evaluators.runtimes import OnnxRuntime
@@ -91,7 +92,7 @@ class Asking(threading.Thread):
     def run(self) -> None:
         try:
             options = {"protocol": BRIEF, "limit_s": 120.0, **self._options}
-            self._found = self._device.measure(*self._models, SAMPLE, **options)
+            self._found = self._device.measure(LatencyRequest(*self._models, SAMPLE, **options))
         except ParetuneError as error:
             self._found = error
 
@@ -277,7 +278,7 @@ def test_a_job_whose_agent_server_and_model_all_fail(
     """The agent is killed, the server restarted, and a model segfaults the agent's runtime: the job ends with every
     other candidate measured, nothing measured twice, nothing lost."""
     measure = RemoteDevice.measure
-    monkeypatch.setattr(RemoteDevice, "measure", lambda *a, protocol, **o: measure(*a, protocol=BRIEF, **o))
+    monkeypatch.setattr(RemoteDevice, "measure", lambda own, asked: measure(own, replace(asked, protocol=BRIEF)))
     without_ray(monkeypatch, prepare_here=True)
     (hosts.faults / "segfaults-dynamic").touch()
     server, agent = hosts.start_server(), hosts.start_agent()

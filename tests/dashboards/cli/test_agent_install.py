@@ -16,6 +16,7 @@ from command_line import ROOT, environment
 from remote_host import BRIEF, Hosts
 from small_jobs import classifier
 
+from evaluators.measuring.latency import LatencyRequest
 from search.devices.link import RequestLink
 from search.devices.lookup import agents_of, find_device
 from search.devices.remote import RemoteDevice
@@ -99,7 +100,7 @@ def test_an_agent_from_a_fresh_environment(installed: Path, hosts: Hosts, tmp_pa
             device = RemoteDevice(find_device("pi"), RequestLink(default_database()))
         sample = {"x": np.ones((1, 16), np.float32)}
         try:
-            found = device.measure(*models, sample, protocol=BRIEF, limit_s=120.0)
+            found = device.measure(LatencyRequest(*models, sample, BRIEF, limit_s=120.0))
             assert device.peak_memory_bytes(models[1], sample, limit_s=120.0) > 0
         finally:
             device.close()

@@ -22,7 +22,7 @@ def unavailable(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_it_is_listed_as_unavailable_with_the_reason(tmp_path: Path, unavailable: dict[str, Any]) -> None:
     assert unavailable["available"] is False
-    assert "GPU" in unavailable["reason"]
+    assert "NVIDIA driver" in unavailable["reason"]
     shown = document(paretune("devices", "show", "local-gpu", "--format", "json", home=tmp_path / "home", **HIDDEN))
     assert shown["reason"] == unavailable["reason"]
 

@@ -143,7 +143,7 @@ def test_a_modelled_device_s_page_does_not_say_to_probe_it(store: Store, address
 
 def test_a_modelled_device_cannot_be_probed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("dry-run", store=tmp_path / "jobs.db") == 5
-    assert "modelled" in capsys.readouterr().err
+    assert "simulated" in capsys.readouterr().err
 
 
 def test_status_and_front_say_how_well_is_predicted(store: Store, predicted: Any) -> None:

@@ -193,10 +193,10 @@ class TestOneRounding:
         assert "row.shown[metric]" in script
         assert not re.search(r"toFixed\(digits|threeDigits\(value\)} ms", script)
         body = script[script.index("  function tick(") : script.index("  const size =")]
-        cases = [[0.99998, "cosine", 1e-5], [0.9999, "cosine", 1e-4], [0.5, "speedup", 0.5], [2e6, "size_bytes", 1e6]]
+        cases = [[0.99998, "", 1e-5], [0.9999, "", 1e-4], [0.5, "×", 0.5], [2e6, "B", 1e6], [3, None, 1]]
         code = f"{body}\nconsole.log(JSON.stringify({json.dumps(cases)}.map((c) => tick(...c))))"
         answer = subprocess.run(["node", "-e", code], capture_output=True, text=True, check=True)
-        assert json.loads(answer.stdout) == ["0.99998", "0.9999", "0.5×", "2.00 MB"]
+        assert json.loads(answer.stdout) == ["0.99998", "0.9999", "0.5×", "2.00 MB", "3"]
 
 
 class TestDeadProcesses:

@@ -13,6 +13,7 @@ from inline_search import ANY_INTERVAL
 from evaluators.devices import check
 from evaluators.devices.check import Check, check_device
 from evaluators.health import Health
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import UnhealthyMeasurement
@@ -28,8 +29,8 @@ class Answering(FakeDevice):
         super().__init__(lambda path: next(self._ratios), profile=PROFILE)
         self._health = health
 
-    def measure(self, *arguments: object, **options: object) -> Measurement:
-        return replace(super().measure(*arguments, **options), health=self._health)  # type: ignore[arg-type]
+    def measure(self, request: LatencyRequest) -> Measurement:
+        return replace(super().measure(request), health=self._health)
 
 
 Checked = Callable[..., dict[str, Check]]

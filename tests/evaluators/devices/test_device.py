@@ -23,7 +23,7 @@ from evaluators.devices.device import STARTS, Device, LocalDevice, open_device
 from evaluators.health import VERDICTS, History
 from evaluators.health.history import ENOUGH, baseline_key
 from evaluators.health.watch import SIGNALS
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.process import measure_peak_memory
 from evaluators.measuring.throughput import Load
@@ -77,13 +77,13 @@ def small(tmp_path: Path) -> Path:
 
 
 def measured_ratio(device: Device, model: Path) -> float:
-    return device.measure(model, model, SAMPLE, protocol=SHORT, limit_s=LIMIT_S).ratio
+    return device.measure(LatencyRequest(model, model, SAMPLE, protocol=SHORT, limit_s=LIMIT_S)).ratio
 
 
 class TestMeasuring:
     def test_a_model_against_itself(self, device: LocalDevice, profile: Profile, small: Path) -> None:
         protocol = replace(SHORT, min_pairs=4, few_pairs=4)
-        measured = device.measure(small, small, SAMPLE, protocol=protocol, limit_s=LIMIT_S)
+        measured = device.measure(LatencyRequest(small, small, SAMPLE, protocol=protocol, limit_s=LIMIT_S))
         low, high = measured.ratio_ci95
         assert 0.1 < low <= measured.ratio <= high < 10
         assert len(measured.baseline_ms) == len(measured.candidate_ms) == 4 * protocol.blocks
@@ -95,14 +95,14 @@ class TestMeasuring:
 
     def test_a_larger_model_is_slower(self, device: LocalDevice, small: Path, tmp_path: Path) -> None:
         large = perceptron(tmp_path / "large.onnx", 50_000)
-        measured = device.measure(large, small, SAMPLE, protocol=SHORT, limit_s=LIMIT_S)
+        measured = device.measure(LatencyRequest(large, small, SAMPLE, protocol=SHORT, limit_s=LIMIT_S))
         assert measured.ratio > 1  # it does a hundred times the work
 
     def test_it_is_pinned_to_the_profiles_cores(self, profile: Profile, small: Path) -> None:
         for core in sorted(os.sched_getaffinity(0))[:2]:
             before = set(psutil.Process().children())
             device = LocalDevice(replace(profile, cores=(core,)))
-            measured = device.measure(small, small, SAMPLE, protocol=SHORT, limit_s=LIMIT_S)
+            measured = device.measure(LatencyRequest(small, small, SAMPLE, protocol=SHORT, limit_s=LIMIT_S))
             (process,) = set(psutil.Process().children()) - before
             assert process.cpu_affinity() == [core]
             assert measured.marks == ()
@@ -110,7 +110,7 @@ class TestMeasuring:
 
     def test_a_core_that_is_not_there(self, profile: Profile, small: Path) -> None:
         device = LocalDevice(replace(profile, cores=(9999,)))
-        measured = device.measure(small, small, SAMPLE, protocol=SHORT, limit_s=LIMIT_S)
+        measured = device.measure(LatencyRequest(small, small, SAMPLE, protocol=SHORT, limit_s=LIMIT_S))
         assert measured.marks == ("unpinned",)
         device.close()
 
@@ -132,7 +132,9 @@ class TestMeasuring:
 
 class TestHealth:
     def test_the_record_says_how_the_machine_was(self, device: LocalDevice, small: Path) -> None:
-        measured = device.measure(small, small, SAMPLE, protocol=replace(SHORT, min_s=0.5), limit_s=LIMIT_S)
+        measured = device.measure(
+            LatencyRequest(small, small, SAMPLE, protocol=replace(SHORT, min_s=0.5), limit_s=LIMIT_S)
+        )
         assert measured.health is not None
         assert measured.health.verdict in VERDICTS
         assert set(measured.health.unknown) | set(measured.health.signals) <= set(SIGNALS)
@@ -146,7 +148,7 @@ class TestHealth:
         device = LocalDevice(profile)
         try:
             measured = device.measure(
-                small, small, SAMPLE, protocol=replace(SHORT, min_s=1.0, max_s=1.0), limit_s=LIMIT_S
+                LatencyRequest(small, small, SAMPLE, protocol=replace(SHORT, min_s=1.0, max_s=1.0), limit_s=LIMIT_S)
             )
         finally:
             busy.kill()
@@ -163,11 +165,13 @@ class TestHealth:
         history = History(lock_folder(), profile.digest)
         for _ in range(ENOUGH):
             history.remember(baseline_key(digest_of_file(small), profile.threads, {"x": [1, 64]}), 1e-6)
-        measured = device.measure(small, small, SAMPLE, protocol=replace(SHORT, attempts=1), limit_s=LIMIT_S)
+        measured = device.measure(
+            LatencyRequest(small, small, SAMPLE, protocol=replace(SHORT, attempts=1), limit_s=LIMIT_S)
+        )
         assert measured.health is not None
         assert measured.health.signals["drift_share"] > 100
         quick = replace(SHORT, attempts=1, drift=Protocol().quick().drift)
-        measured = device.measure(small, small, SAMPLE, protocol=quick, limit_s=LIMIT_S)
+        measured = device.measure(LatencyRequest(small, small, SAMPLE, protocol=quick, limit_s=LIMIT_S))
         assert measured.health is not None
         assert "drift_share" not in measured.health.signals
         assert measured.health.verdict != "drifted"
@@ -214,11 +218,11 @@ class TestFailures:
         broken = tmp_path / "broken.onnx"
         broken.write_bytes(b"not a model")
         with pytest.raises(BuildFailed, match=r"broken\.onnx"):
-            device.measure(small, broken, SAMPLE, protocol=SHORT, limit_s=LIMIT_S)
+            device.measure(LatencyRequest(small, broken, SAMPLE, protocol=SHORT, limit_s=LIMIT_S))
 
     def test_a_file_that_is_not_there(self, device: LocalDevice, small: Path, tmp_path: Path) -> None:
         with pytest.raises(BuildFailed, match=r"none\.onnx"):
-            device.measure(small, tmp_path / "none.onnx", SAMPLE, protocol=SHORT, limit_s=LIMIT_S)
+            device.measure(LatencyRequest(small, tmp_path / "none.onnx", SAMPLE, protocol=SHORT, limit_s=LIMIT_S))
 
     def test_an_operator_that_is_not_supported(self, device: LocalDevice, small: Path, tmp_path: Path) -> None:
         builder = Builder()
@@ -226,21 +230,21 @@ class TestFailures:
         builder.output("y", shape=["n", 64])
         onnx.save(builder.model(), tmp_path / "strange.onnx")
         with pytest.raises(UnsupportedOp, match="Strange"):
-            device.measure(small, tmp_path / "strange.onnx", SAMPLE, protocol=SHORT, limit_s=LIMIT_S)
+            device.measure(LatencyRequest(small, tmp_path / "strange.onnx", SAMPLE, protocol=SHORT, limit_s=LIMIT_S))
 
     def test_a_sample_that_does_not_fit(self, device: LocalDevice, small: Path) -> None:
         with pytest.raises(BuildFailed):
-            device.measure(small, small, {"x": SAMPLE["x"][:, :5]}, protocol=SHORT, limit_s=LIMIT_S)
+            device.measure(LatencyRequest(small, small, {"x": SAMPLE["x"][:, :5]}, protocol=SHORT, limit_s=LIMIT_S))
 
     def test_one_that_takes_too_long(self, device: LocalDevice, small: Path) -> None:
         endless = replace(SHORT, min_pairs=1_000_000, few_pairs=1_000_000)
         with pytest.raises(StageTimeout, match="measuring: took longer"):
-            device.measure(small, small, SAMPLE, protocol=endless, limit_s=0.5)
+            device.measure(LatencyRequest(small, small, SAMPLE, protocol=endless, limit_s=0.5))
 
     def test_one_whose_interval_stays_wide(self, device: LocalDevice, small: Path) -> None:
         impossible = replace(SHORT, half_width=-1.0, usable_width=-1.0)
         with pytest.raises(UnhealthyMeasurement, match="still"):
-            device.measure(small, small, SAMPLE, protocol=impossible, limit_s=LIMIT_S)
+            device.measure(LatencyRequest(small, small, SAMPLE, protocol=impossible, limit_s=LIMIT_S))
 
 
 class TestMemory:
@@ -289,7 +293,7 @@ class TestOpening:
         device.close()
 
     def test_a_modelled_one(self) -> None:
-        with pytest.raises(DeviceUnavailable, match="'dry-run' is modelled") as caught:
+        with pytest.raises(DeviceUnavailable, match="'dry-run' is simulated") as caught:
             open_device(find_device("dry-run"))
         assert caught.value.exit_code == 5
         assert "--device" in caught.value.hint

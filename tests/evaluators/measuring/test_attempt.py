@@ -12,7 +12,7 @@ import pytest
 from evaluators.devices.device import LocalDevice
 from evaluators.health import Health
 from evaluators.measuring.attempt import Attempt, select_attempt
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.measurement import Measurement, combine_measurements, pool_measurements
 from hwprofiles import find_device
 from hwprofiles.errors import BuildFailed, StageTimeout, UnhealthyMeasurement
@@ -123,7 +123,7 @@ class TestMeasuringAgain:
     def measure(self, *answers: Any, attempts: int = 3, limit_s: float = 100.0) -> Measurement:
         self.process = Scripted(*answers)
         self._device._process = self.process  # type: ignore[assignment]
-        return self._device.measure(Path("a"), Path("b"), {}, protocol=Protocol(attempts=attempts), limit_s=limit_s)
+        return self._device.measure(LatencyRequest(Path("a"), Path("b"), {}, Protocol(attempts=attempts), limit_s))
 
     @pytest.mark.parametrize("health", [HEALTHY, UNKNOWN])
     def test_not_where_nothing_speaks_against_it(self, health: Health) -> None:

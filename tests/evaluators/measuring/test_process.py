@@ -11,7 +11,7 @@ import pytest
 
 from evaluators.health import Health, Tolerance
 from evaluators.measuring import process
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.process import measure_load_once, measure_once
 from evaluators.measuring.throughput import Load
@@ -63,7 +63,7 @@ class TestEnergy:
         }.items():
             monkeypatch.setattr(process, name, value)
         protocol = Protocol(energy_s=energy_s)
-        attempt = measure_once(profile, profile.runtime, model, model, {}, protocol, model.parent)
+        attempt = measure_once(profile, LatencyRequest(model, model, {}, protocol, limit_s=60), model.parent)
         assert attempt.record is not None
         return attempt.record.energy_mj, len(made)
 
@@ -109,7 +109,7 @@ class TestSteadiness:
         monkeypatch.setattr(process, "_openers", lambda *_: (None, None))
         monkeypatch.setattr(process, "measure_pair", lambda *_, **__: record)
         protocol = Protocol(energy_s=0.0, drift=drift)
-        attempt = measure_once(profile, profile.runtime, model, model, {}, protocol, model.parent)
+        attempt = measure_once(profile, LatencyRequest(model, model, {}, protocol, limit_s=60), model.parent)
         assert attempt.health.verdict == verdict
 
 
@@ -127,12 +127,12 @@ class TestBuilds:
 
             return SimpleNamespace(name=spec, hint="", open=opened, check_placement=lambda *_, **__: None)
 
-        def loaded(open_baseline: Any, open_candidate: Any, *_: Any, **__: Any) -> None:
+        def load(open_baseline: Any, open_candidate: Any, *_: Any, **__: Any) -> None:
             open_baseline()
             open_candidate()
 
         monkeypatch.setattr(process, "runtime_of", runtime_of)
-        monkeypatch.setattr(process, "measure_load", loaded)
+        monkeypatch.setattr(process, "measure_load", load)
         return asked
 
     @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from fake_device import FakeDevice, number_formats
 
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.health import Health
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from evaluators.probing.capability import UNASKED, Capability, hopeless_precisions, round_width_up
 from evaluators.probing.operators import FAMILIES
@@ -151,8 +152,8 @@ def test_every_family_can_be_built() -> None:
 class Busy(CostedDevice):
     """A device on a machine where others are at work."""
 
-    def measure(self, *args: Any, **options: Any) -> Measurement:
-        return replace(super().measure(*args, **options), health=Health("contended"))
+    def measure(self, request: LatencyRequest) -> Measurement:
+        return replace(super().measure(request), health=Health("contended"))
 
 
 @pytest.mark.parametrize("small", [False, True])

@@ -17,6 +17,8 @@ from onnx_builder import Builder
 from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from evaluators.graphs.model import save_model
+from evaluators.measuring.latency import LatencyRequest
+from evaluators.measuring.measurement import Measurement
 from evaluators.probing.layer_table import LayerTable
 from evaluators.probing.layer_timing import Question, measure_table
 from evaluators.probing.operators import products
@@ -159,10 +161,11 @@ def test_a_table_that_time_ran_out_for_is_made_the_next_time() -> None:
 
 def test_another_runtime_is_measured_against_the_first() -> None:
     class TwoRuntimes(CostedDevice):
-        def measure(self, *args: Any, runtime: str | None = None, **options: Any) -> Any:
-            self.runtimes = {*getattr(self, "runtimes", set()), runtime}
-            self._speed = lambda path: self.us(path.with_name("baseline.onnx")) / self.us(path) * (2 if runtime else 1)
-            return super().measure(*args, runtime=runtime, **options)
+        def measure(self, request: LatencyRequest) -> Measurement:
+            faster = 2 if request.runtime else 1
+            self.runtimes = {*getattr(self, "runtimes", set()), request.runtime}
+            self._speed = lambda path: self.us(path.with_name("baseline.onnx")) / self.us(path) * faster
+            return super().measure(request)
 
     device = TwoRuntimes()
     first, other = table_of(device, chain()), table_of(device, chain(), runtime="other:fast")
@@ -203,11 +206,10 @@ def test_a_wide_tensor_has_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_static_int8_is_asked_of_one_runtime_for_all_of_its_family() -> None:
     class Recording(CostedDevice):
-        def measure(
-            self, baseline: Path, candidate: Path, *args: Any, runtime: str | None = None, **options: Any
-        ) -> Any:
-            self.questions = {*getattr(self, "questions", set()), (runtime, bool(number_formats(candidate)))}
-            return super().measure(baseline, candidate, *args, runtime=runtime, **options)
+        def measure(self, request: LatencyRequest) -> Measurement:
+            question = request.runtime, bool(number_formats(request.candidate))
+            self.questions = {*getattr(self, "questions", set()), question}
+            return super().measure(request)
 
     device = Recording()
     table_of(device, chain(), runtime="other:fast", integers_runtime="other:exact")

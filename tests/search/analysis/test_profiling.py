@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -34,25 +32,11 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model.onnx"
 
 
-class Recording(FakeDevice):
-    """A device that keeps the samples that it was given."""
-
-    def __init__(self, speed: Callable[[Path], float] = lambda path: 2.0) -> None:
-        super().__init__(speed)
-        self.samples: list[Any] = []
-        self.baselines: list[Path] = []
-
-    def measure(self, baseline: Path, candidate: Path, sample: Any, **options: Any) -> Any:
-        self.samples.append(sample)
-        self.baselines.append(baseline)
-        return super().measure(baseline, candidate, sample, **options)
-
-
 @pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> Recording:
-    recording = Recording()
-    monkeypatch.setattr("search.analysis.profiling.open_device", lambda profile: recording)
-    return recording
+def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
+    fake = FakeDevice(lambda path: 2.0)
+    monkeypatch.setattr("search.analysis.profiling.open_device", lambda profile: fake)
+    return fake
 
 
 def test_a_model_alone_on_this_machine(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,13 +59,14 @@ def test_a_model_alone_on_this_machine(model: Path, monkeypatch: pytest.MonkeyPa
     assert sum(layer["share"] for layer in found["layers"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_model_against_another(model: Path, tmp_path: Path, device: Recording) -> None:
+def test_a_model_against_another(model: Path, tmp_path: Path, device: FakeDevice) -> None:
     onnx.save(classifier(3), tmp_path / "larger.onnx")
     found = profile_model(model, tmp_path / "larger.onnx", find_device("local-cpu"), silent)
     assert found["speedup"] == {"ratio": 2.0, "ci95": [1.98, 2.02]}
     assert found["against"] == str(tmp_path / "larger.onnx")
     assert found["baseline"]["latency_ms"]["p50"] == 1.0
-    assert (device.baselines, device.asked) == ([tmp_path / "larger.onnx"], [model])
+    (request,) = device.requests
+    assert (request.baseline, request.candidate) == (tmp_path / "larger.onnx", model)
 
 
 def test_its_throughput(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,21 +78,22 @@ def test_its_throughput(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["health"] in VERDICTS
 
 
-def test_a_model_alone_is_measured_against_itself(model: Path, device: Recording) -> None:
+def test_a_model_alone_is_measured_against_itself(model: Path, device: FakeDevice) -> None:
     profile_model(model, None, find_device("local-cpu"), silent)
-    assert device.baselines == device.asked == [model]
+    (request,) = device.requests
+    assert request.baseline == request.candidate == model
 
 
 class TestInputs:
     @pytest.mark.parametrize("batch", [1, 7])
-    def test_an_open_batch_is_the_devices(self, model: Path, device: Recording, batch: int) -> None:
+    def test_an_open_batch_is_the_devices(self, model: Path, device: FakeDevice, batch: int) -> None:
         profile_model(model, None, find_device("local-cpu", 1, batch), silent)
-        assert device.samples[0]["x"].shape == (batch, 16)
+        assert device.requests[0].sample["x"].shape == (batch, 16)
 
-    def test_a_fixed_batch_stays(self, tmp_path: Path, device: Recording) -> None:
+    def test_a_fixed_batch_stays(self, tmp_path: Path, device: FakeDevice) -> None:
         onnx.save(classifier(1, batch=3), tmp_path / "fixed.onnx")
         profile_model(tmp_path / "fixed.onnx", None, find_device("local-cpu", 1, 7), silent)
-        assert device.samples[0]["x"].shape == (3, 16)
+        assert device.requests[0].sample["x"].shape == (3, 16)
 
     def test_shapes_and_types(self) -> None:
         specs = (

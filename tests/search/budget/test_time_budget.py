@@ -17,7 +17,7 @@ from dashboards.documents.jobs import job_document
 from dashboards.documents.time_spent import spent_in_words
 from evaluators.devices.deadline import Deadline
 from evaluators.devices.timed import TimedDevice
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from hwprofiles.errors import NotAsked, StageTimeout
 from search.budget.allowance import protocol_within
 from search.budget.time_budget import TOLERANCE_S, TOLERANCE_SHARE, TimeBudget
@@ -173,10 +173,10 @@ class TestNoise:
         widths: list[float] = []
         measure = SlowDevice.measure
 
-        def noted(device: SlowDevice, baseline: Path, candidate: Path, *rest: Any, **more: Any) -> Any:
-            if candidate == baseline and candidate.parent.name == "models":
-                widths.append(more["protocol"].usable_width)
-            return measure(device, baseline, candidate, *rest, **more)
+        def noted(device: SlowDevice, request: LatencyRequest) -> Any:
+            if request.candidate == request.baseline and request.candidate.parent.name == "models":
+                widths.append(request.protocol.usable_width)
+            return measure(device, request)
 
         monkeypatch.setattr(SlowDevice, "measure", noted)
         run(lambda path: 1.0, minutes=minutes, budget={"trials": 2} | ({"minutes": minutes} if minutes else {}))
@@ -206,10 +206,10 @@ class TestDeadline:
         clock = FakeClock()
         slow = SlowDevice(lambda path: 2.0, clock, lambda path: 3.0)
         device = TimedDevice(slow, Deadline(clock.now + 5, clock))
-        asked = Path("a.onnx"), Path("b.onnx"), {}
-        assert device.measure(*asked, protocol=Protocol(), limit_s=60).ratio == 2.0
+        request = LatencyRequest(Path("a.onnx"), Path("b.onnx"), {}, Protocol(), limit_s=60)
+        assert device.measure(request).ratio == 2.0
         with pytest.raises(NotAsked):
-            device.measure(*asked, protocol=Protocol(), limit_s=60)
+            device.measure(request)
         assert clock.now == 1005
         with pytest.raises(NotAsked):
             device.check_time()
@@ -219,7 +219,7 @@ class TestDeadline:
         clock = FakeClock()
         device = TimedDevice(SlowDevice(lambda path: 2.0, clock, lambda path: 30.0), Deadline(clock.now + 50, clock))
         with pytest.raises(StageTimeout):
-            device.measure(Path("a.onnx"), Path("b.onnx"), {}, protocol=Protocol(), limit_s=10)
+            device.measure(LatencyRequest(Path("a.onnx"), Path("b.onnx"), {}, Protocol(), limit_s=10))
 
 
 class TestShares:

@@ -17,6 +17,7 @@ from inline_search import run_trials, with_device
 from dashboards.cli import run_app
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import job_document
+from evaluators.measuring.latency import LatencyRequest
 from hwprofiles import DEVICES
 from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed, StorageError, UnhealthyMeasurement
 from search.controller.controller import Controller
@@ -438,8 +439,8 @@ class TestTroubleInTheEnd:
         times = Counter[Path]()
         measure = FakeDevice.measure
 
-        def counted(device: FakeDevice, baseline: Path, candidate: Path, *rest: Any, **more: Any) -> Any:
-            found = measure(device, baseline, candidate, *rest, **more)
+        def counted(device: FakeDevice, request: LatencyRequest) -> Any:
+            found, candidate = measure(device, request), request.candidate
             times[candidate] += 1
             if times[candidate] > 1 and candidate.parent.parent.name == "jobs":
                 return found

@@ -14,6 +14,7 @@ from fake_device import FakeDevice, number_formats
 from inline_search import InlineSandbox, with_device, without_ray
 from small_jobs import spec
 
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from hwprofiles.errors import TrainingStopped
 from search.controller.controller import Controller
@@ -155,9 +156,9 @@ def test_every_strategy_searches_both_at_once(
 class Costed(CostedDevice):
     """Compares files by what their nodes cost."""
 
-    def measure(self, baseline: Path, candidate: Path, *arguments: Any, **options: Any) -> Measurement:
-        self._speed = lambda path: self.us(baseline) / self.us(path)
-        return super().measure(baseline, candidate, *arguments, **options)
+    def measure(self, request: LatencyRequest) -> Measurement:
+        self._speed = lambda path: self.us(request.baseline) / self.us(path)
+        return super().measure(request)
 
 
 def test_pruned_candidates_are_predicted_from_equally_narrow_models(

@@ -23,7 +23,7 @@ from small_jobs import classifier, spec, write_classifier
 from evaluators.array_archive import pack_arrays
 from evaluators.devices.device import LocalDevice
 from evaluators.devices.request import FileRef, MeasurementRequest, answer_of
-from evaluators.measuring.latency import Protocol
+from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.measurement import Measurement, pair_ratio
 from evaluators.measuring.outputs import outputs_answer
 from hwprofiles import Profile, digest_of_file, find_device
@@ -147,7 +147,7 @@ def agent(profile: Profile) -> Iterator[Callable[[Callable[[MeasurementRequest],
 
 
 def measure(device: RemoteDevice, models: tuple[Path, Path], **options: Any) -> Measurement:
-    return device.measure(*models, SAMPLE, **{"protocol": BRIEF, "limit_s": 60.0, **options})
+    return device.measure(LatencyRequest(*models, SAMPLE, **{"protocol": BRIEF, "limit_s": 60.0, **options}))
 
 
 class TestAsking:

@@ -424,7 +424,7 @@ class TestWrongValues:
         assert hint
 
     def test_more_threads_than_the_device_has(self) -> None:
-        with pytest.raises(DeviceUnavailable, match="asked for 4096 threads") as caught:
+        with pytest.raises(DeviceUnavailable, match="4096 threads requested") as caught:
             parsed(devices=[{"name": "local-cpu", "threads": 4096}])
         assert caught.value.exit_code == 5
 

@@ -17,6 +17,8 @@ from onnx_builder import Builder
 from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import save_model
+from evaluators.measuring.latency import LatencyRequest
+from evaluators.measuring.measurement import Measurement
 from hwprofiles import find_device
 from search.json_cache import JsonCache
 from search.prediction.accuracy import ENOUGH, Assessment, Assessments
@@ -124,9 +126,10 @@ def test_another_device_executes_files_in_the_first_one_s_format(
     """Nobody chose a number format for its runtimes. One of them answers for the integers of all."""
 
     class Recording(CostedDevice):
-        def measure(self, baseline: Path, candidate: Path, *args: Any, runtime: str | None = None, **more: Any) -> Any:
-            self.questions = {*getattr(self, "questions", set()), (runtime, frozenset(number_formats(candidate)))}
-            return super().measure(baseline, candidate, *args, runtime=runtime, **more)
+        def measure(self, request: LatencyRequest) -> Measurement:
+            question = request.runtime, frozenset(number_formats(request.candidate))
+            self.questions = {*getattr(self, "questions", set()), question}
+            return super().measure(request)
 
     specs = ("openvino:f32", "openvino:bf16")
     wider = replace(

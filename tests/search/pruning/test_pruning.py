@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from capability_record import capability_of
-from prunable_nets import NETS, Inputs, net
 from torch import nn
 
 from evaluators.graphs.cleanup import clean_graph
@@ -34,6 +33,9 @@ from search.pruning import (
     zero_channels,
 )
 from search.pruning.attention import PlainAttention
+from search.testing.nets import NETS, Inputs, net
+
+torch.set_num_threads(1)  # nets as small as these only wait for one another's threads
 
 every_net = pytest.mark.parametrize("name", NETS)
 

@@ -8,7 +8,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -21,6 +21,7 @@ from search.controller.submission import submit
 from search.job.spec import parse_job
 from search.store import Store
 from search.tasks import OnnxTask, Split, Task, check_files, open_task
+from search.testing.tasks import BuiltInTaskConformance
 
 SPLITS: tuple[Split, ...] = ("calibration", "validation", "test")
 OPTIONS = {"model": "model.onnx", "data": "samples.npz"}
@@ -44,6 +45,15 @@ def refused(call: Callable[[], object]) -> tuple[str, str]:
         call()
     assert "\n" not in caught.value.message
     return caught.value.message, caught.value.hint
+
+
+class TestConformance(BuiltInTaskConformance):
+    kind = OnnxTask
+    options: ClassVar[dict[str, Any]] = OPTIONS
+
+    @pytest.fixture
+    def task(self, open_with: Open) -> Task:
+        return open_with()
 
 
 class TestSplit:

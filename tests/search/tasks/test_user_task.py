@@ -18,6 +18,7 @@ from torch import nn
 from evaluators.graphs.reference_run import run_once
 from hwprofiles.errors import InvalidInput
 from search.tasks import Split, Task, TorchTask, check_task, open_task
+from search.testing.tasks import TaskConformance
 from search.training.data import Samples
 
 SPLITS: tuple[Split, ...] = ("calibration", "validation", "test")
@@ -240,16 +241,9 @@ def net(seed: int = 0) -> Net:
     return Net()
 
 
-class TestTorchTask:
-    def test_the_module_is_what_is_exported(self, tmp_path: Path) -> None:
-        module = net()
-        task = TorchTask(module, arrays())
-        task.export(tmp_path / "model.onnx")
-        feed = task.inputs("test")
-        outputs = run_once(onnx.load(tmp_path / "model.onnx"), feed)
-        with torch.no_grad():
-            expected = module(torch.from_numpy(feed["x"])).numpy()
-        np.testing.assert_allclose(outputs["output"], expected, atol=1e-5)
+class TestTorchTask(TaskConformance):
+    def make(self, folder: Path) -> Task:
+        return TorchTask(net(), arrays(), labels=labels())
 
     def test_labels_give_accuracy(self) -> None:
         task = TorchTask(net(), arrays(), labels=labels())
@@ -329,17 +323,6 @@ def make_task():
 
 
 class TestTraining:
-    def test_a_fresh_copy_of_the_module(self) -> None:
-        module = net()
-        task = TorchTask(module, arrays(), labels=labels())
-        copy = task.module()
-        assert task.trainable
-        assert not copy.training
-        with torch.no_grad():
-            copy.get_parameter("head.weight").zero_()
-        assert module.head.weight.abs().sum() > 0
-        assert task.module().get_parameter("head.weight").abs().sum() > 0
-
     def test_the_calibration_split_is_what_it_learns_from(self) -> None:
         task = TorchTask(net(), arrays(), labels=labels())
         training = task.training()

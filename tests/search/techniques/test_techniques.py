@@ -382,7 +382,7 @@ class TestDeviceAnswers:
 
 def test_a_device_is_asked_only_by_techniques_that_need_it(tmp_path: Path) -> None:
     class Untouchable(FakeDevice):
-        def measure(self, *_: Any, **__: Any) -> Any:
+        def measure(self, request: Any) -> Any:
             raise AssertionError("asked")
 
     device: Device = Untouchable(lambda path: 1.0)

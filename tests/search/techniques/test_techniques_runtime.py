@@ -16,6 +16,7 @@ from small_jobs import classifier, samples
 from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import serialize
+from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from hwprofiles import Profile, digest_of, find_device
 from hwprofiles.errors import BuildFailed, CandidateError, DeviceUnavailable, InvalidInput, StageTimeout, UnsupportedOp
@@ -44,9 +45,9 @@ class SeveralRuntimes(FakeDevice):
         self._runtime = ORT
         self.questions: list[tuple[str, str]] = []
 
-    def measure(self, *paths: Any, runtime: str | None = None, **options: Any) -> Measurement:
-        self._runtime = runtime or ORT
-        return super().measure(*paths, runtime=runtime, **options)
+    def measure(self, request: LatencyRequest) -> Measurement:
+        self._runtime = request.runtime or ORT
+        return super().measure(request)
 
     def _answer(self, path: Path) -> float:
         kind = number_format(path)
@@ -180,8 +181,8 @@ class TestDecision:
     ) -> None:
         asked: list[str] = []
 
-        def busy(device: FakeDevice, baseline: Path, candidate: Path, feed: Any, runtime: str, **_: Any) -> Any:
-            asked.append(runtime)
+        def busy(device: FakeDevice, request: LatencyRequest) -> Any:
+            asked.append(str(request.runtime))
             return {"ratio": 2.0, "ci95": [1.9, 2.1], "ms": 1.0, "baseline_ms": 2.0, "transient": True}
 
         monkeypatch.setattr("search.gains.whole_model.measure_gain", busy)
@@ -194,9 +195,9 @@ class TestDecision:
 
     def test_each_device_is_asked_with_its_own_batch(self, subject: Subject) -> None:
         class Recording(SeveralRuntimes):
-            def measure(self, baseline: Path, candidate: Path, sample: Any, **options: Any) -> Measurement:
-                batches.append(len(sample["x"]))
-                return super().measure(baseline, candidate, sample, **options)
+            def measure(self, request: LatencyRequest) -> Measurement:
+                batches.append(len(request.sample["x"]))
+                return super().measure(request)
 
         batches: list[int] = []
         wider = replace(subject, samples=lambda profile: {"x": samples(profile.batch)["x"]})

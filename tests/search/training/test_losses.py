@@ -1,10 +1,9 @@
-"""Losses: known answers, nothing at equality, gradients that lead to the teacher, and what changes nothing."""
+"""Losses: the conformance suites, known answers, and what changes nothing."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hwprofiles.errors import InvalidInput
+from search.testing.losses import DistillationConformance, LossConformance, draw_samples
 from search.training.losses import LOSSES, Loss, make_losses
 from search.training.outputs import FeatureTaps, LossInputs, ModuleOutputs
 
@@ -32,59 +32,10 @@ def seen(student: Tensor, teacher: Tensor | None = None, labels: list[int] | Non
     )
 
 
-def draw_samples(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-class Distillation(ABC):
-    """What every loss that compares with a teacher must do."""
-
-    shape: tuple[int, ...]
-
-    @abstractmethod
-    def loss(self) -> Loss: ...
-
-    def of(self, student: Tensor, teacher: Tensor) -> Tensor:
-        loss = self.loss()
-        loss.prepare(seen(student, teacher))
-        value = loss(seen(student, teacher))
-        assert value.shape == ()
-        assert value.dtype == torch.float32
-        return value
-
-    def test_it_is_nothing_at_equality(self) -> None:
-        same = draw_samples(*self.shape)
-        assert float(self.of(same, same.clone())) == pytest.approx(0, abs=1e-6)
-
-    def test_it_is_something_elsewhere(self) -> None:
-        assert float(self.of(draw_samples(*self.shape), draw_samples(*self.shape, seed=1))) > 1e-3
-
-    def test_its_gradient_leads_to_the_teacher(self) -> None:
-        student, teacher = (
-            draw_samples(*self.shape).requires_grad_(),
-            draw_samples(*self.shape, seed=1).requires_grad_(),
-        )
-        first = self.of(student, teacher)
-        (gradient,) = torch.autograd.grad(first, student)
-        near = student.detach() - 1e-2 * gradient / gradient.norm()
-        assert self.of(near, teacher.detach()) < first
-
-    def test_it_does_not_depend_on_the_number_of_samples(self) -> None:
-        student, teacher = draw_samples(*self.shape), draw_samples(*self.shape, seed=1)
-        twice = self.of(torch.cat([student, student]), torch.cat([teacher, teacher]))
-        assert float(twice) == pytest.approx(float(self.of(student, teacher)), rel=1e-5)
-
-    def test_without_a_teacher_it_says_so(self) -> None:
-        with pytest.raises(InvalidInput, match="there is no") as caught:
-            self.loss().prepare(seen(draw_samples(*self.shape)))
-        assert caught.value.hint
-
-
-class TestLogitsKl(Distillation):
+class TestLogitsKl(DistillationConformance):
+    kind = LOSSES["kl"]
+    options: ClassVar[dict[str, Any]] = {"temperature": 3.0}
     shape = (5, 7)
-
-    def loss(self) -> Loss:
-        return made("kl", temperature=3.0)
 
     def test_a_known_answer(self) -> None:
         """Teacher (3/4, 1/4), student (1/2, 1/2) at temperature 1; at T the logits are T times as far apart."""
@@ -95,7 +46,9 @@ class TestLogitsKl(Distillation):
 
     def test_a_shift_of_all_logits_changes_nothing(self) -> None:
         student, teacher = draw_samples(5, 7), draw_samples(5, 7, seed=1)
-        assert float(self.of(student + 3, teacher - 2)) == pytest.approx(float(self.of(student, teacher)), rel=1e-4)
+        assert float(self.compute(student + 3, teacher - 2)) == pytest.approx(
+            float(self.compute(student, teacher)), rel=1e-4
+        )
 
     def test_hot_it_is_the_distance_of_centred_logits(self) -> None:
         """Hinton et al., section 2.1: in the limit matching logits is a special case."""
@@ -106,62 +59,59 @@ class TestLogitsKl(Distillation):
 
     def test_positions_count_as_samples(self) -> None:
         student, teacher = draw_samples(2, 3, 7), draw_samples(2, 3, 7, seed=1)
-        assert float(self.of(student, teacher)) == pytest.approx(
-            float(self.of(student.flatten(0, 1), teacher.flatten(0, 1))), rel=1e-5
+        assert float(self.compute(student, teacher)) == pytest.approx(
+            float(self.compute(student.flatten(0, 1), teacher.flatten(0, 1))), rel=1e-5
         )
 
     def test_another_number_of_classes_is_refused(self) -> None:
         with pytest.raises(InvalidInput, match=r"\(5, 7\), of the teacher \(5, 8\)"):
-            self.of(draw_samples(5, 7), draw_samples(5, 8))
+            self.compute(draw_samples(5, 7), draw_samples(5, 8))
 
 
-class TestLogitsL2(Distillation):
+class TestLogitsL2(DistillationConformance):
+    kind = LOSSES["l2"]
     shape = (5, 7)
-
-    def loss(self) -> Loss:
-        return made("l2")
 
     def test_a_known_answer(self) -> None:
         """Half of 1 + 4, and half of 9, on average."""
         student, teacher = torch.tensor([[1.0, 2.0], [0.0, 3.0]]), torch.zeros(2, 2)
-        assert float(self.of(student, teacher)) == pytest.approx((2.5 + 4.5) / 2)
+        assert float(self.compute(student, teacher)) == pytest.approx((2.5 + 4.5) / 2)
 
     def test_twice_as_far_is_four_times_as_much(self) -> None:
         student = draw_samples(5, 7)
         zero = torch.zeros(5, 7)
-        assert float(self.of(2 * student, zero)) == pytest.approx(4 * float(self.of(student, zero)), rel=1e-5)
+        assert float(self.compute(2 * student, zero)) == pytest.approx(4 * float(self.compute(student, zero)), rel=1e-5)
 
     def test_a_shift_of_all_logits_counts(self) -> None:
         same = draw_samples(5, 7)
-        assert float(self.of(same + 1, same)) == pytest.approx(3.5, rel=1e-4)
+        assert float(self.compute(same + 1, same)) == pytest.approx(3.5, rel=1e-4)
 
 
-class TestChannelWise(Distillation):
+class TestChannelWise(DistillationConformance):
+    kind = LOSSES["cwd"]
+    options: ClassVar[dict[str, Any]] = {"features": {"part": "part"}, "temperature": 2.0}
     shape = (3, 4, 5, 5)
-
-    def loss(self) -> Loss:
-        return made("cwd", features={"part": "part"}, temperature=2.0)
 
     def test_a_known_answer(self) -> None:
         """One channel of two positions, as for logits; a second that agrees halves the mean over channels."""
         expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
         teacher = torch.tensor([[[[2 * math.log(3), 0.0]], [[5.0, 1.0]]]])
         student = torch.tensor([[[[0.0, 0.0]], [[5.0, 1.0]]]])
-        assert float(self.of(student, teacher)) == pytest.approx(4 * expected / 2, rel=1e-5)
+        assert float(self.compute(student, teacher)) == pytest.approx(4 * expected / 2, rel=1e-5)
 
     def test_the_level_of_a_channel_changes_nothing(self) -> None:
         student, teacher = draw_samples(*self.shape), draw_samples(*self.shape, seed=1)
         shifted = student + draw_samples(1, 4, 1, 1, seed=2)
-        assert float(self.of(shifted, teacher)) == pytest.approx(float(self.of(student, teacher)), rel=1e-4)
+        assert float(self.compute(shifted, teacher)) == pytest.approx(float(self.compute(student, teacher)), rel=1e-4)
 
     def test_the_order_of_positions_changes_nothing(self) -> None:
         student, teacher = draw_samples(*self.shape), draw_samples(*self.shape, seed=1)
-        assert float(self.of(student.transpose(2, 3), teacher.transpose(2, 3))) == pytest.approx(
-            float(self.of(student, teacher)), rel=1e-5
+        assert float(self.compute(student.transpose(2, 3), teacher.transpose(2, 3))) == pytest.approx(
+            float(self.compute(student, teacher)), rel=1e-5
         )
 
     def test_fewer_channels_are_brought_to_the_teacher_s(self) -> None:
-        loss = self.loss()
+        loss = self.make()
         student, teacher = draw_samples(3, 2, 5, 5).requires_grad_(), draw_samples(*self.shape, seed=1)
         loss.prepare(seen(student, teacher))
         (adapter,) = loss.parameters()
@@ -175,17 +125,15 @@ class TestChannelWise(Distillation):
         self, student: tuple[int, ...], teacher: tuple[int, ...]
     ) -> None:
         with pytest.raises(InvalidInput, match="part"):
-            self.of(draw_samples(*student), draw_samples(*teacher))
+            self.compute(draw_samples(*student), draw_samples(*teacher))
 
 
-class TestAttentionRelations(Distillation):
+class TestAttentionRelations(DistillationConformance):
     """Queries, keys and values come side by side in one tensor."""
 
+    kind = LOSSES["minilm"]
+    options: ClassVar[dict[str, Any]] = {"student": ["part"], "teacher": ["part"], "heads": 2}
     shape = (2, 5, 24)
-    relations: tuple[str, ...] = ("qk", "vv")
-
-    def loss(self) -> Loss:
-        return made("minilm", student=["part"], teacher=["part"], heads=2, relations=self.relations)
 
     def test_a_known_answer(self) -> None:
         """Two tokens, one head of width 1. The teacher's first token has scores (ln 3, 0), all others are even."""
@@ -208,40 +156,45 @@ class TestAttentionRelations(Distillation):
         turn = torch.linalg.qr(draw_samples(4, 4, seed=3))[0]
         student, teacher = draw_samples(*self.shape), draw_samples(*self.shape, seed=1)
         turned = (student.unflatten(-1, (6, 4)) @ turn).flatten(2)
-        assert float(self.of(turned, teacher)) == pytest.approx(float(self.of(student, teacher)), rel=1e-4)
+        assert float(self.compute(turned, teacher)) == pytest.approx(float(self.compute(student, teacher)), rel=1e-4)
 
     def test_three_parts_are_as_good_as_one(self) -> None:
         names = {"student": ["a", "b", "c"], "teacher": ["a", "b", "c"]}
         sides = [draw_samples(*self.shape), draw_samples(*self.shape, seed=1)]
         student, teacher = (answers(one, **dict(zip("abc", one.chunk(3, -1), strict=True))) for one in sides)
-        loss = made("minilm", **names, heads=2, relations=self.relations)
-        assert float(loss(LossInputs(student, teacher))) == pytest.approx(float(self.of(*sides)), rel=1e-6)
+        loss = self.make(**names)
+        assert float(loss(LossInputs(student, teacher))) == pytest.approx(float(self.compute(*sides)), rel=1e-6)
 
     def test_other_tokens_are_refused(self) -> None:
         with pytest.raises(InvalidInput, match="5 tokens, the teacher 6"):
-            self.of(draw_samples(2, 5, 24), draw_samples(2, 6, 24))
+            self.compute(draw_samples(2, 5, 24), draw_samples(2, 6, 24))
 
     def test_heads_that_do_not_divide_are_refused(self) -> None:
         with pytest.raises(InvalidInput, match="for 2 heads"):
-            self.of(draw_samples(2, 5, 21), draw_samples(2, 5, 24))
+            self.compute(draw_samples(2, 5, 21), draw_samples(2, 5, 24))
 
 
 class TestRelationsOfTheSecondVersion(TestAttentionRelations):
-    relations = ("qq", "kk", "vv")
+    options: ClassVar[dict[str, Any]] = {
+        "student": ["part"], "teacher": ["part"], "heads": 2, "relations": ("qq", "kk", "vv")
+    }  # fmt: skip
 
     def test_a_known_answer(self) -> None:
         """The teacher's first token relates to itself by ln 3 in all three; the student's are even."""
         root = math.sqrt(math.log(3))
         expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
         teacher = torch.tensor([[[root, root, root], [0.0, 0.0, 0.0]]])
-        loss = made("minilm", student=["part"], teacher=["part"], heads=1, relations=self.relations)
+        loss = self.make(heads=1)
         assert float(loss(seen(torch.zeros(1, 2, 3), teacher))) == pytest.approx(3 * expected / 2, rel=1e-5)
 
     def test_a_narrower_student_has_relations_too(self) -> None:
-        assert float(self.of(draw_samples(2, 5, 12), draw_samples(2, 5, 24))) > 0
+        assert float(self.compute(draw_samples(2, 5, 12), draw_samples(2, 5, 24))) > 0
 
 
-class TestTask:
+class TestTask(LossConformance):
+    kind = LOSSES["task"]
+    shape = (6, 3)
+
     def test_cross_entropy_by_itself(self) -> None:
         output = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
         assert float(made("task")(seen(output, labels=[0, 1]))) == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
@@ -258,7 +211,11 @@ class TestTask:
             made(name, **options).prepare(seen(torch.ones(2, 3)))
 
 
-class TestClassWeighted:
+class TestClassWeighted(LossConformance):
+    kind = LOSSES["class_weighted"]
+    options: ClassVar[dict[str, Any]] = {"classes": {1: 3.0}}
+    shape = (6, 3)
+
     def test_a_known_answer(self) -> None:
         """ln 4/3 of a class that weighs 1 and ln 2 of one that weighs 3: their weighted mean."""
         output = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
@@ -306,10 +263,9 @@ class TestMaking:
         assert caught.value.message.startswith(said)
         assert caught.value.hint
 
-    def test_each_has_a_reference(self) -> None:
-        for name in LOSSES:
-            assert LOSSES[name].__doc__
-            assert issubclass(LOSSES[name], Loss)
+    def test_every_loss_that_ships_has_a_suite(self) -> None:
+        suites = {*LossConformance.__subclasses__(), *DistillationConformance.__subclasses__()}
+        assert {suite.kind for suite in suites - {DistillationConformance}} >= set(LOSSES.values())
 
 
 class TestTapping:

@@ -8,16 +8,18 @@ import math
 import numpy as np
 import pytest
 import torch
-from prunable_nets import net
 from torch import Tensor, nn
 
 from evaluators.graphs.number_format import USUAL, number_format
 from hwprofiles.errors import InvalidInput
+from search.testing.nets import net
 from search.training.normalisation import batch_statistics
 from search.training.quantised import QuantisedLayers
 from search.training.rounding import round_input, round_to_format, round_weight
 from search.training.schedules import Schedule
 from search.training.sparsifier import Sparsifier
+
+torch.set_num_threads(1)  # nets as small as these only wait for one another's threads
 
 FORMATS = ("int4", "int8", "e2m1")
 GROUPS = {"stem": ["0"], "head": ["4", "6"]}

@@ -236,22 +236,12 @@ class TestBuild:
         )
         assert one.sha256 != other.sha256
 
-    def test_the_device_is_asked_about_the_model_s_own_file(
-        self, order: Order, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_device_is_asked_about_the_model_s_own_file(self, order: Order) -> None:
         """A large baseline is not written anew for each question."""
-        baselines: set[Path] = set()
-        measure = FakeDevice.measure
-
-        def noted(device: FakeDevice, baseline: Path, *rest: Any, **how: Any) -> Any:
-            baselines.add(baseline)
-            return measure(device, baseline, *rest, **how)
-
-        monkeypatch.setattr(FakeDevice, "measure", noted)
-        space = Workspace(order())
-        model = WholeModel(space.techniques["precision"].subject, FakeDevice(lambda path: 2.0))
+        space, device = Workspace(order()), FakeDevice(lambda path: 2.0)
+        model = WholeModel(space.techniques["precision"].subject, device)
         assert model.measure_gain(["anything"], lambda: space.model, "onnxruntime")["ratio"] == 2.0
-        assert baselines == {space.baseline_path}
+        assert {request.baseline for request in device.requests} == {space.baseline_path}
 
 
 class TestQuality:
@@ -404,7 +394,7 @@ class TestPrepare:
         device = FakeDevice(lambda path: 1.0)
         monkeypatch.setattr(preparation, "open_device", lambda *_: device)
         sandboxed.prepare(order(constraints=["latency_ms.p90 <= 5"]))
-        assert Protocol(samples=64) in device.protocols
+        assert Protocol(samples=64) in [request.protocol for request in device.requests]
 
     def test_a_table_of_the_first_structure_unless_the_strategy_screens(
         self, order: Order, monkeypatch: pytest.MonkeyPatch

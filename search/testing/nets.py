@@ -1,8 +1,9 @@
-"""Small nets whose channels hang together in every way that pruning knows, with random but settled statistics."""
+"""Small nets for the suites: their channels depend on one another in every way that pruning knows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,20 +11,25 @@ from torch import Tensor, nn
 from search.tasks.resnet import ResNet
 from search.tasks.vit import VisionTransformer
 
-torch.set_num_threads(1)  # nets as small as these only wait for one another's threads
-
 Inputs = tuple[Tensor, ...]
+Net = TypeVar("Net", bound=nn.Module)
 CLASSES = 5
 
 
-def settled(model: nn.Module, seed: int = 1) -> nn.Module:
-    """The model in evaluation mode, with biases and normalisation statistics that are not all zeros and ones."""
+def settle(model: Net, seed: int = 1) -> Net:
+    """Puts a model into evaluation mode, with biases and normalisation statistics that are not all zeros and ones.
+
+    Returns the same model.
+    """
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.copy_(0.2 * torch.randn(module.num_features, generator=rng))
-                module.running_var.copy_(0.5 + torch.rand(module.num_features, generator=rng))
+                mean = 0.2 * torch.randn(module.num_features, generator=rng)
+                variance = 0.5 + torch.rand(module.num_features, generator=rng)
+                for statistic, value in ((module.running_mean, mean), (module.running_var, variance)):
+                    if statistic is not None:
+                        statistic.copy_(value)
             if isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
                 module.weight.copy_(0.5 + torch.rand(module.weight.shape, generator=rng))
                 module.bias.copy_(0.2 * torch.randn(module.bias.shape, generator=rng))
@@ -130,30 +136,30 @@ class TorchEncoder(nn.Module):
 
 
 def resnet() -> tuple[nn.Module, Inputs]:
-    return settled(ResNet(width=8, depth=8, classes=CLASSES)), (torch.randn(3, 1, 8, 8),)
+    return settle(ResNet(width=8, depth=8, classes=CLASSES)), (torch.randn(3, 1, 8, 8),)
 
 
 def grouped() -> tuple[nn.Module, Inputs]:
-    return settled(Grouped()), (torch.randn(3, 3, 6, 6),)
+    return settle(Grouped()), (torch.randn(3, 3, 6, 6),)
 
 
 def concatenated() -> tuple[nn.Module, Inputs]:
-    return settled(Concatenated()), (torch.randn(3, 3, 8, 8),)
+    return settle(Concatenated()), (torch.randn(3, 3, 8, 8),)
 
 
 def encoder() -> tuple[nn.Module, Inputs]:
     mask = torch.ones(3, 6, dtype=torch.long)
     mask[0, 4:] = 0
-    return settled(Encoder()), (torch.randint(0, 20, (3, 6)), mask)
+    return settle(Encoder()), (torch.randint(0, 20, (3, 6)), mask)
 
 
 def torch_encoder() -> tuple[nn.Module, Inputs]:
-    return settled(TorchEncoder()), (torch.randn(3, 6, 7),)
+    return settle(TorchEncoder()), (torch.randn(3, 6, 7),)
 
 
 def vit() -> tuple[nn.Module, Inputs]:
     model = VisionTransformer(size=8, patch=2, width=16, heads=4, depth=2, classes=CLASSES)
-    return settled(model), (torch.randn(3, 1, 8, 8),)
+    return settle(model), (torch.randn(3, 1, 8, 8),)
 
 
 NETS: dict[str, Callable[[], tuple[nn.Module, Inputs]]] = {
