@@ -11,7 +11,6 @@ counted in each. To hold: at most 3 times its size. Some minutes.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import threading
@@ -126,11 +125,11 @@ def main(megabytes: int) -> None:
                 except UnhealthyMeasurement as error:  # memory is what counts here
                     state = error.state
                 # Whatever came of the measurement, the device is asked.
-                facts = json.loads(json.dumps(sandbox.call(sandboxed.facts, order, stage="training", limit_s=3600)))
+                facts = sandbox.call(sandboxed.facts, order, stage="training", limit_s=3600)
         finally:
             sandbox.close()
         runner = TrialRunner(order.with_facts(facts), facts, folder)
-        names = [group["name"] for group in facts["groups"]]
+        names = [group.name for group in facts.groups]
         half = {f"precision:{name}": "int8" if number < layers // 2 else "fp32" for number, name in enumerate(names)}
         candidates = {value: {f"precision:{name}": value for name in names} for value in VALUES} | {"half int8": half}
         try:

@@ -60,7 +60,7 @@ def job_of(report: JobReport) -> Json:
         "finished_at": _iso(job.finished_at),
         "wall_s": job.wall_s,
         "time_s": time_document(report.facts),
-        "ending": report.facts.get("ending"),
+        "ending": report.facts.ending,
         "trials": report.counts(),
         "front_size": len(report.members),
         "best_speedup": _best_speedup(report),
@@ -131,7 +131,7 @@ def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:
         "planned": planned,
         "fraction": 1.0 if complete else min(1.0, max(shares)) if shares else None,
         "time_left_s": min(left) if running and left else None,
-        "left_s": _left(report, minutes) if running and report.facts.get("measuring_s") else None,
+        "left_s": _left(report, minutes) if running and report.facts.measuring_s else None,
         "at_work": _at_work(report) if alive else [],
     }
 

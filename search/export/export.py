@@ -30,6 +30,7 @@ from search.fronts.metrics import (
     figures_on,
 )
 from search.job.devices import JobDevice
+from search.job.facts import JobFacts
 from search.job.spec import Job
 from search.job.views import views_of
 from search.store import JobRow, Store, TrialRow, digests_of
@@ -51,7 +52,7 @@ class _Source:
     """With the metrics that the front claims on the device."""
     device: JobDevice
     context: JobContext
-    facts: Mapping[str, Any]
+    facts: JobFacts
 
 
 def export_candidate(
@@ -103,7 +104,7 @@ def export_candidate(
 
 def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, progress: Progress) -> _Source:
     """Resolves the device; of a modelled job it also prepares the model (trains it, for minutes)."""
-    job, facts = Job.model_validate(job_row.spec), (job_row.baseline or {})["facts"]
+    job, facts = Job.model_validate(job_row.spec), JobFacts.from_dict((job_row.baseline or {})["facts"])
     with agents_of(store):
         chosen = _device(job, job_row, row, device)
     link = RequestLink(store.url, away_s=job.limits.device_s)
@@ -156,8 +157,8 @@ def _write_bundle(
     if device.profile.agent:  # quality was evaluated on this machine
         receipt |= {QUALITY_FROM: "host", QUALITY_CHECK: row.metrics.get(QUALITY_CHECK, "not compared")}
     receipt |= {"device": device.label, "profile": device.profile.to_dict()}
-    receipt |= {"digests": source.facts.get("digests", {})}
-    receipt |= {"shared_split": bool(source.facts["shared_split"]), "versions": package_versions()}
+    receipt |= {"digests": dict(source.facts.digests)}
+    receipt |= {"shared_split": source.facts.shared_split, "versions": package_versions()}
     return Bundle.write(folder, built.path, manifest, receipt), receipt
 
 
@@ -206,7 +207,7 @@ def _front_metrics(row: TrialRow, chosen: JobDevice) -> dict[str, Any]:
     return figures_on(row.metrics, chosen.label) if DEVICES in row.metrics else row.metrics
 
 
-def _train_and_describe(context: JobContext, job: Job) -> dict[str, Any]:
+def _train_and_describe(context: JobContext, job: Job) -> JobFacts:
     """Trains the model (minutes) and returns its facts, which a modelled job lacks."""
     limit_s = job.limits.training_s + job.limits.exporting_s
     return in_own_process(sandboxed.facts, context, stage="training", limit_s=limit_s)

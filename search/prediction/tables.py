@@ -15,6 +15,7 @@ from evaluators.probing.questions import LayerAnswers
 from evaluators.runtimes import runtime_of
 from evaluators.tensors import Arrays
 from hwprofiles import Precision, digest_of
+from search.job.facts import StructureTable
 from search.json_cache import JsonCache
 from search.space.candidate import RUNTIME, Space
 from search.space.layer_widths import LayerWidth, uniform_levels
@@ -27,8 +28,6 @@ LIMIT_S = 120.0
 
 MOST = 8
 """Most combinations of graph and runtime for which tables are measured, in order."""
-
-Json = dict[str, Any]
 
 
 def measure_layer_tables(
@@ -47,11 +46,10 @@ def measure_layer_tables(
     narrow_draft: Callable[[Mapping[str, str]], Draft | None] = lambda values: None,
     limit_s: float = LIMIT_S,
     clock: Callable[[], float] = time.monotonic,
-) -> list[Json]:
-    """Measure layer tables on a device, in up to ``limit_s``, as ``{"values": {…}, "table": {…}}``.
+) -> tuple[StructureTable, ...]:
+    """Measure layer tables on a device, in up to ``limit_s``.
 
-    ``values`` are those of decisions other than layers' precisions. The first table is that of the fp32 model; without
-    it there are none.
+    The first table is that of the fp32 model; without it there are none.
 
     If decisions narrow layers (as ``widths`` say), each table is followed by those of uniformly narrowed models, which
     ``narrow_draft`` makes (untrained); values between them are interpolated.
@@ -61,9 +59,9 @@ def measure_layer_tables(
     """
     precision = techniques.get("precision")
     if not isinstance(precision, PrecisionTechnique):
-        return []
+        return ()
     ends_at = clock() + limit_s
-    tables: list[Json] = []
+    tables: list[StructureTable] = []
     integers: dict[str, str] = {}
     with LayerAnswers(device, JsonCache(cache / "layers"), transient=transient) as answers:
         for values in itertools.islice(_structures(space, runtime, widths), most):
@@ -85,8 +83,8 @@ def measure_layer_tables(
             table = measure_table(answers, question, limit_s=max(0.0, ends_at - clock()), clock=clock)
             if table is None:
                 break
-            tables.append({"values": values, "table": table.to_dict()})
-    return tables
+            tables.append(StructureTable(values, table))
+    return tuple(tables)
 
 
 def measure_format_table(

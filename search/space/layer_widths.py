@@ -55,11 +55,6 @@ class LayerWidth:
         return {name for name, _ in (*self.inputs, *self.outputs)} | set(self.blocks)
 
 
-def layer_widths_of(facts: Mapping[str, Any]) -> list[LayerWidth]:
-    """The layer widths in a job's facts."""
-    return [LayerWidth.from_dict(row) for row in facts.get("scales", ())]
-
-
 def narrow_groups(
     groups: Sequence[LayerGroup], layers: Sequence[LayerWidth], decisions: Mapping[str, str]
 ) -> tuple[LayerGroup, ...]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 from hwprofiles import Profile
 from search.devices.link import RequestLink
 from search.job.devices import JobDevice
+from search.job.facts import JobFacts
 from search.job.spec import Job
 
 
@@ -35,12 +34,12 @@ class JobContext:
     layer_times: str | None = None
     """The device's table of the model's layers, as JSON, if candidates are built by it."""
 
-    def with_facts(self, facts: Mapping[str, Any]) -> JobContext:
+    def with_facts(self, facts: JobFacts) -> JobContext:
         """The context of the job after its preparation with these facts."""
-        times = facts.get("layer_times")
+        times, schemes = facts.layer_times, facts.static_schemes
         return replace(
-            self, subject=facts["subject"], static_schemes=json.dumps(facts.get("formats", {}), sort_keys=True),
-            layer_times=None if times is None else json.dumps(times, sort_keys=True),
+            self, subject=facts.subject, static_schemes=json.dumps({k: asdict(v) for k, v in schemes.items()}),
+            layer_times=None if times is None else json.dumps(times.to_dict(), sort_keys=True),
         )  # fmt: skip
 
     @property

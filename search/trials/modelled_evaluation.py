@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from search.prediction.layer_groups import groups_of
 from search.prediction.modelled import bounds
-from search.space.layer_widths import layer_widths_of
 from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Qualities
 
 
@@ -20,5 +18,5 @@ class ModelledDeviceEvaluator(DeviceEvaluator):
     ) -> DeviceResult:
         """Measure the file's quality on this machine, and add the bounds on its speed."""
         quality = super().evaluate(path, decisions, qualities, timed=False)
-        speed = bounds(self.profile, groups_of(self._facts), decisions, layer_widths_of(self._facts))
+        speed = bounds(self.profile, self._facts.groups, decisions, self._facts.layer_widths)
         return replace(quality, metrics={**quality.metrics, **speed})

@@ -17,9 +17,8 @@ from search.budget.allowance import Allowance
 from search.devices.lookup import open_device
 from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, merge_devices
 from search.job.devices import JobDevice
-from search.prediction.layer_groups import groups_of
+from search.job.facts import JobFacts
 from search.prediction.modelled import invent_metrics
-from search.space.layer_widths import layer_widths_of
 from search.states import TrialState
 from search.techniques import trains
 from search.training.asha import TRAINING, Figures
@@ -70,7 +69,7 @@ class TrialRunner:
     def __init__(
         self,
         context: JobContext,
-        facts: Mapping[str, Any],
+        facts: JobFacts,
         folder: Path,
         files: Path | None = None,
         allowance: Allowance | None = None,
@@ -85,9 +84,7 @@ class TrialRunner:
         self._ends = NEVER if allowance is None else allowance.ends
         self._clock = self._ends.clock
 
-    def _new_evaluator(
-        self, device: JobDevice, facts: Mapping[str, Any], allowance: Allowance | None
-    ) -> DeviceEvaluator:
+    def _new_evaluator(self, device: JobDevice, facts: JobFacts, allowance: Allowance | None) -> DeviceEvaluator:
         kind = ModelledDeviceEvaluator if device.profile.modelled else DeviceEvaluator
         return kind(device, self._context, facts, self._builder, self._open_device, allowance)
 
@@ -107,7 +104,7 @@ class TrialRunner:
         self._set_end(ends or self._ends)
         start = self._clock()
         if self._context.profile.is_dry_run:
-            groups, widths = groups_of(self._facts), layer_widths_of(self._facts)
+            groups, widths = self._facts.groups, self._facts.layer_widths
             metrics = invent_metrics(self._context.devices, groups, decisions, digest, widths)
             return Outcome(TrialState.DONE, None, metrics, None, None, round(self._clock() - start, 3))
         with Notice(self._folder, digest) as self._notice:

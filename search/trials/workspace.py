@@ -39,7 +39,7 @@ from search.job.devices import JobDevice
 from search.json_cache import JsonCache
 from search.options import validate_options
 from search.space.candidate import RUNTIME, Decision, Space, runtime_decision
-from search.space.coverage import COVERAGE, coverage
+from search.space.coverage import coverage
 from search.space.layer_widths import LayerWidth
 from search.space.merging import merge_decisions
 from search.space.promising import promising_settings
@@ -314,16 +314,14 @@ class Workspace:
             ),
         )
 
-    def coverage(self, space: Space) -> dict[str, Any]:
-        """The values that the space contains and leaves out, as part of a job's facts; empty without precisions."""
+    def coverage(self, space: Space) -> dict[str, Any] | None:
+        """The values that the space contains and leaves out; None without precisions."""
         precision, formats = self.techniques.get("precision"), self.techniques.get(FORMATS)
         if precision is None and formats is None:
-            return {}
+            return None
         choices = precision.options.choices if isinstance(precision, PrecisionTechnique) else ()
         trained = {group.name for group in formats.layers} if isinstance(formats, FormatsTechnique) else set()
-        return {
-            COVERAGE: coverage(self.model, self.groups, space, self.answers, choices, trained, self.profile.runtime)
-        }
+        return coverage(self.model, self.groups, space, self.answers, choices, trained, self.profile.runtime)
 
     def build(self, decisions: Mapping[str, str], path: Path) -> Built:
         """Write a candidate's file; equal decisions give equal bytes. Trains its module variant unless it is stored."""

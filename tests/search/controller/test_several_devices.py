@@ -27,6 +27,7 @@ from search.export import export
 from search.export.bundle import MANIFEST, RECEIPT
 from search.fronts.objectives import gains
 from search.fronts.pareto import dominates
+from search.job.facts import JobFacts
 from search.job.spec import Job, parse_job
 from search.states import JobState, TrialState
 from search.store import Store, digests_of
@@ -465,7 +466,7 @@ def test_runtimes_are_decided_for_each_device(tmp_path: Path) -> None:
     job = parse_job(spec(devices=MEASURED), folder=tmp_path)
     first, *others = job.profiles
     order = JobContext(job.model_dump_json(), str(tmp_path), first.profile, further_devices=tuple(others))
-    runner = TrialRunner(order, {}, tmp_path)
+    runner = TrialRunner(order, JobFacts(), tmp_path)
     decisions = {"runtime": "onnxruntime", f"runtime@{BATCH}": "openvino:bf16"}
     assert [runner.bench(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]
     assert runner.bench(BATCH).conditions({}) == ("onnxruntime", 8)

@@ -18,6 +18,7 @@ from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import save_model
 from hwprofiles import find_device
+from search.job.facts import JobFacts, StructureTable
 from search.json_cache import JsonCache
 from search.prediction.accuracy import ENOUGH, Assessment, Assessments
 from search.prediction.correction import Correction, accuracy, leave_one_out
@@ -73,7 +74,9 @@ def true_time(device: CostedDevice, technique: PrecisionTechnique, decisions: di
 
 def test_sums_are_shares_of_the_baseline(technique: PrecisionTechnique, space: Space, tmp_path: Path) -> None:
     device = CostedDevice(convert_us=2e-3)
-    predictor = Predictor(json.loads(json.dumps(tables_of(device, technique, space, tmp_path))))
+    tables = tables_of(device, technique, space, tmp_path)
+    stored = json.loads(json.dumps([table.to_dict() for table in tables]))
+    predictor = Predictor(list(map(StructureTable.from_dict, stored)))
     assert predictor.layers == 5
     for values in itertools.product(("fp32", "int8"), repeat=5):
         decisions = dict(zip((d.name for d in space.decisions), values, strict=True))
@@ -89,7 +92,7 @@ def test_without_a_table_nothing_is_predicted(space: Space) -> None:
     assert predictor.layers == 0
     assert predictor.speedup(space.baseline().decisions) is None
     assert Assessment(predictor).document([("digest", space.baseline().decisions, 1.0)]) is None
-    assert Assessments({}, ("local-cpu",)).document([]) is None
+    assert Assessments(JobFacts(), ("local-cpu",)).document([]) is None
 
 
 def test_a_structure_without_a_table_is_not_predicted(
@@ -97,7 +100,7 @@ def test_a_structure_without_a_table_is_not_predicted(
 ) -> None:
     wider = replace(space, decisions=(Decision("graph", ("plain", "fused"), "graph"), *space.decisions))
     (first, second) = tables_of(CostedDevice(), technique, wider, tmp_path)
-    assert (first["values"], second["values"]) == ({"graph": "plain"}, {"graph": "fused"})
+    assert (first.values, second.values) == ({"graph": "plain"}, {"graph": "fused"})
     predictor = Predictor([first])
     assert predictor.speedup(wider.baseline().decisions) == pytest.approx(1.0)
     assert predictor.speedup(wider.baseline().decisions | {"graph": "fused"}) is None
@@ -215,7 +218,7 @@ def rows(technique: PrecisionTechnique, space: Space, device: CostedDevice, fold
 def test_a_job_is_told_how_well_it_is_predicted(technique: PrecisionTechnique, space: Space, tmp_path: Path) -> None:
     """The machine charges for boundaries that single layers never show; the correction learns them."""
     shown, true = CostedDevice(convert_us=1e-4), CostedDevice(convert_us=2e-3)
-    facts = {"layer_tables": {"local-cpu": tables_of(shown, technique, space, tmp_path)}}
+    facts = JobFacts(layer_tables={"local-cpu": tables_of(shown, technique, space, tmp_path)})
     assessments = Assessments(facts, ("local-cpu",))
     measured = rows(technique, space, true, tmp_path)
     few = assessments.document(measured[:ENOUGH])
@@ -235,7 +238,7 @@ def test_a_job_is_told_how_well_it_is_predicted(technique: PrecisionTechnique, s
 def test_a_candidate_without_a_speed_up_is_not_counted(
     technique: PrecisionTechnique, space: Space, tmp_path: Path
 ) -> None:
-    facts = {"layer_tables": {"here": [], "there": tables_of(CostedDevice(), technique, space, tmp_path)}}
+    facts = JobFacts(layer_tables={"here": (), "there": tables_of(CostedDevice(), technique, space, tmp_path)})
     row = rows(technique, space, CostedDevice(), tmp_path)[0]
     both = replace(row, metrics={**row.metrics, "speedup@there": {"ratio": 1.0, "ci95": [1.0, 1.0]}})
     document = Assessments(facts, ("here", "there")).document([row, both])

@@ -23,6 +23,7 @@ from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, InvalidInput
 from search.devices.link import DeviceLost
 from search.gains.whole_model import WholeModel
+from search.job.facts import JobFacts
 from search.job.spec import parse_job
 from search.prediction import tables
 from search.tasks import OnnxTask
@@ -372,18 +373,19 @@ class TestPrepare:
         assert found.metrics["speedup"] == {"ratio": 1.0, "ci95": [0.99, 1.01]}
         assert found.metrics["cosine"] == 1.0
         assert found.metrics["latency_ms"]["p50"] == 1.0
-        assert found.metrics["size_bytes"] == Path(found.facts["model_path"]).stat().st_size
+        assert found.metrics["size_bytes"] == found.facts.model_path.stat().st_size
         assert found.metrics["peak_memory_bytes"] > 0
         assert set(found.metrics["intervals"]) == {"cosine", "top1_agreement", "accuracy", "nll"}
-        assert found.facts["shared_split"] is False
-        assert [group["name"] for group in found.facts["groups"]]
-        assert found.facts["device_answers"]
-        held = found.facts["coverage"]
+        assert found.facts.shared_split is False
+        assert [group.name for group in found.facts.groups]
+        assert found.facts.device_answers
+        held = found.facts.coverage
+        assert held is not None
         assert (held["decided"], held["left_alone"], held["left_out"]) == (held["layers"], [], [])
         assert (("precision", "int8"),) in found.space.promising
-        record = found.facts["baseline_measurements"]["dry-run"]
+        record = found.facts.baseline_measurements["dry-run"]
         assert (record["ratio"], record["verdict"], record["health"]["verdict"]) == (1.0, "stable", "healthy")
-        assert found.facts["references"]["dry-run"]["latency_ms"] == 1.0
+        assert found.facts.references["dry-run"].latency_ms == 1.0
         assert "baseline_ms" not in record
         assert json.loads(json.dumps(found.baseline, allow_nan=False))
 
@@ -410,7 +412,7 @@ class TestPrepare:
         self, order: Order, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[int] = []
-        monkeypatch.setattr(preparation, "measure_layer_tables", lambda *_, most, **__: asked.append(most) or [])
+        monkeypatch.setattr(preparation, "measure_layer_tables", lambda *_, most, **__: asked.append(most) or ())
         monkeypatch.setattr(
             preparation, "open_device", lambda profile, *_: FakeDevice(lambda path: 1.0, profile=profile)
         )
@@ -419,7 +421,7 @@ class TestPrepare:
             job = parse_job(spec(devices=devices, strategy=strategy), folder=Path(order().folder))
             others = job.profiles[1:]
             found = sandboxed.prepare(replace(order(), spec_json=job.model_dump_json(), further_devices=tuple(others)))
-            assert list(found.facts["layer_tables"]) == list(job.labels)
+            assert list(found.facts.layer_tables) == list(job.labels)
         assert asked == [1, tables.MOST, tables.MOST]
 
     def test_a_table_that_cannot_be_made_stops_no_job(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,8 +433,8 @@ class TestPrepare:
         monkeypatch.setattr(preparation, "measure_layer_tables", failing)
         monkeypatch.setattr(preparation, "open_device", lambda *_: FakeDevice(lambda path: 1.0))
         facts = sandboxed.prepare(order()).facts
-        (tables,), (reason,) = facts["layer_tables"].values(), facts["no_layer_tables"].values()
-        assert (tables, reason) == ([], "no memory for it")
+        (tables,), (reason,) = facts.layer_tables.values(), facts.no_layer_tables.values()
+        assert (tables, reason) == ((), "no memory for it")
         with pytest.raises(DeviceLost):
             sandboxed.prepare(order())
 
@@ -442,10 +444,10 @@ class TestPrepare:
         likes_int8 = FakeDevice(lambda path: 3.0 if "int8" in number_formats(path) else 1.5)
         monkeypatch.setattr(preparation, "open_device", lambda *_: likes_int8)
         found = sandboxed.prepare(order())
-        assert found.facts["formats"]["onnxruntime"]["activation_type"] == "int8"
+        assert found.facts.static_schemes["onnxruntime"].activation_type == "int8"
         for folder in ("gains", "layers"):
             shutil.rmtree(home / "cache" / folder)
-        space = Workspace(order().with_facts(json.loads(json.dumps(found.facts))))
+        space = Workspace(order().with_facts(JobFacts.from_dict(json.loads(json.dumps(found.facts.to_dict())))))
         built = space.build(all_int8(space), tmp_path / "int8.onnx")
         assert number_formats(built.path) == {"int8"}
         unasked = Workspace(order())
@@ -464,8 +466,8 @@ class TestPrepare:
         monkeypatch.setattr(preparation, "measure_layer_tables", never)
         monkeypatch.setattr(Scoring, "quality", never)
         facts = sandboxed.facts(order(objectives=[{"metric": "bit_operations", "direction": "min"}]))
-        assert Path(facts["model_path"]).exists()
-        assert "onnxruntime" in facts["formats"]
+        assert facts.model_path.exists()
+        assert "onnxruntime" in facts.static_schemes
 
     def test_on_the_modelled_device(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
         def never(*_: object) -> None:
@@ -475,7 +477,7 @@ class TestPrepare:
         found = sandboxed.prepare(order(find_device("dry-run")))
         assert found.space.size == 5**4
         assert found.metrics["speedup"]["ratio"] == 1.0
-        assert "device_answers" not in found.facts
+        assert "device_answers" not in found.facts.to_dict()
 
     @pytest.mark.parametrize(
         ("fields", "said"),
