@@ -30,6 +30,7 @@ from rows import write_rows
 from evaluators.processes.sandbox import Sandbox
 from hwprofiles import find_device
 from hwprofiles.errors import UnhealthyMeasurement
+from search.job.devices import JobDevice
 from search.job.spec import parse_job
 from search.trials import sandboxed
 from search.trials.context import JobContext
@@ -115,7 +116,7 @@ def main(megabytes: int) -> None:
         job = parse_job(
             {"name": "memory", "task": {"name": "onnx", "options": options}, "space": {"precision": {}}}, folder=folder
         )
-        order = JobContext(job.model_dump_json(), str(folder), profile)
+        order = JobContext(job, str(folder), (JobDevice(job.labels[0], profile),))
         sandbox = Sandbox(log=folder / "prepare.log", progress=lambda text: print(text, file=sys.stderr, flush=True))
         state = "done"
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ from search.controller.lease import LeaseKeeper
 from search.controller.progress import Watcher
 from search.controller.scheduler import Scheduler
 from search.controller.status import StatusReporter
-from search.devices.capabilities import capability_texts
+from search.devices.capabilities import capabilities_of
 from search.devices.link import RequestLink
 from search.devices.lookup import agents_of
 from search.folders import job_folder
@@ -73,12 +72,13 @@ class Controller:
         self._planned = self._job.budget.trials
         self._folder = job_folder(self._row.job_id)
         self._digests = digests_of(self._row)
-        devices = [JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()]
         self._context = JobContext(
-            json.dumps(self._row.spec), self._row.spec_folder, devices[0].profile, further_devices=tuple(devices[1:]),
-            link=RequestLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
-            capabilities=capability_texts(store, [device.profile.digest for device in devices]),
-        )  # fmt: skip
+            self._job,
+            self._row.spec_folder,
+            tuple(JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()),
+            RequestLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
+            capabilities_of(store, self._digests.values()),
+        )
         self._objectives, self._constraints = self._job.joint_objectives, self._job.joint_constraints
         self._views = views_of(self._job)
         self._budget = TimeBudget(self._job.budget.total_s, self._row.wall_s, clock)

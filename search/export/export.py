@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -110,14 +109,13 @@ def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, pr
     link = RequestLink(store.url, away_s=job.limits.device_s)
     if row.simulated:
         progress("preparing the model for the device")
-        spec = json.dumps(job.alone(job.labels[0]))
-        context = JobContext(spec, job_row.spec_folder, chosen.profile, link=link)
+        alone = Job.model_validate(job.alone(job.labels[0]))
+        devices = (JobDevice(alone.labels[0], chosen.profile),)
+        context = JobContext(alone, job_row.spec_folder, devices, link)
         facts = _train_and_describe(context, job)
         return _Source(job, job_row, row, chosen, context.with_facts(facts), facts)
-    first, *further = (JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
-    context = JobContext(
-        json.dumps(job_row.spec), job_row.spec_folder, first.profile, further_devices=tuple(further), link=link
-    ).with_facts(facts)
+    devices = tuple(JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
+    context = JobContext(job, job_row.spec_folder, devices, link).with_facts(facts)
     return _Source(job, job_row, replace(row, metrics=_front_metrics(row, chosen)), chosen, context, facts)
 
 

@@ -47,7 +47,7 @@ def in_job_folder(function: SandboxFunction[P, T]) -> SandboxFunction[P, T]:
 
 @lru_cache(maxsize=1)
 def workspace_of(context: JobContext) -> Workspace:
-    """This process's workspace for a context; the last one is cached."""
+    """This process's workspace for a context; the last one is cached, by the context's digest."""
     return Workspace(context)
 
 

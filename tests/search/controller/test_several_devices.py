@@ -464,10 +464,8 @@ def test_runtimes_are_decided_for_each_device(tmp_path: Path) -> None:
     from search.trials.context import JobContext
 
     job = parse_job(spec(devices=MEASURED), folder=tmp_path)
-    first, *others = job.profiles
-    order = JobContext(job.model_dump_json(), str(tmp_path), first.profile, further_devices=tuple(others))
-    runner = TrialRunner(order, JobFacts(), tmp_path)
+    runner = TrialRunner(JobContext(job, str(tmp_path), job.profiles), JobFacts(), tmp_path)
     decisions = {"runtime": "onnxruntime", f"runtime@{BATCH}": "openvino:bf16"}
-    assert [runner.bench(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]
-    assert runner.bench(BATCH).conditions({}) == ("onnxruntime", 8)
+    assert [runner.evaluator(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]
+    assert runner.evaluator(BATCH).conditions({}) == ("onnxruntime", 8)
     runner.close()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from contexts import context_of
 from fake_device import FakeDevice, number_formats
 from onnx_builder import Builder
 from small_jobs import classifier, samples, spec, write_classifier
@@ -43,7 +44,7 @@ def order(tmp_path: Path) -> Iterator[Order]:
 
     def of(profile: Profile | None = None, subject: str | None = None, **fields: Any) -> JobContext:
         job = parse_job(spec(**fields), folder=tmp_path)
-        return JobContext(job.model_dump_json(), str(tmp_path), profile or find_device("local-cpu"), subject)
+        return context_of(job, tmp_path, profile, subject=subject)
 
     yield of
     sandboxed.workspace_of.cache_clear()
@@ -419,8 +420,7 @@ class TestPrepare:
         devices = [{"name": "local-cpu"}, {"name": "local-cpu", "batch": 2}]
         for strategy in ({"name": "nsga2"}, {"name": "random", "options": {"screen": 4}}):
             job = parse_job(spec(devices=devices, strategy=strategy), folder=Path(order().folder))
-            others = job.profiles[1:]
-            found = sandboxed.prepare(replace(order(), spec_json=job.model_dump_json(), further_devices=tuple(others)))
+            found = sandboxed.prepare(replace(order(), job=job, devices=job.profiles))
             assert list(found.facts.layer_tables) == list(job.labels)
         assert asked == [1, tables.MOST, tables.MOST]
 
