@@ -31,7 +31,9 @@ from evaluators.devices.device import LocalDevice
 from evaluators.measuring.latency import Protocol
 from evaluators.tensors import Array
 from hwprofiles import Profile
+from search.devices.lookup import NO_AGENTS
 from search.job.devices import JobDevice
+from search.job.profiles import profiles_of
 from search.job.spec import load_job
 from search.trials.context import JobContext
 from search.trials.workspace import Workspace
@@ -96,7 +98,7 @@ def measured(device: LocalDevice, models: tuple[Path, Path], sample: Mapping[str
 def main(trials: int) -> None:
     """Measures and reports."""
     job = load_job(ROOT / "examples" / "digits.yaml")
-    profile = job.profile
+    profile = profiles_of(job, NO_AGENTS)[0].profile
     workspace = Workspace(JobContext(job, str(ROOT), (JobDevice(job.labels[0], profile),)))
     baseline, sample = workspace.baseline_path, (workspace.model, workspace.sample)[1]
     duties = [0] * (trials - trials // 2) + [DUTIES[number % len(DUTIES)] for number in range(trials // 2)]

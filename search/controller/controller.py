@@ -23,11 +23,12 @@ from search.controller.scheduler import Scheduler
 from search.controller.status import StatusReporter
 from search.devices.capabilities import capabilities_of
 from search.devices.link import RequestLink
-from search.devices.lookup import agents_of
+from search.devices.lookup import DeviceRegistry
 from search.folders import job_folder
 from search.fronts.joint import Fronts, fronts_of
 from search.job.devices import JobDevice
 from search.job.facts import JobFacts
+from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.job.views import views_of
 from search.options import validate_options
@@ -175,9 +176,7 @@ class Controller:
 
     def _check_profile(self) -> None:
         """Raises :class:`ParetuneError` if a device is no longer the one that the job began on."""
-        with agents_of(self._store):
-            profiles = self._job.profiles
-        for device in profiles:
+        for device in profiles_of(self._job, DeviceRegistry(self._store)):
             if device.profile.digest != self._digests.get(device.label):
                 raise ParetuneError(
                     f"device {device.label!r} is no longer what this job measured on",

@@ -13,7 +13,7 @@ from evaluators.processes.sandbox import Sandbox, in_own_process
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
 from search.devices.link import RequestLink
-from search.devices.lookup import agents_of, find_device
+from search.devices.lookup import DeviceRegistry
 from search.export.bundle import Bundle, check_target
 from search.export.receipt import file_findings, latency_part, manifest_of, package_versions, receipt_of
 from search.export.remeasurement import measure_latency, measure_secondary
@@ -104,8 +104,7 @@ def export_candidate(
 def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, progress: Progress) -> _Source:
     """Resolves the device; of a modelled job it also prepares the model (trains it, for minutes)."""
     job, facts = Job.model_validate(job_row.spec), JobFacts.from_dict((job_row.baseline or {})["facts"])
-    with agents_of(store):
-        chosen = _device(job, job_row, row, device)
+    chosen = _device(job, job_row, row, device, DeviceRegistry(store))
     link = RequestLink(store.url, away_s=job.limits.device_s)
     if row.simulated:
         progress("preparing the model for the device")
@@ -171,7 +170,7 @@ def _check_writable(folder: Path) -> None:
         raise StorageError(f"folder {folder} cannot be written: {error.strerror}", "name another with -o") from None
 
 
-def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None) -> JobDevice:
+def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None, registry: DeviceRegistry) -> JobDevice:
     """The job's device with this label, probed now (None: the first), or another with the first's threads and batch."""
     if not row.simulated and len(job.labels) > 1 and device not in (None, *job.labels):
         raise InvalidInput(
@@ -180,7 +179,7 @@ def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None) -> Job
         )
     label = device if device in job.labels else job.labels[0]
     spec = job.devices[job.labels.index(label)]
-    profile = find_device(spec.name if device in (None, label) else device, spec.threads, spec.batch)
+    profile = registry.find(spec.name if device in (None, label) else device, spec.threads, spec.batch)
     if profile.simulated:
         raise InvalidInput(
             f"candidate {row.candidate_id} cannot be exported for {profile.device!r}, which measures nothing",

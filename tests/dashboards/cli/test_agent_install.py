@@ -17,7 +17,7 @@ from remote_host import BRIEF, Hosts
 from small_jobs import classifier
 
 from search.devices.link import RequestLink
-from search.devices.lookup import agents_of, find_device
+from search.devices.lookup import DeviceRegistry
 from search.devices.remote import RemoteDevice
 from search.folders import default_database
 from search.store import Store
@@ -95,8 +95,7 @@ def test_an_agent_from_a_fresh_environment(installed: Path, hosts: Hosts, tmp_pa
             )  # fmt: skip
         hosts.processes.append(agent)
         hosts.wait_for("registered as pi")
-        with agents_of(store):
-            device = RemoteDevice(find_device("pi"), RequestLink(default_database()))
+        device = RemoteDevice(DeviceRegistry(store).find("pi"), RequestLink(default_database()))
         sample = {"x": np.ones((1, 16), np.float32)}
         try:
             found = device.measure(*models, sample, protocol=BRIEF, limit_s=120.0)

@@ -23,11 +23,13 @@ from search.controller.controller import Controller
 from search.controller.failures import AllFailed
 from search.controller.progress import Status, Watcher
 from search.controller.scheduler import Scheduler
+from search.devices.lookup import NO_AGENTS
 from search.export import export
 from search.export.bundle import MANIFEST, RECEIPT
 from search.fronts.objectives import gains
 from search.fronts.pareto import dominates
 from search.job.facts import JobFacts
+from search.job.profiles import profiles_of
 from search.job.spec import Job, parse_job
 from search.states import JobState, TrialState
 from search.store import Store, digests_of
@@ -464,7 +466,7 @@ def test_runtimes_are_decided_for_each_device(tmp_path: Path) -> None:
     from search.trials.context import JobContext
 
     job = parse_job(spec(devices=MEASURED), folder=tmp_path)
-    runner = TrialRunner(JobContext(job, str(tmp_path), job.profiles), JobFacts(), tmp_path)
+    runner = TrialRunner(JobContext(job, str(tmp_path), profiles_of(job, NO_AGENTS)), JobFacts(), tmp_path)
     decisions = {"runtime": "onnxruntime", f"runtime@{BATCH}": "openvino:bf16"}
     assert [runner.evaluator(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]
     assert runner.evaluator(BATCH).conditions({}) == ("onnxruntime", 8)

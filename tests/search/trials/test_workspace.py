@@ -23,8 +23,10 @@ from evaluators.processes.sandbox import Sandbox
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, InvalidInput
 from search.devices.link import DeviceLost
+from search.devices.lookup import NO_AGENTS
 from search.gains.whole_model import WholeModel
 from search.job.facts import JobFacts
+from search.job.profiles import profiles_of
 from search.job.spec import parse_job
 from search.prediction import tables
 from search.tasks import OnnxTask
@@ -420,7 +422,7 @@ class TestPrepare:
         devices = [{"name": "local-cpu"}, {"name": "local-cpu", "batch": 2}]
         for strategy in ({"name": "nsga2"}, {"name": "random", "options": {"screen": 4}}):
             job = parse_job(spec(devices=devices, strategy=strategy), folder=Path(order().folder))
-            found = sandboxed.prepare(replace(order(), job=job, devices=job.profiles))
+            found = sandboxed.prepare(replace(order(), job=job, devices=profiles_of(job, NO_AGENTS)))
             assert list(found.facts.layer_tables) == list(job.labels)
         assert asked == [1, tables.MOST, tables.MOST]
 
