@@ -16,12 +16,10 @@ from search.states import JobState
 from search.store import Store, is_orphan
 from search.trials.activity import notices
 
-_FINAL = {JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
-
 
 def is_final(state: str) -> bool:
     """Whether a job in this state does nothing more by itself."""
-    return state in _FINAL
+    return JobState(state).ended
 
 
 def job_document(store: Store, job_id_or_prefix: str) -> Json:

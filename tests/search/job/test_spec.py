@@ -181,7 +181,7 @@ class TestSeveralDevices:
     def test_alone_it_is_the_job_of_one_device(self) -> None:
         job = parsed(devices=TWO, constraints=[f"speedup@{B} >= 2", f"speedup@{A} >= 3"])
         alone = parse_job(job.alone(B), folder=Path())
-        assert (alone.labels, alone.profile.threads, names(alone)) == (("dry-run",), 2, ["cosine", "speedup"])
+        assert (alone.labels, alone.devices[0].threads, names(alone)) == (("dry-run",), 2, ["cosine", "speedup"])
         assert alone.constraints == ("speedup >= 2",)
 
     def test_it_comes_back_from_json(self) -> None:
