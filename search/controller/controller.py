@@ -264,7 +264,7 @@ class Controller:
             self._job.budget, finished=len(tried), size=prepared.space.size, repeats=scheduler.repeats,
             late=self._late, untried=gains_without_trial(first, prepared.space, self._context.profile.runtime, tried),
         )  # fmt: skip
-        self._ending = ending and ending.to_dict()
+        self._ending = None if ending is None else ending.to_dict()
 
     def _check_some_work(self, prepared: PreparationResult) -> None:
         """Raises :class:`search.controller.failures.AllFailed` if all candidates failed; stores the front first."""

@@ -109,8 +109,8 @@ def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, pr
     if row.simulated:
         progress("preparing the model for the device")
         alone = Job.model_validate(job.alone(job.labels[0]))
-        devices = (JobDevice(alone.labels[0], chosen.profile),)
-        context = JobContext(alone, job_row.spec_folder, devices, link)
+        device_alone = JobDevice(alone.labels[0], chosen.profile)
+        context = JobContext(alone, job_row.spec_folder, (device_alone,), link)
         facts = _train_and_describe(context, job)
         return _Source(job, job_row, row, chosen, context.with_facts(facts), facts)
     devices = tuple(JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())

@@ -137,7 +137,7 @@ def test_another_device_executes_files_in_the_first_one_s_format(
     )
     device = Recording()
     tables = tables_of(device, technique, wider, tmp_path, runtime="runtime@phone")
-    assert [one["values"] for one in tables] == [{"runtime@phone": spec} for spec in specs]
+    assert [one.values for one in tables] == [{"runtime@phone": spec} for spec in specs]
     assert {runtime for runtime, kinds in device.questions if kinds} == {"openvino:f32"}
     assert {kinds for _, kinds in device.questions} == {frozenset(), frozenset({"uint8"})}
 
@@ -145,11 +145,11 @@ def test_another_device_executes_files_in_the_first_one_s_format(
 def test_no_more_tables_than_asked_for(technique: PrecisionTechnique, space: Space, tmp_path: Path) -> None:
     wider = replace(space, decisions=(Decision("graph", ("plain", "fused"), "graph"), *space.decisions))
     (only,) = tables_of(CostedDevice(), technique, wider, tmp_path, most=1)
-    assert only["values"] == {"graph": "plain"}
+    assert only.values == {"graph": "plain"}
 
 
 def test_no_time_gives_no_table(technique: PrecisionTechnique, space: Space, tmp_path: Path) -> None:
-    assert tables_of(CostedDevice(), technique, space, tmp_path, limit_s=0.0) == []
+    assert tables_of(CostedDevice(), technique, space, tmp_path, limit_s=0.0) == ()
 
 
 def sums(count: int, seed: int = 0) -> list[LayerSum]:

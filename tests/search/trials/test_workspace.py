@@ -136,7 +136,7 @@ class TestModel:
         assert space.sample["x"].dtype == np.float16
         built = space.build(all_int8(space), tmp_path / "int8.onnx")
         assert Scoring(space).quality(built.path, "validation").metrics["cosine"] > 0.9
-        assert preparation.Preparation(space)._facts()["notes"] == [note]
+        assert preparation.Preparation(space)._facts().notes == (note,)
 
     def test_layers_that_are_quantised_already_are_told(self, order: Order, tmp_path: Path) -> None:
         from onnxruntime.quantization import quantize_dynamic
