@@ -38,9 +38,8 @@ class JobContext:
 
     def with_facts(self, facts: JobFacts) -> JobContext:
         """The context of the job after its preparation with these facts."""
-        return replace(
-            self, subject=facts.subject, static_schemes=facts.static_schemes, layer_times=facts.layer_times
-        )  # fmt: skip
+        schemes, times = facts.static_schemes, facts.layer_times
+        return replace(self, subject=facts.subject, static_schemes=schemes, layer_times=times)
 
     @cached_property
     def digest(self) -> str:
