@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 from evaluators.devices.device import LocalDevice
 from evaluators.measuring.latency import LatencyRequest, Protocol
 from hwprofiles.errors import CandidateError
+from search.job.devices import JobDevice
 from search.job.spec import Job
 from search.store import Store
 from search.trials.context import JobContext
@@ -60,7 +60,7 @@ def compare(
         _row("front", name, metrics["cosine"], metrics["speedup"]) for name, metrics in zip(ids, members, strict=True)
     ]
     profile = store.profile(row.profile_digest)
-    workspace = Workspace(JobContext(json.dumps(row.spec), row.spec_folder, profile))
+    workspace = Workspace(JobContext(job, row.spec_folder, (JobDevice(row.device, profile),)))
     workspace.model  # noqa: B018 - written on first use, where the cache has lost it
     device = LocalDevice(profile)
     try:

@@ -11,7 +11,6 @@ which is the median of all that were measured without the other process. About a
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import random
@@ -32,6 +31,9 @@ from evaluators.devices.device import LocalDevice
 from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.tensors import Array
 from hwprofiles import Profile
+from search.devices.lookup import NO_AGENTS
+from search.job.devices import JobDevice
+from search.job.profiles import profiles_of
 from search.job.spec import load_job
 from search.trials.context import JobContext
 from search.trials.workspace import Workspace
@@ -96,8 +98,8 @@ def measured(device: LocalDevice, models: tuple[Path, Path], sample: Mapping[str
 def main(trials: int) -> None:
     """Measures and reports."""
     job = load_job(ROOT / "examples" / "digits.yaml")
-    profile = job.profile
-    workspace = Workspace(JobContext(json.dumps(job.model_dump(mode="json")), str(ROOT), profile))
+    profile = profiles_of(job, NO_AGENTS)[0].profile
+    workspace = Workspace(JobContext(job, str(ROOT), (JobDevice(job.labels[0], profile),)))
     baseline, sample = workspace.baseline_path, (workspace.model, workspace.sample)[1]
     duties = [0] * (trials - trials // 2) + [DUTIES[number % len(DUTIES)] for number in range(trials // 2)]
     random.Random(0).shuffle(duties)

@@ -8,7 +8,6 @@ the median half-width is at most 2 %.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ from evaluators.devices.device import LocalDevice
 from evaluators.measuring.latency import LatencyRequest, Protocol
 from hwprofiles import find_device
 from hwprofiles.probe import usable_cores
+from search.job.devices import JobDevice
 from search.job.spec import parse_job
 from search.trials.context import JobContext
 from search.trials.workspace import Workspace
@@ -33,7 +33,7 @@ def main(times: int) -> None:
     """Measures and reports."""
     profile = find_device("local-cpu")
     job = parse_job({"task": {"name": "digits"}}, folder=Path())
-    order = JobContext(json.dumps(job.model_dump(mode="json")), ".", profile)
+    order = JobContext(job, ".", (JobDevice(job.labels[0], profile),))
     space = Workspace(order)
     model, sample = space.baseline_path, (space.model, space.sample)[1]
     others = set(usable_cores()) - set(profile.cores)

@@ -11,7 +11,6 @@ counted in each. To hold: at most 3 times its size. Some minutes.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import threading
@@ -31,6 +30,7 @@ from rows import write_rows
 from evaluators.processes.sandbox import Sandbox
 from hwprofiles import find_device
 from hwprofiles.errors import UnhealthyMeasurement
+from search.job.devices import JobDevice
 from search.job.spec import parse_job
 from search.space.candidate import Space
 from search.trials import sandboxed
@@ -117,7 +117,7 @@ def main(megabytes: int) -> None:
         job = parse_job(
             {"name": "memory", "task": {"name": "onnx", "options": options}, "space": {"precision": {}}}, folder=folder
         )
-        order = JobContext(job.model_dump_json(), str(folder), profile)
+        order = JobContext(job, str(folder), (JobDevice(job.labels[0], profile),))
         sandbox = Sandbox(log=folder / "prepare.log", progress=lambda text: print(text, file=sys.stderr, flush=True))
         state = "done"
         try:
@@ -127,11 +127,11 @@ def main(megabytes: int) -> None:
                 except UnhealthyMeasurement as error:  # memory is what counts here
                     state = error.state
                 # Whatever came of the measurement, the device is asked.
-                facts = json.loads(json.dumps(sandbox.call(sandboxed.facts, order, stage="training", limit_s=3600)))
+                facts = sandbox.call(sandboxed.facts, order, stage="training", limit_s=3600)
         finally:
             sandbox.close()
         runner = TrialRunner(order.with_facts(facts), facts, Space((), ""), folder)
-        names = [group["name"] for group in facts["groups"]]
+        names = [group.name for group in facts.groups]
         half = {f"precision:{name}": "int8" if number < layers // 2 else "fp32" for number, name in enumerate(names)}
         candidates = {value: {f"precision:{name}": value for name in names} for value in VALUES} | {"half int8": half}
         try:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import sys
 import tempfile
 import time
@@ -26,6 +25,9 @@ from scipy.stats import kendalltau
 from evaluators.devices.device import LocalDevice
 from evaluators.measuring.latency import LatencyRequest, Protocol
 from hwprofiles.errors import CandidateError
+from search.devices.lookup import NO_AGENTS
+from search.job.devices import JobDevice
+from search.job.profiles import profiles_of
 from search.job.spec import load_job
 from search.space.candidate import Candidate, Space
 from search.trials.context import JobContext
@@ -48,8 +50,8 @@ def measured(name: str) -> Path:
     """Measures every candidate, and writes the rows."""
     # The precision space of the first runtime: files for another would have to be measured there.
     job = load_job(ROOT / "examples" / "digits.yaml").model_copy(update={"space": {"precision": {}}})
-    profile = job.profile
-    workspace = Workspace(JobContext(json.dumps(job.model_dump(mode="json")), str(ROOT), profile))
+    profile = profiles_of(job, NO_AGENTS)[0].profile
+    workspace = Workspace(JobContext(job, str(ROOT), (JobDevice(job.labels[0], profile),)))
     model, sample = workspace.baseline_path, (workspace.model, workspace.sample)[1]
     device = LocalDevice(profile)
     rows: list[dict[str, Any]] = []

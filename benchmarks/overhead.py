@@ -40,6 +40,8 @@ def main(trials: int) -> None:
         from search.controller import ray_workers
         from search.controller.controller import Controller
         from search.controller.submission import submit
+        from search.devices.lookup import NO_AGENTS
+        from search.job.profiles import profiles_of
         from search.job.spec import parse_job
         from search.store import Store
 
@@ -67,7 +69,7 @@ def main(trials: int) -> None:
         {"call": "complete", "ms": round(ms, 3)} for ms in told
     ]
     rows.append({"call": "whole search", "ms": round(total_s * 1e3, 1)})
-    path = write_rows("overhead", job.profile, rows)
+    path = write_rows("overhead", profiles_of(job, NO_AGENTS)[0].profile, rows)
     print(
         f"{finished} trials: our own part {own_ms:.2f} ms a trial (median tell {statistics.median(told):.2f} ms, "
         f"worst {max(asked + told):.1f} ms); whole search {total_s:.1f} s, {total_s / finished * 1e3:.0f} ms a trial "

@@ -9,7 +9,6 @@ without the correction.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from evaluators.devices.device import LocalDevice
 from evaluators.measuring.latency import LatencyRequest, Protocol
 from hwprofiles import find_device
 from hwprofiles.errors import CandidateError
+from search.job.devices import JobDevice
 from search.job.spec import parse_job
 from search.prediction.correction import Correction, accuracy
 from search.prediction.predictor import Predictor
@@ -52,7 +52,7 @@ def main(count: int) -> None:
     """Predicts, measures, compares."""
     profile = find_device("local-cpu")
     job = parse_job({"task": {"name": "digits"}, "space": {"precision": {}}}, folder=Path())
-    workspace = Workspace(JobContext(json.dumps(job.model_dump(mode="json")), ".", profile))
+    workspace = Workspace(JobContext(job, ".", (JobDevice(job.labels[0], profile),)))
     draft, sample = Draft(workspace.model, workspace.groups), workspace.sample
     device = LocalDevice(profile)
     space = workspace.space(device)

@@ -10,16 +10,14 @@ class JobState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
-    PAUSED = "paused"
     INTERRUPTED = "interrupted"
-    CANCELLED = "cancelled"
     FAILED = "failed"
     DONE = "done"
 
     @property
     def ended(self) -> bool:
         """Whether no controller works on the job, nor will unless somebody resumes it."""
-        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
+        return self in (JobState.DONE, JobState.FAILED, JobState.INTERRUPTED)
 
 
 class TrialState(StrEnum):
@@ -27,9 +25,7 @@ class TrialState(StrEnum):
 
     PENDING = "pending"
     BUILDING = "building"
-    TRAINING = "training"
-    EXPORTING = "exporting"
-    MEASURING = "measuring"
+    """Being worked on, whatever the stage."""
     DONE = "done"
     INFEASIBLE = "infeasible"
     BUILD_FAILED = "build_failed"
@@ -43,7 +39,7 @@ class TrialState(StrEnum):
     @property
     def finished(self) -> bool:
         """Whether the state is final."""
-        return self not in _UNFINISHED
+        return self not in (TrialState.PENDING, TrialState.BUILDING)
 
     @property
     def measured(self) -> bool:
@@ -60,8 +56,3 @@ class RequestState(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     CANCELLED = "cancelled"
-
-
-_UNFINISHED = {
-    TrialState.PENDING, TrialState.BUILDING, TrialState.TRAINING, TrialState.EXPORTING, TrialState.MEASURING,
-}  # fmt: skip

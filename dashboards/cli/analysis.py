@@ -12,7 +12,8 @@ from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
 from dashboards.documents.report import Json
 from hwprofiles import Profile
 from hwprofiles.errors import InvalidInput
-from search.devices.lookup import agents_of, find_device
+from search.devices.lookup import DeviceRegistry
+from search.job.profiles import profiles_of
 from search.job.spec import Job, load_job
 
 _JOB_FILES = (".yaml", ".yml")
@@ -40,14 +41,15 @@ def analyse(
     from search.analysis import analyse_weights, compare_recovery_of_job, device_view, model_of_file, model_of_job
     from search.devices.capabilities import capability_of
 
-    with open_store(db) as store, agents_of(store):
-        job = load_job(source) if source.suffix.lower() in _JOB_FILES else None
+    with open_store(db) as store:
+        registry = DeviceRegistry(store)
+        job = load_job(source, registry) if source.suffix.lower() in _JOB_FILES else None
         if recover and job is None:
             raise InvalidInput(
                 "--recover trains the model of a job, and this is a model file",
                 "give a job file whose task has a module",
             )
-        profile = _profile(job, device, threads, batch)
+        profile = _profile(registry, job, device, threads, batch)
         with ProgressBar() as progress:
             model = model_of_file(source) if job is None else model_of_job(job, source.parent, progress.say)
             progress.say("quantising and pruning each layer")
@@ -71,10 +73,10 @@ def analyse(
         _print(document)
 
 
-def _profile(job: Job | None, device: str | None, threads: int, batch: int) -> Profile:
+def _profile(registry: DeviceRegistry, job: Job | None, device: str | None, threads: int, batch: int) -> Profile:
     if job is not None and device is None:
-        return job.profile
-    return find_device(device or "local-cpu", threads, batch)
+        return profiles_of(job, registry)[0].profile
+    return registry.find(device or "local-cpu", threads, batch)
 
 
 def _print(document: Json) -> None:

@@ -23,10 +23,10 @@ def devices_capability(
     """Ask a device which precisions it executes, what each gains, and in which steps latency grows."""
     from dashboards.documents.capability import document_of
     from search.devices.capabilities import probe_and_store
-    from search.devices.lookup import agents_of, find_device
+    from search.devices.lookup import DeviceRegistry
 
-    with open_store(db) as store, agents_of(store):
-        profile = find_device(device, threads, batch)
+    with open_store(db) as store:
+        profile = DeviceRegistry(store).find(device, threads, batch)
         with ProgressBar() as progress:
             document = document_of(profile, probe_and_store(store, profile, progress.say, refresh=refresh))
     if format is Format.JSON:

@@ -28,7 +28,7 @@ from dashboards.documents.status_fields import status_fields
 from dashboards.documents.time_spent import left_in_words, spent_in_words
 from dashboards.figures import moment
 from search.controller.open_results import has_open_results
-from search.devices.lookup import agents_at
+from search.devices.lookup import NO_AGENTS, DeviceRegistry
 from search.folders import default_database
 from search.job.spec import Job, load_job, parse_job
 from search.states import JobState
@@ -52,9 +52,10 @@ def run(
     from search.controller.submission import submit
     from search.job.metric_names import check_metrics
 
-    with agents_at(db or default_database()):
-        spec = _override(load_job(job), job.parent, trials=trials, minutes=minutes, seed=seed, device=device)
-        check_metrics(spec, job.parent)
+    with DeviceRegistry.at(db or default_database()) as registry:
+        file = load_job(job, registry)
+        spec = _override(file, job.parent, registry, trials=trials, minutes=minutes, seed=seed, device=device)
+        check_metrics(spec, job.parent, registry)
     with open_store(db) as store:
         job_id = submit(store, spec, job.parent)
         err.print(f"job {job_id} ({spec.name}); another terminal can watch it with: paretune serve", soft_wrap=True)
@@ -86,7 +87,14 @@ def _control(store: Store, job_id: str, format: Format) -> None:
 
 
 def _override(
-    job: Job, folder: Path, *, trials: int | None, minutes: float | None, seed: int | None, device: str | None
+    job: Job,
+    folder: Path,
+    registry: DeviceRegistry = NO_AGENTS,
+    *,
+    trials: int | None,
+    minutes: float | None,
+    seed: int | None,
+    device: str | None,
 ) -> Job:
     """The job with flags in place of the file's fields, validated again."""
     data = job.model_dump(mode="json")
@@ -95,7 +103,7 @@ def _override(
         data["seed"] = seed
     if device is not None:
         data["devices"] = _select_devices(data["devices"], job.labels, device)
-    return parse_job(data, folder=folder)
+    return parse_job(data, folder=folder, registry=registry)
 
 
 def _select_devices(devices: list[dict[str, Any]], labels: Sequence[str], name: str) -> list[dict[str, Any]]:

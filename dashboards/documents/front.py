@@ -69,7 +69,7 @@ def front_of(report: JobReport) -> Json:
         "hypervolume": stored.get("hypervolume") or {"value": 0.0, "reference": {}},
         "wall_s": report.job.wall_s,
         "time_s": time_document(report.facts),
-        "ending": report.facts.get("ending"),
+        "ending": report.facts.ending,
         "final": bool(stored.get("final", False)),
         "runtime": report.runtime,
         "baseline": report.baseline,

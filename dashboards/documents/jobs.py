@@ -16,12 +16,10 @@ from search.states import JobState
 from search.store import Store, is_orphan
 from search.trials.activity import notices
 
-_FINAL = {JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
-
 
 def is_final(state: str) -> bool:
     """Whether a job in this state does nothing more by itself."""
-    return state in _FINAL
+    return JobState(state).ended
 
 
 def job_document(store: Store, job_id_or_prefix: str) -> Json:
@@ -60,7 +58,7 @@ def job_of(report: JobReport) -> Json:
         "finished_at": _iso(job.finished_at),
         "wall_s": job.wall_s,
         "time_s": time_document(report.facts),
-        "ending": report.facts.get("ending"),
+        "ending": report.facts.ending,
         "trials": report.counts(),
         "front_size": len(report.members),
         "best_speedup": _best_speedup(report),
@@ -131,7 +129,7 @@ def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:
         "planned": planned,
         "fraction": 1.0 if complete else min(1.0, max(shares)) if shares else None,
         "time_left_s": min(left) if running and left else None,
-        "left_s": _left(report, minutes) if running and report.facts.get("measuring_s") else None,
+        "left_s": _left(report, minutes) if running and report.facts.measuring_s else None,
         "at_work": _at_work(report) if alive else [],
     }
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from dashboards.documents.report import Json
+from evaluators.probing.layer_table import UnitTime
+from search.job.facts import JobFacts, StructureTable
 from search.store import Store
 
 
@@ -16,32 +15,37 @@ def layers_document(store: Store, job_id_or_prefix: str) -> Json:
     prepared, and in simulations.
     """
     job = store.job(job_id_or_prefix)
-    facts = (job.baseline or {}).get("facts", {})
-    tables: Mapping[str, list[Json]] = facts.get("layer_tables", {})
+    tables = JobFacts.from_dict((job.baseline or {}).get("facts", {})).layer_tables
     return {
         "job_id": job.job_id,
         "name": job.name,
         "prediction": job.prediction,
-        "devices": {label: [_table(row["values"], row["table"]) for row in rows] for label, rows in tables.items()},
+        "devices": {label: list(map(_table, rows)) for label, rows in tables.items()},
     }
 
 
-def _table(values: Mapping[str, str], table: Mapping[str, Any]) -> Json:
-    yardstick_ms = table["yardstick_ms"]
+def _table(row: StructureTable) -> Json:
+    table = row.table
     return {
-        "values": dict(values),
-        "yardstick_ms": yardstick_ms,
-        "whole_ms": table["whole"] * yardstick_ms,
+        "values": dict(row.values),
+        "yardstick_ms": table.yardstick_ms,
+        "whole_ms": table.whole * table.yardstick_ms,
         "layers": [
             {
-                "group": unit["group"],
-                "nodes": list(unit["nodes"]),
-                "times": {
-                    value: {key: time[key] for key in ("precision", "ms", "ratio", "ci95")}
-                    | {"reason": time["reason"] or None}
-                    for value, time in unit["times"].items()
-                },
+                "group": unit.group,
+                "nodes": list(unit.nodes),
+                "times": {value: _time(time) for value, time in unit.times.items()},
             }
-            for unit in table["units"]
+            for unit in table.units
         ],
+    }
+
+
+def _time(time: UnitTime) -> Json:
+    return {
+        "precision": time.precision.value,
+        "ms": time.ms,
+        "ratio": time.ratio,
+        "ci95": time.ci95 and list(time.ci95),
+        "reason": time.reason or None,
     }

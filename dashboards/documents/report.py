@@ -17,6 +17,7 @@ from dashboards.documents.views import DeviceView, joint_view, views_by_device
 from dashboards.evidence import Evidence, evidence_of
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
+from search.job.facts import JobFacts
 from search.space.coverage import COVERAGE
 from search.states import TrialState
 from search.store import JobRow, Store, TrialRow, digests_of
@@ -101,21 +102,20 @@ class JobReport:
         omitted = ("model_path", "layer_tables", COVERAGE, *OF_THE_CLOCK)
         return {**stored, "facts": {key: value for key, value in stored["facts"].items() if key not in omitted}}
 
-    @property
-    def facts(self) -> Json:
-        """All facts of the preparation, and those added since; empty until then."""
-        return dict((self.job.baseline or {}).get("facts", {}))
+    @cached_property
+    def facts(self) -> JobFacts:
+        """All facts of the preparation, and those added since; the defaults until then."""
+        return JobFacts.from_dict((self.job.baseline or {}).get("facts", {}))
 
     @property
     def notes(self) -> list[str]:
         """Notes for the job's owner about reading the model, and about what was measured."""
-        return list(self.facts.get("notes", []))
+        return list(self.facts.notes)
 
     @property
     def baseline_health(self) -> str | None:
         """The verdict on the machine while the fp32 model was measured on the device; None without one."""
-        records = self.baseline["facts"].get("baseline_measurements", {})
-        health = records.get(self.job.device, {}).get("health")
+        health = self.facts.baseline_measurements.get(self.job.device, {}).get("health")
         return None if health is None else str(health["verdict"])
 
     @property
@@ -129,8 +129,7 @@ class JobReport:
 
         None until the job is prepared, and for a space without precisions.
         """
-        document: Json | None = (self.job.baseline or {"facts": {}})["facts"].get(COVERAGE)
-        return document
+        return self.facts.coverage
 
     @cached_property
     def members(self) -> dict[str, None]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dashboards.figures import duration
 from search.budget.time_budget import TimeBudget
+from search.job.facts import JobFacts
 
 Json = dict[str, Any]
 
@@ -21,15 +22,15 @@ _PHASES = {
 _WORTH_NAMING_S = 1.0
 
 
-def time_document(facts: Mapping[str, Any]) -> Json:
+def time_document(facts: JobFacts) -> Json:
     """Seconds by phase so far, with the parts of the preparation."""
-    return {**facts.get("time_s", {}), "parts": dict(facts.get("preparing_s", {}))}
+    return {**facts.time_s, "parts": dict(facts.preparing_s)}
 
 
-def left_document(facts: Mapping[str, Any], minutes: float | None, wall_s: float, measurements: int) -> Json:
+def left_document(facts: JobFacts, minutes: float | None, wall_s: float, measurements: int) -> Json:
     """Estimated seconds left of the search and of the final measurements; None if unknown."""
     budget = TimeBudget(math.inf if minutes is None else 60.0 * minutes, wall_s, clock=lambda: 0.0)
-    budget.learn_durations(facts)
+    budget.learn_durations(facts.measuring_s)
     budget.expect(measurements)
     left = budget.left_s()
     return {phase: round(seconds, 1) if math.isfinite(seconds) else None for phase, seconds in left.items()}

@@ -14,6 +14,7 @@ from evaluators.processes.sandbox import Sandbox
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles import find_device
 from hwprofiles.errors import CandidateError, ParetuneError
+from search.job.devices import JobDevice
 from search.job.spec import Job
 from search.training.recipe import Recipe
 from search.trials import sandboxed
@@ -47,7 +48,7 @@ def _compare_recovery(context: JobContext) -> dict[str, Any]:
 
 
 def _in_sandbox(function: Callable[[JobContext], Any], job: Job, folder: Path, progress: Progress) -> Any:
-    context = JobContext(job.model_dump_json(), str(folder.resolve()), find_device("local-cpu"))
+    context = JobContext(job, str(folder.resolve()), (JobDevice(job.labels[0], find_device("local-cpu")),))
     sandbox = Sandbox(memory_bytes=job.limits.memory_bytes, progress=progress)
     try:
         limit_s = job.limits.training_s + job.limits.exporting_s

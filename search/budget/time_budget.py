@@ -6,7 +6,6 @@ import math
 import statistics
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from evaluators.devices.deadline import Clock, Deadline
 from search.budget.allowance import BRIEF_S
@@ -99,10 +98,9 @@ class TimeBudget:
         searching = self.searching.left_s if pace_s is None else min(pace_s, self.searching.left_s)
         return {"searching": searching, "confirming": self.final_s}
 
-    def learn_durations(self, facts: Mapping[str, Any]) -> None:
+    def learn_durations(self, measuring_s: Mapping[str, float]) -> None:
         """Learns from preparing how long a candidate's latency and its secondary metrics take to measure."""
-        durations = facts.get("measuring_s", {})
-        self._latency_s, self._secondary_s = float(durations.get("latency", 0.0)), float(durations.get("beside", 0.0))
+        self._latency_s, self._secondary_s = measuring_s.get("latency", 0.0), measuring_s.get("beside", 0.0)
 
     def add_trial(self, wall_s: float) -> None:
         """Learns how long a finished candidate took."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from evaluators.devices.deadline import Clock, Deadline
@@ -21,19 +21,20 @@ from search.controller.lease import LeaseKeeper
 from search.controller.progress import Watcher
 from search.controller.scheduler import Scheduler
 from search.controller.status import StatusReporter
-from search.devices.capabilities import capability_texts
+from search.devices.capabilities import capabilities_of
 from search.devices.link import RequestLink
-from search.devices.lookup import agents_of
+from search.devices.lookup import DeviceRegistry
 from search.folders import job_folder
 from search.fronts.joint import Fronts, fronts_of
 from search.job.devices import JobDevice
+from search.job.facts import JobFacts
+from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.job.views import views_of
 from search.options import validate_options
 from search.prediction.accuracy import Assessments
-from search.prediction.layer_groups import groups_of
 from search.space.candidate import Space, runtime_decision
-from search.space.coverage import COVERAGE, coverage_lines
+from search.space.coverage import coverage_lines
 from search.space.promising import gains_without_trial
 from search.states import JobState
 from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of
@@ -72,12 +73,13 @@ class Controller:
         self._planned = self._job.budget.trials
         self._folder = job_folder(self._row.job_id)
         self._digests = digests_of(self._row)
-        devices = [JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()]
         self._context = JobContext(
-            json.dumps(self._row.spec), self._row.spec_folder, devices[0].profile, further_devices=tuple(devices[1:]),
-            link=RequestLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
-            capabilities=capability_texts(store, [device.profile.digest for device in devices]),
-        )  # fmt: skip
+            self._job,
+            self._row.spec_folder,
+            tuple(JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()),
+            RequestLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
+            capabilities_of(store, self._digests.values()),
+        )
         self._objectives, self._constraints = self._job.joint_objectives, self._job.joint_constraints
         self._views = views_of(self._job)
         self._budget = TimeBudget(self._job.budget.total_s, self._row.wall_s, clock)
@@ -91,7 +93,8 @@ class Controller:
         self._front_at = 0.0
         self._front_document: dict[str, Any] = {}
         self._assessed: dict[str, Any] = {}
-        self._assessments = Assessments({}, ())
+        self._assessments = Assessments(JobFacts(), ())
+        self._ending: dict[str, Any] | None = None
         self._keeper: LeaseKeeper
         self._lease: Lease
 
@@ -125,9 +128,9 @@ class Controller:
         """Prepares the job, searches unless the final measurements have begun, and takes the final measurements."""
         with self._watch.timing("preparing"):
             prepared = self._prepare()
-        self._earlier_s = self._times_of_earlier_runs(prepared)
+        self._earlier_s, self._ending = self._times_of_earlier_runs(prepared), prepared.facts.ending
         self._store_times(prepared)
-        self._budget.learn_durations(prepared.facts)
+        self._budget.learn_durations(prepared.facts.measuring_s)
         self._planned = self._reporter.trials = min(self._planned, prepared.space.size)
         self._assessments = Assessments(prepared.facts, tuple(self._digests))
         try:
@@ -156,25 +159,24 @@ class Controller:
 
     def _times_of_earlier_runs(self, prepared: PreparationResult) -> dict[str, float]:
         """Seconds by phase of earlier runs; time of killed runs that belongs to no phase is under ``killed``."""
-        earlier: dict[str, float] = dict(prepared.facts.get("time_s", {}))
+        earlier: dict[str, float] = dict(prepared.facts.time_s)
         lost_s = self._row.wall_s - sum(earlier.values())
         if earlier and lost_s > LOST_S:
             earlier[KILLED] = round(earlier.get(KILLED, 0.0) + lost_s, 3)
         return earlier
 
     def _store_times(self, prepared: PreparationResult) -> None:
-        """Stores the seconds of each phase, those of earlier runs included."""
-        prepared.facts["time_s"] = self._earlier_s | {
+        """Stores the seconds of each phase, those of earlier runs included, and why the search ended early."""
+        time_s = self._earlier_s | {
             phase: round(self._earlier_s.get(phase, 0.0) + seconds, 3) for phase, seconds in self._watch.seconds.items()
         }
+        stored = replace(prepared, facts=replace(prepared.facts, time_s=time_s, ending=self._ending))
         with suppress(StaleLease):
-            self._store.set_preparation(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
+            self._store.set_preparation(self._lease, space=stored.space.to_dict(), baseline=stored.baseline)
 
     def _check_profile(self) -> None:
         """Raises :class:`ParetuneError` if a device is no longer the one that the job began on."""
-        with agents_of(self._store):
-            profiles = self._job.profiles
-        for device in profiles:
+        for device in profiles_of(self._job, DeviceRegistry(self._store)):
             if device.profile.digest != self._digests.get(device.label):
                 raise ParetuneError(
                     f"device {device.label!r} is no longer what this job measured on",
@@ -186,9 +188,9 @@ class Controller:
     def _prepare(self) -> PreparationResult:
         """The job's preparation: from the store, else prepared in a sandbox (trains and measures, for minutes)."""
         if self._row.space is not None and self._row.baseline is not None:
-            baseline = self._row.baseline
-            self._context = self._context.with_facts(baseline["facts"])
-            return PreparationResult(Space.from_dict(self._row.space), baseline["metrics"], baseline["facts"])
+            baseline, facts = self._row.baseline, JobFacts.from_dict(self._row.baseline["facts"])
+            self._context = self._context.with_facts(facts)
+            return PreparationResult(Space.from_dict(self._row.space), baseline["metrics"], facts)
         self._reporter.tell("preparing", "opening the task")
         limits = self._job.limits
         sandbox = Sandbox(
@@ -209,8 +211,8 @@ class Controller:
             sandbox.close()
         self._context = self._context.with_facts(prepared.facts)
         self._store.set_preparation(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
-        coverage = coverage_lines(prepared.facts[COVERAGE]) if COVERAGE in prepared.facts else ()
-        for line in (*prepared.facts.get("notes", ()), *coverage):
+        coverage = coverage_lines(prepared.facts.coverage) if prepared.facts.coverage else ()
+        for line in (*prepared.facts.notes, *coverage):
             self._reporter.note(line)
         return prepared
 
@@ -254,15 +256,15 @@ class Controller:
         self._note_ending(scheduler, prepared)
 
     def _note_ending(self, scheduler: Scheduler, prepared: PreparationResult) -> None:
-        """Adds to the facts why the search ended early, if it did."""
-        answers = prepared.facts.get("device_answers", ())
+        """Notes why the search ended early, if it did."""
+        answers = prepared.facts.device_answers
         first = [answer for answer in answers if answer.get("device") in (None, self._job.labels[0])]
         tried = {row.digest for row in scheduler.history}
         ending = ending_of(
             self._job.budget, finished=len(tried), size=prepared.space.size, repeats=scheduler.repeats,
             late=self._late, untried=gains_without_trial(first, prepared.space, self._context.profile.runtime, tried),
         )  # fmt: skip
-        prepared.facts["ending"] = ending and ending.to_dict()
+        self._ending = None if ending is None else ending.to_dict()
 
     def _check_some_work(self, prepared: PreparationResult) -> None:
         """Raises :class:`search.controller.failures.AllFailed` if all candidates failed; stores the front first."""
@@ -284,7 +286,7 @@ class Controller:
             baseline=prepared.metrics,
             simulated=self._context.profile.simulated,
             premeasured=self._metrics_of_baseline(prepared),
-            premeasured_sha256=prepared.facts.get("model_sha256"),
+            premeasured_sha256=prepared.facts.model_sha256,
         )
 
     def _metrics_of_baseline(self, prepared: PreparationResult) -> dict[str, dict[str, Any]]:
@@ -311,7 +313,7 @@ class Controller:
             constraints=tuple(self._constraints),
             seed=self._job.seed,
             predictor=next(iter(self._assessments.predictors.values())),
-            units={group.name: group for group in groups_of(prepared.facts)},
+            units={group.name: group for group in prepared.facts.groups},
         )
         return kind(context, options)
 

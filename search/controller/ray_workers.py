@@ -15,6 +15,7 @@ from hwprofiles.errors import NotAsked, ParetuneError, TransientError, WorkerLos
 from search.budget.allowance import Allowance
 from search.controller.scheduler import Scheduler
 from search.devices.link import DeviceLost
+from search.job.facts import JobFacts
 from search.space.candidate import Space
 from search.store import TrialRow
 from search.trials.context import JobContext
@@ -27,7 +28,7 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
     """An actor that runs one candidate after another, and keeps its sandboxes."""
 
     def setup(
-        self, config: dict[str, Any], order: JobContext, facts: dict[str, Any], space: Space, folder: str,
+        self, config: dict[str, Any], order: JobContext, facts: JobFacts, space: Space, folder: str,
         allowance: Allowance = Allowance(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         """Called once per actor."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from search.devices.lookup import agents_of
+from search.devices.lookup import DeviceRegistry
+from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.store import Store
 from search.tasks import check_files
@@ -13,8 +14,7 @@ from search.tasks import check_files
 def submit(store: Store, job: Job, folder: Path) -> str:
     """Queues a job and returns its id; raises :class:`InvalidInput` if the task's files cannot be used."""
     check_files(job.task.name, job.task.options, folder)
-    with agents_of(store):
-        devices = job.profiles
+    devices = profiles_of(job, DeviceRegistry(store))
     return store.create_job(
         name=job.name,
         spec=job.model_dump(mode="json"),

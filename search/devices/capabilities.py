@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
@@ -25,10 +24,10 @@ def capability_of(store: Store, profile_digest: str) -> Capability | None:
     return None if record is None or record.get("version") != VERSION else Capability.from_dict(record)
 
 
-def capability_texts(store: Store, profile_digests: Iterable[str]) -> tuple[str, ...]:
-    """The stored capabilities of these profiles' devices as JSON texts, for a job's context."""
+def capabilities_of(store: Store, profile_digests: Iterable[str]) -> tuple[Capability, ...]:
+    """The stored capabilities of these profiles' devices; without those that :func:`capability_of` has none for."""
     capabilities = (capability_of(store, digest) for digest in profile_digests)
-    return tuple(json.dumps(capability.to_dict()) for capability in capabilities if capability is not None)
+    return tuple(capability for capability in capabilities if capability is not None)
 
 
 def probe_and_store(store: Store, profile: Profile, progress: Progress, *, refresh: bool = False) -> Capability:

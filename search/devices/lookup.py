@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from evaluators.devices import device as local
 from evaluators.devices.device import Device
-from hwprofiles import Profile, registry
+from hwprofiles import Profile
+from hwprofiles import registry as local_registry
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
 from hwprofiles.profile import check_threads
 from search.devices.link import RequestLink
@@ -21,59 +21,53 @@ if TYPE_CHECKING:
     from search.store import Store
     from search.store.agents import AgentRow, Agents
 
-_agents: ContextVar[Callable[[], Agents | None]] = ContextVar("agents", default=lambda: None)
+
+class DeviceRegistry:
+    """Finds devices by name: this machine, device models, and remote devices with an agent in a store."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        """Without a store no remote device is found."""
+        self._open_agents: Callable[[], Agents | None] = lambda: None if store is None else store.agents
+
+    @classmethod
+    @contextmanager
+    def at(cls, url: str) -> Iterator[DeviceRegistry]:
+        """A registry whose store is opened when a name is not found elsewhere, and closed after the block.
+
+        A database that does not exist is not created.
+        """
+        with ExitStack() as stack:
+
+            def open_agents() -> Agents | None:
+                from search.store import Store, database_exists
+
+                return stack.enter_context(Store(url)).agents if database_exists(url) else None
+
+            registry = cls()
+            registry._open_agents = cache(open_agents)
+            yield registry
+
+    def find(self, name: str, threads: int = 1, batch: int = 1) -> Profile:
+        """As :func:`hwprofiles.find_device`, also for remote devices.
+
+        Raises :class:`DeviceUnavailable` for a remote device whose agent has never registered, or was revoked.
+        """
+        agents = None if name in local_registry.device_origins() else self._open_agents()
+        if agents is None:
+            return local_registry.find_device(name, threads, batch)
+        row = agents.row(name)
+        if row is not None:
+            return remote_profile(row, threads, batch)
+        try:
+            return local_registry.find_device(name, threads, batch)
+        except InvalidInput as error:
+            remote = [agent.device for agent in agents.all() if agent.revoked_at is None]
+            more = f"; remote devices: {', '.join(remote)}" if remote else ""
+            raise InvalidInput(error.message, error.hint + more) from None
 
 
-@contextmanager
-def agents_of(store: Store) -> Iterator[None]:
-    """Inside the block, remote devices are looked up in this store."""
-    with _looking_up_in(lambda: store.agents):
-        yield
-
-
-@contextmanager
-def agents_at(url: str) -> Iterator[None]:
-    """As :func:`agents_of`, with a store that is opened when a name is not found elsewhere.
-
-    A database that does not exist is not created.
-    """
-    with ExitStack() as stack:
-
-        def open_agents() -> Agents | None:
-            from search.store import Store, database_exists
-
-            return stack.enter_context(Store(url)).agents if database_exists(url) else None
-
-        with _looking_up_in(cache(open_agents)):
-            yield
-
-
-@contextmanager
-def _looking_up_in(agents: Callable[[], Agents | None]) -> Iterator[None]:
-    token = _agents.set(agents)
-    try:
-        yield
-    finally:
-        _agents.reset(token)
-
-
-def find_device(name: str, threads: int = 1, batch: int = 1) -> Profile:
-    """As :func:`hwprofiles.find_device`, also for remote devices (inside :func:`agents_of`).
-
-    Raises :class:`DeviceUnavailable` for a remote device whose agent has never registered, or was revoked.
-    """
-    agents = None if name in registry.device_origins() else _agents.get()()
-    if agents is None:
-        return registry.find_device(name, threads, batch)
-    row = agents.row(name)
-    if row is not None:
-        return remote_profile(row, threads, batch)
-    try:
-        return registry.find_device(name, threads, batch)
-    except InvalidInput as error:
-        remote = [agent.device for agent in agents.all() if agent.revoked_at is None]
-        more = f"; remote devices: {', '.join(remote)}" if remote else ""
-        raise InvalidInput(error.message, error.hint + more) from None
+NO_AGENTS = DeviceRegistry()
+"""Finds no remote device."""
 
 
 def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from evaluators.processes.sandbox import Sandbox, in_own_process
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
 from search.devices.link import RequestLink
-from search.devices.lookup import agents_of, find_device
+from search.devices.lookup import DeviceRegistry
 from search.export.bundle import Bundle, check_target
 from search.export.receipt import file_findings, latency_part, manifest_of, package_versions, receipt_of
 from search.export.remeasurement import measure_latency, measure_secondary
@@ -30,6 +29,7 @@ from search.fronts.metrics import (
     figures_on,
 )
 from search.job.devices import JobDevice
+from search.job.facts import JobFacts
 from search.job.spec import Job
 from search.job.views import views_of
 from search.space.candidate import Space
@@ -52,7 +52,7 @@ class _Source:
     """With the metrics that the front claims on the device."""
     device: JobDevice
     context: JobContext
-    facts: Mapping[str, Any]
+    facts: JobFacts
 
 
 def export_candidate(
@@ -105,20 +105,18 @@ def export_candidate(
 
 def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, progress: Progress) -> _Source:
     """Resolves the device; of a modelled job it also prepares the model (trains it, for minutes)."""
-    job, facts = Job.model_validate(job_row.spec), (job_row.baseline or {})["facts"]
-    with agents_of(store):
-        chosen = _device(job, job_row, row, device)
+    job, facts = Job.model_validate(job_row.spec), JobFacts.from_dict((job_row.baseline or {})["facts"])
+    chosen = _device(job, job_row, row, device, DeviceRegistry(store))
     link = RequestLink(store.url, away_s=job.limits.device_s)
     if row.simulated:
         progress("preparing the model for the device")
-        spec = json.dumps(job.alone(job.labels[0]))
-        context = JobContext(spec, job_row.spec_folder, chosen.profile, link=link)
+        alone = Job.model_validate(job.alone(job.labels[0]))
+        device_alone = JobDevice(alone.labels[0], chosen.profile)
+        context = JobContext(alone, job_row.spec_folder, (device_alone,), link)
         facts = _train_and_describe(context, job)
         return _Source(job, job_row, row, chosen, context.with_facts(facts), facts)
-    first, *further = (JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
-    context = JobContext(
-        json.dumps(job_row.spec), job_row.spec_folder, first.profile, further_devices=tuple(further), link=link
-    ).with_facts(facts)
+    devices = tuple(JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
+    context = JobContext(job, job_row.spec_folder, devices, link).with_facts(facts)
     return _Source(job, job_row, replace(row, metrics=_front_metrics(row, chosen)), chosen, context, facts)
 
 
@@ -158,8 +156,8 @@ def _write_bundle(
     if device.profile.agent:  # quality was evaluated on this machine
         receipt |= {QUALITY_FROM: "host", QUALITY_CHECK: row.metrics.get(QUALITY_CHECK, "not compared")}
     receipt |= {"device": device.label, "profile": device.profile.to_dict()}
-    receipt |= {"digests": source.facts.get("digests", {})}
-    receipt |= {"shared_split": bool(source.facts["shared_split"]), "versions": package_versions()}
+    receipt |= {"digests": dict(source.facts.digests)}
+    receipt |= {"shared_split": source.facts.shared_split, "versions": package_versions()}
     return Bundle.write(folder, built.path, manifest, receipt), receipt
 
 
@@ -174,7 +172,7 @@ def _check_writable(folder: Path) -> None:
         raise StorageError(f"folder {folder} cannot be written: {error.strerror}", "name another with -o") from None
 
 
-def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None) -> JobDevice:
+def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None, registry: DeviceRegistry) -> JobDevice:
     """The job's device with this label, probed now (None: the first), or another with the first's threads and batch."""
     if not row.simulated and len(job.labels) > 1 and device not in (None, *job.labels):
         raise InvalidInput(
@@ -183,7 +181,7 @@ def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None) -> Job
         )
     label = device if device in job.labels else job.labels[0]
     spec = job.devices[job.labels.index(label)]
-    profile = find_device(spec.name if device in (None, label) else device, spec.threads, spec.batch)
+    profile = registry.find(spec.name if device in (None, label) else device, spec.threads, spec.batch)
     if profile.simulated:
         raise InvalidInput(
             f"candidate {row.candidate_id} cannot be exported for {profile.device!r}, which measures nothing",
@@ -208,7 +206,7 @@ def _front_metrics(row: TrialRow, chosen: JobDevice) -> dict[str, Any]:
     return figures_on(row.metrics, chosen.label) if DEVICES in row.metrics else row.metrics
 
 
-def _train_and_describe(context: JobContext, job: Job) -> dict[str, Any]:
+def _train_and_describe(context: JobContext, job: Job) -> JobFacts:
     """Trains the model (minutes) and returns its facts, which a modelled job lacks."""
     limit_s = job.limits.training_s + job.limits.exporting_s
     return in_own_process(sandboxed.facts, context, stage="training", limit_s=limit_s)

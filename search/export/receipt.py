@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -12,6 +11,7 @@ from evaluators.measuring.measurement import Measurement
 from search.export.comparison import Outcome
 from search.export.verdict import Evidence, judge, verdict_of
 from search.job.devices import JobDevice
+from search.job.facts import JobFacts
 from search.space.candidate import Space
 from search.store import JobRow, TrialRow
 from search.trials.device_evaluation import DeviceEvaluator
@@ -78,9 +78,7 @@ def latency_part(
     }
 
 
-def manifest_of(
-    job_row: JobRow, row: TrialRow, chosen: JobDevice, built: Built, facts: Mapping[str, Any]
-) -> dict[str, Any]:
+def manifest_of(job_row: JobRow, row: TrialRow, chosen: JobDevice, built: Built, facts: JobFacts) -> dict[str, Any]:
     """The manifest: what the file is, and what it is for."""
     return {
         "format": 1,
@@ -93,7 +91,7 @@ def manifest_of(
         "candidate_id": row.candidate_id,
         "digest": row.digest,
         "decisions": row.decisions,
-        "baseline_sha256": facts["model_sha256"],
+        "baseline_sha256": facts.model_sha256,
         "device": chosen.label,
         "profile_digest": chosen.profile.digest,
     }

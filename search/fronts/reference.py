@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-REFERENCES, RAW, ENERGY_RAW = "references", "raw", "energy_mj_raw"
+RAW, ENERGY_RAW = "raw", "energy_mj_raw"
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,6 @@ class Reference:
             metrics.get("energy_mj"),
             metrics.get("throughput", {}).get("per_s"),
         )
-
-    @classmethod
-    def in_facts(cls, facts: Mapping[str, Any], label: str) -> Reference:
-        """The reference of a device in a job's facts; empty in jobs of earlier versions, whose figures stay raw."""
-        return cls(**facts.get(REFERENCES, {}).get(label, {}))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""

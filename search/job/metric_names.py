@@ -12,7 +12,9 @@ from evaluators.processes.sandbox import in_own_process
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput
 from hwprofiles.suggestions import nearest
+from search.devices.lookup import NO_AGENTS, DeviceRegistry
 from search.fronts.metrics import FIGURES
+from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.tasks import TASKS, open_task
 from search.tasks.metric_names import metric_names_of
@@ -25,7 +27,7 @@ Names = frozenset[str] | None
 """Names of a task's own metrics; None if they are unknown before the model is evaluated."""
 
 
-def check_metrics(job: Job, folder: Path) -> None:
+def check_metrics(job: Job, folder: Path, registry: DeviceRegistry = NO_AGENTS) -> None:
     """Raises :class:`InvalidInput` for an objective or constraint whose metric neither task nor device provides.
 
     Opens a user's own task in a separate process, and only if the job names a metric that not every task has; a task
@@ -43,7 +45,7 @@ def check_metrics(job: Job, folder: Path) -> None:
         except CandidateError:
             return None  # preparation reports what is wrong with the task
 
-    check_names(job, job.profile, names)
+    check_names(job, profiles_of(job, registry)[0].profile, names)
 
 
 def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> None:

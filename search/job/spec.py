@@ -19,10 +19,10 @@ from evaluators.measuring.statistics import PERCENTILE_SAMPLES
 from hwprofiles import Profile
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
-from search.devices.lookup import find_device
+from search.devices.lookup import NO_AGENTS, DeviceRegistry
 from search.fronts.metrics import FOLDS, is_device_metric
 from search.fronts.objectives import Constraint, Objective
-from search.job.devices import JobDevice, labels_of
+from search.job.devices import labels_of
 from search.options import explain_error, validate_options
 from search.training.recipe import Recipe
 
@@ -134,21 +134,9 @@ class Job(_Strict):
         return value
 
     @property
-    def profile(self) -> Profile:
-        """The profile of the job's first device."""
-        device = self.devices[0]
-        return find_device(device.name, device.threads, device.batch)
-
-    @property
     def labels(self) -> tuple[str, ...]:
         """Labels of the devices, in their order."""
         return labels_of([(device.name, device.threads, device.batch) for device in self.devices])
-
-    @property
-    def profiles(self) -> tuple[JobDevice, ...]:
-        """All devices with their profiles."""
-        profiles = (find_device(device.name, device.threads, device.batch) for device in self.devices)
-        return tuple(JobDevice(label, profile) for label, profile in zip(self.labels, profiles, strict=True))
 
     @property
     def joint_objectives(self) -> tuple[Objective, ...]:
@@ -212,8 +200,8 @@ class Job(_Strict):
         return any(name.split(".")[0] == metric for name in self._figures)
 
 
-def parse_job(data: Any, *, folder: Path) -> Job:
-    """A job from plain data; relative task files are found from ``folder``.
+def parse_job(data: Any, *, folder: Path, registry: DeviceRegistry = NO_AGENTS) -> Job:
+    """A job from plain data; relative task files are found from ``folder``, devices in ``registry``.
 
     Raises :class:`InvalidInput` that names the field, and suggests the nearest name for an unknown one.
     """
@@ -223,11 +211,11 @@ def parse_job(data: Any, *, folder: Path) -> Job:
         job = Job.model_validate(data)
     except ValidationError as error:
         raise explain_error(error, Job) from None
-    _check_names(job, folder)
+    _check_names(job, folder, registry)
     return job
 
 
-def load_job(path: Path) -> Job:
+def load_job(path: Path, registry: DeviceRegistry = NO_AGENTS) -> Job:
     """A job from a YAML file; raises :class:`InvalidInput` as :func:`parse_job` does, also for a missing file."""
     try:
         data = yaml.safe_load(path.read_text())
@@ -243,14 +231,14 @@ def load_job(path: Path) -> Job:
         raise InvalidInput(
             f"job file {path} is not YAML{place}", "check indentation, brackets and quotes there"
         ) from None
-    return parse_job(data, folder=path.parent)
+    return parse_job(data, folder=path.parent, registry=registry)
 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
 
 
-def _check_names(job: Job, folder: Path) -> None:
+def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
     from search.strategies import STRATEGIES
     from search.tasks import TASKS, check_task
     from search.techniques import TECHNIQUES, trains
@@ -259,7 +247,7 @@ def _check_names(job: Job, folder: Path) -> None:
         raise InvalidInput("devices: at least one device is needed", "write: devices: [local-cpu]")
     if not job.objectives:
         raise InvalidInput("objectives: at least one objective is needed", "write: [{metric: speedup, direction: max}]")
-    _check_devices(job)
+    _check_devices(job, registry)
     check_task(job.task.name, folder)
     if job.task.name in TASKS:
         validate_options(TASKS[job.task.name].Options, job.task.options, "task.options")
@@ -312,7 +300,7 @@ def _check_percentile(metric: str, place: str) -> None:
         )
 
 
-def _check_devices(job: Job) -> None:
+def _check_devices(job: Job, registry: DeviceRegistry) -> None:
     """Checks that devices exist, that none is listed twice, and that either all of them measure or none does."""
     profiles: list[Profile] = []
     for number, device in enumerate(job.devices):
@@ -322,7 +310,7 @@ def _check_devices(job: Job) -> None:
                 "leave one of them out, or give it other threads or another batch",
             )
         try:
-            profiles.append(find_device(device.name, device.threads, device.batch))
+            profiles.append(registry.find(device.name, device.threads, device.batch))
         except InvalidInput as error:
             raise InvalidInput(f"devices.{number}.name: {error.message}", error.hint) from None
     modelled = [label for label, profile in zip(job.labels, profiles, strict=True) if profile.simulated]

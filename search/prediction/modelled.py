@@ -15,9 +15,8 @@ from hwprofiles import Precision, Profile
 from hwprofiles.errors import InvalidInput
 from search.fronts.metrics import merge_devices
 from search.job.devices import JobDevice
-from search.prediction.layer_groups import groups_of
 from search.space.candidate import Space
-from search.space.layer_changes import LayerChange, costs_left, layer_changes_of, shares_left
+from search.space.layer_changes import LayerChange, costs_left, shares_left
 from search.techniques.trained_formats import FLOAT, FORMATS
 
 PRECISION = "precision"
@@ -31,11 +30,6 @@ class ModelledJob:
     space: Space
     changes: Sequence[LayerChange] = ()
     """How decisions change the layers' costs."""
-
-    @classmethod
-    def of_facts(cls, facts: Mapping[str, Any], space: Space) -> ModelledJob:
-        """The layers in a job's facts."""
-        return cls(groups_of(facts), space, layer_changes_of(facts))
 
     def candidate(self, decisions: Mapping[str, str], digest: str = "") -> ModelledCandidate:
         """A candidate's layers. Those in trained int8 are as fast as in int8, those in other formats as in fp32."""

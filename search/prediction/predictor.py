@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from evaluators.probing.layer_table import LayerTable
 from evaluators.probing.table_interpolation import TableInterpolation, scale_table
+from search.job.facts import StructureTable
 from search.prediction.tables import structure_of
 from search.space.candidate import RUNTIME
 from search.space.layer_changes import LayerChange, cost_factors, work_left
@@ -36,7 +36,7 @@ class Predictor:
     """
 
     def __init__(
-        self, tables: Sequence[Mapping[str, Any]], runtime: str = RUNTIME, changes: Sequence[LayerChange] = ()
+        self, tables: Sequence[StructureTable], runtime: str = RUNTIME, changes: Sequence[LayerChange] = ()
     ) -> None:
         """``tables`` are those of :func:`search.prediction.tables.measure_layer_tables`.
 
@@ -44,7 +44,7 @@ class Predictor:
         costs.
         """
         self._runtime, self._changes = runtime, changes
-        self._tables = [(dict(table["values"]), LayerTable.from_dict(table["table"])) for table in tables]
+        self._tables = [(table.values, table.table) for table in tables]
 
     def sum(self, decisions: Mapping[str, str]) -> LayerSum | None:
         """Sum a candidate's layers; None if it has no table, or a layer was not timed."""

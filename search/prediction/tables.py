@@ -15,6 +15,7 @@ from evaluators.probing.questions import LayerAnswers
 from evaluators.runtimes import runtime_of
 from evaluators.tensors import Arrays
 from hwprofiles import Precision, digest_of
+from search.job.facts import StructureTable
 from search.json_cache import JsonCache
 from search.space.candidate import RUNTIME, Space
 from search.space.layer_changes import LayerChange, tabulated_decisions, uniform_levels
@@ -27,8 +28,6 @@ LIMIT_S = 120.0
 
 MOST = 8
 """Most combinations of graph and runtime for which tables are measured, in order."""
-
-Json = dict[str, Any]
 
 
 def measure_layer_tables(
@@ -47,11 +46,10 @@ def measure_layer_tables(
     narrow_draft: Callable[[Mapping[str, str]], Draft | None] = lambda values: None,
     limit_s: float = LIMIT_S,
     clock: Callable[[], float] = time.monotonic,
-) -> list[Json]:
-    """Measure layer tables on a device, in up to ``limit_s``, as ``{"values": {…}, "table": {…}}``.
+) -> tuple[StructureTable, ...]:
+    """Measure layer tables on a device, in up to ``limit_s``.
 
-    ``values`` are those of decisions other than layers' precisions. The first table is that of the fp32 model; without
-    it there are none.
+    The first table is that of the fp32 model; without it there are none.
 
     If decisions narrow layers (as ``changes`` say), each table is followed by those of uniformly narrowed models, which
     ``narrow_draft`` makes (untrained); values between them are interpolated. Decisions whose ``changes`` are told by a
@@ -62,9 +60,9 @@ def measure_layer_tables(
     """
     precision = techniques.get("precision")
     if not isinstance(precision, PrecisionTechnique):
-        return []
+        return ()
     ends_at = clock() + limit_s
-    tables: list[Json] = []
+    tables: list[StructureTable] = []
     integers: dict[str, str] = {}
     baseline = space.baseline().decisions
     unchanged = {name: baseline[name] for name in tabulated_decisions(changes) & baseline.keys()}
@@ -88,8 +86,8 @@ def measure_layer_tables(
             table = measure_table(answers, question, limit_s=max(0.0, ends_at - clock()), clock=clock)
             if table is None:
                 break
-            tables.append({"values": values, "table": table.to_dict()})
-    return tables
+            tables.append(StructureTable(values, table))
+    return tuple(tables)
 
 
 def measure_format_table(

@@ -110,11 +110,6 @@ def read_change(data: Mapping[str, Any]) -> LayerChange:
     return CostTable.from_dict(data) if data.get("kind") == _TABLE else LayerWidth.from_dict(data)
 
 
-def layer_changes_of(facts: Mapping[str, Any]) -> list[LayerChange]:
-    """The changes in a job's facts."""
-    return [read_change(row) for row in facts.get("scales", ())]
-
-
 def costs_left(
     groups: Sequence[LayerGroup], changes: Sequence[LayerChange], decisions: Mapping[str, str]
 ) -> dict[str, LayerCost]:

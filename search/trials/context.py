@@ -2,56 +2,76 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 
-from hwprofiles import Profile
+from evaluators.probing.capability import Capability
+from evaluators.probing.layer_table import LayerTable
+from evaluators.quantize import Scheme
+from hwprofiles import Profile, digest_of
 from search.devices.link import RequestLink
 from search.job.devices import JobDevice
+from search.job.facts import JobFacts
 from search.job.spec import Job
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class JobContext:
-    """What a process needs to work on a job; hashable, so that a process can cache its workspace."""
+    """What a process needs to work on a job; sent to sandboxes and workers. Equal contexts share a workspace."""
 
-    spec_json: str
-    """The resolved job file."""
+    job: Job
     folder: str
     """The folder that paths in the job file start from."""
-    profile: Profile
-    """The job's first device."""
-    subject: str | None = None
-    """Digest of model and data; None until the job is prepared. Every process must compute the same one."""
-    further_devices: tuple[JobDevice, ...] = ()
+    devices: tuple[JobDevice, ...]
+    """All devices of the job, the first one first."""
     link: RequestLink | None = None
     """How remote devices are reached."""
-    capabilities: tuple[str, ...] = ()
-    """Probed capabilities of the devices, each as JSON."""
-    static_schemes: str = "{}"
-    """Quantisation schemes by family of runtimes, as JSON; empty until the job is prepared."""
-    layer_times: str | None = None
-    """The device's table of the model's layers, as JSON, if candidates are built by it."""
+    capabilities: tuple[Capability, ...] = ()
+    """Probed capabilities of the devices."""
+    subject: str | None = None
+    """Digest of model and data; None until the job is prepared. Every process must compute the same one."""
+    static_schemes: Mapping[str, Scheme] = field(default_factory=dict)
+    """Quantisation schemes by family of runtimes; empty until the job is prepared."""
+    layer_times: LayerTable | None = None
+    """The first device's table of the model's layers, if candidates are built by it."""
 
-    def with_facts(self, facts: Mapping[str, Any]) -> JobContext:
+    def with_facts(self, facts: JobFacts) -> JobContext:
         """The context of the job after its preparation with these facts."""
-        times = facts.get("layer_times")
-        return replace(
-            self, subject=facts["subject"], static_schemes=json.dumps(facts.get("formats", {}), sort_keys=True),
-            layer_times=None if times is None else json.dumps(times, sort_keys=True),
-        )  # fmt: skip
+        schemes, times = facts.static_schemes, facts.layer_times
+        return replace(self, subject=facts.subject, static_schemes=schemes, layer_times=times)
+
+    @cached_property
+    def digest(self) -> str:
+        """Names everything in it."""
+        return digest_of(
+            {
+                "job": self.job.model_dump_json(),
+                "folder": self.folder,
+                "devices": [[device.label, device.profile.to_dict()] for device in self.devices],
+                "link": None if self.link is None else asdict(self.link),
+                "capabilities": [capability.to_dict() for capability in self.capabilities],
+                "subject": self.subject,
+                "static_schemes": {family: asdict(scheme) for family, scheme in self.static_schemes.items()},
+                "layer_times": None if self.layer_times is None else self.layer_times.to_dict(),
+            }
+        )
+
+    def __eq__(self, context: object) -> bool:
+        return isinstance(context, JobContext) and context.digest == self.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @property
-    def job(self) -> Job:
-        """The job itself."""
-        return Job.model_validate_json(self.spec_json)
+    def profile(self) -> Profile:
+        """The profile of the first device."""
+        return self.devices[0].profile
 
     @property
-    def devices(self) -> tuple[JobDevice, ...]:
-        """All devices of the job, the first one first."""
-        return (JobDevice(self.job.labels[0], self.profile), *self.further_devices)
+    def further_devices(self) -> tuple[JobDevice, ...]:
+        """All devices but the first one."""
+        return self.devices[1:]
 
     def profile_of(self, device: str | None) -> Profile:
         """The profile of the device with this label; None stands for the first."""

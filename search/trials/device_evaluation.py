@@ -18,8 +18,8 @@ from evaluators.tensors import Array
 from hwprofiles import Profile
 from hwprofiles.errors import BuildFailed, InvalidInput, ParetuneError, StageTimeout
 from search.budget.allowance import Allowance
-from search.fronts.reference import Reference
 from search.job.devices import JobDevice
+from search.job.facts import JobFacts
 from search.space.candidate import runtime_decision
 from search.trials import sandboxed
 from search.trials.context import JobContext
@@ -55,7 +55,7 @@ class DeviceEvaluator:
         self,
         device: JobDevice,
         context: JobContext,
-        facts: Mapping[str, Any],
+        facts: JobFacts,
         builder: Sandbox,
         open_device: Callable[[Profile], Device],
         allowance: Allowance | None = None,
@@ -65,7 +65,7 @@ class DeviceEvaluator:
         self._job = context.job
         self._limits, self.allowance = self._job.limits, allowance or Allowance(protocol=self._job.protocol)
         self._name = None if device == context.devices[0] else device.label
-        self._reference = Reference.in_facts(facts, device.label)
+        self._reference = facts.reference(device.label)
 
     def runtime(self, decisions: Mapping[str, str]) -> str | None:
         """The runtime that a candidate chose for this device; None for the device's first."""
@@ -125,7 +125,8 @@ class DeviceEvaluator:
         return DeviceResult({**self.figures(measured), **secondary}, measured.to_dict())
 
     def figures(self, measured: Measurement) -> dict[str, Any]:
-        """A measurement's metrics, comparable with those of other hours: see :class:`Reference`."""
+        """A measurement's metrics, comparable with those of other hours: see
+        :class:`search.fronts.reference.Reference`."""
         return self._pair(measured.metrics(), measured)
 
     def secondary_metrics(self, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
@@ -183,7 +184,7 @@ class DeviceEvaluator:
 
     @property
     def _latency(self) -> LatencyEvaluator:
-        baseline, sample = Path(self._facts["model_path"]), self._sample
+        baseline, sample = self._facts.model_path, self._sample
         return LatencyEvaluator(self._device, baseline, sample, self._limit_s, self.allowance.protocol)
 
     @property
@@ -196,7 +197,7 @@ class DeviceEvaluator:
 
     @property
     def _throughput(self) -> ThroughputEvaluator:
-        return ThroughputEvaluator(self._device, Path(self._facts["model_path"]), self._sample, self._limit_s)
+        return ThroughputEvaluator(self._device, self._facts.model_path, self._sample, self._limit_s)
 
     @cached_property
     def _sample(self) -> dict[str, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evaluators.devices.device import Device
@@ -13,7 +13,9 @@ from evaluators.devices.timed import TimedDevice
 from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.quality import Quality
 from evaluators.measuring.throughput import Load
+from evaluators.probing.layer_table import LayerTable
 from evaluators.processes.sandbox_child import report
+from evaluators.quantize import Scheme
 from evaluators.runtimes import Arrays
 from hwprofiles.errors import InvalidInput, NotAsked, ParetuneError
 from search.budget.allowance import STARTS, Allowance
@@ -22,8 +24,9 @@ from search.budget.time_budget import TimeBudget
 from search.devices.link import DeviceLost
 from search.devices.lookup import open_device
 from search.fronts.metrics import QUALITY_RUNTIME, merge_devices
-from search.fronts.reference import REFERENCES, Reference
+from search.fronts.reference import Reference
 from search.job.devices import JobDevice
+from search.job.facts import JobFacts, StructureTable
 from search.options import validate_options
 from search.prediction.modelled import ModelledJob, bounds, invent_baseline
 from search.prediction.tables import LIMIT_S, MOST, measure_format_table, measure_layer_tables
@@ -38,16 +41,17 @@ NO_TIME_FOR_TABLES = "not made: the time to prepare the job was over"
 
 @dataclass(frozen=True)
 class PreparationResult:
-    """The space, the baseline's metrics, and facts about model and devices."""
+    """The results of the preparation."""
 
     space: Space
     metrics: dict[str, Any]
-    facts: dict[str, Any]
+    """Metrics of the baseline."""
+    facts: JobFacts
 
     @property
     def baseline(self) -> dict[str, Any]:
         """Metrics and facts, as they are stored."""
-        return {"metrics": self.metrics, "facts": self.facts}
+        return {"metrics": self.metrics, "facts": self.facts.to_dict()}
 
 
 class Preparation:
@@ -91,21 +95,26 @@ class Preparation:
             coverage = self._work.coverage(space)
             self._work.rest()
             with self._watch.timing("timing layers"):
-                tables = self._measure_tables(opened, space) | self._measure_layer_times(opened[0])
+                tables, no_tables = self._measure_tables(opened, space)
+                layer_times = self._measure_layer_times(opened[0])
         finally:
             for device in opened:
                 device.close()
         metrics = self._merge(figures)
         names = [device.label for device in self._context.devices]
-        facts = {
-            "device_answers": self._work.answers,
-            "baseline_measurements": self._measured,
-            "measuring_s": {name: s / len(opened) for name, s in self._measuring_s.seconds.items()},
-            "preparing_s": {**self._watch.seconds, **self._work.stopwatch.seconds},
-            REFERENCES: {name: Reference.of(own).to_dict() for name, own in zip(names, figures, strict=True)},
-            **tables,
-        }
-        return PreparationResult(space, metrics, self._facts() | facts | coverage)
+        facts = replace(
+            self._facts(),
+            coverage=coverage,
+            device_answers=tuple(self._work.answers),
+            baseline_measurements=self._measured,
+            references={name: Reference.of(own) for name, own in zip(names, figures, strict=True)},
+            layer_tables=tables,
+            no_layer_tables=no_tables,
+            layer_times=layer_times,
+            measuring_s={name: s / len(opened) for name, s in self._measuring_s.seconds.items()},
+            preparing_s={**self._watch.seconds, **self._work.stopwatch.seconds},
+        )
+        return PreparationResult(space, metrics, facts)
 
     def _ask_devices(self, devices: Sequence[Device]) -> Space:
         """Benchmark the devices for the space, within the time; values without a benchmark stay in it."""
@@ -113,7 +122,7 @@ class Preparation:
         self._work.stopwatch = Stopwatch(self._budget.clock)
         return self._work.space(*(TimedDevice(device, self._work.deadline) for device in devices))
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JobFacts:
         """The facts for builds and measurements; benchmarks the device for the space, but measures no baseline."""
         self._work.model  # noqa: B018 - exported on first use
         device = open_device(self._context.profile, self._context.link)
@@ -127,7 +136,7 @@ class Preparation:
         """Prepare a dry run, which needs only the model's structure."""
         space = self._work.space(None)
         metrics = invent_baseline(self._context.devices, ModelledJob(self._work.groups, space))
-        return PreparationResult(space, metrics, self._facts() | self._work.coverage(space))
+        return PreparationResult(space, metrics, replace(self._facts(), coverage=self._work.coverage(space)))
 
     def _prepare_on_peaks(self, qualities: Sequence[Quality]) -> PreparationResult:
         """Prepare a job on modelled devices: measured quality, and bounds by the devices' peaks."""
@@ -136,7 +145,8 @@ class Preparation:
             {**self._file_figures(quality), **bounds(of.profile, ModelledJob(self._work.groups, space), {})}
             for of, quality in zip(self._context.devices, qualities, strict=True)
         ]
-        return PreparationResult(space, self._merge(figures), self._facts() | self._work.coverage(space))
+        facts = replace(self._facts(), coverage=self._work.coverage(space))
+        return PreparationResult(space, self._merge(figures), facts)
 
     def _merge(self, figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Merge the baseline's figures on each device into one mapping."""
@@ -212,7 +222,9 @@ class Preparation:
         throughput = device.throughput(path, path, sample, load=Load(), limit_s=self._job.limits.measuring_s)
         return {} if throughput is None else throughput.metrics()
 
-    def _measure_tables(self, devices: Sequence[Device], space: Space) -> dict[str, Any]:
+    def _measure_tables(
+        self, devices: Sequence[Device], space: Space
+    ) -> tuple[dict[str, tuple[StructureTable, ...]], dict[str, str]]:
         """Measure the layer tables that predict candidates, by device, with the reasons for missing ones.
 
         Unless the strategy screens by predictions, tables serve only for display: they are limited to the fp32
@@ -223,10 +235,10 @@ class Preparation:
         preparing = self._budget.preparing
         ends = replace(preparing, ends_at=min(preparing.ends_at, preparing.clock() + most_s * len(devices)))
         work, draft = self._work, Draft(self._work.model, self._work.groups)
-        tables: dict[str, list[dict[str, Any]]] = {}
+        tables: dict[str, tuple[StructureTable, ...]] = {}
         missing: dict[str, str] = {}
         for number, (device, of) in enumerate(zip(devices, self._context.devices, strict=True)):
-            tables[of.label] = []
+            tables[of.label] = ()
             if number and not screens:
                 continue
             try:
@@ -246,31 +258,31 @@ class Preparation:
                 missing[of.label] = NO_TIME_FOR_TABLES
             except ParetuneError as error:
                 missing[of.label] = error.message
-        return {"layer_tables": tables, **({"no_layer_tables": missing} if missing else {})}
+        return tables, missing
 
-    def _measure_layer_times(self, device: Device) -> dict[str, Any]:
+    def _measure_layer_times(self, device: Device) -> LayerTable | None:
         """Measure the first device's table for a one-shot search of number formats by latency, if the job has one."""
         work, draft = self._work, Draft(self._work.model, self._work.groups)
         sample = work.sample_of(self._context.profile)
-        table = measure_format_table(
+        return measure_format_table(
             device, work.techniques, draft, sample, subject=work.digest, cache=work.cache, transient=work.transient
         )
-        return {} if table is None else {"layer_times": table.to_dict()}
 
     @property
     def _screens(self) -> bool:
         strategy = self._job.strategy
         return validate_options(STRATEGIES[strategy.name].Options, strategy.options, "strategy.options").screens
 
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "subject": self._work.digest,
-            "model_path": str(self._work.baseline_path),
-            "model_sha256": self._work.model_sha256,
-            "groups": [asdict(group) for group in self._work.groups],
-            "shared_split": self._work.task.shared_split,
-            "notes": self._work.notes(),
-            "digests": self._work.digests,
-            **({"formats": self._work.static_schemes} if self._work.static_schemes else {}),
-            **({"scales": [change.to_dict() for change in changes]} if (changes := self._work.layer_changes) else {}),
-        }
+    def _facts(self) -> JobFacts:
+        """The facts about the model alone."""
+        return JobFacts(
+            subject=self._work.digest,
+            model_path=self._work.baseline_path,
+            model_sha256=self._work.model_sha256,
+            groups=self._work.groups,
+            shared_split=self._work.task.shared_split,
+            notes=tuple(self._work.notes()),
+            digests=self._work.digests,
+            static_schemes={family: Scheme(**scheme) for family, scheme in self._work.static_schemes.items()},
+            layer_changes=tuple(self._work.layer_changes),
+        )

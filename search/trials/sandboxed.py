@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -17,6 +18,7 @@ from hwprofiles.errors import BuildFailed, InvalidInput
 from search.budget.stopwatch import Stopwatch
 from search.budget.time_budget import TimeBudget
 from search.fronts.metrics import DEVICES
+from search.job.facts import JobFacts
 from search.job.metric_names import check_names
 from search.tasks import Split
 from search.tasks.arrays import arrays_digest
@@ -45,7 +47,7 @@ def in_job_folder(function: SandboxFunction[P, T]) -> SandboxFunction[P, T]:
 
 @lru_cache(maxsize=1)
 def workspace_of(context: JobContext) -> Workspace:
-    """This process's workspace for a context; the last one is cached."""
+    """This process's workspace for a context; the last one is cached, by the context's digest."""
     return Workspace(context)
 
 
@@ -57,8 +59,9 @@ def prepare(context: JobContext, budget: TimeBudget | None = None) -> Preparatio
         workspace = workspace_of(context)
     check_names(context.job, context.profile, workspace.task.metric_names)
     result = Preparation(workspace, budget).prepare()
-    if "preparing_s" in result.facts:
-        result.facts["preparing_s"] = watch.seconds | result.facts["preparing_s"]
+    if result.facts.preparing_s:
+        preparing_s = {**watch.seconds, **result.facts.preparing_s}
+        result = replace(result, facts=replace(result.facts, preparing_s=preparing_s))
     for objective in context.job.joint_objectives:
         if objective.gain(result.metrics) is None:
             names = _names(result.metrics)
@@ -71,7 +74,7 @@ def prepare(context: JobContext, budget: TimeBudget | None = None) -> Preparatio
 
 
 @in_job_folder
-def facts(context: JobContext) -> dict[str, Any]:
+def facts(context: JobContext) -> JobFacts:
     """See :meth:`Preparation.facts`."""
     return Preparation(workspace_of(context)).facts()
 

@@ -18,6 +18,7 @@ from search.budget.allowance import Allowance
 from search.devices.lookup import open_device
 from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, merge_devices
 from search.job.devices import JobDevice
+from search.job.facts import JobFacts
 from search.prediction.modelled import ModelledJob, invent_metrics
 from search.space.candidate import Space
 from search.states import TrialState
@@ -70,7 +71,7 @@ class TrialRunner:
     def __init__(
         self,
         context: JobContext,
-        facts: Mapping[str, Any],
+        facts: JobFacts,
         space: Space,
         folder: Path,
         files: Path | None = None,
@@ -87,16 +88,14 @@ class TrialRunner:
         self._ends = NEVER if allowance is None else allowance.ends
         self._clock = self._ends.clock
 
-    def _new_evaluator(
-        self, device: JobDevice, facts: Mapping[str, Any], allowance: Allowance | None
-    ) -> DeviceEvaluator:
+    def _new_evaluator(self, device: JobDevice, facts: JobFacts, allowance: Allowance | None) -> DeviceEvaluator:
         arguments = (device, self._context, facts, self._builder, self._open_device, allowance)
         modelled = device.profile.modelled
         return ModelledDeviceEvaluator(self._layers, *arguments) if modelled else DeviceEvaluator(*arguments)
 
     @cached_property
     def _layers(self) -> ModelledJob:
-        return ModelledJob.of_facts(self._facts, self._space)
+        return ModelledJob(self._facts.groups, self._space, self._facts.layer_changes)
 
     def run(
         self,

@@ -5,10 +5,9 @@ Opened once a process from a :class:`JobContext`.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from evaluators.graphs.model import load_model, save_model
 from evaluators.graphs.quantised import count_integer_layers
 from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.graphs.widening import narrow_types, widening_note
-from evaluators.probing.capability import Capability
-from evaluators.probing.layer_table import LayerTable
 from evaluators.processes.freed_memory import give_large_blocks_back
 from evaluators.processes.locks import working
 from evaluators.processes.sandbox_child import report
@@ -39,7 +36,7 @@ from search.job.devices import JobDevice
 from search.json_cache import JsonCache
 from search.options import validate_options
 from search.space.candidate import RUNTIME, Decision, Space, runtime_decision
-from search.space.coverage import COVERAGE, coverage
+from search.space.coverage import coverage
 from search.space.layer_changes import LayerChange
 from search.space.merging import merge_decisions
 from search.space.promising import promising_settings
@@ -88,7 +85,7 @@ class Workspace:
         """Benchmarks of the devices for the space; with the ``device`` if there are several."""
         self.transient: dict[str, Any] = {}
         """Answers of a busy device, by name."""
-        self.static_schemes: dict[str, dict[str, Any]] = json.loads(context.static_schemes)
+        self.static_schemes = {family: asdict(scheme) for family, scheme in context.static_schemes.items()}
         """Quantisation schemes of static int8 by family of runtimes, chosen by benchmarks."""
         self._export_notes: list[str] = []
         self.deadline = NEVER
@@ -251,15 +248,13 @@ class Workspace:
             baseline=self.baseline_path,
             wanted=frozenset(name for name in FOOTPRINT if self.job.wants(name)),
             runtimes=tuple(sections[RUNTIME].get("choices", ())) if RUNTIME in sections else None,
-            capabilities={
-                capability.profile_digest: capability for capability in map(capability_from, self.context.capabilities)
-            },
+            capabilities={capability.profile_digest: capability for capability in self.context.capabilities},
             transient=self.transient,
             static_schemes=self.static_schemes,
             task=self.task,
             recipe=self.job.recovery,
             strategy=(self.job.strategy.name, self.job.strategy.options),
-            layer_times=self._layer_times,
+            layer_times=self.context.layer_times,
             deadline=self.deadline,
         )
         return {
@@ -267,11 +262,6 @@ class Workspace:
             for name in TECHNIQUES
             if name in sections
         }
-
-    @property
-    def _layer_times(self) -> LayerTable | None:
-        table = self.context.layer_times
-        return None if table is None else LayerTable.from_dict(json.loads(table))
 
     def space(self, *devices: Device | None) -> Space:
         """All decisions of the job, after benchmarking its devices (minutes); None stands for a modelled device.
@@ -314,16 +304,14 @@ class Workspace:
             ),
         )
 
-    def coverage(self, space: Space) -> dict[str, Any]:
-        """The values that the space contains and leaves out, as part of a job's facts; empty without precisions."""
+    def coverage(self, space: Space) -> dict[str, Any] | None:
+        """The values that the space contains and leaves out; None without precisions."""
         precision, formats = self.techniques.get("precision"), self.techniques.get(FORMATS)
         if precision is None and formats is None:
-            return {}
+            return None
         choices = precision.options.choices if isinstance(precision, PrecisionTechnique) else ()
         trained = {group.name for group in formats.layers} if isinstance(formats, FormatsTechnique) else set()
-        return {
-            COVERAGE: coverage(self.model, self.groups, space, self.answers, choices, trained, self.profile.runtime)
-        }
+        return coverage(self.model, self.groups, space, self.answers, choices, trained, self.profile.runtime)
 
     def build(self, decisions: Mapping[str, str], path: Path) -> Built:
         """Write a candidate's file; equal decisions give equal bytes. Trains its module variant unless it is stored."""
@@ -369,8 +357,3 @@ def _with_own_runtime(decisions: list[Decision], device: JobDevice) -> list[Deci
     """The decisions of a further device, with the runtime decision under a name of its own."""
     name = runtime_decision(device.label)
     return [replace(decision, name=name) if decision.name == RUNTIME else decision for decision in decisions]
-
-
-def capability_from(text: str) -> Capability:
-    """Parse a device's capability from a job's context."""
-    return Capability.from_dict(json.loads(text))

@@ -35,7 +35,7 @@ from search.controller.controller import Controller
 from search.controller.submission import submit
 from search.devices import remote
 from search.devices.link import DeviceLost, RequestLink
-from search.devices.lookup import agents_of, find_device
+from search.devices.lookup import DeviceRegistry
 from search.devices.remote import RemoteDevice
 from search.folders import default_database
 from search.job.spec import parse_job
@@ -75,8 +75,7 @@ def models(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def open_remote(store: Store, purpose: str | None = "test", **size: int) -> RemoteDevice:
-    with agents_of(store):
-        profile = find_device("pi", **size)
+    profile = DeviceRegistry(store).find("pi", **size)
     return RemoteDevice(profile, RequestLink(default_database(), purpose))
 
 
@@ -291,8 +290,7 @@ def test_a_job_whose_agent_server_and_model_all_fail(
         space={"precision": {"choices": ["fp32", "int8", "int8_dynamic"], "activations": "uint8"}},
         objectives=[{"metric": metric, "direction": direction} for metric, direction in wanted],
     )  # fmt: skip
-    with agents_of(store):
-        parsed = parse_job(job, folder=tmp_path)
+    parsed = parse_job(job, folder=tmp_path, registry=DeviceRegistry(store))
     job_id = submit(store, parsed, tmp_path)
     ended: list[JobState] = []
     running = threading.Thread(target=lambda: ended.append(Controller(store, job_id).run()), daemon=True)
@@ -400,8 +398,7 @@ class TestRefused:
         hosts.serve_here(store)
         hosts.start_agent()
         registered(hosts)
-        with agents_of(store):
-            profile = find_device("pi")
+        profile = DeviceRegistry(store).find("pi")
         device = RemoteDevice(replace(profile, memory_bytes=1), RequestLink(default_database()))
         with pytest.raises(DeviceLost, match="is no longer what the job measures on"):
             Asking(device, models).result()

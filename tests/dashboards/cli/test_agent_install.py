@@ -18,7 +18,7 @@ from small_jobs import classifier
 
 from evaluators.measuring.latency import LatencyRequest
 from search.devices.link import RequestLink
-from search.devices.lookup import agents_of, find_device
+from search.devices.lookup import DeviceRegistry
 from search.devices.remote import RemoteDevice
 from search.folders import default_database
 from search.store import Store
@@ -96,8 +96,7 @@ def test_an_agent_from_a_fresh_environment(installed: Path, hosts: Hosts, tmp_pa
             )  # fmt: skip
         hosts.processes.append(agent)
         hosts.wait_for("registered as pi")
-        with agents_of(store):
-            device = RemoteDevice(find_device("pi"), RequestLink(default_database()))
+        device = RemoteDevice(DeviceRegistry(store).find("pi"), RequestLink(default_database()))
         sample = {"x": np.ones((1, 16), np.float32)}
         try:
             found = device.measure(LatencyRequest(*models, sample, BRIEF, limit_s=120.0))

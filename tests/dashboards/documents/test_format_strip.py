@@ -148,7 +148,8 @@ def shown(store: Store, make_search: Callable[..., Any]) -> Shown:
         "quantised": Space((*precision, width), "1"),
         "plain": Space((width,), "2"),
     }
-    groups = [{"name": "stem", "macs": 30}, {"name": HOSTILE, "macs": 10}]
+    of_all: dict[str, Any] = {"nodes": [], "kind": "Conv", "precisions": ["fp32", "int8"], "weights": 9, "values": 9}
+    groups = [{"name": "stem", "macs": 30} | of_all, {"name": HOSTILE, "macs": 10} | of_all]
     row = store.job(search.job_id)
     assert row.baseline is not None
     store.set_preparation(

@@ -235,7 +235,7 @@ class TestShares:
     def test_the_search_leaves_time_for_the_final_measurements(self) -> None:
         clock = FakeClock()
         budget = TimeBudget(100.0, clock=clock)
-        budget.learn_durations({"measuring_s": {"latency": 4.0, "beside": 1.0}})
+        budget.learn_durations({"latency": 4.0, "beside": 1.0})
         before = budget.searching.left_s
         budget.expect(6)
         assert budget.searching.left_s < before
@@ -256,7 +256,7 @@ class TestShares:
     def test_the_first_candidate_may_use_the_time_that_nothing_else_needs(self) -> None:
         clock = FakeClock()
         budget = TimeBudget(100.0, clock=clock)
-        budget.learn_durations({"measuring_s": {"latency": 20.0}})
+        budget.learn_durations({"latency": 20.0})
         assert budget.giving_up.left_s == 96
         assert budget.searching.left_s < 55
         budget.expect(1)

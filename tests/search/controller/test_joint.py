@@ -21,9 +21,9 @@ from search.controller.controller import Controller
 from search.controller.submission import submit
 from search.export.export import export_candidate
 from search.fronts.pareto import hypervolume
+from search.job.facts import JobFacts
 from search.job.spec import parse_job
 from search.prediction.predictor import Predictor
-from search.space.layer_changes import layer_changes_of
 from search.states import JobState, TrialState
 from search.store import Store
 from search.trials.module_variants import ModuleVariants
@@ -169,10 +169,10 @@ def test_pruned_candidates_are_predicted_from_equally_narrow_models(
     space = {"pruning": {**SPACE["pruning"], "ratios": [0.75, 0.5]}, "precision": SPACE["precision"]}
     job = fields() | {"space": space, "strategy": {"name": "sensitivity", "options": {"batch": 2}}}
     row = store.job(run(store, measured, job))
-    facts = (row.baseline or {})["facts"]
-    tables = facts["layer_tables"]["local-cpu"]
-    assert [set(one["values"].values()) for one in tables] == [set(), {"0.75"}, {"0.5"}]
-    predictor = Predictor(tables, changes=layer_changes_of(facts))
+    facts = JobFacts.from_dict((row.baseline or {})["facts"])
+    tables = facts.layer_tables["local-cpu"]
+    assert [set(one.values.values()) for one in tables] == [set(), {"0.75"}, {"0.5"}]
+    predictor = Predictor(tables, changes=facts.layer_changes)
     trials = store.trials(row.job_id)
     assert len({tuple(trial.decisions.values()) for trial in trials}) == len(trials)
     for trial in trials:

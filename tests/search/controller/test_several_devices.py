@@ -23,10 +23,13 @@ from search.controller.controller import Controller
 from search.controller.failures import AllFailed
 from search.controller.progress import Status, Watcher
 from search.controller.scheduler import Scheduler
+from search.devices.lookup import NO_AGENTS
 from search.export import export
 from search.export.bundle import MANIFEST, RECEIPT
 from search.fronts.objectives import gains
 from search.fronts.pareto import dominates
+from search.job.facts import JobFacts
+from search.job.profiles import profiles_of
 from search.job.spec import Job, parse_job
 from search.space.candidate import Space
 from search.states import JobState, TrialState
@@ -464,9 +467,8 @@ def test_runtimes_are_decided_for_each_device(tmp_path: Path) -> None:
     from search.trials.context import JobContext
 
     job = parse_job(spec(devices=MEASURED), folder=tmp_path)
-    first, *others = job.profiles
-    order = JobContext(job.model_dump_json(), str(tmp_path), first.profile, further_devices=tuple(others))
-    runner = TrialRunner(order, {}, Space((), ""), tmp_path)
+    context = JobContext(job, str(tmp_path), profiles_of(job, NO_AGENTS))
+    runner = TrialRunner(context, JobFacts(), Space((), ""), tmp_path)
     decisions = {"runtime": "onnxruntime", f"runtime@{BATCH}": "openvino:bf16"}
     assert [runner.evaluator(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]
     assert runner.evaluator(BATCH).conditions({}) == ("onnxruntime", 8)

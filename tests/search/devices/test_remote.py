@@ -44,8 +44,7 @@ from search.controller.submission import submit
 from search.devices import remote
 from search.devices.blobs import Blobs
 from search.devices.link import DeviceLost, RequestLink
-from search.devices.lookup import agents_of, open_device
-from search.devices.lookup import find_device as find_any
+from search.devices.lookup import NO_AGENTS, DeviceRegistry, open_device
 from search.devices.remote import RemoteDevice
 from search.folders import default_database
 from search.job.spec import parse_job
@@ -491,37 +490,57 @@ class TestFiles:
 
 class TestLookingUp:
     def test_a_remote_device_is_what_its_agent_last_said(self, store: Store, profile: Profile) -> None:
-        with agents_of(store):
-            assert find_any("pi") == replace(profile, cores=(1,))
-            wide = find_any("pi", 2, 8)
+        registry = DeviceRegistry(store)
+        assert registry.find("pi") == replace(profile, cores=(1,))
+        wide = registry.find("pi", 2, 8)
         assert (wide.threads, wide.batch, wide.cores) == (2, 8, (0, 1))
         assert wide.digest != profile.digest
         assert wide.agent
 
     def test_more_threads_than_it_has(self, store: Store, profile: Profile) -> None:
-        with agents_of(store), pytest.raises(DeviceUnavailable, match="3 threads requested, 2 cores available"):
-            find_any("pi", 3)
+        with pytest.raises(DeviceUnavailable, match="3 threads requested, 2 cores available"):
+            DeviceRegistry(store).find("pi", 3)
 
     def test_one_whose_agent_never_came(self, store: Store) -> None:
         store.agents.new_token("phone")
-        with agents_of(store), pytest.raises(DeviceUnavailable, match="no agent of device 'phone' has been here yet"):
-            find_any("phone")
+        with pytest.raises(DeviceUnavailable, match="no agent of device 'phone' has been here yet"):
+            DeviceRegistry(store).find("phone")
 
     def test_one_that_was_revoked(self, store: Store, profile: Profile) -> None:
         store.agents.revoke("pi")
-        with agents_of(store), pytest.raises(DeviceUnavailable, match="was revoked"):
-            find_any("pi")
+        with pytest.raises(DeviceUnavailable, match="was revoked"):
+            DeviceRegistry(store).find("pi")
 
     def test_one_that_nobody_knows_lists_the_remote_ones(self, store: Store, profile: Profile) -> None:
-        with agents_of(store), pytest.raises(InvalidInput, match="unknown device 'pie'") as caught:
-            find_any("pie")
+        with pytest.raises(InvalidInput, match="unknown device 'pie'") as caught:
+            DeviceRegistry(store).find("pie")
         assert caught.value.hint.endswith("remote devices: pi")
 
     def test_the_devices_of_this_machine_are_found_as_ever(self, store: Store, profile: Profile) -> None:
-        with agents_of(store):
-            assert find_any("local-cpu") == find_device("local-cpu")
+        for registry in (DeviceRegistry(store), NO_AGENTS):
+            assert registry.find("local-cpu") == find_device("local-cpu")
         with pytest.raises(InvalidInput):
-            find_any("pi")
+            NO_AGENTS.find("pi")
+
+    def test_a_database_is_opened_only_for_what_is_not_of_this_machine(
+        self, store: Store, profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        missing = tmp_path / "missing.db"
+        with DeviceRegistry.at(f"sqlite:///{missing}") as registry, pytest.raises(InvalidInput):
+            registry.find("pi")
+        assert not missing.exists()
+        with DeviceRegistry.at(default_database()) as registry:
+            assert [registry.find("pi").agent, registry.find("pi").agent] == [True, True]
+            monkeypatch.setattr(Store, "__init__", None)
+            assert registry.find("dry-run") == find_device("dry-run")
+            assert registry.find("pi").agent, "opened once"
+
+    def test_two_registries_at_once(self, store: Store, profile: Profile) -> None:
+        """One does not see the devices of the other, as in a server of several users."""
+        with DeviceRegistry.at(default_database()) as ours:
+            assert ours.find("pi").agent
+            with pytest.raises(InvalidInput):
+                DeviceRegistry().find("pi")
 
     def test_opening(self, profile: Profile) -> None:
         opened = open_device(profile, link())
@@ -550,8 +569,7 @@ class TestInAJob:
             devices=["pi"], strategy={"name": "random"}, budget={"trials": 4, "batch": 4}, limits={"device_s": 0.5},
             space={"precision": {"choices": ["fp32", "int8"], "activations": "uint8"}},
         )  # fmt: skip
-        with agents_of(store):
-            parsed = parse_job(job, folder=tmp_path)
+        parsed = parse_job(job, folder=tmp_path, registry=DeviceRegistry(store))
         return submit(store, parsed, tmp_path)
 
     def test_it_stops_and_goes_on_where_it_was(self, store: Store, agent: Any, job_id: str) -> None:

@@ -46,7 +46,7 @@ class TestMembers:
         row(2, cosine=0.98, speedup=speedup(2.0)),
         row(3, cosine=0.97, speedup=speedup(4.0)),
         row(4, state=TrialState.BUILD_FAILED),
-        row(5, state=TrialState.MEASURING),
+        row(5, state=TrialState.BUILDING),
         row(6, state=TrialState.INFEASIBLE, cosine=1.0, speedup=speedup(9.0)),
     )
 

@@ -11,8 +11,10 @@ import yaml
 
 from evaluators.measuring.latency import Protocol
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
+from search.devices.lookup import NO_AGENTS
+from search.job.profiles import profiles_of
 from search.job.schema import json_schema
-from search.job.spec import Job, load_job, parse_job
+from search.job.spec import DeviceSpec, Job, load_job, parse_job
 from search.options import validate_options
 from search.strategies import Nsga2
 
@@ -70,7 +72,7 @@ class TestJobs:
 
     def test_everything(self) -> None:
         job = parse_job(FULL, folder=Path())
-        assert (job.profile.device, job.profile.threads, job.profile.batch) == ("dry-run", 2, 8)
+        assert job.devices == (DeviceSpec(name="dry-run", threads=2, batch=8),)
         assert [(o.metric, o.direction) for o in job.joint_objectives] == [
             ("accuracy", "max"),
             ("latency_ms.p90", "min"),
@@ -95,7 +97,7 @@ class TestJobs:
         data = parse_job(FULL, folder=Path()).model_dump(mode="json")
         data["devices"], data["budget"]["trials"] = ["dry-run"], 5
         job = parse_job(data, folder=Path())
-        assert (job.profile.batch, job.budget.trials, job.budget.minutes) == (1, 5, 1.5)
+        assert (job.devices[0].batch, job.budget.trials, job.budget.minutes) == (1, 5, 1.5)
         data["budget"]["trials"] = 0
         assert refused(data)[0] == "budget.trials: must be at least 1, not 0"
 
@@ -125,8 +127,8 @@ class TestSeveralDevices:
     def test_a_name_that_is_there_once_is_the_label(self) -> None:
         assert parsed().labels == ("dry-run",)
         assert parsed(devices=TWO).labels == (A, B)
-        assert [one.profile.threads for one in parsed(devices=TWO).profiles] == [1, 2]
-        assert parsed(devices=TWO).profile.threads == 1
+        devices = profiles_of(parsed(devices=TWO), NO_AGENTS)
+        assert [(device.label, device.profile.threads) for device in devices] == [(A, 1), (B, 2)]
 
     def test_metrics_of_a_device_are_objectives_of_each(self) -> None:
         job = parsed(devices=TWO, objectives=[*DEFAULTS, {"metric": "latency_ms.p90", "direction": "min"}])
@@ -179,7 +181,7 @@ class TestSeveralDevices:
     def test_alone_it_is_the_job_of_one_device(self) -> None:
         job = parsed(devices=TWO, constraints=[f"speedup@{B} >= 2", f"speedup@{A} >= 3"])
         alone = parse_job(job.alone(B), folder=Path())
-        assert (alone.labels, alone.profile.threads, names(alone)) == (("dry-run",), 2, ["cosine", "speedup"])
+        assert (alone.labels, alone.devices[0].threads, names(alone)) == (("dry-run",), 2, ["cosine", "speedup"])
         assert alone.constraints == ("speedup >= 2",)
 
     def test_it_comes_back_from_json(self) -> None:

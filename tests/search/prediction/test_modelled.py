@@ -16,17 +16,20 @@ from toy_costs import LowRank, TokenMerging
 
 from evaluators.graphs.layer_cost import CostFactors, LayerCost
 from evaluators.graphs.layer_groups import LayerGroup, under_first_names
+from evaluators.measuring.latency import LatencyRequest
+from evaluators.measuring.measurement import Measurement
 from evaluators.modelled.roofline import layer_ms
 from evaluators.probing.layer_table import LayerTable, Tensor, Unit, UnitTime
 from hwprofiles import Precision, find_device
 from search.controller.controller import Controller
 from search.controller.submission import submit
 from search.job.devices import JobDevice
+from search.job.facts import JobFacts
 from search.job.spec import parse_job
 from search.prediction.modelled import ModelledJob, bounds, invent_metrics
 from search.prediction.predictor import LayerSum, Predictor
 from search.space.candidate import Decision, Space
-from search.space.layer_changes import CostTable, LayerChange, costs_left, layer_changes_of, read_change
+from search.space.layer_changes import CostTable, LayerChange, costs_left, read_change
 from search.states import JobState
 from search.store import Store
 from search.techniques import TECHNIQUES, ModuleTechnique, Subject
@@ -193,7 +196,7 @@ def toy_job(subject: Subject) -> ModelledJob:
     rows = json.loads(json.dumps([change.to_dict() for t in techniques for change in t.layer_changes()]))
     decisions = [decision for technique in techniques for decision in technique.decisions(None)]
     decisions += [Decision(f"p {g.name}", ("fp32", "int8"), "precision", g.name, "layer") for g in subject.groups]
-    return ModelledJob(subject.groups, Space(tuple(decisions), ""), layer_changes_of({"scales": rows}))
+    return ModelledJob(subject.groups, Space(tuple(decisions), ""), tuple(map(read_change, rows)))
 
 
 class TestTablesOfCosts:
@@ -301,16 +304,16 @@ class TestSearches:
         monkeypatch.setattr("costed_device.US_PER_MACS", 1e-1)
 
         class Costed(CostedDevice):
-            def measure(self, baseline: Path, candidate: Path, *arguments: Any, **options: Any) -> Any:
-                self._speed = lambda path: self.us(baseline) / self.us(path)
-                return super().measure(baseline, candidate, *arguments, **options)
+            def measure(self, request: LatencyRequest) -> Measurement:
+                self._speed = lambda path: self.us(request.baseline) / self.us(path)
+                return super().measure(request)
 
         with_device(monkeypatch, Costed())
         job, rows = search("local-cpu", "sensitivity", 12)
-        facts = (job.baseline or {})["facts"]
-        tables = facts["layer_tables"]["local-cpu"]
-        assert [one["values"] for one in tables] == [{}]
-        predictor = Predictor(tables, changes=layer_changes_of(facts))
+        facts = JobFacts.from_dict((job.baseline or {})["facts"])
+        tables = facts.layer_tables["local-cpu"]
+        assert [table.values for table in tables] == [{}]
+        predictor = Predictor(tables, changes=facts.layer_changes)
         assert any("half" in row.decisions.values() for row in rows)
         for row in rows:
             predicted = predictor.speedup(row.decisions)

@@ -20,6 +20,7 @@ from evaluators.graphs.model import save_model
 from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from hwprofiles import find_device
+from search.job.facts import JobFacts, StructureTable
 from search.json_cache import JsonCache
 from search.prediction.accuracy import ENOUGH, Assessment, Assessments
 from search.prediction.correction import Correction, accuracy, leave_one_out
@@ -75,7 +76,9 @@ def true_time(device: CostedDevice, technique: PrecisionTechnique, decisions: di
 
 def test_sums_are_shares_of_the_baseline(technique: PrecisionTechnique, space: Space, tmp_path: Path) -> None:
     device = CostedDevice(convert_us=2e-3)
-    predictor = Predictor(json.loads(json.dumps(tables_of(device, technique, space, tmp_path))))
+    tables = tables_of(device, technique, space, tmp_path)
+    stored = json.loads(json.dumps([table.to_dict() for table in tables]))
+    predictor = Predictor(list(map(StructureTable.from_dict, stored)))
     assert predictor.layers == 5
     for values in itertools.product(("fp32", "int8"), repeat=5):
         decisions = dict(zip((d.name for d in space.decisions), values, strict=True))
@@ -91,7 +94,7 @@ def test_without_a_table_nothing_is_predicted(space: Space) -> None:
     assert predictor.layers == 0
     assert predictor.speedup(space.baseline().decisions) is None
     assert Assessment(predictor).document([("digest", space.baseline().decisions, 1.0)]) is None
-    assert Assessments({}, ("local-cpu",)).document([]) is None
+    assert Assessments(JobFacts(), ("local-cpu",)).document([]) is None
 
 
 def test_a_structure_without_a_table_is_not_predicted(
@@ -99,7 +102,7 @@ def test_a_structure_without_a_table_is_not_predicted(
 ) -> None:
     wider = replace(space, decisions=(Decision("graph", ("plain", "fused"), "graph"), *space.decisions))
     (first, second) = tables_of(CostedDevice(), technique, wider, tmp_path)
-    assert (first["values"], second["values"]) == ({"graph": "plain"}, {"graph": "fused"})
+    assert (first.values, second.values) == ({"graph": "plain"}, {"graph": "fused"})
     predictor = Predictor([first])
     assert predictor.speedup(wider.baseline().decisions) == pytest.approx(1.0)
     assert predictor.speedup(wider.baseline().decisions | {"graph": "fused"}) is None
@@ -137,7 +140,7 @@ def test_another_device_executes_files_in_the_first_one_s_format(
     )
     device = Recording()
     tables = tables_of(device, technique, wider, tmp_path, runtime="runtime@phone")
-    assert [one["values"] for one in tables] == [{"runtime@phone": spec} for spec in specs]
+    assert [one.values for one in tables] == [{"runtime@phone": spec} for spec in specs]
     assert {runtime for runtime, kinds in device.questions if kinds} == {"openvino:f32"}
     assert {kinds for _, kinds in device.questions} == {frozenset(), frozenset({"uint8"})}
 
@@ -145,11 +148,11 @@ def test_another_device_executes_files_in_the_first_one_s_format(
 def test_no_more_tables_than_asked_for(technique: PrecisionTechnique, space: Space, tmp_path: Path) -> None:
     wider = replace(space, decisions=(Decision("graph", ("plain", "fused"), "graph"), *space.decisions))
     (only,) = tables_of(CostedDevice(), technique, wider, tmp_path, most=1)
-    assert only["values"] == {"graph": "plain"}
+    assert only.values == {"graph": "plain"}
 
 
 def test_no_time_gives_no_table(technique: PrecisionTechnique, space: Space, tmp_path: Path) -> None:
-    assert tables_of(CostedDevice(), technique, space, tmp_path, limit_s=0.0) == []
+    assert tables_of(CostedDevice(), technique, space, tmp_path, limit_s=0.0) == ()
 
 
 def sums(count: int, seed: int = 0) -> list[LayerSum]:
@@ -218,7 +221,7 @@ def rows(technique: PrecisionTechnique, space: Space, device: CostedDevice, fold
 def test_a_job_is_told_how_well_it_is_predicted(technique: PrecisionTechnique, space: Space, tmp_path: Path) -> None:
     """The machine charges for boundaries that single layers never show; the correction learns them."""
     shown, true = CostedDevice(convert_us=1e-4), CostedDevice(convert_us=2e-3)
-    facts = {"layer_tables": {"local-cpu": tables_of(shown, technique, space, tmp_path)}}
+    facts = JobFacts(layer_tables={"local-cpu": tables_of(shown, technique, space, tmp_path)})
     assessments = Assessments(facts, ("local-cpu",))
     measured = rows(technique, space, true, tmp_path)
     few = assessments.document(measured[:ENOUGH])
@@ -238,7 +241,7 @@ def test_a_job_is_told_how_well_it_is_predicted(technique: PrecisionTechnique, s
 def test_a_candidate_without_a_speed_up_is_not_counted(
     technique: PrecisionTechnique, space: Space, tmp_path: Path
 ) -> None:
-    facts = {"layer_tables": {"here": [], "there": tables_of(CostedDevice(), technique, space, tmp_path)}}
+    facts = JobFacts(layer_tables={"here": (), "there": tables_of(CostedDevice(), technique, space, tmp_path)})
     row = rows(technique, space, CostedDevice(), tmp_path)[0]
     both = replace(row, metrics={**row.metrics, "speedup@there": {"ratio": 1.0, "ci95": [1.0, 1.0]}})
     document = Assessments(facts, ("here", "there")).document([row, both])

@@ -70,9 +70,9 @@ class TestTrials:
         assert again.candidate_id != trials[0].candidate_id
 
     def test_states_on_the_way(self, store: Store, lease: Lease, trials: list[TrialRow]) -> None:
-        store.set_trial_state(lease, trials[1].candidate_id, TrialState.TRAINING)
+        store.set_trial_state(lease, trials[1].candidate_id, TrialState.BUILDING)
         states = [trial.state for trial in store.trials(lease.job_id)]
-        assert states == [TrialState.PENDING, TrialState.TRAINING, TrialState.PENDING, TrialState.PENDING]
+        assert states == [TrialState.PENDING, TrialState.BUILDING, TrialState.PENDING, TrialState.PENDING]
 
     def test_a_finished_trial_has_its_results(self, store: Store, lease: Lease, trials: list[TrialRow]) -> None:
         candidate_id = trials[0].candidate_id
@@ -136,7 +136,7 @@ class TestTrials:
 
     def test_resuming_starts_the_unfinished_over(self, store: Store, lease: Lease, trials: list[TrialRow]) -> None:
         store.finish_trial(lease, trials[1].candidate_id, TrialState.DONE, metrics={"speedup": 2.0})
-        store.set_trial_state(lease, trials[2].candidate_id, TrialState.MEASURING)
+        store.set_trial_state(lease, trials[2].candidate_id, TrialState.BUILDING)
         reset = store.reset_open_trials(lease)
         assert [trial.number for trial in reset] == [0, 2, 3]
         assert {trial.state for trial in reset} == {TrialState.PENDING}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -14,13 +13,13 @@ import numpy as np
 import onnx
 import pytest
 from command_line import environment
+from contexts import context_of
 from onnx.external_data_helper import convert_model_to_external_data
 from small_jobs import classifier, samples, spec
 
 from evaluators.processes.sandbox import Sandbox
-from hwprofiles import find_device
 from hwprofiles.errors import InvalidInput
-from search.job.spec import parse_job
+from search.job.spec import Job, parse_job
 from search.tasks import open_task
 from search.tasks.arrays import arrays_digest
 from search.trials import sandboxed
@@ -76,7 +75,7 @@ def workspace(tmp_path: Path) -> Callable[..., Workspace]:
         forget(tmp_path)
         fields = spec(task={"name": NAME, "options": options}, space={})
         job = parse_job(fields, folder=tmp_path)
-        return Workspace(JobContext(job.model_dump_json(), str(tmp_path), find_device("local-cpu"), subject))
+        return Workspace(context_of(job, tmp_path, subject=subject))
 
     (tmp_path / "my_task.py").write_text(TASK.format(**PLAIN))
     return of
@@ -146,12 +145,15 @@ class TestTorchTask:
         program = (
             "import sys, json; from search.trials.workspace import Workspace;"
             "from search.trials.context import JobContext;"
+            "from search.job.devices import JobDevice; from search.job.spec import Job;"
             "from hwprofiles import find_device;"
-            "print(Workspace(JobContext(sys.argv[1], sys.argv[2], find_device('local-cpu'))).digest)"
+            "devices = (JobDevice('local-cpu', find_device('local-cpu')),);"
+            "print(Workspace(JobContext(Job.model_validate_json(sys.argv[1]), sys.argv[2], devices)).digest)"
         )
         here = workspace()
+        job = here.context.job.model_dump_json()
         printed = subprocess.run(
-            [sys.executable, "-c", program, here.context.spec_json, str(tmp_path)], cwd="/", check=True, text=True,
+            [sys.executable, "-c", program, job, str(tmp_path)], cwd="/", check=True, text=True,
             env=environment(tmp_path / "home", OMP_NUM_THREADS="1"), capture_output=True,
         )  # fmt: skip
         assert printed.stdout.strip() == here.digest
@@ -223,7 +225,7 @@ class TestFolder:
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
         job = parse_job(spec(task={"name": NAME}, space={}), folder=home)
-        return JobContext(job.model_dump_json(), str(home), find_device("local-cpu"))
+        return context_of(job, home)
 
     def test_every_verb_works_there(self, order: JobContext, tmp_path: Path) -> None:
         sandbox = Sandbox()
@@ -242,6 +244,6 @@ class TestFolder:
         (tmp_path / "model.onnx").write_bytes(classifier(1).SerializeToString())
         np.savez(tmp_path / "samples.npz", **samples())
         options = {name: str(tmp_path / file) for name, file in OPTIONS.items()}
-        fields = json.dumps(spec(task={"name": "onnx", "options": options}))
-        order = JobContext(fields, str(tmp_path / "gone"), find_device("local-cpu"))
+        job = Job.model_validate(spec(task={"name": "onnx", "options": options}))
+        order = context_of(job, tmp_path / "gone")
         assert sandboxed.fp32_model(order).is_file()

@@ -30,7 +30,7 @@ from search.fliqs import HeldOutQuality
 from search.job.spec import parse_job
 from search.options import validate_options
 from search.prediction.tables import structure_of
-from search.space.layer_changes import LayerWidth, costs_left, layer_changes_of, uniform_levels, work_left
+from search.space.layer_changes import LayerWidth, costs_left, read_change, uniform_levels, work_left
 from search.tasks import Split, TorchTask
 from search.techniques import Subject, Technique, trains
 from search.techniques.pruning import PruningTechnique
@@ -119,7 +119,7 @@ class TestPruning(ModuleConformance):
     def test_modelled_layers_shrink_with_their_groups(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique = new()
         assert isinstance(technique, PruningTechnique)
-        changes = layer_changes_of(json.loads(json.dumps({"scales": [c.to_dict() for c in technique.layer_changes()]})))
+        changes = [read_change(json.loads(json.dumps(change.to_dict()))) for change in technique.layer_changes()]
         assert changes == technique.layer_changes()
         assert all(isinstance(change, LayerWidth) for change in changes)
         for values in self.assignments(technique):

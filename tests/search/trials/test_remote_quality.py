@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from contexts import context_of
 from fake_device import FakeDevice
 from inline_search import InlineSandbox
 from small_jobs import spec, write_classifier
@@ -16,7 +16,6 @@ from small_jobs import spec, write_classifier
 from dashboards.documents.words import quality_in_words
 from evaluators.runtimes import runtime_of
 from evaluators.tensors import Array, Arrays
-from hwprofiles import find_device
 from hwprofiles.errors import BuildFailed, StageTimeout, UnsupportedOp
 from search.fronts.metrics import figures_on, merge_devices
 from search.job.spec import parse_job
@@ -50,7 +49,7 @@ def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobContext:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # waits for no measurement of anyone else
     write_classifier(tmp_path, layers=1)
     job = parse_job(spec(devices=["local-cpu"]), folder=tmp_path)
-    return JobContext(json.dumps(job.model_dump(mode="json")), str(tmp_path), find_device("local-cpu"))
+    return context_of(job, tmp_path)
 
 
 @pytest.fixture

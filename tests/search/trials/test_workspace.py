@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from contexts import context_of
 from fake_device import FakeDevice, number_formats
 from onnx_builder import Builder
 from small_jobs import classifier, samples, spec, write_classifier
@@ -22,7 +23,10 @@ from evaluators.processes.sandbox import Sandbox
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, InvalidInput
 from search.devices.link import DeviceLost
+from search.devices.lookup import NO_AGENTS
 from search.gains.whole_model import WholeModel
+from search.job.facts import JobFacts
+from search.job.profiles import profiles_of
 from search.job.spec import parse_job
 from search.prediction import tables
 from search.tasks import OnnxTask
@@ -42,7 +46,7 @@ def order(tmp_path: Path) -> Iterator[Order]:
 
     def of(profile: Profile | None = None, subject: str | None = None, **fields: Any) -> JobContext:
         job = parse_job(spec(**fields), folder=tmp_path)
-        return JobContext(job.model_dump_json(), str(tmp_path), profile or find_device("local-cpu"), subject)
+        return context_of(job, tmp_path, profile, subject=subject)
 
     yield of
     sandboxed.workspace_of.cache_clear()
@@ -132,7 +136,7 @@ class TestModel:
         assert space.sample["x"].dtype == np.float16
         built = space.build(all_int8(space), tmp_path / "int8.onnx")
         assert Scoring(space).quality(built.path, "validation").metrics["cosine"] > 0.9
-        assert preparation.Preparation(space)._facts()["notes"] == [note]
+        assert preparation.Preparation(space)._facts().notes == (note,)
 
     def test_layers_that_are_quantised_already_are_told(self, order: Order, tmp_path: Path) -> None:
         from onnxruntime.quantization import quantize_dynamic
@@ -362,18 +366,19 @@ class TestPrepare:
         assert found.metrics["speedup"] == {"ratio": 1.0, "ci95": [0.99, 1.01]}
         assert found.metrics["cosine"] == 1.0
         assert found.metrics["latency_ms"]["p50"] == 1.0
-        assert found.metrics["size_bytes"] == Path(found.facts["model_path"]).stat().st_size
+        assert found.metrics["size_bytes"] == found.facts.model_path.stat().st_size
         assert found.metrics["peak_memory_bytes"] > 0
         assert set(found.metrics["intervals"]) == {"cosine", "top1_agreement", "accuracy", "nll"}
-        assert found.facts["shared_split"] is False
-        assert [group["name"] for group in found.facts["groups"]]
-        assert found.facts["device_answers"]
-        held = found.facts["coverage"]
+        assert found.facts.shared_split is False
+        assert [group.name for group in found.facts.groups]
+        assert found.facts.device_answers
+        held = found.facts.coverage
+        assert held is not None
         assert (held["decided"], held["left_alone"], held["left_out"]) == (held["layers"], [], [])
         assert (("precision", "int8"),) in found.space.promising
-        record = found.facts["baseline_measurements"]["dry-run"]
+        record = found.facts.baseline_measurements["dry-run"]
         assert (record["ratio"], record["verdict"], record["health"]["verdict"]) == (1.0, "stable", "healthy")
-        assert found.facts["references"]["dry-run"]["latency_ms"] == 1.0
+        assert found.facts.references["dry-run"].latency_ms == 1.0
         assert "baseline_ms" not in record
         assert json.loads(json.dumps(found.baseline, allow_nan=False))
 
@@ -400,16 +405,15 @@ class TestPrepare:
         self, order: Order, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[int] = []
-        monkeypatch.setattr(preparation, "measure_layer_tables", lambda *_, most, **__: asked.append(most) or [])
+        monkeypatch.setattr(preparation, "measure_layer_tables", lambda *_, most, **__: asked.append(most) or ())
         monkeypatch.setattr(
             preparation, "open_device", lambda profile, *_: FakeDevice(lambda path: 1.0, profile=profile)
         )
         devices = [{"name": "local-cpu"}, {"name": "local-cpu", "batch": 2}]
         for strategy in ({"name": "nsga2"}, {"name": "random", "options": {"screen": 4}}):
             job = parse_job(spec(devices=devices, strategy=strategy), folder=Path(order().folder))
-            others = job.profiles[1:]
-            found = sandboxed.prepare(replace(order(), spec_json=job.model_dump_json(), further_devices=tuple(others)))
-            assert list(found.facts["layer_tables"]) == list(job.labels)
+            found = sandboxed.prepare(replace(order(), job=job, devices=profiles_of(job, NO_AGENTS)))
+            assert list(found.facts.layer_tables) == list(job.labels)
         assert asked == [1, tables.MOST, tables.MOST]
 
     def test_a_table_that_cannot_be_made_stops_no_job(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,8 +425,8 @@ class TestPrepare:
         monkeypatch.setattr(preparation, "measure_layer_tables", failing)
         monkeypatch.setattr(preparation, "open_device", lambda *_: FakeDevice(lambda path: 1.0))
         facts = sandboxed.prepare(order()).facts
-        (tables,), (reason,) = facts["layer_tables"].values(), facts["no_layer_tables"].values()
-        assert (tables, reason) == ([], "no memory for it")
+        (tables,), (reason,) = facts.layer_tables.values(), facts.no_layer_tables.values()
+        assert (tables, reason) == ((), "no memory for it")
         with pytest.raises(DeviceLost):
             sandboxed.prepare(order())
 
@@ -432,10 +436,10 @@ class TestPrepare:
         likes_int8 = FakeDevice(lambda path: 3.0 if "int8" in number_formats(path) else 1.5)
         monkeypatch.setattr(preparation, "open_device", lambda *_: likes_int8)
         found = sandboxed.prepare(order())
-        assert found.facts["formats"]["onnxruntime"]["activation_type"] == "int8"
+        assert found.facts.static_schemes["onnxruntime"].activation_type == "int8"
         for folder in ("gains", "layers"):
             shutil.rmtree(home / "cache" / folder)
-        space = Workspace(order().with_facts(json.loads(json.dumps(found.facts))))
+        space = Workspace(order().with_facts(JobFacts.from_dict(json.loads(json.dumps(found.facts.to_dict())))))
         built = space.build(all_int8(space), tmp_path / "int8.onnx")
         assert number_formats(built.path) == {"int8"}
         unasked = Workspace(order())
@@ -454,8 +458,8 @@ class TestPrepare:
         monkeypatch.setattr(preparation, "measure_layer_tables", never)
         monkeypatch.setattr(Scoring, "quality", never)
         facts = sandboxed.facts(order(objectives=[{"metric": "bit_operations", "direction": "min"}]))
-        assert Path(facts["model_path"]).exists()
-        assert "onnxruntime" in facts["formats"]
+        assert facts.model_path.exists()
+        assert "onnxruntime" in facts.static_schemes
 
     def test_on_the_modelled_device(self, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
         def never(*_: object) -> None:
@@ -465,7 +469,7 @@ class TestPrepare:
         found = sandboxed.prepare(order(find_device("dry-run")))
         assert found.space.size == 5**4
         assert found.metrics["speedup"]["ratio"] == 1.0
-        assert "device_answers" not in found.facts
+        assert "device_answers" not in found.facts.to_dict()
 
     @pytest.mark.parametrize(
         ("fields", "said"),
