@@ -32,6 +32,7 @@ from evaluators.processes.sandbox import Sandbox
 from hwprofiles import find_device
 from hwprofiles.errors import UnhealthyMeasurement
 from search.job.spec import parse_job
+from search.space.candidate import Space
 from search.trials import sandboxed
 from search.trials.context import JobContext
 from search.trials.trial import TrialRunner
@@ -129,7 +130,7 @@ def main(megabytes: int) -> None:
                 facts = json.loads(json.dumps(sandbox.call(sandboxed.facts, order, stage="training", limit_s=3600)))
         finally:
             sandbox.close()
-        runner = TrialRunner(order.with_facts(facts), facts, folder)
+        runner = TrialRunner(order.with_preparation(facts, Space((), "")), facts, folder)
         names = [group["name"] for group in facts["groups"]]
         half = {f"precision:{name}": "int8" if number < layers // 2 else "fp32" for number, name in enumerate(names)}
         candidates = {value: {f"precision:{name}": value for name in names} for value in VALUES} | {"half int8": half}

@@ -91,7 +91,7 @@ class Controller:
         self._front_at = 0.0
         self._front_document: dict[str, Any] = {}
         self._assessed: dict[str, Any] = {}
-        self._assessments = Assessments({}, ())
+        self._assessments = Assessments({}, Space((), ""), ())
         self._keeper: LeaseKeeper
         self._lease: Lease
 
@@ -129,7 +129,7 @@ class Controller:
         self._store_times(prepared)
         self._budget.learn_durations(prepared.facts)
         self._planned = self._reporter.trials = min(self._planned, prepared.space.size)
-        self._assessments = Assessments(prepared.facts, tuple(self._digests))
+        self._assessments = Assessments(prepared.facts, prepared.space, tuple(self._digests))
         try:
             if not self._confirmation(prepared).is_begun:
                 with self._watch.timing("searching"):
@@ -187,8 +187,9 @@ class Controller:
         """The job's preparation: from the store, else prepared in a sandbox (trains and measures, for minutes)."""
         if self._row.space is not None and self._row.baseline is not None:
             baseline = self._row.baseline
-            self._context = self._context.with_facts(baseline["facts"])
-            return PreparationResult(Space.from_dict(self._row.space), baseline["metrics"], baseline["facts"])
+            space = Space.from_dict(self._row.space)
+            self._context = self._context.with_preparation(baseline["facts"], space)
+            return PreparationResult(space, baseline["metrics"], baseline["facts"])
         self._reporter.tell("preparing", "opening the task")
         limits = self._job.limits
         sandbox = Sandbox(
@@ -207,7 +208,7 @@ class Controller:
             ) from None
         finally:
             sandbox.close()
-        self._context = self._context.with_facts(prepared.facts)
+        self._context = self._context.with_preparation(prepared.facts, prepared.space)
         self._store.set_preparation(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
         coverage = coverage_lines(prepared.facts[COVERAGE]) if COVERAGE in prepared.facts else ()
         for line in (*prepared.facts.get("notes", ()), *coverage):

@@ -32,6 +32,7 @@ from search.fronts.metrics import (
 from search.job.devices import JobDevice
 from search.job.spec import Job
 from search.job.views import views_of
+from search.space.candidate import Space
 from search.store import JobRow, Store, TrialRow, digests_of
 from search.trials import sandboxed
 from search.trials.context import JobContext
@@ -104,6 +105,7 @@ def export_candidate(
 def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, progress: Progress) -> _Source:
     """Resolves the device; of a modelled job it also prepares the model (trains it, for minutes)."""
     job, facts = Job.model_validate(job_row.spec), (job_row.baseline or {})["facts"]
+    space = Space.from_dict(job_row.space or {})
     with agents_of(store):
         chosen = _device(job, job_row, row, device)
     link = RequestLink(store.url, away_s=job.limits.device_s)
@@ -112,11 +114,11 @@ def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, pr
         spec = json.dumps(job.alone(job.labels[0]))
         context = JobContext(spec, job_row.spec_folder, chosen.profile, link=link)
         facts = _train_and_describe(context, job)
-        return _Source(job, job_row, row, chosen, context.with_facts(facts), facts)
+        return _Source(job, job_row, row, chosen, context.with_preparation(facts, space), facts)
     first, *further = (JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
     context = JobContext(
         json.dumps(job_row.spec), job_row.spec_folder, first.profile, further_devices=tuple(further), link=link
-    ).with_facts(facts)
+    ).with_preparation(facts, space)
     return _Source(job, job_row, replace(row, metrics=_front_metrics(row, chosen)), chosen, context, facts)
 
 
@@ -226,4 +228,5 @@ def _evidence(source: _Source, built: Built, validation: Mapping[str, Loss], tes
         validation=validation,
         test=test,
         timed=SIMULATED_FORMATS not in built.metrics,
+        own=tuple(job.own_metrics),
     )

@@ -9,7 +9,7 @@ from typing import Any
 from search.fronts.objectives import metric_value
 from search.prediction.correction import Correction, accuracy, leave_one_out
 from search.prediction.predictor import LayerSum, Predictor
-from search.space.candidate import runtime_decision
+from search.space.candidate import Space
 from search.space.layer_widths import layer_widths_of
 from search.states import TrialState
 from search.store import TrialRow
@@ -58,11 +58,11 @@ class Assessment:
 class Assessments:
     """The accuracy of latency predictions on all devices of a job."""
 
-    def __init__(self, facts: Mapping[str, Any], labels: Sequence[str]) -> None:
-        """``facts`` are those of the prepared job, ``labels`` those of its devices, the first one first."""
+    def __init__(self, facts: Mapping[str, Any], space: Space, labels: Sequence[str]) -> None:
+        """``facts`` and ``space`` are the prepared job's, ``labels`` those of its devices, the first one first."""
         tables = facts.get("layer_tables", {})
         self.predictors = {
-            label: Predictor(tables.get(label, ()), runtime_decision(label if number else None), layer_widths_of(facts))
+            label: Predictor(tables.get(label, ()), space, label if number else None, layer_widths_of(facts))
             for number, label in enumerate(labels)
         }
         self._assessments = {label: Assessment(predictor) for label, predictor in self.predictors.items()}

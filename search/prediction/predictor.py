@@ -11,10 +11,10 @@ from typing import Any
 
 from evaluators.probing.layer_table import LayerTable
 from evaluators.probing.table_interpolation import TableInterpolation
-from search.prediction.tables import structure_of
-from search.space.candidate import RUNTIME
+from search.prediction.tables import structural_names, structure_of
+from search.space.candidate import Space
 from search.space.layer_widths import LayerWidth, work_left
-from search.techniques.precision import PREFIX
+from search.techniques.precision import PRECISION
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,17 @@ class Predictor:
     """
 
     def __init__(
-        self, tables: Sequence[Mapping[str, Any]], runtime: str = RUNTIME, widths: Sequence[LayerWidth] = ()
+        self,
+        tables: Sequence[Mapping[str, Any]],
+        space: Space,
+        label: str | None = None,
+        widths: Sequence[LayerWidth] = (),
     ) -> None:
         """``tables`` are those of :func:`search.prediction.tables.measure_layer_tables`.
 
-        ``runtime`` is the name of the decision for the device's runtime; ``widths`` say how decisions narrow layers.
+        ``label`` is the device's in decisions (None: the first); ``widths`` say how decisions narrow layers.
         """
-        self._runtime, self._widths = runtime, widths
+        self._space, self._widths, self._names = space, widths, structural_names(space, label)
         self._tables = [(dict(table["values"]), LayerTable.from_dict(table["table"])) for table in tables]
 
     def sum(self, decisions: Mapping[str, str]) -> LayerSum | None:
@@ -50,8 +54,7 @@ class Predictor:
         table = self._table(decisions)
         if table is None:
             return None
-        values = {name.removeprefix(PREFIX): value for name, value in decisions.items() if name.startswith(PREFIX)}
-        estimate = table.estimate(values)
+        estimate = table.estimate(self._space.values_by_target(PRECISION, decisions))
         if estimate is None or estimate.yardsticks <= 0:
             return None
         all_values = max(1, table.elements)
@@ -60,11 +63,11 @@ class Predictor:
 
     def _table(self, decisions: Mapping[str, str]) -> LayerTable | None:
         """The table of a candidate's structure, interpolated if decisions narrow its layers."""
-        structure = structure_of(decisions, self._runtime)
+        structure = structure_of(decisions, self._names)
         tables = [
             (table, work_left(self._widths, values))
             for values, table in self._tables
-            if structure_of(values, self._runtime) == structure
+            if structure_of(values, self._names) == structure
         ]
         if not tables:
             return None

@@ -11,6 +11,7 @@ from hwprofiles import Profile
 from search.devices.link import RequestLink
 from search.job.devices import JobDevice
 from search.job.spec import Job
+from search.space.candidate import Space
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,17 @@ class JobContext:
     """Probed capabilities of the devices, each as JSON."""
     static_schemes: str = "{}"
     """Quantisation schemes by family of runtimes, as JSON; empty until the job is prepared."""
+    space: Space | None = None
+    """The search space; None until the job is prepared."""
     layer_times: str | None = None
     """The device's table of the model's layers, as JSON, if candidates are built by it."""
 
-    def with_facts(self, facts: Mapping[str, Any]) -> JobContext:
-        """The context of the job after its preparation with these facts."""
+    def with_preparation(self, facts: Mapping[str, Any], space: Space) -> JobContext:
+        """The context of the job after its preparation, with the facts and the space."""
         times = facts.get("layer_times")
         return replace(
-            self, subject=facts["subject"], static_schemes=json.dumps(facts.get("formats", {}), sort_keys=True),
+            self, subject=facts["subject"], space=space,
+            static_schemes=json.dumps(facts.get("formats", {}), sort_keys=True),
             layer_times=None if times is None else json.dumps(times, sort_keys=True),
         )  # fmt: skip
 

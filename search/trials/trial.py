@@ -27,7 +27,7 @@ from search.trials import sandboxed
 from search.trials.activity import Notice
 from search.trials.context import JobContext
 from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Qualities
-from search.trials.modelled_evaluation import ModelledDeviceEvaluator
+from search.trials.modelled_evaluation import ModelledDeviceEvaluator, invent_own_metrics
 from search.trials.module_variants import TrainingResult
 from search.trials.workspace import Built
 
@@ -78,7 +78,7 @@ class TrialRunner:
         """``folder`` is the job's; candidates' files go to ``files``, by default the same folder."""
         self._context, self._facts, self._folder, self._files = context, facts, folder, files or folder
         self._job = context.job
-        self._limits = self._job.limits
+        self._limits, self._own_metrics = self._job.limits, self._job.own_metrics
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
         self._notice: Notice | None = None
         self._evaluators = [self._new_evaluator(device, facts, allowance) for device in context.devices]
@@ -109,6 +109,7 @@ class TrialRunner:
         if self._context.profile.is_dry_run:
             groups, widths = groups_of(self._facts), layer_widths_of(self._facts)
             metrics = invent_metrics(self._context.devices, groups, decisions, digest, widths)
+            metrics |= invent_own_metrics(self._own_metrics, digest)
             return Outcome(TrialState.DONE, None, metrics, None, None, round(self._clock() - start, 3))
         with Notice(self._folder, digest) as self._notice:
             try:
