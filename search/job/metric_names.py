@@ -25,7 +25,7 @@ Names = frozenset[str] | None
 
 
 def check_metrics(job: Job, folder: Path) -> None:
-    """Raises :class:`InvalidInput` for an objective or constraint whose metric neither task, device nor technique provides.
+    """Raises :class:`InvalidInput` for an objective or constraint whose metric nothing in the job provides.
 
     Opens a user's own task in a separate process, and only if the job names a metric that not every task has; a task
     that does not declare its metrics evaluates a few samples.

@@ -50,8 +50,8 @@ class Technique(ABC):
     stage: ClassVar[Stage] = Stage.GRAPH
     """Its place in the order of techniques; those of one stage stand in the registry's order."""
     metrics: ClassVar[Mapping[str, Metric]] = {}
-    """Metrics of its own, by name: exact figures of the file, the same on every device. Jobs may name them in objectives
-    and constraints."""
+    """Metrics of its own, by name: exact figures of the file, the same on every device. A job may name them in its
+    objectives and constraints."""
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         self.subject = subject

@@ -246,7 +246,8 @@ class PrecisionTechnique(Technique):
         possible = any(Precision.INT8 in group.precisions for group in self.subject.groups)
         if not possible:
             return self._base, []
-        model, ratios, answers = WholeModel(self.subject, device), {}, []
+        model, ratios = WholeModel(self.subject, device), {}
+        answers: list[dict[str, Any]] = []
         if self.options.activations != "auto":
             return self._in_best_range(model, self._base, answers)
         for kind in get_args(Activations):

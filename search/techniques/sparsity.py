@@ -119,7 +119,7 @@ def with_zeros(model: onnx.ModelProto, choice: str) -> onnx.ModelProto:
     return copy
 
 
-def _is_faster(answer: Mapping[str, Any]) -> bool:
+def _is_faster(answer: dict[str, Any]) -> bool:
     """Whether a choice is clearly faster than the fp32 model; also if there was no answer."""
     return silent(answer) or ("ci95" in answer and answer["ci95"][0] > 1)
 

@@ -6,20 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from evaluators.metrics import Metric
-from hwprofiles import digest_of
 from search.prediction.layer_groups import groups_of
 from search.prediction.modelled import bounds
 from search.space.layer_widths import layer_widths_of
 from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Qualities
-
-
-def invent_own_metrics(rows: Mapping[str, Metric], digest: str | None) -> dict[str, float]:
-    """Make up the techniques' own metrics for a dry run, by a candidate's digest; for None, those of the fp32 model."""
-    usual = {name: 1.0 if row.baseline is None else row.baseline for name, row in rows.items()}
-    if digest is None:
-        return usual
-    return {name: round(value * int(digest_of([name, digest])[:8], 16) / 2**32, 6) for name, value in usual.items()}
 
 
 class ModelledDeviceEvaluator(DeviceEvaluator):

@@ -28,7 +28,7 @@ from search.prediction.modelled import bounds, invent_baseline
 from search.prediction.tables import LIMIT_S, MOST, measure_format_table, measure_layer_tables
 from search.space.candidate import Space
 from search.strategies import STRATEGIES
-from search.trials.modelled_evaluation import invent_own_metrics
+from search.trials.invented import invent_own_metrics
 from search.trials.scoring import Scoring
 from search.trials.workspace import Workspace
 

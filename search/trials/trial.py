@@ -27,7 +27,8 @@ from search.trials import sandboxed
 from search.trials.activity import Notice
 from search.trials.context import JobContext
 from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Qualities
-from search.trials.modelled_evaluation import ModelledDeviceEvaluator, invent_own_metrics
+from search.trials.invented import invent_own_metrics
+from search.trials.modelled_evaluation import ModelledDeviceEvaluator
 from search.trials.module_variants import TrainingResult
 from search.trials.workspace import Built
 

@@ -22,6 +22,7 @@ from search.export.export import export_candidate
 from search.fronts.pareto import hypervolume
 from search.job.spec import parse_job
 from search.prediction.predictor import Predictor
+from search.space.candidate import Space
 from search.space.layer_widths import layer_widths_of
 from search.states import JobState, TrialState
 from search.store import Store
@@ -171,7 +172,7 @@ def test_pruned_candidates_are_predicted_from_equally_narrow_models(
     facts = (row.baseline or {})["facts"]
     tables = facts["layer_tables"]["local-cpu"]
     assert [set(one["values"].values()) for one in tables] == [set(), {"0.75"}, {"0.5"}]
-    predictor = Predictor(tables, widths=layer_widths_of(facts))
+    predictor = Predictor(tables, Space.from_dict(row.space or {}), widths=layer_widths_of(facts))
     trials = store.trials(row.job_id)
     assert len({tuple(trial.decisions.values()) for trial in trials}) == len(trials)
     for trial in trials:

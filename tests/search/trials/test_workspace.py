@@ -445,7 +445,7 @@ class TestPrepare:
         assert found.facts["formats"]["onnxruntime"]["activation_type"] == "int8"
         for folder in ("gains", "layers"):
             shutil.rmtree(home / "cache" / folder)
-        space = Workspace(order().with_facts(json.loads(json.dumps(found.facts))))
+        space = Workspace(order().with_preparation(json.loads(json.dumps(found.facts)), found.space))
         built = space.build(all_int8(space), tmp_path / "int8.onnx")
         assert number_formats(built.path) == {"int8"}
         unasked = Workspace(order())
