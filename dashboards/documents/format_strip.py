@@ -51,8 +51,8 @@ def decided_formats(space: Space | None, decisions: Mapping[str, str]) -> dict[s
 
     Decisions about layers that choose between other things than number formats are left out.
 
-    >>> stem = Decision("precision:stem", ("fp32", "int8"), "precision", target="stem", scope="layer")
-    >>> decided_formats(Space((stem, Decision("width", ("full", "half"), "student")), ""), {"precision:stem": "int8"})
+    >>> decision = {"name": "precision:stem", "choices": ["fp32", "int8"], "technique": "precision"}
+    >>> decided_formats(Space.from_dict({"decisions": [decision], "context": ""}), {"precision:stem": "int8"})
     {'stem': 'int8'}
     """
     of_layers = () if space is None else (d for d in space.decisions if d.scope == "layer" and d.target)
