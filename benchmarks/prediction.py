@@ -29,7 +29,6 @@ from search.prediction.correction import Correction, accuracy
 from search.prediction.predictor import Predictor
 from search.prediction.tables import measure_layer_tables
 from search.space.candidate import Candidate, Space
-from search.techniques import Draft
 from search.trials.context import JobContext
 from search.trials.workspace import Workspace
 
@@ -53,16 +52,16 @@ def main(count: int) -> None:
     profile = find_device("local-cpu")
     job = parse_job({"task": {"name": "digits"}, "space": {"precision": {}}}, folder=Path())
     workspace = Workspace(JobContext(job, ".", (JobDevice(job.labels[0], profile),)))
-    draft, sample = Draft(workspace.model, workspace.groups), workspace.sample
+    sample = workspace.sample
     device = LocalDevice(profile)
     space = workspace.space(device)
     started = time.monotonic()
     tables = measure_layer_tables(
-        device, space, workspace.techniques, draft, sample, subject=workspace.digest, cache=workspace.cache,
+        device, space, workspace.techniques, workspace.draft, sample, subject=workspace.digest, cache=workspace.cache,
         limit_s=900,
     )  # fmt: skip
     print(f"layer table made in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    predictor = Predictor(tables)
+    predictor = Predictor(tables, space)
     rows: list[dict[str, Any]] = []
     sums, times = [], []
     with tempfile.TemporaryDirectory() as folder:

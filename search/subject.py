@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -40,18 +40,13 @@ class Subject:
     profile: Profile
     """The job's first device."""
     wanted: frozenset[str]
-    """Metrics that the job's objectives and constraints name."""
+    """Footprint metrics that the job's objectives and constraints name."""
     runtimes: tuple[str, ...] | None = None
     """Runtimes that a candidate may choose from: None if there is no choice, empty for all that the device has."""
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
     """Probed capabilities by the digest of the device's profile."""
-    transient: dict[str, Any] = field(default_factory=dict, compare=False)
-    """Answers of a busy device, by name: valid for this process only."""
-    static_schemes: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
-    """Quantisation scheme of static int8 by family of runtimes, chosen when the devices are benchmarked. The job stores
-    them and passes them to each of its processes, so that a build does not depend on the cache."""
-    runtime_speedups: dict[str, dict[str, float]] = field(default_factory=dict, compare=False)
-    """Runtimes that candidates choose from, with their speed-up in fp32, by the digest of the device's profile."""
+    transient: MutableMapping[str, Any] = field(default_factory=dict, compare=False)
+    """Cache of a busy device's answers, by name: valid for this process only. Nothing else here is ever written to."""
     samples: Callable[[Profile], Mapping[str, Array]] | None = None
     """Returns ``sample`` in the batch of a further device."""
     task: Task | None = None
@@ -70,7 +65,7 @@ class Subject:
     @property
     def small(self) -> bool:
         """Whether the job wants a candidate to be small, whatever its speed."""
-        return bool(self.wanted & FOOTPRINT)
+        return bool(self.wanted)
 
     def sample_of(self, profile: Profile) -> Mapping[str, Array]:
         """The input of one inference on a device, in its batch."""
@@ -87,4 +82,6 @@ class Draft:
     digest: str = ""
     """Names the changed module that it was exported from; empty for the task's own module."""
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """JSON-able notes of techniques about that module, by the technique's name."""
+    """JSON-able notes of techniques about the model, by the technique's name; each describes its own."""
+    static_schemes: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """The job's quantisation schemes of static int8 by family of runtimes (:class:`search.space.offer.Offer`)."""

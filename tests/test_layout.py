@@ -39,8 +39,8 @@ SURFACES = {
         "check_task", "open_task",
     },
     "search.techniques": {
-        "FOOTPRINT", "TECHNIQUES", "Draft", "ModuleTechnique", "Subject", "Technique", "TechniqueOptions",
-        "is_of_module", "technique_of", "trains",
+        "FOOTPRINT", "TECHNIQUES", "Draft", "ModuleTechnique", "Offer", "Stage", "Subject", "Technique",
+        "TechniqueOptions", "own_metrics", "sections_of", "trains",
     },
     "search.pruning": {
         "BlockGroup", "ChannelGroup", "ChannelsToKeep", "Group", "Producer", "TensorSlice", "best_channels",

@@ -21,7 +21,7 @@ from dashboards.cli.options import (
     report_front,
 )
 from dashboards.documents.candidates import baseline_on, candidate_document
-from dashboards.documents.format_strip import ARCHITECTURE, blocks_of, formats_without_decision
+from dashboards.documents.format_strip import blocks_of
 from dashboards.documents.front import front_document
 from dashboards.documents.health import health_fields, health_in_words
 from dashboards.documents.metrics import metric_names
@@ -91,11 +91,16 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
         executed = f", runtime {standing['runtime']}" if standing["runtime"] else ""
         costs = f", {costs_in_words(standing['costs'])}" if standing["costs"] else ""
         out.print(f"{label}: {place}{why}{executed}{costs}", soft_wrap=True)
-    formats = document.get("formats", {})
-    if formats:
-        print_formats(blocks_of(formats))
-    decisions = document["decisions"]
-    print_fields(decisions | formats_without_decision(formats, decisions) | metrics.get(ARCHITECTURE, {}))
+    display = document.get("display", ())
+    strips = [item for item in display if item["kind"] == "strip"]
+    for item in strips:
+        print_formats(blocks_of(item["blocks"]))
+    undecided = {layer: name for item in strips for layer, name in item["fields"].items()}
+    print_fields(document["decisions"] | undecided)
+    for item in display:
+        if item["kind"] == "fields":
+            out.print(item["title"], markup=False)
+            print_fields(item["fields"])
 
 
 def export(

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.documents.format_strip import (
-    SIMULATED_FORMATS,
-    blocks_of,
-    formats_in_words,
-    formats_of,
-    formats_without_decision,
-)
+from dashboards.documents.display import display_of, formats_of
+from dashboards.documents.format_strip import blocks_of, decided_formats, formats_in_words, formats_without_decision
 from dashboards.documents.health import last_health
 from dashboards.documents.report import JobReport, Json
 from dashboards.documents.runtime import costs_of
 from dashboards.documents.words import UNCHANGED, decisions_summary
-from search.fronts.metrics import DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, figures_on
+from search.fronts.metrics import DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, SIMULATED_FORMATS, figures_on
+from search.space.display import DISPLAY
 from search.store import Store, TrialRow, digests_of
 
 _MOST_NUMBERS = 16  # a longer list of numbers in a measurement is raw samples, not a summary
@@ -50,7 +46,8 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
 
 def candidate_of(report: JobReport, trial: TrialRow) -> Json:
     """One candidate with its decisions and metrics, as a front lists it."""
-    formats = formats_of(trial.decisions, trial.metrics)
+    formats = formats_of(report.space, trial.decisions, trial.metrics)
+    display = display_of(report.space, trial.decisions, trial.metrics)
     return {
         "candidate_id": trial.candidate_id,
         "digest": trial.digest,
@@ -67,7 +64,8 @@ def candidate_of(report: JobReport, trial: TrialRow) -> Json:
         "costs": costs_of(trial.metrics, report.baseline["metrics"]),
         "decisions": trial.decisions,
         **({"formats": formats} if formats else {}),
-        "metrics": trial.metrics,
+        **({"display": display} if display else {}),
+        "metrics": {name: value for name, value in trial.metrics.items() if name != DISPLAY},
         "artifact_sha256": trial.artifact_sha256,
         "wall_s": trial.wall_s,
         **_confirmation(report, trial),
@@ -102,8 +100,10 @@ def is_simulated(trial: TrialRow) -> bool:
 
 def summary_of(report: JobReport, trial: TrialRow) -> str:
     """A candidate's changes in a few words: its decisions, and formats that only its training chose."""
-    formats = formats_without_decision(formats_of(trial.decisions, trial.metrics), trial.decisions)
-    words = decisions_summary(trial.decisions, report.job.space)
+    formats = formats_without_decision(
+        formats_of(report.space, trial.decisions, trial.metrics), decided_formats(report.space, trial.decisions)
+    )
+    words = decisions_summary(trial.decisions, report.space)
     if not formats:
         return words
     trained = formats_in_words(blocks_of(formats))

@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from evaluators.graphs.number_format import number_format
 from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput
-
-# Names of the techniques; importing them would take a second.
-TRAINED_FORMATS, SIMULATED_FORMATS = "formats", "simulated_formats"
-"""Metrics of a candidate with trained formats: the format of each layer group, and whether any is simulated."""
-
-ARCHITECTURE = "architecture"
-"""Metric of an elastic network: the chosen sub-network, value by decision."""
-
-PREFIXES = ("precision:", "formats:")
-"""Prefixes of decisions about a layer group's format."""
+from search.space.candidate import Space
 
 _KINDS = {Precision.INT8_DYNAMIC: "d", Precision.INT8_WEIGHT: "w", Precision.INT4_WEIGHT: "w"}
 _PRECISIONS = frozenset(Precision)
@@ -54,14 +46,21 @@ class Block:
         return self.bits if self.bits is None or self.bits <= 8 else 16 if self.bits <= 16 else 32
 
 
-def formats_of(decisions: Mapping[str, str], metrics: Mapping[str, Any]) -> dict[str, str]:
-    """The format of each layer group in the graph's order: the trained one, otherwise the decision's; may be empty.
+def decided_formats(space: Space | None, decisions: Mapping[str, str]) -> dict[str, str]:
+    """The format of each layer group by the candidate's decisions, in the space's order; may be empty.
 
-    >>> formats_of({"precision:stem": "int8", "width": "half"}, {})
+    Decisions about layers that choose between other things than number formats are left out.
+
+    >>> decision = {"name": "precision:stem", "choices": ["fp32", "int8"], "technique": "precision"}
+    >>> decided_formats(Space.from_dict({"decisions": [decision], "context": ""}), {"precision:stem": "int8"})
     {'stem': 'int8'}
     """
-    decided = {name.partition(":")[2]: value for name, value in decisions.items() if name.startswith(PREFIXES)}
-    return dict(metrics.get(TRAINED_FORMATS) or decided)
+    of_layers = () if space is None else (d for d in space.decisions if d.scope == "layer" and d.target)
+    return {
+        str(decision.target): decisions[decision.name]
+        for decision in of_layers
+        if decision.name in decisions and all(_bits_and_kind(name)[0] is not None for name in decision.choices)
+    }
 
 
 def blocks_of(formats: Mapping[str, str], groups: Iterable[Mapping[str, Any]] = ()) -> tuple[Block, ...]:
@@ -91,16 +90,16 @@ def formats_in_words(layers: Sequence[Block]) -> str:
     return ", ".join(parts + [f"{layer.format} in {count}" for layer, count in further])
 
 
-def formats_without_decision(formats: Mapping[str, str], decisions: Mapping[str, str]) -> dict[str, str]:
+def formats_without_decision(formats: Mapping[str, str], decided: Mapping[str, str]) -> dict[str, str]:
     """The formats that follow from no decision, by layer.
 
-    >>> formats_without_decision({"stem": "int8", "head": "e4m3"}, {"precision:stem": "int8"})
+    >>> formats_without_decision({"stem": "int8", "head": "e4m3"}, {"stem": "int8"})
     {'head': 'e4m3'}
     """
-    decided = {(name.partition(":")[2] or name, value) for name, value in decisions.items()}
-    return {layer: name for layer, name in formats.items() if (layer, name) not in decided}
+    return {layer: name for layer, name in formats.items() if decided.get(layer) != name}
 
 
+@cache
 def _bits_and_kind(name: str) -> tuple[int | None, str]:
     """Bits and kind of a format."""
     if name in _PRECISIONS:

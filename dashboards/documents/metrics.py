@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evaluators.metrics import metric_of
+from dashboards.figures import row_of
 from search.fronts.metrics import DEVICE_METRICS, DEVICES
 from search.fronts.objectives import metric_value
 
@@ -27,4 +27,4 @@ def metric_names(metrics: Mapping[str, Any]) -> list[str]:
 def baseline_value(metrics: Mapping[str, Any], name: str) -> float | None:
     """A metric of the baseline; comparisons with the uncompressed model have fixed values for the model itself."""
     value = metric_value(metrics, name)
-    return metric_of(name).baseline if value is None and "." not in name else value
+    return row_of(name).baseline if value is None and "." not in name else value

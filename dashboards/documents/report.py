@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dashboards.documents.format_strip import SIMULATED_FORMATS
 from dashboards.documents.runtime import runtime_on
 from dashboards.documents.time_spent import OF_THE_CLOCK
 from dashboards.documents.views import DeviceView, joint_view, views_by_device
 from dashboards.evidence import Evidence, evidence_of
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
+from search.fronts.metrics import SIMULATED_FORMATS
 from search.job.facts import JobFacts
+from search.space.candidate import Space
 from search.space.coverage import COVERAGE
 from search.states import TrialState
 from search.store import JobRow, Store, TrialRow, digests_of
@@ -106,6 +107,11 @@ class JobReport:
     def facts(self) -> JobFacts:
         """All facts of the preparation, and those added since; the defaults until then."""
         return JobFacts.from_dict((self.job.baseline or {}).get("facts", {}))
+
+    @cached_property
+    def space(self) -> Space | None:
+        """The job's search space; None until the job is prepared."""
+        return None if self.job.space is None else Space.from_dict(self.job.space)
 
     @property
     def notes(self) -> list[str]:

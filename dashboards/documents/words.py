@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.fronts.metrics import QUALITY_CHECK, QUALITY_FROM
+from search.space.candidate import Decision, Space
 from search.training.asha import TRAINING
 
 UNCHANGED = "unchanged"
@@ -43,36 +44,40 @@ def quality_in_words(metrics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def decisions_summary(decisions: Mapping[str, str], space: Mapping[str, Any] | None) -> str:
+def decisions_summary(decisions: Mapping[str, str], space: Space | None) -> str:
     """A candidate's changes in a few words.
 
-    >>> space = {"decisions": [{"name": n, "choices": ["fp32", "int8"], "technique": "precision"} for n in "abc"]}
+    >>> space = Space(tuple(Decision(name, ("fp32", "int8"), "precision", name, "layer") for name in "abc"), "")
     >>> decisions_summary({"a": "int8", "b": "fp32", "c": "int8"}, space)
     '2 of 3 layers int8'
     """
-    by_name = {} if space is None else {decision["name"]: decision for decision in space["decisions"]}
+    by_name = {} if space is None else space.by_name
     groups: dict[str, list[str]] = {}
     for name in decisions:
-        groups.setdefault(by_name[name]["technique"] if name in by_name else "", []).append(name)
+        groups.setdefault(by_name[name].technique if name in by_name else "", []).append(name)
     parts = [part for names in groups.values() for part in _group_summary(names, decisions, by_name)]
     return ", ".join(parts) or UNCHANGED
 
 
-def _group_summary(names: Sequence[str], decisions: Mapping[str, str], space: Mapping[str, Any]) -> list[str]:
-    changed = [name for name in names if name not in space or decisions[name] != space[name]["choices"][0]]
+def _group_summary(names: Sequence[str], decisions: Mapping[str, str], space: Mapping[str, Decision]) -> list[str]:
+    changed = [name for name in names if name not in space or decisions[name] != space[name].choices[0]]
     if len(names) == 1:
         return [f"{name} {decisions[name]}" for name in changed]
     counts = Counter(decisions[name] for name in changed)
     total = len(names)
-    pruned = names[0] in space and space[names[0]]["technique"] == "pruning"
-    noun = "groups" if pruned else "layers"
+    of_module = names[0] in space and space[names[0]].scope == "module"
+    noun = "groups" if of_module else "layers"
     parts = []
     for value, count in counts.most_common():
         number = f"all {total}" if count == total else f"{count} of {total}"
-        parts.append(f"{number} {noun} {_share_in_words(value) if pruned else value}")
+        parts.append(f"{number} {noun} {_share_in_words(value) if of_module else value}")
     return parts
 
 
 def _share_in_words(value: str) -> str:
-    """The remaining share of a pruned group, in words."""
-    return "left out" if float(value) == 0 else f"kept to {100 * float(value):.3g} %"
+    """The remaining share of a narrowed part, in words; any other value as it is."""
+    try:
+        share = float(value)
+    except ValueError:
+        return value
+    return "left out" if share == 0 else f"kept to {100 * share:.3g} %" if 0 < share < 1 else value

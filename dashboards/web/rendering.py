@@ -56,7 +56,6 @@ _environment.globals |= {
     "metric_value": metric_value,
     "metric_interval": metric_interval,
     "training_in_words": training_in_words,
-    "untold_formats": format_strip.formats_without_decision,
 }
 
 

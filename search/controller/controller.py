@@ -93,7 +93,7 @@ class Controller:
         self._front_at = 0.0
         self._front_document: dict[str, Any] = {}
         self._assessed: dict[str, Any] = {}
-        self._assessments = Assessments(JobFacts(), ())
+        self._assessments = Assessments(JobFacts(), Space((), ""), ())
         self._ending: dict[str, Any] | None = None
         self._keeper: LeaseKeeper
         self._lease: Lease
@@ -132,7 +132,7 @@ class Controller:
         self._store_times(prepared)
         self._budget.learn_durations(prepared.facts.measuring_s)
         self._planned = self._reporter.trials = min(self._planned, prepared.space.size)
-        self._assessments = Assessments(prepared.facts, tuple(self._digests))
+        self._assessments = Assessments(prepared.facts, prepared.space, tuple(self._digests))
         try:
             if not self._confirmation(prepared).is_begun:
                 with self._watch.timing("searching"):
@@ -189,8 +189,9 @@ class Controller:
         """The job's preparation: from the store, else prepared in a sandbox (trains and measures, for minutes)."""
         if self._row.space is not None and self._row.baseline is not None:
             baseline, facts = self._row.baseline, JobFacts.from_dict(self._row.baseline["facts"])
-            self._context = self._context.with_facts(facts)
-            return PreparationResult(Space.from_dict(self._row.space), baseline["metrics"], facts)
+            space = Space.from_dict(self._row.space)
+            self._context = self._context.with_preparation(facts, space)
+            return PreparationResult(space, baseline["metrics"], facts)
         self._reporter.tell("preparing", "opening the task")
         limits = self._job.limits
         sandbox = Sandbox(
@@ -209,7 +210,7 @@ class Controller:
             ) from None
         finally:
             sandbox.close()
-        self._context = self._context.with_facts(prepared.facts)
+        self._context = self._context.with_preparation(prepared.facts, prepared.space)
         self._store.set_preparation(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
         coverage = coverage_lines(prepared.facts.coverage) if prepared.facts.coverage else ()
         for line in (*prepared.facts.notes, *coverage):

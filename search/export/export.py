@@ -106,6 +106,7 @@ def export_candidate(
 def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, progress: Progress) -> _Source:
     """Resolves the device; of a modelled job it also prepares the model (trains it, for minutes)."""
     job, facts = Job.model_validate(job_row.spec), JobFacts.from_dict((job_row.baseline or {})["facts"])
+    space = Space.from_dict(job_row.space or {})
     chosen = _device(job, job_row, row, device, DeviceRegistry(store))
     link = RequestLink(store.url, away_s=job.limits.device_s)
     if row.simulated:
@@ -114,9 +115,9 @@ def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, pr
         device_alone = JobDevice(alone.labels[0], chosen.profile)
         context = JobContext(alone, job_row.spec_folder, (device_alone,), link)
         facts = _train_and_describe(context, job)
-        return _Source(job, job_row, row, chosen, context.with_facts(facts), facts)
+        return _Source(job, job_row, row, chosen, context.with_preparation(facts, space), facts)
     devices = tuple(JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
-    context = JobContext(job, job_row.spec_folder, devices, link).with_facts(facts)
+    context = JobContext(job, job_row.spec_folder, devices, link).with_preparation(facts, space)
     return _Source(job, job_row, replace(row, metrics=_front_metrics(row, chosen)), chosen, context, facts)
 
 
@@ -226,4 +227,5 @@ def _evidence(source: _Source, built: Built, validation: Mapping[str, Loss], tes
         validation=validation,
         test=test,
         timed=SIMULATED_FORMATS not in built.metrics,
+        own=tuple(job.own_metrics),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import NormalDist
@@ -79,6 +79,8 @@ class Evidence:
     """Why the new times are not reliable; empty if they are."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Metrics that could not be measured, with the reason."""
+    own: Collection[str] = ()
+    """Metrics that the job's techniques brought, which are exact."""
 
     def comparisons(self) -> list[Comparison]:
         """All comparisons."""
@@ -104,7 +106,7 @@ class Evidence:
         for name, loss in self.validation.items():
             if name in self.claimed:
                 yield Exact(f"{name} on the validation split", self.claimed[name], loss.value)
-        for name in EXACT:
+        for name in (*EXACT, *self.own):
             if name in self.claimed and name in self.measured:
                 yield Exact(name, self.claimed[name], self.measured[name])
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from evaluators.metrics import Metric, metric_of
 from hwprofiles.errors import InvalidInput
 from search.fronts.metrics import DEVICES, FOLDS, figure_on, is_device_metric
 
@@ -100,6 +101,13 @@ class Objective:
 
     metric: str
     direction: Literal["max", "min"]
+    own: Metric | None = field(default=None, compare=False)
+    """The metric's row, if one of the job's techniques brought the metric."""
+
+    @property
+    def row(self) -> Metric:
+        """The metric's row in the table of metrics, or its own one."""
+        return self.own or metric_of(self.metric)
 
     def value(self, metrics: Metrics) -> float | None:
         """The metric's value, on the device where it is worst if several and none is named; None if missing."""

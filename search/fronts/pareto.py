@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluators.metrics import base_of, metric_of
+from evaluators.metrics import base_of
 from search.fronts.objectives import Objective, gains
 
 Point = tuple[float, ...]
@@ -98,7 +98,7 @@ def reference_point(objectives: Sequence[Objective], baseline: Mapping[str, Any]
             value = 1.0
         elif value is not None and objective.direction == "max":
             value -= SLACK * abs(value)
-        elif value is not None and not metric_of(name).cost:
+        elif value is not None and not objective.row.cost:
             value += SLACK * abs(value)
         reference[objective.metric] = 0.0 if value is None else round(value, 6)
     return reference

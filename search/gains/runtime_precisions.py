@@ -18,6 +18,7 @@ from search.gains.runtimes import candidate_runtimes, fastest_of_families
 from search.gains.static_scheme import answer_row, compare_weight_ranges, measure_best_static
 from search.gains.whole_model import WholeModel, worth_trying
 from search.space.candidate import Replacement
+from search.space.offer import Offer
 from search.subject import Draft, Subject
 
 ASKED_BY_LAYER = ("onnxruntime", "null")
@@ -37,6 +38,8 @@ class PrecisionGains:
     """What replaces them in the runtimes where they are not worthwhile."""
     answers: list[dict[str, Any]]
     """The measurements, as they are shown."""
+    static_schemes: dict[str, dict[str, Any]]
+    """The quantisation scheme of static int8 by family of runtimes."""
 
 
 class RuntimePrecisions:
@@ -54,15 +57,16 @@ class RuntimePrecisions:
         self._subject, self._base, self._choices = subject, base, choices
         self._method, self._samples, self._activations = method, samples, activations
 
-    def ask(self, device: Device, worthwhile: Collection[Precision]) -> PrecisionGains:
-        """Benchmarks all runtimes, in minutes; ``worthwhile`` are the precisions that are so in the device's first.
+    def ask(self, device: Device, worthwhile: Collection[Precision], earlier: Offer) -> PrecisionGains:
+        """Benchmarks all runtimes that stay in ``earlier``, in minutes.
 
-        Benchmarks only the job's first device: files have its quantisation schemes.
+        ``worthwhile`` are the precisions that are so in the device's first runtime. Benchmarks only the job's first
+        device: files have its quantisation schemes.
         """
         subject, profile = self._subject, device.profile
-        speedups = candidate_runtimes(subject, profile)
+        speedups = candidate_runtimes(subject, profile, earlier)
         fastest = fastest_of_families(speedups, profile.runtime)
-        gains = PrecisionGains(set(worthwhile) if profile.runtime in speedups else set(), [], [])
+        gains = PrecisionGains(set(worthwhile) if profile.runtime in speedups else set(), [], [], {})
         if profile.digest != subject.profile.digest or not fastest:
             return gains
         by_family = {runtime_of(profile.runtime).family: set(worthwhile)}
@@ -97,12 +101,12 @@ class RuntimePrecisions:
     ) -> set[Precision]:  # fmt: skip
         """The worthwhile precisions of a family of runtimes, measured in its fastest member ``spec``."""
         worthwhile: set[Precision] = set()
-        self._subject.static_schemes[family] = asdict(self._base)
+        gains.static_schemes[family] = asdict(self._base)
         for precision in (choice for choice in self._choices if choice is not Precision.FP32):
             scheme: Scheme | None = None
             if precision is Precision.INT8:
                 scheme, answer = self._measure_static(model, spec)
-                self._subject.static_schemes[family] = asdict(scheme or self._base)
+                gains.static_schemes[family] = asdict(scheme or self._base)
             else:
                 answer = self.measure_everywhere(model, precision, spec)
             gains.answers.append(answer_row(spec, precision, scheme, answer))

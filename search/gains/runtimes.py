@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from evaluators.runtimes import RUNTIMES, runtime_of
 from hwprofiles import Profile
+from search.space.offer import Offer
 from search.subject import Subject
 
 
@@ -28,13 +29,15 @@ def possible_runtimes(profile: Profile, choices: tuple[str, ...] = ()) -> tuple[
     return tuple(specs)
 
 
-def candidate_runtimes(subject: Subject, profile: Profile) -> dict[str, float]:
+def candidate_runtimes(subject: Subject, profile: Profile, earlier: Offer) -> dict[str, float]:
     """The runtimes that a job's candidates choose from on a device, with their speed-up in fp32.
 
-    Only the first one unless :class:`search.techniques.runtime.RuntimeTechnique` benchmarked others.
+    Only the first one unless ``earlier`` holds others, which
+    :class:`search.techniques.runtime.RuntimeTechnique` benchmarked.
     """
     first_only = {profile.runtime: 1.0}
-    return first_only if subject.runtimes is None else subject.runtime_speedups.get(profile.digest, first_only)
+    speedups = earlier.runtime_speedups.get(profile.digest, first_only)
+    return first_only if subject.runtimes is None else dict(speedups)
 
 
 def fastest_of_families(speedups: Mapping[str, float], first: str) -> dict[str, str]:

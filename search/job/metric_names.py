@@ -28,7 +28,7 @@ Names = frozenset[str] | None
 
 
 def check_metrics(job: Job, folder: Path, registry: DeviceRegistry = NO_AGENTS) -> None:
-    """Raises :class:`InvalidInput` for an objective or constraint whose metric neither task nor device provides.
+    """Raises :class:`InvalidInput` for an objective or constraint whose metric nothing in the job provides.
 
     Opens a user's own task in a separate process, and only if the job names a metric that not every task has; a task
     that does not declare its metrics evaluates a few samples.
@@ -50,7 +50,7 @@ def check_metrics(job: Job, folder: Path, registry: DeviceRegistry = NO_AGENTS) 
 
 def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> None:
     """As :func:`check_metrics`; ``task_names`` is called only if the device does not provide all metrics."""
-    available = _device_names(profile)
+    available = _device_names(profile) | frozenset(job.own_metrics)
     missing = [(place, name) for place, name in _metric_places(job) if not _is_available(name, available)]
     if not missing:
         return

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from evaluators.measuring.latency import Protocol
 from evaluators.measuring.statistics import PERCENTILE_SAMPLES
+from evaluators.metrics import METRICS, Metric, base_of
 from hwprofiles import Profile
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
@@ -147,16 +148,27 @@ class Job(_Strict):
         for spec in self.objectives:
             metric, place = self.split(spec)
             if place is None and is_device_metric(metric):
-                objectives.extend(Objective(f"{metric}@{label}", spec.direction) for label in self.labels)
+                objectives.extend(self._objective(f"{metric}@{label}", spec.direction) for label in self.labels)
             else:
-                objectives.append(Objective(f"{metric}@{place}" if place else metric, spec.direction))
+                objectives.append(self._objective(f"{metric}@{place}" if place else metric, spec.direction))
         return tuple(objectives)
 
     def objectives_on(self, label: str) -> tuple[Objective, ...]:
         """The objectives of one device, in the plain names of its own figures."""
         split = [(*self.split(spec), spec.direction) for spec in self.objectives]
         places = (None, label, *FOLDS)
-        return tuple(Objective(metric, direction) for metric, place, direction in split if place in places)
+        return tuple(self._objective(metric, direction) for metric, place, direction in split if place in places)
+
+    def _objective(self, metric: str, direction: Literal["max", "min"]) -> Objective:
+        name = base_of(metric)
+        return Objective(metric, direction, None if name in METRICS else self.own_metrics.get(name))
+
+    @property
+    def own_metrics(self) -> dict[str, Metric]:
+        """The metrics that the job's techniques add to those of the table."""
+        from search.techniques import own_metrics, sections_of
+
+        return own_metrics(sections_of(self.space))
 
     @property
     def joint_constraints(self) -> tuple[Constraint, ...]:

@@ -10,7 +10,7 @@ from search.fronts.objectives import metric_value
 from search.job.facts import JobFacts
 from search.prediction.correction import Correction, accuracy, leave_one_out
 from search.prediction.predictor import LayerSum, Predictor
-from search.space.candidate import runtime_decision
+from search.space.candidate import Space
 from search.states import TrialState
 from search.store import TrialRow
 
@@ -58,11 +58,11 @@ class Assessment:
 class Assessments:
     """The accuracy of latency predictions on all devices of a job."""
 
-    def __init__(self, facts: JobFacts, labels: Sequence[str]) -> None:
-        """``facts`` are those of the prepared job, ``labels`` those of its devices, the first one first."""
+    def __init__(self, facts: JobFacts, space: Space, labels: Sequence[str]) -> None:
+        """``facts`` and ``space`` are the prepared job's, ``labels`` those of its devices, the first one first."""
         tables = facts.layer_tables
         self.predictors = {
-            label: Predictor(tables.get(label, ()), runtime_decision(label if number else None), facts.layer_changes)
+            label: Predictor(tables.get(label, ()), space, label if number else None, facts.layer_changes)
             for number, label in enumerate(labels)
         }
         self._assessments = {label: Assessment(predictor) for label, predictor in self.predictors.items()}

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from evaluators.probing.layer_table import LayerTable
 from evaluators.probing.table_interpolation import TableInterpolation, scale_table
 from search.job.facts import StructureTable
-from search.prediction.tables import structure_of
-from search.space.candidate import RUNTIME
+from search.prediction.tables import structural_names, structure_of
+from search.space.candidate import Space
 from search.space.layer_changes import LayerChange, cost_factors, work_left
-from search.techniques.precision import PREFIX
+from search.techniques.precision import PRECISION
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,17 @@ class Predictor:
     """
 
     def __init__(
-        self, tables: Sequence[StructureTable], runtime: str = RUNTIME, changes: Sequence[LayerChange] = ()
+        self,
+        tables: Sequence[StructureTable],
+        space: Space,
+        label: str | None = None,
+        changes: Sequence[LayerChange] = (),
     ) -> None:
         """``tables`` are those of :func:`search.prediction.tables.measure_layer_tables`.
 
-        ``runtime`` is the name of the decision for the device's runtime; ``changes`` say how decisions change layers'
-        costs.
+        ``label`` is the device's in decisions (None: the first); ``changes`` say how decisions change layers' costs.
         """
-        self._runtime, self._changes = runtime, changes
+        self._space, self._changes, self._names = space, changes, structural_names(space, label, changes)
         self._tables = [(table.values, table.table) for table in tables]
 
     def sum(self, decisions: Mapping[str, str]) -> LayerSum | None:
@@ -51,8 +54,7 @@ class Predictor:
         table = self._table(decisions)
         if table is None:
             return None
-        values = {name.removeprefix(PREFIX): value for name, value in decisions.items() if name.startswith(PREFIX)}
-        estimate = table.estimate(values)
+        estimate = table.estimate(self._space.values_by_target(PRECISION, decisions))
         if estimate is None or estimate.yardsticks <= 0:
             return None
         all_values = max(1, table.elements)
@@ -62,11 +64,11 @@ class Predictor:
     def _table(self, decisions: Mapping[str, str]) -> LayerTable | None:
         """The table of a candidate's structure, interpolated if decisions narrow its layers, and scaled by tables of
         costs."""
-        structure = structure_of(decisions, self._runtime, self._changes)
+        structure = structure_of(decisions, self._names)
         tables = [
             (table, work_left(self._changes, values))
             for values, table in self._tables
-            if structure_of(values, self._runtime, self._changes) == structure
+            if structure_of(values, self._names) == structure
         ]
         if not tables:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from evaluators.tensors import Arrays
 from hwprofiles import Precision, digest_of
 from search.job.facts import StructureTable
 from search.json_cache import JsonCache
-from search.space.candidate import RUNTIME, Space
+from search.space.candidate import Space, runtime_decision
 from search.space.layer_changes import LayerChange, tabulated_decisions, uniform_levels
-from search.techniques import Draft, Technique, is_of_module
-from search.techniques.precision import CALIBRATION, PREFIX, PrecisionTechnique, executable_precision
+from search.techniques import Draft, Technique, trains
+from search.techniques.precision import CALIBRATION, PRECISION, PrecisionTechnique, executable_precision
 from search.techniques.trained_formats import FORMATS, FormatsTechnique
 
 LIMIT_S = 120.0
@@ -39,7 +40,7 @@ def measure_layer_tables(
     *,
     subject: str,
     cache: Path,
-    runtime: str = RUNTIME,
+    label: str | None = None,
     most: int = MOST,
     transient: MutableMapping[str, Any] | None = None,
     changes: Sequence[LayerChange] = (),
@@ -55,8 +56,8 @@ def measure_layer_tables(
     ``narrow_draft`` makes (untrained); values between them are interpolated. Decisions whose ``changes`` are told by a
     table of costs need no layer tables of their own.
 
-    ``draft`` is the fp32 model, ``subject`` names it and its data, ``runtime`` is the name of the decision for the
-    device's runtime. ``transient`` holds the answers of a busy machine.
+    ``draft`` is the fp32 model, ``subject`` names it and its data, ``label`` is the device's in decisions (None: the
+    first). ``transient`` holds the answers of a busy machine.
     """
     precision = techniques.get("precision")
     if not isinstance(precision, PrecisionTechnique):
@@ -64,12 +65,13 @@ def measure_layer_tables(
     ends_at = clock() + limit_s
     tables: list[StructureTable] = []
     integers: dict[str, str] = {}
+    runtime, names = runtime_decision(label), structural_names(space, label, changes)
     baseline = space.baseline().decisions
     unchanged = {name: baseline[name] for name in tabulated_decisions(changes) & baseline.keys()}
     with LayerAnswers(device, JsonCache(cache / "layers"), transient=transient) as answers:
-        for values in itertools.islice(_structures(space, runtime, changes), most):
+        for values in itertools.islice(_structures(space, names, changes), most):
             spec = values.get(runtime)
-            changed = narrow_draft(values) or draft
+            changed = replace(narrow_draft(values) or draft, static_schemes=draft.static_schemes)
             for technique in techniques.values():
                 changed = technique.apply(changed, unchanged | values)
             question = Question(
@@ -79,7 +81,7 @@ def measure_layer_tables(
                 values=_precisions(space, changed, values),
                 sample=sample,
                 # Files have the number format that the first device's runtime wants, whichever device executes them.
-                scheme=precision.scheme_of(spec if runtime == RUNTIME else None),
+                scheme=precision.scheme_of(spec if label is None else None, draft.static_schemes),
                 runtime=None if spec == device.profile.runtime else spec,
                 integers_runtime=spec and integers.setdefault(runtime_of(spec).family, spec),
             )
@@ -107,37 +109,35 @@ def measure_format_table(
         return measure_table(answers, question, limit_s=limit_s)
 
 
-def structure_of(
-    decisions: Mapping[str, str], runtime: str = RUNTIME, changes: Sequence[LayerChange] = ()
-) -> dict[str, str]:
-    """The values that determine a candidate's tables.
+def structural_names(space: Space, label: str | None = None, changes: Sequence[LayerChange] = ()) -> tuple[str, ...]:
+    """Names of the decisions that determine a candidate's tables on a device (None: the first).
 
     All but the layers' precisions, the calibration's method, changes of the module, changes that a table of costs
     tells, and runtimes of other devices.
     """
     tabulated = tabulated_decisions(changes)
-    return {
-        name: value
-        for name, value in decisions.items()
-        if not name.startswith(PREFIX) and name != CALIBRATION and not is_of_module(name)
-        and (not is_runtime(name) or name == runtime) and name not in tabulated
-    }  # fmt: skip
+    return tuple(
+        decision.name
+        for decision in space.decisions
+        if decision.technique not in (PRECISION, CALIBRATION)
+        and decision.name not in tabulated
+        and not trains([decision.technique])
+        and (decision.scope != "device" or decision.device == label)
+    )
 
 
-def is_runtime(name: str) -> bool:
-    """Whether a decision chooses the runtime of a candidate on one of the devices."""
-    return name.partition("@")[0] == RUNTIME
+def structure_of(decisions: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """A candidate's values of the decisions that :func:`structural_names` lists."""
+    return {name: decisions[name] for name in names if name in decisions}
 
 
-def _structures(space: Space, runtime: str, changes: Sequence[LayerChange]) -> Iterator[dict[str, str]]:
+def _structures(space: Space, names: Sequence[str], changes: Sequence[LayerChange]) -> Iterator[dict[str, str]]:
     """The structures of the space's candidates, the baseline's first, each followed by its narrowed ones."""
     baseline = space.baseline().decisions
     choices = {decision.name: decision.choices for decision in space.decisions}
-    names = structure_of(baseline, runtime, changes)
     seen: list[dict[str, str]] = []
     for values in itertools.product(*(choices[name] for name in names)):
-        candidate = space.candidate(baseline | dict(zip(names, values, strict=True)))
-        structure = structure_of(candidate.decisions, runtime, changes)
+        structure = structure_of(space.candidate(baseline | dict(zip(names, values, strict=True))).decisions, names)
         if structure not in seen:
             seen.append(structure)
             yield structure
@@ -146,12 +146,12 @@ def _structures(space: Space, runtime: str, changes: Sequence[LayerChange]) -> I
 
 def _precisions(space: Space, draft: Draft, structure: Mapping[str, str]) -> dict[str, dict[str, Precision]]:
     """The values of each group's decision in this structure, with the precision that each is computed in."""
-    groups = {PREFIX + group.name: group for group in draft.groups}
+    groups = {group.name: group for group in draft.groups}
     baseline = space.baseline().decisions | dict(structure)
     precisions: dict[str, dict[str, Precision]] = {}
-    for decision in space.decisions:
-        if decision.name in groups:
-            group = groups[decision.name]
+    for decision in space.decisions_of(PRECISION):
+        if decision.target in groups:
+            group = groups[decision.target]
             candidates = (space.candidate(baseline | {decision.name: value}) for value in decision.choices)
             values = dict.fromkeys(candidate.decisions[decision.name] for candidate in candidates)
             precisions[group.name] = {value: executable_precision(group, Precision(value)) for value in values}

@@ -96,6 +96,11 @@ class Space:
     promising: tuple[tuple[tuple[str, str], ...], ...] = ()
     """Settings of the whole model (value by technique) that the device measured as faster, the fastest first."""
 
+    @cached_property
+    def by_name(self) -> dict[str, Decision]:
+        """Its decisions by name."""
+        return {decision.name: decision for decision in self.decisions}
+
     def decisions_of(self, technique: str) -> tuple[Decision, ...]:
         """The decisions that a technique carries out, in order."""
         return tuple(decision for decision in self.decisions if decision.technique == technique)

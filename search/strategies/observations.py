@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.metrics import metric_of
+from search.fronts.objectives import Objective
 from search.strategies.base import Result
 
 Floats = NDArray[np.float64]
@@ -28,9 +28,9 @@ class Axes:
     """The cost that the predictor predicts, if any."""
 
     @classmethod
-    def of(cls, metrics: Sequence[str]) -> Axes:
+    def of(cls, objectives: Sequence[Objective]) -> Axes:
         """Divides the objectives by their metrics. If none is a known cost, the last of several objectives is."""
-        rows = [metric_of(name) for name in metrics]
+        rows = [objective.row for objective in objectives]
         costs = tuple(number for number, row in enumerate(rows) if row.cost)
         if not costs and len(rows) > 1:
             costs = (len(rows) - 1,)

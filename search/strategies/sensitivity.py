@@ -113,7 +113,7 @@ class Sensitivity(Strategy):
 
     @cached_property
     def _axes(self) -> Axes:
-        return Axes.of([objective.metric for objective in self.context.objectives])
+        return Axes.of(self.context.objectives)
 
     @cached_property
     def _costs(self) -> CostModels:

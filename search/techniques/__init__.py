@@ -1,15 +1,15 @@
-"""Techniques make a model smaller or faster. A new one is one file here, one line below, and one test class.
+"""Techniques make a model smaller or faster. A new one is one file here, one line below, and one test class."""
 
-They propose decisions and apply in this order: all later ones benchmark each of the runtimes.
-"""
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from collections.abc import Iterable
-
+from evaluators.metrics import Metric
 from search.registry import Registry
+from search.space.offer import Offer
 from search.subject import FOOTPRINT, Draft, Subject
-from search.techniques.base import Technique, TechniqueOptions
+from search.techniques.base import Stage, Technique, TechniqueOptions
 from search.techniques.fusion import GraphTechnique
-from search.techniques.module import ModuleTechnique, technique_of
+from search.techniques.module import ModuleTechnique
 from search.techniques.precision import PrecisionTechnique
 from search.techniques.pruning import PruningTechnique
 from search.techniques.runtime import RuntimeTechnique
@@ -29,15 +29,26 @@ TECHNIQUES: Registry[Technique] = Registry(
 )
 
 
+def sections_of(space: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:
+    """The options of each technique of a job's space, in the order of stages; None stands for the default techniques.
+
+    >>> list(sections_of({"precision": {}, "graph": {}, "runtime": {}}))
+    ['runtime', 'graph', 'precision']
+    """
+    sections = {name: {} for name in TECHNIQUES if TECHNIQUES[name].by_default} if space is None else space
+    names = [name for name in TECHNIQUES if name in sections]
+    return {name: sections[name] for name in sorted(names, key=lambda name: TECHNIQUES[name].stage)}
+
+
+def own_metrics(names: Iterable[str]) -> dict[str, Metric]:
+    """The metrics that these techniques add to those of the table."""
+    kinds = [TECHNIQUES[name] for name in names if name in TECHNIQUES]
+    return {metric: row for kind in kinds for metric, row in kind.metrics.items()}
+
+
 def trains(names: Iterable[str]) -> bool:
     """Whether candidates of a job with these techniques are trained."""
-    return any(issubclass(TECHNIQUES[name], ModuleTechnique) for name in names)
-
-
-def is_of_module(decision: str) -> bool:
-    """Whether a decision changes the module that candidates are exported from."""
-    technique = technique_of(decision)
-    return technique in TECHNIQUES and issubclass(TECHNIQUES[technique], ModuleTechnique)
+    return any(name in TECHNIQUES and issubclass(TECHNIQUES[name], ModuleTechnique) for name in names)
 
 
 __all__ = [
@@ -45,10 +56,12 @@ __all__ = [
     "TECHNIQUES",
     "Draft",
     "ModuleTechnique",
+    "Offer",
+    "Stage",
     "Subject",
     "Technique",
     "TechniqueOptions",
-    "is_of_module",
-    "technique_of",
+    "own_metrics",
+    "sections_of",
     "trains",
 ]

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from evaluators.devices.device import Device
-from search.space.candidate import Decision, Replacement
+from evaluators.metrics import Metric
+from search.space.display import Item
 from search.space.layer_changes import LayerChange
+from search.space.offer import Offer
 from search.subject import Draft, Subject
+
+
+class Stage(IntEnum):
+    """What a technique changes. Techniques make their offers and are applied in this order."""
+
+    RUNTIME = 0
+    """What executes the model; all later techniques benchmark each of the runtimes."""
+    MODULE = 1
+    """The torch module, before its export."""
+    GRAPH = 2
+    """The graph's operators."""
+    NUMBERS = 3
+    """How the graph's numbers are stored and computed."""
 
 
 class TechniqueOptions(BaseModel):
@@ -23,30 +39,32 @@ class TechniqueOptions(BaseModel):
 class Technique(ABC):
     """One way to make a model smaller or faster.
 
-    Created once a process and subject, used from one thread. May keep results between calls, and store results that
-    other jobs can reuse in ``subject.cache``, under a digest of all they depend on. ``apply`` does not change its
-    draft; equal values give equal bytes. A part of a model that cannot be changed stays as it is; a model that cannot
-    be built at all raises a :class:`CandidateError`.
+    Created once a process and subject, used from one thread. Returns what it finds out and writes to nothing that it is
+    given; may keep results between calls, and store results that other jobs can reuse in ``subject.cache``, under a
+    digest of all they depend on. Equal values give equal bytes. A part of a model that cannot be changed stays as it
+    is; a model that cannot be built at all raises a :class:`CandidateError`.
     """
 
     Options: ClassVar[type[TechniqueOptions]] = TechniqueOptions
     by_default: ClassVar[bool] = True
     """Whether jobs that name no techniques use it."""
+    stage: ClassVar[Stage] = Stage.GRAPH
+    """Its place in the order of techniques; those of one stage stand in the registry's order."""
+    metrics: ClassVar[Mapping[str, Metric]] = {}
+    """Metrics of its own, by name: exact figures of the file, the same on every device. A job may name them in its
+    objectives and constraints."""
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         self.subject = subject
         self.options = options
-        self.answers: list[dict[str, Any]] = []
-        """Benchmarks of the device, as they are shown; filled by :meth:`decisions`."""
-        self.replacements: list[Replacement] = []
-        """Values that are replaced in some of the device's runtimes; filled by :meth:`decisions`."""
 
     @abstractmethod
-    def decisions(self, device: Device | None) -> list[Decision]:
-        """The decisions that a candidate consists of; the first choice of each leaves the model as it is.
+    def offer(self, device: Device | None, earlier: Offer) -> Offer:
+        """The decisions that a candidate consists of, and what the device answered about them.
 
         May take minutes: values that the device cannot run, or that gain nothing on it, are left out by benchmarking
-        it. Without a device (a modelled one) nothing is left out.
+        it. Without a device (a modelled one) nothing is left out. ``earlier`` merges all offers so far: those of the
+        techniques before this one, and this one's own on the devices before.
         """
 
     @abstractmethod
@@ -60,6 +78,17 @@ class Technique(ABC):
         decisions.
         """
         return ()
+
+    def compute_metrics(self, draft: Draft, values: Mapping[str, str]) -> dict[str, Any]:
+        """The values of ``metrics`` for a built draft, as numbers; without ``values``, those of the fp32 model.
+
+        May hold further JSON-able keys, which are stored with the candidate's metrics.
+        """
+        return {}
+
+    def describe(self, notes: Mapping[str, Any]) -> list[Item]:
+        """What a person should see of this technique's notes in a built draft."""
+        return []
 
     def layer_formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
         """The number formats that these values give layer groups of the draft, by the group's name.

@@ -19,8 +19,9 @@ from hwprofiles import digest_of
 from search.gains.runtimes import candidate_runtimes, fastest_of_families
 from search.gains.whole_model import WholeModel, silent
 from search.space.candidate import Decision, Replacement
+from search.space.offer import Offer
 from search.subject import Draft, Subject
-from search.techniques.base import Technique, TechniqueOptions
+from search.techniques.base import Stage, Technique, TechniqueOptions
 
 DECISION = "graph"
 VERSION = 1
@@ -39,6 +40,7 @@ class GraphTechnique(Technique):
     Which is faster depends on the device and the precision, so both are tried.
     """
 
+    stage = Stage.GRAPH
     Options = GraphOptions
     options: GraphOptions
 
@@ -47,29 +49,32 @@ class GraphTechnique(Technique):
         self._drafts: Recent[str, Draft | None] = Recent(lambda draft: 0 if draft is None else size_of(draft.model))
         """The fused draft by the draft's digest; None if nothing can be fused."""
 
-    def decisions(self, device: Device | None) -> list[Decision]:
+    def offer(self, device: Device | None, earlier: Offer) -> Offer:
         """One decision; none for a graph in which nothing can be fused."""
         fused = self._fuse(self._plain) if "fused" in self.options.choices else None
         if fused is None:
-            return []
+            return Offer()
+        offer = Offer((Decision(DECISION, ("plain", "fused"), "graph"),))
         if device is not None and device.profile.digest == self.subject.profile.digest:
-            self._ask_runtimes(device, fused)
-        return [Decision(DECISION, ("plain", "fused"), "graph")]
+            return offer.merge(self._ask_runtimes(device, fused, earlier))
+        return offer
 
-    def _ask_runtimes(self, device: Device, fused: Draft) -> None:
+    def _ask_runtimes(self, device: Device, fused: Draft, earlier: Offer) -> Offer:
         """Benchmarks the fused graph in the device's further runtimes; it stays plain where it is not clearly faster.
 
         The fused operators are ONNX Runtime's own.
         """
-        speedups = candidate_runtimes(self.subject, device.profile)
+        speedups = candidate_runtimes(self.subject, device.profile, earlier)
+        answers, replacements = [], []
         model = WholeModel(self.subject, device)
         for family, spec in fastest_of_families(speedups, device.profile.runtime).items():
             report(f"benchmarking the fused graph on {spec}")
             answer = model.measure_gain(["fused", VERSION], lambda: fused.model, spec)
-            self.answers.append({"layer": "all", "precision": "fp32", "graph": "fused", "runtime": spec, **answer})
+            answers.append({"layer": "all", "precision": "fp32", "graph": "fused", "runtime": spec, **answer})
             if not silent(answer) and ("ci95" not in answer or answer["ci95"][0] <= speedups[spec]):
                 relatives = [name for name in speedups if runtime_of(name).family == family]
-                self.replacements += [Replacement(name, "graph", "fused", "plain") for name in relatives]
+                replacements += [Replacement(name, "graph", "fused", "plain") for name in relatives]
+        return Offer(answers=tuple(answers), replacements=tuple(replacements))
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
         """See :meth:`Technique.apply`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hwprofiles.errors import InvalidInput
 from search.subject import Draft, Subject
 from search.tasks.base import Task
-from search.techniques.base import Technique, TechniqueOptions
+from search.techniques.base import Stage, Technique, TechniqueOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,11 +24,11 @@ class ModuleTechnique(Technique):
     (:class:`search.trials.module_variants.ModuleVariants`): in ``rounds`` the module is changed, then trained by the
     job's recovery. The result is exported, and all other techniques start from that graph.
 
-    Decisions are named ``<technique>:…``, or like the technique. Imports torch only to change a module. Raises
-    :class:`InvalidInput` for a task without a torch module.
+    Imports torch only to change a module. Raises :class:`InvalidInput` for a task without a torch module.
     """
 
     by_default: ClassVar[bool] = False
+    stage: ClassVar[Stage] = Stage.MODULE
     unchanged: ClassVar[str]
     """The value of its decisions that changes nothing, the first choice of each."""
     rounds: int = 1
@@ -82,12 +82,3 @@ class ModuleTechnique(Technique):
         import torch
 
         return tuple(torch.from_numpy(values[:samples].copy()) for values in self.task.inputs("calibration").values())
-
-
-def technique_of(decision: str) -> str:
-    """The technique that a decision is named after, as decisions of module techniques are.
-
-    >>> technique_of("pruning:blocks.0/conv1"), technique_of("sparsity")
-    ('pruning', 'sparsity')
-    """
-    return decision.partition(":")[0]

@@ -18,7 +18,7 @@ from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed
 from search.gains.layers import LayerGains
 from search.gains.reduced_range import may_saturate
-from search.gains.runtime_precisions import ASKED_BY_LAYER, RuntimePrecisions
+from search.gains.runtime_precisions import ASKED_BY_LAYER, PrecisionGains, RuntimePrecisions
 from search.gains.runtimes import candidate_runtimes
 from search.gains.static_scheme import (
     SAMPLES,
@@ -30,13 +30,16 @@ from search.gains.static_scheme import (
 )
 from search.gains.whole_model import WholeModel, worth_trying
 from search.space.candidate import RUNTIME, Decision
+from search.space.offer import Offer
 from search.subject import Draft, Subject
-from search.techniques.base import Technique, TechniqueOptions
+from search.techniques.base import Stage, Technique, TechniqueOptions
 
-PREFIX = "precision:"
+PRECISION = "precision"
 CALIBRATION = "calibration"
 Method = Literal["minmax", "percentile", "entropy"]
 Activations = Literal["uint8", "int8"]
+Schemes = Mapping[str, dict[str, Any]]
+"""Quantisation schemes of static int8 by family of runtimes."""
 
 NEVER_PAYS = "not asked: never faster than fp32 when the device was probed"
 
@@ -73,6 +76,7 @@ class PrecisionTechnique(Technique):
     faster in them, or the job wants size or memory. Values without an answer stay.
     """
 
+    stage = Stage.NUMBERS
     Options = PrecisionOptions
     options: PrecisionOptions
 
@@ -80,21 +84,23 @@ class PrecisionTechnique(Technique):
         super().__init__(subject, options)
         self._quantizers: Recent[tuple[str, ...], Quantizer] = Recent(lambda quantizer: quantizer.size_bytes)
 
-    def decisions(self, device: Device | None) -> list[Decision]:
+    def offer(self, device: Device | None, earlier: Offer) -> Offer:
         """One decision for each layer group that can be quantised, and ``calibration`` if there are several methods.
 
         The device's runtimes share the decisions: a value is offered if it is worthwhile in one of them.
         """
-        worthwhile = set(self.options.choices) if device is None else self._measure_all_runtimes(device)
+        gains = None if device is None else self._measure_all_runtimes(device, earlier)
+        worthwhile = set(self.options.choices) if gains is None else gains.worthwhile
         decisions = []
         for group in self.subject.groups:
             values = [p.value for p in group.precisions if p is Precision.FP32 or p in worthwhile]
             if len(values) > 1:
-                name, choices = PREFIX + group.name, tuple(values)
-                decisions.append(Decision(name, choices, "precision", target=group.name, scope="layer"))
+                decisions.append(_decision(group, tuple(values)))
         if decisions and len(self.options.calibration) > 1 and Precision.INT8 in worthwhile:
             decisions.append(Decision(CALIBRATION, self.options.calibration, CALIBRATION))
-        return decisions
+        if gains is None:
+            return Offer(tuple(decisions))
+        return Offer(tuple(decisions), tuple(gains.answers), tuple(gains.replacements), gains.static_schemes)
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
         """See :meth:`Technique.apply`. A precision without a kernel in a fused operator becomes the next best one."""
@@ -102,24 +108,25 @@ class PrecisionTechnique(Technique):
         if not assignment:
             return draft
         method = values.get(CALIBRATION, self.options.calibration[0])
-        static = Precision.INT8 in assignment.values()
-        scheme = self.scheme_of(values.get(RUNTIME)) if static else self._dynamic_scheme(values.get(RUNTIME))
+        static, runtime = Precision.INT8 in assignment.values(), values.get(RUNTIME)
+        schemes = draft.static_schemes
+        scheme = self.scheme_of(runtime, schemes) if static else self._dynamic_scheme(runtime, schemes)
         return replace(draft, model=self._quantizer(draft, method if static else None, scheme).apply(assignment))
 
     def layer_formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
         """See :meth:`Technique.layer_formats`."""
-        wanted = {group: Precision(values.get(PREFIX + group.name, Precision.FP32)) for group in draft.groups}
+        wanted = {group: Precision(values.get(_name(group), Precision.FP32)) for group in draft.groups}
         precisions = {group.name: executable_precision(group, precision) for group, precision in wanted.items()}
         return {name: precision.value for name, precision in precisions.items() if precision is not Precision.FP32}
 
-    def scheme_of(self, runtime: str | None) -> Scheme:
+    def scheme_of(self, runtime: str | None, schemes: Schemes) -> Scheme:
         """The scheme of candidates that ``runtime`` (None: the first) of the job's first device executes.
 
-        Chosen when the devices were benchmarked; ONNX Runtime's is ``uint8`` without a benchmark. Raises
-        :class:`BuildFailed` for another runtime without a benchmark: another scheme would give another file.
+        ``schemes`` were chosen when the devices were benchmarked; ONNX Runtime's is ``uint8`` without a benchmark.
+        Raises :class:`BuildFailed` for another runtime without a benchmark: another scheme would give another file.
         """
         family = runtime_of(runtime or self.subject.profile.runtime).family
-        chosen = self.subject.static_schemes.get(family)
+        chosen = schemes.get(family)
         if chosen is not None:
             return Scheme(**chosen)
         if family not in ASKED_BY_LAYER:
@@ -129,9 +136,9 @@ class PrecisionTechnique(Technique):
             )
         return self._base
 
-    def _dynamic_scheme(self, runtime: str | None) -> Scheme:
+    def _dynamic_scheme(self, runtime: str | None, schemes: Schemes) -> Scheme:
         """The scheme of candidates without static int8; sums of products saturate in dynamic int8 too."""
-        chosen = self.subject.static_schemes.get(runtime_of(runtime or self.subject.profile.runtime).family, {})
+        chosen = schemes.get(runtime_of(runtime or self.subject.profile.runtime).family, {})
         return replace(self._base, reduce_range=bool(chosen.get("reduce_range")))
 
     def _quantizer(self, draft: Draft, method: str | None, scheme: Scheme) -> Quantizer:
@@ -164,13 +171,18 @@ class PrecisionTechnique(Technique):
             self.options.activations,
         )
 
-    def _measure_all_runtimes(self, device: Device) -> set[Precision]:
-        """The precisions that are worthwhile in any of the device's runtimes; adds ``answers`` and ``replacements``."""
-        chosen = device.profile.runtime in candidate_runtimes(self.subject, device.profile)
-        gains = self._runtime_precisions.ask(device, self._measure_first_runtime(device) if chosen else ())
-        self.answers += gains.answers
-        self.replacements += gains.replacements
-        return gains.worthwhile
+    def _measure_all_runtimes(self, device: Device, earlier: Offer) -> PrecisionGains:
+        """The precisions that are worthwhile in any of the device's runtimes, with all answers."""
+        first = PrecisionGains(set(), [], [], {})
+        if device.profile.runtime in candidate_runtimes(self.subject, device.profile, earlier):
+            first = self._measure_first_runtime(device, earlier)
+        further = self._runtime_precisions.ask(device, first.worthwhile, earlier)
+        return PrecisionGains(
+            further.worthwhile,
+            further.replacements,
+            first.answers + further.answers,
+            first.static_schemes | further.static_schemes,
+        )
 
     def _scheme(self, activations: Activations) -> Scheme:
         return Scheme(
@@ -179,84 +191,96 @@ class PrecisionTechnique(Technique):
             block_size=self.options.block_size,
         )
 
-    def _measure_first_runtime(self, device: Device) -> set[Precision]:
+    def _measure_first_runtime(self, device: Device, earlier: Offer) -> PrecisionGains:
         """The precisions that are not slower than fp32 for every layer, with the activations that are fastest."""
         small = self.subject.small
         capability = self.subject.capabilities.get(device.profile.digest)
         hopeless = hopeless_precisions(capability, self.subject.groups, small=small)
-        self.answers += [
+        answers: list[dict[str, Any]] = [
             {"layer": "all", "precision": p.value, "reason": NEVER_PAYS} for p in self.options.choices if p in hopeless
         ]
         precisions = [p for p in self.options.choices if p is not Precision.FP32 and p not in hopeless]
-        scheme = self._first_scheme(device, static=Precision.INT8 in precisions)
+        family, schemes = runtime_of(self.subject.profile.runtime).family, {}
+        if device.profile.digest != self.subject.profile.digest:
+            scheme = Scheme(**earlier.static_schemes.get(family, asdict(self._base)))
+        else:
+            scheme, rows = self._measure_first_scheme(device) if Precision.INT8 in precisions else (self._base, [])
+            schemes, answers = {family: asdict(scheme)}, answers + rows
         layers = LayerGains(self.subject, device)
         gains = layers.ask(precisions, scheme, small=small)
-        self.answers += [asdict(gain) for gain in gains]
+        answers += [asdict(gain) for gain in gains]
         worthwhile = {gain.precision for gain in gains if gain.pays(small=small)}
         unsure = (layers.unasked | {Precision.INT8}) - worthwhile
-        return worthwhile | {p for p in precisions if p in unsure and self._pays_in_all_layers(device, p, scheme)}
+        for precision in precisions:
+            possible = any(precision in group.precisions for group in self.subject.groups)
+            if precision in unsure and possible:
+                pays, row = self._measure_in_all_layers(device, precision, scheme)
+                worthwhile |= {precision} if pays else set()
+                answers += [row] if row not in answers else []
+        return PrecisionGains(worthwhile, [], answers, schemes)
 
-    def _pays_in_all_layers(self, device: Device, precision: Precision, scheme: Scheme) -> bool:
-        """Measures whether a precision is worth trying in the whole model, though not in single layers.
+    def _measure_in_all_layers(
+        self, device: Device, precision: Precision, scheme: Scheme
+    ) -> tuple[bool, dict[str, Any]]:
+        """Measures whether a precision is worth trying in the whole model, though not in single layers; and the answer.
 
         A single layer in static int8 converts to and from integers, and some layers cannot be benchmarked alone.
         """
-        if not any(precision in group.precisions for group in self.subject.groups):
-            return False
         model, first = WholeModel(self.subject, device), device.profile.runtime
         if precision is Precision.INT8:
             answer = measure_static_gain(model, first, scheme, self.options.calibration[0], self._samples)
         else:
             answer = self._runtime_precisions.measure_everywhere(model, precision, first)
         row = answer_row(first, precision, scheme if precision is Precision.INT8 else None, answer)
-        self.answers += [row] if row not in self.answers else []
-        return worth_trying(answer, 1.0, small=self.subject.small)
+        return worth_trying(answer, 1.0, small=self.subject.small), row
 
-    def _first_scheme(self, device: Device, *, static: bool) -> Scheme:
-        """The scheme of files for the first runtime of the job's first device, the only one to be benchmarked."""
-        family = runtime_of(self.subject.profile.runtime).family
-        if device.profile.digest != self.subject.profile.digest:
-            return Scheme(**self.subject.static_schemes.get(family, asdict(self._base)))
-        scheme = self._measure_first_scheme(device) if static else self._base
-        self.subject.static_schemes[family] = asdict(scheme)
-        return scheme
-
-    def _measure_first_scheme(self, device: Device) -> Scheme:
-        """The scheme in which static int8 is fastest in the device's first runtime.
+    def _measure_first_scheme(self, device: Device) -> tuple[Scheme, list[dict[str, Any]]]:
+        """The scheme in which static int8 is fastest in the device's first runtime, and the answers.
 
         For ONNX Runtime the activation type is chosen by the whole model's speed: a single convolution may be as fast
         with either type, while the sums and pools between convolutions are not.
         """
         first = device.profile.runtime
         if runtime_of(first).family not in ASKED_BY_LAYER:
-            scheme, answers = self._runtime_precisions.ask_first(device)
-            self.answers += answers
-            return scheme
+            return self._runtime_precisions.ask_first(device)
         possible = any(Precision.INT8 in group.precisions for group in self.subject.groups)
         if not possible:
-            return self._base
+            return self._base, []
         model, ratios = WholeModel(self.subject, device), {}
+        answers: list[dict[str, Any]] = []
         if self.options.activations != "auto":
-            return self._in_best_range(model, self._base)
+            return self._in_best_range(model, self._base, answers)
         for kind in get_args(Activations):
             scheme = self._scheme(kind)
             answer = measure_static_gain(model, first, scheme, self.options.calibration[0], self._samples)
             ratios[kind] = answer.get("ratio", 0.0)
-            self.answers.append(answer_row(first, Precision.INT8, scheme, answer))
-        return self._in_best_range(model, self._scheme(max(get_args(Activations), key=lambda kind: ratios[kind])))
+            answers.append(answer_row(first, Precision.INT8, scheme, answer))
+        best = self._scheme(max(get_args(Activations), key=lambda kind: ratios[kind]))
+        return self._in_best_range(model, best, answers)
 
-    def _in_best_range(self, model: WholeModel, scheme: Scheme) -> Scheme:
-        """The scheme, with 7-bit weights if only these are correct in the device's first runtime."""
+    def _in_best_range(
+        self, model: WholeModel, scheme: Scheme, answers: list[dict[str, Any]]
+    ) -> tuple[Scheme, list[dict[str, Any]]]:
+        """The scheme, with 7-bit weights if only these are correct in the device's first runtime.
+
+        Also returns the answers so far, in which those about ranges replace those to the same questions.
+        """
         if not may_saturate(model.device.profile):
-            return scheme
+            return scheme, answers
         first = model.device.profile.runtime
         variants = compare_weight_ranges(model, first, scheme, self.options.calibration[0], self._samples)
         rows = [answer_row(first, Precision.INT8, variant, answer) for variant, answer in variants]
-        self.answers = [
-            row for row in self.answers if row["layer"] != "all" or _question(row) not in map(_question, rows)
-        ]
-        self.answers += rows
-        return variants[0][0]
+        others = [row for row in answers if _question(row) not in map(_question, rows)]
+        return variants[0][0], others + rows
+
+
+def _name(group: LayerGroup) -> str:
+    """The name of a group's decision."""
+    return f"{PRECISION}:{group.name}"
+
+
+def _decision(group: LayerGroup, choices: tuple[str, ...]) -> Decision:
+    return Decision(_name(group), choices, PRECISION, target=group.name, scope="layer")
 
 
 def _question(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from hwprofiles import Precision
 from hwprofiles.suggestions import nearest
 from search.space.candidate import Decision
 from search.space.layer_changes import LayerWidth
+from search.space.offer import Offer
 from search.tasks.drawing import draw_samples
 from search.techniques.base import TechniqueOptions
 from search.techniques.module import ModuleTechnique
@@ -100,20 +101,19 @@ class PruningTechnique(ModuleTechnique):
         """See :class:`ModuleTechnique`."""
         return 1 if self.options.schedule == "one_shot" else self.options.rounds
 
-    def decisions(self, device: Device | None) -> list[Decision]:
+    def offer(self, device: Device | None, earlier: Offer) -> Offer:
         """One decision for each group with a choice, widest first, and one for each block that can be left out."""
         from search.pruning import ChannelGroup, width_choices
 
         decisions = []
         for name, group in self._groups.items():
             if not isinstance(group, ChannelGroup):
-                decisions.append(Decision(name, (KEPT, LEFT_OUT), "pruning", target=group.name, scope="module"))
+                decisions.append(_decision(name, (KEPT, LEFT_OUT)))
                 continue
             widths = width_choices(group, self.options.ratios, self._step(device, group))
             if len(widths) > 1:
-                shares = tuple(_share(width, group) for width in widths)
-                decisions.append(Decision(name, shares, "pruning", target=group.name, scope="module"))
-        return decisions
+                decisions.append(_decision(name, tuple(_share(width, group) for width in widths)))
+        return Offer(tuple(decisions))
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
         """See :meth:`ModuleTechnique.change`."""
@@ -242,6 +242,10 @@ class PruningTechnique(ModuleTechnique):
             labels = None if samples.labels is None else torch.tensor(samples.labels[rows]).long()
             batches.append(Batch(tuple(torch.tensor(values[rows]) for values in samples.inputs), labels))
         return batches
+
+
+def _decision(name: str, choices: tuple[str, ...]) -> Decision:
+    return Decision(name, choices, "pruning", target=name.removeprefix(PREFIX), scope="module")
 
 
 def _share(width: int, group: ChannelGroup) -> str:

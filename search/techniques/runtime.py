@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import field_validator
 
@@ -16,8 +17,9 @@ from search.gains.runtimes import possible_runtimes
 from search.gains.static_scheme import answer_row, measure_best_static, measure_static_gain
 from search.gains.whole_model import UNAVAILABLE, WholeModel, silent, slower
 from search.space.candidate import RUNTIME, Decision
+from search.space.offer import Offer
 from search.subject import Draft
-from search.techniques.base import Technique, TechniqueOptions
+from search.techniques.base import Stage, Technique, TechniqueOptions
 
 _PATIENCE_S, _PATIENCE_RUNS = 15.0, 200
 """Time for benchmarking a slow runtime: a constant, plus that of so many fp32 inferences in both runtimes."""
@@ -47,58 +49,67 @@ class RuntimeTechnique(Technique):
     no slower than in the remaining runtimes of its family, which are other precisions of the same kernels.
     """
 
+    stage = Stage.RUNTIME
     Options = RuntimeOptions
     options: RuntimeOptions
 
-    def decisions(self, device: Device | None) -> list[Decision]:
+    def offer(self, device: Device | None, earlier: Offer) -> Offer:
         """One decision, after benchmarking the runtimes; none if the device has one runtime, or is modelled."""
         if device is None:
-            return []
+            return Offer()
         specs = possible_runtimes(device.profile, self.options.choices)
         if set(specs) <= {device.profile.runtime}:
-            return []
-        speedups = self._measure_runtimes(device, specs)
-        self.subject.runtime_speedups[device.profile.digest] = speedups
-        if set(speedups) <= {device.profile.runtime}:
-            return []
-        return [Decision(RUNTIME, tuple(speedups), RUNTIME)]
+            return Offer()
+        speedups, answers = self._measure_runtimes(device, specs)
+        choice = Decision(RUNTIME, tuple(speedups), RUNTIME, scope="device")
+        decisions = () if set(speedups) <= {device.profile.runtime} else (choice,)
+        return Offer(decisions, tuple(answers), runtime_speedups={device.profile.digest: speedups})
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
         """See :meth:`Technique.apply`."""
         return draft
 
-    def _measure_runtimes(self, device: Device, specs: tuple[str, ...]) -> dict[str, float]:
-        """Benchmarks runtimes; those that are worth trying, with their speed-up in fp32."""
+    def _measure_runtimes(
+        self, device: Device, specs: tuple[str, ...]
+    ) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """Benchmarks runtimes; those that are worth trying, with their speed-up in fp32, and all answers."""
         model, first = WholeModel(self.subject, device), device.profile.runtime
         answers: dict[str, Answer] = {}
         for spec in specs:
             if spec != first:
                 report(f"benchmarking runtime {spec}")
                 answers[spec] = model.measure_gain([Precision.FP32], lambda: self.subject.model, spec)
-                self.answers.append(answer_row(spec, Precision.FP32, None, answers[spec]))
         ratios = {
             spec: float(answer.get("ratio", 1.0))
             for spec, answer in answers.items()
             if "ratio" in answer or (silent(answer) and not answer["reason"].startswith(UNAVAILABLE))
         }
         fast = [spec for spec in ratios if not slower(answers[spec], 1.0)]
-        kept = fast + [spec for spec in ratios if spec not in fast and self._may_pay(model, spec, fast, answers)]
+        rows = [answer_row(spec, Precision.FP32, None, answer) for spec, answer in answers.items()]
+        kept = list(fast)
+        for spec in ratios:
+            if spec not in fast:
+                pays, more = self._may_pay(model, spec, fast, answers)
+                kept += [spec] if pays else []
+                rows += more
         speedups = {spec: 1.0 if spec == first else ratios[spec] for spec in specs if spec == first or spec in kept}
-        return speedups or {first: 1.0}
+        return speedups or {first: 1.0}, rows
 
-    def _may_pay(self, model: WholeModel, spec: str, fast: list[str], answers: Mapping[str, Answer]) -> bool:
-        """Measures whether static int8 makes up for a slow fp32, within a time limit."""
+    def _may_pay(
+        self, model: WholeModel, spec: str, fast: list[str], answers: Mapping[str, Answer]
+    ) -> tuple[bool, list[dict[str, Any]]]:
+        """Measures whether static int8 makes up for a slow fp32, within a time limit; the verdict, and the answers."""
         family = runtime_of(spec).family
         relatives = [name for name in fast if runtime_of(name).family == family]
         if relatives:
             nearest = max(relatives, key=lambda name: float(answers[name].get("ratio", 1.0)))
             scheme, best = measure_best_static(model, nearest)
             if scheme is None:
-                return False
+                return False, []
             limit_s = _PATIENCE_S + _PATIENCE_RUNS * (answers[spec]["ms"] + answers[spec]["baseline_ms"]) / 1000
             answer = measure_static_gain(model, spec, scheme, limit_s=limit_s)
         else:
             scheme, answer = measure_best_static(model, spec)
             best = {}
-        self.answers.append(answer_row(spec, Precision.INT8, scheme, answer))
-        return not slower(answer, max(1.0, float(best.get("ratio", 0.0))))
+        pays = not slower(answer, max(1.0, float(best.get("ratio", 0.0))))
+        return pays, [answer_row(spec, Precision.INT8, scheme, answer)]

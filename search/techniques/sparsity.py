@@ -13,6 +13,7 @@ from evaluators.devices.device import Device
 from evaluators.processes.sandbox_child import report
 from search.gains.whole_model import WholeModel, silent
 from search.space.candidate import Decision
+from search.space.offer import Offer
 from search.techniques.base import TechniqueOptions
 from search.techniques.module import ModuleTechnique
 
@@ -64,10 +65,14 @@ class SparsityTechnique(ModuleTechnique):
     options: SparsityOptions
     unchanged = DENSE
 
-    def decisions(self, device: Device | None) -> list[Decision]:
+    def offer(self, device: Device | None, earlier: Offer) -> Offer:
         """One decision with the worthwhile choices, after benchmarking them if only speed counts."""
-        choices = [choice for choice in self.options.choices if self.subject.small or self._is_faster(device, choice)]
-        return [Decision(DECISION, (DENSE, *choices), "sparsity")] if choices else []
+        choices, answers = list(self.options.choices), []
+        if not self.subject.small:
+            answers = [] if device is None else [self._measure_zeros(device, choice) for choice in choices]
+            choices = [answer["sparsity"] for answer in answers if _is_faster(answer)]
+        decisions = (Decision(DECISION, (DENSE, *choices), "sparsity"),) if choices else ()
+        return Offer(decisions, tuple(answers))
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
         """The module as it is: :meth:`constraint` sets zeros, at once or during the training."""
@@ -86,16 +91,13 @@ class SparsityTechnique(ModuleTechnique):
         )  # fmt: skip
         return Sparsifier(module, schedule, pattern)
 
-    def _is_faster(self, device: Device | None, choice: str) -> bool:
-        """Measures whether the device runs the fp32 model faster with so many zeros."""
-        if device is None:
-            return False
+    def _measure_zeros(self, device: Device, choice: str) -> dict[str, Any]:
+        """Measures the fp32 model with so many zeros on the device."""
         report(f"benchmarking sparsity {choice}")
         answer = WholeModel(self.subject, device).measure_gain(
             ["sparse", choice], lambda: with_zeros(self.subject.model, choice), device.profile.runtime
         )
-        self.answers.append({"layer": "all", "precision": "fp32", "sparsity": choice, **answer})
-        return silent(answer) or ("ci95" in answer and answer["ci95"][0] > 1)
+        return {"layer": "all", "precision": "fp32", "sparsity": choice, **answer}
 
 
 def with_zeros(model: onnx.ModelProto, choice: str) -> onnx.ModelProto:
@@ -115,6 +117,11 @@ def with_zeros(model: onnx.ModelProto, choice: str) -> onnx.ModelProto:
             zeros = values.masked_fill(~pattern.mask(values, sparsity), 0.0)
             tensor.CopyFrom(numpy_helper.from_array(np.asarray(zeros.numpy()), tensor.name))
     return copy
+
+
+def _is_faster(answer: dict[str, Any]) -> bool:
+    """Whether a choice is clearly faster than the fp32 model; also if there was no answer."""
+    return silent(answer) or ("ci95" in answer and answer["ci95"][0] > 1)
 
 
 def _parse(choice: str) -> tuple[int | None, float]:

@@ -17,13 +17,15 @@ from evaluators.quantize.formats import EXECUTED, LayerFormat, with_formats
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed, InvalidInput
-from search.fronts.metrics import ARCHITECTURE
+from search.fronts.metrics import ARCHITECTURE, SIMULATED_FORMATS
 from search.gains.static_scheme import SAMPLES, calibrate_ranges
 from search.options import validate_options
 from search.space.candidate import Decision
+from search.space.display import Item, describe_formats
+from search.space.offer import Offer
 from search.strategies.fliqs import FliqsOptions
 from search.subject import Draft, Subject
-from search.techniques.base import TechniqueOptions
+from search.techniques.base import Stage, TechniqueOptions
 from search.techniques.module import ModuleTechnique
 from search.training.recipe import Recipe
 
@@ -41,6 +43,9 @@ TARGET = FORMATS
 """The decision of a one-shot search; its values are the targets."""
 
 FLOAT = Precision.FP32.value
+
+_LAYERS = "layers"
+"""Key of a built draft's notes: the format of each of its layer groups."""
 
 
 class FormatsOptions(TechniqueOptions):
@@ -78,6 +83,7 @@ class FormatsTechnique(ModuleTechnique):
     trained scales; other formats are *simulated*: computed exactly in float operators, without a claim on latency.
     """
 
+    stage = Stage.NUMBERS
     Options = FormatsOptions
     options: FormatsOptions
     unchanged = FLOAT
@@ -87,7 +93,7 @@ class FormatsTechnique(ModuleTechnique):
         self._layers: QuantisedLayers | None = None
         """The layers of the module that was changed last."""
 
-    def decisions(self, device: Device | None) -> list[Decision]:
+    def offer(self, device: Device | None, earlier: Offer) -> Offer:
         """See the class; the device is not benchmarked.
 
         Raises :class:`InvalidInput` if no layer can have a format of few bits, or the job trains nothing.
@@ -111,9 +117,10 @@ class FormatsTechnique(ModuleTechnique):
                 "take bit_operations or size as the cost",
             )
         if self._one_shot is None:
-            choices, names = (FLOAT, *self._rounding), [group.name for group in self.layers]
-            return [Decision(PREFIX + name, choices, FORMATS, target=name, scope="layer") for name in names]
-        return [Decision(TARGET, (FLOAT, *(f"{target:g}" for target in self._one_shot.targets)), FORMATS)]
+            choices = (FLOAT, *self._rounding)
+            return Offer(tuple(Decision(_name(g.name), choices, FORMATS, g.name, "layer") for g in self.layers))
+        targets = (FLOAT, *(f"{target:g}" for target in self._one_shot.targets))
+        return Offer((Decision(TARGET, targets, FORMATS),))
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
         """Before the last round, prepare the module's layers for rounding; in earlier rounds nothing changes."""
@@ -131,7 +138,7 @@ class FormatsTechnique(ModuleTechnique):
         if layers is None:
             raise BuildFailed("number formats are trained in the last round", "run the job anew")
         if one_shot is None:
-            chosen = {name: values[PREFIX + name] for name in layers.groups if values[PREFIX + name] != FLOAT}
+            chosen = {name: value for name in layers.groups if (value := values[_name(name)]) != FLOAT}
             return FixedFormats(layers, chosen, steps, self.options.inputs_from)
         from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
         from search.fliqs.held_out import HeldOutQuality
@@ -201,7 +208,24 @@ class FormatsTechnique(ModuleTechnique):
             if (scope := node.rpartition("/")[0]) in bounds
         }
         ranges = calibrate_ranges(self.subject, draft, "minmax", self.options.calibration_samples)
-        return replace(draft, model=with_formats(draft.model, draft.groups, formats, ranges, self.scheme))
+        layers = {group.name: chosen.get(group.name, FLOAT) for group in draft.groups}
+        notes = {**draft.notes, FORMATS: {**draft.notes[FORMATS], _LAYERS: layers}}
+        return replace(draft, model=with_formats(draft.model, draft.groups, formats, ranges, self.scheme), notes=notes)
+
+    def compute_metrics(self, draft: Draft, values: Mapping[str, str]) -> dict[str, Any]:
+        """No figures, but the formats of all layers, whether some are simulated, and a sub-network's choices."""
+        notes = draft.notes.get(FORMATS, {})
+        layers, architecture = notes.get(_LAYERS), notes.get(ARCHITECTURE)
+        return {
+            **({FORMATS: layers} if layers else {}),
+            **({SIMULATED_FORMATS: True} if layers and not is_executable(layers) else {}),
+            **({ARCHITECTURE: architecture} if architecture else {}),
+        }
+
+    def describe(self, notes: Mapping[str, Any]) -> list[Item]:
+        """The formats as a strip, and a sub-network's choices."""
+        layers = notes.get(_LAYERS, {})
+        return describe_formats(layers, notes.get(ARCHITECTURE, {}), simulated=not is_executable(layers))
 
     @property
     def by_latency(self) -> bool:
@@ -285,6 +309,11 @@ class FormatsTechnique(ModuleTechnique):
         if table is None:
             raise BuildFailed("the device has no table of this model's layers", "take bit_operations as the cost")
         return LatencyCost(table)
+
+
+def _name(group: str) -> str:
+    """The name of the decision about a layer group."""
+    return PREFIX + group
 
 
 def is_executable(formats: Mapping[str, str]) -> bool:

@@ -14,6 +14,7 @@ from search.devices.link import RequestLink
 from search.job.devices import JobDevice
 from search.job.facts import JobFacts
 from search.job.spec import Job
+from search.space.candidate import Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +34,15 @@ class JobContext:
     """Digest of model and data; None until the job is prepared. Every process must compute the same one."""
     static_schemes: Mapping[str, Scheme] = field(default_factory=dict)
     """Quantisation schemes by family of runtimes; empty until the job is prepared."""
+    space: Space | None = None
+    """The search space; None until the job is prepared."""
     layer_times: LayerTable | None = None
     """The first device's table of the model's layers, if candidates are built by it."""
 
-    def with_facts(self, facts: JobFacts) -> JobContext:
-        """The context of the job after its preparation with these facts."""
+    def with_preparation(self, facts: JobFacts, space: Space) -> JobContext:
+        """The context of the job after its preparation, with the facts and the space."""
         schemes, times = facts.static_schemes, facts.layer_times
-        return replace(self, subject=facts.subject, static_schemes=schemes, layer_times=times)
+        return replace(self, subject=facts.subject, space=space, static_schemes=schemes, layer_times=times)
 
     @cached_property
     def digest(self) -> str:
@@ -53,6 +56,7 @@ class JobContext:
                 "capabilities": [capability.to_dict() for capability in self.capabilities],
                 "subject": self.subject,
                 "static_schemes": {family: asdict(scheme) for family, scheme in self.static_schemes.items()},
+                "space": None if self.space is None else self.space.to_dict(),
                 "layer_times": None if self.layer_times is None else self.layer_times.to_dict(),
             }
         )

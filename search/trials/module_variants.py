@@ -23,7 +23,7 @@ from hwprofiles import digest_of
 from hwprofiles.probe import usable_cores
 from search.folders import partial_path, write_json
 from search.tasks.base import Task
-from search.techniques import Draft, ModuleTechnique, technique_of
+from search.techniques import Draft, ModuleTechnique
 from search.training.asha import Figures, Halving
 from search.training.recipe import Recipe
 
@@ -64,10 +64,14 @@ class ModuleVariants:
         recipe: Recipe | None,
         groups: Callable[[onnx.ModelProto], tuple[LayerGroup, ...]],
         folder: Path,
+        technique_of: Callable[[str], str],
     ) -> None:
-        """``subject`` names the task's model and data; ``groups`` returns the layer groups of a graph."""
+        """``subject`` names the task's model and data; ``groups`` returns the layer groups of a graph.
+
+        ``technique_of`` returns the technique of a decision by its name.
+        """
         self._task, self._subject, self.techniques, self._recipe = task, subject, techniques, recipe
-        self._groups, self._folder = groups, folder
+        self._groups, self._folder, self._technique_of = groups, folder, technique_of
         self._drafts: Recent[str, Draft] = Recent(lambda draft: size_of(draft.model))
         self._answers: Any = None
         """The teacher's outputs, which all variants learn from."""
@@ -120,7 +124,7 @@ class ModuleVariants:
         """The values of module decisions by technique, for techniques that change something."""
         changes = {}
         for name, technique in self.techniques.items():
-            own = {decision: value for decision, value in decisions.items() if technique_of(decision) == name}
+            own = {decision: value for decision, value in decisions.items() if self._technique_of(decision) == name}
             if any(value != technique.unchanged for value in own.values()):
                 changes[name] = own
         return changes

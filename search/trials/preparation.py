@@ -30,9 +30,9 @@ from search.job.facts import JobFacts, StructureTable
 from search.options import validate_options
 from search.prediction.modelled import ModelledJob, bounds, invent_baseline
 from search.prediction.tables import LIMIT_S, MOST, measure_format_table, measure_layer_tables
-from search.space.candidate import Space, runtime_decision
+from search.space.candidate import Space
 from search.strategies import STRATEGIES
-from search.techniques import Draft
+from search.trials.invented import invent_own_metrics
 from search.trials.scoring import Scoring
 from search.trials.workspace import Workspace
 
@@ -136,6 +136,7 @@ class Preparation:
         """Prepare a dry run, which needs only the model's structure."""
         space = self._work.space(None)
         metrics = invent_baseline(self._context.devices, ModelledJob(self._work.groups, space))
+        metrics |= invent_own_metrics(self._job.own_metrics, None)
         return PreparationResult(space, metrics, replace(self._facts(), coverage=self._work.coverage(space)))
 
     def _prepare_on_peaks(self, qualities: Sequence[Quality]) -> PreparationResult:
@@ -234,7 +235,7 @@ class Preparation:
         most_s = LIMIT_S if screens else min(LIMIT_S, self._budget.tables_s)
         preparing = self._budget.preparing
         ends = replace(preparing, ends_at=min(preparing.ends_at, preparing.clock() + most_s * len(devices)))
-        work, draft = self._work, Draft(self._work.model, self._work.groups)
+        work, draft = self._work, self._work.draft
         tables: dict[str, tuple[StructureTable, ...]] = {}
         missing: dict[str, str] = {}
         for number, (device, of) in enumerate(zip(devices, self._context.devices, strict=True)):
@@ -245,7 +246,7 @@ class Preparation:
                 ends.check()
                 tables[of.label] = measure_layer_tables(
                     TimedDevice(device, ends), space, work.techniques, draft, work.sample_of(of.profile),
-                    subject=work.digest, cache=work.cache, runtime=runtime_decision(of.label if number else None),
+                    subject=work.digest, cache=work.cache, label=of.label if number else None,
                     most=MOST if screens else 1, transient=work.transient,
                     changes=work.layer_changes if screens else (), narrow_draft=work.variants_for_timing.draft,
                     limit_s=ends.within(most_s), clock=self._budget.clock,
@@ -262,7 +263,7 @@ class Preparation:
 
     def _measure_layer_times(self, device: Device) -> LayerTable | None:
         """Measure the first device's table for a one-shot search of number formats by latency, if the job has one."""
-        work, draft = self._work, Draft(self._work.model, self._work.groups)
+        work, draft = self._work, self._work.draft
         sample = work.sample_of(self._context.profile)
         return measure_format_table(
             device, work.techniques, draft, sample, subject=work.digest, cache=work.cache, transient=work.transient

@@ -28,6 +28,7 @@ from search.trials import sandboxed
 from search.trials.activity import Notice
 from search.trials.context import JobContext
 from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Qualities
+from search.trials.invented import invent_own_metrics
 from search.trials.modelled_evaluation import ModelledDeviceEvaluator
 from search.trials.module_variants import TrainingResult
 from search.trials.workspace import Built
@@ -81,7 +82,7 @@ class TrialRunner:
         self._context, self._facts, self._space = context, facts, space
         self._folder, self._files = folder, files or folder
         self._job = context.job
-        self._limits = self._job.limits
+        self._limits, self._own_metrics = self._job.limits, self._job.own_metrics
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
         self._notice: Notice | None = None
         self._evaluators = [self._new_evaluator(device, facts, allowance) for device in context.devices]
@@ -114,6 +115,7 @@ class TrialRunner:
         start = self._clock()
         if self._context.profile.is_dry_run:
             metrics = invent_metrics(self._context.devices, self._layers, decisions, digest)
+            metrics |= invent_own_metrics(self._own_metrics, digest)
             return Outcome(TrialState.DONE, None, metrics, None, None, round(self._clock() - start, 3))
         with Notice(self._folder, digest) as self._notice:
             try:

@@ -27,27 +27,35 @@ from evaluators.processes.freed_memory import give_large_blocks_back
 from evaluators.processes.locks import working
 from evaluators.processes.sandbox_child import report
 from evaluators.runtimes import Array
-from hwprofiles import Precision, Profile, digest_of, digest_of_file
+from hwprofiles import Profile, digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from search.budget.stopwatch import Stopwatch
 from search.folders import cache_folder
-from search.fronts.metrics import ARCHITECTURE, SIMULATED_FORMATS
-from search.job.devices import JobDevice
 from search.json_cache import JsonCache
 from search.options import validate_options
-from search.space.candidate import RUNTIME, Decision, Space, runtime_decision
+from search.space.candidate import RUNTIME, Space
 from search.space.coverage import coverage
+from search.space.display import DISPLAY, Item, items_to_json
 from search.space.layer_changes import LayerChange
-from search.space.merging import merge_decisions
 from search.space.promising import promising_settings
 from search.tasks import BuiltInTask, Task, open_task
 from search.tasks.origin import origin
-from search.techniques import FOOTPRINT, TECHNIQUES, Draft, ModuleTechnique, Subject, Technique
+from search.techniques import (
+    FOOTPRINT,
+    TECHNIQUES,
+    Draft,
+    ModuleTechnique,
+    Offer,
+    Subject,
+    Technique,
+    sections_of,
+)
 from search.techniques.precision import PrecisionTechnique
-from search.techniques.trained_formats import FORMATS, FormatsTechnique, is_executable
+from search.techniques.trained_formats import FORMATS, FormatsTechnique
 from search.training.recipe import Recipe
 from search.trials.context import JobContext
 from search.trials.module_variants import ModuleVariants
+from search.trials.offers import collect_offers
 from search.trials.samples import Samples
 
 FORMAT = 2
@@ -69,9 +77,8 @@ class Built:
     sha256: str
     size_bytes: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    """Metrics known without running it: ``bit_operations`` if the job wants them, the ``formats`` of its layers if they
-    were trained, ``simulated_formats`` if no runtime computes in all of these, and the ``architecture`` chosen from an
-    elastic network."""
+    """Metrics known without running it: ``bit_operations`` if the job wants them, those of the techniques, and under
+    ``display`` what they noted."""
 
 
 class Workspace:
@@ -85,8 +92,11 @@ class Workspace:
         """Benchmarks of the devices for the space; with the ``device`` if there are several."""
         self.transient: dict[str, Any] = {}
         """Answers of a busy device, by name."""
-        self.static_schemes = {family: asdict(scheme) for family, scheme in context.static_schemes.items()}
+        self.static_schemes: Mapping[str, dict[str, Any]] = {
+            family: asdict(scheme) for family, scheme in context.static_schemes.items()
+        }
         """Quantisation schemes of static int8 by family of runtimes, chosen by benchmarks."""
+        self._prepared_space = context.space
         self._export_notes: list[str] = []
         self.deadline = NEVER
         """End of the devices' benchmarks; set before the techniques are first needed."""
@@ -224,7 +234,15 @@ class Workspace:
 
     def _new_variants(self, techniques: Mapping[str, ModuleTechnique], recipe: Recipe | None) -> ModuleVariants:
         folder = self.cache / "structures"
-        return ModuleVariants(self.task, self.digest, techniques, recipe, self._groups_of_variant, folder)
+        return ModuleVariants(
+            self.task, self.digest, techniques, recipe, self._groups_of_variant, folder, self._technique_of
+        )
+
+    def _technique_of(self, decision: str) -> str:
+        """The technique that carries a decision of the prepared job out."""
+        if self._prepared_space is None:
+            raise ValueError("the job is not prepared: its decisions are unknown")
+        return self._prepared_space.by_name[decision].technique
 
     @cached_property
     def layer_changes(self) -> list[LayerChange]:
@@ -234,9 +252,21 @@ class Workspace:
     @cached_property
     def techniques(self) -> dict[str, Technique]:
         """The techniques of the job's space, in the order in which they apply; the default ones if it names none."""
-        usual: dict[str, dict[str, Any]] = {name: {} for name in TECHNIQUES if TECHNIQUES[name].by_default}
-        sections = self.job.space if self.job.space is not None else usual
-        subject = Subject(
+        subject = self._subject()
+        return {name: self._new_technique(name, subject) for name in self._sections}
+
+    @cached_property
+    def _sections(self) -> dict[str, Mapping[str, Any]]:
+        return sections_of(self.job.space)
+
+    def _new_technique(self, name: str, subject: Subject) -> Technique:
+        kind = TECHNIQUES[name]
+        return kind(subject, validate_options(kind.Options, self._sections[name], f"space.{name}"))
+
+    def _subject(self) -> Subject:
+        footprint = FOOTPRINT | {name for name, row in self.job.own_metrics.items() if row.footprint}
+        choices = self._sections.get(RUNTIME)
+        return Subject(
             model=self.model,
             groups=self.groups,
             digest=self.digest,
@@ -246,22 +276,16 @@ class Workspace:
             cache=self.cache,
             profile=self.profile,
             baseline=self.baseline_path,
-            wanted=frozenset(name for name in FOOTPRINT if self.job.wants(name)),
-            runtimes=tuple(sections[RUNTIME].get("choices", ())) if RUNTIME in sections else None,
+            wanted=frozenset(name for name in footprint if self.job.wants(name)),
+            runtimes=None if choices is None else tuple(choices.get("choices", ())),
             capabilities={capability.profile_digest: capability for capability in self.context.capabilities},
             transient=self.transient,
-            static_schemes=self.static_schemes,
             task=self.task,
             recipe=self.job.recovery,
             strategy=(self.job.strategy.name, self.job.strategy.options),
             layer_times=self.context.layer_times,
             deadline=self.deadline,
         )
-        return {
-            name: TECHNIQUES[name](subject, validate_options(TECHNIQUES[name].Options, sections[name], f"space.{name}"))
-            for name in TECHNIQUES
-            if name in sections
-        }
 
     def space(self, *devices: Device | None) -> Space:
         """All decisions of the job, after benchmarking its devices (minutes); None stands for a modelled device.
@@ -269,20 +293,10 @@ class Workspace:
         A choice is offered if it is worthwhile on some device. Each device has a runtime decision of its own. Values
         are replaced in runtimes only if there is one device: another device may gain by them.
         """
-        decisions: list[Decision] = []
-        self.answers = []
-        for name, technique in self.techniques.items():
-            proposals = []
-            for device, of in zip(devices, self.context.devices, strict=False):
-                before = len(technique.answers)
-                with self.stopwatch.timing(f"asking the device about {name}"):
-                    proposals.append(technique.decisions(device))
-                label = {"device": of.label} if len(devices) > 1 else {}
-                self.answers.extend({**label, **answer} for answer in technique.answers[before:])
-            further = map(_with_own_runtime, proposals[1:], self.context.further_devices)
-            decisions.extend(merge_decisions([proposals[0], *further]))
-        replacements = [row for technique in self.techniques.values() for row in technique.replacements]
-        deciding = {RUNTIME} & {decision.technique for decision in decisions}
+        pairs = list(zip(self.context.devices, devices, strict=False))
+        offer = collect_offers(self.techniques, pairs, Offer(static_schemes=self.static_schemes), self.stopwatch)
+        self.answers, self.static_schemes = list(offer.answers), offer.static_schemes
+        deciding = {RUNTIME} & {decision.technique for decision in offer.decisions}
         options = {
             name: technique.options.model_dump(mode="json")
             for name, technique in self.techniques.items()
@@ -293,16 +307,17 @@ class Workspace:
         if self.variants.techniques:
             identity.append(self.variants.training)
             identity += [data for technique in self.variants.techniques.values() if (data := technique.depends())]
-        return Space(
-            tuple(decisions),
+        self._prepared_space = Space(
+            offer.decisions,
             digest_of([*identity, self.static_schemes] if self.static_schemes else identity),
-            tuple(replacements) if len(devices) == 1 else (),
+            offer.replacements if len(devices) == 1 else (),
             promising_settings(
                 [answer for answer in self.answers if answer.get("device") in (None, first)],
-                decisions,
+                offer.decisions,
                 self.profile.runtime,
             ),
         )
+        return self._prepared_space
 
     def coverage(self, space: Space) -> dict[str, Any] | None:
         """The values that the space contains and leaves out; None without precisions."""
@@ -313,9 +328,15 @@ class Workspace:
         trained = {group.name for group in formats.layers} if isinstance(formats, FormatsTechnique) else set()
         return coverage(self.model, self.groups, space, self.answers, choices, trained, self.profile.runtime)
 
+    @property
+    def draft(self) -> Draft:
+        """The fp32 model, as every candidate starts from it."""
+        return Draft(self.model, self.groups, static_schemes=self.static_schemes)
+
     def build(self, decisions: Mapping[str, str], path: Path) -> Built:
         """Write a candidate's file; equal decisions give equal bytes. Trains its module variant unless it is stored."""
-        draft = self.variants.draft(decisions) or Draft(self.model, self.groups)
+        variant = self.variants.draft(decisions) if self.variants.techniques else None
+        draft = self.draft if variant is None else replace(variant, static_schemes=self.static_schemes)
         with working():
             for technique in self.techniques.values():
                 draft = technique.apply(draft, decisions)
@@ -336,24 +357,21 @@ class Workspace:
         """See :attr:`Built.metrics`."""
         metrics: dict[str, Any] = {}
         formats: dict[str, str] = {}
+        items: list[Item] = []
         for name, technique in self.techniques.items():
-            own = technique.layer_formats(draft, decisions)
-            formats |= own
-            if own and name == FORMATS:
-                metrics[FORMATS] = {group.name: own.get(group.name, Precision.FP32.value) for group in draft.groups}
-                metrics |= {} if is_executable(own) else {SIMULATED_FORMATS: True}
-        architecture = draft.notes.get(FORMATS, {}).get(ARCHITECTURE)
-        metrics |= {ARCHITECTURE: architecture} if architecture else {}
+            formats |= technique.layer_formats(draft, decisions)
+            metrics |= technique.compute_metrics(draft, decisions)
+            items += technique.describe(draft.notes[name]) if name in draft.notes else []
+        if items:
+            metrics[DISPLAY] = items_to_json(items)
         if self.job.wants(BIT_OPERATIONS):
             metrics[BIT_OPERATIONS] = bit_operations(draft.groups, formats)
         return metrics
 
     def baseline_metrics(self) -> dict[str, Any]:
         """Metrics of the fp32 model that are known without running it."""
-        return {BIT_OPERATIONS: bit_operations(self.groups, {})} if self.job.wants(BIT_OPERATIONS) else {}
-
-
-def _with_own_runtime(decisions: list[Decision], device: JobDevice) -> list[Decision]:
-    """The decisions of a further device, with the runtime decision under a name of its own."""
-    name = runtime_decision(device.label)
-    return [replace(decision, name=name) if decision.name == RUNTIME else decision for decision in decisions]
+        metrics = {BIT_OPERATIONS: bit_operations(self.groups, {})} if self.job.wants(BIT_OPERATIONS) else {}
+        for name in self._sections:
+            if TECHNIQUES[name].metrics:  # made for this alone: the benchmarks' deadline is not known yet
+                metrics |= self._new_technique(name, self._subject()).compute_metrics(self.draft, {})
+        return metrics

@@ -22,7 +22,7 @@ from hwprofiles import find_device
 from hwprofiles.errors import InvalidInput
 from search.options import validate_options
 from search.tasks import Task
-from search.techniques import TECHNIQUES, Draft, ModuleTechnique, PrecisionTechnique, Subject, Technique, is_of_module
+from search.techniques import TECHNIQUES, Draft, ModuleTechnique, PrecisionTechnique, Subject, Technique
 from search.training.recipe import Recipe
 from search.trials.module_variants import ModuleVariants
 
@@ -59,7 +59,13 @@ def structures(technique: Technique, recipe: Recipe | None = RECIPE, folder: str
     return ModuleVariants(
         technique.task, "net", {name: technique}, recipe,
         lambda model: under_first_names(groups_of(model), technique.subject.groups), technique.subject.cache / folder,
+        technique_of,
     )  # fmt: skip
+
+
+def technique_of(decision: str) -> str:
+    """The technique of a decision by the names that ours have."""
+    return decision.partition(":")[0]
 
 
 def weights(model: onnx.ModelProto) -> dict[str, Any]:
@@ -85,7 +91,7 @@ class ModuleConformance(TechniqueConformance):
 
     def repeated(self, technique: Technique) -> list[dict[str, str]]:
         """Of the decisions' last values alone the first one's does for all: each is a training."""
-        decisions = technique.decisions(None)
+        decisions = self.decisions(technique)
         return self.assignments(technique)[: 1 + len({value for one in decisions for value in one.choices})]
 
     def test_it_is_used_only_where_a_job_names_it(self) -> None:
@@ -100,8 +106,9 @@ class ModuleConformance(TechniqueConformance):
 
     def test_every_decision_s_first_choice_changes_nothing(self, new: Callable[..., Technique]) -> None:
         technique = new()
-        assert {decision.choices[0] for decision in technique.decisions(None)} == {self.kind.unchanged}
-        assert all(is_of_module(decision.name) for decision in technique.decisions(None))
+        decisions = self.decisions(technique)
+        assert {decision.choices[0] for decision in decisions} == {self.kind.unchanged}
+        assert all(TECHNIQUES[decision.technique] is self.kind for decision in decisions)
 
     def test_layers_keep_their_names(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique = new()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from fake_device import FakeDevice
 
 from evaluators.graphs.model import serialize
 from evaluators.graphs.reference_run import run_once
+from evaluators.metrics import METRICS
 from hwprofiles.errors import InvalidInput
 from search.options import validate_options
+from search.space.candidate import Decision
+from search.space.display import items_of, items_to_json
 from search.space.layer_changes import LayerWidth, read_change
-from search.techniques import TECHNIQUES, Draft, Subject, Technique
+from search.techniques import TECHNIQUES, Draft, Offer, Subject, Technique
 
 
 class TechniqueConformance:
@@ -40,18 +44,49 @@ class TechniqueConformance:
         assert [name for name, kind in TECHNIQUES.items() if kind is self.kind] != []
 
     def test_decisions_are_sound(self, new: Callable[..., Technique]) -> None:
-        decisions = new().decisions(None)
+        decisions = self.decisions(new())
         assert decisions
         assert len({decision.name for decision in decisions}) == len(decisions)
         for decision in decisions:
             assert len(decision.choices) > 1
             assert len(set(decision.choices)) == len(decision.choices)
-        assert new().decisions(None) == decisions
+            assert (decision.target is None) is (decision.scope in ("model", "device"))
+        assert self.decisions(new()) == decisions
+
+    def test_an_offer_leaves_its_arguments_untouched(self, new: Callable[..., Technique], subject: Subject) -> None:
+        """Asked twice, by the same object or by another, it offers the same."""
+        technique, device, earlier = new(), FakeDevice(lambda path: 2.0), Offer()
+        before = replace(subject, transient=dict(subject.transient))
+        first = technique.offer(device, earlier)
+        assert technique.offer(device, earlier) == first
+        assert new().offer(device, earlier) == first
+        assert earlier == Offer()
+        assert subject == before
+
+    def test_its_metrics_are_figures_of_the_file(self, new: Callable[..., Technique], subject: Subject) -> None:
+        technique, metrics = new(), self.kind.metrics
+        assert not any(row.per_device for row in metrics.values())
+        assert not metrics.keys() & METRICS.keys()
+        draft = Draft(subject.model, subject.groups)
+        assert technique.compute_metrics(draft, {}).keys() >= metrics.keys()
+        for values in self.assignments(technique)[:2]:
+            figures = technique.compute_metrics(self.built(technique, draft, values), values)
+            assert figures.keys() >= metrics.keys()
+            assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+    def test_what_it_notes_it_describes(self, new: Callable[..., Technique], subject: Subject) -> None:
+        technique, name = new(), next(name for name, kind in TECHNIQUES.items() if kind is self.kind)
+        draft = Draft(subject.model, subject.groups)
+        built = self.built(technique, draft, self.assignments(technique)[1])
+        assert json.loads(json.dumps(built.notes)) == built.notes
+        if name in built.notes:
+            items = technique.describe(built.notes[name])
+            assert items_of({"display": json.loads(json.dumps(items_to_json(items)))}) == items
 
     def test_first_choices_leave_the_model_as_it_is(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique = new()
         draft = Draft(subject.model, subject.groups)
-        first = {decision.name: decision.choices[0] for decision in technique.decisions(None)}
+        first = {decision.name: decision.choices[0] for decision in self.decisions(technique)}
         assert serialize(self.built(technique, draft, first).model) == serialize(subject.model)
         assert self.built(technique, draft, first).groups == subject.groups
 
@@ -93,14 +128,18 @@ class TechniqueConformance:
 
     def test_answers_can_be_stored(self, new: Callable[..., Technique]) -> None:
         technique = new()
-        technique.decisions(FakeDevice(lambda path: 2.0))
-        assert json.loads(json.dumps(technique.answers, allow_nan=False)) is not None
+        offer = technique.offer(FakeDevice(lambda path: 2.0), Offer())
+        assert json.loads(json.dumps(offer.answers, allow_nan=False)) is not None
+
+    def decisions(self, technique: Technique) -> tuple[Decision, ...]:
+        """The decisions on a device that measures nothing."""
+        return technique.offer(None, Offer()).decisions
 
     def test_changes_of_costs_can_be_stored_and_are_about_its_own_decisions(
         self, new: Callable[..., Technique], subject: Subject
     ) -> None:
         technique = new()
-        choices = {decision.name: decision.choices for decision in technique.decisions(None)}
+        choices = {decision.name: decision.choices for decision in technique.offer(None, Offer()).decisions}
         groups = {group.name for group in subject.groups}
         for change in technique.layer_changes():
             assert read_change(json.loads(json.dumps(change.to_dict(), allow_nan=False))) == change
@@ -116,7 +155,7 @@ class TechniqueConformance:
 
     def assignments(self, technique: Technique) -> list[dict[str, str]]:
         """Every value everywhere that it is possible, and each decision's last value alone."""
-        decisions = technique.decisions(None)
+        decisions = self.decisions(technique)
         first = {decision.name: decision.choices[0] for decision in decisions}
         values = dict.fromkeys(value for decision in decisions for value in decision.choices)
         uniform = [

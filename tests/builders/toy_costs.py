@@ -20,7 +20,7 @@ from search.space.candidate import Decision
 from search.space.layer_changes import CostTable
 from search.tasks import TorchTask
 from search.tasks.base import Split
-from search.techniques import ModuleTechnique, Subject
+from search.techniques import ModuleTechnique, Offer, Subject
 
 TOKENS, WIDTH, HIDDEN = 12, 16, 32
 SHAPES = {"x": [1, TOKENS, 8]}
@@ -55,8 +55,8 @@ class LowRank(ModuleTechnique):
 
     unchanged = "full"
 
-    def decisions(self, device: Device | None) -> list[Decision]:
-        return [Decision("low_rank:grow", ("full", *RANKS), "low_rank", target="grow", scope="module")]
+    def offer(self, device: Device | None, earlier: Offer) -> Offer:
+        return Offer((Decision("low_rank:grow", ("full", *RANKS), "low_rank", target="grow", scope="module"),))
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
         rank = RANKS.get(values["low_rank:grow"])
@@ -79,8 +79,8 @@ class TokenMerging(ModuleTechnique):
 
     unchanged = "all"
 
-    def decisions(self, device: Device | None) -> list[Decision]:
-        return [Decision("merging", ("all", "half"), "merging")]
+    def offer(self, device: Device | None, earlier: Offer) -> Offer:
+        return Offer((Decision("merging", ("all", "half"), "merging"),))
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
         if values["merging"] == "half":

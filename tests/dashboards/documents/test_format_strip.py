@@ -15,22 +15,20 @@ from dashboards.cli import run_app
 from dashboards.cli.console import out, print_formats
 from dashboards.documents import format_strip
 from dashboards.documents.candidates import candidate_document
+from dashboards.documents.display import formats_of
 from dashboards.documents.format_strip import (
     blocks_of,
     count_formats,
     formats_in_words,
-    formats_of,
     formats_without_decision,
 )
 from dashboards.documents.front import front_document
 from dashboards.documents.trials import trials_document
 from dashboards.web.picture import save_html
 from hwprofiles import Precision
-from search.fronts import metrics as metric_names
 from search.space.candidate import Decision, Space
 from search.states import TrialState
 from search.store import Store
-from search.techniques import precision, trained_formats
 
 HOSTILE = '<b title="x">"conv"</b>'
 TRAINED = {"stem": "fp32", HOSTILE: "int4", "middle": "e4m3", "head": "int4"}
@@ -38,29 +36,38 @@ ARCHITECTURE = {"kernel:blocks.0": "3", "width:stem": "8"}
 WORDS = "int4 in 2 layers, fp32 in 1, e4m3 in 1"
 
 
+def space_of(*decisions: Decision) -> Space:
+    return Space(decisions, "")
+
+
+def of_layer(technique: str, name: str, *choices: str) -> Decision:
+    return Decision(f"{technique}:{name}", choices or ("fp32", "int8"), technique, target=name, scope="layer")
+
+
 class TestWhereFormatsAreFrom:
     def test_decisions(self) -> None:
+        layers = (of_layer("precision", name, "fp32", "int8_weight") for name in ("stem", "head"))
+        space = space_of(Decision("graph", ("plain", "fused"), "graph"), *layers)
         decisions = {"graph": "fused", "precision:stem": "fp32", "precision:head": "int8_weight", "runtime": "onnx"}
-        assert formats_of(decisions, {"cosine": 1.0}) == {"stem": "fp32", "head": "int8_weight"}
+        assert formats_of(space, decisions, {"cosine": 1.0}) == {"stem": "fp32", "head": "int8_weight"}
 
     def test_training_counts_more(self) -> None:
-        found = formats_of({"precision:stem": "int8"}, {"formats": {"head": "e2m1", "stem": "int4"}})
+        space = space_of(of_layer("precision", "stem"))
+        found = formats_of(space, {"precision:stem": "int8"}, {"formats": {"head": "e2m1", "stem": "int4"}})
         assert list(found.items()) == [("head", "e2m1"), ("stem", "int4")]
 
     @pytest.mark.parametrize("metrics", [{}, {"formats": {}}, {"cosine": 1.0}])
     def test_none(self, metrics: dict[str, Any]) -> None:
-        assert formats_of({"pruning:conv": "0.5", "sparsity": "0.9"}, metrics) == {}
+        pruned = Decision("pruning:conv", ("1", "0.5"), "pruning", target="conv", scope="module")
+        space = space_of(pruned, Decision("sparsity", ("dense", "0.9"), "sparsity"), of_layer("rank", "a", "full", "8"))
+        assert formats_of(space, {"pruning:conv": "0.5", "sparsity": "0.9", "rank:a": "8"}, metrics) == {}
+        assert formats_of(None, {"precision:stem": "int8"}, metrics) == {}
 
     def test_trained_formats_that_were_decided(self) -> None:
-        assert formats_of({"formats:stem": "e2m1", "formats:head": "fp32"}, {}) == {"stem": "e2m1", "head": "fp32"}
-        assert formats_of({"formats": "6"}, {}) == {}
-
-    def test_names_are_those_of_the_techniques(self) -> None:
-        assert format_strip.PREFIXES == (precision.PREFIX, trained_formats.PREFIX)
-        assert (format_strip.TRAINED_FORMATS, format_strip.SIMULATED_FORMATS) == (
-            trained_formats.FORMATS, metric_names.SIMULATED_FORMATS,
-        )  # fmt: skip
-        assert format_strip.ARCHITECTURE == metric_names.ARCHITECTURE
+        layers = (of_layer("formats", name, "fp32", "e2m1") for name in ("stem", "head"))
+        values = {"formats:stem": "e2m1", "formats:head": "fp32"}
+        assert formats_of(space_of(*layers), values, {}) == {"stem": "e2m1", "head": "fp32"}
+        assert formats_of(space_of(Decision("formats", ("fp32", "6"), "formats")), {"formats": "6"}, {}) == {}
 
 
 class TestStrip:
@@ -96,8 +103,7 @@ class TestStrip:
 
     def test_what_decisions_say_is_not_said_again(self) -> None:
         formats = {"stem": "int8", "block:1": "int4", "head": "int4"}
-        decisions = {"precision:stem": "int8", "precision:block:1": "int4", "head": "int8"}
-        assert formats_without_decision(formats, decisions) == {"head": "int4"}
+        assert formats_without_decision(formats, {"stem": "int8", "block:1": "int4"}) == {"head": "int4"}
 
 
 class TestTerminal:

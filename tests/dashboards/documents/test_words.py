@@ -3,13 +3,10 @@ from __future__ import annotations
 import pytest
 
 from dashboards.documents.words import decisions_summary, training_in_words
+from search.space.candidate import Decision, Space
 
-SPACE = {
-    "decisions": [
-        *({"name": name, "choices": ["fp32", "int8", "int4"], "technique": "precision"} for name in "abcd"),
-        {"name": "width", "choices": ["full", "half"], "technique": "student"},
-    ]
-}
+LAYERS = (Decision(name, ("fp32", "int8", "int4"), "precision", target=name, scope="layer") for name in "abcd")
+SPACE = Space((*LAYERS, Decision("width", ("full", "half"), "student")), "")
 
 
 @pytest.mark.parametrize(
@@ -39,8 +36,13 @@ def test_training_in_words() -> None:
 
 
 def test_a_pruned_candidate_says_what_stays() -> None:
-    choices = {"a": ["1", "0.5"], "b": ["1", "0.375"], "c": ["1", "0.5"], "d": ["1", "0"]}
-    space = {"decisions": [{"name": n, "choices": c, "technique": "pruning"} for n, c in choices.items()]}
+    choices = {"a": ("1", "0.5"), "b": ("1", "0.375"), "c": ("1", "0.5"), "d": ("1", "0")}
+    space = Space(tuple(Decision(n, c, "pruning", target=n, scope="module") for n, c in choices.items()), "")
     found = decisions_summary({"a": "0.5", "b": "1", "c": "0.5", "d": "0"}, space)
     assert found == "2 of 4 groups kept to 50 %, 1 of 4 groups left out"
     assert decisions_summary(dict.fromkeys("abcd", "1"), space) == "unchanged"
+
+
+def test_other_values_of_parts_of_a_module_are_said_as_they_are() -> None:
+    decisions = (Decision(name, ("smooth", "relu"), "activation", target=name, scope="module") for name in "ab")
+    assert decisions_summary({"a": "relu", "b": "smooth"}, Space(tuple(decisions), "")) == "1 of 2 groups relu"

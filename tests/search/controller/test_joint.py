@@ -24,6 +24,7 @@ from search.fronts.pareto import hypervolume
 from search.job.facts import JobFacts
 from search.job.spec import parse_job
 from search.prediction.predictor import Predictor
+from search.space.candidate import Space
 from search.states import JobState, TrialState
 from search.store import Store
 from search.trials.module_variants import ModuleVariants
@@ -172,7 +173,7 @@ def test_pruned_candidates_are_predicted_from_equally_narrow_models(
     facts = JobFacts.from_dict((row.baseline or {})["facts"])
     tables = facts.layer_tables["local-cpu"]
     assert [set(one.values.values()) for one in tables] == [set(), {"0.75"}, {"0.5"}]
-    predictor = Predictor(tables, changes=facts.layer_changes)
+    predictor = Predictor(tables, Space.from_dict(row.space or {}), changes=facts.layer_changes)
     trials = store.trials(row.job_id)
     assert len({tuple(trial.decisions.values()) for trial in trials}) == len(trials)
     for trial in trials:

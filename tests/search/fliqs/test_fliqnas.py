@@ -42,7 +42,7 @@ from search.strategies.fliqs import FliqsOptions
 from search.tasks import Digits
 from search.tasks.digits import DigitsOptions
 from search.tasks.elastic import ElasticNet, sandwich, train_elastic
-from search.techniques import Subject
+from search.techniques import Offer, Subject
 from search.techniques.trained_formats import FormatsTechnique
 from search.training.data import Samples, TrainingData
 from search.training.normalisation import normalisations, reestimate
@@ -598,7 +598,7 @@ class TestTechnique:
             return finish(module, values)
 
         monkeypatch.setattr(one, "finish", looked_at)
-        (decision,) = one.decisions(None)
+        (decision,) = one.offer(None, Offer()).decisions
         values = {"formats": decision.choices[1]}
         draft = self.trained(one, steps).draft(values)
         assert draft is not None
@@ -625,7 +625,7 @@ class TestTechnique:
 
     def test_other_strategies_train_the_whole(self, subject: Subject) -> None:
         one = FormatsTechnique(subject, FormatsTechnique.Options(choices=("int8",)))
-        values = dict.fromkeys((decision.name for decision in one.decisions(None)), "int8")
+        values = dict.fromkeys((decision.name for decision in one.offer(None, Offer()).decisions), "int8")
         draft = self.trained(one).draft(values)
         assert draft is not None
         assert "architecture" not in draft.notes["formats"]
@@ -641,7 +641,7 @@ class TestTechnique:
 
     def test_latency_knows_no_sub_networks(self, subject: Subject) -> None:
         with pytest.raises(InvalidInput, match=r"strategy\.options\.cost") as refused:
-            technique(subject, ("int8",), cost="latency").decisions(None)
+            technique(subject, ("int8",), cost="latency").offer(None, Offer())
         assert "bit_operations" in refused.value.hint
 
     def test_a_training_depends_on_what_there_is_to_choose(self, subject: Subject) -> None:

@@ -23,7 +23,7 @@ from hwprofiles.gpus import Gpu
 from search.gains.reduced_range import may_saturate, prefers_7_bits
 from search.gains.static_scheme import compare_weight_ranges
 from search.gains.whole_model import WholeModel
-from search.techniques import Draft, PrecisionTechnique, Subject
+from search.techniques import Draft, Offer, PrecisionTechnique, Subject
 
 AVX2 = ("ssse3", "sse4_1", "sse4_2", "avx", "f16c", "fma", "avx2")
 RAN = {"ratio": 2.0, "ci95": [1.9, 2.1]}
@@ -156,13 +156,13 @@ def test_a_search_builds_in_it(subject: Make, tmp_path: Path, activations: str) 
     board = Board(profile(*AVX2))
     asked = subject(board.profile)
     technique = PrecisionTechnique(asked, PrecisionTechnique.Options(activations=activations))
-    decisions = technique.decisions(board)
-    assert asked.static_schemes["onnxruntime"]["reduce_range"] is True
-    assert any(row["activations"].endswith("7-bit weights") and "loss" in row for row in technique.answers)
+    offer = technique.offer(board, Offer())
+    assert offer.static_schemes["onnxruntime"]["reduce_range"] is True
+    assert any(row["activations"].endswith("7-bit weights") and "loss" in row for row in offer.answers)
 
     for precision in ("int8", "int8_dynamic"):
-        values = {one.name: precision for one in decisions if precision in one.choices}
-        built = technique.apply(Draft(asked.model, asked.groups), values)
+        values = {one.name: precision for one in offer.decisions if precision in one.choices}
+        built = technique.apply(Draft(asked.model, asked.groups, static_schemes=offer.static_schemes), values)
         onnx.save(built.model, tmp_path / f"{precision}.onnx")
         assert values
         assert number_formats(tmp_path / f"{precision}.onnx")

@@ -24,7 +24,7 @@ from hwprofiles import Precision, find_device
 from search.controller.controller import Controller
 from search.controller.submission import submit
 from search.job.devices import JobDevice
-from search.job.facts import JobFacts
+from search.job.facts import JobFacts, StructureTable
 from search.job.spec import parse_job
 from search.prediction.modelled import ModelledJob, bounds, invent_metrics
 from search.prediction.predictor import LayerSum, Predictor
@@ -32,7 +32,7 @@ from search.space.candidate import Decision, Space
 from search.space.layer_changes import CostTable, LayerChange, costs_left, read_change
 from search.states import JobState
 from search.store import Store
-from search.techniques import TECHNIQUES, ModuleTechnique, Subject
+from search.techniques import TECHNIQUES, ModuleTechnique, Offer, Subject
 from search.trials.module_variants import ModuleVariants
 
 P = tuple(Precision)
@@ -151,7 +151,7 @@ class TestFiguresOfEarlierJobs:
 
     def test_predictions(self) -> None:
         tables = [table({}, 1.0), table({"pruning:stem": "0.5", "pruning:mid": "0.5"}, 0.6)]
-        predictor = Predictor(tables, changes=PRUNED.changes)
+        predictor = Predictor([*map(StructureTable.from_dict, tables)], PRUNED.space, changes=PRUNED.changes)
         found = predictor.sum(BASELINE | MIXED)
         assert found == LayerSum(0.28482355947635357, 0.7329532593933906, 0.2670467406066093)
 
@@ -194,7 +194,7 @@ def toy_job(subject: Subject) -> ModelledJob:
     """Both toys and precisions, as the controller reads them from the store."""
     techniques = [kind(subject, kind.Options()) for kind in TOYS.values()]
     rows = json.loads(json.dumps([change.to_dict() for t in techniques for change in t.layer_changes()]))
-    decisions = [decision for technique in techniques for decision in technique.decisions(None)]
+    decisions = [decision for technique in techniques for decision in technique.offer(None, Offer()).decisions]
     decisions += [Decision(f"p {g.name}", ("fp32", "int8"), "precision", g.name, "layer") for g in subject.groups]
     return ModelledJob(subject.groups, Space(tuple(decisions), ""), tuple(map(read_change, rows)))
 
@@ -313,7 +313,7 @@ class TestSearches:
         facts = JobFacts.from_dict((job.baseline or {})["facts"])
         tables = facts.layer_tables["local-cpu"]
         assert [table.values for table in tables] == [{}]
-        predictor = Predictor(tables, changes=facts.layer_changes)
+        predictor = Predictor(tables, Space.from_dict(job.space or {}), changes=facts.layer_changes)
         assert any("half" in row.decisions.values() for row in rows)
         for row in rows:
             predicted = predictor.speedup(row.decisions)

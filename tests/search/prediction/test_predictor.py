@@ -25,7 +25,7 @@ from search.json_cache import JsonCache
 from search.prediction.accuracy import ENOUGH, Assessment, Assessments
 from search.prediction.correction import Correction, accuracy, leave_one_out
 from search.prediction.predictor import LayerSum, Predictor
-from search.prediction.tables import measure_layer_tables, structure_of
+from search.prediction.tables import measure_layer_tables, structural_names, structure_of
 from search.space.candidate import Decision, Space
 from search.states import TrialState
 from search.store import TrialRow
@@ -78,7 +78,7 @@ def test_sums_are_shares_of_the_baseline(technique: PrecisionTechnique, space: S
     device = CostedDevice(convert_us=2e-3)
     tables = tables_of(device, technique, space, tmp_path)
     stored = json.loads(json.dumps([table.to_dict() for table in tables]))
-    predictor = Predictor(list(map(StructureTable.from_dict, stored)))
+    predictor = Predictor(list(map(StructureTable.from_dict, stored)), space)
     assert predictor.layers == 5
     for values in itertools.product(("fp32", "int8"), repeat=5):
         decisions = dict(zip((d.name for d in space.decisions), values, strict=True))
@@ -90,11 +90,11 @@ def test_sums_are_shares_of_the_baseline(technique: PrecisionTechnique, space: S
 
 
 def test_without_a_table_nothing_is_predicted(space: Space) -> None:
-    predictor = Predictor([])
+    predictor = Predictor([], space)
     assert predictor.layers == 0
     assert predictor.speedup(space.baseline().decisions) is None
     assert Assessment(predictor).document([("digest", space.baseline().decisions, 1.0)]) is None
-    assert Assessments(JobFacts(), ("local-cpu",)).document([]) is None
+    assert Assessments(JobFacts(), space, ("local-cpu",)).document([]) is None
 
 
 def test_a_structure_without_a_table_is_not_predicted(
@@ -103,15 +103,24 @@ def test_a_structure_without_a_table_is_not_predicted(
     wider = replace(space, decisions=(Decision("graph", ("plain", "fused"), "graph"), *space.decisions))
     (first, second) = tables_of(CostedDevice(), technique, wider, tmp_path)
     assert (first.values, second.values) == ({"graph": "plain"}, {"graph": "fused"})
-    predictor = Predictor([first])
+    predictor = Predictor([first], wider)
     assert predictor.speedup(wider.baseline().decisions) == pytest.approx(1.0)
     assert predictor.speedup(wider.baseline().decisions | {"graph": "fused"}) is None
 
 
 def test_what_executes_on_another_device_chooses_no_table() -> None:
-    decisions = {"precision:a": "int8", "graph": "plain", "runtime": "x", "runtime@phone": "y", "calibration": "minmax"}
-    assert structure_of(decisions) == {"graph": "plain", "runtime": "x"}
-    assert structure_of(decisions, "runtime@phone") == {"graph": "plain", "runtime@phone": "y"}
+    decisions = (
+        Decision("precision:a", ("fp32", "int8"), "precision", target="a", scope="layer"),
+        Decision("graph", ("plain", "fused"), "graph"),
+        Decision("runtime", ("x", "y"), "runtime", scope="device"),
+        Decision("runtime@phone", ("x", "y"), "runtime", scope="device", device="phone"),
+        Decision("calibration", ("minmax", "entropy"), "calibration"),
+    )
+    space = Space(decisions, "")
+    assert structural_names(space) == ("graph", "runtime")
+    assert structural_names(space, "phone") == ("graph", "runtime@phone")
+    values = space.baseline().decisions
+    assert structure_of(values, structural_names(space)) == {"graph": "plain", "runtime": "x"}
 
 
 def test_answers_serve_the_next_job(technique: PrecisionTechnique, space: Space, tmp_path: Path) -> None:
@@ -139,7 +148,7 @@ def test_another_device_executes_files_in_the_first_one_s_format(
         space, decisions=(Decision("runtime@phone", specs, "runtime", scope="device", device="phone"), *space.decisions)
     )
     device = Recording()
-    tables = tables_of(device, technique, wider, tmp_path, runtime="runtime@phone")
+    tables = tables_of(device, technique, wider, tmp_path, label="phone")
     assert [one.values for one in tables] == [{"runtime@phone": spec} for spec in specs]
     assert {runtime for runtime, kinds in device.questions if kinds} == {"openvino:f32"}
     assert {kinds for _, kinds in device.questions} == {frozenset(), frozenset({"uint8"})}
@@ -222,7 +231,7 @@ def test_a_job_is_told_how_well_it_is_predicted(technique: PrecisionTechnique, s
     """The machine charges for boundaries that single layers never show; the correction learns them."""
     shown, true = CostedDevice(convert_us=1e-4), CostedDevice(convert_us=2e-3)
     facts = JobFacts(layer_tables={"local-cpu": tables_of(shown, technique, space, tmp_path)})
-    assessments = Assessments(facts, ("local-cpu",))
+    assessments = Assessments(facts, space, ("local-cpu",))
     measured = rows(technique, space, true, tmp_path)
     few = assessments.document(measured[:ENOUGH])
     assert few is not None
@@ -244,7 +253,7 @@ def test_a_candidate_without_a_speed_up_is_not_counted(
     facts = JobFacts(layer_tables={"here": (), "there": tables_of(CostedDevice(), technique, space, tmp_path)})
     row = rows(technique, space, CostedDevice(), tmp_path)[0]
     both = replace(row, metrics={**row.metrics, "speedup@there": {"ratio": 1.0, "ci95": [1.0, 1.0]}})
-    document = Assessments(facts, ("here", "there")).document([row, both])
+    document = Assessments(facts, space, ("here", "there")).document([row, both])
     assert document is not None
     assert list(document) == ["there"]
     assert document["there"]["plain"]["n"] == 1

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from search.fronts.objectives import Objective
 from search.space.candidate import Candidate, Decision, Replacement, Space
 from search.strategies import Nsga2, Result, Sensitivity
 from search.strategies.additive import fit_costs, fit_losses, from_singles
@@ -127,7 +128,7 @@ class TestModels:
         ],
     )  # fmt: skip
     def test_which_objectives_are_costs(self, metrics: tuple[str, ...], expected: Axes) -> None:
-        assert Axes.of(metrics) == expected
+        assert Axes.of([Objective(metric, "max") for metric in metrics]) == expected
 
     def test_told_results_as_figures(self) -> None:
         baseline, *others = EVERY[:5]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from fake_device import FakeDevice
-from module_conformance import RECIPE, ModuleConformance, groups_of, structures, subject_in, task, weights
+from module_conformance import RECIPE, ModuleConformance, groups_of, structures, subject_in, task, technique_of, weights
 from torch import nn
 
 from evaluators.graphs.bit_operations import bit_operations
@@ -29,10 +29,11 @@ from hwprofiles.errors import BuildFailed, InvalidInput, Unreachable
 from search.fliqs import HeldOutQuality
 from search.job.spec import parse_job
 from search.options import validate_options
-from search.prediction.tables import structure_of
+from search.prediction.tables import structural_names
+from search.space.candidate import Decision, Space
 from search.space.layer_changes import LayerWidth, costs_left, read_change, uniform_levels, work_left
 from search.tasks import Split, TorchTask
-from search.techniques import Subject, Technique, trains
+from search.techniques import Offer, Subject, Technique, trains
 from search.techniques.pruning import PruningTechnique
 from search.techniques.sparsity import SparsityTechnique
 from search.techniques.trained_formats import FormatsTechnique
@@ -50,7 +51,7 @@ class TestPruning(ModuleConformance):
     options = {"ratios": [0.5], "round": 2, "criterion": "l1"}  # noqa: RUF012 - never written to
 
     def test_one_decision_a_group_and_block(self, new: Callable[..., Technique]) -> None:
-        found = {decision.name: decision.choices for decision in new().decisions(None)}
+        found = {decision.name: decision.choices for decision in self.decisions(new())}
         assert found == {
             "pruning:stem+blocks/blocks.0/conv2": ("1", "0.5"),
             "pruning:blocks/blocks.0/conv1": ("1", "0.5"),
@@ -62,7 +63,8 @@ class TestPruning(ModuleConformance):
         }
 
     def test_widths_are_rounded_up_and_named_by_what_stays(self, new: Callable[..., Technique]) -> None:
-        found = {d.name: d.choices for d in new(ratios=[0.6, 0.3, 0.1], round=4, blocks=False).decisions(None)}
+        technique = new(ratios=[0.6, 0.3, 0.1], round=4, blocks=False)
+        found = {d.name: d.choices for d in self.decisions(technique)}
         assert found["pruning:stem+blocks/blocks.0/conv2"] == ("1", "0.5")  # of 8 channels
         assert found["pruning:blocks/blocks.2/conv1"] == ("1", "0.625", "0.375", "0.125")  # of 32
 
@@ -73,15 +75,15 @@ class TestPruning(ModuleConformance):
         known = {subject.profile.digest: Capability.__new__(Capability)}
         options = validate_options(PruningTechnique.Options, {"ratios": [0.25]}, "space")
         found = {
-            d.name: d.choices for d in PruningTechnique(replace(subject, capabilities=known), options).decisions(None)
+            d.name: d.choices for d in self.decisions(PruningTechnique(replace(subject, capabilities=known), options))
         }
         assert found["pruning:blocks/blocks.2/conv1"] == ("1", "0.5")
-        unknown = {d.name: d.choices for d in PruningTechnique(subject, options).decisions(None)}
+        unknown = {d.name: d.choices for d in self.decisions(PruningTechnique(subject, options))}
         assert unknown["pruning:blocks/blocks.2/conv1"] == ("1", "0.25")  # multiples of 8
 
     def test_layers_are_as_narrow_as_decided(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique = new()
-        first = {d.name: d.choices[0] for d in technique.decisions(None)}
+        first = {d.name: d.choices[0] for d in self.decisions(technique)}
         draft = structures(technique).draft(first | {"pruning:blocks/blocks.1/conv1": "0.5"})
         assert draft is not None
         shapes = {name: values.shape for name, values in weights(draft.model).items() if values.ndim == 4}
@@ -93,7 +95,7 @@ class TestPruning(ModuleConformance):
         technique = new(schedule="iterative", rounds=2, ratios=[0.25])
         assert isinstance(technique, PruningTechnique)
         name = "pruning:blocks/blocks.2/conv1"
-        values = {d.name: d.choices[0] for d in technique.decisions(None)} | {name: "0.25"}
+        values = {d.name: d.choices[0] for d in self.decisions(technique)} | {name: "0.25"}
         half = technique.change(technique.module(), values, 0.5)
         assert half.get_submodule("blocks.2.conv1").out_channels == 16
         assert technique.change(half, values, 1.0).get_submodule("blocks.2.conv1").out_channels == 8
@@ -106,7 +108,7 @@ class TestPruning(ModuleConformance):
         assert isinstance(technique, PruningTechnique)
         # 24 of 32 channels go: 24 * (1 - (3 / 4)^3) of them in the first round
         name = "pruning:blocks/blocks.2/conv1"
-        values = {d.name: d.choices[0] for d in technique.decisions(None)} | {name: "0.25"}
+        values = {d.name: d.choices[0] for d in self.decisions(technique)} | {name: "0.25"}
         changed = technique.change(technique.module(), values, 0.25)
         assert changed.get_submodule("blocks.2.conv1").out_channels == 18
 
@@ -138,14 +140,15 @@ class TestPruning(ModuleConformance):
     ) -> None:
         technique = new(ratios=[0.75, 0.5, 0.25])
         assert isinstance(technique, PruningTechnique)
-        choices = {d.name: d.choices for d in technique.decisions(None)}
+        choices = {d.name: d.choices for d in self.decisions(technique)}
         found = uniform_levels(technique.layer_changes(), choices)
         assert [set(level.values()) for level in found] == [{"0.75"}, {"0.5"}, {"0.25"}]
         assert not any(name.rpartition("/")[2] == "blocks.0" for level in found for name in level)
         left = work_left(technique.layer_changes(), found[1])
         assert left["/stem/Conv"] == 0.5  # one input channel, which nobody prunes
         assert left["/blocks/blocks.1/conv2/Conv"] == 0.25
-        assert structure_of({"graph": "plain", "pruning:a": "0.5", "precision:a": "int8"}) == {"graph": "plain"}
+        decisions = (Decision("graph", ("plain", "fused"), "graph"), *technique.offer(None, Offer()).decisions)
+        assert structural_names(Space(decisions, "")) == ("graph",)
 
 
 class TestSparsity(ModuleConformance):
@@ -153,7 +156,7 @@ class TestSparsity(ModuleConformance):
     options = {"choices": ["0.5", "2:4", 0.9]}  # noqa: RUF012 - never written to
 
     def test_one_decision_for_the_model(self, new: Callable[..., Technique]) -> None:
-        (decision,) = new().decisions(None)
+        (decision,) = self.decisions(new())
         assert (decision.name, decision.choices) == ("sparsity", ("dense", "0.5", "2:4", "0.9"))
 
     @pytest.mark.parametrize("schedule", ["one_shot", "iterative", "gradual"])
@@ -174,11 +177,12 @@ class TestSparsity(ModuleConformance):
     def test_it_is_offered_only_where_something_is_gained(self, subject: Subject) -> None:
         options = validate_options(SparsityTechnique.Options, {"choices": ["0.5"]}, "space")
         fast = replace(subject, wanted=frozenset())
-        assert SparsityTechnique(fast, options).decisions(None) == []
+        assert self.decisions(SparsityTechnique(fast, options)) == ()
         for ratio, offered in ((1.0, False), (1.3, True)):
             technique = SparsityTechnique(replace(fast, cache=subject.cache / str(ratio)), options)
-            assert bool(technique.decisions(FakeDevice(lambda path, ratio=ratio: ratio))) is offered
-            assert technique.answers[0]["sparsity"] == "0.5"
+            offer = technique.offer(FakeDevice(lambda path, ratio=ratio: ratio), Offer())
+            assert bool(offer.decisions) is offered
+            assert offer.answers[0]["sparsity"] == "0.5"
 
     @pytest.mark.parametrize("choice", ["0", "1", "4:2", "some", "-1"])
     def test_what_is_no_sparsity_is_refused(self, new: Callable[..., Technique], choice: str) -> None:
@@ -205,11 +209,11 @@ class TestFormats(ModuleConformance):
         return create
 
     def test_one_decision_a_group(self, new: Callable[..., Technique], subject: Subject) -> None:
-        found = {decision.name: decision.choices for decision in new(choices=["INT4", "fp32", "e2m1"]).decisions(None)}
+        found = {decision.name: decision.choices for decision in self.decisions(new(choices=["INT4", "fp32", "e2m1"]))}
         assert found == {f"formats:{group.name}": ("fp32", "int4", "e2m1") for group in subject.groups}
 
     def test_in_one_shot_one_decision_for_the_model(self, searching: Callable[..., FormatsTechnique]) -> None:
-        (decision,) = searching(targets=[20, 32.5, 20]).decisions(None)
+        (decision,) = self.decisions(searching(targets=[20, 32.5, 20]))
         assert (decision.name, decision.choices) == ("formats", ("fp32", "20", "32.5"))
 
     def test_without_a_layer_to_give_a_format_it_is_refused(self, subject: Subject) -> None:
@@ -217,12 +221,12 @@ class TestFormats(ModuleConformance):
         splits: tuple[Split, ...] = ("calibration", "validation", "test")
         none = TorchTask(nn.Flatten(), {split: {"image": images} for split in splits})
         with pytest.raises(InvalidInput, match=r"space\.formats: the model has no linear or convolution") as refused:
-            FormatsTechnique(replace(subject, task=none, groups=()), FormatsTechnique.Options()).decisions(None)
+            FormatsTechnique(replace(subject, task=none, groups=()), FormatsTechnique.Options()).offer(None, Offer())
         assert refused.value.hint
 
     def test_without_training_it_is_refused(self, subject: Subject) -> None:
         with pytest.raises(InvalidInput, match=r"space\.formats: .*recovery is null") as refused:
-            FormatsTechnique(replace(subject, recipe=None), FormatsTechnique.Options()).decisions(None)
+            FormatsTechnique(replace(subject, recipe=None), FormatsTechnique.Options()).offer(None, Offer())
         assert refused.value.hint == "give a recovery"
 
     @pytest.mark.parametrize("choices", [["int9"], ["fp32"], [], ["int4", "E2M9"]])
@@ -233,9 +237,9 @@ class TestFormats(ModuleConformance):
 
     def test_latency_is_searched_by_in_what_is_executed(self, searching: Callable[..., FormatsTechnique]) -> None:
         with pytest.raises(InvalidInput, match=r"space\.formats\.choices: no runtime computes in int4,") as refused:
-            searching(cost="latency").decisions(None)
+            searching(cost="latency").offer(None, Offer())
         assert "int8" in refused.value.hint
-        assert searching(["int8"], cost="latency").decisions(None)
+        assert self.decisions(searching(["int8"], cost="latency"))
         assert searching(["int8"], cost="latency").by_latency
         assert not searching(["int8"]).by_latency
 
@@ -249,7 +253,7 @@ class TestFormats(ModuleConformance):
         assert isinstance(technique, FormatsTechnique)
         images = np.concatenate([task().inputs(split)["image"] for split in ("calibration", "validation", "test")])
         expected = seen_at_the_end(technique, images)
-        values = dict.fromkeys((d.name for d in technique.decisions(None)), name)
+        values = dict.fromkeys((d.name for d in self.decisions(technique)), name)
         draft = structures(technique, RECIPE.model_copy(update={"steps": 24})).draft(values)
         assert draft is not None
         assert technique.layer_formats(draft, values) == {group.name: name for group in draft.groups}
@@ -268,7 +272,7 @@ class TestFormats(ModuleConformance):
 
     def test_layers_left_alone_stay_float(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique = new(choices=["int8"])
-        names = [decision.name for decision in technique.decisions(None)]
+        names = [decision.name for decision in self.decisions(technique)]
         values = dict.fromkeys(names, "fp32") | {names[1]: "int8"}
         draft = structures(technique).draft(values)
         assert draft is not None
@@ -375,8 +379,9 @@ class TestFormats(ModuleConformance):
         together = ModuleVariants(
             formats.task, "net", {"pruning": pruning, "sparsity": sparsity_, "formats": formats}, RECIPE,
             lambda model: under_first_names(groups_of(model), subject.groups), subject.cache / "together",
+            technique_of,
         )  # fmt: skip
-        values = {d.name: d.choices[0] for d in (*pruning.decisions(None), *formats.decisions(None))}
+        values = {d.name: d.choices[0] for d in (*self.decisions(pruning), *self.decisions(formats))}
         values |= {"sparsity": "0.75", "pruning:blocks/blocks.1/conv1": "0.5"}
         values |= {name: "int4" for name in values if name.startswith("formats:")}
         draft = together.draft(values)

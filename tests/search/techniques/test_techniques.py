@@ -32,7 +32,7 @@ from hwprofiles.errors import ProcessCrashed, UnhealthyMeasurement, UnsupportedO
 from search.gains import layers as layer_gains
 from search.options import validate_options
 from search.space.candidate import Decision
-from search.techniques import Draft, GraphTechnique, PrecisionTechnique, Subject, Technique
+from search.techniques import Draft, GraphTechnique, Offer, PrecisionTechnique, Subject, Technique
 from search.techniques.precision import NEVER_PAYS
 
 Feed = dict[str, np.ndarray]
@@ -79,7 +79,7 @@ class TestGraph(TechniqueConformance):
             monkeypatch.setattr("search.techniques.fusion.fuse_transformer", lambda model, sample: fused_encoder())
 
     def test_there_is_one_decision(self, new: Callable[..., Technique]) -> None:
-        (decision,) = new().decisions(None)
+        (decision,) = self.decisions(new())
         assert (decision.name, decision.choices) == ("graph", ("plain", "fused"))
 
     def test_fused_computes_the_same(self, new: Callable[..., Technique], subject: Subject) -> None:
@@ -91,14 +91,14 @@ class TestGraph(TechniqueConformance):
             np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-3)
 
     def test_one_choice_is_no_decision(self, new: Callable[..., Technique]) -> None:
-        assert new(choices=["plain"]).decisions(None) == []
+        assert self.decisions(new(choices=["plain"])) == ()
 
     def test_where_nothing_can_be_fused_there_is_nothing_to_decide(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.undo()
         technique = GraphTechnique(subject_of(classifier(), dense_feeds(), tmp_path), GraphTechnique.Options())
-        assert technique.decisions(None) == []
+        assert self.decisions(technique) == ()
         draft = Draft(technique.subject.model, technique.subject.groups)
         assert technique.apply(draft, {"graph": "fused"}) is draft
 
@@ -111,15 +111,15 @@ class TestPrecision(TechniqueConformance):
         return subject_of(classifier(2), dense_feeds(), tmp_path)
 
     def test_without_a_device_every_precision_is_offered(self, new: Callable[..., Technique]) -> None:
-        decisions = new().decisions(None)
+        decisions = self.decisions(new())
         assert len(decisions) == 3
         assert all(decision.choices == tuple(Precision) for decision in decisions)
         assert all(decision.name.startswith("precision:") for decision in decisions)
 
     def test_choices_narrow_the_space(self, new: Callable[..., Technique]) -> None:
-        decisions = new(choices=["fp32", "int8"]).decisions(None)
+        decisions = self.decisions(new(choices=["fp32", "int8"]))
         assert {decision.choices for decision in decisions} == {("fp32", "int8")}
-        assert new(choices=["fp32"]).decisions(None) == []
+        assert self.decisions(new(choices=["fp32"])) == ()
 
     def test_several_calibrations_are_a_decision(self, new: Callable[..., Technique], subject: Subject) -> None:
         feeds = [{"x": np.tile(feed["x"], (16, 1))} for feed in dense_feeds()]
@@ -127,17 +127,17 @@ class TestPrecision(TechniqueConformance):
         outlier = replace(subject, calibration_batches=lambda count: feeds)
         options = {"calibration": ["minmax", "entropy"], "choices": ["fp32", "int8"]}
         technique = PrecisionTechnique(outlier, validate_options(PrecisionTechnique.Options, options, "space"))
-        *layers, calibration = technique.decisions(None)
+        *layers, calibration = self.decisions(technique)
         assert (calibration.name, calibration.choices) == ("calibration", ("minmax", "entropy"))
         draft = Draft(subject.model, subject.groups)
         values = {decision.name: "int8" for decision in layers}
         minmax, entropy = (technique.apply(draft, values | {"calibration": m}) for m in calibration.choices)
         assert serialize(minmax.model) != serialize(entropy.model)
-        assert len(new(calibration="percentile").decisions(None)) == 3
+        assert len(self.decisions(new(calibration="percentile"))) == 3
 
     def test_a_calibration_is_kept_for_other_jobs(self, new: Callable[..., Technique], subject: Subject) -> None:
         draft = Draft(subject.model, subject.groups)
-        values = {decision.name: "int8" for decision in new().decisions(None)}
+        values = {decision.name: "int8" for decision in self.decisions(new())}
         first = new().apply(draft, values)
 
         def never(count: int) -> list[Feed]:
@@ -179,12 +179,13 @@ class TestDeviceAnswers:
 
     def ask(
         self, subject: Subject, answers: dict[str, Any], **options: Any
-    ) -> tuple[PrecisionTechnique, tuple[str, ...], FakeDevice]:
+    ) -> tuple[Offer, tuple[str, ...], FakeDevice]:
         technique = PrecisionTechnique(subject, validate_options(PrecisionTechnique.Options, options, "space"))
         device = FakeDevice(speeds(**ALL_FASTER | answers))
-        choices = {decision.choices for decision in technique.decisions(device)}
+        offer = technique.offer(device, Offer())
+        choices = {decision.choices for decision in offer.decisions}
         assert len(choices) <= 1
-        return technique, next(iter(choices), ()), device
+        return offer, next(iter(choices), ()), device
 
     def test_what_is_faster_stays(self, subject: Subject) -> None:
         assert self.ask(subject, {})[1] == tuple(Precision)
@@ -203,9 +204,9 @@ class TestDeviceAnswers:
 
     @pytest.mark.parametrize("failure", [UnsupportedOp("no kernel"), ProcessCrashed("died 3 times")])
     def test_what_does_not_run_is_dropped(self, subject: Subject, failure: Exception) -> None:
-        technique, choices, _ = self.ask(subject, {"eight_bits": failure})
+        offer, choices, _ = self.ask(subject, {"eight_bits": failure})
         assert choices == ("fp32", "int8", "int8_dynamic", "int4_weight")
-        reasons = [answer["reason"] for answer in technique.answers if answer["precision"] == "int8_weight"]
+        reasons = [answer["reason"] for answer in offer.answers if answer["precision"] == "int8_weight"]
         assert reasons
         assert all(str(failure) in reason for reason in reasons)
 
@@ -231,8 +232,9 @@ class TestDeviceAnswers:
             return 2.25 if whole and number_formats(path) == {"uint8"} else 0.6
 
         technique = PrecisionTechnique(subject, PrecisionTechnique.Options())
-        assert {one.choices for one in technique.decisions(FakeDevice(speed))} == {("fp32", "int8")}
-        (last,) = [one for one in technique.answers if one.get("ratio") == 2.25]
+        offer = technique.offer(FakeDevice(speed), Offer())
+        assert {one.choices for one in offer.decisions} == {("fp32", "int8")}
+        (last,) = [one for one in offer.answers if one.get("ratio") == 2.25]
         assert (last["layer"], last["precision"]) == ("all", "int8")
 
     @pytest.mark.parametrize(("whole", "stays"), [(2.0, True), (0.5, False), (UnhealthyMeasurement("noisy"), True)])
@@ -247,20 +249,19 @@ class TestDeviceAnswers:
         assert device.asked
 
     def test_a_precision_is_asked_about_until_a_layer_pays(self, subject: Subject) -> None:
-        technique, _, _ = self.ask(subject, {"four_bits": 0.5})
-        asked = Counter(str(answer["precision"]) for answer in technique.answers if answer["layer"] != "all")
+        offer, _, _ = self.ask(subject, {"four_bits": 0.5})
+        asked = Counter(str(answer["precision"]) for answer in offer.answers if answer["layer"] != "all")
         shapes = asked.pop("int4_weight")
         assert shapes > 1
         assert asked == dict.fromkeys(("int8", "int8_dynamic", "int8_weight"), 1)
 
     def test_another_job_s_answers_change_no_file(self, subject: Subject, tmp_path: Path) -> None:
         """Its machine was busy, and it likes other activations; one cache serves both."""
-        technique, _, _ = self.ask(subject, {"uint8": 2.0, "int8": 3.0})
-        other = replace(subject, digest="asked anew", static_schemes={}, transient={})
+        offer, _, _ = self.ask(subject, {"uint8": 2.0, "int8": 3.0})
+        other = replace(subject, digest="asked anew", transient={})
         shutil.rmtree(subject.cache / "gains")
         self.ask(replace(other, digest=subject.digest), {"uint8": 3.0, "int8": 2.0})
-        for one in (technique, PrecisionTechnique(subject, technique.options)):
-            self.check_activations(one, subject, tmp_path, "int8")
+        self.check_activations(offer, subject, tmp_path, "int8")
 
     def test_a_busy_answer_about_activations_holds_for_one_job(
         self, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -270,18 +271,18 @@ class TestDeviceAnswers:
             patched.setattr(
                 FakeDevice, "measure", lambda *a, **o: replace(measure(*a, **o), health=Health("contended"))
             )
-            technique, _, _ = self.ask(subject, {"uint8": 2.0, "int8": 3.0})
-        self.check_activations(technique, subject, tmp_path, "int8")
-        next_job = replace(subject, static_schemes={}, transient={})
-        technique, _, _ = self.ask(next_job, {"uint8": 3.0, "int8": 2.0})
-        self.check_activations(technique, next_job, tmp_path, "uint8")
+            offer, _, _ = self.ask(subject, {"uint8": 2.0, "int8": 3.0})
+        self.check_activations(offer, subject, tmp_path, "int8")
+        next_job = replace(subject, transient={})
+        offer, _, _ = self.ask(next_job, {"uint8": 3.0, "int8": 2.0})
+        self.check_activations(offer, next_job, tmp_path, "uint8")
 
     def test_nothing_that_pays_leaves_nothing_to_decide(self, subject: Subject) -> None:
         slower = dict.fromkeys(ALL_FASTER, 0.5)
         assert self.ask(subject, slower)[1] == ()
 
     def test_a_layer_that_pays_keeps_the_precision_for_all(self, subject: Subject) -> None:
-        def asked(folder: str, pays: Callable[[int], bool]) -> tuple[list[Decision], list[int]]:
+        def asked(folder: str, pays: Callable[[int], bool]) -> tuple[tuple[Decision, ...], list[int]]:
             """The decisions, and the sizes of the layers asked about, where some sizes pay."""
             sizes: list[int] = []
 
@@ -289,11 +290,12 @@ class TestDeviceAnswers:
                 sizes.append((path.parent / "baseline.onnx").stat().st_size)
                 return 2.0 if pays(sizes[-1]) else 0.5
 
-            own = replace(subject, cache=subject.cache / folder, static_schemes={})
-            return PrecisionTechnique(own, PrecisionTechnique.Options()).decisions(FakeDevice(speed)), sizes
+            own = replace(subject, cache=subject.cache / folder)
+            technique = PrecisionTechnique(own, PrecisionTechnique.Options())
+            return technique.offer(FakeDevice(speed), Offer()).decisions, sizes
 
         nothing, sizes = asked("nothing", lambda size: False)
-        assert nothing == []
+        assert nothing == ()
         smallest = min(sizes)
         assert smallest < sorted(set(sizes))[-2]  # the whole model is larger, and asked about too
         decisions, _ = asked("smallest", lambda size: size == smallest)
@@ -303,44 +305,40 @@ class TestDeviceAnswers:
     def test_the_device_chooses_the_activations(
         self, subject: Subject, tmp_path: Path, uint8: float, int8: float, liked: str
     ) -> None:
-        technique, choices, _ = self.ask(subject, {"uint8": uint8, "int8": int8})
+        offer, choices, _ = self.ask(subject, {"uint8": uint8, "int8": int8})
         assert ("int8" in choices) == (max(uint8, int8) > 1)
-        self.check_activations(technique, subject, tmp_path, liked)
-        # Another process of the job, which asks nobody, builds the same.
-        self.check_activations(PrecisionTechnique(subject, technique.options), subject, tmp_path, liked)
+        self.check_activations(offer, subject, tmp_path, liked)
 
     def test_activations_that_do_not_run_are_not_chosen(self, subject: Subject, tmp_path: Path) -> None:
-        technique, choices, _ = self.ask(subject, {"uint8": UnsupportedOp("no kernel"), "int8": 1.1})
+        offer, choices, _ = self.ask(subject, {"uint8": UnsupportedOp("no kernel"), "int8": 1.1})
         assert "int8" in choices
-        self.check_activations(technique, subject, tmp_path, "int8")
+        self.check_activations(offer, subject, tmp_path, "int8")
 
     def test_activations_that_are_given_are_not_asked_about(self, subject: Subject, tmp_path: Path) -> None:
-        technique, _, device = self.ask(
-            subject, {"uint8": 9.0, "int8": 2.0}, activations="int8", choices=["fp32", "int8"]
-        )
-        assert {answer["activations"] for answer in technique.answers} == {"int8"}
-        assert len(device.asked) == len(technique.answers)
-        self.check_activations(technique, subject, tmp_path, "int8")
+        offer, _, device = self.ask(subject, {"uint8": 9.0, "int8": 2.0}, activations="int8", choices=["fp32", "int8"])
+        assert {answer["activations"] for answer in offer.answers} == {"int8"}
+        assert len(device.asked) == len(offer.answers)
+        self.check_activations(offer, subject, tmp_path, "int8")
 
     def test_answers_are_remembered_for_the_device(self, subject: Subject) -> None:
         asked = self.ask(subject, {})[2].asked
         assert asked
-        technique, choices, device = self.ask(subject, dict.fromkeys(ALL_FASTER, 0.1))
+        offer, choices, device = self.ask(subject, dict.fromkeys(ALL_FASTER, 0.1))
         assert device.asked == []
         assert choices == tuple(Precision)
-        assert len(technique.answers) == len(asked)
+        assert len(offer.answers) == len(asked)
         elsewhere = replace(find_device("local-cpu"), processor="another")
         another = FakeDevice(speeds(**dict.fromkeys(ALL_FASTER, 0.1)), profile=elsewhere)
-        assert PrecisionTechnique(subject, technique.options).decisions(another) == []
+        assert PrecisionTechnique(subject, PrecisionTechnique.Options()).offer(another, Offer()).decisions == ()
 
     def test_what_never_pays_on_a_probed_device_is_not_asked_about(self, subject: Subject) -> None:
         profile = find_device("local-cpu")
         known = {profile.digest: probed_matmul(profile, Precision.INT4_WEIGHT)}
-        technique, choices, device = self.ask(replace(subject, capabilities=known), {})
+        offer, choices, device = self.ask(replace(subject, capabilities=known), {})
         assert choices == ("fp32", "int8", "int8_dynamic", "int8_weight")
         everything = self.ask(replace(subject, cache=subject.cache / "again"), {})[2]
         assert len(device.asked) < len(everything.asked)
-        (answer,) = [answer for answer in technique.answers if answer["precision"] == "int4_weight"]
+        (answer,) = [answer for answer in offer.answers if answer["precision"] == "int4_weight"]
         assert answer["reason"] == NEVER_PAYS
 
     def test_what_never_pays_is_asked_about_where_size_is_wanted(self, subject: Subject) -> None:
@@ -363,19 +361,22 @@ class TestDeviceAnswers:
         shapes = shapes_in_run(subject.model, feeds[0])
         subject = replace(subject, groups=layer_groups(subject.model, shapes=shapes))
         technique = PrecisionTechnique(subject, PrecisionTechnique.Options())
-        decisions = technique.decisions(FakeDevice(speeds(**ALL_FASTER)))
-        asked = {str(answer["layer"]).partition("(")[0] for answer in technique.answers}
+        offer = technique.offer(FakeDevice(speeds(**ALL_FASTER)), Offer())
+        asked = {str(answer["layer"]).partition("(")[0] for answer in offer.answers}
         assert "MatMul" in asked
         products = [group for group in subject.groups if group.kind == "MatMul"]
-        choices = {one.name: one.choices for one in decisions}
+        choices = {one.name: one.choices for one in offer.decisions}
         assert all(choices[f"precision:{group.name}"] == tuple(Precision) for group in products)
-        values = {one.name: "int8" if "int8" in one.choices else "fp32" for one in decisions}
+        values = {one.name: "int8" if "int8" in one.choices else "fp32" for one in offer.decisions}
         built = technique.apply(Draft(subject.model, subject.groups), values).model
         assert run_once(built, feeds[0])
 
-    def check_activations(self, technique: Technique, subject: Subject, tmp_path: Path, liked: str) -> None:
+    def check_activations(self, offer: Offer, subject: Subject, tmp_path: Path, liked: str) -> None:
+        """Any process of the job builds with these activations, without asking the device."""
+        technique = PrecisionTechnique(subject, PrecisionTechnique.Options())
         values = {f"precision:{group.name}": "int8" for group in subject.groups}
-        built = technique.apply(Draft(subject.model, subject.groups), values)
+        draft = Draft(subject.model, subject.groups, static_schemes=offer.static_schemes)
+        built = technique.apply(draft, values)
         onnx.save(built.model, tmp_path / "built.onnx")
         assert number_formats(tmp_path / "built.onnx") == {liked}
 
@@ -387,5 +388,4 @@ def test_a_device_is_asked_only_by_techniques_that_need_it(tmp_path: Path) -> No
 
     device: Device = Untouchable(lambda path: 1.0)
     technique = GraphTechnique(subject_of(classifier(), dense_feeds(), tmp_path), GraphTechnique.Options())
-    assert technique.decisions(device) == []
-    assert technique.answers == []
+    assert technique.offer(device, Offer()) == Offer()

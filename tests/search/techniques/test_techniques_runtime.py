@@ -24,7 +24,7 @@ from search.devices.link import DeviceLost
 from search.gains.runtimes import possible_runtimes
 from search.options import validate_options
 from search.space.candidate import Decision, Replacement, Space
-from search.techniques import Draft, GraphTechnique, PrecisionTechnique, Subject
+from search.techniques import Draft, GraphTechnique, Offer, PrecisionTechnique, Subject
 from search.techniques.runtime import RuntimeTechnique
 
 ORT, F32, BF16, F16 = "onnxruntime", "openvino:f32", "openvino:bf16", "openvino:f16"
@@ -105,9 +105,13 @@ def subject_of(model: onnx.ModelProto, feeds: list[dict[str, Any]], cache: Path)
     )
 
 
-def ask_runtimes(subject: Subject, device: FakeDevice, choices: Iterable[str] = ()) -> list[Decision]:
+def offer_runtimes(subject: Subject, device: FakeDevice, choices: Iterable[str] = ()) -> Offer:
     options = validate_options(RuntimeTechnique.Options, {"choices": list(choices)}, "space.runtime")
-    return RuntimeTechnique(subject, options).decisions(device)
+    return RuntimeTechnique(subject, options).offer(device, Offer())
+
+
+def ask_runtimes(subject: Subject, device: FakeDevice, choices: Iterable[str] = ()) -> tuple[Decision, ...]:
+    return offer_runtimes(subject, device, choices).decisions
 
 
 class TestPossible:
@@ -158,17 +162,18 @@ class TestDecision:
     def test_what_does_not_run_is_left_out_with_its_reason(self, subject: Subject, failure: Exception) -> None:
         device = SeveralRuntimes(USUAL | {BF16: {"": failure}, F32: {"": failure}, F16: {"": failure}})
         technique = RuntimeTechnique(subject, RuntimeTechnique.Options())
-        assert technique.decisions(device) == []
-        assert {answer["runtime"] for answer in technique.answers} == {F32, BF16, F16}
-        assert all(str(failure) in answer["reason"] for answer in technique.answers)
+        offer = technique.offer(device, Offer())
+        assert offer.decisions == ()
+        assert {answer["runtime"] for answer in offer.answers} == {F32, BF16, F16}
+        assert all(str(failure) in answer["reason"] for answer in offer.answers)
 
     def test_nobody_is_asked_about_one_runtime(self, subject: Subject) -> None:
         device = SeveralRuntimes(USUAL, profile(runtimes=(("onnxruntime", "1.31"),)))
-        assert ask_runtimes(subject, device) == []
+        assert ask_runtimes(subject, device) == ()
         assert device.questions == []
 
     def test_a_modelled_device_decides_nothing(self, subject: Subject) -> None:
-        assert RuntimeTechnique(subject, RuntimeTechnique.Options()).decisions(None) == []
+        assert RuntimeTechnique(subject, RuntimeTechnique.Options()).offer(None, Offer()) == Offer()
 
     def test_answers_are_remembered(self, subject: Subject) -> None:
         first = ask_runtimes(subject, SeveralRuntimes(USUAL))
@@ -231,19 +236,19 @@ class TestDecision:
 class TestPrecisions:
     """Runtimes share a layer's decision, but not what it is built as."""
 
-    def ask(self, subject: Subject, device: FakeDevice, **options: Any) -> tuple[PrecisionTechnique, list[Decision]]:
-        ask_runtimes(subject, device)
+    def ask(self, subject: Subject, device: FakeDevice, **options: Any) -> tuple[PrecisionTechnique, Offer]:
+        earlier = offer_runtimes(subject, device)
         technique = PrecisionTechnique(subject, validate_options(PrecisionTechnique.Options, options, "space"))
-        return technique, technique.decisions(device)
+        return technique, technique.offer(device, earlier)
 
     def test_a_value_is_there_where_one_runtime_gains_by_it(self, subject: Subject) -> None:
-        _, decisions = self.ask(subject, SeveralRuntimes(USUAL))
+        _, offer = self.ask(subject, SeveralRuntimes(USUAL))
         every = ("fp32", "int8", "int8_dynamic", "int8_weight", "int4_weight")
-        assert {decision.choices for decision in decisions} == {every}
+        assert {decision.choices for decision in offer.decisions} == {every}
 
     def test_elsewhere_the_nearest_that_pays_stands_in(self, subject: Subject) -> None:
-        technique, _ = self.ask(subject, SeveralRuntimes(USUAL))
-        assert set(technique.replacements) == {
+        _, offer = self.ask(subject, SeveralRuntimes(USUAL))
+        assert set(offer.replacements) == {
             Replacement(ORT, "precision", "int8_weight", "fp32"),
             Replacement(ORT, "precision", "int4_weight", "fp32"),
             Replacement(F32, "precision", "int8_dynamic", "int8"),
@@ -257,15 +262,13 @@ class TestPrecisions:
         assert {runtime for runtime, kind in device.questions if kind == "uint8"} == {ORT, BF16}
 
     def test_each_runtime_gets_its_own_number_format(self, subject: Subject, tmp_path: Path) -> None:
-        technique, _ = self.ask(subject, SeveralRuntimes(USUAL))
-        # Another process of the job, which asks nobody, builds the same.
-        for one in (technique, PrecisionTechnique(subject, technique.options)):
-            for runtime, wanted in ((ORT, "uint8"), (None, "uint8"), (F32, "int8 symmetric"), (BF16, "int8 symmetric")):
-                assert self.built(one, subject, tmp_path, runtime) == wanted
+        technique, offer = self.ask(subject, SeveralRuntimes(USUAL))
+        for runtime, wanted in ((ORT, "uint8"), (None, "uint8"), (F32, "int8 symmetric"), (BF16, "int8 symmetric")):
+            assert self.built(technique, offer, tmp_path, runtime) == wanted
 
     def test_a_runtime_may_want_what_the_first_one_wants(self, subject: Subject, tmp_path: Path) -> None:
-        technique, _ = self.ask(subject, SeveralRuntimes(USUAL | {BF16: BF16_LIKES | {"uint8": 9.0}}))
-        assert self.built(technique, subject, tmp_path, BF16) == "uint8"
+        technique, offer = self.ask(subject, SeveralRuntimes(USUAL | {BF16: BF16_LIKES | {"uint8": 9.0}}))
+        assert self.built(technique, offer, tmp_path, BF16) == "uint8"
 
     def test_a_format_that_is_refused_is_tried_with_biases_in_float(self, subject: Subject, tmp_path: Path) -> None:
         def integer_biases(path: Path) -> bool:
@@ -278,58 +281,61 @@ class TestPrecisions:
                     raise UnsupportedOp("no integer biases here")
                 return super()._answer(path)
 
-        technique, _ = self.ask(subject, NoIntegerBias(USUAL))
+        technique, offer = self.ask(subject, NoIntegerBias(USUAL))
         values = {f"precision:{group.name}": "int8" for group in subject.groups} | {"runtime": BF16}
-        onnx.save(technique.apply(Draft(subject.model, subject.groups), values).model, tmp_path / "built.onnx")
+        draft = Draft(subject.model, subject.groups, static_schemes=offer.static_schemes)
+        onnx.save(technique.apply(draft, values).model, tmp_path / "built.onnx")
         assert number_format(tmp_path / "built.onnx") == "int8 symmetric"
         assert not integer_biases(tmp_path / "built.onnx")
 
     def test_the_first_runtime_s_files_are_what_they_are_without_others(self, subject: Subject, tmp_path: Path) -> None:
-        with_others, _ = self.ask(subject, SeveralRuntimes(USUAL))
+        with_others, offer = self.ask(subject, SeveralRuntimes(USUAL))
         alone = replace(subject, cache=tmp_path / "alone", runtimes=None)
         without = PrecisionTechnique(alone, with_others.options)
-        without.decisions(SeveralRuntimes(USUAL))
-        draft = Draft(subject.model, subject.groups)
+        schemes = without.offer(SeveralRuntimes(USUAL), Offer()).static_schemes
+        draft = Draft(subject.model, subject.groups, static_schemes=offer.static_schemes)
         for precision in ("int8", "int8_dynamic"):
             values = {f"precision:{group.name}": precision for group in subject.groups}
             there = with_others.apply(draft, values | {"runtime": ORT}).model
-            assert serialize(there) == serialize(without.apply(draft, values).model)
+            assert serialize(there) == serialize(without.apply(replace(draft, static_schemes=schemes), values).model)
 
     def test_without_a_runtime_decision_nobody_else_is_asked(self, subject: Subject) -> None:
         device = SeveralRuntimes(USUAL)
         technique = PrecisionTechnique(replace(subject, runtimes=None), PrecisionTechnique.Options())
-        decisions = technique.decisions(device)
+        offer = technique.offer(device, offer_runtimes(subject, SeveralRuntimes(USUAL)))
         assert {runtime for runtime, _ in device.questions} == {ORT}
-        assert {decision.choices for decision in decisions} == {("fp32", "int8", "int8_dynamic")}
-        assert technique.replacements == []
+        assert {decision.choices for decision in offer.decisions} == {("fp32", "int8", "int8_dynamic")}
+        assert offer.replacements == ()
 
     def test_where_size_is_wanted_all_that_runs_stays(self, subject: Subject) -> None:
         small = replace(subject, wanted=frozenset({"size_bytes"}))
-        technique, _ = self.ask(small, SeveralRuntimes(USUAL | {BF16: BF16_LIKES | {"dynamic": UnsupportedOp("no")}}))
-        assert {(one.runtime, one.value) for one in technique.replacements} == {
+        _, offer = self.ask(small, SeveralRuntimes(USUAL | {BF16: BF16_LIKES | {"dynamic": UnsupportedOp("no")}}))
+        assert {(one.runtime, one.value) for one in offer.replacements} == {
             (F32, "int8_dynamic"), (BF16, "int8_dynamic")
         }  # fmt: skip
 
     def test_where_int8_is_no_choice_nothing_is_missed(self, subject: Subject) -> None:
-        technique, _ = self.ask(subject, SeveralRuntimes(USUAL), choices=["fp32", "int8_weight"])
-        assert technique.scheme_of(BF16) == technique.scheme_of(ORT)
+        technique, offer = self.ask(subject, SeveralRuntimes(USUAL), choices=["fp32", "int8_weight"])
+        schemes = offer.static_schemes
+        assert technique.scheme_of(BF16, schemes) == technique.scheme_of(ORT, schemes)
 
     def test_formats_belong_to_the_job_and_not_to_a_cache(self, subject: Subject, tmp_path: Path) -> None:
-        technique, _ = self.ask(subject, SeveralRuntimes(USUAL))
+        technique, offer = self.ask(subject, SeveralRuntimes(USUAL))
         elsewhere = PrecisionTechnique(replace(subject, cache=tmp_path / "empty"), technique.options)
-        assert self.built(elsewhere, subject, tmp_path, BF16) == "int8 symmetric"
+        assert self.built(elsewhere, offer, tmp_path, BF16) == "int8 symmetric"
 
     def test_a_format_that_nobody_was_asked_for_is_no_other_file(self, subject: Subject, tmp_path: Path) -> None:
         technique, _ = self.ask(subject, SeveralRuntimes(USUAL))
-        unasked = PrecisionTechnique(replace(subject, static_schemes={}), technique.options)
         with pytest.raises(BuildFailed, match="has no number format for runtime 'openvino:bf16'"):
-            self.built(unasked, subject, tmp_path, BF16)
+            self.built(technique, Offer(), tmp_path, BF16)
 
-    def built(self, technique: PrecisionTechnique, subject: Subject, folder: Path, runtime: str | None) -> str:
+    def built(self, technique: PrecisionTechnique, offer: Offer, folder: Path, runtime: str | None) -> str:
+        subject = technique.subject
         values = {f"precision:{group.name}": "int8" for group in subject.groups}
         if runtime is not None:
             values["runtime"] = runtime
-        model = technique.apply(Draft(subject.model, subject.groups), values).model
+        draft = Draft(subject.model, subject.groups, static_schemes=offer.static_schemes)
+        model = technique.apply(draft, values).model
         onnx.save(model, folder / "built.onnx")
         return number_format(folder / "built.onnx")
 
@@ -345,11 +351,11 @@ class TestGraphs:
         subject = subject_of(animal.build(), animal.feeds(2), tmp_path)
         monkeypatch.setattr("search.techniques.fusion.fuse_transformer", lambda model, sample: renamed(model))
         device = SeveralRuntimes(USUAL | {BF16: BF16_LIKES | {"fused": fused}})
-        ask_runtimes(subject, device)
         technique = GraphTechnique(subject, GraphTechnique.Options())
-        assert [decision.choices for decision in technique.decisions(device)] == [("plain", "fused")]
-        away = [Replacement(spec, "graph", "fused", "plain") for spec in (F32, BF16)]
-        assert technique.replacements == ([] if stays else away)
+        offer = technique.offer(device, offer_runtimes(subject, device))
+        assert [decision.choices for decision in offer.decisions] == [("plain", "fused")]
+        away = tuple(Replacement(spec, "graph", "fused", "plain") for spec in (F32, BF16))
+        assert offer.replacements == (() if stays else away)
 
 
 def renamed(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -362,10 +368,10 @@ def renamed(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def test_seeds_hold_each_different_assignment_once(subject: Subject) -> None:
     device = SeveralRuntimes(USUAL)
-    (runtime,) = ask_runtimes(subject, device)
-    technique = PrecisionTechnique(subject, PrecisionTechnique.Options())
-    decisions = technique.decisions(device)
-    seeds = Space((runtime, *decisions), "", tuple(technique.replacements)).uniform()
+    earlier = offer_runtimes(subject, device)
+    offer = earlier.merge(PrecisionTechnique(subject, PrecisionTechnique.Options()).offer(device, earlier))
+    _, *decisions = offer.decisions
+    seeds = Space(offer.decisions, "", offer.replacements).uniform()
     shown = [
         (seed.decisions["runtime"], max(seed.decisions[decision.name] for decision in decisions)) for seed in seeds
     ]

@@ -439,7 +439,9 @@ class TestPrepare:
         assert found.facts.static_schemes["onnxruntime"].activation_type == "int8"
         for folder in ("gains", "layers"):
             shutil.rmtree(home / "cache" / folder)
-        space = Workspace(order().with_facts(JobFacts.from_dict(json.loads(json.dumps(found.facts.to_dict())))))
+        space = Workspace(
+            order().with_preparation(JobFacts.from_dict(json.loads(json.dumps(found.facts.to_dict()))), found.space)
+        )
         built = space.build(all_int8(space), tmp_path / "int8.onnx")
         assert number_formats(built.path) == {"int8"}
         unasked = Workspace(order())
