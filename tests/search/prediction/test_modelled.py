@@ -207,6 +207,7 @@ class TestTablesOfCosts:
         variants = ModuleVariants(
             technique.task, "net", {name: technique}, None,
             lambda model: under_first_names(toy_costs.groups_of(model), subject.groups), subject.cache / "variants",
+            lambda decision: decision.partition(":")[0],
         )  # fmt: skip
         draft = variants.draft(values)
         assert draft is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contexts import context_of
 from small_jobs import classifier, samples, spec, write_classifier
 from technique_conformance import TechniqueConformance
 from toy_techniques import Codebook, register
@@ -27,7 +28,6 @@ from search.job.metric_names import check_names
 from search.job.spec import Job, parse_job
 from search.strategies.observations import Axes
 from search.techniques import Subject, own_metrics, sections_of
-from search.trials.context import JobContext
 from search.trials.preparation import Preparation
 from search.trials.trial import TrialRunner
 from search.trials.workspace import Workspace
@@ -97,7 +97,7 @@ class TestMetric:
 
 
 def test_a_candidate_is_built_and_shown(job: Callable[..., Job], tmp_path: Path) -> None:
-    context = JobContext(job().model_dump_json(), str(tmp_path), find_device("local-cpu"))
+    context = context_of(job(), tmp_path)
     workspace = Workspace(context)
     space = workspace.space(None)
     assert space.by_name["codebook"].choices == ("none", "16", "4")
@@ -112,7 +112,7 @@ def test_a_candidate_is_built_and_shown(job: Callable[..., Job], tmp_path: Path)
 
 
 def test_a_dry_run_makes_it_up(job: Callable[..., Job], tmp_path: Path) -> None:
-    context = JobContext(job(devices=["dry-run"]).model_dump_json(), str(tmp_path), find_device("dry-run"))
+    context = context_of(job(devices=["dry-run"]), tmp_path, find_device("dry-run"))
     prepared = Preparation(Workspace(context)).prepare()
     assert prepared.metrics["codebook_bytes"] == 1.0
     candidate = prepared.space.candidate(prepared.space.baseline().decisions | {"codebook": "4"})
