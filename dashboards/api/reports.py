@@ -34,7 +34,7 @@ class Reports:
 
     def version(self, job_id_or_prefix: str) -> JobVersion:
         """A job's version, which changes whenever the job does; raises :class:`NotFound` for an unknown job."""
-        return self._store.job_version(job_id_or_prefix)
+        return self._store.jobs.version(job_id_or_prefix)
 
     def read(self, job_id_or_prefix: str) -> JobReport:
         """A job's current report; raises :class:`NotFound` for an unknown job."""
@@ -43,7 +43,7 @@ class Reports:
 
     def jobs_document(self) -> Json:
         """See :func:`dashboards.documents.jobs.jobs_document`."""
-        return {"jobs": [self._document(job_id) for job_id in self._store.job_ids()]}
+        return {"jobs": [self._document(job_id) for job_id in self._store.jobs.ids()]}
 
     def _document(self, job_id: str) -> Json:
         version = self.version(job_id)
@@ -66,7 +66,7 @@ class Reports:
         rows = {} if cached is None else {row.candidate_id: row for row in cached.report.trials}
         since = version if cached is None else cached.version
         report = JobReport.of(
-            self._store, self._store.job(version.job_id), lambda: self._store.trials_since(since, rows)
+            self._store, self._store.jobs.get(version.job_id), lambda: self._store.trials.since(since, rows)
         )
         with self._lock:
             self._cache[version.job_id] = _CachedReport(version, report)

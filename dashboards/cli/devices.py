@@ -129,7 +129,7 @@ def _check(device: str, db: str | None) -> Json:
     registered: Profile | None = None
     if not is_new_home(db):
         with existing_store(db) as store:
-            registered = dict(store.devices()).get(device)
+            registered = dict(store.devices.all()).get(device)
     size: dict[str, Any] = {} if registered is None else {"threads": registered.threads, "batch": registered.batch}
     try:
         profile = find_device(device, **size)

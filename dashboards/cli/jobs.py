@@ -65,7 +65,7 @@ def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     """Continue an interrupted or killed job; finished candidates are kept. For a job that is done, retry measurements
     that the machine disturbed."""
     with existing_store(db) as store:
-        row = store.job(job)
+        row = store.jobs.get(job)
         if row.state is JobState.DONE and not has_open_results(store, row.job_id):
             err.print(f"job {row.job_id} is done already")
             report_front(store, row.job_id, FrontFormat(format.value))

@@ -24,9 +24,9 @@ _MOST_NUMBERS = 16  # a longer list of numbers in a measurement is raw samples, 
 
 def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
     """Everything stored about one candidate; its measurements without raw samples."""
-    trial = store.trial(candidate_id_or_prefix)
+    trial = store.trials.get(candidate_id_or_prefix)
     report = JobReport.read(store, trial.job_id)
-    measurements = store.measurements(trial.candidate_id)
+    measurements = store.trials.measurements(trial.candidate_id)
     document = candidate_of(report, trial) | {
         "job_id": trial.job_id,
         "job": report.job.name,
@@ -38,7 +38,7 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
         "health": last_health(measurements),
         **{name: trial.metrics.get(name) for name in (QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK)},
         "measurements": [without_samples(record) for record in measurements],
-        "exports": store.exports(trial.candidate_id),
+        "exports": store.exports.of_candidate(trial.candidate_id),
     }
     if report.views:
         labels = {digest: label for label, digest in digests_of(report.job).items()}
@@ -76,8 +76,8 @@ def candidate_of(report: JobReport, trial: TrialRow) -> Json:
 
 def baseline_on(store: Store, candidate_id_or_prefix: str, device: str) -> Mapping[str, Any]:
     """The fp32 model's metrics on a device, to compare with a candidate's; empty if it was not measured there."""
-    row = store.trial(candidate_id_or_prefix)
-    job = store.job(row.job_id)
+    row = store.trials.get(candidate_id_or_prefix)
+    job = store.jobs.get(row.job_id)
     metrics: Json = (job.baseline or {}).get("metrics") or {}
     if row.simulated or device not in digests_of(job):
         return {}

@@ -31,7 +31,7 @@ def job_document(store: Store, job_id_or_prefix: str) -> Json:
 
 def jobs_document(store: Store) -> Json:
     """All jobs, the newest first."""
-    return {"jobs": [job_of(JobReport.read(store, job_id)) for job_id in store.job_ids()]}
+    return {"jobs": [job_of(JobReport.read(store, job_id)) for job_id in store.jobs.ids()]}
 
 
 def status_of(report: JobReport) -> Json:

@@ -15,7 +15,7 @@ def layers_document(store: Store, job_id_or_prefix: str) -> Json:
     Times are of the layer alone, in milliseconds at the device's speed during the measurement. Empty until the job is
     prepared, and in simulations.
     """
-    job = store.job(job_id_or_prefix)
+    job = store.jobs.get(job_id_or_prefix)
     facts = (job.baseline or {}).get("facts", {})
     tables: Mapping[str, list[Json]] = facts.get("layer_tables", {})
     return {

@@ -17,11 +17,12 @@ from search.devices.link import DeviceLost, RequestLink
 from search.fronts.joint import Fronts
 from search.fronts.metrics import drop_device, replace_device
 from search.job.views import views_of
+from search.outcome import TrialOutcome
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
 from search.trials.context import JobContext
 from search.trials.preparation import PreparationResult
-from search.trials.trial import MEASURING_S, Outcome, TrialRunner
+from search.trials.trial import MEASURING_S, TrialRunner
 
 POOLED = "pooled"
 """Key of a stored measurement: its figures pooled with the search's, by which the candidate was chosen."""
@@ -106,11 +107,11 @@ class Confirmation:
         return FinalPlan(rows, views_of(self._job), self._prepared.metrics, list(self._devices), self._confirmed)
 
     def _plan(self) -> FinalPlan:
-        rows = self._store.trials(self._lease.job_id)
+        rows = self._store.trials.of_job(self._lease.job_id)
         plan = self._plan_of(rows)
         labels = {digest: label for label, digest in self._devices.items()}
         for row in rows:
-            for measurement in self._store.measurements(row.candidate_id):
+            for measurement in self._store.trials.measurements(row.candidate_id):
                 record = measurement["record"]
                 label = labels.get(record.get("profile_digest"), next(iter(self._devices)))
                 plan.recall((row.candidate_id, label), measurement["phase"], record.get(POOLED))
@@ -154,7 +155,7 @@ class Confirmation:
         self._durations.setdefault(label, []).append(record[MEASURING_S])
         if pooled is not None:
             record[POOLED] = pooled
-        self._store.replace_measurement(
+        self._store.trials.replace_measurement(
             self._lease, candidate, state=state, reason=reason, metrics=metrics, measurement=record, phase=phase
         )
         plan.record(replace(row, state=state, reason=reason, metrics=metrics), place, phase, pooled)
@@ -175,7 +176,7 @@ class Confirmation:
 
     def _try_put_off(self) -> None:
         """Tries the candidates that the search put off once more; those that fail transiently again stay pending."""
-        rows = self._store.trials(self._lease.job_id)
+        rows = self._store.trials.of_job(self._lease.job_id)
         put_off = [row for row in rows if row.state is TrialState.PENDING and row.reason is not None]
         for count, row in enumerate(put_off, 1):
             if self._is_over():
@@ -187,22 +188,17 @@ class Confirmation:
             except DeviceLost:
                 raise
             except ParetuneError as error:
-                self._store.put_off(self._lease, row.candidate_id, error.message)
+                self._store.trials.put_off(self._lease, row.candidate_id, error.message)
                 self._in_a_row += 1
                 continue
             self._in_a_row = 0
             self._finish(row, outcome)
 
-    def _finish(self, row: TrialRow, outcome: Outcome) -> None:
-        state, reason = outcome.state, outcome.reason
-        if state is TrialState.DONE:
-            joint = FinalPlan((), views_of(self._job), self._prepared.metrics, ())
-            state, reason = joint.judge(outcome.metrics)
-        self._store.finish_trial(
-            self._lease, row.candidate_id, state, reason=reason, metrics=outcome.metrics,
-            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement,
-            further_measurements=outcome.further_measurements, wall_s=outcome.wall_s,
-        )  # fmt: skip
+    def _finish(self, row: TrialRow, outcome: TrialOutcome) -> None:
+        if outcome.state is TrialState.DONE:
+            state, reason = self._plan_of(()).judge(outcome.metrics)
+            outcome = replace(outcome, state=state, reason=reason)
+        self._store.trials.finish(self._lease, row.candidate_id, outcome)
 
     def _runner(self, phase: str) -> TrialRunner:
         """The runner of a phase: a remote device measures an equal request for an equal purpose only once."""
@@ -219,7 +215,7 @@ class Confirmation:
         if durations := self._durations.get(label):
             return statistics.median(durations)
         if row.candidate_id not in self._earlier_durations:
-            records = (measurement["record"] for measurement in self._store.measurements(row.candidate_id))
+            records = (measurement["record"] for measurement in self._store.trials.measurements(row.candidate_id))
             seconds = [record[MEASURING_S] for record in records if MEASURING_S in record]
             self._earlier_durations[row.candidate_id] = statistics.mean(seconds) if seconds else None
         earlier = self._earlier_durations[row.candidate_id]

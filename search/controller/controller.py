@@ -30,6 +30,7 @@ from search.job.devices import JobDevice
 from search.job.spec import Job
 from search.job.views import views_of
 from search.options import validate_options
+from search.outcome import TrialOutcome
 from search.prediction.accuracy import Assessments
 from search.prediction.layer_groups import groups_of
 from search.space.candidate import Space, runtime_decision
@@ -42,7 +43,6 @@ from search.trials import sandboxed
 from search.trials.activity import forget_notices
 from search.trials.context import JobContext
 from search.trials.preparation import PreparationResult
-from search.trials.trial import Outcome
 
 RATIOS = ("speedup", "throughput_speedup")
 """Metrics that compare a candidate with the fp32 model."""
@@ -67,12 +67,12 @@ class Controller:
         self, store: Store, job_id: str, watcher: Watcher | None = None, clock: Clock = time.monotonic
     ) -> None:
         self._store, self._clock = store, clock
-        self._row: JobRow = store.job(job_id)
+        self._row: JobRow = store.jobs.get(job_id)
         self._job = Job.model_validate(self._row.spec)
         self._planned = self._job.budget.trials
         self._folder = job_folder(self._row.job_id)
         self._digests = digests_of(self._row)
-        devices = [JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()]
+        devices = [JobDevice(label, store.devices.profile(digest)) for label, digest in self._digests.items()]
         self._context = JobContext(
             json.dumps(self._row.spec), self._row.spec_folder, devices[0].profile, further_devices=tuple(devices[1:]),
             link=RequestLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
@@ -104,7 +104,7 @@ class Controller:
         with LeaseKeeper(self._store, self._row.job_id) as self._keeper:
             self._lease = self._keeper.lease
             try:
-                self._store.set_job_state(self._lease, JobState.RUNNING)
+                self._store.jobs.set_state(self._lease, JobState.RUNNING)
                 self._check_profile()
                 self._run_phases()
                 self._end(JobState.DONE)
@@ -134,7 +134,7 @@ class Controller:
             if not self._confirmation(prepared).is_begun:
                 with self._watch.timing("searching"):
                     self._search(prepared)
-                self._store.drop_open_trials(self._lease)
+                self._store.trials.drop_open(self._lease)
                 self._check_some_work(prepared)
             with self._watch.timing("confirming"):
                 self._finalise(prepared)
@@ -143,15 +143,15 @@ class Controller:
 
     def _end(self, state: JobState, error: ParetuneError | None = None) -> None:
         self._store_time()
-        self._store.set_job_state(
+        self._store.jobs.set_state(
             self._lease, state, error=error.message if error else None, hint=error.hint if error else None
         )
-        self._store.release(self._lease)
+        self._store.jobs.release(self._lease)
 
     def _store_time(self) -> None:
         """Adds the time since the last call to the job's wall time."""
         now = self._clock()
-        self._store.add_wall_time(self._lease, now - self._stored_until)
+        self._store.jobs.add_wall_time(self._lease, now - self._stored_until)
         self._stored_until = now
 
     def _times_of_earlier_runs(self, prepared: PreparationResult) -> dict[str, float]:
@@ -168,7 +168,7 @@ class Controller:
             phase: round(self._earlier_s.get(phase, 0.0) + seconds, 3) for phase, seconds in self._watch.seconds.items()
         }
         with suppress(StaleLease):
-            self._store.set_preparation(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
+            self._store.jobs.set_preparation(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
 
     def _check_profile(self) -> None:
         """Raises :class:`ParetuneError` if a device is no longer the one that the job began on."""
@@ -208,7 +208,7 @@ class Controller:
         finally:
             sandbox.close()
         self._context = self._context.with_facts(prepared.facts)
-        self._store.set_preparation(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
+        self._store.jobs.set_preparation(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
         coverage = coverage_lines(prepared.facts[COVERAGE]) if COVERAGE in prepared.facts else ()
         for line in (*prepared.facts.get("notes", ()), *coverage):
             self._reporter.note(line)
@@ -221,7 +221,7 @@ class Controller:
         from search.controller.ray_workers import BlockSearcher, CandidateTrainable
 
         scheduler, failures = self._scheduler(prepared), Failures(prepared.space.baseline().digest)
-        self._store.reset_open_trials(self._lease)
+        self._store.trials.reset_open(self._lease)
         self._reporter.start_searching()
         parameters = {
             "order": self._context, "facts": prepared.facts, "folder": str(self._folder),
@@ -229,7 +229,7 @@ class Controller:
         }  # fmt: skip
         parallel = self._job.budget.parallel
 
-        def after_trial(row: TrialRow, outcome: Outcome) -> None:
+        def after_trial(row: TrialRow, outcome: TrialOutcome) -> None:
             failures.add(row)
             self._budget.add_trial(outcome.wall_s)
             self._after_trial(scheduler, prepared)
@@ -266,8 +266,8 @@ class Controller:
 
     def _check_some_work(self, prepared: PreparationResult) -> None:
         """Raises :class:`search.controller.failures.AllFailed` if all candidates failed; stores the front first."""
-        rows = self._store.trials(self._row.job_id)
-        self._store.add_front(self._lease, self._fronts(rows, prepared).document)
+        rows = self._store.trials.of_job(self._row.job_id)
+        self._store.fronts.add(self._lease, self._fronts(rows, prepared).document)
         check_some_work(rows, prepared.space.baseline().digest)
 
     def _scheduler(self, prepared: PreparationResult) -> Scheduler:
@@ -329,7 +329,7 @@ class Controller:
             self._budget.expect_s(self._confirmation(prepared).estimate_s(rows, fronts))
         document = fronts.document
         if document != self._front_document:
-            self._store.add_front(self._lease, document)
+            self._store.fronts.add(self._lease, document)
             self._front_document = document
         self._keep_files(rows, fronts)
         self._reporter.tell_rows("searching", rows, fronts)
@@ -341,7 +341,7 @@ class Controller:
         """Stores the accuracy of the latency predictions, if it has changed."""
         document = self._assessments.document(rows)
         if document is not None and document != self._assessed:
-            self._store.set_prediction(self._lease, document)
+            self._store.jobs.set_prediction(self._lease, document)
             self._assessed = document
 
     def _keep_files(self, rows: list[TrialRow], fronts: Fronts) -> None:
@@ -356,12 +356,12 @@ class Controller:
     def _finalise(self, prepared: PreparationResult) -> None:
         """Measures members and contenders again, so that the front has unbiased figures; reports it as done."""
         if self._context.profile.simulated:
-            rows = self._store.trials(self._row.job_id)
-            self._store.add_front(self._lease, self._fronts(rows, prepared, final=True).document)
+            rows = self._store.trials.of_job(self._row.job_id)
+            self._store.fronts.add(self._lease, self._fronts(rows, prepared, final=True).document)
             return
         self._reporter.start_confirming()
         rows, fronts = self._confirmation(prepared).run()
-        self._store.add_front(self._lease, fronts.document)
+        self._store.fronts.add(self._lease, fronts.document)
         self._assess(rows)
         self._keep_files(rows, fronts)
         self._reporter.tell_rows("done", rows, fronts)

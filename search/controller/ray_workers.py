@@ -15,9 +15,10 @@ from hwprofiles.errors import NotAsked, ParetuneError, TransientError, WorkerLos
 from search.budget.allowance import Allowance
 from search.controller.scheduler import Scheduler
 from search.devices.link import DeviceLost
+from search.outcome import TrialOutcome
 from search.store import TrialRow
 from search.trials.context import JobContext
-from search.trials.trial import Outcome, TrialRunner
+from search.trials.trial import TrialRunner
 
 _LOST_HINT = "see that this machine has memory left"
 
@@ -71,7 +72,7 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
     def __init__(
         self,
         scheduler: Scheduler,
-        after_trial: Callable[[TrialRow, Outcome], None],
+        after_trial: Callable[[TrialRow, TrialOutcome], None],
         stopping: Callable[[], bool],
         until: Callable[[], Deadline] = lambda: NEVER,
     ) -> None:
@@ -116,13 +117,8 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         if "trouble" in answer:
             self._scheduler.put_off(row, TransientError(*answer["trouble"]))
             return
-        outcome = Outcome.from_dict(answer)
-        finished = self._scheduler.finish(
-            row, outcome.state, reason=outcome.reason, metrics=outcome.metrics,
-            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement,
-            further_measurements=outcome.further_measurements, wall_s=outcome.wall_s,
-        )  # fmt: skip
-        self._after_trial(finished, outcome)
+        outcome = TrialOutcome.from_dict(answer)
+        self._after_trial(self._scheduler.finish(row, outcome), outcome)
 
     def save(self, checkpoint_path: str) -> None:
         """Does nothing: we resume from the store."""

@@ -15,7 +15,7 @@ def submit(store: Store, job: Job, folder: Path) -> str:
     check_files(job.task.name, job.task.options, folder)
     with agents_of(store):
         devices = job.profiles
-    return store.create_job(
+    return store.jobs.create(
         name=job.name,
         spec=job.model_dump(mode="json"),
         spec_folder=str(folder.resolve()),

@@ -76,8 +76,8 @@ def export_candidate(
     be built. The receipt's ``verdict`` is ``confirmed``, ``disagrees``, ``inconclusive``, or ``unclaimed`` if the front
     was modelled.
     """
-    row = store.trial(candidate)
-    job_row = store.job(row.job_id)
+    row = store.trials.get(candidate)
+    job_row = store.jobs.get(row.job_id)
     check_target(folder)
     _check_writable(folder)
     if job_row.baseline is None or not row.state.measured:
@@ -97,7 +97,7 @@ def export_candidate(
         runner.close()
         fresh.close()
         files.cleanup()
-    store.add_export(row.candidate_id, str(bundle.folder.resolve()), receipt["verdict"], receipt)
+    store.exports.add(row.candidate_id, str(bundle.folder.resolve()), receipt["verdict"], receipt)
     return receipt
 
 
@@ -113,7 +113,7 @@ def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, pr
         context = JobContext(spec, job_row.spec_folder, chosen.profile, link=link)
         facts = _train_and_describe(context, job)
         return _Source(job, job_row, row, chosen, context.with_facts(facts), facts)
-    first, *further = (JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
+    first, *further = (JobDevice(label, store.devices.profile(digest)) for label, digest in digests_of(job_row).items())
     context = JobContext(
         json.dumps(job_row.spec), job_row.spec_folder, first.profile, further_devices=tuple(further), link=link
     ).with_facts(facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from search.budget.allowance import Allowance
 from search.devices.lookup import open_device
 from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, merge_devices
 from search.job.devices import JobDevice
+from search.outcome import TrialOutcome
 from search.prediction.layer_groups import groups_of
 from search.prediction.modelled import invent_metrics
 from search.space.layer_widths import layer_widths_of
@@ -33,32 +34,6 @@ from search.trials.workspace import Built
 
 MEASURING_S = "measuring_s"
 """Key of a stored measurement: how long a device worked on the candidate."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a candidate, as it is stored."""
-
-    state: TrialState
-    reason: str | None
-    metrics: dict[str, Any]
-    artifact_sha256: str | None
-    measurement: dict[str, Any] | None
-    wall_s: float
-    further_measurements: list[dict[str, Any]] = field(default_factory=list)
-    """The measurements of the job's further devices."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
-        data = asdict(self)
-        further = data.pop("further_measurements")
-        return {**data, "others": further}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
-        """The inverse of :meth:`to_dict`."""
-        fields = {**data, "state": TrialState(data["state"]), "further_measurements": data.get("others", [])}
-        return cls(**{name: value for name, value in fields.items() if name != "others"})
 
 
 class TrialRunner:
@@ -97,7 +72,7 @@ class TrialRunner:
         digest: str,
         earlier: Sequence[Figures] = (),
         ends: Deadline | None = None,
-    ) -> Outcome:
+    ) -> TrialOutcome:
         """Build and evaluate a candidate, in minutes to hours.
 
         Failures of the candidate become its state. Transient failures (:func:`hwprofiles.errors.is_transient`) are
@@ -109,12 +84,13 @@ class TrialRunner:
         if self._context.profile.is_dry_run:
             groups, widths = groups_of(self._facts), layer_widths_of(self._facts)
             metrics = invent_metrics(self._context.devices, groups, decisions, digest, widths)
-            return Outcome(TrialState.DONE, None, metrics, None, None, round(self._clock() - start, 3))
+            return TrialOutcome(TrialState.DONE, metrics=metrics, wall_s=round(self._clock() - start, 3))
         with Notice(self._folder, digest) as self._notice:
             try:
-                outcome = self._run(decisions, digest, earlier, start)
+                outcome = self._run(decisions, digest, earlier)
             finally:
                 self._notice = None
+        outcome = replace(outcome, wall_s=round(self._clock() - start, 3))
         if outcome.state is not TrialState.DONE or FAILURES in outcome.metrics:
             self._ends.check()  # the failure may be the job's time limit
         return outcome
@@ -128,7 +104,7 @@ class TrialRunner:
         if self._notice is not None:
             self._notice.say(text)
 
-    def _run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures], start: float) -> Outcome:
+    def _run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures]) -> TrialOutcome:
         sha256: str | None = None
         trained: dict[str, Any] = {}
         try:
@@ -144,16 +120,16 @@ class TrialRunner:
             size |= SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
         except CandidateError as error:
             state, reason = _failure(error)
-            return Outcome(state, reason, trained, sha256, None, round(self._clock() - start, 3))
+            return TrialOutcome(state, reason, trained, sha256)
         results, failures = self._evaluate(built.path, decisions, timed=SIMULATED_FORMATS not in built.metrics)
         if not results:
             state, reason = next(iter(failures.values()))
-            return Outcome(state, reason, trained, sha256, None, round(self._clock() - start, 3))
+            return TrialOutcome(state, reason, trained, sha256)
         labels = [evaluator.label for evaluator in self._evaluators]
         first, *further = [results[label].measurement if label in results else None for label in labels]
-        return Outcome(
+        return TrialOutcome(
             TrialState.DONE, None, self._merge(size, results, failures), sha256, first,
-            round(self._clock() - start, 3), [record for record in further if record is not None],
+            tuple(record for record in further if record is not None),
         )  # fmt: skip
 
     def _evaluate(
