@@ -554,7 +554,7 @@ class TestTelling:
     def test_versions_of_the_front_are_kept(
         self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("search.controller.controller.FRONT_EVERY_S", 0.0)
+        monkeypatch.setattr("search.controller.trial_search.REPORT_EVERY_S", 0.0)
         job_id = new_job()
         Controller(store, job_id).run()
         versions = []
