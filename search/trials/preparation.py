@@ -266,11 +266,11 @@ class Preparation:
         return {
             "subject": self._work.digest,
             "model_path": str(self._work.baseline_path),
-            "model_sha256": self._work.model_sha256,
+            "model_sha256": self._work.exported.sha256,
             "groups": [asdict(group) for group in self._work.groups],
             "shared_split": self._work.task.shared_split,
             "notes": self._work.notes(),
-            "digests": self._work.digests,
+            "digests": self._work.exported.digests,
             **({"formats": self._work.static_schemes} if self._work.static_schemes else {}),
             **({"scales": [asdict(width) for width in widths]} if (widths := self._work.layer_widths) else {}),
         }
