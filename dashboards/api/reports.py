@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from dashboards.documents.jobs import is_final, job_of
+from dashboards.documents.jobs import job_of
 from dashboards.documents.report import JobReport, Json
 from search.store import JobVersion, Store
 
@@ -51,8 +51,9 @@ class Reports:
             cached = self._final.get(job_id)
         if cached is not None and cached[0] == version:
             return cached[1]
-        document = job_of(self._at(version))
-        if is_final(document["state"]):
+        report = self._at(version)
+        document = job_of(report)
+        if report.job.state.ended:
             with self._lock:
                 self._final[job_id] = version, document
         return document

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dashboards.cli.console import ProgressBar, err, out, print_rows
+from dashboards.cli.fields import status_fields
 from dashboards.cli.options import (
     AsFormat,
     Db,
@@ -24,7 +25,6 @@ from dashboards.cli.options import (
     report_front,
 )
 from dashboards.documents.jobs import device_names, job_document, jobs_document, state_in_words
-from dashboards.documents.status_fields import status_fields
 from dashboards.documents.time_spent import left_in_words, spent_in_words
 from dashboards.figures import moment
 from search.controller.open_results import has_open_results

@@ -56,13 +56,7 @@ def candidate_of(report: JobReport, trial: TrialRow) -> Json:
         "digest": trial.digest,
         "trial": trial.number,
         "block": trial.block,
-        "state": str(trial.state),
-        "reason": trial.reason,
-        "strategy": trial.strategy,
-        "simulated": is_simulated(trial),
-        "on_front": trial.candidate_id in report.members,
-        "tied_with": report.ties.get(trial.candidate_id, []),
-        "summary": summary_of(report, trial),
+        **standing_of(report, trial),
         "runtime": report.runtime_of(trial),
         "costs": costs_of(trial.metrics, report.baseline["metrics"]),
         "decisions": trial.decisions,
@@ -71,6 +65,19 @@ def candidate_of(report: JobReport, trial: TrialRow) -> Json:
         "artifact_sha256": trial.artifact_sha256,
         "wall_s": trial.wall_s,
         **_confirmation(report, trial),
+    }
+
+
+def standing_of(report: JobReport, trial: TrialRow) -> Json:
+    """What became of a candidate, in short."""
+    return {
+        "state": str(trial.state),
+        "reason": trial.reason,
+        "strategy": trial.strategy,
+        "simulated": trial.simulated or bool(trial.metrics.get(SIMULATED_FORMATS)),
+        "on_front": trial.candidate_id in report.members,
+        "tied_with": report.ties.get(trial.candidate_id, []),
+        "summary": _summary_of(report, trial),
     }
 
 
@@ -95,12 +102,7 @@ def without_samples(value: Any) -> Any:
     return value
 
 
-def is_simulated(trial: TrialRow) -> bool:
-    """Whether a candidate is modelled, or trained in formats that no runtime computes in."""
-    return trial.simulated or bool(trial.metrics.get(SIMULATED_FORMATS))
-
-
-def summary_of(report: JobReport, trial: TrialRow) -> str:
+def _summary_of(report: JobReport, trial: TrialRow) -> str:
     """A candidate's changes in a few words: its decisions, and formats that only its training chose."""
     formats = formats_without_decision(formats_of(trial.decisions, trial.metrics), trial.decisions)
     words = decisions_summary(trial.decisions, report.job.space)
@@ -123,11 +125,9 @@ def _standings(report: JobReport, candidate_id: str) -> Json:
     standings = {}
     for label, view in report.views.items():
         trial = next(trial for trial in view.trials if trial.candidate_id == candidate_id)
+        own = standing_of(view, trial)
         standings[label] = {
-            "state": str(trial.state),
-            "reason": trial.reason,
-            "on_front": candidate_id in view.members,
-            "tied_with": view.ties.get(candidate_id, []),
+            **{key: own[key] for key in ("state", "reason", "on_front", "tied_with")},
             "runtime": view.runtime_of(trial),
             "costs": costs_of(trial.metrics, view.baseline["metrics"]),
         }

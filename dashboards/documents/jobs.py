@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from dashboards.documents.report import JobReport, Json
@@ -15,13 +15,6 @@ from search.space.coverage import COVERAGE
 from search.states import JobState
 from search.store import Store, is_orphan
 from search.trials.activity import notices
-
-_FINAL = {JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED}
-
-
-def is_final(state: str) -> bool:
-    """Whether a job in this state does nothing more by itself."""
-    return state in _FINAL
 
 
 def job_document(store: Store, job_id_or_prefix: str) -> Json:
@@ -150,9 +143,5 @@ def _at_work(report: JobReport) -> list[Json]:
     ]
 
 
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
 def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else _aware(moment).isoformat()
+    return None if moment is None else moment.isoformat()

@@ -88,7 +88,7 @@ class TrialSearch:
             spec.budget, finished=len(tried), size=space.size, repeats=self._scheduler.repeats, late=self._late,
             untried=untried,
         )  # fmt: skip
-        return ending and ending.to_dict()
+        return None if ending is None else ending.to_dict()
 
     def _is_over(self) -> bool:
         if self._failures.hopeless or self._must_stop():
