@@ -19,6 +19,7 @@ from dashboards.documents.front import front_document
 from dashboards.documents.jobs import job_document
 from hwprofiles import DEVICES
 from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed, StorageError, UnhealthyMeasurement
+from search.budget.time_budget import TimeBudget
 from search.controller.controller import Controller
 from search.controller.lease import LeaseKeeper
 from search.controller.open_results import has_open_results
@@ -110,7 +111,7 @@ class TestBudget:
         def finished() -> int:
             return sum(row.state.finished for row in store.trials.of_job(job_id))
 
-        monkeypatch.setattr(Controller, "_out_of_time", lambda controller: finished() >= 3)
+        monkeypatch.setattr(TimeBudget, "over_for_trials", property(lambda budget: finished() >= 3))
         assert Controller(store, job_id).run() is JobState.DONE
         assert 3 <= finished() <= 3 + parallel
         document = front_document(store, job_id)
@@ -460,9 +461,9 @@ class TestTroubleInTheEnd:
         asked = iter([False, False, True, True, True, True])
         confirmation = controller._confirmation
 
-        def hurried(prepared: Any) -> Any:
-            found = confirmation(prepared)
-            found._deadline = lambda: next(asked, True)
+        def hurried(job: Any) -> Any:
+            found = confirmation(job)
+            found._is_over = lambda: next(asked, True)
             return found
 
         controller._confirmation = hurried  # type: ignore[method-assign]
@@ -478,12 +479,11 @@ class TestTroubleInTheEnd:
         estimates: list[tuple[float, list[float]]] = []
         finalise = controller._finalise
 
-        def ask(prepared: Any) -> None:
+        def ask(job: Any, results: Any) -> None:
             rows = store.trials.of_job(job_id)
             seconds = [store.trials.measurements(row.candidate_id)[0]["record"]["measuring_s"] for row in rows]
-            fronts = controller._fronts(rows, prepared)
-            estimates.append((controller._confirmation(prepared).estimate_s(rows, fronts), seconds))
-            finalise(prepared)
+            estimates.append((controller._confirmation(job).estimate_s(rows, job.fronts(rows)), seconds))
+            finalise(job, results)
 
         controller._finalise = ask  # type: ignore[method-assign]
         controller.run()

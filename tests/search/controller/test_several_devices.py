@@ -472,6 +472,6 @@ def test_runtimes_are_decided_for_each_device(tmp_path: Path) -> None:
     order = JobContext(job.model_dump_json(), str(tmp_path), first.profile, further_devices=tuple(others))
     runner = TrialRunner(order, {}, tmp_path)
     decisions = {"runtime": "onnxruntime", f"runtime@{BATCH}": "openvino:bf16"}
-    assert [runner.bench(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]
+    assert [runner.evaluator(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]
     assert runner.bench(BATCH).conditions({}) == ("onnxruntime", 8)
     runner.close()
