@@ -473,5 +473,5 @@ def test_runtimes_are_decided_for_each_device(tmp_path: Path) -> None:
     runner = TrialRunner(order, {}, tmp_path)
     decisions = {"runtime": "onnxruntime", f"runtime@{BATCH}": "openvino:bf16"}
     assert [runner.evaluator(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]
-    assert runner.bench(BATCH).conditions({}) == ("onnxruntime", 8)
+    assert runner.evaluator(BATCH).conditions({}) == ("onnxruntime", 8)
     runner.close()
