@@ -52,14 +52,14 @@ def compare(
 ) -> Comparison:
     """The front of a finished job of task ``onnx`` beside hand settings of its model: all of them, or the ``simple``
     ones alone."""
-    row = store.job(job_id)
+    row = store.jobs.get(job_id)
     job, folder = Job.model_validate(row.spec), Path(row.spec_folder)
-    ids = (store.front(row.job_id) or {"members": []})["members"]
-    members = [store.trial(name).metrics for name in ids]
+    ids = (store.fronts.get(row.job_id) or {"members": []})["members"]
+    members = [store.trials.get(name).metrics for name in ids]
     rows = [
         _row("front", name, metrics["cosine"], metrics["speedup"]) for name, metrics in zip(ids, members, strict=True)
     ]
-    profile = store.profile(row.profile_digest)
+    profile = store.devices.profile(row.profile_digest)
     workspace = Workspace(JobContext(job, row.spec_folder, (JobDevice(row.device, profile),)))
     workspace.model  # noqa: B018 - written on first use, where the cache has lost it
     device = LocalDevice(profile)

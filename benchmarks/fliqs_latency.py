@@ -31,7 +31,7 @@ SEEDS, WITHIN, WANTED = 2, 0.15, 8
 def finished(store: Store, width: int, seed: int) -> str:
     """The job of a seed, run or gone on with."""
     name = f"fliqs-latency-{width}-{seed}"
-    known = [job for job in store.jobs() if job.name == name]
+    known = [job for job in store.jobs.all() if job.name == name]
     if known:
         job_id = known[0].job_id
     else:
@@ -43,7 +43,7 @@ def finished(store: Store, width: int, seed: int) -> str:
             "objectives": [{"metric": "accuracy", "direction": "max"}, {"metric": "speedup", "direction": "max"}],
         }  # fmt: skip
         job_id = submit(store, parse_job(job, folder=ROOT), ROOT)
-    if store.job(job_id).state != JobState.DONE:
+    if store.jobs.get(job_id).state != JobState.DONE:
         Controller(store, job_id, Lines(name)).run()
     return job_id
 
@@ -54,7 +54,7 @@ def main(width: int) -> None:
     rows = []
     with Store(default_database()) as store:
         for seed in range(SEEDS):
-            for trial in store.trials(finished(store, width, seed)):
+            for trial in store.trials.of_job(finished(store, width, seed)):
                 target = trial.decisions["formats"]
                 if target == "fp32":
                     continue

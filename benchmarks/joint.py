@@ -40,7 +40,7 @@ Point = tuple[float, float]
 def finished(store: Store, width: int, trials: int, seed: int, space: str) -> str:
     """The job of a cell, run or gone on with."""
     name = f"joint-{width}-{trials}-{space}-{seed}"
-    known = [job for job in store.jobs() if job.name == name]
+    known = [job for job in store.jobs.all() if job.name == name]
     if known:
         job_id = known[0].job_id
     else:
@@ -50,7 +50,7 @@ def finished(store: Store, width: int, trials: int, seed: int, space: str) -> st
         given["space"] = {one: given["space"][one] for one in SPACES[space]}
         given["task"]["options"] = {"width": width}
         job_id = submit(store, parse_job(given, folder=folder), folder)
-    if store.job(job_id).state != JobState.DONE:
+    if store.jobs.get(job_id).state != JobState.DONE:
         Controller(store, job_id, Lines(name)).run()
     return job_id
 
@@ -70,12 +70,12 @@ def main(width: int, trials: int, seeds: int) -> None:
         for seed in range(seeds):
             for space in SPACES:
                 job_id = finished(store, width, trials, seed, space)
-                job = store.job(job_id)
+                job = store.jobs.get(job_id)
                 baseline = (job.baseline or {})["metrics"]["accuracy"]
-                members = set((store.front(job_id) or {"members": []})["members"])
+                members = set((store.fronts.get(job_id) or {"members": []})["members"])
                 cell = {"width": width, "trials": trials, "seed": seed, "space": space}
                 points = []
-                for trial in store.trials(job_id):
+                for trial in store.trials.of_job(job_id):
                     found = point(trial)
                     row = cell | {"number": trial.number, "state": trial.state.value}
                     row |= {"accuracy": found and round(found[0], 5), "log2_speedup": found and round(found[1], 4)}
@@ -85,7 +85,7 @@ def main(width: int, trials: int, seeds: int) -> None:
                 fronts[space, seed] = points
                 area = hypervolume(points, (baseline - POINTS, 0.0))
                 rows.append(cell | {"number": "front", "hypervolume": area, "baseline": baseline})
-                profile = store.profile(job.profile_digest)
+                profile = store.devices.profile(job.profile_digest)
     names = ["width", "trials", "seed", "space", "number", "state", "accuracy", "log2_speedup", "front", "wall_s",
              "hypervolume", "baseline"]  # fmt: skip
     path = write_rows(f"joint-{width}", profile, [{name: row.get(name, "") for name in names} for row in rows])

@@ -130,7 +130,7 @@ def main(megabytes: int) -> None:
                 facts = sandbox.call(sandboxed.facts, order, stage="training", limit_s=3600)
         finally:
             sandbox.close()
-        runner = TrialRunner(order.with_preparation(facts, Space((), "")), facts, Space((), ""), folder)
+        runner = TrialRunner(order.with_preparation(facts, Space((), "")), facts, folder)
         names = [group.name for group in facts.groups]
         half = {f"precision:{name}": "int8" if number < layers // 2 else "fp32" for number, name in enumerate(names)}
         candidates = {value: {f"precision:{name}": value for name in names} for value in VALUES} | {"half int8": half}

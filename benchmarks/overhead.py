@@ -62,7 +62,7 @@ def main(trials: int) -> None:
         start = time.perf_counter()
         Controller(store, job_id).run()
         total_s = time.perf_counter() - start
-        finished = len(store.trials(job_id))
+        finished = len(store.trials.of_job(job_id))
         store.close()
     own_ms = (sum(asked) + sum(told)) / finished
     rows = [{"call": "suggest", "ms": round(ms, 3)} for ms in asked] + [

@@ -39,6 +39,7 @@ from search.export.export import export_candidate
 from search.folders import cache_folder
 from search.job.spec import parse_job
 from search.store import Store, TrialRow
+from search.store.trials import Trials
 from search.trials.trial import TrialRunner
 from search.trials.workspace import Built
 
@@ -65,12 +66,12 @@ def job_of(trials: int) -> Any:
 def candidates(store: Store, trials: int) -> list[TrialRow]:
     """All measured candidates of the job, which is run on first use; those of the front first."""
     job = job_of(trials)
-    rows = [row for row in store.jobs() if row.name == job.name]
+    rows = [row for row in store.jobs.all() if row.name == job.name]
     job_id = rows[0].job_id if rows else submit(store, job, ROOT)
-    if store.job(job_id).state != "done":
+    if store.jobs.get(job_id).state != "done":
         Controller(store, job_id).run()
-    members = (store.front(job_id) or {}).get("members", [])
-    measured = [row for row in store.trials(job_id) if row.state.measured]
+    members = (store.fronts.get(job_id) or {}).get("members", [])
+    measured = [row for row in store.trials.of_job(job_id) if row.state.measured]
     return sorted(measured, key=lambda row: (row.candidate_id not in members, row.number))
 
 
@@ -86,10 +87,10 @@ def busy(profile: Profile, load: str) -> Iterator[None]:
 @contextlib.contextmanager
 def planted(flaw: str, other: TrialRow) -> Iterator[None]:
     """From now on exports have a flaw: the claims, the decisions or the file itself are not as measured."""
-    stored, build = Store.trial, TrialRunner.build
+    stored, build = Trials.get, TrialRunner.build
 
-    def claiming(store: Store, name: str) -> TrialRow:
-        row = stored(store, name)
+    def claiming(trials: Trials, name: str) -> TrialRow:
+        row = stored(trials, name)
         return (
             replace(row, metrics=too_fast(row.metrics)) if flaw == "claim" else replace(row, decisions=other.decisions)
         )
@@ -104,8 +105,8 @@ def planted(flaw: str, other: TrialRow) -> Iterator[None]:
 
     patches: dict[str, Callable[[], Any]] = {
         "none": contextlib.nullcontext,
-        "claim": lambda: patch.object(Store, "trial", claiming),
-        "file": lambda: patch.object(Store, "trial", claiming),
+        "claim": lambda: patch.object(Trials, "get", claiming),
+        "file": lambda: patch.object(Trials, "get", claiming),
         "weight": lambda: patch.object(TrialRunner, "build", edited),
     }
     with patches[flaw]():
@@ -122,7 +123,7 @@ def too_fast(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def exported(store: Store, row: TrialRow, other: TrialRow, load: str, flaw: str) -> Row:
     """One export as a row."""
-    profile = store.profile(store.job(row.job_id).profile_digest)
+    profile = store.devices.profile(store.jobs.get(row.job_id).profile_digest)
     start = time.monotonic()
     with busy(profile, load), planted(flaw, other), tempfile.TemporaryDirectory() as folder:
         receipt = export_candidate(store, row.candidate_id, Path(folder) / "bundle")
@@ -171,7 +172,7 @@ def main(exports: int, *, quick: bool) -> None:
             file.write(json.dumps(known[-1]) + "\n")
             file.flush()
             print(f"{number} of {len(asked)}: {known[-1]}", file=sys.stderr, flush=True)
-        profile = store.profile(store.job(rows[0].job_id).profile_digest)
+        profile = store.devices.profile(store.jobs.get(rows[0].job_id).profile_digest)
     print(summary(known))
     if not quick:
         print(f"rows: {write_rows('receipts', profile, known).relative_to(ROOT)}")

@@ -43,10 +43,10 @@ def main(minutes: float, job_id: str | None) -> None:
         if job_id is None:
             job_id = submit(store, spec, examples)
             Controller(store, job_id, Lines()).run()
-        job = store.job(job_id)
-        profile = store.profile(job.profile_digest)
-        trials = store.trials(job.job_id)
-        members = [store.trial(member) for member in (store.front(job.job_id) or {"members": []})["members"]]
+        job = store.jobs.get(job_id)
+        profile = store.devices.profile(job.profile_digest)
+        trials = store.trials.of_job(job.job_id)
+        members = [store.trials.get(member) for member in (store.fronts.get(job.job_id) or {"members": []})["members"]]
     rows = [_front_row(member.candidate_id, member.decisions, member.metrics) for member in members]
     rows += [_answer_row(answer) for answer in (job.baseline or {})["facts"]["device_answers"] if "runtime" in answer]
     path = write_rows("runtimes", profile, rows)

@@ -43,10 +43,10 @@ def main(names: list[str], minutes: float, encoder_minutes: float) -> None:
         document = _run(job)
         seconds = time.monotonic() - start
         with Store(default_database()) as store:
-            row = store.job(document["job_id"])
+            row = store.jobs.get(document["job_id"])
             sizes = {"heads": 12, "hidden": 384} if encoder else {"simple": True}
             comparison = compare(store, row.job_id, **sizes)
-            profile = store.profile(row.profile_digest)
+            profile = store.devices.profile(row.profile_digest)
         path = write_rows(f"strangers-{name}", profile, comparison.rows)
         trials = document.get("trials", {})
         print(

@@ -42,7 +42,7 @@ def main(minutes: float, job_id: str | None) -> None:
             job_id = submit(store, spec, examples)
             Controller(store, job_id, Lines()).run()
         comparison = compare(store, job_id, heads=12, hidden=384)
-        trials = len(store.trials(job_id))
+        trials = len(store.trials.of_job(job_id))
     path = write_rows("transformer", spec.profile, comparison.rows)
     good = max(
         (row["ratio"] for row in comparison.rows if row["kind"] == "front" and row["cosine"] >= 0.99), default=0.0

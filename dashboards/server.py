@@ -43,7 +43,7 @@ def create_app(store: Store) -> FastAPI:
 
     @app.get("/healthz", summary="Whether the server and its store answer")
     def healthz() -> dict[str, str]:
-        store.devices()
+        store.devices.all()
         return {"status": "ok"}
 
     reports = Reports(store)

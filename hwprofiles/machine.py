@@ -49,16 +49,6 @@ class Machine:
     """``none`` if the machine says that it is not virtual."""
     container: str | None = None
 
-    @property
-    def physical_cores(self) -> int | None:
-        """Number of physical cores."""
-        return len(self.siblings) or None
-
-    @property
-    def logical_cores(self) -> int | None:
-        """Number of logical cores."""
-        return sum(map(len, self.siblings)) or None
-
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
         data = asdict(self)

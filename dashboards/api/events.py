@@ -26,7 +26,7 @@ from starlette.concurrency import run_in_threadpool
 from dashboards.api.problems import problem, problem_status
 from dashboards.api.reports import Reports
 from dashboards.documents.front import front_of
-from dashboards.documents.jobs import is_final, job_of
+from dashboards.documents.jobs import job_of
 from dashboards.documents.report import JobReport
 from dashboards.documents.trials import trials_of
 from hwprofiles.errors import ParetuneError
@@ -56,7 +56,7 @@ async def job_events(reports: Reports, job_id: str, stopping: threading.Event) -
         for name, document in await run_in_threadpool(changes.since_last, report):
             yield event(name, document)
             spoken = time.monotonic()
-        if is_final(report.job.state):
+        if report.job.state.ended:
             yield event("end", {"state": str(report.job.state)})
             return
         if time.monotonic() - spoken >= HEARTBEAT_S:

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from dashboards.documents.jobs import is_final, job_of
+from dashboards.documents.jobs import job_of
 from dashboards.documents.report import JobReport, Json
 from search.store import JobVersion, Store
 
@@ -34,7 +34,7 @@ class Reports:
 
     def version(self, job_id_or_prefix: str) -> JobVersion:
         """A job's version, which changes whenever the job does; raises :class:`NotFound` for an unknown job."""
-        return self._store.job_version(job_id_or_prefix)
+        return self._store.jobs.version(job_id_or_prefix)
 
     def read(self, job_id_or_prefix: str) -> JobReport:
         """A job's current report; raises :class:`NotFound` for an unknown job."""
@@ -43,7 +43,7 @@ class Reports:
 
     def jobs_document(self) -> Json:
         """See :func:`dashboards.documents.jobs.jobs_document`."""
-        return {"jobs": [self._document(job_id) for job_id in self._store.job_ids()]}
+        return {"jobs": [self._document(job_id) for job_id in self._store.jobs.ids()]}
 
     def _document(self, job_id: str) -> Json:
         version = self.version(job_id)
@@ -51,8 +51,9 @@ class Reports:
             cached = self._final.get(job_id)
         if cached is not None and cached[0] == version:
             return cached[1]
-        document = job_of(self._at(version))
-        if is_final(document["state"]):
+        report = self._at(version)
+        document = job_of(report)
+        if report.job.state.ended:
             with self._lock:
                 self._final[job_id] = version, document
         return document
@@ -66,7 +67,7 @@ class Reports:
         rows = {} if cached is None else {row.candidate_id: row for row in cached.report.trials}
         since = version if cached is None else cached.version
         report = JobReport.of(
-            self._store, self._store.job(version.job_id), lambda: self._store.trials_since(since, rows)
+            self._store, self._store.jobs.get(version.job_id), lambda: self._store.trials.since(since, rows)
         )
         with self._lock:
             self._cache[version.job_id] = _CachedReport(version, report)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dashboards.cli.console import ProgressBar, err, out, print_rows
+from dashboards.cli.fields import flatten
 from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_home, print_fields, print_json
 from dashboards.documents import devices
 from dashboards.documents.report import Json
@@ -51,7 +52,7 @@ def devices_show(device: DeviceName, format: AsFormat = Format.TABLE) -> None:
         return
     if document.get("simulated"):
         out.print(f"{_figures(document)}, not measured")
-    print_fields(devices.flatten(document))
+    print_fields(flatten(document))
 
 
 def devices_probe(
@@ -68,7 +69,7 @@ def devices_probe(
     if format is Format.JSON:
         print_json(document)
     else:
-        print_fields(devices.flatten(document))
+        print_fields(flatten(document))
     if output is not None:
         _describe_machine(output)
         err.print(f"wrote {output}; on another machine: paretune devices add {output.name}", soft_wrap=True)
@@ -129,7 +130,7 @@ def _check(device: str, db: str | None) -> Json:
     registered: Profile | None = None
     if not is_new_home(db):
         with existing_store(db) as store:
-            registered = dict(store.devices()).get(device)
+            registered = dict(store.devices.all()).get(device)
     size: dict[str, Any] = {} if registered is None else {"threads": registered.threads, "batch": registered.batch}
     try:
         profile = find_device(device, **size)

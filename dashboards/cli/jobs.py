@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dashboards.cli.console import ProgressBar, err, out, print_rows
+from dashboards.cli.fields import status_fields
 from dashboards.cli.options import (
     AsFormat,
     Db,
@@ -24,7 +25,6 @@ from dashboards.cli.options import (
     report_front,
 )
 from dashboards.documents.jobs import device_names, job_document, jobs_document, state_in_words
-from dashboards.documents.status_fields import status_fields
 from dashboards.documents.time_spent import left_in_words, spent_in_words
 from dashboards.figures import moment
 from search.controller.open_results import has_open_results
@@ -66,7 +66,7 @@ def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     """Continue an interrupted or killed job; finished candidates are kept. For a job that is done, retry measurements
     that the machine disturbed."""
     with existing_store(db) as store:
-        row = store.job(job)
+        row = store.jobs.get(job)
         if row.state is JobState.DONE and not has_open_results(store, row.job_id):
             err.print(f"job {row.job_id} is done already")
             report_front(store, row.job_id, FrontFormat(format.value))

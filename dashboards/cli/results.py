@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dashboards.cli.console import ProgressBar, err, out, print_formats
+from dashboards.cli.fields import health_fields
 from dashboards.cli.options import (
     AsFormat,
     CandidateId,
@@ -23,7 +24,7 @@ from dashboards.cli.options import (
 from dashboards.documents.candidates import baseline_on, candidate_document
 from dashboards.documents.format_strip import blocks_of
 from dashboards.documents.front import front_document
-from dashboards.documents.health import health_fields, health_in_words
+from dashboards.documents.health import health_in_words
 from dashboards.documents.metrics import metric_names
 from dashboards.documents.runtime import costs_in_words, runtime_line
 from dashboards.documents.trials import trials_document

@@ -20,9 +20,9 @@ _MOST_NUMBERS = 16  # a longer list of numbers in a measurement is raw samples, 
 
 def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
     """Everything stored about one candidate; its measurements without raw samples."""
-    trial = store.trial(candidate_id_or_prefix)
+    trial = store.trials.get(candidate_id_or_prefix)
     report = JobReport.read(store, trial.job_id)
-    measurements = store.measurements(trial.candidate_id)
+    measurements = store.trials.measurements(trial.candidate_id)
     document = candidate_of(report, trial) | {
         "job_id": trial.job_id,
         "job": report.job.name,
@@ -34,7 +34,7 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
         "health": last_health(measurements),
         **{name: trial.metrics.get(name) for name in (QUALITY_RUNTIME, QUALITY_FROM, QUALITY_CHECK)},
         "measurements": [without_samples(record) for record in measurements],
-        "exports": store.exports(trial.candidate_id),
+        "exports": store.exports.of_candidate(trial.candidate_id),
     }
     if report.views:
         labels = {digest: label for label, digest in digests_of(report.job).items()}
@@ -53,13 +53,7 @@ def candidate_of(report: JobReport, trial: TrialRow) -> Json:
         "digest": trial.digest,
         "trial": trial.number,
         "block": trial.block,
-        "state": str(trial.state),
-        "reason": trial.reason,
-        "strategy": trial.strategy,
-        "simulated": is_simulated(trial),
-        "on_front": trial.candidate_id in report.members,
-        "tied_with": report.ties.get(trial.candidate_id, []),
-        "summary": summary_of(report, trial),
+        **standing_of(report, trial),
         "runtime": report.runtime_of(trial),
         "costs": costs_of(trial.metrics, report.baseline["metrics"]),
         "decisions": trial.decisions,
@@ -72,10 +66,23 @@ def candidate_of(report: JobReport, trial: TrialRow) -> Json:
     }
 
 
+def standing_of(report: JobReport, trial: TrialRow) -> Json:
+    """What became of a candidate, in short."""
+    return {
+        "state": str(trial.state),
+        "reason": trial.reason,
+        "strategy": trial.strategy,
+        "simulated": trial.simulated or bool(trial.metrics.get(SIMULATED_FORMATS)),
+        "on_front": trial.candidate_id in report.members,
+        "tied_with": report.ties.get(trial.candidate_id, []),
+        "summary": _summary_of(report, trial),
+    }
+
+
 def baseline_on(store: Store, candidate_id_or_prefix: str, device: str) -> Mapping[str, Any]:
     """The fp32 model's metrics on a device, to compare with a candidate's; empty if it was not measured there."""
-    row = store.trial(candidate_id_or_prefix)
-    job = store.job(row.job_id)
+    row = store.trials.get(candidate_id_or_prefix)
+    job = store.jobs.get(row.job_id)
     metrics: Json = (job.baseline or {}).get("metrics") or {}
     if row.simulated or device not in digests_of(job):
         return {}
@@ -93,12 +100,7 @@ def without_samples(value: Any) -> Any:
     return value
 
 
-def is_simulated(trial: TrialRow) -> bool:
-    """Whether a candidate is modelled, or trained in formats that no runtime computes in."""
-    return trial.simulated or bool(trial.metrics.get(SIMULATED_FORMATS))
-
-
-def summary_of(report: JobReport, trial: TrialRow) -> str:
+def _summary_of(report: JobReport, trial: TrialRow) -> str:
     """A candidate's changes in a few words: its decisions, and formats that only its training chose."""
     formats = formats_without_decision(
         formats_of(report.space, trial.decisions, trial.metrics), decided_formats(report.space, trial.decisions)
@@ -123,11 +125,9 @@ def _standings(report: JobReport, candidate_id: str) -> Json:
     standings = {}
     for label, view in report.views.items():
         trial = next(trial for trial in view.trials if trial.candidate_id == candidate_id)
+        own = standing_of(view, trial)
         standings[label] = {
-            "state": str(trial.state),
-            "reason": trial.reason,
-            "on_front": candidate_id in view.members,
-            "tied_with": view.ties.get(candidate_id, []),
+            **{key: own[key] for key in ("state", "reason", "on_front", "tied_with")},
             "runtime": view.runtime_of(trial),
             "costs": costs_of(trial.metrics, view.baseline["metrics"]),
         }

@@ -19,7 +19,7 @@ def capability_document(store: Store, device: str) -> Json:
 
     Raises :class:`NotFound` for a device that was never probed.
     """
-    profiles = [profile for profile, _ in store.capabilities() if profile.device == device]
+    profiles = [profile for profile, _ in store.devices.capabilities() if profile.device == device]
     pairs = ((profile, capability_of(store, profile.digest)) for profile in profiles)
     latest = next(((profile, capability) for profile, capability in pairs if capability is not None), None)
     if latest is None and device_origins().get(device) in ("catalogue", "added"):
@@ -33,7 +33,7 @@ def capability_document(store: Store, device: str) -> Json:
 
 def devices_with_capability(store: Store) -> set[str]:
     """The devices that have a capability document."""
-    return {profile.device for profile, _ in store.capabilities()}
+    return {profile.device for profile, _ in store.devices.capabilities()}
 
 
 def document_of(profile: Profile, capability: Capability) -> Json:

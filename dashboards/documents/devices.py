@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from dashboards.documents.report import Json
 from evaluators.devices.check import Check
 from hwprofiles import Profile, find_device
@@ -68,30 +66,3 @@ def origin_of(name: str) -> str:
     if name not in origins:
         raise NotFound(f"there is no device {name!r}", nearest(name, origins))
     return origins[name]
-
-
-def flatten(value: Any, place: str = "") -> Json:
-    """Flatten nested mappings to dotted names with short texts, for a table.
-
-    >>> flatten({"a": {"b": [1, 2]}, "c": None})
-    {'a.b': '1, 2', 'c': None}
-    """
-    if isinstance(value, dict):
-        inner = (flatten(item, f"{place}.{key}".lstrip(".")) for key, item in value.items())
-        return {key: item for part in inner for key, item in part.items()}
-    return {place: _short(value)}
-
-
-def _short(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    return ", ".join(_element(item) for item in value) or None
-
-
-def _element(item: Any) -> str:
-    if isinstance(item, dict) and "level" in item:
-        shared = f" for {item['shared_by']}" if item["shared_by"] > 1 else ""
-        return f"L{item['level']} {item['kind']} {item['size_bytes'] // 1024} KiB{shared}"
-    if isinstance(item, dict):
-        return " ".join(f"{key}={value}" for key, value in item.items() if value is not None)
-    return " ".join(map(str, item)) if isinstance(item, list) else str(item)

@@ -35,7 +35,7 @@ def front_document(
     """
     report = (report or JobReport.read(store, job_id_or_prefix)).on(device)
     document = front_of(report)
-    measurements = cache(store.measurements)  # the same candidates are on several fronts
+    measurements = cache(store.trials.measurements)  # the same candidates are on several fronts
     for part in (document, *document.get("fronts", {}).values(), *filter(None, [document.get("joint")])):
         for entry in part["front"] + part["contenders"]:
             entry["health"] = verdict_on(measurements(entry["candidate_id"]), part.get("profile_digest"))

@@ -27,8 +27,3 @@ def verdict_on(measurements: Sequence[Mapping[str, Any]], profile_digest: str | 
     own = [row for row in measurements if profile_digest in (None, row["record"].get("profile_digest"))]
     health = last_health(own)
     return None if health is None else str(health["verdict"])
-
-
-def health_fields(health: Mapping[str, Any]) -> dict[str, str]:
-    """The verdict, and the signals that the machine does not expose, for a table."""
-    return {"health": health_in_words(health), "unknown signals": ", ".join(health.get("unknown", ())) or "none"}

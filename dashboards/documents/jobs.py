@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from dashboards.documents.report import JobReport, Json
@@ -17,11 +17,6 @@ from search.store import Store, is_orphan
 from search.trials.activity import notices
 
 
-def is_final(state: str) -> bool:
-    """Whether a job in this state does nothing more by itself."""
-    return JobState(state).ended
-
-
 def job_document(store: Store, job_id_or_prefix: str) -> Json:
     """A job's status with the coverage of its space."""
     return status_of(JobReport.read(store, job_id_or_prefix))
@@ -29,7 +24,7 @@ def job_document(store: Store, job_id_or_prefix: str) -> Json:
 
 def jobs_document(store: Store) -> Json:
     """All jobs, the newest first."""
-    return {"jobs": [job_of(JobReport.read(store, job_id)) for job_id in store.job_ids()]}
+    return {"jobs": [job_of(JobReport.read(store, job_id)) for job_id in store.jobs.ids()]}
 
 
 def status_of(report: JobReport) -> Json:
@@ -148,9 +143,5 @@ def _at_work(report: JobReport) -> list[Json]:
     ]
 
 
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
 def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else _aware(moment).isoformat()
+    return None if moment is None else moment.isoformat()

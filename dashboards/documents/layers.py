@@ -14,7 +14,7 @@ def layers_document(store: Store, job_id_or_prefix: str) -> Json:
     Times are of the layer alone, in milliseconds at the device's speed during the measurement. Empty until the job is
     prepared, and in simulations.
     """
-    job = store.job(job_id_or_prefix)
+    job = store.jobs.get(job_id_or_prefix)
     tables = JobFacts.from_dict((job.baseline or {}).get("facts", {})).layer_tables
     return {
         "job_id": job.job_id,

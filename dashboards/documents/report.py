@@ -47,7 +47,7 @@ class JobReport:
     @classmethod
     def read(cls, store: Store, job_id_or_prefix: str) -> JobReport:
         """Read a job; raises :class:`NotFound` for an unknown one."""
-        return cls.of(store, store.job(job_id_or_prefix))
+        return cls.of(store, store.jobs.get(job_id_or_prefix))
 
     @classmethod
     def of(cls, store: Store, job: JobRow, trials: Callable[[], list[TrialRow]] | None = None) -> JobReport:
@@ -55,9 +55,9 @@ class JobReport:
 
         In this order, so that names in one part are found in the next, and a job seen as done is seen whole.
         """
-        front = store.front(job.job_id)
-        rows = store.trials(job.job_id) if trials is None else trials()
-        first, *further = (store.profile(digest) for digest in digests_of(job).values())
+        front = store.fronts.get(job.job_id)
+        rows = store.trials.of_job(job.job_id) if trials is None else trials()
+        first, *further = (store.devices.profile(digest) for digest in digests_of(job).values())
         return cls(job, first, front, tuple(rows), tuple(further))
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards.documents.candidates import is_simulated, summary_of
+from dashboards.documents.candidates import standing_of
 from dashboards.documents.metrics import USUAL_METRICS, baseline_value
 from dashboards.documents.report import JobReport, Json
 from dashboards.figures import figure, interval
@@ -55,13 +55,7 @@ def _row(report: JobReport, trial: TrialRow, names: Sequence[str]) -> Json:
     return {
         "trial": trial.number,
         "candidate_id": trial.candidate_id,
-        "state": str(trial.state),
-        "reason": trial.reason,
-        "strategy": trial.strategy,
-        "simulated": is_simulated(trial),
-        "on_front": trial.candidate_id in report.members,
-        "tied_with": report.ties.get(trial.candidate_id, []),
-        "summary": summary_of(report, trial),
+        **standing_of(report, trial),
         "values": values,
         "intervals": _intervals(trial.metrics, names),
         "shown": _figures_in_words(trial.metrics, values),

@@ -13,7 +13,7 @@ from dashboards.api.reports import Reports
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.capability import capability_document, devices_with_capability
 from dashboards.documents.front import front_of
-from dashboards.documents.jobs import is_final, job_of
+from dashboards.documents.jobs import job_of
 from dashboards.documents.layers import layers_document
 from dashboards.documents.trials import trials_of
 from dashboards.web.heat import capability_context
@@ -71,7 +71,7 @@ def _job_context(reports: Reports, job: str) -> dict[str, Any]:
     return {
         "job": job_of(report),
         "coverage": report.coverage,
-        "ended": is_final(report.job.state),
+        "ended": report.job.state.ended,
         "linked": True,
         **views_context(front, trials),
     }

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from evaluators.devices.deadline import NEVER
 from hwprofiles.errors import CandidateError, ParetuneError, UnhealthyMeasurement, is_transient
 from search.budget.allowance import Allowance
 from search.controller.final_plan import AGAIN, FINAL_ROUNDS, FinalPlan, Place
+from search.controller.prepared_job import PreparedJob
 from search.controller.scheduler import TROUBLES_IN_A_ROW
 from search.devices.link import DeviceLost, RequestLink
 from search.fronts.joint import Fronts
 from search.fronts.metrics import drop_device, replace_device
-from search.job.views import views_of
+from search.outcome import TrialOutcome
 from search.states import TrialState
-from search.store import Lease, Store, TrialRow
-from search.trials.context import JobContext
-from search.trials.preparation import PreparationResult
-from search.trials.trial import MEASURING_S, Outcome, TrialRunner
+from search.store import TrialRow
+from search.trials.trial import MEASURING_S, TrialRunner
 
 POOLED = "pooled"
 """Key of a stored measurement: its figures pooled with the search's, by which the candidate was chosen."""
-
-Telling = Callable[[Sequence[TrialRow], Fronts, str], None]
 
 
 class Confirmation:
@@ -36,30 +31,19 @@ class Confirmation:
     again at the end, else the earlier figures stay; several such failures in a row end everything. Use from one thread.
     May be killed at any moment: another one resumes.
 
-    ``devices`` maps labels of the job's devices to digests of their profiles. ``deadline`` returns whether time is up;
-    it is called before each measurement, which the ``allowance`` limits. ``confirmed`` are digests of candidates that
-    need no further measurement.
+    The ``allowance`` limits each measurement; once its time is over, none is begun. Before each, ``report`` is called
+    with all candidates, their fronts, and what is about to be done.
     """
 
     def __init__(
         self,
-        store: Store,
-        lease: Lease,
-        order: JobContext,
-        prepared: PreparationResult,
-        folder: Path,
-        devices: dict[str, str],
-        *,
-        deadline: Callable[[], bool] = lambda: False,
-        allowance: Allowance | None = None,
-        confirmed: Collection[str] = (),
-        telling: Telling = lambda rows, fronts, message: None,
+        job: PreparedJob,
+        allowance: Allowance,
+        report: Callable[[Sequence[TrialRow], Fronts, str], None],
     ) -> None:
-        self._store, self._lease, self._context, self._prepared = store, lease, order, prepared
-        self._folder, self._devices, self._job = folder, devices, order.job
-        self._deadline, self._telling = deadline, telling
-        self._allowance, self._confirmed = allowance, confirmed
-        self._clock = NEVER.clock if allowance is None else allowance.ends.clock
+        self._job, self._allowance, self._report = job, allowance, report
+        self._store, self._lease, self._devices = job.store, job.lease, job.digests
+        self._clock = allowance.ends.clock
         self._runners: dict[str, TrialRunner] = {}
         self._durations: dict[str, list[float]] = {}
         self._earlier_durations: dict[str, float | None] = {}
@@ -100,17 +84,17 @@ class Confirmation:
         return plan.rows, plan.fronts(final=True)
 
     def _is_over(self) -> bool:
-        return self._in_a_row >= TROUBLES_IN_A_ROW or self._deadline()
+        return self._in_a_row >= TROUBLES_IN_A_ROW or self._allowance.ends.is_over
 
     def _plan_of(self, rows: Sequence[TrialRow]) -> FinalPlan:
-        return FinalPlan(rows, views_of(self._job), self._prepared.metrics, list(self._devices), self._confirmed)
+        return FinalPlan(rows, self._job.views, self._job.prepared.metrics, list(self._devices), self._job.premeasured)
 
     def _plan(self) -> FinalPlan:
-        rows = self._store.trials(self._lease.job_id)
+        rows = self._job.trials()
         plan = self._plan_of(rows)
         labels = {digest: label for label, digest in self._devices.items()}
         for row in rows:
-            for measurement in self._store.measurements(row.candidate_id):
+            for measurement in self._store.trials.measurements(row.candidate_id):
                 record = measurement["record"]
                 label = labels.get(record.get("profile_digest"), next(iter(self._devices)))
                 plan.recall((row.candidate_id, label), measurement["phase"], record.get(POOLED))
@@ -125,7 +109,7 @@ class Confirmation:
                 if self._is_over():
                     return
                 action = "measuring again" if phase == AGAIN else "confirming the members"
-                self._telling(plan.rows, fronts, f"{action}, {count} of {len(measurements)}")
+                self._report(plan.rows, fronts, f"{action}, {count} of {len(measurements)}")
                 self._measure(plan, place, phase)
 
     def _measure(self, plan: FinalPlan, place: Place, phase: str) -> None:
@@ -154,7 +138,7 @@ class Confirmation:
         self._durations.setdefault(label, []).append(record[MEASURING_S])
         if pooled is not None:
             record[POOLED] = pooled
-        self._store.replace_measurement(
+        self._store.trials.replace_measurement(
             self._lease, candidate, state=state, reason=reason, metrics=metrics, measurement=record, phase=phase
         )
         plan.record(replace(row, state=state, reason=reason, metrics=metrics), place, phase, pooled)
@@ -175,52 +159,46 @@ class Confirmation:
 
     def _try_put_off(self) -> None:
         """Tries the candidates that the search put off once more; those that fail transiently again stay pending."""
-        rows = self._store.trials(self._lease.job_id)
+        rows = self._job.trials()
         put_off = [row for row in rows if row.state is TrialState.PENDING and row.reason is not None]
         for count, row in enumerate(put_off, 1):
             if self._is_over():
                 return
             fronts = self._plan_of(rows).fronts()
-            self._telling(rows, fronts, f"trying again what was put off, {count} of {len(put_off)}")
+            self._report(rows, fronts, f"trying again what was put off, {count} of {len(put_off)}")
             try:
                 outcome = self._runner("search").run(row.decisions, row.digest)
             except DeviceLost:
                 raise
             except ParetuneError as error:
-                self._store.put_off(self._lease, row.candidate_id, error.message)
+                self._store.trials.put_off(self._lease, row.candidate_id, error.message)
                 self._in_a_row += 1
                 continue
             self._in_a_row = 0
             self._finish(row, outcome)
 
-    def _finish(self, row: TrialRow, outcome: Outcome) -> None:
-        state, reason = outcome.state, outcome.reason
-        if state is TrialState.DONE:
-            joint = FinalPlan((), views_of(self._job), self._prepared.metrics, ())
-            state, reason = joint.judge(outcome.metrics)
-        self._store.finish_trial(
-            self._lease, row.candidate_id, state, reason=reason, metrics=outcome.metrics,
-            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement,
-            further_measurements=outcome.further_measurements, wall_s=outcome.wall_s,
-        )  # fmt: skip
+    def _finish(self, row: TrialRow, outcome: TrialOutcome) -> None:
+        if outcome.state is TrialState.DONE:
+            state, reason = self._plan_of(()).judge(outcome.metrics)
+            outcome = replace(outcome, state=state, reason=reason)
+        self._store.trials.finish(self._lease, row.candidate_id, outcome)
 
     def _runner(self, phase: str) -> TrialRunner:
         """The runner of a phase: a remote device measures an equal request for an equal purpose only once."""
         if phase not in self._runners:
             purpose = f"{self._lease.job_id} {phase}"
-            link = RequestLink(self._store.url, purpose, self._job.limits.device_s)
-            order = replace(self._context, link=link)
-            prepared = self._prepared
+            link = RequestLink(self._store.url, purpose, self._job.spec.limits.device_s)
             self._runners[phase] = TrialRunner(
-                order, prepared.facts, prepared.space, self._folder, allowance=self._allowance
-            )
+                replace(self._job.context, link=link), self._job.prepared.facts, self._job.folder,
+                allowance=self._allowance,
+            )  # fmt: skip
         return self._runners[phase]
 
     def _seconds_at(self, row: TrialRow, label: str) -> float:
         if durations := self._durations.get(label):
             return statistics.median(durations)
         if row.candidate_id not in self._earlier_durations:
-            records = (measurement["record"] for measurement in self._store.measurements(row.candidate_id))
+            records = (measurement["record"] for measurement in self._store.trials.measurements(row.candidate_id))
             seconds = [record[MEASURING_S] for record in records if MEASURING_S in record]
             self._earlier_durations[row.candidate_id] = statistics.mean(seconds) if seconds else None
         earlier = self._earlier_durations[row.candidate_id]

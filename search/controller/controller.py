@@ -9,50 +9,32 @@ from dataclasses import replace
 from typing import Any
 
 from evaluators.devices.deadline import Clock, Deadline
-from evaluators.processes.sandbox import Sandbox
-from hwprofiles.errors import CandidateError, ParetuneError
+from hwprofiles.errors import ParetuneError
 from search.budget.allowance import Allowance
-from search.budget.stopwatch import Stopwatch
 from search.budget.time_budget import TimeBudget
 from search.controller.confirmation import Confirmation
-from search.controller.ending import ending_of
-from search.controller.failures import Failures, check_some_work
+from search.controller.failures import check_some_work
 from search.controller.lease import LeaseKeeper
+from search.controller.prepared_job import PreparedJob
+from search.controller.preparing import prepare_job
 from search.controller.progress import Watcher
-from search.controller.scheduler import Scheduler
+from search.controller.results import Results
 from search.controller.status import StatusReporter
+from search.controller.time_account import TimeAccount
+from search.controller.trial_search import TrialSearch
 from search.devices.capabilities import capabilities_of
 from search.devices.link import RequestLink
 from search.devices.lookup import DeviceRegistry
 from search.folders import job_folder
-from search.fronts.joint import Fronts, fronts_of
 from search.job.devices import JobDevice
 from search.job.facts import JobFacts
 from search.job.profiles import profiles_of
 from search.job.spec import Job
-from search.job.views import views_of
-from search.options import validate_options
-from search.prediction.accuracy import Assessments
-from search.space.candidate import Space, runtime_decision
-from search.space.coverage import coverage_lines
-from search.space.promising import gains_without_trial
+from search.space.candidate import Space
 from search.states import JobState
 from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of
-from search.strategies import STRATEGIES, Strategy, StrategyContext
-from search.trials import sandboxed
-from search.trials.activity import forget_notices
 from search.trials.context import JobContext
 from search.trials.preparation import PreparationResult
-from search.trials.trial import Outcome
-
-RATIOS = ("speedup", "throughput_speedup")
-"""Metrics that compare a candidate with the fp32 model."""
-
-FRONT_EVERY_S = 0.5
-"""Between two stored versions of the front, at least: thousands of modelled trials pass in seconds."""
-
-KILLED, LOST_S = "killed", 1.0
-"""Name for the time of killed runs that belongs to no phase, and from how many seconds on it is shown."""
 
 _RESUME = "go on with: paretune resume JOB, with --debug to see more"
 
@@ -68,32 +50,23 @@ class Controller:
         self, store: Store, job_id: str, watcher: Watcher | None = None, clock: Clock = time.monotonic
     ) -> None:
         self._store, self._clock = store, clock
-        self._row: JobRow = store.job(job_id)
+        self._row: JobRow = store.jobs.get(job_id)
         self._job = Job.model_validate(self._row.spec)
-        self._planned = self._job.budget.trials
         self._folder = job_folder(self._row.job_id)
         self._digests = digests_of(self._row)
         self._context = JobContext(
             self._job,
             self._row.spec_folder,
-            tuple(JobDevice(label, store.profile(digest)) for label, digest in self._digests.items()),
+            tuple(JobDevice(label, store.devices.profile(digest)) for label, digest in self._digests.items()),
             RequestLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
             capabilities_of(store, self._digests.values()),
         )
-        self._objectives, self._constraints = self._job.joint_objectives, self._job.joint_constraints
-        self._views = views_of(self._job)
         self._budget = TimeBudget(self._job.budget.total_s, self._row.wall_s, clock)
-        self._watch = Stopwatch(clock)
+        self._time = TimeAccount(self._row.wall_s, clock)
         self._reporter = StatusReporter(
-            watcher or Watcher(), self._folder, self._budget, self._planned, simulated=self._context.profile.simulated
-        )
-        self._late = False
-        self._stored_until = clock()
-        self._earlier_s: dict[str, float] = {}
-        self._front_at = 0.0
-        self._front_document: dict[str, Any] = {}
-        self._assessed: dict[str, Any] = {}
-        self._assessments = Assessments(JobFacts(), Space((), ""), ())
+            watcher or Watcher(), self._folder, self._budget, self._job.budget.trials,
+            simulated=self._context.profile.simulated,
+        )  # fmt: skip
         self._ending: dict[str, Any] | None = None
         self._keeper: LeaseKeeper
         self._lease: Lease
@@ -107,7 +80,7 @@ class Controller:
         with LeaseKeeper(self._store, self._row.job_id) as self._keeper:
             self._lease = self._keeper.lease
             try:
-                self._store.set_job_state(self._lease, JobState.RUNNING)
+                self._store.jobs.set_state(self._lease, JobState.RUNNING)
                 self._check_profile()
                 self._run_phases()
                 self._end(JobState.DONE)
@@ -126,53 +99,36 @@ class Controller:
 
     def _run_phases(self) -> None:
         """Prepares the job, searches unless the final measurements have begun, and takes the final measurements."""
-        with self._watch.timing("preparing"):
+        with self._time.timing("preparing"):
             prepared = self._prepare()
-        self._earlier_s, self._ending = self._times_of_earlier_runs(prepared), prepared.facts.ending
-        self._store_times(prepared)
+        self._time.recall(prepared.facts.time_s)
+        self._ending = prepared.facts.ending
+        self._store_preparation(prepared)
         self._budget.learn_durations(prepared.facts.measuring_s)
-        self._planned = self._reporter.trials = min(self._planned, prepared.space.size)
-        self._assessments = Assessments(prepared.facts, prepared.space, tuple(self._digests))
+        self._reporter.trials = min(self._job.budget.trials, prepared.space.size)
+        context = self._context.with_preparation(prepared.facts, prepared.space)
+        job = PreparedJob(self._store, self._lease, context, prepared, self._folder, self._digests)
+        results = Results(job)
         try:
-            if not self._confirmation(prepared).is_begun:
-                with self._watch.timing("searching"):
-                    self._search(prepared)
-                self._store.drop_open_trials(self._lease)
-                self._check_some_work(prepared)
-            with self._watch.timing("confirming"):
-                self._finalise(prepared)
+            if not self._confirmation(job).is_begun:
+                with self._time.timing("searching"):
+                    self._search(job, results)
+            with self._time.timing("confirming"):
+                self._finalise(job, results)
         finally:
-            self._store_times(prepared)
+            with suppress(StaleLease):
+                self._store_preparation(prepared)
 
     def _end(self, state: JobState, error: ParetuneError | None = None) -> None:
         self._store_time()
-        self._store.set_job_state(
+        self._store.jobs.set_state(
             self._lease, state, error=error.message if error else None, hint=error.hint if error else None
         )
-        self._store.release(self._lease)
+        self._store.jobs.release(self._lease)
 
     def _store_time(self) -> None:
         """Adds the time since the last call to the job's wall time."""
-        now = self._clock()
-        self._store.add_wall_time(self._lease, now - self._stored_until)
-        self._stored_until = now
-
-    def _times_of_earlier_runs(self, prepared: PreparationResult) -> dict[str, float]:
-        """Seconds by phase of earlier runs; time of killed runs that belongs to no phase is under ``killed``."""
-        earlier: dict[str, float] = dict(prepared.facts.time_s)
-        lost_s = self._row.wall_s - sum(earlier.values())
-        if earlier and lost_s > LOST_S:
-            earlier[KILLED] = round(earlier.get(KILLED, 0.0) + lost_s, 3)
-        return earlier
-
-    def _store_times(self, prepared: PreparationResult) -> None:
-        """Stores the seconds of each phase, those of earlier runs included, and why the search ended early."""
-        time_s = self._earlier_s | {
-            phase: round(self._earlier_s.get(phase, 0.0) + seconds, 3) for phase, seconds in self._watch.seconds.items()
-        }
-        stored = replace(prepared, facts=replace(prepared.facts, time_s=time_s, ending=self._ending))
-        with suppress(StaleLease):
-            self._store.set_preparation(self._lease, space=stored.space.to_dict(), baseline=stored.baseline)
+        self._store.jobs.add_wall_time(self._lease, self._time.take_s())
 
     def _check_profile(self) -> None:
         """Raises :class:`ParetuneError` if a device is no longer the one that the job began on."""
@@ -183,201 +139,58 @@ class Controller:
                     "results of two profiles are never mixed; run the job again with: paretune run FILE",
                 )
 
-    # Preparing
-
     def _prepare(self) -> PreparationResult:
-        """The job's preparation: from the store, else prepared in a sandbox (trains and measures, for minutes)."""
+        """The job's preparation: from the store, else made now (minutes)."""
         if self._row.space is not None and self._row.baseline is not None:
             baseline, facts = self._row.baseline, JobFacts.from_dict(self._row.baseline["facts"])
-            space = Space.from_dict(self._row.space)
-            self._context = self._context.with_preparation(facts, space)
-            return PreparationResult(space, baseline["metrics"], facts)
-        self._reporter.tell("preparing", "opening the task")
-        limits = self._job.limits
-        sandbox = Sandbox(
-            memory_bytes=limits.memory_bytes,
-            log=self._folder / "prepare.log",
-            progress=lambda text: self._reporter.tell("preparing", text),
-        )
-        try:
-            prepared = sandbox.call(
-                sandboxed.prepare, self._context, self._budget, stage="training",
-                limit_s=limits.training_s + limits.exporting_s,
-            )  # fmt: skip
-        except CandidateError as error:
-            raise ParetuneError(
-                f"the job cannot be prepared: {error.message}", error.hint or f"see {self._folder / 'prepare.log'}"
-            ) from None
-        finally:
-            sandbox.close()
-        self._context = self._context.with_preparation(prepared.facts, prepared.space)
-        self._store.set_preparation(self._lease, space=prepared.space.to_dict(), baseline=prepared.baseline)
-        coverage = coverage_lines(prepared.facts.coverage) if prepared.facts.coverage else ()
-        for line in (*prepared.facts.notes, *coverage):
-            self._reporter.note(line)
-        return prepared
+            return PreparationResult(Space.from_dict(self._row.space), baseline["metrics"], facts)
+        return prepare_job(self._context, self._budget, self._folder, self._reporter)
 
-    # Searching
+    def _store_preparation(self, prepared: PreparationResult) -> None:
+        """Stores the preparation, with the seconds of each phase so far and why the search ended early."""
+        facts = replace(prepared.facts, time_s=self._time.seconds, ending=self._ending)
+        stored = replace(prepared, facts=facts)
+        self._store.jobs.set_preparation(self._lease, space=stored.space.to_dict(), baseline=stored.baseline)
 
-    def _search(self, prepared: PreparationResult) -> None:
-        from search.controller.ray_cluster import local_cluster, run_trials
-        from search.controller.ray_workers import BlockSearcher, CandidateTrainable
+    def _search(self, job: PreparedJob, results: Results) -> None:
+        """Tries candidates; raises :class:`search.controller.failures.AllFailed` if none of them works."""
+        confirmation = self._confirmation(job)
 
-        scheduler, failures = self._scheduler(prepared), Failures(prepared.space.baseline().digest)
-        self._store.reset_open_trials(self._lease)
-        self._reporter.start_searching()
-        parameters = {
-            "order": self._context, "facts": prepared.facts, "space": prepared.space, "folder": str(self._folder),
-            "allowance": Allowance.within(self._job, self._budget.end),
-        }  # fmt: skip
-        parallel = self._job.budget.parallel
+        def report(rows: Sequence[TrialRow]) -> None:
+            fronts = job.fronts(rows)
+            if not job.simulated:
+                self._budget.expect_s(confirmation.estimate_s(rows, fronts))
+            results.store(rows, fronts)
+            self._reporter.tell_rows("searching", rows, fronts)
+            self._store_time()
 
-        def after_trial(row: TrialRow, outcome: Outcome) -> None:
-            failures.add(row)
-            self._budget.add_trial(outcome.wall_s)
-            self._after_trial(scheduler, prepared)
-
-        def stopping() -> bool:
-            return failures.hopeless or self._out_of_time()
-
-        forget_notices(self._folder)
-        scheduler.begin()
-        if not stopping():
-            self._reporter.tell("searching", "starting workers")
-            searcher = BlockSearcher(scheduler, after_trial, stopping, lambda: self._budget.giving_up)
-            with local_cluster(parallel) as folder, self._reporter.listening():
-                run_trials(CandidateTrainable, parameters, searcher, parallel, folder)
-            if searcher.lost is not None:
-                raise searcher.lost
-            if scheduler.trouble is not None:
-                raise scheduler.trouble
+        search = TrialSearch(
+            job, results.predictor, self._reporter.trials, self._budget, self._reporter,
+            must_stop=lambda: self._keeper.is_lost, report=report,
+        )  # fmt: skip
+        search.run()
         if self._keeper.is_lost:
             raise StaleLease("another controller took the job over", "watch it with: paretune jobs")
-        forget_notices(self._folder)
-        self._note_ending(scheduler, prepared)
+        self._ending = search.ending
+        self._store.trials.drop_open(self._lease)
+        rows = job.trials()
+        results.store_front(job.fronts(rows))
+        check_some_work(rows, job.prepared.space.baseline().digest)
 
-    def _note_ending(self, scheduler: Scheduler, prepared: PreparationResult) -> None:
-        """Notes why the search ended early, if it did."""
-        answers = prepared.facts.device_answers
-        first = [answer for answer in answers if answer.get("device") in (None, self._job.labels[0])]
-        tried = {row.digest for row in scheduler.history}
-        ending = ending_of(
-            self._job.budget, finished=len(tried), size=prepared.space.size, repeats=scheduler.repeats,
-            late=self._late, untried=gains_without_trial(first, prepared.space, self._context.profile.runtime, tried),
-        )  # fmt: skip
-        self._ending = None if ending is None else ending.to_dict()
-
-    def _check_some_work(self, prepared: PreparationResult) -> None:
-        """Raises :class:`search.controller.failures.AllFailed` if all candidates failed; stores the front first."""
-        rows = self._store.trials(self._row.job_id)
-        self._store.add_front(self._lease, self._fronts(rows, prepared).document)
-        check_some_work(rows, prepared.space.baseline().digest)
-
-    def _scheduler(self, prepared: PreparationResult) -> Scheduler:
-        strategy = self._strategy(prepared)
-        return Scheduler(
-            self._store,
-            self._lease,
-            strategy,
-            strategy_name=self._job.strategy.name,
-            batch=self._job.budget.batch or strategy.batch,
-            trials=self._planned,
-            objectives=self._objectives,
-            constraints=self._constraints,
-            baseline=prepared.metrics,
-            simulated=self._context.profile.simulated,
-            premeasured=self._metrics_of_baseline(prepared),
-            premeasured_sha256=prepared.facts.model_sha256,
-        )
-
-    def _metrics_of_baseline(self, prepared: PreparationResult) -> dict[str, dict[str, Any]]:
-        """With a time limit: the baseline's metrics by its digest, as measured by preparing; else empty."""
-        baseline = prepared.space.baseline()
-        labels = [None, *(device.label for device in self._context.further_devices)]
-        by_decision = zip(map(runtime_decision, labels), self._context.devices, strict=True)
-        runs_as_measured = all(
-            baseline.decisions.get(name, device.profile.runtime) == device.profile.runtime
-            for name, device in by_decision
-        )
-        if not runs_as_measured or self._job.budget.minutes is None:
-            return {}
-        itself = {"ratio": 1.0, "ci95": [1.0, 1.0]}  # by definition
-        ratios = {name: itself for name in prepared.metrics if name.partition("@")[0] in RATIOS}
-        return {baseline.digest: prepared.metrics | ratios}
-
-    def _strategy(self, prepared: PreparationResult) -> Strategy:
-        kind = STRATEGIES[self._job.strategy.name]
-        options = validate_options(kind.Options, self._job.strategy.options, "strategy.options")
-        context = StrategyContext(
-            space=prepared.space,
-            objectives=tuple(self._objectives),
-            constraints=tuple(self._constraints),
-            seed=self._job.seed,
-            predictor=next(iter(self._assessments.predictors.values())),
-            units={group.name: group for group in prepared.facts.groups},
-        )
-        return kind(context, options)
-
-    def _out_of_time(self) -> bool:
-        self._late = self._late or self._budget.over_for_trials
-        return self._keeper.is_lost or self._late
-
-    def _after_trial(self, scheduler: Scheduler, prepared: PreparationResult) -> None:
-        """Stores and reports the front after a trial, at most every :data:`FRONT_EVERY_S`."""
-        if time.monotonic() - self._front_at < FRONT_EVERY_S and not scheduler.is_over:
-            return
-        rows = scheduler.history
-        fronts = self._fronts(rows, prepared)
-        if not self._context.profile.simulated:
-            self._budget.expect_s(self._confirmation(prepared).estimate_s(rows, fronts))
-        document = fronts.document
-        if document != self._front_document:
-            self._store.add_front(self._lease, document)
-            self._front_document = document
-        self._keep_files(rows, fronts)
-        self._reporter.tell_rows("searching", rows, fronts)
-        self._assess(rows)
-        self._front_at = time.monotonic()
-        self._store_time()
-
-    def _assess(self, rows: list[TrialRow]) -> None:
-        """Stores the accuracy of the latency predictions, if it has changed."""
-        document = self._assessments.document(rows)
-        if document is not None and document != self._assessed:
-            self._store.set_prediction(self._lease, document)
-            self._assessed = document
-
-    def _keep_files(self, rows: list[TrialRow], fronts: Fronts) -> None:
-        """Removes files of clearly dominated candidates; they can be built again, byte for byte."""
-        needed = fronts.members_and_contenders
-        for row in rows:
-            if row.candidate_id not in needed:
-                (self._folder / f"{row.digest}.onnx").unlink(missing_ok=True)
-
-    # The final measurements
-
-    def _finalise(self, prepared: PreparationResult) -> None:
+    def _finalise(self, job: PreparedJob, results: Results) -> None:
         """Measures members and contenders again, so that the front has unbiased figures; reports it as done."""
-        if self._context.profile.simulated:
-            rows = self._store.trials(self._row.job_id)
-            self._store.add_front(self._lease, self._fronts(rows, prepared, final=True).document)
+        if job.simulated:
+            results.store_front(job.fronts(job.trials(), final=True))
             return
         self._reporter.start_confirming()
-        rows, fronts = self._confirmation(prepared).run()
-        self._store.add_front(self._lease, fronts.document)
-        self._assess(rows)
-        self._keep_files(rows, fronts)
+        rows, fronts = self._confirmation(job).run()
+        results.store(rows, fronts)
         self._reporter.tell_rows("done", rows, fronts)
 
-    def _confirmation(self, prepared: PreparationResult) -> Confirmation:
+    def _confirmation(self, job: PreparedJob) -> Confirmation:
         # A job that is done was resumed to measure what it had no time for.
         ends = Deadline(clock=self._clock) if self._row.state is JobState.DONE else self._budget.end
         return Confirmation(
-            self._store, self._lease, self._context, prepared, self._folder, self._digests,
-            deadline=lambda: ends.is_over, allowance=Allowance.within(self._job, ends),
-            confirmed=self._metrics_of_baseline(prepared),
-            telling=lambda rows, fronts, message: self._reporter.tell_rows("confirming", rows, fronts, message),
+            job, Allowance.within(self._job, ends),
+            report=lambda rows, fronts, message: self._reporter.tell_rows("confirming", rows, fronts, message),
         )  # fmt: skip
-
-    def _fronts(self, rows: Sequence[TrialRow], prepared: PreparationResult, *, final: bool = False) -> Fronts:
-        return fronts_of(rows, self._views, prepared.metrics, final=final)

@@ -20,7 +20,7 @@ class LeaseKeeper:
     def __init__(self, store: Store, job_id: str) -> None:
         """Takes the lease; raises :class:`search.store.JobBusy` while another process holds it."""
         self._store = store
-        self.lease = store.lease_job(job_id, this_process(), LEASE_S)
+        self.lease = store.jobs.lease(job_id, this_process(), LEASE_S)
         self._lost, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self.renew_until, args=(self._stop,), daemon=True)
 
@@ -45,7 +45,7 @@ class LeaseKeeper:
         wait_s = RENEW_S
         while not stop.wait(wait_s):
             try:
-                self._store.renew(self.lease, LEASE_S)
+                self._store.jobs.renew(self.lease, LEASE_S)
                 wait_s = RENEW_S
             except StaleLease:
                 self._lost.set()

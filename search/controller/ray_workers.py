@@ -16,10 +16,10 @@ from search.budget.allowance import Allowance
 from search.controller.scheduler import Scheduler
 from search.devices.link import DeviceLost
 from search.job.facts import JobFacts
-from search.space.candidate import Space
+from search.outcome import TrialOutcome
 from search.store import TrialRow
 from search.trials.context import JobContext
-from search.trials.trial import Outcome, TrialRunner
+from search.trials.trial import TrialRunner
 
 _LOST_HINT = "see that this machine has memory left"
 
@@ -28,11 +28,11 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
     """An actor that runs one candidate after another, and keeps its sandboxes."""
 
     def setup(
-        self, config: dict[str, Any], order: JobContext, facts: JobFacts, space: Space, folder: str,
+        self, config: dict[str, Any], order: JobContext, facts: JobFacts, folder: str,
         allowance: Allowance = Allowance(),  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
         """Called once per actor."""
-        self._runner = TrialRunner(order, facts, space, Path(folder), allowance=allowance)
+        self._runner = TrialRunner(order, facts, Path(folder), allowance=allowance)
         self._clock = allowance.ends.clock
         self._candidate = config
 
@@ -73,7 +73,7 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
     def __init__(
         self,
         scheduler: Scheduler,
-        after_trial: Callable[[TrialRow, Outcome], None],
+        after_trial: Callable[[TrialRow, TrialOutcome], None],
         stopping: Callable[[], bool],
         until: Callable[[], Deadline] = lambda: NEVER,
     ) -> None:
@@ -118,13 +118,8 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         if "trouble" in answer:
             self._scheduler.put_off(row, TransientError(*answer["trouble"]))
             return
-        outcome = Outcome.from_dict(answer)
-        finished = self._scheduler.finish(
-            row, outcome.state, reason=outcome.reason, metrics=outcome.metrics,
-            artifact_sha256=outcome.artifact_sha256, measurement=outcome.measurement,
-            further_measurements=outcome.further_measurements, wall_s=outcome.wall_s,
-        )  # fmt: skip
-        self._after_trial(finished, outcome)
+        outcome = TrialOutcome.from_dict(answer)
+        self._after_trial(self._scheduler.finish(row, outcome), outcome)
 
     def save(self, checkpoint_path: str) -> None:
         """Does nothing: we resume from the store."""

@@ -10,6 +10,7 @@ from typing import Any
 from hwprofiles.errors import ParetuneError
 from search.fronts.feasibility import judge
 from search.fronts.objectives import Constraint, Objective, gains, violations
+from search.outcome import TrialOutcome
 from search.space.candidate import Candidate
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
@@ -61,8 +62,8 @@ class Scheduler:
         self._strategy_name, self._batch, self._budget = strategy_name, batch, trials
         self._objectives, self._constraints, self._baseline = objectives, constraints, baseline
         self._simulated = simulated
-        self._recorded = {row.number: row for row in store.trials(lease.job_id)}
-        saved = dict(store.job(lease.job_id).strategy_state or {})
+        self._recorded = {row.number: row for row in store.trials.of_job(lease.job_id)}
+        saved = dict(store.jobs.get(lease.job_id).strategy_state or {})
         self._missing, self._saved_block = set(saved.pop(MISSING, ())), saved.pop(BLOCK, None)
         self._saved_state = saved
         self._in_a_row = 0
@@ -109,7 +110,7 @@ class Scheduler:
 
     def put_off(self, row: TrialRow, why: ParetuneError) -> None:
         """Leaves a trial pending that failed for a transient reason; stops after several in a row."""
-        self._store.put_off(self._lease, row.candidate_id, why.message)
+        self._store.trials.put_off(self._lease, row.candidate_id, why.message)
         del self._open[row.digest]
         self._in_a_row += 1
         if self._in_a_row >= TROUBLES_IN_A_ROW and self.trouble is None:
@@ -133,55 +134,25 @@ class Scheduler:
         if not self._queue:
             return None
         row = self._queue.popleft()
-        self._store.set_trial_state(self._lease, row.candidate_id, TrialState.BUILDING)
+        self._store.trials.set_state(self._lease, row.candidate_id, TrialState.BUILDING)
         return row
 
-    def finish(
-        self,
-        row: TrialRow,
-        state: TrialState,
-        *,
-        reason: str | None = None,
-        metrics: Mapping[str, Any] | None = None,
-        artifact_sha256: str | None = None,
-        measurement: dict[str, Any] | None = None,
-        further_measurements: Sequence[dict[str, Any]] = (),
-        wall_s: float = 0.0,
-    ) -> TrialRow:
-        """Records the result of a trial, and tells the block to the strategy if it was the last of it.
+    def finish(self, row: TrialRow, outcome: TrialOutcome) -> TrialRow:
+        """Records the outcome of a trial, and tells the block to the strategy if it was the last of it.
 
         A measured trial that breaks a constraint becomes ``infeasible``, with the constraint as reason.
         """
-        finished = self._record(
-            row, state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256, measurement=measurement,
-            further_measurements=further_measurements, wall_s=wall_s,
-        )  # fmt: skip
+        finished = self._record(row, outcome)
         self._in_a_row = 0
         self._close_if_complete()
         return finished
 
-    def _record(
-        self,
-        row: TrialRow,
-        state: TrialState,
-        *,
-        reason: str | None = None,
-        metrics: Mapping[str, Any] | None = None,
-        artifact_sha256: str | None = None,
-        measurement: dict[str, Any] | None = None,
-        further_measurements: Sequence[dict[str, Any]] = (),
-        wall_s: float = 0.0,
-    ) -> TrialRow:
-        metrics = dict(metrics or {})
-        if state is TrialState.DONE:
-            state, reason = judge(self._objectives, self._constraints, metrics, self._baseline)
-        self._store.finish_trial(
-            self._lease, row.candidate_id, state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256,
-            measurement=measurement, further_measurements=further_measurements, wall_s=wall_s,
-        )  # fmt: skip
-        finished = replace(
-            row, state=state, reason=reason, metrics=metrics, artifact_sha256=artifact_sha256, wall_s=wall_s
-        )
+    def _record(self, row: TrialRow, outcome: TrialOutcome) -> TrialRow:
+        if outcome.state is TrialState.DONE:
+            state, reason = judge(self._objectives, self._constraints, outcome.metrics, self._baseline)
+            outcome = replace(outcome, state=state, reason=reason)
+        self._store.trials.finish(self._lease, row.candidate_id, outcome)
+        finished = row.with_outcome(outcome)
         self._finished[row.digest] = finished
         del self._open[row.digest]
         return finished
@@ -208,8 +179,8 @@ class Scheduler:
             else:
                 self._open[row.digest] = row
         for row in [row for row in self._open.values() if row.digest in self._premeasured]:
-            metrics = self._premeasured[row.digest]
-            self._record(row, TrialState.DONE, metrics=metrics, artifact_sha256=self._premeasured_sha256)
+            metrics, sha256 = self._premeasured[row.digest], self._premeasured_sha256
+            self._record(row, TrialOutcome(TrialState.DONE, metrics=metrics, artifact_sha256=sha256))
         self._queue.extend(self._open.values())
         if not self._open:
             self._close_block()
@@ -224,7 +195,7 @@ class Scheduler:
                 )
         fresh = [(number, candidate) for number, candidate in new if number not in self._recorded]
         if fresh:
-            added = self._store.add_trials(self._lease, self._block, self._strategy_name, self._simulated, fresh)
+            added = self._store.trials.add(self._lease, self._block, self._strategy_name, self._simulated, fresh)
             rows.extend(added)
         return rows
 
@@ -242,7 +213,7 @@ class Scheduler:
         if self._block == self._saved_block and self._saved_state:
             self._strategy.load_state_dict(self._saved_state)
         missing = {MISSING: sorted(self._missing)} if self._missing else {}
-        self._store.finish_block(self._lease, {**self._strategy.state_dict(), BLOCK: self._block, **missing})
+        self._store.jobs.set_strategy_state(self._lease, {**self._strategy.state_dict(), BLOCK: self._block, **missing})
         if len(self._numbers) >= self._budget:
             self._stopped = True
 

@@ -15,7 +15,7 @@ def submit(store: Store, job: Job, folder: Path) -> str:
     """Queues a job and returns its id; raises :class:`InvalidInput` if the task's files cannot be used."""
     check_files(job.task.name, job.task.options, folder)
     devices = profiles_of(job, DeviceRegistry(store))
-    return store.create_job(
+    return store.jobs.create(
         name=job.name,
         spec=job.model_dump(mode="json"),
         spec_folder=str(folder.resolve()),

@@ -20,7 +20,7 @@ from search.store import Store
 
 def capability_of(store: Store, profile_digest: str) -> Capability | None:
     """The stored capability of a profile's device; None if never probed, or by an older version of Paretune."""
-    record = store.capability(profile_digest)
+    record = store.devices.capability(profile_digest)
     return None if record is None or record.get("version") != VERSION else Capability.from_dict(record)
 
 
@@ -50,5 +50,5 @@ def probe_and_store(store: Store, profile: Profile, progress: Progress, *, refre
         device.close()
         if refresh:
             cache.update(answers)
-    store.set_capability(profile, capability.to_dict())
+    store.devices.set_capability(profile, capability.to_dict())
     return capability

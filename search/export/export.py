@@ -77,8 +77,8 @@ def export_candidate(
     be built. The receipt's ``verdict`` is ``confirmed``, ``disagrees``, ``inconclusive``, or ``unclaimed`` if the front
     was modelled.
     """
-    row = store.trial(candidate)
-    job_row = store.job(row.job_id)
+    row = store.trials.get(candidate)
+    job_row = store.jobs.get(row.job_id)
     check_target(folder)
     _check_writable(folder)
     if job_row.baseline is None or job_row.space is None or not row.state.measured:
@@ -88,8 +88,7 @@ def export_candidate(
     source = _source(store, job_row, row, device, progress)
     # Not in the job's own folder: a search that is resumed removes files there that it no longer needs.
     files = tempfile.TemporaryDirectory(prefix="export-", dir=job_folder(row.job_id))
-    space = Space.from_dict(job_row.space)
-    runner = TrialRunner(source.context, source.facts, space, job_folder(row.job_id), Path(files.name))
+    runner = TrialRunner(source.context, source.facts, job_folder(row.job_id), Path(files.name))
     fresh = Sandbox(log=job_folder(row.job_id) / "export.log", progress=progress)
     try:
         bundle, receipt = _write_bundle(source, runner, fresh, folder, wait_quiet_s, progress)
@@ -99,7 +98,7 @@ def export_candidate(
         runner.close()
         fresh.close()
         files.cleanup()
-    store.add_export(row.candidate_id, str(bundle.folder.resolve()), receipt["verdict"], receipt)
+    store.exports.add(row.candidate_id, str(bundle.folder.resolve()), receipt["verdict"], receipt)
     return receipt
 
 
@@ -116,7 +115,7 @@ def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, pr
         context = JobContext(alone, job_row.spec_folder, (device_alone,), link)
         facts = _train_and_describe(context, job)
         return _Source(job, job_row, row, chosen, context.with_preparation(facts, space), facts)
-    devices = tuple(JobDevice(label, store.profile(digest)) for label, digest in digests_of(job_row).items())
+    devices = tuple(JobDevice(label, store.devices.profile(digest)) for label, digest in digests_of(job_row).items())
     context = JobContext(job, job_row.spec_folder, devices, link).with_preparation(facts, space)
     return _Source(job, job_row, replace(row, metrics=_front_metrics(row, chosen)), chosen, context, facts)
 

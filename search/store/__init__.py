@@ -8,8 +8,8 @@ Databases are SQLite files (made and upgraded on first use) or PostgreSQL (prepa
 from search.store.engine import database_exists
 from search.store.errors import JobBusy, StaleLease
 from search.store.owner import is_orphan, this_process
-from search.store.repository import Store
 from search.store.rows import JobRow, Json, Lease, TrialRow, digests_of
+from search.store.store import Store
 from search.store.upgrade import upgrade
 from search.store.versions import JobVersion
 

@@ -16,7 +16,7 @@ from search.store import models, statements
 from search.store.columns import utc_now
 from search.store.models import Agent, Request
 from search.store.rows import Json
-from search.store.transactions import Transaction
+from search.store.transactions import Transactions
 
 TOKEN_BYTES = 32
 
@@ -42,8 +42,8 @@ class AgentRow:
 class Agents:
     """The store's part about agents; each method is a transaction."""
 
-    def __init__(self, reading: Transaction, writing: Transaction) -> None:
-        self._reading, self._writing = reading, writing
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     def new_token(self, device: str) -> str:
         """Makes a token for a device's agent and returns it; only its hash is stored.
@@ -52,7 +52,7 @@ class Agents:
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
         values = {"token_sha256": _hash(token), "revoked_at": None, "instance": None}
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             if not connection.execute(update(Agent).where(Agent.device == device), values).rowcount:
                 connection.execute(insert(Agent), {"device": device, "created_at": utc_now(), "offer": {}, **values})
         return token
@@ -60,7 +60,7 @@ class Agents:
     def revoke(self, device: str) -> None:
         """Revokes the device's token and agent; raises :class:`NotFound` for a device that has none."""
         values = {"revoked_at": utc_now(), "instance": None}
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             if not connection.execute(update(Agent).where(Agent.device == device), values).rowcount:
                 raise no_agent(device)
 
@@ -70,7 +70,7 @@ class Agents:
         Compares hashes in constant time.
         """
         sha256, match = _hash(token), None
-        with self._reading() as connection:
+        with self._transactions.reading() as connection:
             query = select(Agent.device, Agent.token_sha256).where(Agent.revoked_at.is_(None))
             rows = connection.execute(query).all()
         for device, token_sha256 in rows:
@@ -85,7 +85,7 @@ class Agents:
         ``token`` is not, or no longer, the device's.
         """
         conditions = Agent.device == device, Agent.token_sha256 == _hash(token), Agent.revoked_at.is_(None)
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             statements.register(connection, profile)
             now = utc_now()
             values = {"instance": instance, "profile_digest": profile.digest, "offer": offer, "seen_at": now}
@@ -96,13 +96,13 @@ class Agents:
 
     def row(self, device: str) -> AgentRow | None:
         """The agent of a device; None if the device never had a token."""
-        with self._reading() as connection:
+        with self._transactions.reading() as connection:
             columns = connection.execute(_rows().where(Agent.device == device)).one_or_none()
         return None if columns is None else _row(*columns)
 
     def all(self) -> list[AgentRow]:
         """Every device that has or had a token, by name."""
-        with self._reading() as connection:
+        with self._transactions.reading() as connection:
             return [_row(*columns) for columns in connection.execute(_rows().order_by(Agent.device)).all()]
 
 

@@ -16,7 +16,7 @@ from search.store import agents, statements
 from search.store.columns import utc_now
 from search.store.models import Request
 from search.store.rows import Json
-from search.store.transactions import Transaction
+from search.store.transactions import Transactions
 
 LEASE_S = 30.0
 DEATHS_UNTIL_CRASHED = 3
@@ -59,8 +59,8 @@ class Requests:
     expired lease that nobody took may still finish.
     """
 
-    def __init__(self, reading: Transaction, writing: Transaction) -> None:
-        self._reading, self._writing = reading, writing
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     # The job's side
 
@@ -69,7 +69,7 @@ class Requests:
 
         The id is derived from the content. A request that was cancelled or refused is queued again.
         """
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             state = connection.execute(select(Request.state).where(Request.errand_id == errand_id)).scalar_one_or_none()
             if state is None:
                 statements.register(connection, profile)
@@ -85,7 +85,7 @@ class Requests:
 
     def get(self, errand_id: str) -> RequestRow:
         """A request as stored; raises :class:`NotFound`."""
-        with self._reading() as connection:
+        with self._transactions.reading() as connection:
             columns = connection.execute(select(*_COLUMNS).where(Request.errand_id == errand_id)).one_or_none()
         if columns is None:
             raise NotFound(f"there is no measurement request {errand_id!r}", "resume the job with: paretune resume JOB")
@@ -93,20 +93,20 @@ class Requests:
 
     def result(self, errand_id: str) -> Json | None:
         """The result of a request; None if it has none yet, or is not in the store."""
-        with self._reading() as connection:
+        with self._transactions.reading() as connection:
             query = select(Request.result).where(Request.errand_id == errand_id)
             return connection.execute(query).scalar_one_or_none()
 
     def cancel(self, errand_id: str) -> None:
         """Cancels a request that nobody waits for any more; one that has ended stays as it is."""
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             conditions = Request.errand_id == errand_id, Request.state.in_(_OPEN)
             values = {"state": RequestState.CANCELLED, "lease_until": None, "holder": None, "finished_at": utc_now()}
             connection.execute(update(Request).where(*conditions), values)
 
     def files(self) -> set[str]:
         """SHA-256 of every file that an open request needs."""
-        with self._reading() as connection:
+        with self._transactions.reading() as connection:
             requests = connection.execute(select(Request.request).where(Request.state.in_(_OPEN))).scalars()
             return {sha256 for request in requests for sha256 in _files_of(request)}
 
@@ -118,7 +118,7 @@ class Requests:
         before = utc_now() - timedelta(seconds=older_than_s)
         idle = or_(Request.lease_until.is_(None), Request.lease_until < before)
         waited = Request.state.in_(_OPEN) & (Request.created_at < before) & idle
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             connection.execute(delete(Request).where(or_(Request.finished_at < before, waited)))
 
     # The agent's side
@@ -130,7 +130,7 @@ class Requests:
         was lost counts a death, and fails as ``crashed`` after :data:`DEATHS_UNTIL_CRASHED`. Raises
         :class:`search.store.agents.AgentReplaced` for an agent that is not the device's newest.
         """
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             _check_agent(connection, device, instance)
             while True:
                 now = utc_now()
@@ -171,7 +171,7 @@ class Requests:
 
         Raises :class:`StaleRequest` for a lease that is not the newest, and as :meth:`lease` does.
         """
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             _check_agent(connection, device, instance)
             row = _require_lease(connection, device, errand_id, epoch)
             if row.state is not RequestState.LEASED:
@@ -181,7 +181,7 @@ class Requests:
 
     def finish(self, device: str, instance: str, errand_id: str, epoch: int, state: RequestState, result: Json) -> None:
         """Stores the result of a request. Idempotent; raises as :meth:`renew` does, and for a cancelled request."""
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             _check_agent(connection, device, instance)
             row = _require_lease(connection, device, errand_id, epoch)
             if row.state is RequestState.LEASED:
@@ -194,14 +194,14 @@ class Requests:
 
     def release(self, device: str, instance: str, errand_id: str, epoch: int) -> None:
         """Returns a request to the queue without counting a death; raises as :meth:`renew` does."""
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             _check_agent(connection, device, instance)
             if _require_lease(connection, device, errand_id, epoch).state is RequestState.LEASED:
                 _change(connection, errand_id, state=RequestState.QUEUED, holder=None, lease_until=None)
 
     def files_of_lease(self, device: str, errand_id: str) -> Collection[str]:
         """SHA-256 of the files that a device may fetch for a request; none unless it holds the lease."""
-        with self._reading() as connection:
+        with self._transactions.reading() as connection:
             held = Request.errand_id == errand_id, Request.device == device, Request.state == RequestState.LEASED
             request = connection.execute(select(Request.request).where(*held)).scalar_one_or_none()
         return frozenset() if request is None else _files_of(request)

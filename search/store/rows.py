@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from search.outcome import TrialOutcome
 from search.states import JobState, TrialState
 
 Json = dict[str, Any]
@@ -75,6 +76,13 @@ class TrialRow:
     artifact_sha256: str | None
     """Digest of the ONNX file."""
     wall_s: float
+
+    def with_outcome(self, outcome: TrialOutcome) -> TrialRow:
+        """The row once the candidate's outcome is stored."""
+        return replace(
+            self, state=outcome.state, reason=outcome.reason, metrics=dict(outcome.metrics),
+            artifact_sha256=outcome.artifact_sha256, wall_s=outcome.wall_s,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

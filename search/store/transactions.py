@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 
-from search.store.engine import WRITES, open_engine, place_of
+from search.store.engine import WRITES, place_of
 from search.store.errors import StaleLease, storage_errors
 from search.store.models import Job
 from search.store.rows import Lease
 
-Transaction = Callable[[], AbstractContextManager[Connection]]
-"""Begins a transaction; parts of the store that are objects of their own reach the database through it."""
-
 
 class Transactions:
-    """A database, and three kinds of transaction: reading, writing, and writing a job under a lease.
+    """Begins the transactions of all parts of a store: reading, writing, and writing a job under a lease.
 
-    Any database that cannot be reached, read or written raises :class:`hwprofiles.errors.StorageError`.
+    What is written inside a ``with`` block is committed, and durable, at its end; an exception leaves everything as it
+    was. Safe for several threads, each transaction has a connection of its own. A database that cannot be reached, read
+    or written raises :class:`hwprofiles.errors.StorageError`.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        self._writer = self._engine.execution_options(**WRITES)
-        self._place = place_of(self._engine)
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(**WRITES)
+        self._place = place_of(engine)
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """Begins a transaction that only reads, and sees one state of the database throughout."""
         with storage_errors(self._place), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
+        """Begins a transaction that writes; on SQLite it waits until no other one does."""
         with storage_errors(self._place), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
-    def _holding(self, lease: Lease) -> Iterator[Connection]:
-        """Begins a transaction that writes the lease's job; raises :class:`StaleLease` if the lease is not valid."""
-        with self._writing() as connection:
+    def holding(self, lease: Lease) -> Iterator[Connection]:
+        """Begins a transaction that writes the lease's job; raises :class:`StaleLease` if the lease is not valid.
+
+        Valid is the lease with the job's highest epoch, until it is released: also after its time, if nobody took it.
+        """
+        with self.writing() as connection:
             held = select(Job.epoch).where(Job.job_id == lease.job_id, Job.lease_until.is_not(None)).with_for_update()
             if connection.execute(held).scalar_one_or_none() != lease.epoch:
                 raise StaleLease(

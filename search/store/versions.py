@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, select
 
-from search.states import TrialState
 from search.store.models import Front, Job, Measurement, Trial
-from search.store.rows import TrialRow
-from search.store.statements import read_trials
-
-_UNFINISHED = [state for state in TrialState if not state.finished]
 
 
 @dataclass(frozen=True)
@@ -41,21 +35,3 @@ def version_of(connection: Connection, job_id: str) -> JobVersion:
     measurement = connection.execute(last.where(Trial.job_id == job_id)).scalar_one()
     front = connection.execute(select(func.max(Front.version)).where(Front.job_id == job_id)).scalar_one()
     return JobVersion(job_id, tuple(row), tuple(counts), measurement or 0, front or 0)
-
-
-def trials_since(connection: Connection, version: JobVersion, earlier: Mapping[str, TrialRow]) -> list[TrialRow]:
-    """All candidates of a job by trial number; reads only those that may have changed since ``version``.
-
-    ``earlier`` are the rows by candidate id as of that version or later.
-    """
-    of_job = Trial.job_id == version.job_id
-    unfinished = [candidate_id for candidate_id, row in earlier.items() if not row.state.finished]
-    last = max((row.number for row in earlier.values()), default=-1)
-    measured = select(Measurement.candidate_id).where(Measurement.id > version.measurement)
-    changed = or_(
-        Trial.number > last, Trial.state.in_(_UNFINISHED), Trial.candidate_id.in_(unfinished),
-        Trial.candidate_id.in_(measured),
-    )  # fmt: skip
-    rows = {**earlier, **{row.candidate_id: row for row in read_trials(connection, of_job, changed)}}
-    existing: Collection[str] = set(connection.execute(select(Trial.candidate_id).where(of_job)).scalars())
-    return sorted((row for row in rows.values() if row.candidate_id in existing), key=lambda row: row.number)

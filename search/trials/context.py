@@ -44,6 +44,13 @@ class JobContext:
         schemes, times = facts.static_schemes, facts.layer_times
         return replace(self, subject=facts.subject, space=space, static_schemes=schemes, layer_times=times)
 
+    @property
+    def prepared_space(self) -> Space:
+        """The search space; raises :class:`ValueError` if the job is not prepared."""
+        if self.space is None:
+            raise ValueError("the job is not prepared yet")
+        return self.space
+
     @cached_property
     def digest(self) -> str:
         """Names everything in it."""

@@ -279,11 +279,11 @@ class Preparation:
         return JobFacts(
             subject=self._work.digest,
             model_path=self._work.baseline_path,
-            model_sha256=self._work.model_sha256,
+            model_sha256=self._work.exported.sha256,
             groups=self._work.groups,
             shared_split=self._work.task.shared_split,
             notes=tuple(self._work.notes()),
-            digests=self._work.digests,
+            digests=self._work.exported.digests,
             static_schemes={family: Scheme(**scheme) for family, scheme in self._work.static_schemes.items()},
             layer_changes=tuple(self._work.layer_changes),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from evaluators.measuring.outputs import run_samples
 from evaluators.measuring.quality import Quality, Scores, check_finite, fidelity, run_all, summarise
 from evaluators.measuring.statistics import difference_interval, mean_interval
-from evaluators.runtimes import Array, Arrays
+from evaluators.runtimes import Array, Arrays, Session
 from hwprofiles import Profile, digest_of
 from hwprofiles.errors import BuildFailed
 from hwprofiles.probe import usable_cores
@@ -46,9 +47,7 @@ class Scoring:
         ``runtime`` None is the device's first; ``device`` (None: the job's first) sets the batch.
         """
         scores, figures = self._scores(path, split, runtime, device)
-        summary = summarise(scores, self._task.clusters(split))
-        replacement = stand_in(self._context.profile_of(device), runtime)
-        return Quality({**figures, **summary.metrics}, summary.intervals, replacement)
+        return self._quality(scores, figures, split, stand_in(self._context.profile_of(device), runtime))
 
     def outputs(
         self, path: Path, samples: Arrays, runtime: str | None = None, device: str | None = None
@@ -76,11 +75,8 @@ class Scoring:
                 raise BuildFailed("the task asks for outputs of samples that are not in the split")
             return dict(outputs)
 
-        figures = {name: float(value) for name, value in self._task.evaluate(predict, split).items()}
-        check_finite((name, np.array(value)) for name, value in figures.items())
-        scores = {**fidelity(outputs, reference), **self._task.score(outputs, split)}
-        summary = summarise(scores, self._task.clusters(split))
-        return Quality({**figures, **summary.metrics}, summary.intervals)
+        figures = self._finished_figures(predict, split)
+        return self._quality(self._score(outputs, reference, split), figures, split)
 
     def losses(
         self, path: Path, split: Split, runtime: str | None = None, device: str | None = None
@@ -112,24 +108,37 @@ class Scoring:
         """Figures by sample, and the task's finished figures; outputs for the latter are added to ``answers``."""
         inputs, profile = self._task.inputs(split), self._context.profile_of(device)
         session = local_runtime(profile, runtime).open(path)
-        workers = max(1, len(usable_cores()))
 
         def predict(samples: Arrays) -> dict[str, Array]:
             own = samples.keys() == inputs.keys() and all(samples[name] is inputs[name] for name in inputs)
-            answer = outputs if own else run_all(session, samples, batch=profile.batch, workers=workers)
+            answer = outputs if own else _run(session, samples, profile)
             if answers is not None:
                 answers.append(answer)
             return answer
 
         try:
-            outputs = run_all(session, inputs, batch=profile.batch, workers=workers)
-            figures = {name: float(value) for name, value in self._task.evaluate(predict, split).items()}
+            outputs = _run(session, inputs, profile)
+            figures = self._finished_figures(predict, split)
         finally:
             session.close()
-        check_finite((name, np.array(value)) for name, value in figures.items())
         cached = outputs if path == self._workspace.baseline_path and runtime is None else None
-        reference = self._reference(split, profile, cached)
-        return {**fidelity(outputs, reference), **self._task.score(outputs, split)}, figures
+        return self._score(outputs, self._reference(split, profile, cached), split), figures
+
+    def _finished_figures(self, predict: Callable[[Arrays], dict[str, Array]], split: Split) -> dict[str, float]:
+        """The metrics that the task gives as one figure each; raises :class:`BuildFailed` for NaN and infinity."""
+        figures = {name: float(value) for name, value in self._task.evaluate(predict, split).items()}
+        check_finite((name, np.array(value)) for name, value in figures.items())
+        return figures
+
+    def _score(self, outputs: Arrays, reference: Arrays, split: Split) -> Scores:
+        """The figures by sample: likeness to the fp32 model, and the task's own."""
+        return {**fidelity(outputs, reference), **self._task.score(outputs, split)}
+
+    def _quality(
+        self, scores: Scores, figures: Mapping[str, float], split: Split, replacement: str | None = None
+    ) -> Quality:
+        summary = summarise(scores, self._task.clusters(split))
+        return Quality({**figures, **summary.metrics}, summary.intervals, replacement)
 
     def _reference(self, split: Split, profile: Profile, outputs: dict[str, Array] | None) -> dict[str, Array]:
         """The fp32 model's outputs on a split, cached for all candidates; ``outputs`` are stored if they are given."""
@@ -143,9 +152,7 @@ class Scoring:
         if outputs is None:
             session = runtime.open(self._workspace.baseline_path)
             try:
-                outputs = run_all(
-                    session, self._task.inputs(split), batch=profile.batch, workers=max(1, len(usable_cores()))
-                )
+                outputs = _run(session, self._task.inputs(split), profile)
             finally:
                 session.close()
         # Text is not compared.
@@ -154,3 +161,8 @@ class Scoring:
         np.savez(partial, allow_pickle=False, **outputs)
         partial.replace(path)
         return outputs
+
+
+def _run(session: Session, samples: Arrays, profile: Profile) -> dict[str, Array]:
+    """The outputs for all samples, in the profile's batches, on all cores."""
+    return run_all(session, samples, batch=profile.batch, workers=max(1, len(usable_cores())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from search.devices.lookup import open_device
 from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, merge_devices
 from search.job.devices import JobDevice
 from search.job.facts import JobFacts
+from search.outcome import TrialOutcome
 from search.prediction.modelled import ModelledJob, invent_metrics
-from search.space.candidate import Space
 from search.states import TrialState
 from search.techniques import trains
 from search.training.asha import TRAINING, Figures
@@ -37,32 +37,6 @@ MEASURING_S = "measuring_s"
 """Key of a stored measurement: how long a device worked on the candidate."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The result of a candidate, as it is stored."""
-
-    state: TrialState
-    reason: str | None
-    metrics: dict[str, Any]
-    artifact_sha256: str | None
-    measurement: dict[str, Any] | None
-    wall_s: float
-    further_measurements: list[dict[str, Any]] = field(default_factory=list)
-    """The measurements of the job's further devices."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
-        data = asdict(self)
-        further = data.pop("further_measurements")
-        return {**data, "others": further}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
-        """The inverse of :meth:`to_dict`."""
-        fields = {**data, "state": TrialState(data["state"]), "further_measurements": data.get("others", [])}
-        return cls(**{name: value for name, value in fields.items() if name != "others"})
-
-
 class TrialRunner:
     """Builds and evaluates one candidate at a time, within an ``allowance``.
 
@@ -73,13 +47,12 @@ class TrialRunner:
         self,
         context: JobContext,
         facts: JobFacts,
-        space: Space,
         folder: Path,
         files: Path | None = None,
         allowance: Allowance | None = None,
     ) -> None:
         """``folder`` is the job's; candidates' files go to ``files``, by default the same folder."""
-        self._context, self._facts, self._space = context, facts, space
+        self._context, self._facts = context, facts
         self._folder, self._files = folder, files or folder
         self._job = context.job
         self._limits, self._own_metrics = self._job.limits, self._job.own_metrics
@@ -96,7 +69,7 @@ class TrialRunner:
 
     @cached_property
     def _layers(self) -> ModelledJob:
-        return ModelledJob(self._facts.groups, self._space, self._facts.layer_changes)
+        return ModelledJob(self._facts.groups, self._context.prepared_space, self._facts.layer_changes)
 
     def run(
         self,
@@ -104,7 +77,7 @@ class TrialRunner:
         digest: str,
         earlier: Sequence[Figures] = (),
         ends: Deadline | None = None,
-    ) -> Outcome:
+    ) -> TrialOutcome:
         """Build and evaluate a candidate, in minutes to hours.
 
         Failures of the candidate become its state. Transient failures (:func:`hwprofiles.errors.is_transient`) are
@@ -116,12 +89,13 @@ class TrialRunner:
         if self._context.profile.is_dry_run:
             metrics = invent_metrics(self._context.devices, self._layers, decisions, digest)
             metrics |= invent_own_metrics(self._own_metrics, digest)
-            return Outcome(TrialState.DONE, None, metrics, None, None, round(self._clock() - start, 3))
+            return TrialOutcome(TrialState.DONE, metrics=metrics, wall_s=round(self._clock() - start, 3))
         with Notice(self._folder, digest) as self._notice:
             try:
-                outcome = self._run(decisions, digest, earlier, start)
+                outcome = self._run(decisions, digest, earlier)
             finally:
                 self._notice = None
+        outcome = replace(outcome, wall_s=round(self._clock() - start, 3))
         if outcome.state is not TrialState.DONE or FAILURES in outcome.metrics:
             self._ends.check()  # the failure may be the job's time limit
         return outcome
@@ -135,7 +109,7 @@ class TrialRunner:
         if self._notice is not None:
             self._notice.say(text)
 
-    def _run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures], start: float) -> Outcome:
+    def _run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures]) -> TrialOutcome:
         sha256: str | None = None
         trained: dict[str, Any] = {}
         try:
@@ -151,16 +125,16 @@ class TrialRunner:
             size |= SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
         except CandidateError as error:
             state, reason = _failure(error)
-            return Outcome(state, reason, trained, sha256, None, round(self._clock() - start, 3))
+            return TrialOutcome(state, reason, trained, sha256)
         results, failures = self._evaluate(built.path, decisions, timed=SIMULATED_FORMATS not in built.metrics)
         if not results:
             state, reason = next(iter(failures.values()))
-            return Outcome(state, reason, trained, sha256, None, round(self._clock() - start, 3))
+            return TrialOutcome(state, reason, trained, sha256)
         labels = [evaluator.label for evaluator in self._evaluators]
         first, *further = [results[label].measurement if label in results else None for label in labels]
-        return Outcome(
+        return TrialOutcome(
             TrialState.DONE, None, self._merge(size, results, failures), sha256, first,
-            round(self._clock() - start, 3), [record for record in further if record is not None],
+            tuple(record for record in further if record is not None),
         )  # fmt: skip
 
     def _evaluate(

@@ -5,7 +5,6 @@ Opened once a process from a :class:`JobContext`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -17,21 +16,17 @@ import onnx
 from evaluators.devices.deadline import NEVER
 from evaluators.devices.device import Device
 from evaluators.graphs.bit_operations import bit_operations
-from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups, under_first_names
 from evaluators.graphs.model import load_model, save_model
 from evaluators.graphs.quantised import count_integer_layers
 from evaluators.graphs.run_shapes import shapes_in_run
-from evaluators.graphs.widening import narrow_types, widening_note
 from evaluators.processes.freed_memory import give_large_blocks_back
 from evaluators.processes.locks import working
-from evaluators.processes.sandbox_child import report
 from evaluators.runtimes import Array
 from hwprofiles import Profile, digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput
 from search.budget.stopwatch import Stopwatch
 from search.folders import cache_folder
-from search.json_cache import JsonCache
 from search.options import validate_options
 from search.space.candidate import RUNTIME, Space
 from search.space.coverage import coverage
@@ -54,12 +49,10 @@ from search.techniques.precision import PrecisionTechnique
 from search.techniques.trained_formats import FORMATS, FormatsTechnique
 from search.training.recipe import Recipe
 from search.trials.context import JobContext
+from search.trials.exported_model import ExportedModel
 from search.trials.module_variants import ModuleVariants
 from search.trials.offers import collect_offers
 from search.trials.samples import Samples
-
-FORMAT = 2
-"""Part of every digest of built files; raised when building changes what a candidate means."""
 
 LARGE_MODEL_BYTES = 128 * 2**20
 """A process does not keep parts of a larger model that it is not working on."""
@@ -97,95 +90,47 @@ class Workspace:
         }
         """Quantisation schemes of static int8 by family of runtimes, chosen by benchmarks."""
         self._prepared_space = context.space
-        self._export_notes: list[str] = []
         self.deadline = NEVER
         """End of the devices' benchmarks; set before the techniques are first needed."""
         self.stopwatch = Stopwatch()
         """Time that the benchmarks take."""
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(context.folder))
+        self.exported = ExportedModel(
+            self.task, self._origin(), self.cache, trained=not self.profile.is_dry_run,
+            prepared=context.subject is not None,
+        )  # fmt: skip
+        """The fp32 model's file, and what names it."""
         self.samples = Samples(self.task, self.profile, lambda: self.baseline_path)
-        self._origin = "" if isinstance(self.task, BuiltInTask) else self._task_origin()
         if context.subject not in (None, self.digest):
             raise InvalidInput(
                 "the task gives another model or other data than when the job was prepared",
                 "seed all randomness in make_task; if a file has changed, start the job anew",
             )
 
-    def _task_origin(self) -> str:
+    def _origin(self) -> str:
+        if isinstance(self.task, BuiltInTask):
+            return ""
         return origin(self.job.task.name, self.job.task.options, Path(self.context.folder))
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """Names the fp32 model, by all of its bytes, and the data and metrics that candidates are scored by."""
-        trained = not self.profile.is_dry_run
-        return digest_of(["model", FORMAT, onnx.__version__, self.model_sha256, self.data_digest, trained])
-
-    @property
-    def data_digest(self) -> str:
-        """Names samples, labels, and the code that scores outputs."""
-        return digest_of([self.task.data_digest, self._origin])
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """Digests of the job's inputs by name: the fp32 model's file, the data, and the task that made both."""
-        task = digest_of([self.task.digest, self._origin])
-        return {"model": self.model_sha256, "data": self.data_digest, "task": task}
-
-    @cached_property
-    def model_sha256(self) -> str:
-        """SHA-256 of the fp32 model's file, which is exported on first use.
-
-        Processes of a prepared job find it by the task's digest. The preparation exports a user's own model again: a
-        digest cannot cover the files that its code reads and the packages that it calls.
-        """
-        trained = not self.profile.is_dry_run
-        key = digest_of(["export", FORMAT, onnx.__version__, self.task.digest, self._origin, trained])
-        exports = JsonCache(self.cache / "exports")
-        if self.context.subject is not None or isinstance(self.task, BuiltInTask):
-            cached: str | None = exports.get(key)
-            if cached is not None and self._model_path(cached).exists():
-                return cached
-        sha256 = self._export()
-        exports[key] = sha256
-        return sha256
-
-    def _export(self) -> str:
-        """Export and clean up the model, and move it to its final path; its SHA-256."""
-        folder = self.cache / "models"
-        folder.mkdir(parents=True, exist_ok=True)
-        source, clean = (folder / f".{os.getpid()}.{kind}.onnx" for kind in ("source", "clean"))
-        try:
-            report("exporting the model to ONNX")
-            self.task.export(source, trained=not self.profile.is_dry_run)
-            model = load_model(source)
-            narrow = narrow_types(model)
-            self._export_notes = [widening_note(narrow)] if narrow else []
-            save_model(clean_graph(model, consumed=True), clean)
-            del model
-            sha256 = digest_of_file(clean)
-            clean.replace(self._model_path(sha256))
-        finally:
-            source.unlink(missing_ok=True)
-            clean.unlink(missing_ok=True)
-        return sha256
-
-    def _model_path(self, sha256: str) -> Path:
-        return self.cache / "models" / f"{sha256}.onnx"
+        """See :attr:`search.trials.exported_model.ExportedModel.digest`."""
+        return self.exported.digest
 
     @property
     def baseline_path(self) -> Path:
         """The file of the fp32 model that every candidate starts from."""
-        return self._model_path(self.model_sha256)
+        return self.exported.path
 
     @cached_property
     def model(self) -> onnx.ModelProto:
-        """The fp32 model, exported and cleaned up once for all jobs that share it."""
+        """The fp32 model."""
         return load_model(self.baseline_path)
 
     def notes(self) -> list[str]:
         """Notes for the job's owner about reading the model and about what is measured."""
         self.model  # noqa: B018 - its export may add notes
-        notes = [*self.task.notes, *self._export_notes]
+        notes = [*self.task.notes, *self.exported.notes]
         count = min(map(len, self.task.inputs("validation").values()))
         for batch in dict.fromkeys(device.profile.batch for device in self.context.devices):
             if batch > count:

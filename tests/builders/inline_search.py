@@ -37,7 +37,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch, *, prepare_here: bool = False) 
     monkeypatch.setattr("search.controller.ray_cluster.local_cluster", _no_cluster)
     monkeypatch.setattr("search.controller.ray_cluster.run_trials", run_trials)
     if prepare_here:
-        monkeypatch.setattr("search.controller.controller.Sandbox", InlineSandbox)
+        monkeypatch.setattr("search.controller.preparing.Sandbox", InlineSandbox)
 
 
 def with_device(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:

@@ -16,6 +16,7 @@ from dashboards.server import background
 from hwprofiles import Profile, find_device
 from search.controller.submission import submit
 from search.job.spec import parse_job
+from search.outcome import TrialOutcome
 from search.space.candidate import Decision, Space
 from search.states import JobState, TrialState
 from search.store import Lease, Store, this_process
@@ -48,13 +49,15 @@ class Search:
             bits = format(number % 2 ** len(LAYERS), f"0{len(LAYERS)}b")
             values = {layer: "int8" if bit == "1" else "fp32" for layer, bit in zip(LAYERS, bits, strict=True)}
             values["width"] = "full" if number < 2 ** len(LAYERS) else "half"
-            row = self.store.add_trials(self.lease, 0, "nsga2", True, [(number, self.space.candidate(values))])[0]
+            row = self.store.trials.add(self.lease, 0, "nsga2", True, [(number, self.space.candidate(values))])[0]
             metrics = figures(number, bits)
             state = TrialState.DONE if metrics["cosine"] > 0.9 else TrialState.INFEASIBLE
             reason = None if state is TrialState.DONE else f"{HOSTILE} cosine >= 0.9: {metrics['cosine']:.4f}"
             record = {"n": 64, "samples": [metrics["latency_ms"]["p50"]] * 64, "health": {"verdict": "ok"}}
-            self.store.finish_trial(
-                self.lease, row.candidate_id, state, reason=reason, metrics=metrics, measurement=record, wall_s=0.5
+            self.store.trials.finish(
+                self.lease,
+                row.candidate_id,
+                TrialOutcome(state, reason=reason, metrics=metrics, measurement=record, wall_s=0.5),
             )
             self.ids.append(row.candidate_id)
 
@@ -62,8 +65,8 @@ class Search:
         """One candidate that cannot run."""
         number = len(self.ids)
         values = dict.fromkeys(LAYERS, "int4") | {"width": "half" if number % 2 else "full"}
-        row = self.store.add_trials(self.lease, 0, "nsga2", True, [(number, self.space.candidate(values))])[0]
-        self.store.finish_trial(self.lease, row.candidate_id, TrialState.UNSUPPORTED_OP, reason=reason)
+        row = self.store.trials.add(self.lease, 0, "nsga2", True, [(number, self.space.candidate(values))])[0]
+        self.store.trials.finish(self.lease, row.candidate_id, TrialOutcome(TrialState.UNSUPPORTED_OP, reason=reason))
         self.ids.append(row.candidate_id)
 
     def store_front(self, members: list[int], tied: dict[int, list[int]] | None = None, final: bool = False) -> None:
@@ -77,11 +80,11 @@ class Search:
             "nearest_miss": None,
             "final": final,
         }
-        self.store.add_front(self.lease, front)
+        self.store.fronts.add(self.lease, front)
 
     def end(self, state: JobState = JobState.DONE) -> None:
         """Bring the job to its end."""
-        self.store.set_job_state(self.lease, state)
+        self.store.jobs.set_state(self.lease, state)
 
 
 def figures(number: int, bits: str) -> dict[str, Any]:
@@ -114,10 +117,10 @@ def open_search(store: Store, name: str = "digits-here", profile: Profile | None
         "strategy": {"name": "nsga2", "options": {}},
         "budget": {"trials": 60, "minutes": None},
     }
-    job_id = store.create_job(name=name, spec=spec, spec_folder=".", profile=profile or find_device("dry-run"))
-    lease = store.lease_job(job_id, this_process(), lease_s=600.0)
-    store.set_job_state(lease, JobState.RUNNING)
-    store.set_preparation(lease, space=space.to_dict(), baseline=BASELINE)
+    job_id = store.jobs.create(name=name, spec=spec, spec_folder=".", profile=profile or find_device("dry-run"))
+    lease = store.jobs.lease(job_id, this_process(), lease_s=600.0)
+    store.jobs.set_state(lease, JobState.RUNNING)
+    store.jobs.set_preparation(lease, space=space.to_dict(), baseline=BASELINE)
     return Search(store, lease, space, [])
 
 
@@ -144,7 +147,7 @@ def search(make_search: Callable[..., Search]) -> Search:
     search.add(12)
     search.fail()
     search.store_front([0, 4, 8], tied={9: [8]})
-    search.store.add_wall_time(search.lease, 26.0)
+    search.store.jobs.add_wall_time(search.lease, 26.0)
     return search
 
 

@@ -50,6 +50,7 @@ from search.controller.scheduler import REPEATS_UNTIL_EXHAUSTED
 from search.controller.submission import submit
 from search.export.remeasurement import MEASUREMENTS
 from search.job.spec import Job, parse_job
+from search.outcome import TrialOutcome
 from search.prediction import accuracy as prediction_accuracy
 from search.prediction import tables
 from search.prediction.correction import Correction, accuracy
@@ -474,17 +475,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("store")
     with Store(f"sqlite:///{folder}/jobs.db") as opened:
         job = parse_job({"name": "digits", "task": {"name": "digits"}, "devices": ["dry-run"]}, folder=folder)
-        lease = opened.lease_job(submit(opened, job, folder), this_process())
+        lease = opened.jobs.lease(submit(opened, job, folder), this_process())
         space = Space((Decision("precision:stem", ("fp32", "int8"), "precision", target="stem", scope="layer"),), "")
-        opened.set_preparation(lease, space=space.to_dict(), baseline={"metrics": {"cosine": 1.0}, "facts": {}})
-        (row,) = opened.add_trials(lease, 0, "nsga2", True, [(0, space.baseline())])
+        opened.jobs.set_preparation(lease, space=space.to_dict(), baseline={"metrics": {"cosine": 1.0}, "facts": {}})
+        (row,) = opened.trials.add(lease, 0, "nsga2", True, [(0, space.baseline())])
         metrics = {"cosine": 1.0, "speedup": {"ratio": 1.0, "ci95": [0.9, 1.1]}}
-        opened.finish_trial(
-            lease, row.candidate_id, TrialState.DONE, metrics=metrics, measurement={"verdict": "stable"}
+        opened.trials.finish(
+            lease, row.candidate_id, TrialOutcome(TrialState.DONE, metrics=metrics, measurement={"verdict": "stable"})
         )
-        opened.add_export(row.candidate_id, "bundle", "confirmed", {})
+        opened.exports.add(row.candidate_id, "bundle", "confirmed", {})
         front = {"objectives": [{"metric": "speedup", "direction": "max"}], "members": [row.candidate_id]}
-        opened.add_front(lease, front)
+        opened.fronts.add(lease, front)
         yield opened
 
 

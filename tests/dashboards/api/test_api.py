@@ -157,13 +157,13 @@ def _read_all(url: str) -> None:
 
 def test_a_reader_that_leaves_is_forgotten(store: Store, search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
-    read = store.job_version
+    read = store.jobs.version
 
     def counted(job: str) -> Any:
         reads.append(job)
         return read(job)
 
-    monkeypatch.setattr(store, "job_version", counted)
+    monkeypatch.setattr(store.jobs, "version", counted)
     with background(store) as address:
         with events_of(f"{address}/api/v1/jobs/{search.job_id}/events") as events:
             next(events)

@@ -14,32 +14,33 @@ from dashboards.documents.jobs import job_of, jobs_document
 from dashboards.documents.report import JobReport
 from search.states import JobState
 from search.store import Store
-from search.store import repository as rows
+
+COSTLY = (("jobs", "get"), ("jobs", "all"), ("trials", "of_job"), ("trials", "since"), ("fronts", "get"))
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the store's costly methods, as they are called."""
     called: list[str] = []
 
-    def count(name: str) -> None:
-        method = getattr(rows.Store, name)
+    def count(part: str, name: str) -> None:
+        method = getattr(getattr(store, part), name)
 
-        def counted(store: Store, *arguments: Any) -> Any:
-            called.append(name)
-            return method(store, *arguments)
+        def counted(*arguments: Any) -> Any:
+            called.append(f"{part}.{name}")
+            return method(*arguments)
 
-        monkeypatch.setattr(rows.Store, name, counted)
+        monkeypatch.setattr(getattr(store, part), name, counted)
 
-    for name in ("job", "trials", "trials_since", "front", "jobs"):
-        count(name)
+    for part, name in COSTLY:
+        count(part, name)
     return called
 
 
 def test_what_has_not_changed_is_not_read_again(store: Store, search: Any, reads: list[str]) -> None:
     reports = Reports(store)
     first = reports.read(search.job_id)
-    assert reads == ["job", "front", "trials_since"]
+    assert reads == ["jobs.get", "fronts.get", "trials.since"]
     reads.clear()
     assert [reports.read(search.job_id) for _ in range(5)] == [first] * 5
     assert reads == []

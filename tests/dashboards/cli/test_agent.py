@@ -297,7 +297,7 @@ def test_a_job_whose_agent_server_and_model_all_fail(
     running.start()
 
     def measured(count: int) -> None:
-        wait_until(lambda: sum(row.state.measured for row in store.trials(job_id)) >= count, f"{count} measured")
+        wait_until(lambda: sum(row.state.measured for row in store.trials.of_job(job_id)) >= count, f"{count} measured")
 
     measured(1)
     hosts.hold()
@@ -315,7 +315,7 @@ def test_a_job_whose_agent_server_and_model_all_fail(
     hosts.start_server()
     running.join(300)
     assert ended == [JobState.DONE]
-    rows = store.trials(job_id)
+    rows = store.trials.of_job(job_id)
     crashed = [row for row in rows if row.state is TrialState.CRASHED]
     assert len(rows) == 5
     assert crashed
@@ -325,7 +325,7 @@ def test_a_job_whose_agent_server_and_model_all_fail(
     assert all("died 3 times, last with signal 11" in (row.reason or "") for row in crashed)
     assert [row.state for row in rows if row not in crashed] == [TrialState.DONE] * (5 - len(crashed))
     for row in rows:
-        searched = [m for m in store.measurements(row.candidate_id) if m["phase"] == "search"]
+        searched = [m for m in store.trials.measurements(row.candidate_id) if m["phase"] == "search"]
         assert len(searched) == row.state.measured
     finished = [line.split("request ")[1].split(":")[0] for line in hosts.log("agent").splitlines() if ": done" in line]
     assert len(finished) == len(set(finished))

@@ -237,7 +237,7 @@ class TestNaming:
 
     def test_an_ambiguous_prefix_is_refused(self, modelled_job: FinishedJob, run_in: Run) -> None:
         with Store(modelled_job.database) as store:
-            ids = sorted(row.candidate_id for row in store.trials(modelled_job.job_id))
+            ids = sorted(row.candidate_id for row in store.trials.of_job(modelled_job.job_id))
         prefix = next(one[0] for one, other in itertools.pairwise(ids) if one[0] == other[0])
         code, out, err = run_in(modelled_job, "show", prefix)
         assert (code, out) == (3, "")
@@ -263,7 +263,7 @@ class TestFlags:
         assert found["device"] == "dry-run"
         assert found["trials"]["done"] == 7
         with Store(f"sqlite:///{tmp_path / 'home' / 'paretune.db'}") as store:
-            stored = store.job(found["job_id"]).spec
+            stored = store.jobs.get(found["job_id"]).spec
         assert stored["budget"] | {"trials": 7, "minutes": 2.5, "batch": 5} == stored["budget"]
         assert stored["seed"] == 11
         assert stored["devices"] == [{"name": "dry-run", "threads": 1, "batch": 4}]

@@ -34,7 +34,7 @@ def test_as_json_with_what_the_device_gains(folder: Path, capsys: pytest.Capture
     profile = find_device("dry-run")
     url = f"sqlite:///{folder}/jobs.db"
     with Store(url) as store:
-        store.set_capability(profile, capability_of(profile).to_dict())
+        store.devices.set_capability(profile, capability_of(profile).to_dict())
     arguments = ["analyse", str(folder / "model.onnx"), "--device", "dry-run", "--db", url]
     assert run_app([*arguments, "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)

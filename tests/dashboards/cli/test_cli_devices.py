@@ -13,7 +13,7 @@ from small_jobs import write_job
 
 from dashboards.cli import devices as commands
 from dashboards.cli import run_app
-from dashboards.documents.devices import flatten
+from dashboards.cli.fields import flatten
 from evaluators.devices import check
 from evaluators.devices.check import Check
 from hwprofiles import DEVICES, find_device

@@ -143,7 +143,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
     error_lines(done)
     assert done.returncode == 4
     with Store(f"sqlite:///{tmp_path / 'p.db'}") as store:
-        jobs = [row.job_id for row in store.jobs()]
+        jobs = [row.job_id for row in store.jobs.all()]
     for job_id in jobs:  # once there is room again, what was begun goes on
         more = paretune("resume", job_id, "--db", f"sqlite:///{tmp_path / 'p.db'}", home=tmp_path / "home")
         assert more.returncode == 0, more.stderr

@@ -44,19 +44,19 @@ def layer_tables() -> dict[str, Any]:
 
 @pytest.fixture
 def probed(store: Store) -> Store:
-    store.set_capability(PROFILE, capability_of(PROFILE).to_dict())
+    store.devices.set_capability(PROFILE, capability_of(PROFILE).to_dict())
     return store
 
 
 @pytest.fixture
 def predicted(store: Store, search: Any) -> Any:
     """A job with layer tables and an assessment."""
-    row = store.job(search.job_id)
+    row = store.jobs.get(search.job_id)
     assert row.baseline is not None
     assert row.space is not None
     facts = {**row.baseline["facts"], "layer_tables": layer_tables()}
-    store.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
-    store.set_prediction(search.lease, PREDICTION)
+    store.jobs.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
+    store.jobs.set_prediction(search.lease, PREDICTION)
     return search
 
 
@@ -76,15 +76,15 @@ def test_the_document_sums_each_sweep_up(probed: Store) -> None:
 def test_the_newest_answers_of_a_device_count(store: Store) -> None:
     wider = find_device("dry-run", threads=2)
     for profile in (PROFILE, wider):
-        store.set_capability(profile, capability_of(profile).to_dict())
+        store.devices.set_capability(profile, capability_of(profile).to_dict())
     assert capability_document(store, "dry-run")["threads"] == 2
-    store.set_capability(PROFILE, capability_of(PROFILE, complete=False).to_dict())
+    store.devices.set_capability(PROFILE, capability_of(PROFILE, complete=False).to_dict())
     assert capability_document(store, "dry-run")["threads"] == 1
-    assert len(store.capabilities()) == 2
+    assert len(store.devices.capabilities()) == 2
 
 
 def test_answers_of_another_version_are_none(store: Store, address: str) -> None:
-    store.set_capability(PROFILE, capability_of(PROFILE).to_dict() | {"version": 0})
+    store.devices.set_capability(PROFILE, capability_of(PROFILE).to_dict() | {"version": 0})
     with pytest.raises(NotFound, match="'dry-run' was not probed yet"):
         capability_document(store, "dry-run")
     answer = httpx.get(f"{address}/api/v1/devices/dry-run/capability")
@@ -109,12 +109,12 @@ def test_rest_and_page_show_the_same(probed: Store, address: str) -> None:
 
 def test_a_job_leads_to_its_device(store: Store, search: Any, address: str) -> None:
     assert "/devices/dry-run" not in httpx.get(f"{address}/jobs/{search.job_id}").text
-    store.set_capability(PROFILE, capability_of(PROFILE).to_dict())
+    store.devices.set_capability(PROFILE, capability_of(PROFILE).to_dict())
     assert '<a href="/devices/dry-run">dry-run</a>' in httpx.get(f"{address}/jobs/{search.job_id}").text
 
 
 def test_a_page_says_what_is_missing(store: Store, address: str) -> None:
-    store.set_capability(PROFILE, capability_of(PROFILE, complete=False).to_dict())
+    store.devices.set_capability(PROFILE, capability_of(PROFILE, complete=False).to_dict())
     assert "paretune devices capability dry-run" in httpx.get(f"{address}/devices/dry-run").text
 
 
@@ -125,7 +125,7 @@ def command(*arguments: str, store: Path) -> int:
 def test_the_command_prints_what_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, profile = tmp_path / "jobs.db", find_device("local-cpu")
     with Store(f"sqlite:///{path}") as store:
-        store.set_capability(profile, capability_of(profile).to_dict())
+        store.devices.set_capability(profile, capability_of(profile).to_dict())
         expected = capability_document(store, "local-cpu")
     assert command("local-cpu", "--format", "json", store=path) == 0
     assert json.loads(capsys.readouterr().out) == expected

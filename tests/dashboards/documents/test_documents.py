@@ -17,6 +17,7 @@ from dashboards.documents.trials import trials_document
 from dashboards.web import rendering
 from hwprofiles.errors import NotFound
 from search.folders import job_folder
+from search.outcome import TrialOutcome
 from search.states import JobState, TrialState
 from search.store import Store
 from search.trials.activity import Notice
@@ -65,8 +66,10 @@ def test_a_job_that_just_began_has_an_empty_front_and_its_objectives(
 
 
 def test_a_queued_job_has_documents_too(store: Store, search: Any) -> None:
-    row = store.job(search.job_id)
-    job_id = store.create_job(name="next", spec=row.spec, spec_folder=".", profile=store.profile(row.profile_digest))
+    row = store.jobs.get(search.job_id)
+    job_id = store.jobs.create(
+        name="next", spec=row.spec, spec_folder=".", profile=store.devices.profile(row.profile_digest)
+    )
     assert front_document(store, job_id)["baseline"] == {"metrics": {}, "facts": {}}
     assert trials_document(store, job_id)["baseline"] is None
     assert job_document(store, job_id)["state"] == "queued"
@@ -81,7 +84,7 @@ def test_the_nearest_miss_is_described(store: Store, search: Any) -> None:
         "nearest_miss": {"candidate_id": search.ids[3], "reason": "cosine >= 0.999"},
         "final": True,
     }
-    store.add_front(search.lease, front)
+    store.fronts.add(search.lease, front)
     miss = front_document(store, search.job_id)["nearest_miss"]
     assert (miss["trial"], miss["reason"], miss["decisions"]["head"]) == (3, "cosine >= 0.999", "int8")
 
@@ -111,8 +114,8 @@ def test_trials_are_the_points_of_a_scatter(store: Store, search: Any) -> None:
     assert [row["trial"] for row in rows] == list(range(13))
     assert [row["trial"] for row in rows if row["on_front"]] == [0, 4, 8]
     assert [row["trial"] for row in rows if row["tied_with"] and not row["on_front"]] == [9]
-    assert rows[4]["values"]["speedup"] == store.trials(search.job_id)[4].metrics["speedup"]["ratio"]
-    assert rows[4]["intervals"] == {"speedup": store.trials(search.job_id)[4].metrics["speedup"]["ci95"]}
+    assert rows[4]["values"]["speedup"] == store.trials.of_job(search.job_id)[4].metrics["speedup"]["ratio"]
+    assert rows[4]["intervals"] == {"speedup": store.trials.of_job(search.job_id)[4].metrics["speedup"]["ci95"]}
     assert rows[12]["state"] == "unsupported_op"
     assert rows[12]["values"] == {"cosine": None, "speedup": None}
     assert "not supported" in rows[12]["reason"]
@@ -127,39 +130,39 @@ def test_the_status_says_how_far_a_job_is(store: Store, search: Any) -> None:
     assert status["best_speedup"] == max(
         m["metrics"]["speedup"]["ratio"] for m in front_document(store, search.job_id)["front"]
     )
-    store.set_job_state(search.lease, JobState.FAILED, error="the disk is full", hint="free some space")
+    store.jobs.set_state(search.lease, JobState.FAILED, error="the disk is full", hint="free some space")
     status = job_document(store, search.job_id)
     assert (status["error"], status["hint"]) == ("the disk is full", "free some space")
     assert status["progress"]["time_left_s"] is None
 
 
 def test_what_is_going_on_is_in_the_status_and_on_the_page(store: Store, search: Any, address: str, home: Path) -> None:
-    trial = store.trials(search.job_id)[12]
+    trial = store.trials.of_job(search.job_id)[12]
     page = f"{address}/jobs/{search.job_id}"
     with Notice(job_folder(search.job_id), trial.digest) as notice:
         notice.say("training: step 36 of 216")
         (found,) = job_document(store, search.job_id)["progress"]["at_work"]
         assert found == {"trial": 12, "candidate_id": trial.candidate_id, "doing": "training: step 36 of 216"}
         assert "training: step 36 of 216" in httpx.get(page).text
-        store.set_job_state(search.lease, JobState.INTERRUPTED)
+        store.jobs.set_state(search.lease, JobState.INTERRUPTED)
         assert job_document(store, search.job_id)["progress"]["at_work"] == []
     assert "training: step" not in httpx.get(page).text
 
 
 def test_the_status_says_how_the_machine_was_under_the_fp32_model(store: Store, search: Any, address: str) -> None:
     assert job_document(store, search.job_id)["baseline_health"] is None
-    row = store.job(search.job_id)
+    row = store.jobs.get(search.job_id)
     assert row.baseline is not None
     assert row.space is not None
     facts = {"baseline_measurements": {row.device: {"health": {"verdict": "contended"}}}}
-    store.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
+    store.jobs.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
     assert job_document(store, search.job_id)["baseline_health"] == "contended"
     assert "<dt>Machine during baseline</dt><dd>contended</dd>" in httpx.get(f"{address}/jobs/{search.job_id}").text
 
 
 @pytest.mark.parametrize("name", [None, "onnxruntime"])
 def test_a_candidate_says_what_stood_in_for_its_runtime(store: Store, search: Any, name: str | None) -> None:
-    (row,) = store.add_trials(
+    (row,) = store.trials.add(
         search.lease,
         1,
         "nsga2",
@@ -167,7 +170,7 @@ def test_a_candidate_says_what_stood_in_for_its_runtime(store: Store, search: An
         [(99, search.space.candidate(search.space.baseline().decisions | {"width": "half"}))],
     )
     metrics = {"cosine": 1.0} if name is None else {"cosine": 1.0, "quality_runtime": name}
-    store.finish_trial(search.lease, row.candidate_id, TrialState.DONE, metrics=metrics, wall_s=0.5)
+    store.trials.finish(search.lease, row.candidate_id, TrialOutcome(TrialState.DONE, metrics=metrics, wall_s=0.5))
     assert candidate_document(store, row.candidate_id)["quality_runtime"] == name
 
 
@@ -205,7 +208,7 @@ def test_an_empty_store_lists_no_jobs(store: Store) -> None:
 
 
 def test_a_candidate_is_shown_without_raw_samples(store: Store, search: Any) -> None:
-    store.add_export(search.ids[4], "out", "confirmed", {"speedup": 1.5})
+    store.exports.add(search.ids[4], "out", "confirmed", {"speedup": 1.5})
     document = candidate_document(store, search.ids[4])
     assert document["on_front"]
     assert document["job_id"] == search.job_id
@@ -241,7 +244,7 @@ def test_only_long_lists_of_numbers_are_samples() -> None:
 def test_what_the_space_holds_is_in_every_document_and_on_the_page(store: Store, search: Any, address: str) -> None:
     page = f"{address}/jobs/{search.job_id}"
     assert job_document(store, search.job_id)["coverage"] is None
-    row = store.job(search.job_id)
+    row = store.jobs.get(search.job_id)
     assert row.baseline is not None
     assert row.space is not None
     hostile = "<script>alert(2)</script>"
@@ -255,7 +258,7 @@ def test_what_the_space_holds_is_in_every_document_and_on_the_page(store: Store,
             {"precision": "int8", "runtime": "openvino", "ratio": None, "ci95": None, "why": "build_failed: no kernel"},
         ],
     }
-    store.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": {"coverage": found}})
+    store.jobs.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": {"coverage": found}})
     for document in (job_document(store, search.job_id), front_document(store, search.job_id)):
         assert document["coverage"] == found
     assert "coverage" not in front_document(store, search.job_id)["baseline"]["facts"]
@@ -268,7 +271,7 @@ def test_what_the_space_holds_is_in_every_document_and_on_the_page(store: Store,
 
 
 def test_the_page_says_what_was_not_asked_and_where_the_time_went(store: Store, search: Any, address: str) -> None:
-    row = store.job(search.job_id)
+    row = store.jobs.get(search.job_id)
     assert row.baseline is not None
     assert row.space is not None
     coverage = {"layers": 1, "decided": 1, "decisions": 1, "left_alone": [], "left_out": []}
@@ -277,7 +280,7 @@ def test_the_page_says_what_was_not_asked_and_where_the_time_went(store: Store, 
         "ending": {"reason": "time", "text": "no time"},
         "time_s": {"preparing": 25.0, "searching": 42.0},
     }
-    store.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
+    store.jobs.set_preparation(search.lease, space=row.space, baseline={**row.baseline, "facts": facts})
     text = httpx.get(f"{address}/jobs/{search.job_id}").text
     assert "to ask the device first about: int8 in openvino." in text
     assert "Time: preparing 25 s, searching 42 s." in text

@@ -21,6 +21,7 @@ from dashboards.documents.trials import trials_document
 from dashboards.figures import figure
 from dashboards.web.picture import save_html, save_png
 from hwprofiles import Profile, find_device
+from search.outcome import TrialOutcome
 from search.space.candidate import Decision, Space
 from search.states import JobState, TrialState
 from search.store import Store, this_process
@@ -46,8 +47,8 @@ SLOW_STARTS = {"cold_start_ms": {"p50": 79.6}, "peak_memory_bytes": 57_300_000}
 def add_job(store: Store, profile: Profile, *, bounds: bool = False) -> tuple[str, str]:
     """A finished job with one candidate on its front that runs in OpenVINO: the ids of both."""
     spec = {"objectives": OBJECTIVES, "budget": {"trials": 4}}
-    job_id = store.create_job(name="figures", spec=spec, spec_folder=".", profile=profile)
-    lease = store.lease_job(job_id, this_process())
+    job_id = store.jobs.create(name="figures", spec=spec, spec_folder=".", profile=profile)
+    lease = store.jobs.lease(job_id, this_process())
     space = Space(
         (*(Decision(layer, ("fp32", "int8"), "precision", target=layer, scope="layer") for layer in LAYERS),
          Decision("runtime", ("onnxruntime", "openvino:bf16"), "runtime", scope="device")), "context",
@@ -57,16 +58,16 @@ def add_job(store: Store, profile: Profile, *, bounds: bool = False) -> tuple[st
     baseline = {**FP32, **STARTS, **quality}
     if bounds:
         metrics |= {"speedup": {"ratio": 4.0}, "latency_ms": {"p50": 1.5, "n": 0}}
-    store.set_preparation(lease, space=space.to_dict(), baseline={"metrics": baseline, "facts": {}})
+    store.jobs.set_preparation(lease, space=space.to_dict(), baseline={"metrics": baseline, "facts": {}})
     values = dict.fromkeys(LAYERS, "int8") | {"runtime": "openvino:bf16"}
-    row = store.add_trials(lease, 0, "nsga2", profile.simulated, [(0, space.candidate(values))])[0]
-    store.finish_trial(lease, row.candidate_id, TrialState.DONE, metrics=metrics)
+    row = store.trials.add(lease, 0, "nsga2", profile.simulated, [(0, space.candidate(values))])[0]
+    store.trials.finish(lease, row.candidate_id, TrialOutcome(TrialState.DONE, metrics=metrics))
     front = {
         "objectives": OBJECTIVES, "hypervolume": {"value": 0.2, "reference": {}}, "members": [row.candidate_id],
         "tied_with": {}, "nearest_miss": None, "final": True,
     }  # fmt: skip
-    store.add_front(lease, front)
-    store.set_job_state(lease, JobState.DONE)
+    store.fronts.add(lease, front)
+    store.jobs.set_state(lease, JobState.DONE)
     return job_id, row.candidate_id
 
 
@@ -203,9 +204,9 @@ class TestDeadProcesses:
     @pytest.fixture
     def dead(self, store: Store) -> str:
         spec = {"objectives": OBJECTIVES, "budget": {"trials": 4}}
-        job = store.create_job(name="dead", spec=spec, spec_folder=".", profile=MEASURED)
-        lease = store.lease_job(job, this_process() | {"pid": 2**22 + 1})
-        store.set_job_state(lease, JobState.RUNNING)
+        job = store.jobs.create(name="dead", spec=spec, spec_folder=".", profile=MEASURED)
+        lease = store.jobs.lease(job, this_process() | {"pid": 2**22 + 1})
+        store.jobs.set_state(lease, JobState.RUNNING)
         return job
 
     def test_it_is_said_and_so_is_the_way_on(

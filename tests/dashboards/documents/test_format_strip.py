@@ -26,6 +26,7 @@ from dashboards.documents.front import front_document
 from dashboards.documents.trials import trials_document
 from dashboards.web.picture import save_html
 from hwprofiles import Precision
+from search.outcome import TrialOutcome
 from search.space.candidate import Decision, Space
 from search.states import TrialState
 from search.store import Store
@@ -156,9 +157,9 @@ def shown(store: Store, make_search: Callable[..., Any]) -> Shown:
     }
     of_all: dict[str, Any] = {"nodes": [], "kind": "Conv", "precisions": ["fp32", "int8"], "weights": 9, "values": 9}
     groups = [{"name": "stem", "macs": 30} | of_all, {"name": HOSTILE, "macs": 10} | of_all]
-    row = store.job(search.job_id)
+    row = store.jobs.get(search.job_id)
     assert row.baseline is not None
-    store.set_preparation(
+    store.jobs.set_preparation(
         search.lease, space=spaces["quantised"].to_dict(), baseline={**row.baseline, "facts": {"groups": groups}}
     )
     figures = {"cosine": 0.99, "speedup": {"ratio": 2.0, "ci95": [1.9, 2.1]}}
@@ -167,9 +168,11 @@ def shown(store: Store, make_search: Callable[..., Any]) -> Shown:
     }  # fmt: skip
     for number, (name, space) in enumerate(spaces.items()):
         chosen = space.baseline().decisions | ({"precision:stem": "int8"} if name == "quantised" else {})
-        (trial,) = store.add_trials(search.lease, 0, "nsga2", False, [(number, space.candidate(chosen))])
+        (trial,) = store.trials.add(search.lease, 0, "nsga2", False, [(number, space.candidate(chosen))])
         metrics = figures | (of_training if name == "trained" else {})
-        store.finish_trial(search.lease, trial.candidate_id, TrialState.DONE, metrics=metrics, wall_s=0.5)
+        store.trials.finish(
+            search.lease, trial.candidate_id, TrialOutcome(TrialState.DONE, metrics=metrics, wall_s=0.5)
+        )
         search.ids.append(trial.candidate_id)
     search.store_front([0, 1, 2])
     return Shown(store, search, *search.ids)

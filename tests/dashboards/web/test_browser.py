@@ -261,7 +261,7 @@ def test_a_clicked_point_leads_to_its_row(browser: Browser, address: str, search
 
 def test_a_device_s_heat_map_has_the_figures_of_its_table(browser: Browser, store: Store, address: str) -> None:
     profile = find_device("dry-run")
-    store.set_capability(profile, capability_of(profile).to_dict())
+    store.devices.set_capability(profile, capability_of(profile).to_dict())
     browser.open(f"{address}/devices/dry-run")
     browser.until(lambda: browser.painted() > 20)
     chart = "echarts.getInstanceByDom(document.querySelector('[data-canvas]'))"
@@ -304,7 +304,7 @@ def test_narrow_pages_do_not_scroll_sideways(
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     profile = find_device("dry-run")
-    store.set_capability(profile, capability_of(profile).to_dict())
+    store.devices.set_capability(profile, capability_of(profile).to_dict())
     for path in ("/", f"/jobs/{search.job_id}", f"/candidates/{search.ids[4]}", "/devices/dry-run"):
         browser.open(address + path)
         assert browser.run("return document.documentElement.scrollWidth") <= width

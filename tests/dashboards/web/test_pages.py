@@ -128,7 +128,7 @@ def test_hostile_names_are_text(store: Store, address: str, make_search: Callabl
     search.add(5)
     search.fail()
     search.store_front([0, 2])
-    store.set_job_state(search.lease, JobState.FAILED, error=HOSTILE, hint=HOSTILE)
+    store.jobs.set_state(search.lease, JobState.FAILED, error=HOSTILE, hint=HOSTILE)
     for path in ("/", f"/jobs/{search.job_id}", f"/live/jobs/{search.job_id}", f"/candidates/{search.ids[2]}"):
         text = httpx.get(address + path).text
         assert "<script>" not in text
@@ -169,9 +169,9 @@ def test_a_job_without_a_front_says_so(address: str, make_search: Callable[..., 
     assert "Nothing is on the front yet" in httpx.get(f"{address}/jobs/{search.job_id}").text
     search.add(2)
     search.store_front([])
-    front = store.front(search.job_id)
+    front = store.fronts.get(search.job_id)
     assert front is not None
-    store.add_front(search.lease, front | {"nearest_miss": {"candidate_id": search.ids[1], "reason": "too slow"}})
+    store.fronts.add(search.lease, front | {"nearest_miss": {"candidate_id": search.ids[1], "reason": "too slow"}})
     text = httpx.get(f"{address}/jobs/{search.job_id}").text
     assert "No candidate meets every constraint" in text
     assert "too slow" in text

@@ -124,17 +124,17 @@ class TestThePromise:
 class TestPreparing:
     def test_what_there_is_no_time_for_is_not_asked_and_stays(self, run: Run, store: Store) -> None:
         run(lambda path: 15.0, minutes=1)
-        facts = (store.job(run.job_id).baseline or {})["facts"]
+        facts = (store.jobs.get(run.job_id).baseline or {})["facts"]
         silent = [one for one in facts["device_answers"] if str(one.get("reason", "")).startswith("not_asked")]
         assert silent
         assert list(facts["no_layer_tables"].values()) == ["not made: the time to prepare the job was over"]
-        space = store.job(run.job_id).space or {}
+        space = store.jobs.get(run.job_id).space or {}
         assert all({one["precision"] for one in silent} <= {*found["choices"]} for found in space["decisions"])
 
     def test_an_answer_that_is_missing_is_asked_for_by_the_next_job(self, run: Run, store: Store) -> None:
         run(lambda path: 15.0, minutes=1)
         run(lambda path: 0.1, minutes=None, budget={"trials": 2})
-        facts = (store.job(run.job_id).baseline or {})["facts"]
+        facts = (store.jobs.get(run.job_id).baseline or {})["facts"]
         assert not any(str(one.get("reason", "")).startswith("not_asked") for one in facts["device_answers"])
 
 
@@ -151,15 +151,15 @@ class TestBeginning:
 
     def test_the_baseline_is_not_measured_twice(self, run: Run, store: Store) -> None:
         run(lambda path: 1.0, minutes=2)
-        baseline = store.trials(run.job_id)[0]
+        baseline = store.trials.of_job(run.job_id)[0]
         assert set(baseline.decisions.values()) == {"fp32"}
-        assert store.measurements(baseline.candidate_id) == []
-        facts = (store.job(run.job_id).baseline or {})["facts"]
+        assert store.trials.measurements(baseline.candidate_id) == []
+        facts = (store.jobs.get(run.job_id).baseline or {})["facts"]
         assert baseline.artifact_sha256 == facts["model_sha256"], "or its export would disagree"
 
     def test_what_the_whole_model_gained_by_comes_first(self, run: Run, store: Store) -> None:
         document = run(lambda path: 7.0, minutes=1)
-        first = store.trials(run.job_id)[1]
+        first = store.trials.of_job(run.job_id)[1]
         assert set(first.decisions.values()) == {"int8"}
         assert document["front"][0]["trial"] == 1
         assert run.took_s <= promised_s(1)

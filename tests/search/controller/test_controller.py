@@ -20,6 +20,7 @@ from dashboards.documents.jobs import job_document
 from evaluators.measuring.latency import LatencyRequest
 from hwprofiles import DEVICES
 from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed, StorageError, UnhealthyMeasurement
+from search.budget.time_budget import TimeBudget
 from search.controller.controller import Controller
 from search.controller.lease import LeaseKeeper
 from search.controller.open_results import has_open_results
@@ -78,7 +79,7 @@ class TestDeterminism:
         for parallel in (1, 3):
             job_id = new_job(budget={"trials": 30, "parallel": parallel}, strategy={"name": strategy})
             Controller(store, job_id).run()
-            decisions.append([row.decisions for row in store.trials(job_id)])
+            decisions.append([row.decisions for row in store.trials.of_job(job_id)])
         assert len(decisions[0]) == 30
         assert decisions[0] == decisions[1]
 
@@ -87,7 +88,7 @@ class TestDeterminism:
         for seed in (0, 1):
             job_id = new_job(seed=seed, budget={"trials": 40})
             Controller(store, job_id).run()
-            decisions.append([row.decisions for row in store.trials(job_id)])
+            decisions.append([row.decisions for row in store.trials.of_job(job_id)])
         assert decisions[0] != decisions[1]
 
 
@@ -96,7 +97,7 @@ class TestBudget:
         job_id = new_job(space={"precision": {"choices": ["fp32", "int8"]}}, budget={"trials": 100})
         watcher = Recorder()
         Controller(store, job_id, watcher).run()
-        rows = store.trials(job_id)
+        rows = store.trials.of_job(job_id)
         assert {status.trials for status in watcher.seen if status.phase == "searching"} == {2**4}
         assert job_document(store, job_id)["progress"]["planned"] == 2**4
         assert len({row.digest for row in rows}) == len(rows) == 2**4
@@ -109,15 +110,15 @@ class TestBudget:
         job_id = new_job(budget={"trials": 40, "minutes": 1, "parallel": parallel})
 
         def finished() -> int:
-            return sum(row.state.finished for row in store.trials(job_id))
+            return sum(row.state.finished for row in store.trials.of_job(job_id))
 
-        monkeypatch.setattr(Controller, "_out_of_time", lambda controller: finished() >= 3)
+        monkeypatch.setattr(TimeBudget, "over_for_trials", property(lambda budget: finished() >= 3))
         assert Controller(store, job_id).run() is JobState.DONE
         assert 3 <= finished() <= 3 + parallel
         document = front_document(store, job_id)
         assert document["front"]
         assert document["final"]
-        assert all(row.state.finished for row in store.trials(job_id))
+        assert all(row.state.finished for row in store.trials.of_job(job_id))
 
     def test_no_time_at_all_still_ends_well(self, store: Store, new_job: Submit) -> None:
         job_id = new_job(budget={"trials": 40, "minutes": 1e-9})
@@ -137,17 +138,17 @@ class TestInfeasible:
         assert document["front"] == []
         assert document["trials"]["infeasible"] == 16
         miss = document["nearest_miss"]
-        fastest = max(store.trials(job_id), key=lambda row: row.metrics["speedup"]["ratio"])
+        fastest = max(store.trials.of_job(job_id), key=lambda row: row.metrics["speedup"]["ratio"])
         assert (miss["candidate_id"], miss["reason"]) == (fastest.candidate_id, "breaks speedup >= 100")
-        assert {row.state for row in store.trials(job_id)} == {TrialState.INFEASIBLE}
+        assert {row.state for row in store.trials.of_job(job_id)} == {TrialState.INFEASIBLE}
 
     def test_a_metric_that_nothing_gives_is_refused_before_the_search(self, store: Store, new_job: Submit) -> None:
         job_id = new_job(objectives=[{"metric": "wit", "direction": "max"}])
         with pytest.raises(InvalidInput, match=r"objectives\.0: .* 'wit'") as caught:
             Controller(store, job_id).run()
         assert "cosine" in caught.value.hint
-        assert store.job(job_id).state is JobState.FAILED
-        assert store.trials(job_id) == []
+        assert store.jobs.get(job_id).state is JobState.FAILED
+        assert store.trials.of_job(job_id) == []
 
 
 class TestInterruption:
@@ -161,27 +162,27 @@ class TestInterruption:
 
         with pytest.raises(KeyboardInterrupt):
             Controller(store, parts, Recorder(interrupt)).run()
-        before = store.job(parts)
+        before = store.jobs.get(parts)
         assert before.state is JobState.INTERRUPTED
-        recorded = [row for row in store.trials(parts) if row.state.finished]
+        recorded = [row for row in store.trials.of_job(parts) if row.state.finished]
         assert 0 < len(recorded) < 16
         assert Controller(store, parts).run() is JobState.DONE
         assert anonymous(front_document(store, parts)) == anonymous(front_document(store, whole))
-        assert store.trials(parts)[: len(recorded)] == recorded
-        assert store.job(parts).wall_s > before.wall_s
+        assert store.trials.of_job(parts)[: len(recorded)] == recorded
+        assert store.jobs.get(parts).wall_s > before.wall_s
 
     def test_a_failed_preparation_is_resumed_once_mended(self, store: Store, new_job: Submit, tmp_path: Path) -> None:
         job_id = new_job()
         (tmp_path / "samples.npz").rename(tmp_path / "elsewhere.npz")
         with pytest.raises(InvalidInput, match=r"samples\.npz does not exist"):
             Controller(store, job_id).run()
-        failed = store.job(job_id)
+        failed = store.jobs.get(job_id)
         assert (failed.state, failed.finished_at is not None) == (JobState.FAILED, True)
         assert "samples.npz" in (failed.error or "")
         assert failed.hint
         (tmp_path / "elsewhere.npz").rename(tmp_path / "samples.npz")
         assert Controller(store, job_id).run() is JobState.DONE
-        assert store.job(job_id).error is None
+        assert store.jobs.get(job_id).error is None
 
     def test_the_unforeseen_leaves_the_job_failed(
         self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
@@ -193,7 +194,7 @@ class TestInterruption:
         monkeypatch.setattr("search.controller.ray_cluster.run_trials", fail)
         with pytest.raises(Stop):
             Controller(store, job_id).run()
-        failed = store.job(job_id)
+        failed = store.jobs.get(job_id)
         assert failed.state is JobState.FAILED
         assert "no more processes" in (failed.error or "")
         monkeypatch.setattr("search.controller.ray_cluster.run_trials", run_trials)
@@ -258,7 +259,7 @@ class TestFinalMeasurements:
         fast = document["front"][0]
         assert fast["metrics"]["speedup"]["ratio"] == 3.0
         assert fast["metrics"]["peak_memory_bytes"] > 0
-        phases = [measured["phase"] for measured in store.measurements(fast["candidate_id"])]
+        phases = [measured["phase"] for measured in store.trials.measurements(fast["candidate_id"])]
         assert phases == ["search", "again", "final"]
         files = {path.stem for path in (home / "jobs" / document["job_id"]).glob("*.onnx")}
         assert files == {member["digest"] for member in document["front"]}
@@ -271,14 +272,14 @@ class TestFinalMeasurements:
         assert found["layers"] == 4
         assert 0 < found["plain"]["n"] <= 4
         assert found["corrected"] is None
-        assert document["prediction"] == store.job(document["job_id"]).prediction
+        assert document["prediction"] == store.jobs.get(document["job_id"]).prediction
 
     def test_one_that_was_fast_by_luck_leaves_the_front(
         self, store: Store, front_of: Callable[..., dict[str, Any]]
     ) -> None:
         document = front_of({0: [1.0], 1: [9.0, 0.5]})
         assert [member["trial"] for member in document["front"]] == [0]
-        rows = store.trials(document["job_id"])
+        rows = store.trials.of_job(document["job_id"])
         assert rows[1].metrics["speedup"]["ratio"] == 0.5
 
     def test_one_that_crashes_when_measured_again_is_a_failure(
@@ -287,7 +288,7 @@ class TestFinalMeasurements:
         document = front_of({0: [1.0], 1: [9.0, ProcessCrashed("measuring: its process died 3 times")]})
         assert [member["trial"] for member in document["front"]] == [0]
         assert [document["trials"][state] for state in ("done", "failed", "infeasible")] == [1, 1, 0]
-        crashed = store.trials(document["job_id"])[1]
+        crashed = store.trials.of_job(document["job_id"])[1]
         assert (crashed.state, crashed.reason) == (TrialState.CRASHED, "measuring: its process died 3 times")
         assert crashed.metrics == {}
 
@@ -299,7 +300,7 @@ class TestFinalMeasurements:
         document = front_of({0: [1.0], 1: [3.0, 3.0], 2: [2.99, 3.2], 3: [2.98, 2.98]}, objectives=speed_alone)
         assert [member["trial"] for member in document["front"]] == [2]
         assert document["front"][0]["metrics"]["speedup"]["ratio"] == 3.2
-        times = [len(store.measurements(row.candidate_id)) for row in store.trials(document["job_id"])]
+        times = [len(store.trials.measurements(row.candidate_id)) for row in store.trials.of_job(document["job_id"])]
         assert times == [1, 2, 3, 2]
 
     def test_what_no_interval_separates_is_tied(self, front_of: Callable[..., dict[str, Any]]) -> None:
@@ -316,7 +317,7 @@ class TestFinalMeasurements:
         document = front_of({0: [1.0], 1: [9.0, 1.5]}, constraints=["speedup >= 2"])
         assert document["front"] == []
         assert document["nearest_miss"]["trial"] == 1
-        assert {row.state for row in store.trials(document["job_id"])} == {TrialState.INFEASIBLE}
+        assert {row.state for row in store.trials.of_job(document["job_id"])} == {TrialState.INFEASIBLE}
 
 
 class TestTroubleInTheEnd:
@@ -346,7 +347,7 @@ class TestTroubleInTheEnd:
         noisy = document["front"][0]
         assert noisy["metrics"]["speedup"]["ratio"] == 3.0
         assert (noisy["state"], noisy["unconfirmed"]) == ("done", "the interval is still wide")
-        assert [m["phase"] for m in store.measurements(noisy["candidate_id"])] == ["search"]
+        assert [m["phase"] for m in store.trials.measurements(noisy["candidate_id"])] == ["search"]
         assert has_open_results(store, job_id)
 
     def test_it_is_tried_once_more_in_the_end(self, store: Store, job_of: Callable[..., str]) -> None:
@@ -361,11 +362,11 @@ class TestTroubleInTheEnd:
     ) -> None:
         job_id = job_of({0: [1.0], 1: [3.0, self.NOISE, self.NOISE, 2.8, 2.9]})
         Controller(store, job_id).run()
-        before = store.trials(job_id)
+        before = store.trials.of_job(job_id)
         assert Controller(store, job_id).run() is JobState.DONE
         fast = front_document(store, job_id)["front"][0]
         assert (fast["confirmed"], fast["metrics"]["speedup"]["ratio"]) == (True, 2.9)
-        assert [row.digest for row in store.trials(job_id)] == [row.digest for row in before]
+        assert [row.digest for row in store.trials.of_job(job_id)] == [row.digest for row in before]
 
     def test_the_command_line_says_so_and_resumes_it(
         self, store: Store, job_of: Callable[..., str], capsys: pytest.CaptureFixture[str]
@@ -409,7 +410,7 @@ class TestTroubleInTheEnd:
         Controller(store, job_id).run()
         fast = front_document(store, job_id)["front"][0]
         assert (fast["trial"], fast["confirmed"], fast["metrics"]["speedup"]["ratio"]) == (1, True, 3.2)
-        assert [m["phase"] for m in store.measurements(fast["candidate_id"])] == ["search", "again", "final"]
+        assert [m["phase"] for m in store.trials.measurements(fast["candidate_id"])] == ["search", "again", "final"]
 
     def test_what_is_put_off_to_the_end_stays_pending(self, store: Store, job_of: Callable[..., str]) -> None:
         job_id = job_of({0: [1.0], 1: [self.NOISE]})
@@ -417,7 +418,7 @@ class TestTroubleInTheEnd:
         document = front_document(store, job_id)
         assert [m["trial"] for m in document["front"]] == [0]
         assert (document["trials"]["pending"], document["trials"]["failed"]) == (1, 0)
-        row = store.trials(job_id)[1]
+        row = store.trials.of_job(job_id)[1]
         assert (row.state, row.reason) == (TrialState.PENDING, "the interval is still wide")
         assert has_open_results(store, job_id)
 
@@ -425,11 +426,11 @@ class TestTroubleInTheEnd:
         job_id = job_of({n: [*([self.NOISE] if n else []), 1.0 + n] for n in range(4)})
         with pytest.raises(ParetuneError, match="3 candidates in a row could not be judged"):
             Controller(store, job_id).run()
-        failed = store.job(job_id)
+        failed = store.jobs.get(job_id)
         assert failed.state is JobState.FAILED
         assert f"quieten the machine; they stay pending: go on with paretune resume {job_id}" in (failed.hint or "")
         assert Controller(store, job_id).run() is JobState.DONE
-        assert {row.state for row in store.trials(job_id)} == {TrialState.DONE}
+        assert {row.state for row in store.trials.of_job(job_id)} == {TrialState.DONE}
         assert [m["trial"] for m in front_document(store, job_id)["front"]] == [3, 0]
 
     def test_a_figure_that_is_asked_for_and_cannot_be_had_this_time(
@@ -461,9 +462,9 @@ class TestTroubleInTheEnd:
         asked = iter([False, False, True, True, True, True])
         confirmation = controller._confirmation
 
-        def hurried(prepared: Any) -> Any:
-            found = confirmation(prepared)
-            found._deadline = lambda: next(asked, True)
+        def hurried(job: Any) -> Any:
+            found = confirmation(job)
+            found._is_over = lambda: next(asked, True)
             return found
 
         controller._confirmation = hurried  # type: ignore[method-assign]
@@ -479,12 +480,11 @@ class TestTroubleInTheEnd:
         estimates: list[tuple[float, list[float]]] = []
         finalise = controller._finalise
 
-        def ask(prepared: Any) -> None:
-            rows = store.trials(job_id)
-            seconds = [store.measurements(row.candidate_id)[0]["record"]["measuring_s"] for row in rows]
-            fronts = controller._fronts(rows, prepared)
-            estimates.append((controller._confirmation(prepared).estimate_s(rows, fronts), seconds))
-            finalise(prepared)
+        def ask(job: Any, results: Any) -> None:
+            rows = store.trials.of_job(job_id)
+            seconds = [store.trials.measurements(row.candidate_id)[0]["record"]["measuring_s"] for row in rows]
+            estimates.append((controller._confirmation(job).estimate_s(rows, job.fronts(rows)), seconds))
+            finalise(job, results)
 
         controller._finalise = ask  # type: ignore[method-assign]
         controller.run()
@@ -495,10 +495,10 @@ class TestTroubleInTheEnd:
 class TestLease:
     def test_a_job_that_is_run_is_refused(self, store: Store, new_job: Submit) -> None:
         job_id = new_job()
-        store.lease_job(job_id, this_process() | {"host": "elsewhere.example", "pid": 7})
+        store.jobs.lease(job_id, this_process() | {"host": "elsewhere.example", "pid": 7})
         with pytest.raises(JobBusy, match=r"process 7@elsewhere\.example"):
             Controller(store, job_id).run()
-        assert store.job(job_id).state is JobState.QUEUED
+        assert store.jobs.get(job_id).state is JobState.QUEUED
 
     def test_a_controller_that_lost_its_lease_writes_nothing_more(
         self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
@@ -508,15 +508,15 @@ class TestLease:
 
         def take_over(status: Status) -> None:
             if status.finished and not taken:
-                monkeypatch.setattr("search.store.repository.is_dead", lambda owner: True)
-                taken.append(store.lease_job(job_id, this_process() | {"pid": 1}))
+                monkeypatch.setattr("search.store.jobs.is_dead", lambda owner: True)
+                taken.append(store.jobs.lease(job_id, this_process() | {"pid": 1}))
 
         with pytest.raises(StaleLease):
             Controller(store, job_id, Recorder(take_over)).run()
-        rows = store.trials(job_id)
+        rows = store.trials.of_job(job_id)
         assert sum(row.state.finished for row in rows) < 40
-        assert store.job(job_id).state is JobState.RUNNING
-        store.set_job_state(taken[0], JobState.INTERRUPTED)
+        assert store.jobs.get(job_id).state is JobState.RUNNING
+        store.jobs.set_state(taken[0], JobState.INTERRUPTED)
 
     def test_a_database_that_cannot_be_reached_for_a_while_does_not_end_the_lease(
         self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
@@ -530,7 +530,7 @@ class TestLease:
             if len(renewals) == 5:
                 raise StaleLease("taken over", "")
 
-        monkeypatch.setattr(store, "renew", renew)
+        monkeypatch.setattr(store.jobs, "renew", renew)
         monkeypatch.setattr("search.controller.lease.RENEW_S", 0.0)
         monkeypatch.setattr("search.controller.lease.RENEW_AGAIN_S", 0.0)
         keeper.renew_until(threading.Event())
@@ -555,11 +555,11 @@ class TestTelling:
     def test_versions_of_the_front_are_kept(
         self, store: Store, new_job: Submit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("search.controller.controller.FRONT_EVERY_S", 0.0)
+        monkeypatch.setattr("search.controller.trial_search.REPORT_EVERY_S", 0.0)
         job_id = new_job()
         Controller(store, job_id).run()
         versions = []
-        while (front := store.front(job_id, len(versions) + 1)) is not None:
+        while (front := store.fronts.get(job_id, len(versions) + 1)) is not None:
             versions.append(front)
         assert len(versions) > 2
         volumes = [version["hypervolume"]["value"] for version in versions]

@@ -49,7 +49,7 @@ def test_a_strategy_that_repeats_itself(store: Store, new_job: Submit) -> None:
     )
     Controller(store, job_id).run()
     ending = job_document(store, job_id)["ending"]
-    tried = len(store.trials(job_id))
+    tried = len(store.trials.of_job(job_id))
     assert tried == 256 or ending["text"].startswith("the strategy proposed nothing new in 100 proposals in a row")
     assert REPEATS_UNTIL_EXHAUSTED == 100
 

@@ -65,7 +65,7 @@ def run_here(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     def run(job: dict[str, Any]) -> list[TrialRow]:
         job_id = submit(store, parse_job(job, folder=tmp_path), tmp_path)
         assert Controller(store, job_id).run() is JobState.DONE
-        return store.trials(job_id)
+        return store.trials.of_job(job_id)
 
     return run
 
@@ -100,7 +100,7 @@ def test_each_fault_becomes_a_state_and_the_others_are_done(
         assert said in (row.reason or "")
         assert "\n" not in (row.reason or "")
         assert row.metrics == {}
-        assert store.measurements(row.candidate_id) == []
+        assert store.trials.measurements(row.candidate_id) == []
     assert [row.state for row in good] == [TrialState.DONE] * 4
     assert all(row.metrics["wit"] == 1.0 for row in good)
     front = front_document(store, rows[0].job_id)
@@ -116,7 +116,7 @@ def test_a_measuring_process_that_misbehaves_costs_that_candidate(
     monkeypatch.setattr("evaluators.devices.device.measure_once", faulty_measure.measure)
     with pytest.raises(AllFailed, match=r"every candidate failed"):
         run_here(faulty(tmp_path, [], limits={"measuring_s": LIMIT_S}, budget={"trials": 5}))
-    rows = store.trials(store.job("small").job_id)
+    rows = store.trials.of_job(store.jobs.get("small").job_id)
     found = {next(iter(set(row.decisions.values()))): (row.state, row.reason) for row in rows}
     assert found["fp32"][0] is TrialState.DONE
     assert found["int8"] == (TrialState.UNSUPPORTED_OP, "no kernel for this")
@@ -143,9 +143,9 @@ def test_when_all_fail_the_job_has_failed_and_says_why(
     with pytest.raises(AllFailed, match=said) as caught:
         run_here(faulty(tmp_path, ["raises"], options={"innocent_pid": os.getpid()}, budget={"trials": 3}))
     assert caught.value.exit_code == 4
-    job = store.job("small")
+    job = store.jobs.get("small")
     assert (job.state, job.error, job.hint) == (JobState.FAILED, caught.value.message, caught.value.hint)
-    assert [row.state for row in store.trials(job.job_id)] == [TrialState.BUILD_FAILED] * 3
+    assert [row.state for row in store.trials.of_job(job.job_id)] == [TrialState.BUILD_FAILED] * 3
     front = front_document(store, job.job_id)
     assert (front["state"], front["front"], front["nearest_miss"]) == ("failed", [], None)
     assert front["baseline"]["metrics"]["wit"] == 1.0
@@ -157,7 +157,7 @@ def test_a_search_in_which_nothing_works_ends_early(
     """Here five candidates fail in the same way before any works; thirty are not waited for."""
     with pytest.raises(AllFailed, match=r"every candidate failed \(5\): 5 x build_failed"):
         run_here(faulty(tmp_path, ["raises"], options={"innocent_pid": os.getpid()}, budget={"trials": 30}))
-    finished = [row for row in store.trials(store.job("small").job_id) if row.state.finished]
+    finished = [row for row in store.trials.of_job(store.jobs.get("small").job_id) if row.state.finished]
     assert len(finished) == 1 + IN_A_ROW
 
 
@@ -193,7 +193,7 @@ class TestThroughTheCommandLine:
 
     def test_the_failures_are_listed(self, finished: Any, folder: Path) -> None:
         with Store(f"sqlite:///{folder}/home/paretune.db") as store:
-            rows = store.trials(document(finished)["job_id"])
+            rows = store.trials.of_job(document(finished)["job_id"])
         failed = [row for row in rows if not row.state.measured]
         assert [row.state for row in failed] == [TrialState.BUILD_FAILED] * 2
         shown = document(paretune("show", failed[0].candidate_id, "--format", "json", home=folder / "home"))
@@ -201,7 +201,7 @@ class TestThroughTheCommandLine:
 
     def test_a_failed_candidate_cannot_be_exported(self, finished: Any, folder: Path) -> None:
         with Store(f"sqlite:///{folder}/home/paretune.db") as store:
-            failed = next(row for row in store.trials(document(finished)["job_id"]) if not row.state.measured)
+            failed = next(row for row in store.trials.of_job(document(finished)["job_id"]) if not row.state.measured)
         refused = paretune("export", failed.candidate_id, "-o", "out", home=folder / "home")
         assert refused.returncode == 2
         message, hint = error_lines(refused)
@@ -221,9 +221,9 @@ class TestBeforeTheSearch:
         job_id = submit(store, parse_job(job, folder=folder), folder)
         with pytest.raises(ParetuneError) as caught:
             Controller(store, job_id).run()
-        row = store.job(job_id)
+        row = store.jobs.get(job_id)
         assert (row.state, row.error, row.hint) == (JobState.FAILED, caught.value.message, caught.value.hint)
-        assert store.trials(job_id) == []
+        assert store.trials.of_job(job_id) == []
         return caught.value
 
     @pytest.fixture
@@ -293,19 +293,21 @@ def test_a_task_that_changes_its_mind_during_the_job(
     whole = (tmp_path / "samples.npz").read_bytes()
     job = spec(devices=["local-cpu"], objectives=SIZE_MATTERS, space=SPACE, budget={"trials": 5})
 
-    class Vandal(Store):
-        def add_trials(self, *arguments: Any) -> list[TrialRow]:
-            change(tmp_path / "samples.npz")
-            return super().add_trials(*arguments)
+    with Store(default_database()) as vandal:
+        add = vandal.trials.add
 
-    with Vandal(default_database()) as vandal:
+        def add_to_other_files(*arguments: Any) -> list[TrialRow]:
+            change(tmp_path / "samples.npz")
+            return add(*arguments)
+
+        monkeypatch.setattr(vandal.trials, "add", add_to_other_files)
         job_id = submit(vandal, parse_job(job, folder=tmp_path), tmp_path)
         with pytest.raises(ParetuneError, match=f"3 candidates in a row could not be judged, .*{said}") as caught:
             Controller(vandal, job_id).run()
     assert f"paretune resume {job_id}" in caught.value.hint
-    assert (store.job(job_id).state, store.job(job_id).error) == (JobState.FAILED, caught.value.message)
-    assert {row.state for row in store.trials(job_id)} == {TrialState.PENDING}
+    assert (store.jobs.get(job_id).state, store.jobs.get(job_id).error) == (JobState.FAILED, caught.value.message)
+    assert {row.state for row in store.trials.of_job(job_id)} == {TrialState.PENDING}
     (tmp_path / "samples.npz").write_bytes(whole)
     assert Controller(store, job_id).run() is JobState.DONE
-    assert {row.state for row in store.trials(job_id)} <= {TrialState.DONE, TrialState.INFEASIBLE}
+    assert {row.state for row in store.trials.of_job(job_id)} <= {TrialState.DONE, TrialState.INFEASIBLE}
     assert front_document(store, job_id)["front"]

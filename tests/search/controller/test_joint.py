@@ -69,7 +69,7 @@ def test_pruned_and_quantised_candidates_are_files_like_any_other(
     store: Store, measured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = run(store, measured, fields())
-    trials = store.trials(job_id)
+    trials = store.trials.of_job(job_id)
     assert {trial.reason for trial in trials if trial.state is not TrialState.INFEASIBLE} == {None}
     pruned = [trial for trial in trials if "0.5" in trial.decisions.values()]
     both = next(trial for trial in pruned if "int8" in trial.decisions.values())
@@ -104,10 +104,10 @@ def test_candidates_of_one_structure_share_a_training(
     job_id = run(store, measured, fields())
     structures = {
         tuple(value for name, value in trial.decisions.items() if name.startswith("pruning:"))
-        for trial in store.trials(job_id)
+        for trial in store.trials.of_job(job_id)
     }
     assert len(made) == len(set(made)) == len(structures) - 1
-    assert len(structures) < len(store.trials(job_id))
+    assert len(structures) < len(store.trials.of_job(job_id))
 
 
 def test_trainings_that_fall_behind_are_rows_with_a_reason(
@@ -117,7 +117,7 @@ def test_trainings_that_fall_behind_are_rows_with_a_reason(
     job["recovery"] = {**RECOVERY, "steps": 12, "halving": 2}
     job["budget"] = {"trials": 12}
     job_id = run(store, measured, job)
-    trials = store.trials(job_id)
+    trials = store.trials.of_job(job_id)
     stopped = [trial for trial in trials if trial.state is TrialState.STOPPED]
     assert stopped
     for trial in stopped:
@@ -127,7 +127,7 @@ def test_trainings_that_fall_behind_are_rows_with_a_reason(
         assert trial.artifact_sha256 is None
     assert TrainingStopped.state == "stopped"
     again = run(store, measured, job | {"name": "again"})
-    assert [(t.digest, t.state) for t in store.trials(again)] == [(t.digest, t.state) for t in trials]
+    assert [(t.digest, t.state) for t in store.trials.of_job(again)] == [(t.digest, t.state) for t in trials]
 
 
 @pytest.mark.parametrize("strategy", ["nsga2", "random", "sensitivity"])
@@ -142,11 +142,11 @@ def test_every_strategy_searches_both_at_once(
         options["space"] = {one: SPACE[one] for one in space}
         job = fields() | options | {"devices": ["dry-run"], "strategy": {"name": strategy}, "name": name}
         job_id = run(store, tmp_path, job)
-        row = store.job(job_id)
+        row = store.jobs.get(job_id)
         assert not list(tmp_path.rglob("*.pt"))
-        front = store.front(job_id)
+        front = store.fronts.get(job_id)
         assert front is not None
-        points = [store.trial(member).metrics for member in front["members"]]
+        points = [store.trials.get(member).metrics for member in front["members"]]
         baseline = (row.baseline or {})["metrics"]["accuracy"]
         areas[name] = hypervolume(
             [(p["accuracy"], float(np.log2(p["speedup"]["ratio"]))) for p in points], (baseline - 0.05, 0.0)
@@ -169,12 +169,12 @@ def test_pruned_candidates_are_predicted_from_equally_narrow_models(
     with_device(monkeypatch, Costed())
     space = {"pruning": {**SPACE["pruning"], "ratios": [0.75, 0.5]}, "precision": SPACE["precision"]}
     job = fields() | {"space": space, "strategy": {"name": "sensitivity", "options": {"batch": 2}}}
-    row = store.job(run(store, measured, job))
+    row = store.jobs.get(run(store, measured, job))
     facts = JobFacts.from_dict((row.baseline or {})["facts"])
     tables = facts.layer_tables["local-cpu"]
     assert [set(one.values.values()) for one in tables] == [set(), {"0.75"}, {"0.5"}]
     predictor = Predictor(tables, Space.from_dict(row.space or {}), changes=facts.layer_changes)
-    trials = store.trials(row.job_id)
+    trials = store.trials.of_job(row.job_id)
     assert len({tuple(trial.decisions.values()) for trial in trials}) == len(trials)
     for trial in trials:
         predicted = predictor.speedup(trial.decisions)

@@ -62,7 +62,7 @@ def undisturbed(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         with Store(default_database()) as store:
             job_id = submit(store, job, tmp_path)
             Controller(store, job_id).run()
-            return front_document(store, job_id), store.trials(job_id)
+            return front_document(store, job_id), store.trials.of_job(job_id)
 
 
 class Killed:
@@ -73,11 +73,11 @@ class Killed:
         self.finished: dict[int, TrialRow] = {}
 
     def count(self) -> int:
-        return sum(row.state.finished for row in self.store.trials(self.job_id))
+        return sum(row.state.finished for row in self.store.trials.of_job(self.job_id))
 
     def check_nothing_lost(self) -> int:
         """How many more are finished than at the last check."""
-        rows = self.store.trials(self.job_id)
+        rows = self.store.trials.of_job(self.job_id)
         assert [row.number for row in rows] == list(range(len(rows)))
         assert len({row.digest for row in rows}) == len(rows)
         finished = {row.number: row for row in rows if row.state.finished}
@@ -111,12 +111,12 @@ def test_ten_kills_change_nothing(
 ) -> None:
     log = tmp_path / "log.txt"
     with Store(default_database()) as store:
-        (first,) = store.jobs()
+        (first,) = store.jobs.all()
         job = None
         for moment in moments(random.Random(7)):
             with started(*(("resume", job.job_id) if job else ("run", "job.yaml")), home=home, log=log) as process:
                 wait_until(lambda m=moment: any(f"{p}: " in log.read_text() for p in m.phases), "its phase")
-                job = job or Killed(store, next(row.job_id for row in store.jobs() if row.job_id != first.job_id))
+                job = job or Killed(store, next(row.job_id for row in store.jobs.all() if row.job_id != first.job_id))
                 time.sleep(moment.after_s)
                 target = len(job.finished) + moment.trials
                 wait_until(lambda job=job, target=target: job.count() >= target, "more trials")
@@ -131,7 +131,7 @@ def test_ten_kills_change_nothing(
         job.check_nothing_lost()
         expected, rows = undisturbed
         assert anonymous(front) == anonymous(expected)
-        again = store.trials(job.job_id)
+        again = store.trials.of_job(job.job_id)
     assert [told(row) for row in again] == [told(row) for row in rows]
 
 
@@ -163,11 +163,11 @@ def test_an_interrupted_job_is_resumable_and_two_controllers_are_not(home: Path,
     assert f"interrupted; go on with: paretune resume {job['job_id']}" in lines
     assert "Traceback" not in lines
     with Store(default_database()) as store:
-        row = store.job(job["job_id"])
+        row = store.jobs.get(job["job_id"])
         assert row.state is JobState.INTERRUPTED
         assert row.finished_at is not None
-        assert any(trial.state.finished for trial in store.trials(row.job_id))
-        store.lease_job(row.job_id, this_process())  # nobody holds it any more
+        assert any(trial.state.finished for trial in store.trials.of_job(row.job_id))
+        store.jobs.lease(row.job_id, this_process())  # nobody holds it any more
 
 
 def test_an_interrupted_preparation_is_resumable(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_an_interrupted_preparation_is_resumable(home: Path, tmp_path: Path, mon
     assert "Traceback" not in log.read_text()
     without_ray(monkeypatch, prepare_here=True)
     with Store(default_database()) as store:
-        (row,) = store.jobs()
+        (row,) = store.jobs.all()
         assert row.state is JobState.INTERRUPTED
         assert Controller(store, row.job_id).run() is JobState.DONE
 

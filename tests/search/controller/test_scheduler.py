@@ -16,6 +16,7 @@ from hwprofiles.errors import ParetuneError, UnhealthyMeasurement
 from search.controller.scheduler import BLOCK, REPEATS_UNTIL_EXHAUSTED, Scheduler
 from search.fronts.feasibility import judge
 from search.fronts.objectives import Constraint, Objective
+from search.outcome import TrialOutcome
 from search.space.candidate import Candidate, Decision, Space
 from search.states import TrialState
 from search.store import Lease, StaleLease, Store, TrialRow, this_process, upgrade
@@ -51,8 +52,8 @@ def metrics_of(digest: str) -> dict[str, Any]:
 def work_on(scheduler: Scheduler, row: TrialRow) -> TrialRow:
     """One in six fails."""
     if int(row.digest[-4:], 16) % 6 == 0:
-        return scheduler.finish(row, TrialState.BUILD_FAILED, reason="cannot be built")
-    return scheduler.finish(row, TrialState.DONE, metrics=metrics_of(row.digest))
+        return scheduler.finish(row, TrialOutcome(TrialState.BUILD_FAILED, reason="cannot be built"))
+    return scheduler.finish(row, TrialOutcome(TrialState.DONE, metrics=metrics_of(row.digest)))
 
 
 def work(scheduler: Scheduler, *, parallel: int = 1, seed: int | None = None, until: int | None = None) -> None:
@@ -120,8 +121,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 def new_lease(store: Store) -> Lease:
     """The lease of a new job."""
-    job_id = store.create_job(name="job", spec={}, spec_folder="/jobs", profile=find_device("dry-run"))
-    return store.lease_job(job_id, this_process())
+    job_id = store.jobs.create(name="job", spec={}, spec_folder="/jobs", profile=find_device("dry-run"))
+    return store.jobs.lease(job_id, this_process())
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def scheduler_of(store: Store) -> SchedulerOf:
 def recorded(store: Store, lease: Lease) -> list[tuple[Any, ...]]:
     return [
         (row.number, row.block, row.digest, row.decisions, row.state, row.reason, row.metrics)
-        for row in store.trials(lease.job_id)
+        for row in store.trials.of_job(lease.job_id)
     ]
 
 
@@ -225,7 +226,7 @@ class TestBlocks:
         for state, measured in outcomes:
             row = scheduler.next()
             assert row is not None
-            scheduler.finish(row, state, metrics=measured)
+            scheduler.finish(row, TrialOutcome(state, metrics=measured))
         (told,) = strategy.told
         assert [result.gains for result in told] == [(0.9, 1.0), (0.9, 1.0), None, None]
         assert [result.violations for result in told] == [
@@ -240,11 +241,11 @@ class TestBlocks:
         self, store: Store, lease: Lease, scheduler_of: SchedulerOf
     ) -> None:
         scheduler = scheduler_of(lease, Scripted(candidates(12)), trials=12)
-        assert store.job(lease.job_id).strategy_state is None
+        assert store.jobs.get(lease.job_id).strategy_state is None
         work(scheduler, until=6)
-        assert store.job(lease.job_id).strategy_state == {"told": 1, BLOCK: 1}
+        assert store.jobs.get(lease.job_id).strategy_state == {"told": 1, BLOCK: 1}
         work(scheduler)
-        assert store.job(lease.job_id).strategy_state == {"told": 2, BLOCK: 2}
+        assert store.jobs.get(lease.job_id).strategy_state == {"told": 2, BLOCK: 2}
 
     def test_a_resumed_strategy_gets_the_state_back_that_was_saved(
         self, store: Store, lease: Lease, scheduler_of: SchedulerOf
@@ -274,7 +275,7 @@ class TestRecords:
         scheduler = scheduler_of(lease)
         row = scheduler.next()
         assert row is not None
-        states = [trial.state for trial in store.trials(lease.job_id)]
+        states = [trial.state for trial in store.trials.of_job(lease.job_id)]
         assert states == [TrialState.BUILDING] + [TrialState.PENDING] * (BATCH - 1)
 
     def test_all_of_a_result_is_stored(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
@@ -283,14 +284,19 @@ class TestRecords:
         assert row is not None
         metrics = metrics_of("0" * 64) | {"accuracy": 0.97}
         done = scheduler.finish(
-            row, TrialState.DONE, metrics=metrics, artifact_sha256="f" * 64, measurement={"ratio": 2.0}, wall_s=1.5
+            row,
+            TrialOutcome(
+                TrialState.DONE, metrics=metrics, artifact_sha256="f" * 64, measurement={"ratio": 2.0}, wall_s=1.5
+            ),
         )
-        stored = store.trial(row.candidate_id)
+        stored = store.trials.get(row.candidate_id)
         assert (stored.state, stored.metrics, stored.artifact_sha256, stored.wall_s) == (
             TrialState.DONE, metrics, "f" * 64, 1.5,
         )  # fmt: skip
         assert (stored.strategy, stored.simulated) == ("mine", False)
-        assert [measurement["record"] for measurement in store.measurements(row.candidate_id)] == [{"ratio": 2.0}]
+        assert [measurement["record"] for measurement in store.trials.measurements(row.candidate_id)] == [
+            {"ratio": 2.0}
+        ]
         assert done == stored
         assert scheduler.history == [stored]
 
@@ -298,16 +304,16 @@ class TestRecords:
         scheduler = scheduler_of(lease)
         row = scheduler.next()
         assert row is not None
-        scheduler.finish(row, TrialState.TIMEOUT, reason="building: took longer than 5 s")
-        stored = store.trial(row.candidate_id)
+        scheduler.finish(row, TrialOutcome(TrialState.TIMEOUT, reason="building: took longer than 5 s"))
+        stored = store.trials.get(row.candidate_id)
         assert (stored.state, stored.reason) == (TrialState.TIMEOUT, "building: took longer than 5 s")
 
     def test_a_broken_constraint_is_the_reason(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
         scheduler = scheduler_of(lease)
         row = scheduler.next()
         assert row is not None
-        scheduler.finish(row, TrialState.DONE, metrics=metrics_of("f" * 64) | {"accuracy": 0.5})
-        stored = store.trial(row.candidate_id)
+        scheduler.finish(row, TrialOutcome(TrialState.DONE, metrics=metrics_of("f" * 64) | {"accuracy": 0.5}))
+        stored = store.trials.get(row.candidate_id)
         assert stored.state is TrialState.INFEASIBLE
         assert stored.reason == "accuracy >= baseline - 0.01; size_bytes <= 2000"
 
@@ -316,8 +322,8 @@ class TestRecords:
         row = scheduler.next()
         assert row is not None
         before = recorded(store, lease)
-        store.release(lease)
-        store.lease_job(lease.job_id, this_process())
+        store.jobs.release(lease)
+        store.jobs.lease(lease.job_id, this_process())
         with pytest.raises(StaleLease):
             work_on(scheduler, row)
         with pytest.raises(StaleLease):
@@ -333,7 +339,7 @@ class TestRepeats:
         strategy = Scripted([a, a, b, a, c, c, b, d])
         scheduler = scheduler_of(lease, strategy, trials=4, batch=3)
         work(scheduler, parallel=3, seed=0)
-        assert [row.digest for row in store.trials(lease.job_id)] == [x.digest for x in (a, b, c, d)]
+        assert [row.digest for row in store.trials.of_job(lease.job_id)] == [x.digest for x in (a, b, c, d)]
         assert [[result.candidate for result in block] for block in strategy.told] == [[a, a, b, a, c], [c, b, d]]
         first = {result.candidate: result for block in strategy.told for result in block}
         assert all(result == first[result.candidate] for block in strategy.told for result in block)
@@ -345,7 +351,7 @@ class TestRepeats:
         for _ in range(2):
             row = scheduler.next()
             assert row is not None
-            scheduler.finish(row, TrialState.OUT_OF_MEMORY, reason="too large")
+            scheduler.finish(row, TrialOutcome(TrialState.OUT_OF_MEMORY, reason="too large"))
         assert [result.gains for result in strategy.told[0]] == [None, None, None]
 
     def test_after_a_hundred_in_a_row_the_space_is_exhausted(self, lease: Lease, scheduler_of: SchedulerOf) -> None:
@@ -380,7 +386,7 @@ class TestStopping:
         scheduler.stop()
         assert scheduler.next() is None
         assert scheduler.is_over
-        assert store.trials(lease.job_id) == []
+        assert store.trials.of_job(lease.job_id) == []
 
     @pytest.mark.parametrize("out", [1, 3, BATCH])
     @pytest.mark.parametrize("block", [0, 1])
@@ -399,7 +405,7 @@ class TestStopping:
         assert scheduler.is_over
         assert scheduler.next() is None
         assert len(scheduler.history) == block * BATCH + out
-        assert len(store.trials(lease.job_id)) == (block + 1) * BATCH
+        assert len(store.trials.of_job(lease.job_id)) == (block + 1) * BATCH
 
     @pytest.mark.parametrize("after", [0, 1, 4, BATCH, BATCH + 2])
     def test_a_job_that_was_stopped_goes_on_where_it_was(
@@ -411,16 +417,16 @@ class TestStopping:
         scheduler.stop()
         assert row is not None
         work_on(scheduler, row)
-        store.reset_open_trials(lease)
+        store.trials.reset_open(lease)
         work(scheduler_of(lease))
         assert recorded(store, lease) == expected
 
 
 def taken_over(store: Store, lease: Lease) -> Lease:
     """The lease of another controller, as after the death of the first."""
-    store.release(lease)
-    again = store.lease_job(lease.job_id, this_process())
-    store.reset_open_trials(again)
+    store.jobs.release(lease)
+    again = store.jobs.lease(lease.job_id, this_process())
+    store.trials.reset_open(again)
     return again
 
 
@@ -470,7 +476,7 @@ class TestResuming:
         script = [a, a, b, a, c, c, b, d, a, e]
         work(scheduler_of(lease, Scripted(script), trials=5, batch=3), until=4)
         work(scheduler_of(taken_over(store, lease), Scripted(script), trials=5, batch=3))
-        assert [row.digest for row in store.trials(lease.job_id)] == [x.digest for x in (a, b, c, d, e)]
+        assert [row.digest for row in store.trials.of_job(lease.job_id)] == [x.digest for x in (a, b, c, d, e)]
 
     def test_figures_that_went_through_the_store_are_told_alike(
         self, store: Store, lease: Lease, scheduler_of: SchedulerOf
@@ -526,7 +532,7 @@ class TestPuttingOff:
         assert (missing.gains, missing.violations, missing.feasible) == (None, (1.0, 1.0), False)
         assert scheduler.is_over
         assert [row.number for row in scheduler.history] == [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]
-        row = store.trials(lease.job_id)[2]
+        row = store.trials.of_job(lease.job_id)[2]
         assert (row.state, row.reason, row.metrics) == (TrialState.PENDING, NOISE.message, {})
 
     def test_one_asked_for_again_is_still_missing(self, lease: Lease, scheduler_of: SchedulerOf) -> None:
@@ -549,7 +555,7 @@ class TestPuttingOff:
         again = taken_over(store, lease)
         scheduler = scheduler_of(again)
         self.noisy(scheduler, set() if quiet else {1, 8})
-        rows, expected = (store.trials(one.job_id) for one in (again, undisturbed))
+        rows, expected = (store.trials.of_job(one.job_id) for one in (again, undisturbed))
         assert [row.digest for row in rows] == [row.digest for row in expected]
         assert [row.state.finished for row in rows] == [quiet or row.number not in (1, 8) for row in rows]
         assert len(scheduler.history) == (TRIALS if quiet else TRIALS - 2)
@@ -566,7 +572,7 @@ class TestPuttingOff:
         self.noisy(scheduler_of(lease), {0, 7, 14})
         lease = taken_over(store, lease)
         self.noisy(scheduler_of(lease), set())
-        rows, expected = (store.trials(one.job_id) for one in (lease, undisturbed))
+        rows, expected = (store.trials.of_job(one.job_id) for one in (lease, undisturbed))
         assert [(row.number, row.digest) for row in rows] == [(row.number, row.digest) for row in expected]
         assert all(row.state.finished for row in rows)
 
@@ -595,7 +601,7 @@ class TestPuttingOff:
             "3 candidates in a row could not be judged, the last since: the interval is still wide"
         )
         assert f"paretune resume {lease.job_id}" in scheduler.trouble.hint
-        states = [row.state for row in store.trials(lease.job_id)]
+        states = [row.state for row in store.trials.of_job(lease.job_id)]
         assert states.count(TrialState.PENDING) == 5
 
     def test_a_search_that_was_stopped_so_goes_on_as_if_nothing_had_been(
@@ -622,7 +628,7 @@ class TestPuttingOff:
         scheduler.put_off(rows[4], NOISE)
         assert scheduler.is_over
         assert scheduler.trouble is not None
-        assert (store.job(lease.job_id).strategy_state or {}) == {}
+        assert (store.jobs.get(lease.job_id).strategy_state or {}) == {}
 
     def test_what_is_out_of_time_forgets_the_rest_alone(
         self, store: Store, lease: Lease, scheduler_of: SchedulerOf
@@ -633,8 +639,8 @@ class TestPuttingOff:
         assert second is not None
         scheduler.put_off(first, NOISE)
         scheduler.stop()
-        store.drop_open_trials(lease)
-        assert [(row.number, row.state) for row in store.trials(lease.job_id)] == [(0, TrialState.PENDING)]
+        store.trials.drop_open(lease)
+        assert [(row.number, row.state) for row in store.trials.of_job(lease.job_id)] == [(0, TrialState.PENDING)]
 
     def test_trainings_are_compared_as_before(self, store: Store, lease: Lease, scheduler_of: SchedulerOf) -> None:
         """Those of a trial that was put off would be there the second time, and change what is stopped early."""
@@ -646,7 +652,7 @@ class TestPuttingOff:
                 if row.number in noisy:
                     scheduler.put_off(row, NOISE)
                 else:
-                    scheduler.finish(row, TrialState.DONE, metrics=metrics_of(row.digest) | trained)
+                    scheduler.finish(row, TrialOutcome(TrialState.DONE, metrics=metrics_of(row.digest) | trained))
             return scheduler.trainings
 
         before = play({1}, lease)
@@ -693,7 +699,7 @@ class TestKnown:
         found.begin()
         (done,) = found.history
         assert (done.digest, done.metrics) == (first.digest, metrics_of(first.digest))
-        assert store.trial(done.candidate_id).artifact_sha256 == "f" * 64, "or its export would disagree"
+        assert store.trials.get(done.candidate_id).artifact_sha256 == "f" * 64, "or its export would disagree"
         row = found.next()
         assert row is not None
         assert row.digest == second.digest

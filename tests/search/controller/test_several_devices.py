@@ -31,7 +31,6 @@ from search.fronts.pareto import dominates
 from search.job.facts import JobFacts
 from search.job.profiles import profiles_of
 from search.job.spec import Job, parse_job
-from search.space.candidate import Space
 from search.states import JobState, TrialState
 from search.store import Store, digests_of
 from search.trials.scoring import Scoring
@@ -87,7 +86,7 @@ class TestMeasured:
 
         monkeypatch.setattr(Workspace, "build", counted)
         devices = bench(int8_is(2.0), int8_is(3.0))
-        rows = store.trials(self.run(store, new_job))
+        rows = store.trials.of_job(self.run(store, new_job))
         digests = [row.digest for row in rows]
         assert built == digests
         for device in devices.values():
@@ -101,11 +100,13 @@ class TestMeasured:
     ) -> None:
         bench(int8_is(2.0), int8_is(3.0))
         job_id = self.run(store, new_job, trials=2)
-        digests = list(digests_of(store.job(job_id)).values())
+        digests = list(digests_of(store.jobs.get(job_id)).values())
         assert digests == [find_device("local-cpu").digest, find_device("local-cpu", batch=8).digest]
-        assert [one["profile_digest"] for one in store.job(job_id).devices or []] == digests
-        for row in store.trials(job_id):
-            records = [(one["phase"], one["record"]["profile_digest"]) for one in store.measurements(row.candidate_id)]
+        assert [one["profile_digest"] for one in store.jobs.get(job_id).devices or []] == digests
+        for row in store.trials.of_job(job_id):
+            records = [
+                (one["phase"], one["record"]["profile_digest"]) for one in store.trials.measurements(row.candidate_id)
+            ]
             assert records == [(phase, digest) for phase in ("search", "again", "final") for digest in digests]
             measured = candidate_document(store, row.candidate_id)["measurements"]
             assert [one["device"] for one in measured] == [ONE, BATCH] * 3
@@ -130,7 +131,7 @@ class TestMeasured:
         monkeypatch.setattr(Scoring, "quality", counted)
         space = {"precision": {"choices": ["fp32", "int8_dynamic"]}}
         job_id = self.run(store, new_job, trials=2, devices=[{"name": "local-cpu"}, second], space=space)
-        rows = store.trials(job_id)
+        rows = store.trials.of_job(job_id)
         assert [asked[row.digest] for row in rows] == [times, times]
         label = f"local-cpu-t2-b{batch}"
         assert (f"cosine@{label}" in rows[1].metrics) is (times == 2)
@@ -162,9 +163,9 @@ class TestMeasured:
         """The first device gains by nothing."""
         devices = bench(lambda path: 0.5 if number_formats(path) else 1.0, int8_is(3.0))
         job_id = self.run(store, new_job)
-        decisions = (store.job(job_id).space or {})["decisions"]
+        decisions = (store.jobs.get(job_id).space or {})["decisions"]
         assert {tuple(decision["choices"]) for decision in decisions} == {("fp32", "int8")}
-        answers = (store.job(job_id).baseline or {})["facts"]["device_answers"]
+        answers = (store.jobs.get(job_id).baseline or {})["facts"]["device_answers"]
         assert {answer["device"] for answer in answers} == set(devices)
 
     def test_one_that_fails_on_a_device_stays_on_the_others(
@@ -177,7 +178,7 @@ class TestMeasured:
 
         bench(refusing, int8_is(3.0))
         job_id = self.run(store, new_job, trials=2)
-        row = store.trials(job_id)[1]
+        row = store.trials.of_job(job_id)[1]
         assert row.state is TrialState.INFEASIBLE
         assert row.reason == f"no value for cosine, speedup@{ONE}; {ONE} unsupported_op: no kernel for this"
         assert row.metrics["failures"] == {ONE: {"state": "unsupported_op", "reason": "no kernel for this"}}
@@ -190,7 +191,7 @@ class TestMeasured:
         assert (seen["state"], seen["devices"][BATCH]["state"]) == ("unsupported_op", "done")
         standings = candidate_document(store, row.candidate_id)["devices"]
         assert (standings[ONE]["reason"], standings[BATCH]["on_front"]) == ("no kernel for this", True)
-        records = store.measurements(row.candidate_id)
+        records = store.trials.measurements(row.candidate_id)
         assert [one["phase"] for one in records] == ["search", "again", "final"]
 
     def test_one_that_fails_everywhere_has_failed(
@@ -204,9 +205,9 @@ class TestMeasured:
         bench(dying, dying)
         with pytest.raises(AllFailed, match="1 x crashed: its process died 3 times"):
             self.run(store, new_job, trials=2)
-        row = store.trials(store.job("small").job_id)[1]
+        row = store.trials.of_job(store.jobs.get("small").job_id)[1]
         assert (row.state, row.reason, row.metrics) == (TrialState.CRASHED, "its process died 3 times", {})
-        assert store.measurements(row.candidate_id) == []
+        assert store.trials.measurements(row.candidate_id) == []
 
     def test_final_figures_replace_those_of_their_device(
         self, store: Store, new_job: Submit, bench: Callable[..., Any]
@@ -220,7 +221,7 @@ class TestMeasured:
             return (9.0 if times[path] == 1 else 3.0) if number_formats(path) else 1.0
 
         bench(int8_is(2.0), lucky_at_first)
-        row = store.trials(self.run(store, new_job, trials=2))[1]
+        row = store.trials.of_job(self.run(store, new_job, trials=2))[1]
         assert (row.metrics["speedup"]["ratio"], row.metrics[f"speedup@{BATCH}"]["ratio"]) == (2.0, 3.0)
         assert row.metrics["peak_memory_bytes"] == row.metrics[f"peak_memory_bytes@{BATCH}"]
 
@@ -241,14 +242,17 @@ class TestMeasured:
         job_id = new_job(devices=MEASURED, space=SPACE, budget={"trials": 2})
         with pytest.raises(KeyboardInterrupt):
             Controller(store, job_id).run()
-        digests = list(digests_of(store.job(job_id)).values())
-        final = [self.final_records(store, row.candidate_id) for row in store.trials(job_id)]
+        digests = list(digests_of(store.jobs.get(job_id)).values())
+        final = [self.final_records(store, row.candidate_id) for row in store.trials.of_job(job_id)]
         assert sorted(final) == sorted([digests, digests[:1]])
         assert Controller(store, job_id).run() is JobState.DONE
-        assert [self.final_records(store, row.candidate_id) for row in store.trials(job_id)] == [digests, digests]
+        assert [self.final_records(store, row.candidate_id) for row in store.trials.of_job(job_id)] == [
+            digests,
+            digests,
+        ]
 
     def final_records(self, store: Store, candidate_id: str) -> list[str]:
-        records = store.measurements(candidate_id)
+        records = store.trials.measurements(candidate_id)
         return [one["record"]["profile_digest"] for one in records if one["phase"] == "final"]
 
     def test_one_that_fails_when_measured_again_leaves_that_front_only(
@@ -267,7 +271,7 @@ class TestMeasured:
         document = front_document(store, job_id)
         assert [member["trial"] for member in document["front"]] == [1, 0]
         assert [member["trial"] for member in document["fronts"][BATCH]["front"]] == [0]
-        row = store.trials(job_id)[1]
+        row = store.trials.of_job(job_id)[1]
         assert row.state is TrialState.INFEASIBLE
         assert not any(name.endswith(f"@{BATCH}") and name != f"intervals@{BATCH}" for name in row.metrics)
 
@@ -276,7 +280,7 @@ class TestMeasured:
     ) -> None:
         bench(int8_is(2.0), int8_is(3.0))
         job_id = self.run(store, new_job, trials=2, constraints=["speedup >= 2.5", f"speedup@{ONE} <= 5"])
-        row = store.trials(job_id)[1]
+        row = store.trials.of_job(job_id)[1]
         assert (row.state, row.reason) == (TrialState.INFEASIBLE, "speedup >= 2.5")
         document = front_document(store, job_id)
         assert [member["trial"] for member in document["fronts"][BATCH]["front"]] == [1]
@@ -305,7 +309,7 @@ class TestMeasured:
 
         bench(int8_is(2.0), int8_is(3.0))
         job_id = self.run(store, new_job, trials=2)
-        fast = store.trials(job_id)[1].candidate_id
+        fast = store.trials.of_job(job_id)[1].candidate_id
         monkeypatch.setattr(export, "Sandbox", InlineSandbox)
         for device, label, ratio in ((None, ONE, 2.0), (BATCH, BATCH, 3.0)):
             receipt = export.export_candidate(store, fast, tmp_path / label, device=device)
@@ -328,7 +332,7 @@ class TestMeasured:
             return 1.0
 
         bench(refusing, int8_is(3.0))
-        row = store.trials(self.run(store, new_job, trials=2))[1]
+        row = store.trials.of_job(self.run(store, new_job, trials=2))[1]
         with pytest.raises(InvalidInput, match=f"does not run on '{ONE}': no kernel for this"):
             export.export_candidate(store, row.candidate_id, tmp_path / "bundle")
 
@@ -379,7 +383,7 @@ class TestModelled:
         left = 1000
         assert Controller(store, parts).run() is JobState.DONE
         assert anonymous(front_document(store, parts)) == anonymous(front_document(store, whole))
-        assert [row.digest for row in store.trials(parts)] == [row.digest for row in store.trials(whole)]
+        assert [row.digest for row in store.trials.of_job(parts)] == [row.digest for row in store.trials.of_job(whole)]
 
     def test_the_fronts_are_of_different_figures(self, store: Store, new_job: Submit) -> None:
         job_id = new_job(devices=MODELLED, budget={"trials": 40})
@@ -403,8 +407,8 @@ class TestModelled:
     def test_nothing_on_the_joint_front_is_beaten_everywhere(self, store: Store, new_job: Submit) -> None:
         job_id = new_job(devices=MODELLED, budget={"trials": 40})
         Controller(store, job_id).run()
-        job = Job.model_validate(store.job(job_id).spec)
-        points = [gains(job.joint_objectives, row.metrics) for row in store.trials(job_id)]
+        job = Job.model_validate(store.jobs.get(job_id).spec)
+        points = [gains(job.joint_objectives, row.metrics) for row in store.trials.of_job(job_id)]
         joint = [gains(job.joint_objectives, m["metrics"]) for m in front_document(store, job_id)["joint"]["front"]]
         assert joint
         assert not any(dominates(a, b) for b in joint for a in points if a is not None and b is not None)
@@ -468,7 +472,7 @@ def test_runtimes_are_decided_for_each_device(tmp_path: Path) -> None:
 
     job = parse_job(spec(devices=MEASURED), folder=tmp_path)
     context = JobContext(job, str(tmp_path), profiles_of(job, NO_AGENTS))
-    runner = TrialRunner(context, JobFacts(), Space((), ""), tmp_path)
+    runner = TrialRunner(context, JobFacts(), tmp_path)
     decisions = {"runtime": "onnxruntime", f"runtime@{BATCH}": "openvino:bf16"}
     assert [runner.evaluator(label).runtime(decisions) for label in (ONE, BATCH)] == ["onnxruntime", "openvino:bf16"]
     assert runner.evaluator(BATCH).conditions({}) == ("onnxruntime", 8)

@@ -577,7 +577,7 @@ class TestInAJob:
 
         def answer(errand: MeasurementRequest) -> dict[str, Any]:
             run_samples.append(errand)
-            measured = sum(row.state.measured for row in store.trials(job_id))
+            measured = sum(row.state.measured for row in store.trials.of_job(job_id))
             if measured == 2 and errand.kind == "latency":
                 working.over.set()
             return earlier_agent(errand)
@@ -586,18 +586,18 @@ class TestInAJob:
         with pytest.raises(DeviceLost, match="nothing was heard from the agent") as caught:
             Controller(store, job_id).run()
         assert caught.value.exit_code == 5
-        job = store.job(job_id)
+        job = store.jobs.get(job_id)
         assert (job.state, job.error) == (JobState.FAILED, caught.value.message)
-        before = store.trials(job_id)
+        before = store.trials.of_job(job_id)
         assert [row.state.finished for row in before] == [True, True, True, False]
         assert all(row.state is TrialState.DONE for row in before[:3])
 
         working = agent(answer)
         assert Controller(store, job_id).run() is JobState.DONE
-        after = store.trials(job_id)
+        after = store.trials.of_job(job_id)
         assert [row.state for row in after] == [TrialState.DONE] * 4
         for row in after:
-            phases = [m["phase"] for m in store.measurements(row.candidate_id)]
+            phases = [m["phase"] for m in store.trials.measurements(row.candidate_id)]
             assert phases.count("search") == 1
             assert row.metrics["quality_from"] == "host"
             assert row.metrics["quality_check"] == "not compared: the agent is of an earlier version"
@@ -608,7 +608,7 @@ class TestInAJob:
         put = Blobs.put
 
         def full(blobs: Blobs, path: Path) -> FileRef:
-            if any(row.state.finished for row in store.trials(job_id)):
+            if any(row.state.finished for row in store.trials.of_job(job_id)):
                 raise StorageError("no space left")
             return put(blobs, path)
 
@@ -616,12 +616,12 @@ class TestInAJob:
         monkeypatch.setattr(Blobs, "put", full)
         with pytest.raises(ParetuneError, match=r"3 candidates in a row could not be judged, .* no space left"):
             Controller(store, job_id).run()
-        assert {row.state for row in store.trials(job_id) if row.state.finished} == {TrialState.DONE}
+        assert {row.state for row in store.trials.of_job(job_id) if row.state.finished} == {TrialState.DONE}
 
     def test_one_that_never_answers_fails_the_preparation(self, store: Store, job_id: str) -> None:
         with pytest.raises(DeviceLost):
             Controller(store, job_id).run()
-        assert (store.job(job_id).state, store.trials(job_id)) == (JobState.FAILED, [])
+        assert (store.jobs.get(job_id).state, store.trials.of_job(job_id)) == (JobState.FAILED, [])
 
 
 def test_a_link_does_not_show_the_password() -> None:

@@ -43,12 +43,12 @@ def quantised(job: FinishedJob) -> dict[str, Any]:
 def claim(job: FinishedJob, candidate_id: str, **metrics: Any) -> None:
     """Changes what the store says that a candidate measured."""
     with Store(job.database) as store:
-        row = store.trial(candidate_id)
-        lease = store.lease_job(row.job_id, this_process())
-        store.replace_measurement(
+        row = store.trials.get(candidate_id)
+        lease = store.jobs.lease(row.job_id, this_process())
+        store.trials.replace_measurement(
             lease, candidate_id, state=TrialState.DONE, metrics=row.metrics | metrics, measurement={}, phase="final"
         )
-        store.release(lease)
+        store.jobs.release(lease)
 
 
 def bare_predictions(model: Path, images: Any, batch: int) -> Any:
@@ -110,7 +110,7 @@ def test_the_receipt_confirms_and_bare_onnx_runtime_gives_exactly_the_front_s_qu
     task = Digits(DigitsOptions(preset="bench"))
     images = task.inputs("validation")["image"]
     with Store(job.database) as store:
-        baseline = (store.job(job.job_id).baseline or {})["facts"]["model_path"]
+        baseline = (store.jobs.get(job.job_id).baseline or {})["facts"]["model_path"]
     logits = bare_predictions(model, images, batch=4)
     reference = bare_predictions(Path(baseline), images, batch=4)
     assert task.score({"logits": logits}, "validation")["accuracy"].mean() == candidate["metrics"]["accuracy"]

@@ -667,7 +667,7 @@ def test_a_whole_job(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )  # fmt: skip
     job_id = submit(store, parse_job(job, folder=tmp_path), tmp_path)
     assert Controller(store, job_id).run() is JobState.DONE
-    plain, found = store.trials(job_id)
+    plain, found = store.trials.of_job(job_id)
     assert "architecture" not in plain.metrics
     architecture = found.metrics["architecture"]
     assert architecture.keys() == make_task_network().choices.keys()

@@ -53,7 +53,7 @@ def submitted(store: Store, folder: Path, **fields: Any) -> str:
 
 
 def by_target(store: Store, job_id: str) -> dict[str, TrialRow]:
-    return {row.decisions["formats"]: row for row in store.trials(job_id)}
+    return {row.decisions["formats"]: row for row in store.trials.of_job(job_id)}
 
 
 def outputs(model: Path, images: Any) -> Any:
@@ -117,7 +117,7 @@ def test_two_targets_give_a_front_and_one_is_out_of_reach(store: Store, folder: 
 
 
 def facts(store: Store, job_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = (store.job(job_id).baseline or {})["facts"]
+    found: dict[str, Any] = (store.jobs.get(job_id).baseline or {})["facts"]
     return found
 
 
@@ -128,7 +128,7 @@ def test_formats_are_decisions_for_any_other_strategy(store: Store, folder: Path
         recovery=RECOVERY | {"steps": 8}, objectives=[*JOB["objectives"], {"metric": "speedup", "direction": "max"}],
     )  # fmt: skip
     assert Controller(store, job_id).run() is JobState.DONE
-    plain, int4, int8, mixed = store.trials(job_id)
+    plain, int4, int8, mixed = store.trials.of_job(job_id)
     names = [group["name"] for group in facts(store, job_id)["groups"]]
     for row in (int4, int8, mixed):
         assert row.metrics["formats"] == {name: row.decisions[f"formats:{name}"] for name in names}
@@ -168,7 +168,7 @@ def test_an_interrupted_job_ends_as_any_other(store: Store, folder: Path, monkey
         patched.setattr("search.trials.module_variants.report", interrupt)
         with pytest.raises(KeyboardInterrupt):
             Controller(store, job_id).run()
-    assert store.job(job_id).state is JobState.INTERRUPTED
+    assert store.jobs.get(job_id).state is JobState.INTERRUPTED
     assert [file.suffix for file in folder.rglob("structures/*")] == [".checkpoint"]
 
     steps: list[str] = []
@@ -201,6 +201,6 @@ def test_what_cannot_be_done_ends_the_job_with_a_reason(
     job_id = submitted(store, folder, **fields)
     with pytest.raises(InvalidInput, match=said):
         Controller(store, job_id).run()
-    row = store.job(job_id)
+    row = store.jobs.get(job_id)
     assert row.state is JobState.FAILED
     assert said in (row.error or "")

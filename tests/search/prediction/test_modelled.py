@@ -286,7 +286,7 @@ def search(store: Store, registered: Path) -> Callable[..., Any]:
         )  # fmt: skip
         job_id = submit(store, parse_job(job, folder=registered), registered)
         assert Controller(store, job_id).run() is JobState.DONE
-        return store.job(job_id), store.trials(job_id)
+        return store.jobs.get(job_id), store.trials.of_job(job_id)
 
     return run
 

@@ -54,7 +54,7 @@ def new_job(store: Store) -> Callable[..., str]:
     """Queues a job and returns its id."""
 
     def create(name: str = "digits", **spec: object) -> str:
-        return store.create_job(name=name, spec=spec, spec_folder="/jobs", profile=find_device("dry-run"))
+        return store.jobs.create(name=name, spec=spec, spec_folder="/jobs", profile=find_device("dry-run"))
 
     return create
 
@@ -62,7 +62,7 @@ def new_job(store: Store) -> Callable[..., str]:
 @pytest.fixture
 def lease(store: Store, new_job: Callable[..., str]) -> Lease:
     """The lease of a new job, held by this process."""
-    return store.lease_job(new_job(), this_process())
+    return store.jobs.lease(new_job(), this_process())
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def candidates() -> list[Candidate]:
 @pytest.fixture
 def trials(store: Store, lease: Lease, candidates: list[Candidate]) -> list[TrialRow]:
     """Four pending trials, numbers 0 to 3."""
-    return store.add_trials(lease, 0, "random", True, list(enumerate(candidates[:4])))
+    return store.trials.add(lease, 0, "random", True, list(enumerate(candidates[:4])))
 
 
 @pytest.fixture

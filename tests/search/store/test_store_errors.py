@@ -13,6 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from hwprofiles import find_device
 from hwprofiles.errors import InvalidInput, ParetuneError, StorageError
+from search.outcome import TrialOutcome
 from search.space.candidate import Candidate
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow, engine, upgrade
@@ -78,9 +79,9 @@ class TestFiles:
         file = tmp_path / "jobs.db"
         Store(f"sqlite:///{file}").close()
         with Store(f"sqlite:///file:{file}?mode=ro&uri=true") as store:
-            assert store.jobs() == []
+            assert store.jobs.all() == []
             with pytest.raises(StorageError, match="readonly database") as caught:
-                store.create_job(name="digits", spec={}, spec_folder="", profile=find_device("dry-run"))
+                store.jobs.create(name="digits", spec={}, spec_folder="", profile=find_device("dry-run"))
         assert "check that you may write" in caught.value.hint
         _check_lines(caught.value)
 
@@ -112,8 +113,8 @@ class TestFiles:
             other = sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StorageError, match="database is locked") as caught:
-                store.add_export("0" * 12, "", "", {})
-            assert store.jobs() == []
+                store.exports.add("0" * 12, "", "", {})
+            assert store.jobs.all() == []
             other.close()
         assert "try again" in caught.value.hint
 
@@ -124,18 +125,18 @@ class TestFiles:
             pytest.skip("a server has its own disk")
         record = {"samples_ms": [0.5] * 50_000}
         first, second = trials[:2]
-        store.finish_trial(lease, first.candidate_id, TrialState.DONE, measurement=record)
+        store.trials.finish(lease, first.candidate_id, TrialOutcome(TrialState.DONE, measurement=record))
         _limit_size(store)
         for _ in range(2):
             with pytest.raises(StorageError, match="database or disk is full") as caught:
-                store.finish_trial(lease, second.candidate_id, TrialState.DONE, measurement=record)
+                store.trials.finish(lease, second.candidate_id, TrialOutcome(TrialState.DONE, measurement=record))
             assert "paretune resume" in caught.value.hint
             _check_lines(caught.value)
-        assert store.trial(second.candidate_id) == second
-        assert store.measurements(first.candidate_id)[0]["record"] == record
+        assert store.trials.get(second.candidate_id) == second
+        assert store.trials.measurements(first.candidate_id)[0]["record"] == record
         _limit_size(store, pages=2**30)
-        store.finish_trial(lease, second.candidate_id, TrialState.DONE, measurement=record)
-        assert store.trial(second.candidate_id).state is TrialState.DONE
+        store.trials.finish(lease, second.candidate_id, TrialOutcome(TrialState.DONE, measurement=record))
+        assert store.trials.get(second.candidate_id).state is TrialState.DONE
 
 
 def _limit_size(store: Store, pages: int = 1) -> None:

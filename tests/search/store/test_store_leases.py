@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from hwprofiles.errors import InvalidInput, NotFound, ParetuneError
+from search.outcome import TrialOutcome
 from search.space.candidate import Candidate
 from search.states import JobState, TrialState
 from search.store import JobBusy, Lease, StaleLease, Store, TrialRow, this_process
@@ -31,7 +32,7 @@ store = Store(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    print(store.lease_job(sys.argv[2], this_process(), lease_s=600).epoch, flush=True)
+    print(store.jobs.lease(sys.argv[2], this_process(), lease_s=600).epoch, flush=True)
 except JobBusy:
     print("busy", flush=True)
 sys.stdin.readline()
@@ -72,64 +73,64 @@ class TestLeases:
     def test_every_lease_has_a_higher_epoch(self, store: Store, new_job: NewJob) -> None:
         job_id = new_job()
         for epoch in (1, 2, 3):
-            lease = store.lease_job(job_id, this_process())
+            lease = store.jobs.lease(job_id, this_process())
             assert lease == Lease(job_id, epoch)
-            store.release(lease)
+            store.jobs.release(lease)
 
     def test_a_held_job_is_busy(self, store: Store, new_job: NewJob) -> None:
         job_id = new_job()
-        store.lease_job(job_id, _ELSEWHERE)
+        store.jobs.lease(job_id, _ELSEWHERE)
         with pytest.raises(JobBusy, match=r"process 1@elsewhere\.example") as caught:
-            store.lease_job(job_id, this_process())
+            store.jobs.lease(job_id, this_process())
         assert isinstance(caught.value, InvalidInput)
         assert job_id in caught.value.hint
 
     def test_the_same_process_cannot_hold_it_twice(self, store: Store, lease: Lease) -> None:
         with pytest.raises(JobBusy, match=f"process {os.getpid()}@"):
-            store.lease_job(lease.job_id, this_process())
+            store.jobs.lease(lease.job_id, this_process())
 
     def test_an_expired_lease_is_there_to_take(self, store: Store, new_job: NewJob) -> None:
         job_id = new_job()
-        late = store.lease_job(job_id, _ELSEWHERE, lease_s=0)
-        taken = store.lease_job(job_id, this_process())
+        late = store.jobs.lease(job_id, _ELSEWHERE, lease_s=0)
+        taken = store.jobs.lease(job_id, this_process())
         assert taken.epoch == late.epoch + 1
         with pytest.raises(StaleLease):
-            store.renew(late)
+            store.jobs.renew(late)
 
     def test_renewing_keeps_it(self, store: Store, new_job: NewJob) -> None:
         job_id = new_job()
-        store.renew(store.lease_job(job_id, _ELSEWHERE, lease_s=0), lease_s=600)
+        store.jobs.renew(store.jobs.lease(job_id, _ELSEWHERE, lease_s=0), lease_s=600)
         with pytest.raises(JobBusy):
-            store.lease_job(job_id, this_process())
+            store.jobs.lease(job_id, this_process())
 
     def test_a_job_that_is_not_there(self, store: Store) -> None:
         with pytest.raises(NotFound):
-            store.lease_job("00000000", this_process())
+            store.jobs.lease("00000000", this_process())
         with pytest.raises(StaleLease):
-            store.renew(Lease("00000000", 1))
+            store.jobs.renew(Lease("00000000", 1))
 
     def test_stale_writers_write_nothing(
         self, store: Store, lease: Lease, trials: list[TrialRow], candidates: list[Candidate], contents: Contents
     ) -> None:
         candidate_id = trials[0].candidate_id
-        store.release(lease)
-        store.lease_job(lease.job_id, this_process())
+        store.jobs.release(lease)
+        store.jobs.lease(lease.job_id, this_process())
         before = contents()
         writers: list[Callable[[], object]] = [
-            lambda: store.renew(lease),
-            lambda: store.release(lease),
-            lambda: store.set_job_state(lease, JobState.DONE),
-            lambda: store.set_preparation(lease, space={}, baseline={}),
-            lambda: store.add_wall_time(lease, 1.0),
-            lambda: store.add_trials(lease, 1, "random", True, [(9, candidates[7])]),
-            lambda: store.set_trial_state(lease, candidate_id, TrialState.BUILDING),
-            lambda: store.finish_trial(lease, candidate_id, TrialState.DONE, measurement={"n": 1}),
-            lambda: store.replace_measurement(
+            lambda: store.jobs.renew(lease),
+            lambda: store.jobs.release(lease),
+            lambda: store.jobs.set_state(lease, JobState.DONE),
+            lambda: store.jobs.set_preparation(lease, space={}, baseline={}),
+            lambda: store.jobs.add_wall_time(lease, 1.0),
+            lambda: store.trials.add(lease, 1, "random", True, [(9, candidates[7])]),
+            lambda: store.trials.set_state(lease, candidate_id, TrialState.BUILDING),
+            lambda: store.trials.finish(lease, candidate_id, TrialOutcome(TrialState.DONE, measurement={"n": 1})),
+            lambda: store.trials.replace_measurement(
                 lease, candidate_id, state=TrialState.DONE, metrics={}, measurement={"n": 1}, phase="final"
             ),
-            lambda: store.reset_open_trials(lease),
-            lambda: store.finish_block(lease, {}),
-            lambda: store.add_front(lease, {}),
+            lambda: store.trials.reset_open(lease),
+            lambda: store.jobs.set_strategy_state(lease, {}),
+            lambda: store.fronts.add(lease, {}),
         ]
         for write in writers:
             with pytest.raises(StaleLease) as caught:
@@ -139,12 +140,12 @@ class TestLeases:
         assert contents() == before
 
     def test_a_released_lease_writes_nothing(self, store: Store, lease: Lease, contents: Contents) -> None:
-        store.release(lease)
+        store.jobs.release(lease)
         before = contents()
         with pytest.raises(StaleLease):
-            store.renew(lease)
+            store.jobs.renew(lease)
         with pytest.raises(StaleLease):
-            store.set_job_state(lease, JobState.DONE)
+            store.jobs.set_state(lease, JobState.DONE)
         assert contents() == before
 
     def test_a_killed_controller_is_followed_at_once(
@@ -156,14 +157,14 @@ class TestLeases:
         _say(child)
         assert _hear(child) == "1"
         with pytest.raises(JobBusy, match=f"process {child.pid}@"):
-            store.lease_job(job_id, this_process())
+            store.jobs.lease(job_id, this_process())
         child.send_signal(signal.SIGKILL)
         child.wait()
-        lease = store.lease_job(job_id, this_process())
+        lease = store.jobs.lease(job_id, this_process())
         assert lease.epoch == 2
         with pytest.raises(StaleLease):
-            store.set_job_state(Lease(job_id, 1), JobState.RUNNING)
-        store.set_job_state(lease, JobState.RUNNING)
+            store.jobs.set_state(Lease(job_id, 1), JobState.RUNNING)
+        store.jobs.set_state(lease, JobState.RUNNING)
 
     def test_one_of_two_racing_controllers_wins(self, url: str, new_job: NewJob, start: Start) -> None:
         job_id = new_job()
@@ -181,10 +182,12 @@ class TestLeases:
         def write(part: int) -> None:
             try:
                 for number in (part, part + 4):
-                    (trial,) = store.add_trials(lease, 0, "random", True, [(number, candidates[number])])
-                    store.finish_trial(lease, trial.candidate_id, TrialState.DONE, measurement={"n": number})
-                    store.add_wall_time(lease, 1.0)
-                    store.add_front(lease, {"part": part})
+                    (trial,) = store.trials.add(lease, 0, "random", True, [(number, candidates[number])])
+                    store.trials.finish(
+                        lease, trial.candidate_id, TrialOutcome(TrialState.DONE, measurement={"n": number})
+                    )
+                    store.jobs.add_wall_time(lease, 1.0)
+                    store.fronts.add(lease, {"part": part})
                     new_job(f"job of {part}")
             except ParetuneError as error:
                 failures.append(error)
@@ -195,12 +198,12 @@ class TestLeases:
         for thread in threads:
             thread.join()
         assert failures == []
-        trials = store.trials(lease.job_id)
+        trials = store.trials.of_job(lease.job_id)
         assert [(trial.number, trial.state) for trial in trials] == [(n, TrialState.DONE) for n in range(8)]
-        assert [store.measurements(trial.candidate_id)[0]["record"]["n"] for trial in trials] == list(range(8))
-        assert store.job(lease.job_id).wall_s == 8.0
-        assert store.front(lease.job_id, version=8) is not None
-        assert len(store.jobs()) == 9
+        assert [store.trials.measurements(trial.candidate_id)[0]["record"]["n"] for trial in trials] == list(range(8))
+        assert store.jobs.get(lease.job_id).wall_s == 8.0
+        assert store.fronts.get(lease.job_id, version=8) is not None
+        assert len(store.jobs.all()) == 9
 
 
 class TestOwners:

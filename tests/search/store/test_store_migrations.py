@@ -39,7 +39,7 @@ class TestMigrations:
         assert upgrade(url) == (None, HEAD)
         assert upgrade(url) == (HEAD, HEAD)
         with Store(url) as store:
-            assert store.jobs() == []
+            assert store.jobs.all() == []
 
     def test_migrations_make_what_the_models_say(self, url: str) -> None:
         upgrade(url)
@@ -104,19 +104,19 @@ class TestNewFiles:
     def test_a_store_makes_its_file_and_folder(self, tmp_path: Path) -> None:
         file = tmp_path / "a" / "b" / "jobs.db"
         with Store(f"sqlite:///{file}") as store:
-            assert store.jobs() == []
+            assert store.jobs.all() == []
         assert file.stat().st_size > 0
         assert upgrade(f"sqlite:///{file}") == (HEAD, HEAD)
 
     def test_an_empty_file_is_prepared(self, tmp_path: Path) -> None:
         (tmp_path / "jobs.db").touch()
         with Store(f"sqlite:///{tmp_path}/jobs.db") as store:
-            assert store.jobs() == []
+            assert store.jobs.all() == []
 
     def test_processes_that_open_a_new_file_together_all_succeed(
         self, tmp_path: Path, environment: dict[str, str]
     ) -> None:
-        code = "import sys; from search.store import Store; sys.stdin.readline(); print(Store(sys.argv[1]).jobs())"
+        code = "import sys; from search.store import Store; sys.stdin.readline(); print(Store(sys.argv[1]).jobs.all())"
         command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/jobs.db"]
         pipe = subprocess.PIPE
         children = [

@@ -103,7 +103,7 @@ class TestRegistering:
         assert row is not None
         assert (row.profile, row.offer) == (profile(), OFFER)
         assert row.seen_at is not None
-        assert [name for name, _ in store.devices()] == ["pi"]
+        assert [name for name, _ in store.devices.all()] == ["pi"]
 
     def test_before_that_nothing_is_known(self, store: Store, token: str) -> None:
         row = store.agents.row("pi")

@@ -18,33 +18,33 @@ class TestResults:
         new = replace(old, runtime_version="2")
         other = replace(old, device="another")
         for profile in (old, new, other, old, new):
-            store.create_job(name="digits", spec={}, spec_folder="", profile=profile)
-        assert store.devices() == [("another", other), ("dry-run", new)]
-        assert store.profile(old.digest) == old
-        assert store.profile(new.digest).digest == new.digest
+            store.jobs.create(name="digits", spec={}, spec_folder="", profile=profile)
+        assert store.devices.all() == [("another", other), ("dry-run", new)]
+        assert store.devices.profile(old.digest) == old
+        assert store.devices.profile(new.digest).digest == new.digest
         with pytest.raises(NotFound, match="no profile 'abc'"):
-            store.profile("abc")
+            store.devices.profile("abc")
 
     def test_no_jobs_no_devices(self, store: Store) -> None:
-        assert store.devices() == []
+        assert store.devices.all() == []
 
     def test_fronts_are_kept_as_versions(self, store: Store, new_job: Callable[..., str], lease: Lease) -> None:
-        other = store.lease_job(new_job("other"), this_process())
-        assert store.front(lease.job_id) is None
-        assert [store.add_front(lease, {"front": [n]}) for n in range(3)] == [1, 2, 3]
-        assert store.add_front(other, {"front": ["other"]}) == 1
-        assert store.front(lease.job_id) == {"front": [2]}
-        assert store.front(lease.job_id, version=1) == {"front": [0]}
-        assert store.front(lease.job_id, version=4) is None
+        other = store.jobs.lease(new_job("other"), this_process())
+        assert store.fronts.get(lease.job_id) is None
+        assert [store.fronts.add(lease, {"front": [n]}) for n in range(3)] == [1, 2, 3]
+        assert store.fronts.add(other, {"front": ["other"]}) == 1
+        assert store.fronts.get(lease.job_id) == {"front": [2]}
+        assert store.fronts.get(lease.job_id, version=1) == {"front": [0]}
+        assert store.fronts.get(lease.job_id, version=4) is None
         with pytest.raises(NotFound):
-            store.front("00000000")
+            store.fronts.get("00000000")
 
     def test_exports_are_listed_in_order(self, store: Store, trials: list[TrialRow]) -> None:
         candidate_id = trials[0].candidate_id
-        assert store.exports(candidate_id) == []
-        store.add_export(candidate_id, "/a", "kept", {"ratio": 3.4})
-        store.add_export(candidate_id, "/b", "not kept", {"ratio": 1.4})
-        found = store.exports(candidate_id)
+        assert store.exports.of_candidate(candidate_id) == []
+        store.exports.add(candidate_id, "/a", "kept", {"ratio": 3.4})
+        store.exports.add(candidate_id, "/b", "not kept", {"ratio": 1.4})
+        found = store.exports.of_candidate(candidate_id)
         assert [(row["folder"], row["verdict"], row["receipt"]) for row in found] == [
             ("/a", "kept", {"ratio": 3.4}),
             ("/b", "not kept", {"ratio": 1.4}),
@@ -53,6 +53,6 @@ class TestResults:
 
     def test_only_candidates_are_exported(self, store: Store) -> None:
         with pytest.raises(NotFound):
-            store.add_export("0" * 12, "/a", "kept", {})
+            store.exports.add("0" * 12, "/a", "kept", {})
         with pytest.raises(NotFound):
-            store.exports("0" * 12)
+            store.exports.of_candidate("0" * 12)

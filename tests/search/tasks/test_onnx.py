@@ -364,4 +364,4 @@ class TestFilesOfAnotherKind:
         (tmp_path / "model.onnx").write_bytes(b"PK\x03\x04")
         with Store(f"sqlite:///{tmp_path / 'jobs.db'}") as store:
             refused(lambda: submit(store, job, tmp_path))
-            assert store.jobs() == []
+            assert store.jobs.all() == []

@@ -97,13 +97,13 @@ class TestTorchTask:
         one, other = workspace(), workspace(**options)
         assert one.task.digest != other.task.digest
         assert one.digest != other.digest
-        assert one.model_sha256 != other.model_sha256
+        assert one.exported.sha256 != other.exported.sha256
 
     def test_labels(self, workspace: Callable[..., Workspace]) -> None:
         one, other = workspace(), workspace(labels=1)
         assert one.task.data_digest != other.task.data_digest
         assert one.digest != other.digest
-        assert one.model_sha256 == other.model_sha256
+        assert one.exported.sha256 == other.exported.sha256
 
     def test_the_metric(self, workspace: Callable[..., Workspace], tmp_path: Path) -> None:
         before = workspace().digest
@@ -121,7 +121,7 @@ class TestTorchTask:
         after = workspace()
         assert before.task.digest == after.task.digest  # no part of the module tells
         assert before.digest != after.digest
-        assert before.model_sha256 != after.model_sha256
+        assert before.exported.sha256 != after.exported.sha256
         with pytest.raises(InvalidInput, match="another model or other data"):
             workspace(before.digest)
 
@@ -132,10 +132,10 @@ class TestTorchTask:
         write(tmp_path, imports=f"import json, pathlib\nSCALE = pathlib.Path({str(place)!r})",
               forward="self.inner(x) * json.loads(SCALE.read_text())")  # fmt: skip
         before = workspace()
-        first = before.model_sha256
+        first = before.exported.sha256
         place.write_text("3.0")
         after = workspace()
-        assert after.model_sha256 != first
+        assert after.exported.sha256 != first
         assert after.digest != before.digest
         assert onnx.load(after.baseline_path) != onnx.load(before.baseline_path)
 

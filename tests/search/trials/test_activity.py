@@ -85,7 +85,7 @@ def test_a_search_passes_them_on(store: Store, new_job: Callable[..., str], monk
     job_id = new_job(devices=["local-cpu"], budget={"trials": 2})
     Notice(job_folder(job_id), "of a former run").say("training")
     assert Controller(store, job_id, Listener()).run() is JobState.DONE
-    first = store.trials(job_id)[0]
+    first = store.trials.of_job(job_id)[0]
     assert documents == [[{"trial": 0, "candidate_id": first.candidate_id, "doing": "measuring"}]]
     assert {one for status in seen for one in status.at_work} <= {"building", "measuring"}
     assert seen[-1].at_work == ()
@@ -113,6 +113,6 @@ def test_what_a_worker_s_process_reports_is_among_them(
     # What is measured again in the end is no candidate under way.
     monkeypatch.setattr(Controller, "_finalise", lambda *_: None)
     assert Controller(store, job_id).run() is JobState.DONE
-    (trial,) = store.trials(job_id)
+    (trial,) = store.trials.of_job(job_id)
     assert heard[:2] == [{trial.digest: "building"}, {trial.digest: "step 8 of 48"}]
     assert notices(job_folder(job_id)) == {}

@@ -48,13 +48,13 @@ def accuracy(folder: Path, session: onnxruntime.InferenceSession) -> float:
 def test_quality_of_a_described_device_is_evaluated_and_speed_has_no_interval(store: Store, folder: Path) -> None:
     """The labels are random: nobody would guess this accuracy."""
     job_id = run(store, folder, devices=[BOARD], budget={"trials": 6})
-    baseline = store.job(job_id).baseline
+    baseline = store.jobs.get(job_id).baseline
     assert baseline is not None
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     assert baseline["metrics"]["accuracy"] == accuracy(folder, session) < 0.5
     assert baseline["metrics"]["accuracy"] != 0.97
     assert baseline["metrics"]["size_bytes"] == Path(baseline["facts"]["model_path"]).stat().st_size
-    trials = store.trials(job_id)
+    trials = store.trials.of_job(job_id)
     assert len(trials) == 6
     for trial in trials:
         assert trial.simulated
@@ -70,7 +70,7 @@ def test_quality_of_a_described_device_is_evaluated_and_speed_has_no_interval(st
 
 def test_several_described_devices_share_files_and_quality(store: Store, folder: Path) -> None:
     job_id = run(store, folder, devices=[BOARD, "graviton3"], budget={"trials": 3})
-    for trial in store.trials(job_id):
+    for trial in store.trials.of_job(job_id):
         assert trial.metrics["devices"] == [BOARD, "graviton3"]
         assert set(trial.metrics["speedup@graviton3"]) == {"ratio"}
         assert "cosine@graviton3" not in trial.metrics
@@ -80,7 +80,7 @@ def test_a_dry_run_builds_and_evaluates_nothing(store: Store, folder: Path, monk
     monkeypatch.setattr("search.trials.workspace.Workspace.build", None)
     monkeypatch.setattr("search.trials.scoring.Scoring.quality", None)
     job_id = run(store, folder, devices=["dry-run"], budget={"trials": 6})
-    assert {trial.artifact_sha256 for trial in store.trials(job_id)} == {None}
+    assert {trial.artifact_sha256 for trial in store.trials.of_job(job_id)} == {None}
 
 
 def test_what_is_made_up_shares_no_front_with_what_is_evaluated(folder: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_candidate_that_is_pruned_is_trained_for_a_described_device(store: Sto
         store, folder, devices=[BOARD], task={"name": "./task.py:make_task"}, space=space, recovery=recovery,
         budget={"trials": 3}, strategy={"name": "random"},
     )  # fmt: skip
-    pruned = [trial for trial in store.trials(job_id) if "0.5" in trial.decisions.values()]
+    pruned = [trial for trial in store.trials.of_job(job_id) if "0.5" in trial.decisions.values()]
     assert pruned
     assert all("training" in trial.metrics for trial in pruned)
     assert all(trial.metrics["speedup"]["ratio"] > 1.0 for trial in pruned)

@@ -45,17 +45,17 @@ def test_candidates_are_built_judged_and_measured_in_their_own_runtime(tmp_path:
     with Store(default_database()) as store:
         job_id = submit(store, parse_job(fields, folder=tmp_path), tmp_path)
         assert Controller(store, job_id).run() is JobState.DONE
-        trials = store.trials(job_id)
+        trials = store.trials.of_job(job_id)
         assert {trial.reason for trial in trials} == {None}
         ran = [(trial.decisions["runtime"], max(trial.decisions.values())) for trial in trials]
         assert {runtime for runtime, _ in ran} == set(RUNTIMES)
         for trial in trials:
-            found = store.measurements(trial.candidate_id)
+            found = store.trials.measurements(trial.candidate_id)
             assert {one["record"]["runtime"] for one in found} == {trial.decisions["runtime"]}
             assert trial.metrics["cosine"] > 0.9
         unchanged = next(t for t in trials if set(t.decisions.values()) == {"onnxruntime", "fp32"})
         assert unchanged.metrics["cosine"] == 1.0
-        front = store.front(job_id)
+        front = store.fronts.get(job_id)
         assert front is not None
         assert front["members"]
 

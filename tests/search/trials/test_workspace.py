@@ -70,7 +70,7 @@ class TestModel:
         assert first.model.SerializeToString() == again.model.SerializeToString()
         assert len(times) == 1
         assert not times[0].exists()
-        assert [path.name for path in first.baseline_path.parent.iterdir()] == [f"{first.model_sha256}.onnx"]
+        assert [path.name for path in first.baseline_path.parent.iterdir()] == [f"{first.exported.sha256}.onnx"]
 
     def test_other_data_is_another_subject(self, order: Order, tmp_path: Path) -> None:
         before = Workspace(order())

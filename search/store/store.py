@@ -1,0 +1,73 @@
+"""The store: one database, and its parts."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from hwprofiles.errors import ParetuneError
+from search.store.agents import Agents
+from search.store.devices import Devices
+from search.store.engine import open_engine, url_of
+from search.store.exports import Exports
+from search.store.fronts import FrontVersions
+from search.store.jobs import Jobs
+from search.store.requests import Requests
+from search.store.transactions import Transactions
+from search.store.trials import Trials
+from search.store.upgrade import prepare
+
+
+class Store:
+    """A database of jobs, devices and requests; each part has its methods.
+
+    Each method of a part is a transaction: atomic, and durable when it returns. Safe for several threads, and for
+    several processes, each of which opens its own from the URL. Writers of a job pass their :class:`Lease`; a stale one
+    raises :class:`StaleLease` and nothing is written. Raises :class:`hwprofiles.errors.StorageError` for a database
+    that cannot be reached, read or written, :class:`hwprofiles.errors.NotFound` for what does not exist.
+    Listings have a fixed order; JSON values keep the order of their keys; NaN and infinities are refused.
+
+    Ids are complete, except where a parameter is called ``id_or_prefix``.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Opens the database at an SQLAlchemy ``url``; creates an SQLite file that is missing or empty.
+
+        Raises :class:`InvalidInput` for a URL that cannot be used, :class:`StorageError` for a database that cannot be
+        read or whose schema is not that of this version (``paretune db upgrade`` upgrades an older one).
+        """
+        self._engine = open_engine(url)
+        transactions = Transactions(self._engine)
+        self.jobs = Jobs(transactions)
+        """Jobs, their states and leases."""
+        self.trials = Trials(transactions)
+        """Candidates of jobs, with results and measurements."""
+        self.fronts = FrontVersions(transactions)
+        """Versions of jobs' fronts."""
+        self.exports = Exports(transactions)
+        """Exports of candidates."""
+        self.devices = Devices(transactions)
+        """Devices, their profiles and capabilities."""
+        self.agents = Agents(transactions)
+        """Agents of remote devices, and their tokens."""
+        self.requests = Requests(transactions)
+        """Measurement requests to remote devices."""
+        try:
+            prepare(self._engine)
+        except ParetuneError:
+            self.close()
+            raise
+
+    @property
+    def url(self) -> str:
+        """The URL by which another process of this machine opens the same database; includes the password."""
+        return url_of(self._engine)
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

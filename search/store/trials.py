@@ -1,0 +1,192 @@
+"""Candidates of jobs in the store, with their results and measurements."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
+
+from search.outcome import TrialOutcome
+from search.space.candidate import Candidate
+from search.states import TrialState
+from search.store import lookup
+from search.store.columns import utc_now
+from search.store.models import Measurement, Trial
+from search.store.rows import Json, Lease, TrialRow
+from search.store.transactions import Transactions
+from search.store.versions import JobVersion
+
+_UNFINISHED = [state for state in TrialState if not state.finished]
+
+# Fields of rows are named like the columns of tables.
+_COLUMNS = [getattr(Trial, field.name) for field in fields(TrialRow)]
+
+
+class Trials:
+    """The store's part about candidates of jobs; each method is a transaction.
+
+    Methods that write take the :class:`Lease` of the candidate's job. They write all or nothing, and raise
+    :class:`StaleLease` unless the lease has the job's highest epoch and was not released,
+    :class:`hwprofiles.errors.NotFound` for a candidate that is not of the lease's job. Reading what does not exist
+    raises :class:`NotFound` too.
+    """
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def add(
+        self, lease: Lease, block: int, strategy: str, simulated: bool, candidates: Sequence[tuple[int, Candidate]]
+    ) -> list[TrialRow]:
+        """Adds the candidates of a block, each with its trial number, as pending; returns them in the same order.
+
+        Raises :class:`StorageError`, and adds none, if a number or a candidate is in the job already.
+        """
+        trials = [
+            TrialRow(
+                candidate_id=_candidate_id(lease.job_id, candidate),
+                job_id=lease.job_id,
+                number=number,
+                block=block,
+                digest=candidate.digest,
+                decisions=candidate.decisions,
+                strategy=strategy,
+                simulated=simulated,
+                state=TrialState.PENDING,
+                reason=None,
+                metrics={},
+                artifact_sha256=None,
+                wall_s=0.0,
+            )
+            for number, candidate in candidates
+        ]
+        with self._transactions.holding(lease) as connection:
+            if trials:
+                connection.execute(insert(Trial), [vars(trial) for trial in trials])
+        return trials
+
+    def set_state(self, lease: Lease, candidate_id: str, state: TrialState) -> None:
+        """Sets the state of a candidate of the lease's job."""
+        with self._transactions.holding(lease) as connection:
+            _change(connection, lease, candidate_id, state=state)
+
+    def put_off(self, lease: Lease, candidate_id: str, reason: str) -> None:
+        """Leaves a candidate pending, with the ``reason`` why it has no result yet."""
+        with self._transactions.holding(lease) as connection:
+            _change(connection, lease, candidate_id, state=TrialState.PENDING, reason=reason)
+
+    def finish(self, lease: Lease, candidate_id: str, outcome: TrialOutcome) -> None:
+        """Stores the outcome of a candidate, with its measurements as of phase ``search``."""
+        with self._transactions.holding(lease) as connection:
+            _change(
+                connection,
+                lease,
+                candidate_id,
+                state=outcome.state,
+                reason=outcome.reason,
+                metrics=dict(outcome.metrics),
+                artifact_sha256=outcome.artifact_sha256,
+                wall_s=outcome.wall_s,
+            )
+            for record in (outcome.measurement, *outcome.further_measurements):
+                if record is not None:
+                    _add_measurement(connection, candidate_id, "search", record)
+
+    def replace_measurement(
+        self,
+        lease: Lease,
+        candidate_id: str,
+        *,
+        state: TrialState,
+        metrics: Mapping[str, Any],
+        measurement: Json,
+        phase: str,
+        reason: str | None = None,
+    ) -> None:
+        """Adds a later measurement of a candidate, and replaces its state, ``reason`` and metrics."""
+        with self._transactions.holding(lease) as connection:
+            _change(connection, lease, candidate_id, state=state, reason=reason, metrics=dict(metrics))
+            _add_measurement(connection, candidate_id, phase, measurement)
+
+    def reset_open(self, lease: Lease) -> list[TrialRow]:
+        """Makes a job's unfinished candidates pending again, for resuming; returns them by trial number."""
+        with self._transactions.holding(lease) as connection:
+            unfinished = Trial.job_id == lease.job_id, Trial.state.in_(_UNFINISHED)
+            connection.execute(update(Trial).where(*unfinished).values(state=TrialState.PENDING))
+            return _read(connection, *unfinished)
+
+    def drop_open(self, lease: Lease) -> None:
+        """Removes candidates that were proposed but never finished; those that were put off stay pending."""
+        unfinished = Trial.job_id == lease.job_id, Trial.state.in_(_UNFINISHED)
+        with self._transactions.holding(lease) as connection:
+            connection.execute(delete(Trial).where(*unfinished, Trial.reason.is_(None)))
+            connection.execute(update(Trial).where(*unfinished).values(state=TrialState.PENDING))
+
+    def of_job(self, job_id: str) -> list[TrialRow]:
+        """A job's candidates by trial number."""
+        with self._transactions.reading() as connection:
+            rows = _read(connection, Trial.job_id == job_id)
+            if not rows:
+                lookup.require_job(connection, job_id)
+        return rows
+
+    def since(self, version: JobVersion, earlier: Mapping[str, TrialRow]) -> list[TrialRow]:
+        """As :meth:`of_job`, but reads only candidates that may have changed since ``version``.
+
+        ``earlier`` are the rows by candidate id, read at that version or later.
+        """
+        of_job = Trial.job_id == version.job_id
+        unfinished = [candidate_id for candidate_id, row in earlier.items() if not row.state.finished]
+        last = max((row.number for row in earlier.values()), default=-1)
+        measured = select(Measurement.candidate_id).where(Measurement.id > version.measurement)
+        changed = or_(
+            Trial.number > last, Trial.state.in_(_UNFINISHED), Trial.candidate_id.in_(unfinished),
+            Trial.candidate_id.in_(measured),
+        )  # fmt: skip
+        with self._transactions.reading() as connection:
+            rows = {**earlier, **{row.candidate_id: row for row in _read(connection, of_job, changed)}}
+            existing: Collection[str] = set(connection.execute(select(Trial.candidate_id).where(of_job)).scalars())
+        return sorted((row for row in rows.values() if row.candidate_id in existing), key=lambda row: row.number)
+
+    def get(self, id_or_prefix: str) -> TrialRow:
+        """The candidate whose id begins with the text."""
+        with self._transactions.reading() as connection:
+            candidate_id = lookup.find_trial(connection, id_or_prefix)
+            return _read(connection, Trial.candidate_id == candidate_id)[0]
+
+    def measurements(self, candidate_id: str) -> list[Json]:
+        """A candidate's measurements as ``{"phase", "created_at", "record"}``, the oldest first."""
+        with self._transactions.reading() as connection:
+            query = select(Measurement).where(Measurement.candidate_id == candidate_id).order_by(Measurement.id)
+            rows = [
+                {"phase": row.phase, "created_at": row.created_at.isoformat(), "record": row.record}
+                for row in connection.execute(query)
+            ]
+            if not rows:
+                lookup.require_candidate(connection, candidate_id)
+        return rows
+
+
+def _candidate_id(job_id: str, candidate: Candidate) -> str:
+    return hashlib.sha256((job_id + candidate.digest).encode()).hexdigest()[:12]
+
+
+def _change(connection: Connection, lease: Lease, candidate_id: str, **values: Any) -> None:
+    """Sets columns of a candidate of the lease's job; raises :class:`NotFound` if the job has no such candidate."""
+    conditions = Trial.candidate_id == candidate_id, Trial.job_id == lease.job_id
+    if not connection.execute(update(Trial).where(*conditions), values).rowcount:
+        raise lookup.no_candidate(candidate_id)
+
+
+def _add_measurement(connection: Connection, candidate_id: str, phase: str, record: Json) -> None:
+    """Adds a measurement record to a candidate."""
+    values = {"candidate_id": candidate_id, "phase": phase, "record": record, "created_at": utc_now()}
+    connection.execute(insert(Measurement), values)
+
+
+def _read(connection: Connection, *where: ColumnElement[bool]) -> list[TrialRow]:
+    """The candidates that meet every condition, by trial number."""
+    query = select(*_COLUMNS).where(*where).order_by(Trial.number)
+    return [TrialRow(*row) for row in connection.execute(query)]
