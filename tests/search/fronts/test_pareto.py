@@ -42,10 +42,10 @@ def trials(front: list[Entry]) -> list[int]:
     return [member.trial for member in front]
 
 
-def random_points(seed: int, count: int, axes: int, *, uniform_levels: int | None = None) -> list[Point]:
-    """``uniform_levels`` few values an axis make many ties and duplicates."""
+def random_points(seed: int, count: int, axes: int, *, levels: int | None = None) -> list[Point]:
+    """``levels`` few values an axis make many ties and duplicates."""
     rng = np.random.default_rng(seed)
-    values = rng.random((count, axes)) if uniform_levels is None else rng.integers(0, uniform_levels, (count, axes))
+    values = rng.random((count, axes)) if levels is None else rng.integers(0, levels, (count, axes))
     return [tuple(map(float, row)) for row in values]
 
 
@@ -65,7 +65,7 @@ class TestDominance:
         assert dominates(a, b) is expected
 
     def test_it_is_a_strict_order(self) -> None:
-        points = random_points(0, 40, 3, uniform_levels=3)
+        points = random_points(0, 40, 3, levels=3)
         for a, b, c in product(points, repeat=3):
             assert not dominates(a, a)
             assert not (dominates(a, b) and dominates(b, a))
@@ -76,15 +76,15 @@ class TestFront:
     @pytest.mark.parametrize("seed", range(10))
     @pytest.mark.parametrize("axes", [1, 2, 3, 4])
     @pytest.mark.parametrize("levels", [None, 4])
-    def test_it_is_what_brute_force_finds(self, seed: int, axes: int, uniform_levels: int | None) -> None:
-        points = random_points(seed, 60, axes, uniform_levels=uniform_levels)
+    def test_it_is_what_brute_force_finds(self, seed: int, axes: int, levels: int | None) -> None:
+        points = random_points(seed, 60, axes, levels=levels)
         best = {point for point in points if not any(dominates(other, point) for other in points)}
         expected = sorted(points.index(point) for point in best)
         assert sorted(trials(pareto_front(entries(points), objectives(axes)))) == expected
 
     @pytest.mark.parametrize("seed", range(5))
     def test_the_order_of_the_entries_is_no_matter(self, seed: int) -> None:
-        found = entries(random_points(seed, 40, 2, uniform_levels=5))
+        found = entries(random_points(seed, 40, 2, levels=5))
         shuffled = [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
         assert pareto_front(shuffled, objectives(2)) == pareto_front(found, objectives(2))
 

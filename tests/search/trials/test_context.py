@@ -19,6 +19,7 @@ from search.devices.link import RequestLink
 from search.job.devices import JobDevice
 from search.job.facts import JobFacts
 from search.job.spec import Job
+from search.space.candidate import Space
 from search.trials.context import JobContext
 
 TABLE = LayerTable((), (), 2.0, 0.1, 0.2)
@@ -32,6 +33,7 @@ CHANGES: dict[str, Any] = {
     "capabilities": (capability_of(DRY_RUN),),
     "subject": "model and data",
     "static_schemes": {"onnxruntime": Scheme("int8")},
+    "space": Space((), "context"),
     "layer_times": TABLE,
 }
 
@@ -64,7 +66,7 @@ def test_the_order_of_schemes_does_not_count(context: JobContext) -> None:
 
 def test_facts_complete_it(context: JobContext) -> None:
     facts = JobFacts(subject="x", static_schemes={"onnxruntime": Scheme("int8")}, layer_times=TABLE)
-    prepared = context.with_facts(facts)
+    prepared = context.with_preparation(facts, Space((), "context"))
     assert (prepared.subject, prepared.static_schemes, prepared.layer_times) == (
         "x", {"onnxruntime": Scheme("int8")}, TABLE,
     )  # fmt: skip
