@@ -54,7 +54,8 @@ def main(revisions: list[str]) -> None:
                 for job, path in jobs.items():
                     theirs = run(tree, home, path)
                     row = {"revision": revision, "job": job, "candidates": len(theirs["trials"])}
-                    row |= {part: theirs[part] == ours[job][part] for part in ("trials", "front")}
+                    row["trials"] = theirs["trials"] == ours[job]["trials"]
+                    row["front"] = contains(ours[job]["front"], theirs["front"])
                     shown = {command: show(ROOT, home, command, path.stem) for command in ("front", "status")}
                     kept = {command: show(tree, home, command, path.stem) for command in shown}
                     row["database"] = all(contains(shown[command], kept[command]) for command in shown)
@@ -110,14 +111,19 @@ def run(tree: Path, home: Path, job: Path) -> Json:
 
 def show(tree: Path, home: Path, name: str, job: str) -> Any:
     """A command's JSON, less what differs from run to run."""
-    return steady(json.loads(command(tree, home, name, job)))
+    with sqlite3.connect(home / "paretune.db") as database:
+        digests = dict(database.execute("SELECT candidate_id, digest FROM trials").fetchall())
+    database.close()
+    return steady(json.loads(command(tree, home, name, job)), digests)
 
 
-def steady(document: Any) -> Any:
-    """A document without its volatile keys; candidates are named by their digests there."""
+def steady(document: Any, digests: dict[str, str]) -> Any:
+    """A document without its volatile keys, and with the digests of candidates for their random ids."""
     if isinstance(document, dict):
-        return {key: steady(value) for key, value in document.items() if key not in VOLATILE}
-    return [steady(value) for value in document] if isinstance(document, list) else document
+        return {key: steady(value, digests) for key, value in document.items() if key not in VOLATILE}
+    if isinstance(document, list):
+        return [steady(value, digests) for value in document]
+    return digests.get(document, document) if isinstance(document, str) else document
 
 
 def contains(new: Any, old: Any) -> bool:
