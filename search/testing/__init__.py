@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in ("criteria", "losses", "strategies", "tasks")))
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{suite}" for suite in ("criteria", "losses", "strategies", "tasks", "techniques"))
+)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import onnx
-from fake_device import FakeDevice
 
 from evaluators.graphs.graph import Graph, is_op
 from evaluators.graphs.layer_groups import node_macs
 from evaluators.graphs.shapes import Shape, tensor_shapes
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import Profile
 
 US_PER_MACS = 1e-5

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
-from trainable import ROWS, pictures
 
 from search.fliqs import Elastic
 from search.tasks import TorchTask
 from search.tasks.elastic import ElasticNet, train_elastic
 from search.testing.nets import settle
+from search.testing.trainable import ROWS, pictures
 
 torch.set_num_threads(1)
 

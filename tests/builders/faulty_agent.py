@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from fake_device import number_formats
+from number_formats import number_formats
 
 from evaluators.devices import device
 from evaluators.measuring.attempt import Attempt

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fake_device import number_formats
+from number_formats import number_formats
 
 from evaluators.devices import device
 from evaluators.measuring.attempt import Attempt

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fake_device import FakeDevice, Speed
-
 from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from evaluators.tensors import Arrays
+from evaluators.testing.fake_device import FakeDevice, Speed
 from hwprofiles.errors import StageTimeout
 
 

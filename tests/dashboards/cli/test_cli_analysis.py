@@ -57,7 +57,7 @@ def test_page_and_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_trained_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     builders = Path(__file__).parents[2] / "builders"
-    task = f"import sys\nsys.path.append({str(builders)!r})\nfrom trainable import make_task\n"
+    task = f"import sys\nsys.path.append({str(builders)!r})\nfrom search.testing.trainable import make_task\n"
     (folder / "task.py").write_text(task)
     recovery = {"steps": 6, "batch": 32, "losses": {"task": {}}, "precision": "float32", "threads": 1}
     job = {"task": {"name": "./task.py:make_task"}, "devices": ["dry-run"], "recovery": recovery}

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_device import FakeDevice
 from inline_search import ANY_INTERVAL
 
 from evaluators.devices import check
@@ -15,6 +14,7 @@ from evaluators.devices.check import Check, check_device
 from evaluators.health import Health
 from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import UnhealthyMeasurement
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_device import FakeDevice
 
 from evaluators.devices import describe as module
 from evaluators.devices.describe import describe
@@ -18,6 +17,7 @@ from evaluators.devices.reference_models import (
     write_reading,
 )
 from evaluators.runtimes import OnnxRuntime
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import find_device
 from hwprofiles.description import parse_description
 from hwprofiles.errors import UnsupportedOp

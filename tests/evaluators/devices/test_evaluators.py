@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from fake_device import FakeDevice
 from onnx import helper, numpy_helper
 
 from evaluators.devices.device import LocalDevice
@@ -24,6 +23,7 @@ from evaluators.devices.evaluators import (
 )
 from evaluators.measuring.latency import Protocol
 from evaluators.measuring.throughput import Load
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import find_device
 from hwprofiles.errors import CandidateError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from costed_device import CostedDevice
-from fake_device import FakeDevice, number_formats
+from number_formats import number_formats
 
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.health import Health
@@ -21,6 +21,7 @@ from evaluators.probing.operators import FAMILIES
 from evaluators.probing.operators_probe import probe
 from evaluators.probing.questions import LayerAnswers
 from evaluators.runtimes.base import TimedNode
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput, StageTimeout, UnsupportedOp
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from costed_device import US_PER_MACS, CostedDevice
-from fake_device import FakeDevice, number_formats
+from number_formats import number_formats
 from onnx_builder import Builder
 
 from evaluators.graphs.cleanup import clean_graph
@@ -25,6 +25,7 @@ from evaluators.probing.operators import products
 from evaluators.probing.questions import LayerAnswers
 from evaluators.quantize import Quantizer, Scheme
 from evaluators.quantize.calibration import calibrate
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import Precision
 from hwprofiles.errors import UnsupportedOp
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from fake_device import FakeDevice
 from inline_search import measuring_briefly
 from onnx_builder import Builder
 from small_jobs import classifier
@@ -17,6 +16,7 @@ from small_jobs import classifier
 from evaluators.health import VERDICTS
 from evaluators.measuring.throughput import Load
 from evaluators.tensors import TensorSpec
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import find_device
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, ParetuneError
 from search.analysis.profiling import profile_model, random_inputs

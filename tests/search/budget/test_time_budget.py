@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_device import number_formats
 from inline_search import with_device
+from number_formats import number_formats
 from slow_device import FakeClock, SlowDevice
 
 from dashboards.documents.front import front_document

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from fake_device import FakeDevice
 from inline_search import run_trials, with_device
 
 from dashboards.cli import run_app
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import job_document
 from evaluators.measuring.latency import LatencyRequest
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import DEVICES
 from hwprofiles.errors import InvalidInput, ParetuneError, ProcessCrashed, StorageError, UnhealthyMeasurement
 from search.budget.time_budget import TimeBudget

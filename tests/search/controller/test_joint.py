@@ -10,12 +10,13 @@ import numpy as np
 import onnx
 import pytest
 from costed_device import CostedDevice
-from fake_device import FakeDevice, number_formats
 from inline_search import InlineSandbox, with_device, without_ray
+from number_formats import number_formats
 from small_jobs import spec
 
 from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles.errors import TrainingStopped
 from search.controller.controller import Controller
 from search.controller.submission import submit
@@ -44,7 +45,7 @@ def speed(path: Path) -> float:
 @pytest.fixture
 def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a task that can be trained; whatever is measured is asked of the size of its file."""
-    (tmp_path / "task.py").write_text("from trainable import make_task\n")
+    (tmp_path / "task.py").write_text("from search.testing.trainable import make_task\n")
     without_ray(monkeypatch, prepare_here=True)
     with_device(monkeypatch, FakeDevice(speed))
     monkeypatch.setattr("search.export.export.Sandbox", InlineSandbox)

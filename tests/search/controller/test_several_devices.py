@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_device import FakeDevice, Speed, number_formats
 from inline_search import with_devices
+from number_formats import number_formats
 from small_jobs import spec
 
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import job_document
 from dashboards.documents.trials import trials_document
+from evaluators.testing.fake_device import FakeDevice, Speed
 from hwprofiles import DEVICES, find_device
 from hwprofiles.errors import InvalidInput, NotFound, ParetuneError, ProcessCrashed, UnsupportedOp
 from search.controller.controller import Controller

@@ -15,11 +15,11 @@ import onnx
 import onnxruntime
 import pytest
 from command_line import error_lines, paretune
-from fake_device import FakeDevice
 from inline_search import InlineSandbox, measuring_briefly, with_device
 from small_jobs import FinishedJob
 
 from dashboards.cli import run_app
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import digest_of_file
 from hwprofiles.errors import StorageError, UnhealthyMeasurement
 from search.export.export import export_candidate

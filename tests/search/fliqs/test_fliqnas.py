@@ -14,20 +14,18 @@ import numpy as np
 import pytest
 import torch
 from elastic_nets import Narrow, Small, images, make_task, small
-from fake_device import FakeDevice
 from inline_search import InlineSandbox, with_device, without_ray
-from module_conformance import groups_of, structures, subject_in, weights
 from small_jobs import spec
 from torch import Tensor, nn
-from trainable import pictures
 
 from dashboards.documents.candidates import candidate_document
 from evaluators.graphs.bit_operations import bit_operations
 from evaluators.graphs.cleanup import clean_graph
-from evaluators.graphs.layer_groups import LayerGroup
+from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from evaluators.graphs.model import load_model, save_model
 from evaluators.graphs.reference_run import run_once
 from evaluators.runtimes import OnnxRuntime
+from evaluators.testing.fake_device import FakeDevice
 from evaluators.torch_export import export_module
 from hwprofiles.errors import InvalidInput, Unreachable
 from search.controller.controller import Controller
@@ -44,6 +42,8 @@ from search.tasks.digits import DigitsOptions
 from search.tasks.elastic import ElasticNet, sandwich, train_elastic
 from search.techniques import Offer, Subject
 from search.techniques.trained_formats import FormatsTechnique
+from search.testing.techniques import create_task_subject, create_variants, read_weights
+from search.testing.trainable import pictures
 from search.training.data import Samples, TrainingData
 from search.training.normalisation import normalisations, reestimate
 from search.training.quantised import QuantisedLayers
@@ -55,6 +55,7 @@ from search.trials.module_variants import ModuleVariants
 LAYERS = ("stem", "depthwise", "up", "head")
 GROUPS = {layer: [layer] for layer in LAYERS}
 FORMATS = ("int4", "int8")
+SHAPES = {"image": [1, 1, 8, 8]}
 EVERY = [dict(zip(small().choices, one, strict=True)) for one in itertools.product(*small().choices.values())]
 RECIPE = Recipe(
     steps=24, batch=32, learning_rate=3e-3, losses={"task": {}}, patience=None, threads=1, precision="float32",
@@ -281,7 +282,7 @@ class TestCosts:
         for number, values in enumerate((EVERY[0], EVERY[5], EVERY[-1])):
             path = tmp_path / f"{number}.onnx"
             export_module(small().extract(values), {"image": images(1).numpy()}, path)
-            found = groups_of(clean_graph(load_model(path)))
+            found = layer_groups(clean_graph(load_model(path)), SHAPES)
             formats = {"up": "int4", "head": "int8"}
             assert [group.name for group in found] == list(LAYERS)
             assert cost().of({**values, **formats}) == bit_operations(found, formats)
@@ -468,7 +469,7 @@ class TestNetwork:
         for number, values in enumerate((network.largest, network.smallest, draw_samples(network, 3))):
             path = tmp_path / f"{number}.onnx"
             export_module(network.extract(values), {"image": images(1).numpy()}, path)
-            found.append([(group.name, group.nodes) for group in groups_of(clean_graph(load_model(path)))])
+            found.append([(group.name, group.nodes) for group in layer_groups(clean_graph(load_model(path)), SHAPES)])
         assert found[0] == found[1] == found[2]
         names = [name for name, _ in found[0]]
         assert "stem+blocks/2 more" in names or len(names) == 16  # a stage's shortcuts share a decision
@@ -553,9 +554,8 @@ class TestDigits:
 
 
 @pytest.fixture
-def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Subject:
-    monkeypatch.setattr("module_conformance.task", make_task)
-    return subject_in(tmp_path)
+def subject(tmp_path: Path) -> Subject:
+    return create_task_subject(make_task(), tmp_path)
 
 
 def technique(subject: Subject, choices: tuple[str, ...] = FORMATS, **options: Any) -> FormatsTechnique:
@@ -575,7 +575,7 @@ def all_images() -> Tensor:
 
 class TestTechnique:
     def trained(self, one: FormatsTechnique, steps: int = 24) -> ModuleVariants:
-        return structures(one, RECIPE.model_copy(update={"steps": steps}))
+        return create_variants(one, RECIPE.model_copy(update={"steps": steps}))
 
     @pytest.mark.parametrize(("name", "target", "steps", "agree"), [("int8", 20, 60, 0.95), ("int4", 400, 24, 0.995)])
     def test_the_file_answers_as_the_training_graph_does(
@@ -607,7 +607,7 @@ class TestTechnique:
         assert architecture.keys() == make_task_network().choices.keys()
         assert architecture != make_task_network().largest
 
-        kernels = {key: found.shape for key, found in weights(draft.model).items() if found.ndim == 4}
+        kernels = {key: found.shape for key, found in read_weights(draft.model).items() if found.ndim == 4}
         depthwise = [shape for shape in kernels.values() if shape[1:2] == (1,) and shape[2] == 5]
         assert len(depthwise) == list(architecture.values()).count("5")
         formats = one.layer_formats(draft, values)

@@ -14,7 +14,6 @@ import pytest
 import torch
 from onnx_builder import Builder
 from torch import Tensor, nn
-from trainable import pictures
 
 from evaluators.graphs import bit_operations as counting
 from evaluators.graphs.cleanup import clean_graph
@@ -35,6 +34,7 @@ from search.fliqs import (
     size_cost,
 )
 from search.strategies.fliqs import FliqsOptions
+from search.testing.trainable import pictures
 from search.training.data import Samples, TrainingData
 from search.training.quantised import QuantisedLayers
 from search.training.recipe import Recipe

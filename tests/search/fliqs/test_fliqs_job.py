@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_device import FakeDevice, number_formats
 from inline_search import InlineSandbox, with_device, without_ray
+from number_formats import number_formats
 from small_jobs import spec
-from trainable import make_task
 
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.front import front_document
 from dashboards.documents.trials import trials_document
 from evaluators.runtimes import OnnxRuntime
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles.errors import InvalidInput
 from search.controller.controller import Controller
 from search.controller.submission import submit
@@ -25,6 +25,7 @@ from search.export.export import export_candidate
 from search.job.spec import parse_job
 from search.states import JobState, TrialState
 from search.store import Store, TrialRow
+from search.testing.trainable import make_task
 
 RECOVERY = {"steps": 48, "batch": 32, "losses": {"task": {}}, "precision": "float32", "evaluate_every": 8, "threads": 1}
 JOB: dict[str, Any] = {
@@ -41,7 +42,7 @@ JOB: dict[str, Any] = {
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a task that can be trained; integers are twice as fast."""
-    (tmp_path / "task.py").write_text("from trainable import make_task\n")
+    (tmp_path / "task.py").write_text("from search.testing.trainable import make_task\n")
     without_ray(monkeypatch, prepare_here=True)
     with_device(monkeypatch, FakeDevice(lambda path: 2.0 if number_formats(path) else 1.0))
     monkeypatch.setattr("search.export.export.Sandbox", InlineSandbox)

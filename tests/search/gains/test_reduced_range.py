@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from fake_device import FakeDevice, number_formats
+from number_formats import number_formats
 from small_jobs import classifier, samples
 
 from evaluators.graphs.cleanup import clean_graph
@@ -18,6 +18,7 @@ from evaluators.graphs.layer_groups import layer_groups
 from evaluators.quantize import Scheme
 from evaluators.runtimes import runtime_of
 from evaluators.tensors import Array, Arrays
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import Profile, digest_of, find_device
 from hwprofiles.gpus import Gpu
 from search.gains.reduced_range import may_saturate, prefers_7_bits

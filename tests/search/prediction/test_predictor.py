@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from costed_device import CostedDevice
-from fake_device import number_formats
+from number_formats import number_formats
 from onnx_builder import Builder
 
 from evaluators.graphs.cleanup import clean_graph

@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_device import FakeDevice
-from module_conformance import RECIPE, ModuleConformance, groups_of, structures, subject_in, task, technique_of, weights
 from torch import nn
 
 from evaluators.graphs.bit_operations import bit_operations
 from evaluators.graphs.layer_cost import LayerCost
-from evaluators.graphs.layer_groups import LayerGroup, under_first_names
+from evaluators.graphs.layer_groups import LayerGroup, layer_groups, under_first_names
 from evaluators.graphs.model import save_model, serialize
 from evaluators.graphs.reference_run import run_once
 from evaluators.graphs.sparse_size import sparsity
 from evaluators.probing.capability import Capability
 from evaluators.probing.layer_table import LayerTable, Unit, UnitTime
 from evaluators.runtimes import OnnxRuntime
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed, InvalidInput, Unreachable
 from search.fliqs import HeldOutQuality
@@ -37,13 +36,23 @@ from search.techniques import Offer, Subject, Technique, trains
 from search.techniques.pruning import PruningTechnique
 from search.techniques.sparsity import SparsityTechnique
 from search.techniques.trained_formats import FormatsTechnique
+from search.testing.techniques import (
+    RECIPE,
+    ModuleConformance,
+    create_task_subject,
+    create_variants,
+    make_net,
+    read_weights,
+)
 from search.training.asha import Halving
 from search.trials.module_variants import ModuleVariants
+
+SHAPES = {"image": [1, 1, 8, 8]}
 
 
 @pytest.fixture
 def subject(tmp_path: Path) -> Subject:
-    return subject_in(tmp_path)
+    return create_task_subject(make_net(), tmp_path)
 
 
 class TestPruning(ModuleConformance):
@@ -84,10 +93,10 @@ class TestPruning(ModuleConformance):
     def test_layers_are_as_narrow_as_decided(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique = new()
         first = {d.name: d.choices[0] for d in self.decisions(technique)}
-        draft = structures(technique).draft(first | {"pruning:blocks/blocks.1/conv1": "0.5"})
+        draft = create_variants(technique).draft(first | {"pruning:blocks/blocks.1/conv1": "0.5"})
         assert draft is not None
-        shapes = {name: values.shape for name, values in weights(draft.model).items() if values.ndim == 4}
-        before = {name: values.shape for name, values in weights(subject.model).items() if values.ndim == 4}
+        shapes = {name: values.shape for name, values in read_weights(draft.model).items() if values.ndim == 4}
+        before = {name: values.shape for name, values in read_weights(subject.model).items() if values.ndim == 4}
         changed = sorted((before[name], shape) for name, shape in shapes.items() if shape != before[name])
         assert changed == [((16, 8, 3, 3), (8, 8, 3, 3)), ((16, 16, 3, 3), (16, 8, 3, 3))]
 
@@ -99,7 +108,7 @@ class TestPruning(ModuleConformance):
         half = technique.change(technique.module(), values, 0.5)
         assert half.get_submodule("blocks.2.conv1").out_channels == 16
         assert technique.change(half, values, 1.0).get_submodule("blocks.2.conv1").out_channels == 8
-        draft = structures(technique).draft(values)
+        draft = create_variants(technique).draft(values)
         assert draft is not None
         assert not list((subject.cache / "structures").glob("*.checkpoint"))
 
@@ -125,7 +134,7 @@ class TestPruning(ModuleConformance):
         assert changes == technique.layer_changes()
         assert all(isinstance(change, LayerWidth) for change in changes)
         for values in self.assignments(technique):
-            draft = structures(technique, None).draft(values)
+            draft = create_variants(technique, None).draft(values)
             if draft is None:
                 unchanged = {group.name: LayerCost.of_group(group) for group in subject.groups}
                 assert costs_left(subject.groups, changes, values) == unchanged
@@ -161,14 +170,16 @@ class TestSparsity(ModuleConformance):
 
     @pytest.mark.parametrize("schedule", ["one_shot", "iterative", "gradual"])
     def test_weights_are_as_sparse_as_decided(self, new: Callable[..., Technique], schedule: str) -> None:
-        draft = structures(new(schedule=schedule)).draft({"sparsity": "0.9"})
+        draft = create_variants(new(schedule=schedule)).draft({"sparsity": "0.9"})
         assert draft is not None
         assert sparsity(draft.model) == pytest.approx(0.9, abs=0.01)
 
     def test_without_training_they_go_at_once(self, new: Callable[..., Technique]) -> None:
-        draft = structures(new(), None).draft({"sparsity": "2:4"})
+        draft = create_variants(new(), None).draft({"sparsity": "2:4"})
         assert draft is not None
-        kernels = [values for values in weights(draft.model).values() if values.ndim == 4 and values.shape[1] % 4 == 0]
+        kernels = [
+            values for values in read_weights(draft.model).values() if values.ndim == 4 and values.shape[1] % 4 == 0
+        ]
         assert kernels
         for kernel in kernels:
             groups = np.moveaxis(kernel, 1, -1).reshape(-1, 4)
@@ -217,7 +228,7 @@ class TestFormats(ModuleConformance):
         assert (decision.name, decision.choices) == ("formats", ("fp32", "20", "32.5"))
 
     def test_without_a_layer_to_give_a_format_it_is_refused(self, subject: Subject) -> None:
-        images = task().inputs("calibration")["image"]
+        images = make_net().inputs("calibration")["image"]
         splits: tuple[Split, ...] = ("calibration", "validation", "test")
         none = TorchTask(nn.Flatten(), {split: {"image": images} for split in splits})
         with pytest.raises(InvalidInput, match=r"space\.formats: the model has no linear or convolution") as refused:
@@ -251,10 +262,10 @@ class TestFormats(ModuleConformance):
     ) -> None:
         technique = new(choices=[name])
         assert isinstance(technique, FormatsTechnique)
-        images = np.concatenate([task().inputs(split)["image"] for split in ("calibration", "validation", "test")])
+        images = np.concatenate([make_net().inputs(split)["image"] for split in ("calibration", "validation", "test")])
         expected = seen_at_the_end(technique, images)
         values = dict.fromkeys((d.name for d in self.decisions(technique)), name)
-        draft = structures(technique, RECIPE.model_copy(update={"steps": 24})).draft(values)
+        draft = create_variants(technique, RECIPE.model_copy(update={"steps": 24})).draft(values)
         assert draft is not None
         assert technique.layer_formats(draft, values) == {group.name: name for group in draft.groups}
         assert json.loads(json.dumps(draft.notes)) == draft.notes
@@ -274,17 +285,17 @@ class TestFormats(ModuleConformance):
         technique = new(choices=["int8"])
         names = [decision.name for decision in self.decisions(technique)]
         values = dict.fromkeys(names, "fp32") | {names[1]: "int8"}
-        draft = structures(technique).draft(values)
+        draft = create_variants(technique).draft(values)
         assert draft is not None
         (group,) = (group for group in draft.groups if f"formats:{group.name}" == names[1])
         assert technique.layer_formats(draft, values) == {group.name: "int8"}
-        before, built = weights(draft.model), weights(technique.apply(draft, values).model)
+        before, built = read_weights(draft.model), read_weights(technique.apply(draft, values).model)
         kernels = [name for name, values in before.items() if values.ndim > 1]
         assert len([name for name in kernels if name not in built]) == len(group.nodes)
 
     def test_a_search_ends_with_formats_for_its_target(self, searching: Callable[..., FormatsTechnique]) -> None:
         technique = searching(delay=0.1, beta=5.0)
-        draft = structures(technique, RECIPE.model_copy(update={"steps": 50})).draft({"formats": "64"})
+        draft = create_variants(technique, RECIPE.model_copy(update={"steps": 50})).draft({"formats": "64"})
         assert draft is not None
         found = technique.layer_formats(draft, {})
         assert found.keys() == {group.name for group in draft.groups}
@@ -295,8 +306,8 @@ class TestFormats(ModuleConformance):
     def test_a_search_by_size_counts_all_weights(self, searching: Callable[..., FormatsTechnique]) -> None:
         """Not 8 times, since biases and normalisation stay."""
         with pytest.raises(Unreachable, match=r"8 times cheaper than fp32: at most 7\.13 times"):
-            structures(searching(cost="size")).train({"formats": "8"})
-        assert structures(searching(cost="size")).train({"formats": "7"}) is not None
+            create_variants(searching(cost="size")).train({"formats": "8"})
+        assert create_variants(searching(cost="size")).train({"formats": "7"}) is not None
 
     def test_a_search_by_latency_asks_the_table(
         self, searching: Callable[..., FormatsTechnique], monkeypatch: pytest.MonkeyPatch
@@ -315,21 +326,21 @@ class TestFormats(ModuleConformance):
         table = LayerTable(units, (), whole, 0.0, 1.0)
         best = whole / (4.0 + len(units) - 1)
         technique = searching(["int8"], table, cost="latency", beta=5.0, delay=0.1, settle=0.5)
-        draft = structures(technique, RECIPE.model_copy(update={"steps": 120, "batch": 8})).draft(
+        draft = create_variants(technique, RECIPE.model_copy(update={"steps": 120, "batch": 8})).draft(
             {"formats": f"{best:.2f}"}
         )
         assert draft is not None
         assert set(technique.layer_formats(draft, {})) == {group.name for group in subject.groups} - {slow}
         with pytest.raises(BuildFailed, match="no table"):
-            structures(searching(["int8"], cost="latency")).draft({"formats": "2"})
+            create_variants(searching(["int8"], cost="latency")).draft({"formats": "2"})
 
     def test_a_target_out_of_reach_is_no_structure(self, searching: Callable[..., FormatsTechnique]) -> None:
         technique = searching()
         with pytest.raises(Unreachable, match="at most 64 times"):
-            structures(technique).train({"formats": "65"})
+            create_variants(technique).train({"formats": "65"})
         assert not list((technique.subject.cache / "structures").glob("*.onnx"))
         # And what is asked next is not disturbed by it.
-        assert structures(technique).train({"formats": "20"}) is not None
+        assert create_variants(technique).train({"formats": "20"}) is not None
 
     def test_what_cannot_be_rounded_counts_too(self, subject: Subject) -> None:
         """A target is for the model: layers that stay in float make it harder to reach."""
@@ -339,7 +350,7 @@ class TestFormats(ModuleConformance):
         technique = FormatsTechnique(changed, FormatsTechnique.Options())
         assert [group.name for group in technique.layers] == [group.name for group in others]
         with pytest.raises(Unreachable, match="64 times"):
-            structures(technique).train({"formats": "64"})
+            create_variants(technique).train({"formats": "64"})
 
     def test_how_it_is_searched_for_is_part_of_a_structure_s_name(
         self, searching: Callable[..., FormatsTechnique]
@@ -347,7 +358,7 @@ class TestFormats(ModuleConformance):
         one, same, *others = (
             searching(**options) for options in ({}, {"targets": [20, 30]}, {"beta": 0.3}, {"cost": "size"})
         )
-        names = [structures(technique)._name({"formats": {"formats": "20"}}) for technique in (one, same, *others)]
+        names = [create_variants(technique)._name({"formats": {"formats": "20"}}) for technique in (one, same, *others)]
         assert names[0] == names[1]
         assert len(set(names)) == 3
 
@@ -355,7 +366,7 @@ class TestFormats(ModuleConformance):
         self, searching: Callable[..., FormatsTechnique], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         recipe = RECIPE.model_copy(update={"steps": 12, "evaluate_every": 3})
-        whole = structures(searching(), recipe, "whole").draft({"formats": "20"})
+        whole = create_variants(searching(), recipe, "whole").draft({"formats": "20"})
 
         def interrupt(text: str) -> None:
             if text.startswith("training: step 9"):
@@ -363,9 +374,9 @@ class TestFormats(ModuleConformance):
 
         monkeypatch.setattr("search.trials.module_variants.report", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            structures(searching(), recipe).draft({"formats": "20"})
+            create_variants(searching(), recipe).draft({"formats": "20"})
         monkeypatch.setattr("search.trials.module_variants.report", lambda text: None)
-        resumed = structures(searching(), recipe).draft({"formats": "20"})
+        resumed = create_variants(searching(), recipe).draft({"formats": "20"})
         assert whole is not None
         assert resumed is not None
         assert resumed.notes == whole.notes
@@ -378,8 +389,8 @@ class TestFormats(ModuleConformance):
         sparsity_ = SparsityTechnique(subject, SparsityTechnique.Options(schedule="one_shot"))
         together = ModuleVariants(
             formats.task, "net", {"pruning": pruning, "sparsity": sparsity_, "formats": formats}, RECIPE,
-            lambda model: under_first_names(groups_of(model), subject.groups), subject.cache / "together",
-            technique_of,
+            lambda model: under_first_names(layer_groups(model, SHAPES), subject.groups), subject.cache / "together",
+            lambda decision: decision.partition(":")[0],
         )  # fmt: skip
         values = {d.name: d.choices[0] for d in (*self.decisions(pruning), *self.decisions(formats))}
         values |= {"sparsity": "0.75", "pruning:blocks/blocks.1/conv1": "0.5"}
@@ -387,7 +398,7 @@ class TestFormats(ModuleConformance):
         draft = together.draft(values)
         assert draft is not None
         assert sparsity(draft.model) == pytest.approx(0.75, abs=0.02)
-        assert any(weight.shape == (8, 8, 3, 3) for weight in weights(draft.model).values())
+        assert any(weight.shape == (8, 8, 3, 3) for weight in read_weights(draft.model).values())
         assert set(formats.layer_formats(draft, values).values()) == {"int4"}
         assert run_once(formats.apply(draft, values).model, subject.sample)
 
@@ -413,7 +424,7 @@ def cosine(one: Any, other: Any) -> float:
 class TestStructures:
     def test_one_file_for_all_processes(self, subject: Subject) -> None:
         options = validate_options(PruningTechnique.Options, {"ratios": [0.5], "criterion": "l1"}, "space")
-        first, second = (structures(PruningTechnique(subject, options)) for _ in range(2))
+        first, second = (create_variants(PruningTechnique(subject, options)) for _ in range(2))
         values = {"pruning:blocks/blocks.1/conv1": "0.5", "precision:stem": "int8", "runtime": "onnxruntime"}
         one = first.draft(values)
         (file,) = (subject.cache / "structures").glob("*.onnx")
@@ -427,13 +438,13 @@ class TestStructures:
 
     def test_another_recipe_is_another_structure(self, subject: Subject) -> None:
         technique = SparsityTechnique(subject, SparsityTechnique.Options())
-        drafts = [structures(technique, recipe).draft({"sparsity": "0.5"}) for recipe in (None, RECIPE)]
+        drafts = [create_variants(technique, recipe).draft({"sparsity": "0.5"}) for recipe in (None, RECIPE)]
         assert len({draft.digest for draft in drafts if draft}) == 2
 
     def test_an_interrupted_training_goes_on(self, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
         technique = SparsityTechnique(subject, SparsityTechnique.Options())
         recipe = RECIPE.model_copy(update={"evaluate_every": 1})
-        whole = structures(technique, recipe, "whole").draft({"sparsity": "0.5"})
+        whole = create_variants(technique, recipe, "whole").draft({"sparsity": "0.5"})
         said: list[str] = []
 
         def interrupt(text: str) -> None:
@@ -443,9 +454,9 @@ class TestStructures:
 
         monkeypatch.setattr("search.trials.module_variants.report", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            structures(technique, recipe).draft({"sparsity": "0.5"})
+            create_variants(technique, recipe).draft({"sparsity": "0.5"})
         monkeypatch.setattr("search.trials.module_variants.report", said.append)
-        resumed = structures(technique, recipe).draft({"sparsity": "0.5"})
+        resumed = create_variants(technique, recipe).draft({"sparsity": "0.5"})
         assert whole is not None
         assert resumed is not None
         assert serialize(resumed.model) == serialize(whole.model)
@@ -466,7 +477,7 @@ class TestHalving:
     def test_a_training_that_falls_behind_leaves_nothing(self, subject: Subject) -> None:
         technique = SparsityTechnique(subject, SparsityTechnique.Options())
         recipe = RECIPE.model_copy(update={"evaluate_every": 1, "halving": 2})
-        made = structures(technique, recipe)
+        made = create_variants(technique, recipe)
         stopped = made.train({"sparsity": "0.5"}, [[0.0, 2.0, 2.0]] * 2)
         assert stopped is not None
         assert (len(stopped.figures), stopped.stopped) == (3, True)
@@ -479,7 +490,7 @@ class TestHalving:
     def test_a_structure_that_is_there_is_held_to_the_same(self, subject: Subject) -> None:
         """What a cache holds must not decide what becomes of a candidate."""
         technique = SparsityTechnique(subject, SparsityTechnique.Options())
-        made = structures(technique, RECIPE.model_copy(update={"evaluate_every": 1, "halving": 2}))
+        made = create_variants(technique, RECIPE.model_copy(update={"evaluate_every": 1, "halving": 2}))
         made.draft({"sparsity": "0.5"})
         found = made.train({"sparsity": "0.5"}, [[0.0, 2.0, 2.0]] * 2)
         assert found is not None
@@ -488,7 +499,7 @@ class TestHalving:
     def test_halving_changes_no_result(self, subject: Subject) -> None:
         technique = SparsityTechnique(subject, SparsityTechnique.Options())
         drafts = [
-            structures(technique, RECIPE.model_copy(update={"halving": halving})).draft({"sparsity": "0.5"})
+            create_variants(technique, RECIPE.model_copy(update={"halving": halving})).draft({"sparsity": "0.5"})
             for halving in (None, 3)
         ]
         assert len({draft.digest for draft in drafts if draft}) == 1

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from fake_device import FakeDevice, Speed, number_formats
+from number_formats import number_formats
 from onnx_menagerie import ANIMALS
 from small_jobs import classifier, samples
-from technique_conformance import TechniqueConformance
 
 from evaluators.devices.device import Device
 from evaluators.graphs.cleanup import clean_graph
@@ -27,30 +26,17 @@ from evaluators.graphs.reference_run import run_once
 from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.health import Health
 from evaluators.probing.capability import Capability, Sweep, SweepPoint
-from hwprofiles import Precision, Profile, digest_of, find_device
+from evaluators.testing.fake_device import FakeDevice, Speed
+from hwprofiles import Precision, Profile, find_device
 from hwprofiles.errors import ProcessCrashed, UnhealthyMeasurement, UnsupportedOp
 from search.gains import layers as layer_gains
 from search.options import validate_options
 from search.space.candidate import Decision
 from search.techniques import Draft, GraphTechnique, Offer, PrecisionTechnique, Subject, Technique
 from search.techniques.precision import NEVER_PAYS
+from search.testing.techniques import TechniqueConformance, create_subject
 
 Feed = dict[str, np.ndarray]
-
-
-def subject_of(model: onnx.ModelProto, feeds: list[Feed], cache: Path, **changes: Any) -> Subject:
-    clean = clean_graph(model)
-    subject = Subject(
-        model=clean,
-        groups=layer_groups(clean, {name: list(values.shape) for name, values in feeds[0].items()}),
-        digest=digest_of(["a model", clean.SerializeToString(deterministic=True).hex()]),
-        sample=feeds[0],
-        calibration_batches=lambda count: feeds,
-        cache=cache,
-        profile=find_device("local-cpu"),
-        wanted=frozenset(),
-    )
-    return replace(subject, **changes)
 
 
 def dense_feeds() -> list[Feed]:
@@ -70,7 +56,7 @@ class TestGraph(TechniqueConformance):
     @pytest.fixture
     def subject(self, tmp_path: Path) -> Subject:
         animal = ANIMALS["encoder"]
-        return subject_of(animal.build(), animal.feeds(2), tmp_path)
+        return create_subject(animal.build(), animal.feeds(2), tmp_path)
 
     @pytest.fixture(autouse=True)
     def _fusing_once(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +83,7 @@ class TestGraph(TechniqueConformance):
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.undo()
-        technique = GraphTechnique(subject_of(classifier(), dense_feeds(), tmp_path), GraphTechnique.Options())
+        technique = GraphTechnique(create_subject(classifier(), dense_feeds(), tmp_path), GraphTechnique.Options())
         assert self.decisions(technique) == ()
         draft = Draft(technique.subject.model, technique.subject.groups)
         assert technique.apply(draft, {"graph": "fused"}) is draft
@@ -108,7 +94,7 @@ class TestPrecision(TechniqueConformance):
 
     @pytest.fixture
     def subject(self, tmp_path: Path) -> Subject:
-        return subject_of(classifier(2), dense_feeds(), tmp_path)
+        return create_subject(classifier(2), dense_feeds(), tmp_path)
 
     def test_without_a_device_every_precision_is_offered(self, new: Callable[..., Technique]) -> None:
         decisions = self.decisions(new())
@@ -175,7 +161,7 @@ class TestDeviceAnswers:
 
     @pytest.fixture
     def subject(self, tmp_path: Path) -> Subject:
-        return subject_of(classifier(2), dense_feeds(), tmp_path)
+        return create_subject(classifier(2), dense_feeds(), tmp_path)
 
     def ask(
         self, subject: Subject, answers: dict[str, Any], **options: Any
@@ -357,7 +343,7 @@ class TestDeviceAnswers:
         """Shapes that only a run tells, and layers that read constants."""
         animal = ANIMALS[name]
         feeds = animal.feeds()
-        subject = subject_of(animal.build(), feeds, tmp_path)
+        subject = create_subject(animal.build(), feeds, tmp_path)
         shapes = shapes_in_run(subject.model, feeds[0])
         subject = replace(subject, groups=layer_groups(subject.model, shapes=shapes))
         technique = PrecisionTechnique(subject, PrecisionTechnique.Options())
@@ -387,5 +373,5 @@ def test_a_device_is_asked_only_by_techniques_that_need_it(tmp_path: Path) -> No
             raise AssertionError("asked")
 
     device: Device = Untouchable(lambda path: 1.0)
-    technique = GraphTechnique(subject_of(classifier(), dense_feeds(), tmp_path), GraphTechnique.Options())
+    technique = GraphTechnique(create_subject(classifier(), dense_feeds(), tmp_path), GraphTechnique.Options())
     assert technique.offer(device, Offer()) == Offer()

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 import pytest
-from fake_device import FakeDevice, number_formats
+from number_formats import number_formats
 from onnx_menagerie import ANIMALS
 from small_jobs import classifier, samples
 
@@ -18,6 +18,7 @@ from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import serialize
 from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import Profile, digest_of, find_device
 from hwprofiles.errors import BuildFailed, CandidateError, DeviceUnavailable, InvalidInput, StageTimeout, UnsupportedOp
 from search.devices.link import DeviceLost

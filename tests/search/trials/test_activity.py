@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_device import FakeDevice
 from inline_search import InlineSandbox, with_device
 
 from dashboards.documents.jobs import job_document
+from evaluators.testing.fake_device import FakeDevice
 from search.controller.controller import Controller
 from search.controller.progress import Status, Watcher
 from search.folders import job_folder, partial_path

@@ -90,7 +90,7 @@ def test_what_is_made_up_shares_no_front_with_what_is_evaluated(folder: Path) ->
 
 def test_a_candidate_that_is_pruned_is_trained_for_a_described_device(store: Store, folder: Path) -> None:
     """Nobody is told the quality of a network that was never trained again."""
-    (folder / "task.py").write_text("from trainable import make_task\n")
+    (folder / "task.py").write_text("from search.testing.trainable import make_task\n")
     space = {"pruning": {"ratios": [0.5], "round": 2, "criterion": "l1", "blocks": False}}
     recovery = {"steps": 2, "batch": 32, "losses": {"task": {}}, "precision": "float32", "threads": 1}
     job_id = run(

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from contexts import context_of
-from fake_device import FakeDevice
 from inline_search import InlineSandbox
 from small_jobs import spec, write_classifier
 
 from dashboards.documents.words import quality_in_words
 from evaluators.runtimes import runtime_of
 from evaluators.tensors import Array, Arrays
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles.errors import BuildFailed, StageTimeout, UnsupportedOp
 from search.fronts.metrics import figures_on, merge_devices
 from search.job.spec import parse_job

@@ -14,12 +14,13 @@ import numpy as np
 import onnx
 import pytest
 from contexts import context_of
-from fake_device import FakeDevice, number_formats
+from number_formats import number_formats
 from onnx_builder import Builder
 from small_jobs import classifier, samples, spec, write_classifier
 
 from evaluators.measuring.latency import Protocol
 from evaluators.processes.sandbox import Sandbox
+from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import BuildFailed, InvalidInput
 from search.devices.link import DeviceLost

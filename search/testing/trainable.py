@@ -1,4 +1,4 @@
-"""A residual net that can be trained in a moment, with labels that it can learn."""
+"""Small nets that are trained in a moment, with labels that they can learn."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from search.tasks import TorchTask
 from search.tasks.base import Split
 from search.testing.nets import CLASSES, net
 
-torch.set_num_threads(1)  # nets as small as these only wait for one another's threads
-
 ROWS: dict[Split, int] = {"calibration": 128, "validation": 64, "test": 64}
 
 
@@ -29,30 +27,33 @@ def pictures(seed: int, count: int) -> tuple[Any, Any]:
     return x.astype(np.float32), labels
 
 
-def trained() -> nn.Module:
-    """The net after a few steps: nearly always right. It is trained once in a process, and copied."""
-    return copy.deepcopy(_trained())
-
-
-@functools.cache
-def _trained(steps: int = 60) -> nn.Module:
-    module, _ = net("resnet")
+def train(module: nn.Module, steps: int = 60) -> nn.Module:
+    """Trains a module for a few steps, on one core; returns the same module."""
     x, labels = map(torch.tensor, pictures(7, 256))
     optimizer = torch.optim.Adam(module.parameters(), 3e-3)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same weights in each process, whatever its threads
     module.train()
     for step in range(steps):
         rows = slice(step % 4 * 64, step % 4 * 64 + 64)
         optimizer.zero_grad()
-        nn.functional.cross_entropy(module(x[rows]), labels[rows]).backward()
+        nn.functional.cross_entropy(module(x[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+    torch.set_num_threads(threads)
     return module.eval()
 
 
-def make_task(seed: int = 0) -> TorchTask:
-    """The trained net with its data."""
-    torch.manual_seed(seed)
+@functools.cache
+def _train_net() -> nn.Module:
+    """Trains the residual net, once a process: it is nearly always right."""
+    return train(net("resnet")[0])
+
+
+def make_task(module: nn.Module | None = None) -> TorchTask:
+    """Makes a task of a module, which is trained, and its data; without a module, of a small residual net."""
+    trained = copy.deepcopy(_train_net()) if module is None else train(module)
     data = {split: pictures(number, count) for number, (split, count) in enumerate(ROWS.items())}
     return TorchTask(
-        trained(), {split: {"image": x} for split, (x, _) in data.items()},
+        trained, {split: {"image": x} for split, (x, _) in data.items()},
         labels={split: labels for split, (_, labels) in data.items()},
     )  # fmt: skip
