@@ -10,7 +10,9 @@ import pytest
 from command_line import document, paretune
 from inline_search import measuring_briefly, without_ray
 from small_jobs import FinishedJob, spec, write_job
+from toy_package import install
 
+from dashboards import figures
 from dashboards.documents.front import front_document
 from search.controller.controller import Controller
 from search.controller.submission import submit
@@ -58,6 +60,16 @@ def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time limit is exceeded for the sake of what else runs beside the tests."""
     monkeypatch.setattr("evaluators.processes.pressure.Pressure.starves", lambda *_: False)
+
+
+@pytest.fixture
+def toy_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The package of ``tests/plugin`` is installed in this process; the ``PYTHONPATH`` with which others find it."""
+    figures._rows_of_techniques.cache_clear()
+    path = install(tmp_path / "installed")
+    monkeypatch.syspath_prepend(path.partition(os.pathsep)[0])
+    yield path
+    figures._rows_of_techniques.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -56,9 +56,11 @@ def structures(technique: Technique, recipe: Recipe | None = RECIPE, folder: str
     """What makes the modules that a technique decides about."""
     assert isinstance(technique, ModuleTechnique)
     name = next(name for name, kind in TECHNIQUES.items() if kind is type(technique))
+    shapes = {key: value.shape for key, value in technique.subject.sample.items()}
     return ModuleVariants(
         technique.task, "net", {name: technique}, recipe,
-        lambda model: under_first_names(groups_of(model), technique.subject.groups), technique.subject.cache / folder,
+        lambda model: under_first_names(layer_groups(model, shapes), technique.subject.groups),
+        technique.subject.cache / folder,
         technique_of,
     )  # fmt: skip
 

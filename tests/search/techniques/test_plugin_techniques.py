@@ -9,15 +9,11 @@ from typing import Any
 
 import pytest
 from contexts import context_of
-from small_jobs import classifier, samples, spec, write_classifier
-from technique_conformance import TechniqueConformance
-from toy_techniques import Codebook, register
+from small_jobs import spec, write_classifier
 
 from dashboards import figures
 from dashboards.documents.display import display_of
 from dashboards.documents.metrics import metric_names
-from evaluators.graphs.cleanup import clean_graph
-from evaluators.graphs.layer_groups import layer_groups
 from hwprofiles import find_device
 from hwprofiles.errors import InvalidInput
 from search.export.comparison import Exact
@@ -27,7 +23,7 @@ from search.fronts.views import View
 from search.job.metric_names import check_names
 from search.job.spec import Job, parse_job
 from search.strategies.observations import Axes
-from search.techniques import Subject, own_metrics, sections_of
+from search.techniques import own_metrics, sections_of
 from search.trials.preparation import Preparation
 from search.trials.trial import TrialRunner
 from search.trials.workspace import Workspace
@@ -35,10 +31,7 @@ from search.trials.workspace import Workspace
 OBJECTIVES = [{"metric": "cosine", "direction": "max"}, {"metric": "codebook_bytes", "direction": "min"}]
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    figures._rows_of_techniques.cache_clear()
-    register(monkeypatch, "codebook", Codebook)
+pytestmark = pytest.mark.usefixtures("toy_package")
 
 
 @pytest.fixture
@@ -50,20 +43,6 @@ def job(tmp_path: Path) -> Callable[..., Job]:
         return parse_job(spec(**fields), folder=tmp_path)
 
     return of
-
-
-class TestCodebook(TechniqueConformance):
-    kind = Codebook
-
-    @pytest.fixture
-    def subject(self, tmp_path: Path) -> Subject:
-        rows = samples(32)["x"]
-        model = clean_graph(classifier(2))
-        return Subject(
-            model=model, groups=layer_groups(model, {"x": [8, *rows.shape[1:]]}), digest="a model",
-            sample={"x": rows[:8]}, calibration_batches=lambda count: [{"x": rows}], cache=tmp_path,
-            profile=find_device("local-cpu"), wanted=frozenset(),
-        )  # fmt: skip
 
 
 def test_its_stage_is_its_place() -> None:
