@@ -63,12 +63,13 @@ def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def toy_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The package of ``tests/plugin`` is installed in this process; the ``PYTHONPATH`` with which others find it."""
+def toy_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The package of ``tests/plugin`` is installed for this process and its children."""
     figures._rows_of_techniques.cache_clear()
     path = install(tmp_path / "installed")
     monkeypatch.syspath_prepend(path.partition(os.pathsep)[0])
-    yield path
+    monkeypatch.setenv("PYTHONPATH", path, prepend=os.pathsep)
+    yield
     figures._rows_of_techniques.cache_clear()
 
 

@@ -267,7 +267,7 @@ class TestTablesOfCosts:
 
 
 @pytest.fixture
-def registered(tmp_path: Path, toy_package: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def registered(tmp_path: Path, toy_package: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the toys' task; their package is installed, and everything runs in this process."""
     without_ray(monkeypatch, prepare_here=True)
     monkeypatch.setattr("search.trials.trial.Sandbox", InlineSandbox)
