@@ -21,4 +21,4 @@ def install(folder: Path) -> str:
         for line in (f"[{group}]", *(f"{name} = {place}" for name, place in points.items()))
     ]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    return os.pathsep.join([str(folder), str(SOURCES), str(SOURCES.parent / "builders")])
+    return os.pathsep.join(map(str, [folder, SOURCES, SOURCES.parent / "builders", SOURCES.parents[1]]))
