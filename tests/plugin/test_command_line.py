@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 from command_line import ROOT, document, paretune
-from inline_search import measuring_briefly, without_ray
+from inline_search import InlineSandbox, measuring_briefly, without_ray
 from small_jobs import FinishedJob, spec
 from token_net import HIDDEN, TOKENS, WIDTH
 from toy_package import PROJECT, SOURCES, install
@@ -56,8 +56,9 @@ def write_job(folder: Path, device: str) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in this process, without Ray."""
+    """Runs a command in this process, without Ray and sandboxes."""
     without_ray(monkeypatch, prepare_here=True)
+    monkeypatch.setattr("search.trials.trial.Sandbox", InlineSandbox)
     measuring_briefly(monkeypatch)
     monkeypatch.setenv("COLUMNS", "160")
 
