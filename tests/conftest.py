@@ -10,7 +10,9 @@ import pytest
 from command_line import document, paretune
 from inline_search import measuring_briefly, without_ray
 from small_jobs import FinishedJob, spec, write_job
+from toy_package import install
 
+from dashboards import figures
 from dashboards.documents.front import front_document
 from search.controller.controller import Controller
 from search.controller.submission import submit
@@ -23,7 +25,7 @@ os.environ.pop("COLUMNS", None)  # a console that is made while it is set keeps 
 LONG = (
     "test_resume", "test_faults", "test_joint", "test_module_techniques", "test_fliqnas", "test_cli", "test_fliqs_job",
     "test_agent", "test_fliqs", "test_browser", "test_strategies", "test_cli_devices", "test_cli_analysis",
-    "test_agent_install", "test_menagerie", "test_sensitivity", "test_remote", "test_cli_errors",
+    "test_command_line", "test_agent_install", "test_menagerie", "test_sensitivity", "test_remote", "test_cli_errors",
 )  # fmt: skip
 """Modules that take longest, first: of two workers none is left with one of them when the other is done."""
 
@@ -58,6 +60,17 @@ def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time limit is exceeded for the sake of what else runs beside the tests."""
     monkeypatch.setattr("evaluators.processes.pressure.Pressure.starves", lambda *_: False)
+
+
+@pytest.fixture
+def toy_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The package of ``tests/plugin`` is installed for this process and its children."""
+    figures._rows_of_techniques.cache_clear()
+    path = install(tmp_path / "installed")
+    monkeypatch.syspath_prepend(path.partition(os.pathsep)[0])
+    monkeypatch.setenv("PYTHONPATH", path, prepend=os.pathsep)
+    yield
+    figures._rows_of_techniques.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -65,19 +65,23 @@ def _group_summary(names: Sequence[str], decisions: Mapping[str, str], space: Ma
         return [f"{name} {decisions[name]}" for name in changed]
     counts = Counter(decisions[name] for name in changed)
     total = len(names)
-    of_module = names[0] in space and space[names[0]].scope == "module"
-    noun = "groups" if of_module else "layers"
+    first = space.get(names[0])
+    noun = "groups" if first and first.scope == "module" else "layers"
     parts = []
     for value, count in counts.most_common():
         number = f"all {total}" if count == total else f"{count} of {total}"
-        parts.append(f"{number} {noun} {_share_in_words(value) if of_module else value}")
+        parts.append(f"{number} {noun} {_value_in_words(value, first)}")
     return parts
 
 
-def _share_in_words(value: str) -> str:
-    """The remaining share of a narrowed part, in words; any other value as it is."""
+def _value_in_words(value: str, decision: Decision | None) -> str:
+    """A value of a part: of the module's, a number below 1 is the share that is left; others follow their technique."""
     try:
-        share = float(value)
+        number = float(value)
     except ValueError:
         return value
-    return "left out" if share == 0 else f"kept to {100 * share:.3g} %" if 0 < share < 1 else value
+    if decision is None:
+        return value
+    if decision.scope == "module" and 0 <= number < 1:
+        return f"kept to {100 * number:.3g} %" if number else "left out"
+    return f"{decision.technique} {value}"

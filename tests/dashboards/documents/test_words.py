@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dashboards.documents.words import decisions_summary, training_in_words
-from search.space.candidate import Decision, Space
+from search.space.candidate import Decision, Scope, Space
 
 LAYERS = (Decision(name, ("fp32", "int8", "int4"), "precision", target=name, scope="layer") for name in "abcd")
 SPACE = Space((*LAYERS, Decision("width", ("full", "half"), "student")), "")
@@ -46,3 +46,10 @@ def test_a_pruned_candidate_says_what_stays() -> None:
 def test_other_values_of_parts_of_a_module_are_said_as_they_are() -> None:
     decisions = (Decision(name, ("smooth", "relu"), "activation", target=name, scope="module") for name in "ab")
     assert decisions_summary({"a": "relu", "b": "smooth"}, Space(tuple(decisions), "")) == "1 of 2 groups relu"
+
+
+@pytest.mark.parametrize(("scope", "noun"), [("module", "groups"), ("layer", "layers")])
+def test_a_number_follows_the_technique_that_it_belongs_to(scope: Scope, noun: str) -> None:
+    decisions = [Decision(f"low_rank:{name}", ("full", "8"), "low_rank", target=name, scope=scope) for name in "abc"]
+    changed = dict.fromkeys(("low_rank:a", "low_rank:b"), "8") | {"low_rank:c": "full"}
+    assert decisions_summary(changed, Space(tuple(decisions), "")) == f"2 of 3 {noun} low_rank 8"

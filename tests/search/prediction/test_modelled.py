@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import toy_costs
+import token_net
 from costed_device import CostedDevice
 from inline_search import InlineSandbox, with_device, without_ray
 from small_jobs import spec
-from toy_costs import LowRank, TokenMerging
+from toy_plugin.low_rank import LowRank
+from toy_plugin.merging import TokenMerging
 
 from evaluators.graphs.layer_cost import CostFactors, LayerCost
 from evaluators.graphs.layer_groups import LayerGroup, under_first_names
@@ -32,7 +33,7 @@ from search.space.candidate import Decision, Space
 from search.space.layer_changes import CostTable, LayerChange, costs_left, read_change
 from search.states import JobState
 from search.store import Store
-from search.techniques import TECHNIQUES, ModuleTechnique, Offer, Subject
+from search.techniques import ModuleTechnique, Offer, Subject
 from search.trials.module_variants import ModuleVariants
 
 P = tuple(Precision)
@@ -182,7 +183,7 @@ def table(values: Mapping[str, str], share: float) -> Any:
 
 @pytest.fixture
 def subject(tmp_path: Path) -> Subject:
-    return toy_costs.subject_in(tmp_path)
+    return token_net.subject_in(tmp_path)
 
 
 RANK, MERGING = {"low_rank:grow": "4"}, {"merging": "half"}
@@ -206,7 +207,7 @@ class TestTablesOfCosts:
         technique = TOYS[name](subject, TOYS[name].Options())
         variants = ModuleVariants(
             technique.task, "net", {name: technique}, None,
-            lambda model: under_first_names(toy_costs.groups_of(model), subject.groups), subject.cache / "variants",
+            lambda model: under_first_names(token_net.groups_of(model), subject.groups), subject.cache / "variants",
             lambda decision: decision.partition(":")[0],
         )  # fmt: skip
         draft = variants.draft(values)
@@ -266,12 +267,11 @@ class TestTablesOfCosts:
 
 
 @pytest.fixture
-def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def registered(tmp_path: Path, toy_package: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the toys' task; their package is installed, and everything runs in this process."""
-    monkeypatch.setattr(TECHNIQUES, "_shipped", {**TOYS, **TECHNIQUES._shipped})
     without_ray(monkeypatch, prepare_here=True)
     monkeypatch.setattr("search.trials.trial.Sandbox", InlineSandbox)
-    (tmp_path / "task.py").write_text("from toy_costs import make_task\n")
+    (tmp_path / "task.py").write_text("from token_net import make_task\n")
     return tmp_path
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from contexts import context_of
-from small_jobs import classifier, samples, spec, write_classifier
-from toy_techniques import Codebook, register
+from small_jobs import spec, write_classifier
 
 from dashboards import figures
 from dashboards.documents.display import display_of
@@ -24,8 +23,7 @@ from search.fronts.views import View
 from search.job.metric_names import check_names
 from search.job.spec import Job, parse_job
 from search.strategies.observations import Axes
-from search.techniques import Subject, own_metrics, sections_of
-from search.testing.techniques import TechniqueConformance, create_subject
+from search.techniques import own_metrics, sections_of
 from search.trials.preparation import Preparation
 from search.trials.trial import TrialRunner
 from search.trials.workspace import Workspace
@@ -33,10 +31,7 @@ from search.trials.workspace import Workspace
 OBJECTIVES = [{"metric": "cosine", "direction": "max"}, {"metric": "codebook_bytes", "direction": "min"}]
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    figures._rows_of_techniques.cache_clear()
-    register(monkeypatch, "codebook", Codebook)
+pytestmark = pytest.mark.usefixtures("toy_package")
 
 
 @pytest.fixture
@@ -48,15 +43,6 @@ def job(tmp_path: Path) -> Callable[..., Job]:
         return parse_job(spec(**fields), folder=tmp_path)
 
     return of
-
-
-class TestCodebook(TechniqueConformance):
-    kind = Codebook
-
-    @pytest.fixture
-    def subject(self, tmp_path: Path) -> Subject:
-        rows = samples(32)["x"]
-        return create_subject(classifier(2), [{"x": rows[:8]}], tmp_path)
 
 
 def test_its_stage_is_its_place() -> None:

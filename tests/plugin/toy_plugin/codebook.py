@@ -1,4 +1,4 @@
-"""Techniques as a user's package would bring them: each one file, one line in the registry, one test class."""
+"""A technique on the graph, with a metric of its own."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pytest
 from onnx import numpy_helper
 
 from evaluators.devices.device import Device
 from evaluators.metrics import Metric
 from search.space.candidate import Decision
 from search.space.display import Fields, Item
-from search.techniques import TECHNIQUES, Draft, Offer, Stage, Technique
+from search.techniques import Draft, Offer, Stage, Technique
 
 
 class Codebook(Technique):
@@ -49,8 +48,3 @@ class Codebook(Technique):
 
     def describe(self, notes: Mapping[str, Any]) -> list[Item]:
         return [Fields("Codebooks", {name: f"{size} B" for name, size in notes.items()})]
-
-
-def register(monkeypatch: pytest.MonkeyPatch, name: str, kind: type[Technique]) -> None:
-    """As an entry point would, in this process alone."""
-    monkeypatch.setattr(TECHNIQUES, "_shipped", {**TECHNIQUES._shipped, name: kind})

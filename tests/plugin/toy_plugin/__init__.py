@@ -1,0 +1,1 @@
+"""Techniques as a user's own package brings them."""
