@@ -1,1 +1,1 @@
-"""What to try next, and what has been found."""
+"""Jobs, candidates, strategies, techniques and fronts: what to try next, and the results."""

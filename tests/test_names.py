@@ -49,3 +49,12 @@ def test_found_and_one_are_rare() -> None:
 
 def test_formatting_is_rarely_switched_off() -> None:
     assert sum(path.read_text().count("# fmt: skip") for path in FILES) <= 150
+
+
+def test_files_and_functions_are_short() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in FILES}
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
+    defined = [node for node in NODES if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    bodies = {node.name: (node.end_lineno or 0) - node.body[ast.get_docstring(node) is not None :][0].lineno + 1
+              for node in defined if len(node.body) > 1}  # fmt: skip
+    assert {name: lines for name, lines in bodies.items() if lines > 60} == {}
