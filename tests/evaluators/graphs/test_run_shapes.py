@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
 import pytest
@@ -17,6 +19,15 @@ from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.graphs.shapes import tensor_shapes
 from evaluators.probing.single_layer import extract_layer, layer_key
 from hwprofiles.errors import BuildFailed
+
+
+@pytest.fixture(autouse=True)
+def _no_remembered_shapes() -> Iterator[None]:
+    """What a test makes fail is not remembered for the models of others."""
+    run_shapes._recent.clear()
+    yield
+    run_shapes._recent.clear()
+
 
 OPEN = (
     "encoder_with_a_mask_made_at_run_time",
@@ -58,7 +69,6 @@ def test_a_model_runs_only_where_inference_stops(monkeypatch: pytest.MonkeyPatch
         return original(*of, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(run_shapes, "run_once", counted)
-    run_shapes._recent.clear()
     for name, count in (("mobile_net", 0), (OPEN[0], 1)):
         model, feed = clean_graph(ANIMALS[name].build()), ANIMALS[name].feeds(1)[0]
         for _ in range(3):
@@ -80,7 +90,6 @@ def test_no_tensor_leaves_the_run_but_its_shape(monkeypatch: pytest.MonkeyPatch)
         return found
 
     monkeypatch.setattr(run_shapes, "run_once", weighed)
-    run_shapes._recent.clear()
     shapes_in_run(clean_graph(ANIMALS[OPEN[1]].build()), ANIMALS[OPEN[1]].feeds(1)[0])
     assert fetched
     assert max(fetched) <= 8 * 4
