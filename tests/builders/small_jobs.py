@@ -36,6 +36,14 @@ def samples(count: int = 80, *, seed: int = 0) -> dict[str, Any]:
     }
 
 
+def write_two_classifiers(folder: Path) -> tuple[Path, Path]:
+    """A baseline and a candidate of other weights, as files."""
+    paths = folder / "baseline.onnx", folder / "candidate.onnx"
+    for seed, path in enumerate(paths):
+        onnx.save(classifier(1, seed=seed), path)
+    return paths
+
+
 def write_classifier(folder: Path, *, layers: int = 3, count: int = 80) -> None:
     """``model.onnx`` and ``samples.npz`` in a folder."""
     folder.mkdir(parents=True, exist_ok=True)

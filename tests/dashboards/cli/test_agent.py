@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import typer
 from command_line import error_lines, interrupt, paretune, wait_until
 from inline_search import without_ray
 from remote_host import BRIEF, Hosts, cable
-from small_jobs import classifier, spec, write_classifier
+from small_jobs import classifier, spec, write_classifier, write_two_classifiers
 
 from dashboards.api import agents as routes
 from dashboards.cli import app, run_app
@@ -68,10 +67,7 @@ def store(home: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def models(tmp_path: Path) -> tuple[Path, Path]:
-    paths = tmp_path / "baseline.onnx", tmp_path / "candidate.onnx"
-    for seed, path in enumerate(paths):
-        onnx.save(classifier(1, seed=seed), path)
-    return paths
+    return write_two_classifiers(tmp_path)
 
 
 def open_remote(store: Store, purpose: str | None = "test", **size: int) -> RemoteDevice:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from anonymous import without_ids
 from inline_search import run_trials, with_device
 
 from dashboards.cli import run_app
@@ -53,15 +54,7 @@ def anonymous(document: dict[str, Any]) -> str:
     names = {
         member["candidate_id"]: f"trial {member['trial']}" for member in document["front"] + document["contenders"]
     }
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items() if k not in ("job_id", "wall_s", "time_s", "model_path")}
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        return names.get(value, value) if isinstance(value, str) else value
-
-    return json.dumps(plain(document))
+    return json.dumps(without_ids(document, names))
 
 
 class TestDeterminism:

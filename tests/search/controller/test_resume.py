@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anonymous import without_ids
 from command_line import (
     document,
     error_lines,
@@ -42,15 +43,7 @@ def anonymous(front: dict[str, Any]) -> str:
     """A front without what is new in every job: ids and times. Its candidates go by their digests."""
     listed = [*front["front"], *front["contenders"], *([front["nearest_miss"]] if front["nearest_miss"] else [])]
     names = {member["candidate_id"]: member["digest"] for member in listed}
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items() if k not in ("job_id", "wall_s", "time_s", "model_path")}
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        return names.get(value, value) if isinstance(value, str) else value
-
-    return json.dumps(plain(front), sort_keys=True)
+    return json.dumps(without_ids(front, names), sort_keys=True)
 
 
 @pytest.fixture

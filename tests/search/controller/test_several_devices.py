@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anonymous import without_ids
 from inline_search import with_devices
 from number_formats import number_formats
 from small_jobs import spec
@@ -342,15 +343,7 @@ def anonymous(document: dict[str, Any]) -> str:
     """A front without what is new in every job."""
     fronts = document, *document["fronts"].values(), document["joint"]
     names = {one["candidate_id"]: one["digest"] for front in fronts for one in front["front"] + front["contenders"]}
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items() if k not in ("job_id", "wall_s", "time_s", "model_path")}
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        return names.get(value, value) if isinstance(value, str) else value
-
-    return json.dumps(plain(document))
+    return json.dumps(without_ids(document, names))
 
 
 class TestModelled:

@@ -18,7 +18,7 @@ import onnx
 import pytest
 from inline_search import without_ray
 from remote_host import BRIEF
-from small_jobs import classifier, spec, write_classifier
+from small_jobs import classifier, spec, write_classifier, write_two_classifiers
 
 from evaluators.array_archive import pack_arrays
 from evaluators.devices.device import LocalDevice
@@ -71,10 +71,7 @@ def profile(store: Store) -> Profile:
 
 @pytest.fixture
 def models(tmp_path: Path) -> tuple[Path, Path]:
-    paths = tmp_path / "baseline.onnx", tmp_path / "candidate.onnx"
-    for seed, path in enumerate(paths):
-        onnx.save(classifier(1, seed=seed), path)
-    return paths
+    return write_two_classifiers(tmp_path)
 
 
 def link(purpose: str | None = "job search", away_s: float = 600.0) -> RequestLink:
