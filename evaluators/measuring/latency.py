@@ -16,10 +16,10 @@ from pathlib import Path
 from evaluators.measuring.measurement import Measurement, pair_ratio
 from evaluators.measuring.order import BASELINE, CANDIDATE, Order
 from evaluators.measuring.padding import Padding
+from evaluators.measuring.pairs import relative_half_width
 from evaluators.measuring.stopping import Limits, Stopping
 from evaluators.runtimes.base import Session
 from evaluators.tensors import Arrays
-from hwprofiles.errors import UnhealthyMeasurement
 
 Open = Callable[[], Session]
 
@@ -181,14 +181,8 @@ def measure_pair(
         if (runs * len(sessions) < samples and elapsed < protocol.patience_s) or not stopping.looks(pair, elapsed):
             continue
         ratio, interval = pair_ratio(baseline_ms, candidate_ms, sessions)
-        half_width = (interval[1] - interval[0]) / 2 / ratio
-        if stopping.over(half_width, elapsed):
+        if stopping.ends("speed-up", ratio, interval, pair, elapsed):
             break
-        if stopping.hopeless(half_width, pair, elapsed):
-            raise UnhealthyMeasurement(
-                f"the speed-up's interval is still ±{half_width:.1%} wide after {elapsed:.0f} s",
-                "reduce other load on the machine and measure again",
-            )
     return Measurement(
         profile_digest=profile_digest,
         runtime=runtime,
@@ -199,7 +193,7 @@ def measure_pair(
         ratio=ratio,
         ratio_ci95=interval,
         moment_ci95=interval,
-        verdict="stable" if half_width <= protocol.half_width else "unstable",
+        verdict="stable" if relative_half_width(ratio, interval) <= protocol.half_width else "unstable",
         marks=marks,
         order="".join(firsts),
     )

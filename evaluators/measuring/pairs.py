@@ -44,6 +44,11 @@ def log_ratios(
     return np.array(logs)
 
 
+def relative_half_width(ratio: float, interval: tuple[float, float]) -> float:
+    """Half of the interval's width, as a share of the ratio."""
+    return (interval[1] - interval[0]) / 2 / ratio
+
+
 def ratio_interval(logs: Floats) -> tuple[float, tuple[float, float]]:
     """The geometric mean of session pairs' ratios, given as logarithms ``(pairs,)``, with its interval.
 

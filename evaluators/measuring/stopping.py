@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from evaluators.measuring.pairs import narrowing
+from evaluators.measuring.pairs import narrowing, relative_half_width
+from hwprofiles.errors import UnhealthyMeasurement
 
 GROWTH = 1.25
 """Factor by which the number of session pairs grows between two looks at the interval. Looking after each pair ends at
@@ -52,6 +53,21 @@ class Stopping:
             return False
         self._next_look = math.ceil(pairs * GROWTH)
         return True
+
+    def ends(self, what: str, ratio: float, interval: tuple[float, float], pairs: int, elapsed_s: float) -> bool:
+        """Whether this ratio of ``what`` is known well enough to end the measurement.
+
+        Raises :class:`UnhealthyMeasurement` if more pairs will not make its interval usable.
+        """
+        half_width = relative_half_width(ratio, interval)
+        if self.over(half_width, elapsed_s):
+            return True
+        if self.hopeless(half_width, pairs, elapsed_s):
+            raise UnhealthyMeasurement(
+                f"the {what}'s interval is still ±{half_width:.1%} wide after {elapsed_s:.0f} s",
+                "reduce other load on the machine and measure again",
+            )
+        return False
 
     def over(self, half_width: float, elapsed_s: float) -> bool:
         """Whether the interval is narrow enough to end the measurement."""

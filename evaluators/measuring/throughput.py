@@ -19,7 +19,6 @@ from evaluators.measuring.statistics import median_interval
 from evaluators.measuring.stopping import Limits, Stopping
 from evaluators.runtimes.base import Session
 from evaluators.tensors import Arrays
-from hwprofiles.errors import UnhealthyMeasurement
 
 _FEWEST_RUNS = 3
 
@@ -154,14 +153,8 @@ def measure_load(
                 continue
             logs = np.log(per_s[CANDIDATE]) - np.log(per_s[BASELINE])
             ratio, interval = ratio_interval(logs.reshape(pair, load.windows).mean(axis=1))
-            half_width = (interval[1] - interval[0]) / 2 / ratio
-            if stopping.over(half_width, elapsed):
+            if stopping.ends("throughput", ratio, interval, pair, elapsed):
                 break
-            if stopping.hopeless(half_width, pair, elapsed):
-                raise UnhealthyMeasurement(
-                    f"the throughput's interval is still ±{half_width:.1%} wide after {elapsed:.0f} s",
-                    "reduce other load on the machine and measure again",
-                )
     return Throughput(tuple(per_s[BASELINE]), tuple(per_s[CANDIDATE]), tuple(sessions), streams, batch, ratio, interval)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.fronts.joint import Fronts, fronts_of
+from search.fronts.metrics import with_unit_speedup
 from search.fronts.views import View
 from search.job.spec import Job
 from search.job.views import views_of
@@ -16,9 +17,6 @@ from search.space.candidate import runtime_decision
 from search.store import Lease, Store, TrialRow
 from search.trials.context import JobContext
 from search.trials.preparation import PreparationResult
-
-RATIOS = ("speedup", "throughput_speedup")
-"""Metrics that compare a candidate with the fp32 model."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class PreparedJob:
     @cached_property
     def premeasured(self) -> dict[str, dict[str, Any]]:
         """With a time limit: the baseline's metrics by its digest, as measured by preparing; else empty."""
-        baseline, metrics = self.prepared.space.baseline(), self.prepared.metrics
+        baseline = self.prepared.space.baseline()
         labels = [None, *(device.label for device in self.context.further_devices)]
         by_decision = zip(map(runtime_decision, labels), self.context.devices, strict=True)
         runs_as_measured = all(
@@ -62,8 +60,7 @@ class PreparedJob:
         )
         if not runs_as_measured or self.spec.budget.minutes is None:
             return {}
-        itself = {"ratio": 1.0, "ci95": [1.0, 1.0]}  # by definition
-        return {baseline.digest: metrics | {name: itself for name in metrics if name.partition("@")[0] in RATIOS}}
+        return {baseline.digest: with_unit_speedup(self.prepared.metrics)}
 
     def trials(self) -> list[TrialRow]:
         """All candidates as stored, by trial number."""

@@ -74,6 +74,16 @@ def replace_device(metrics: Metrics, label: str, figures: Metrics) -> dict[str, 
     return {**left, **{f"{name}{suffix}": value for name, value in figures.items()}}
 
 
+def with_unit_speedup(metrics: Metrics) -> dict[str, Any]:
+    """The fp32 model's metrics with a speed-up of 1, by definition, on each device that has one.
+
+    >>> with_unit_speedup({"speedup@b": {"ratio": 1.01, "ci95": [0.99, 1.03]}})
+    {'speedup@b': {'ratio': 1.0, 'ci95': [1.0, 1.0]}}
+    """
+    names = [name for name in metrics if name.partition("@")[0] == "speedup"]
+    return {**metrics, **{name: {"ratio": 1.0, "ci95": [1.0, 1.0]} for name in names}}
+
+
 def device_figures(metrics: Metrics, label: str) -> dict[str, Any]:
     """The measured figures of a device, under their plain names."""
     own = figures_on(metrics, label) if DEVICES in metrics else metrics

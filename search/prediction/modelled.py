@@ -13,7 +13,7 @@ from evaluators.modelled.dry_run import dry_run_metrics
 from evaluators.modelled.roofline import roofline_metrics
 from hwprofiles import Precision, Profile
 from hwprofiles.errors import InvalidInput
-from search.fronts.metrics import merge_devices
+from search.fronts.metrics import merge_devices, with_unit_speedup
 from search.job.devices import JobDevice
 from search.space.candidate import Space
 from search.space.layer_changes import LayerChange, costs_left, shares_left
@@ -74,10 +74,7 @@ def invent_metrics(
 def invent_baseline(devices: Sequence[JobDevice], job: ModelledJob) -> dict[str, Any]:
     """Make up the metrics of the fp32 model, whose speed-up is 1 by definition."""
     baseline = job.space.baseline()
-    metrics = invent_metrics(devices, job, baseline.decisions, baseline.digest)
-    unchanged = {"ratio": 1.0, "ci95": [1.0, 1.0]}
-    names = [name for name in metrics if name.partition("@")[0] == "speedup"]
-    return metrics | {name: dict(unchanged) for name in names}
+    return with_unit_speedup(invent_metrics(devices, job, baseline.decisions, baseline.digest))
 
 
 def bounds(profile: Profile, job: ModelledJob, decisions: Mapping[str, str]) -> dict[str, Any]:
