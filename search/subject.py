@@ -15,6 +15,7 @@ from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.metrics import METRICS
 from evaluators.probing.capability import Capability
 from evaluators.probing.layer_table import LayerTable
+from evaluators.quantize.scheme import Scheme
 from evaluators.tensors import Array
 from hwprofiles import Profile
 from search.tasks.base import Task
@@ -83,5 +84,5 @@ class Draft:
     """Names the changed module that it was exported from; empty for the task's own module."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able notes of techniques about the model, by the technique's name; each describes its own."""
-    static_schemes: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    static_schemes: Mapping[str, Scheme] = field(default_factory=dict)
     """The job's quantisation schemes of static int8 by family of runtimes (:class:`search.space.offer.Offer`)."""

@@ -38,7 +38,7 @@ class PrecisionGains:
     """What replaces them in the runtimes where they are not worthwhile."""
     answers: list[dict[str, Any]]
     """The measurements, as they are shown."""
-    static_schemes: dict[str, dict[str, Any]]
+    static_schemes: dict[str, Scheme]
     """The quantisation scheme of static int8 by family of runtimes."""
 
 
@@ -101,12 +101,12 @@ class RuntimePrecisions:
     ) -> set[Precision]:  # fmt: skip
         """The worthwhile precisions of a family of runtimes, measured in its fastest member ``spec``."""
         worthwhile: set[Precision] = set()
-        gains.static_schemes[family] = asdict(self._base)
+        gains.static_schemes[family] = self._base
         for precision in (choice for choice in self._choices if choice is not Precision.FP32):
             scheme: Scheme | None = None
             if precision is Precision.INT8:
                 scheme, answer = self._measure_static(model, spec)
-                gains.static_schemes[family] = asdict(scheme or self._base)
+                gains.static_schemes[family] = scheme or self._base
             else:
                 answer = self.measure_everywhere(model, precision, spec)
             gains.answers.append(answer_row(spec, precision, scheme, answer))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evaluators.quantize.scheme import Scheme
 from search.space.candidate import Decision, Replacement
 
 Json = dict[str, Any]
@@ -26,7 +27,7 @@ class Offer:
     """Benchmarks of the device, as they are shown."""
     replacements: tuple[Replacement, ...] = ()
     """Values that are replaced in some of the device's runtimes."""
-    static_schemes: Mapping[str, Json] = field(default_factory=dict)
+    static_schemes: Mapping[str, Scheme] = field(default_factory=dict)
     """Quantisation scheme of static int8 by family of runtimes. The job stores it, and every build has it in
     :attr:`search.subject.Draft.static_schemes`."""
     runtime_speedups: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

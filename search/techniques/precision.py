@@ -38,7 +38,7 @@ PRECISION = "precision"
 CALIBRATION = "calibration"
 Method = Literal["minmax", "percentile", "entropy"]
 Activations = Literal["uint8", "int8"]
-Schemes = Mapping[str, dict[str, Any]]
+Schemes = Mapping[str, Scheme]
 """Quantisation schemes of static int8 by family of runtimes."""
 
 NEVER_PAYS = "not asked: never faster than fp32 when the device was probed"
@@ -128,7 +128,7 @@ class PrecisionTechnique(Technique):
         family = runtime_of(runtime or self.subject.profile.runtime).family
         chosen = schemes.get(family)
         if chosen is not None:
-            return Scheme(**chosen)
+            return chosen
         if family not in ASKED_BY_LAYER:
             raise BuildFailed(
                 f"the job has no number format for runtime {runtime or self.subject.profile.runtime!r}",
@@ -138,8 +138,8 @@ class PrecisionTechnique(Technique):
 
     def _dynamic_scheme(self, runtime: str | None, schemes: Schemes) -> Scheme:
         """The scheme of candidates without static int8; sums of products saturate in dynamic int8 too."""
-        chosen = schemes.get(runtime_of(runtime or self.subject.profile.runtime).family, {})
-        return replace(self._base, reduce_range=bool(chosen.get("reduce_range")))
+        chosen = schemes.get(runtime_of(runtime or self.subject.profile.runtime).family)
+        return replace(self._base, reduce_range=chosen is not None and chosen.reduce_range)
 
     def _quantizer(self, draft: Draft, method: str | None, scheme: Scheme) -> Quantizer:
         """``method`` calibrates static int8; ``scheme`` is that of the candidate's runtime."""
@@ -202,10 +202,10 @@ class PrecisionTechnique(Technique):
         precisions = [p for p in self.options.choices if p is not Precision.FP32 and p not in hopeless]
         family, schemes = runtime_of(self.subject.profile.runtime).family, {}
         if device.profile.digest != self.subject.profile.digest:
-            scheme = Scheme(**earlier.static_schemes.get(family, asdict(self._base)))
+            scheme = earlier.static_schemes.get(family, self._base)
         else:
             scheme, rows = self._measure_first_scheme(device) if Precision.INT8 in precisions else (self._base, [])
-            schemes, answers = {family: asdict(scheme)}, answers + rows
+            schemes, answers = {family: scheme}, answers + rows
         layers = LayerGains(self.subject, device)
         gains = layers.ask(precisions, scheme, small=small)
         answers += [asdict(gain) for gain in gains]

@@ -15,7 +15,6 @@ from evaluators.measuring.quality import Quality
 from evaluators.measuring.throughput import Load
 from evaluators.probing.layer_table import LayerTable
 from evaluators.processes.sandbox_child import report
-from evaluators.quantize import Scheme
 from evaluators.runtimes import Arrays
 from hwprofiles.errors import InvalidInput, NotAsked, ParetuneError
 from search.budget.allowance import STARTS, Allowance
@@ -284,6 +283,6 @@ class Preparation:
             shared_split=self._work.task.shared_split,
             notes=tuple(self._work.notes()),
             digests=self._work.exported.digests,
-            static_schemes={family: Scheme(**scheme) for family, scheme in self._work.static_schemes.items()},
+            static_schemes=self._work.static_schemes,
             layer_changes=tuple(self._work.layer_changes),
         )

@@ -85,9 +85,7 @@ class Workspace:
         """Benchmarks of the devices for the space; with the ``device`` if there are several."""
         self.transient: dict[str, Any] = {}
         """Answers of a busy device, by name."""
-        self.static_schemes: Mapping[str, dict[str, Any]] = {
-            family: asdict(scheme) for family, scheme in context.static_schemes.items()
-        }
+        self.static_schemes = context.static_schemes
         """Quantisation schemes of static int8 by family of runtimes, chosen by benchmarks."""
         self._prepared_space = context.space
         self.deadline = NEVER
@@ -252,9 +250,10 @@ class Workspace:
         if self.variants.techniques:
             identity.append(self.variants.training)
             identity += [data for technique in self.variants.techniques.values() if (data := technique.depends())]
+        schemes = {family: asdict(scheme) for family, scheme in offer.static_schemes.items()}
         self._prepared_space = Space(
             offer.decisions,
-            digest_of([*identity, self.static_schemes] if self.static_schemes else identity),
+            digest_of([*identity, schemes] if schemes else identity),
             offer.replacements if len(devices) == 1 else (),
             promising_settings(
                 [answer for answer in self.answers if answer.get("device") in (None, first)],

@@ -158,7 +158,7 @@ def test_a_search_builds_in_it(subject: Make, tmp_path: Path, activations: str) 
     asked = subject(board.profile)
     technique = PrecisionTechnique(asked, PrecisionTechnique.Options(activations=activations))
     offer = technique.offer(board, Offer())
-    assert offer.static_schemes["onnxruntime"]["reduce_range"] is True
+    assert offer.static_schemes["onnxruntime"].reduce_range is True
     assert any(row["activations"].endswith("7-bit weights") and "loss" in row for row in offer.answers)
 
     for precision in ("int8", "int8_dynamic"):
