@@ -29,8 +29,10 @@ from scipy import stats
 from torch import nn
 
 from hwprofiles import digest_of, find_device
-from search.fliqs import AdditiveCost, FixedFormats, HeldOutQuality, OneShotSearch
-from search.strategies.fliqs import FliqsOptions
+from search.fliqs.cost import AdditiveCost
+from search.fliqs.held_out import HeldOutQuality
+from search.fliqs.one_shot import FixedFormats, OneShotSearch
+from search.fliqs.options import OneShotOptions
 from search.strategies.knapsack import least_loss
 from search.training.epochs import steps_of
 from search.training.normalisation import normalisations
@@ -59,7 +61,7 @@ def trained(
         steps=steps, evaluate_every=batches, learning_rate=2e-3, losses={"task": {}}, patience=None, threads=1,
         precision="float32", seed=seed,
     )  # fmt: skip
-    layers, cost, options = QuantisedLayers(module, net.layers, names), net.cost(names), FliqsOptions()
+    layers, cost, options = QuantisedLayers(module, net.layers, names), net.cost(names), OneShotOptions()
     held: FixedFormats | OneShotSearch
     if formats is None:
         held_out = HeldOutQuality(module, data, recipe, net.module)
@@ -143,7 +145,7 @@ def work(cell: Cell) -> Row:
 
 def main(seeds: int) -> None:
     """Trains, compares, reports."""
-    options = digest_of(FliqsOptions().model_dump(mode="json"))[:8]
+    options = digest_of(OneShotOptions().model_dump(mode="json"))[:8]
     cells: list[dict[str, Any]] = [
         {"network": name, "level": level, "seed": seed, "method": method}
         | ({"options": options} if method == "fliqs" else {})

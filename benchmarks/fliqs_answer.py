@@ -26,8 +26,10 @@ from rows import write_rows
 from torch import Tensor, nn
 
 from hwprofiles import digest_of, find_device
-from search.fliqs import AdditiveCost, FixedFormats, HeldOutQuality, OneShotSearch, reduction
-from search.strategies.fliqs import FliqsOptions
+from search.fliqs.cost import AdditiveCost, reduction
+from search.fliqs.held_out import HeldOutQuality
+from search.fliqs.one_shot import FixedFormats, OneShotSearch
+from search.fliqs.options import OneShotOptions
 from search.tasks.digits import Digits, DigitsOptions
 from search.training.epochs import steps_of
 from search.training.quantised import QuantisedLayers
@@ -88,7 +90,7 @@ def work(cell: Cell) -> Row:
     recipe = Recipe(epochs=EPOCHS, seed=seed, **RECIPE)
     data = task.training()
     steps = steps_of(data, recipe)
-    options = FliqsOptions()
+    options = OneShotOptions()
     held: FixedFormats | OneShotSearch
     if cell["formats"]:
         held = FixedFormats(layers, dict(zip(LAYERS, cell["formats"].split(), strict=True)), steps, options.inputs_from)
@@ -106,7 +108,7 @@ def main(count: int, first: int) -> None:
     """Trains, compares, reports."""
     seeds = range(first, first + count)
     everything = [" ".join(names) for names in itertools.product(FORMATS, repeat=len(LAYERS))]
-    options = digest_of(FliqsOptions().model_dump(mode="json"))[:8]
+    options = digest_of(OneShotOptions().model_dump(mode="json"))[:8]
     cells: list[dict[str, Any]] = [
         {"seed": seed, "target": target, "formats": "", "options": options} for seed in seeds for target in TARGETS
     ]

@@ -13,7 +13,7 @@ from torch import nn
 from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from evaluators.graphs.model import load_model
-from search.fliqs import AdditiveCost, bit_operations_cost
+from search.fliqs.cost import AdditiveCost, bit_operations_cost
 from search.pruning.names import layers_by_scope
 from search.tasks.digits import Digits, DigitsOptions
 from search.training.quantised import QUANTISABLE

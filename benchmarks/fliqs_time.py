@@ -17,8 +17,9 @@ from fliqs_networks import NETWORKS, network
 from rows import write_rows
 
 from hwprofiles import find_device
-from search.fliqs import FixedFormats, HeldOutQuality, OneShotSearch
-from search.strategies.fliqs import FliqsOptions
+from search.fliqs.held_out import HeldOutQuality
+from search.fliqs.one_shot import FixedFormats, OneShotSearch
+from search.fliqs.options import OneShotOptions
 from search.training.quantised import QuantisedLayers
 from search.training.recipe import Recipe
 from search.training.recover import recover
@@ -37,9 +38,9 @@ def seconds(name: str, *, one_shot: bool) -> float:
     if one_shot:
         held_out = HeldOutQuality(module, data, recipe, net.module)
         choices = dict.fromkeys(net.layers, FORMATS)
-        held = OneShotSearch(layers, choices, net.cost(FORMATS), 30.0, held_out, STEPS, FliqsOptions(), 0)
+        held = OneShotSearch(layers, choices, net.cost(FORMATS), 30.0, held_out, STEPS, OneShotOptions(), 0)
     else:
-        held = FixedFormats(layers, dict.fromkeys(net.layers, "int6"), STEPS, FliqsOptions().inputs_from)
+        held = FixedFormats(layers, dict.fromkeys(net.layers, "int6"), STEPS, OneShotOptions().inputs_from)
     start = time.perf_counter()
     recover(module, None, data, recipe, constraint=held)
     return time.perf_counter() - start

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import onnx
@@ -54,8 +53,6 @@ class Subject:
     """The model's origin, for techniques that change its module."""
     recipe: Recipe | None = None
     """How changed modules are trained."""
-    strategy: tuple[str, Mapping[str, Any]] = ("", MappingProxyType({}))
-    """Name and options of the job's strategy."""
     layer_times: LayerTable | None = None
     """The device's table of the model's layers, if candidates are built by it."""
     baseline: Path | None = None

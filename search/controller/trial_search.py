@@ -13,6 +13,8 @@ from search.controller.failures import Failures
 from search.controller.prepared_job import PreparedJob
 from search.controller.scheduler import Scheduler
 from search.controller.status import StatusReporter
+from search.folders import data_folder
+from search.json_cache import JsonCache
 from search.options import validate_options
 from search.outcome import TrialOutcome
 from search.prediction.predictor import Predictor
@@ -129,5 +131,6 @@ class TrialSearch:
             seed=spec.seed,
             predictor=predictor,
             units={group.name: group for group in prepared.facts.groups},
+            policies=JsonCache(data_folder() / "policies"),
         )
         return kind(context, validate_options(kind.Options, spec.strategy.options, "strategy.options"))

@@ -1,25 +1,20 @@
 """FLIQS: one-shot search for the number formats of layers during a single training (Dotzel et al., *FLIQS: One-Shot
-Mixed-Precision Floating-Point and Integer quantization search*, AutoML 2024)."""
+Mixed-Precision Floating-Point and Integer quantization search*, AutoML 2024).
 
-from search.fliqs.cost import AdditiveCost, Cost, LatencyCost, bit_operations_cost, reduction, size_cost
-from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
-from search.fliqs.held_out import HeldOutQuality
-from search.fliqs.one_shot import FixedFormats, OneShotSearch
-from search.fliqs.policy import Policy
-from search.supernets.elastic import Elastic
+The package itself does not import torch, since strategies read the options; :class:`Elastic` does when it is used.
+"""
 
-__all__ = [
-    "AdditiveCost",
-    "Cost",
-    "Elastic",
-    "ElasticBitOperations",
-    "ElasticBytes",
-    "FixedFormats",
-    "HeldOutQuality",
-    "LatencyCost",
-    "OneShotSearch",
-    "Policy",
-    "bit_operations_cost",
-    "reduction",
-    "size_cost",
-]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.supernets.elastic import Elastic
+
+__all__ = ["Elastic"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Elastic":
+        from search.supernets.elastic import Elastic
+
+        return Elastic
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

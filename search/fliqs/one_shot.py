@@ -10,9 +10,9 @@ from hwprofiles.errors import BuildFailed, InvalidInput, Unreachable
 from search.fliqs.cost import FLOAT, Cost, reduction
 from search.fliqs.initial_policy import highest_uniform_bits, initial_logits
 from search.fliqs.least_cost import least_cost
-from search.fliqs.policy import Policy
+from search.fliqs.options import OneShotOptions
 from search.fliqs.spend_rest import spend_rest
-from search.strategies.fliqs import FliqsOptions
+from search.policies.table import TablePolicy
 from search.supernets.elastic import Architecture, Elastic
 from search.training.quantised import QuantisedLayers
 
@@ -49,7 +49,7 @@ class OneShotSearch:
         target: float,
         quality: Callable[[int], float],
         steps: int,
-        options: FliqsOptions,
+        options: OneShotOptions,
         seed: int,
         elastic: Elastic | None = None,
     ) -> None:
@@ -75,7 +75,7 @@ class OneShotSearch:
                 "set a lower target, or add formats to choose from",
             )
         rate = max(options.learning_rate, options.reach / max(1, self._final_step - self._delay))
-        self._policy = Policy(
+        self._policy = TablePolicy(
             [len(names) for names in self._choices.values()], seed=seed, learning_rate=rate,
             momentum=options.momentum, entropy=options.entropy,
             logits=initial_logits(self._choices, self._groups, cost, self._wanted),

@@ -164,6 +164,15 @@ class Job(_Strict):
         return Objective(metric, direction, None if name in METRICS else self.own_metrics.get(name))
 
     @property
+    def sections(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """The space as the techniques read it: with the strategy's options for them."""
+        from search.strategies import STRATEGIES
+
+        if self.space is None:
+            return None
+        return STRATEGIES[self.strategy.name].sections(self.space, self.strategy.options)
+
+    @property
     def own_metrics(self) -> dict[str, Metric]:
         """The metrics that the job's techniques add to those of the table."""
         from search.techniques import own_metrics, sections_of
@@ -274,6 +283,8 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
                 f"space: the strategy {job.strategy.name!r} needs the technique {name!r}",
                 f"write: space: {{{name}: {{}}}}",
             )
+    if job.space is not None:
+        STRATEGIES[job.strategy.name].sections(job.space, job.strategy.options)
     if {"formats", "precision"} <= set(job.space or ()):
         raise InvalidInput(
             "space: formats and precision both decide how layers' numbers are stored", "leave one of them out"

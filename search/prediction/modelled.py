@@ -17,7 +17,7 @@ from search.fronts.metrics import merge_devices, with_unit_speedup
 from search.job.devices import JobDevice
 from search.space.candidate import Space
 from search.space.layer_changes import LayerChange, costs_left, shares_left
-from search.techniques.trained_formats import FLOAT, FORMATS
+from search.techniques.one_shot_formats import FLOAT, FORMATS
 
 PRECISION = "precision"
 

@@ -21,8 +21,9 @@ from search.json_cache import JsonCache
 from search.space.candidate import Space, runtime_decision
 from search.space.layer_changes import LayerChange, tabulated_decisions, uniform_levels
 from search.techniques import Draft, Technique, trains
+from search.techniques.one_shot_formats import FORMATS
 from search.techniques.precision import CALIBRATION, PRECISION, PrecisionTechnique, executable_precision
-from search.techniques.trained_formats import FORMATS, FormatsTechnique
+from search.techniques.trained_formats import FormatsTechnique
 
 LIMIT_S = 120.0
 """Time for the tables of one device; answers so far are cached for the next job."""

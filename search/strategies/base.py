@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -13,6 +13,9 @@ from evaluators.graphs.layer_groups import LayerGroup
 from search.fronts.objectives import Constraint, Objective
 from search.options import StrategyOptions
 from search.space.candidate import Candidate, Space
+
+Sections = Mapping[str, Mapping[str, Any]]
+"""A job's space: the options of each technique by its name."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ class StrategyContext:
     """For screening proposals, never to replace a result; None if the job has no layer tables."""
     units: Mapping[str, LayerGroup] = field(default_factory=dict)
     """The layers that decisions are about, by the decisions' targets: operator, multiply-accumulates and sizes."""
+    policies: MutableMapping[str, Any] = field(default_factory=dict, compare=False)
+    """What strategies learnt and later jobs may start from, as JSON-able data by a name of letters and digits; stored
+    on this machine. Read only what the options name."""
 
 
 class Strategy(ABC):
@@ -71,6 +77,14 @@ class Strategy(ABC):
     Options: ClassVar[type[StrategyOptions]] = StrategyOptions
     needs: ClassVar[tuple[str, ...]] = ()
     """Techniques that the job's space must contain."""
+
+    @classmethod
+    def sections(cls, space: Sections, options: Mapping[str, Any]) -> Sections:
+        """The job's space as its techniques read it, for a strategy that has options for them; by default as it is.
+
+        ``space`` contains all that the strategy needs. Raises :class:`InvalidInput` if it contradicts the options.
+        """
+        return space
 
     def __init__(self, context: StrategyContext, options: StrategyOptions) -> None:
         self.context = context

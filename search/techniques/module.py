@@ -78,7 +78,12 @@ class ModuleTechnique(Technique):
         return self.task.module(trained=not self.subject.profile.is_dry_run)
 
     def example(self, samples: int) -> tuple[Tensor, ...]:
-        """The first ``samples`` calibration samples, in the order of the module's arguments."""
-        import torch
+        """See :func:`first_samples`."""
+        return first_samples(self.task, samples)
 
-        return tuple(torch.from_numpy(values[:samples].copy()) for values in self.task.inputs("calibration").values())
+
+def first_samples(task: Task, count: int) -> tuple[Tensor, ...]:
+    """The first calibration samples of a task, in the order of the module's arguments."""
+    import torch
+
+    return tuple(torch.from_numpy(values[:count].copy()) for values in task.inputs("calibration").values())

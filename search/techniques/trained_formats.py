@@ -13,37 +13,28 @@ from evaluators.devices.device import Device
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.graphs.number_format import number_format
 from evaluators.quantize import Scheme
-from evaluators.quantize.formats import EXECUTED, LayerFormat, with_formats
+from evaluators.quantize.formats import LayerFormat, with_formats
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed, InvalidInput
+from search.fliqs.options import OneShotOptions
 from search.fronts.metrics import ARCHITECTURE, SIMULATED_FORMATS
 from search.gains.static_scheme import SAMPLES, calibrate_ranges
-from search.options import validate_options
 from search.space.candidate import Decision
 from search.space.display import Item, describe_formats
 from search.space.offer import Offer
-from search.strategies.fliqs import FliqsOptions
 from search.subject import Draft, Subject
 from search.techniques.base import Stage, TechniqueOptions
 from search.techniques.module import ModuleTechnique
-from search.training.recipe import Recipe
+from search.techniques.one_shot_formats import FLOAT, FORMATS, OneShotFormats, is_executable, rounding_formats
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from search.fliqs.cost import Cost
-    from search.supernets.elastic import Elastic
     from search.training.constraint import TrainingConstraint
     from search.training.quantised import QuantisedLayers
 
-FORMATS = "formats"
 PREFIX = f"{FORMATS}:"
-TARGET = FORMATS
-"""The decision of a one-shot search; its values are the targets."""
-
-FLOAT = Precision.FP32.value
-
 _LAYERS = "layers"
 """Key of a built draft's notes: the format of each of its layer groups."""
 
@@ -53,7 +44,9 @@ class FormatsOptions(TechniqueOptions):
 
     choices: tuple[str, ...] = Field(("int4", "int8"), min_length=1)
     """Formats of every layer: ``int2`` to ``int8``, and floats as ``e<exponent bits>m<mantissa bits>``. ``fp32`` is
-    always a choice of decisions for layers, and one of a one-shot search if it is written here."""
+    always a choice of decisions for layers, and one of a search if it is written here."""
+    search: OneShotOptions | None = Field(None, exclude=True)
+    """One search for the formats within each training instead of one decision for each layer."""
     inputs_from: float = Field(0.05, ge=0, lt=1)
     """Share of the training after which inputs are rounded too."""
     calibration_samples: int = Field(SAMPLES, ge=1)
@@ -74,10 +67,8 @@ class FormatsOptions(TechniqueOptions):
 
 
 class FormatsTechnique(ModuleTechnique):
-    """Quantisation-aware training: one decision for each layer group.
-
-    With the strategy ``fliqs`` there is one decision for the model, the target of a training that finds the formats
-    itself (:mod:`search.fliqs`), and the sub-network if the task's module is a :class:`search.fliqs.Elastic`.
+    """Quantisation-aware training: one decision for each layer group, or, with the option ``search``, one for the model
+    (:class:`search.techniques.one_shot_formats.OneShotFormats`).
 
     Layers that a runtime computes together share a decision. Int8, in which runtimes compute, is written with the
     trained scales; other formats are *simulated*: computed exactly in float operators, without a claim on latency.
@@ -92,6 +83,10 @@ class FormatsTechnique(ModuleTechnique):
         super().__init__(subject, options)
         self._layers: QuantisedLayers | None = None
         """The layers of the module that was changed last."""
+        self._one_shot: OneShotFormats | None = None
+        """The search for formats; None if each layer group has a decision."""
+        if (search := self.options.search) is not None:
+            self._one_shot = OneShotFormats(search, self.options.choices, subject, self.groups_of)
 
     def offer(self, device: Device | None, earlier: Offer) -> Offer:
         """See the class; the device is not benchmarked.
@@ -105,63 +100,35 @@ class FormatsTechnique(ModuleTechnique):
             )
         if self.subject.recipe is None:
             raise InvalidInput("space.formats: number formats are trained, and recovery is null", "give a recovery")
-        simulated = [name for name in self._rounding if not is_executable({"": name})]
-        if self.by_latency and simulated:
-            raise InvalidInput(
-                f"space.formats.choices: no runtime computes in {', '.join(simulated)}, so its latency is unknown",
-                "write: choices: [int8], or take bit_operations as the strategy's cost",
-            )
-        if self.by_latency and self._choices_of_network:
-            raise InvalidInput(
-                "strategy.options.cost: the device's table of layers knows no sub-networks of an elastic network",
-                "take bit_operations or size as the cost",
-            )
-        if self._one_shot is None:
-            choices = (FLOAT, *self._rounding)
-            return Offer(tuple(Decision(_name(g.name), choices, FORMATS, g.name, "layer") for g in self.layers))
-        targets = (FLOAT, *(f"{target:g}" for target in self._one_shot.targets))
-        return Offer((Decision(TARGET, targets, FORMATS),))
+        if self._one_shot is not None:
+            return Offer((self._one_shot.decision(),))
+        choices = (FLOAT, *rounding_formats(self.options.choices))
+        return Offer(tuple(Decision(_name(g.name), choices, FORMATS, g.name, "layer") for g in self.layers))
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
         """Before the last round, prepare the module's layers for rounding; in earlier rounds nothing changes."""
         from search.training.quantised import QuantisedLayers
 
         if way == 1:
-            self._layers = QuantisedLayers(module, self._groups(module), self._rounding)
+            self._layers = QuantisedLayers(module, self.groups_of(module), rounding_formats(self.options.choices))
         return module
 
     def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> TrainingConstraint:
         """Rounding to the formats, or the search for them."""
-        from search.fliqs.one_shot import FixedFormats, OneShotSearch
+        from search.fliqs.one_shot import FixedFormats
 
-        layers, one_shot = self._layers, self._one_shot
+        layers = self._layers
         if layers is None:
             raise BuildFailed("number formats are trained in the last round", "run the job anew")
-        if one_shot is None:
-            chosen = {name: value for name in layers.groups if (value := values[_name(name)]) != FLOAT}
-            return FixedFormats(layers, chosen, steps, self.options.inputs_from)
-        from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
-        from search.fliqs.held_out import HeldOutQuality
-        from search.supernets.elastic import Elastic
-
-        recipe = self.subject.recipe or Recipe()
-        choices = self.options.choices
-        if self.by_latency:
-            choices = (FLOAT, *self._rounding)
-        held_out = HeldOutQuality(module, self.task.training(), recipe, self.task.module)
-        elastic, cost = module if isinstance(module, Elastic) else None, self._cost
-        if elastic is not None and isinstance(cost, ElasticBitOperations | ElasticBytes):
-            cost = replace(cost, network=elastic)  # which then makes the structure that it computes and counts but once
-        return OneShotSearch(
-            layers, dict.fromkeys(layers.groups, choices), cost, float(values[TARGET]), held_out, steps, one_shot,
-            seed=recipe.seed, elastic=elastic,
-        )  # fmt: skip
+        if self._one_shot is not None:
+            return self._one_shot.constraint(module, layers, values, steps)
+        chosen = {name: value for name in layers.groups if (value := values[_name(name)]) != FLOAT}
+        return FixedFormats(layers, chosen, steps, self.options.inputs_from)
 
     def finish(self, module: nn.Module, values: Mapping[str, str]) -> dict[str, Any]:
         """Notes: the formats, the bounds of inputs by the scope of their layer's nodes, and a sub-network's choices."""
         from search.pruning.names import onnx_path
 
-        elastic = self._elastic(module)
         layers = self._layers
         if layers is None:
             return {}
@@ -172,22 +139,16 @@ class FormatsTechnique(ModuleTechnique):
         return {
             "formats": chosen,
             "bounds": {"/" + "/".join(onnx_path(module, layer)): bound for layer, bound in bounds.items()},
-            **({ARCHITECTURE: dict(elastic.chosen)} if elastic is not None else {}),
+            **({} if self._one_shot is None else self._one_shot.architecture(module)),
         }
 
     def module_to_export(self, module: nn.Module, values: Mapping[str, str]) -> nn.Module:
         """The chosen sub-network of an elastic network, otherwise the module."""
-        elastic = self._elastic(module)
-        return module if elastic is None else elastic.extract(elastic.chosen)
+        return module if self._one_shot is None else self._one_shot.extract(module)
 
     def depends(self) -> list[Any]:
         """See :meth:`ModuleTechnique.depends`: the options of a one-shot search."""
-        if self._one_shot is None:
-            return []
-        table = self.subject.layer_times
-        times = [table.to_dict()] if self.by_latency and table is not None else []
-        choices = self._choices_of_network
-        return [self._one_shot.model_dump(mode="json", exclude={"targets"}), *times, *([choices] if choices else [])]
+        return [] if self._one_shot is None else self._one_shot.depends()
 
     def layer_formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
         """See :meth:`Technique.layer_formats`."""
@@ -230,12 +191,12 @@ class FormatsTechnique(ModuleTechnique):
     @property
     def by_latency(self) -> bool:
         """Whether a one-shot search takes latency from the device's table of layers."""
-        return self._one_shot is not None and self._one_shot.cost == "latency"
+        return self._one_shot is not None and self._one_shot.by_latency
 
     @cached_property
     def layers(self) -> tuple[LayerGroup, ...]:
         """The layer groups that can have a format."""
-        names = self._groups(self.task.module(trained=False))
+        names = self.groups_of(self.task.module(trained=False))
         return tuple(group for group in self.subject.groups if group.name in names)
 
     @property
@@ -249,27 +210,7 @@ class FormatsTechnique(ModuleTechnique):
             integer_bias=family != "tensorrt",
         )  # fmt: skip
 
-    def _elastic(self, module: nn.Module) -> Elastic | None:
-        """The module if it is elastic and a sub-network is searched for."""
-        from search.supernets.elastic import Elastic
-
-        return module if self._one_shot is not None and isinstance(module, Elastic) else None
-
-    @cached_property
-    def _choices_of_network(self) -> dict[str, list[str]]:
-        """The choices of an elastic network, by decision."""
-        elastic = self._elastic(self.task.module(trained=False))
-        return {} if elastic is None else {name: list(values) for name, values in elastic.choices.items()}
-
-    @cached_property
-    def _one_shot(self) -> FliqsOptions | None:
-        """Options of the one-shot search; None if there is one decision for each layer group."""
-        name, options = self.subject.strategy
-        if name != "fliqs":
-            return None
-        return validate_options(FliqsOptions, options, "strategy.options")
-
-    def _groups(self, module: nn.Module) -> dict[str, list[str]]:
+    def groups_of(self, module: nn.Module) -> dict[str, list[str]]:
         """The layers of a module by layer group, for groups that consist of layers that can round."""
         from search.pruning.names import layers_by_scope
         from search.training.quantised import QUANTISABLE
@@ -283,39 +224,7 @@ class FormatsTechnique(ModuleTechnique):
                 groups[group.name] = names
         return groups
 
-    @property
-    def _rounding(self) -> tuple[str, ...]:
-        """The choices other than fp32."""
-        return tuple(name for name in self.options.choices if name != FLOAT)
-
-    @cached_property
-    def _cost(self) -> Cost:
-        from search.fliqs.cost import LatencyCost, bit_operations_cost, size_cost
-        from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
-
-        one_shot, table = self._one_shot, self.subject.layer_times
-        module = self.task.module(trained=False)
-        elastic = self._elastic(module)
-        if one_shot is None or one_shot.cost == "bit_operations":
-            if elastic is not None:
-                example = self.example(1)
-                return ElasticBitOperations.of_groups(elastic, self._groups(module), self.subject.groups, example)
-            return bit_operations_cost(self.subject.groups, self._rounding)
-        if one_shot.cost == "size":
-            if elastic is not None:
-                return ElasticBytes(elastic, self._groups(module))
-            weights = sum(parameter.numel() for parameter in module.parameters())
-            return size_cost(self.layers, self._rounding, weights)
-        if table is None:
-            raise BuildFailed("the device has no table of this model's layers", "take bit_operations as the cost")
-        return LatencyCost(table)
-
 
 def _name(group: str) -> str:
     """The name of the decision about a layer group."""
     return PREFIX + group
-
-
-def is_executable(formats: Mapping[str, str]) -> bool:
-    """Whether runtimes compute in all of these formats, instead of simulating them."""
-    return all(name in (FLOAT, *EXECUTED) for name in formats.values())

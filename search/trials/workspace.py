@@ -45,8 +45,9 @@ from search.techniques import (
     Technique,
     sections_of,
 )
+from search.techniques.one_shot_formats import FORMATS
 from search.techniques.precision import PrecisionTechnique
-from search.techniques.trained_formats import FORMATS, FormatsTechnique
+from search.techniques.trained_formats import FormatsTechnique
 from search.training.recipe import Recipe
 from search.trials.context import JobContext
 from search.trials.exported_model import ExportedModel
@@ -200,7 +201,7 @@ class Workspace:
 
     @cached_property
     def _sections(self) -> dict[str, Mapping[str, Any]]:
-        return sections_of(self.job.space)
+        return sections_of(self.job.sections)
 
     def _new_technique(self, name: str, subject: Subject) -> Technique:
         kind = TECHNIQUES[name]
@@ -225,7 +226,6 @@ class Workspace:
             transient=self.transient,
             task=self.task,
             recipe=self.job.recovery,
-            strategy=(self.job.strategy.name, self.job.strategy.options),
             layer_times=self.context.layer_times,
             deadline=self.deadline,
         )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from search.fliqs import Elastic
+from search.supernets.elastic import Elastic
 from search.tasks import TorchTask
 from search.tasks.elastic import ElasticNet, train_elastic
 from search.testing.nets import settle

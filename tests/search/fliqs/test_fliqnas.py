@@ -6,7 +6,6 @@ import copy
 import itertools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,16 @@ from hwprofiles.errors import InvalidInput, Unreachable
 from search.controller.controller import Controller
 from search.controller.submission import submit
 from search.export.export import export_candidate
-from search.fliqs import Elastic, ElasticBitOperations, ElasticBytes, HeldOutQuality, OneShotSearch, reduction
+from search.fliqs.cost import reduction
+from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
+from search.fliqs.held_out import HeldOutQuality
+from search.fliqs.one_shot import OneShotSearch
+from search.fliqs.options import OneShotOptions
 from search.job.spec import parse_job
 from search.pruning import channel_groups, prune
 from search.states import JobState
 from search.store import Store
-from search.strategies.fliqs import FliqsOptions
+from search.supernets.elastic import Elastic
 from search.tasks import Digits
 from search.tasks.digits import DigitsOptions
 from search.tasks.elastic import ElasticNet, sandwich, train_elastic
@@ -341,7 +344,7 @@ def one_shot(
     return OneShotSearch(
         layers, dict.fromkeys(LAYERS, choices), cost(), target,
         quality or HeldOutQuality(network, data(), RECIPE, small), steps,
-        FliqsOptions(**{"samples": 2, **options}), seed=0, elastic=network,
+        OneShotOptions(**{"samples": 2, **options}), seed=0, elastic=network,
     )  # fmt: skip
 
 
@@ -388,7 +391,7 @@ class TestOneShot:
         layers = QuantisedLayers(network, {"width": ["stem"]}, FORMATS)
         with pytest.raises(InvalidInput, match="'width' is a group of layers and a decision"):
             OneShotSearch(
-                layers, {"width": FORMATS}, cost(), 2.0, lambda step: 0.0, 24, FliqsOptions(), 0, elastic=network
+                layers, {"width": FORMATS}, cost(), 2.0, lambda step: 0.0, 24, OneShotOptions(), 0, elastic=network
             )  # fmt: skip
 
     def test_it_learns_and_ends_with_the_most_likely_one(self) -> None:
@@ -559,8 +562,8 @@ def subject(tmp_path: Path) -> Subject:
 
 
 def technique(subject: Subject, choices: tuple[str, ...] = FORMATS, **options: Any) -> FormatsTechnique:
-    searching = replace(subject, strategy=("fliqs", {"targets": [100], **options}))
-    return FormatsTechnique(searching, FormatsTechnique.Options(choices=choices))
+    search = {"targets": [100], **options}
+    return FormatsTechnique(subject, FormatsTechnique.Options.model_validate({"choices": choices, "search": search}))
 
 
 def answers(module: nn.Module) -> Any:
@@ -613,8 +616,8 @@ class TestTechnique:
         formats = one.layer_formats(draft, values)
         assert formats == {group.name: name for group in subject.groups}
         assert {group.name for group in draft.groups} == set(formats)
-        assert one._cost.of({**architecture, **formats}) == bit_operations(draft.groups, formats)
-        assert one._cost.of({}) == bit_operations(subject.groups, {})
+        assert one._one_shot._cost.of({**architecture, **formats}) == bit_operations(draft.groups, formats)
+        assert one._one_shot._cost.of({}) == bit_operations(subject.groups, {})
 
         save_model(one.apply(draft, values).model, tmp_path / "built.onnx")
         session = OnnxRuntime().open(tmp_path / "built.onnx")
@@ -635,9 +638,9 @@ class TestTechnique:
     def test_size_is_that_of_the_sub_network(self, subject: Subject) -> None:
         one = technique(subject, cost="size")
         network = make_task_network()
-        assert one._cost.of({}) == 4 * sum(values.numel() for values in network.parameters())
+        assert one._one_shot._cost.of({}) == 4 * sum(values.numel() for values in network.parameters())
         part = network.extract(network.smallest)
-        assert one._cost.of(network.smallest) == 4 * sum(values.numel() for values in part.parameters())
+        assert one._one_shot._cost.of(network.smallest) == 4 * sum(values.numel() for values in part.parameters())
 
     def test_latency_knows_no_sub_networks(self, subject: Subject) -> None:
         with pytest.raises(InvalidInput, match=r"strategy\.options\.cost") as refused:

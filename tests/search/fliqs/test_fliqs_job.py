@@ -205,3 +205,24 @@ def test_what_cannot_be_done_ends_the_job_with_a_reason(
     row = store.jobs.get(job_id)
     assert row.state is JobState.FAILED
     assert said in (row.error or "")
+
+
+def test_another_strategy_searches_with_the_same_training(store: Store, folder: Path) -> None:
+    """Equal options of the search give equal files, whichever strategy proposes the targets."""
+    options = JOB["strategy"]["options"] | {"targets": [16]}
+    by_name = submitted(store, folder, strategy={"name": "fliqs", "options": options})
+    space = {"formats": {"choices": ["int4", "int8"], "search": options}}
+    by_space = submitted(store, folder, space=space, strategy={"name": "random"}, budget={"trials": 2})
+    rows = []
+    for job_id in (by_name, by_space):
+        assert Controller(store, job_id).run() is JobState.DONE
+        searched = by_target(store, job_id)["16"]
+        rows.append((searched.digest, searched.metrics["formats"]))
+    assert rows[0] == rows[1]
+
+
+def test_a_search_is_described_once(folder: Path) -> None:
+    space = {"formats": {"search": {"targets": [16]}}}
+    with pytest.raises(InvalidInput, match=r"space\.formats\.search: the strategy fliqs has these options") as error:
+        parse_job(spec(**JOB | {"space": space}), folder=folder)
+    assert error.value.hint == "move them to strategy.options, or take another strategy"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.fliqs import AdditiveCost, Policy
+from search.fliqs.cost import AdditiveCost
 from search.fliqs.initial_policy import highest_uniform_bits, initial_logits
+from search.policies.table import TablePolicy
 
 BITS = {"int2": 2, "int3": 3, "int4": 4, "int6": 6, "int8": 8, "e4m3": 8, "fp32": 32}
 SIZES = {"a": 1.0, "b": 10.0, "c": 3.0, "d": 30.0}
@@ -21,7 +22,7 @@ def even(name: str) -> float:
 
 @pytest.mark.parametrize("level", ["int3", "int4", "int6"])
 def test_draws_cost_what_is_wanted(level: str) -> None:
-    policy = Policy([len(NAMES)] * 4, seed=0, logits=initial_logits(CHOICES, list(SIZES), COST, even(level)))
+    policy = TablePolicy([len(NAMES)] * 4, seed=0, logits=initial_logits(CHOICES, list(SIZES), COST, even(level)))
     draw_samples = [policy.sample() for _ in range(2000)]
     costs = [COST.of({group: NAMES[place] for group, place in zip(SIZES, one, strict=True)}) for one in draw_samples]
     assert np.mean(costs) == pytest.approx(even(level), rel=0.08)

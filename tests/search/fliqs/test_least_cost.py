@@ -13,7 +13,7 @@ from hwprofiles.errors import Unreachable
 from search.fliqs.cost import FLOAT, AdditiveCost
 from search.fliqs.least_cost import least_cost
 from search.fliqs.one_shot import OneShotSearch
-from search.strategies.fliqs import FliqsOptions
+from search.fliqs.options import OneShotOptions
 from search.training.quantised import QuantisedLayers
 
 CHOICES = ("fp32", "int8", "int4")
@@ -72,7 +72,7 @@ def test_a_target_that_neighbours_reach_together_is_not_refused() -> None:
     def made(target: float) -> OneShotSearch:
         layers = QuantisedLayers(module, groups, CHOICES[1:])
         choices = dict.fromkeys(groups, CHOICES)
-        return OneShotSearch(layers, choices, CHAIN, target, lambda step: 0.0, 24, FliqsOptions(), 0)
+        return OneShotSearch(layers, choices, CHAIN, target, lambda step: 0.0, 24, OneShotOptions(), 0)
 
     made(40.0 / 36.0)
     with pytest.raises(Unreachable, match=r"at most 1\.11 times"):

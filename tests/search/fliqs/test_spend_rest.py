@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evaluators.graphs.bit_operations import bits_of
-from search.fliqs import AdditiveCost
+from search.fliqs.cost import AdditiveCost
 from search.fliqs.spend_rest import spend_rest
 
 VALUES = {"int4": 16.0, "int6": 36.0, "int8": 64.0}

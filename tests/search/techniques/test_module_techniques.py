@@ -25,7 +25,7 @@ from evaluators.runtimes import OnnxRuntime
 from evaluators.testing.fake_device import FakeDevice
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed, InvalidInput, Unreachable
-from search.fliqs import HeldOutQuality
+from search.fliqs.held_out import HeldOutQuality
 from search.job.spec import parse_job
 from search.options import validate_options
 from search.prediction.tables import structural_names
@@ -214,8 +214,10 @@ class TestFormats(ModuleConformance):
         """The technique of a job in which formats are searched for in one shot."""
 
         def create(choices: Sequence[str] = ("int4", "int8"), table: LayerTable | None = None, **options: Any) -> Any:
-            changed = replace(subject, strategy=("fliqs", {"targets": [20], **options}), layer_times=table)
-            return FormatsTechnique(changed, FormatsTechnique.Options(choices=tuple(choices)))
+            section = {"choices": tuple(choices), "search": {"targets": [20], **options}}
+            return FormatsTechnique(
+                replace(subject, layer_times=table), FormatsTechnique.Options.model_validate(section)
+            )
 
         return create
 
@@ -346,8 +348,8 @@ class TestFormats(ModuleConformance):
         """A target is for the model: layers that stay in float make it harder to reach."""
         *others, last = subject.groups
         stays = replace(last, precisions=(Precision.FP32,))
-        changed = replace(subject, groups=(*others, stays), strategy=("fliqs", {"targets": [64]}))
-        technique = FormatsTechnique(changed, FormatsTechnique.Options())
+        options = FormatsTechnique.Options.model_validate({"search": {"targets": [64]}})
+        technique = FormatsTechnique(replace(subject, groups=(*others, stays)), options)
         assert [group.name for group in technique.layers] == [group.name for group in others]
         with pytest.raises(Unreachable, match="64 times"):
             create_variants(technique).train({"formats": "64"})

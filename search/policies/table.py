@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,17 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search.policies.reinforce import Baseline, entropy_weight
 
-class Policy:
+
+class TablePolicy:
     """Independent decisions, each a softmax over its own choices (Bender et al., *TuNAS*, CVPR 2020; Dotzel et al.,
     *FLIQS*, AutoML 2024), optimised by Adam.
 
-    The baseline of a reward is the mean of the other rewards of its step (leave one out: Kool et al., *Buy 4 REINFORCE
-    Samples, Get a Baseline for Free!*, 2019), or for a single sample the moving average of earlier rewards. Entropy is
-    penalised with a weight that grows from 0 to ``entropy`` along half a cosine, so that the policy first explores and
-    then converges.
+    Advantages are those of :class:`search.policies.reinforce.Baseline`. Entropy is penalised with a growing weight
+    (:func:`search.policies.reinforce.entropy_weight`), so that the policy first explores and then converges.
 
-    >>> policy = Policy([2, 3], seed=0)
+    >>> policy = TablePolicy([2, 3], seed=0)
     >>> len(policy.sample())
     2
     """
@@ -39,9 +38,8 @@ class Policy:
         self._logits.requires_grad_()
         self._optimizer = torch.optim.Adam([self._logits], lr=learning_rate)
         self._rng = np.random.default_rng(seed)
-        self._momentum, self._entropy = momentum, entropy
+        self._baseline, self._entropy = Baseline(momentum), entropy
         self._choices = tuple(choices)
-        self.baseline: float | None = None
 
     def sample(self) -> tuple[int, ...]:
         """Draws the place of a value for each decision."""
@@ -64,14 +62,8 @@ class Policy:
         return np.asarray(self._shares().exp().detach().double().numpy() * self._possible.numpy())
 
     def advantages(self, rewards: Sequence[float]) -> list[float]:
-        """Subtracts the baseline from each reward, then updates the moving average."""
-        mean = sum(rewards) / len(rewards)
-        before = mean if self.baseline is None else self.baseline
-        self.baseline = self._momentum * before + (1 - self._momentum) * mean
-        if len(rewards) == 1:
-            return [rewards[0] - before]
-        share = len(rewards) / (len(rewards) - 1)
-        return [(reward - mean) * share for reward in rewards]
+        """Subtracts the baseline from each reward, then updates its moving average."""
+        return self._baseline.advantages(rewards)
 
     def update(self, chosen: Sequence[Sequence[int]], advantages: Sequence[float], progress: float) -> None:
         """Makes one step toward ``chosen`` values of positive advantage and away from those of negative advantage;
@@ -81,7 +73,7 @@ class Policy:
         logs = self._shares()
         picked = logs.expand(len(chosen), *logs.shape).gather(2, torch.tensor(chosen)[..., None]).mean((1, 2))
         entropy = -(logs.exp() * logs).masked_fill(~self._possible, 0.0).sum(1).mean()
-        weight = 0.5 * self._entropy * (1 - math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+        weight = entropy_weight(self._entropy, progress)
         self._optimizer.zero_grad()
         (weight * entropy - (torch.tensor(advantages) * picked).mean()).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
@@ -92,7 +84,7 @@ class Policy:
             "logits": self._logits.detach().clone(),
             "optimizer": self._optimizer.state_dict(),
             "rng": self._rng.bit_generator.state,
-            "baseline": self.baseline,
+            "baseline": self._baseline.average,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -101,7 +93,7 @@ class Policy:
             self._logits.copy_(state["logits"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._rng.bit_generator.state = state["rng"]
-        self.baseline = state["baseline"]
+        self._baseline.average = state["baseline"]
 
     def _shares(self) -> Tensor:
         """Computes log probabilities; a very low value beyond a decision's own choices."""

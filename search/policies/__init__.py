@@ -1,0 +1,1 @@
+"""Policies: distributions over choices that learn by REINFORCE from rewards."""
