@@ -41,6 +41,16 @@ class Metric:
     """What a roofline's figure is, in words; empty where there is none."""
     short_title: str | None = None
     """In a word or two, for the head of a column; the title where it is None."""
+    usual: bool = False
+    """Whether tables show it even where no objective names it."""
+    of_runtime: bool = False
+    """Whether a fast runtime may make it worse, so that it is shown beside such a runtime."""
+    error: float | None = None
+    """Of a measured figure: half-width of a 95 % interval, as a share, for what its own interval does not include."""
+    resolution: float = 0.0
+    """Of a measured figure: the least error, in its unit."""
+    of_moment: bool = True
+    """Of a measured figure: whether a busy machine changes it."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data, for pages."""
@@ -48,7 +58,7 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric("Accuracy"),
+    "accuracy": Metric("Accuracy", usual=True),
     "cosine": Metric("Cosine similarity to fp32", fidelity=True, baseline=1.0, decimals=6, short_title="Cosine"),
     "top1_agreement": Metric("Top-1 agreement with fp32", fidelity=True, baseline=1.0, short_title="Top-1 agreement"),
     "nll": Metric("Negative log-likelihood", better="min"),
@@ -57,14 +67,17 @@ METRICS: Mapping[str, Metric] = {
         "Speed-up over fp32", "×", per_device=True, timed=True, cost=True, baseline=1.0, decimals=2, bound="at most",
         short_title="Speed-up",
     ),
-    "latency_ms": Metric("Latency", "ms", "min", per_device=True, timed=True, cost=True, bound="at best"),
+    "latency_ms": Metric("Latency", "ms", "min", per_device=True, timed=True, cost=True, bound="at best", usual=True),
     "throughput": Metric("Throughput over fp32", "×", per_device=True, cost=True, decimals=2),
-    "cold_start_ms": Metric("Cold start", "ms", "min", per_device=True, cost=True),
-    "warm_start_ms": Metric("Warm start", "ms", "min", per_device=True, cost=True),
-    "energy_mj": Metric("Energy of an inference", "mJ", "min", per_device=True, cost=True),
+    "cold_start_ms": Metric("Cold start", "ms", "min", per_device=True, cost=True, of_runtime=True, error=0.15),
+    "warm_start_ms": Metric("Warm start", "ms", "min", per_device=True, cost=True, error=0.15),
+    "energy_mj": Metric("Energy of an inference", "mJ", "min", per_device=True, cost=True, error=0.05),
     "energy_mj_raw": Metric("Energy of an inference as counted", "mJ", "min", per_device=True),
-    "peak_memory_bytes": Metric("Peak memory", "B", "min", per_device=True, footprint=True, cost=True),
-    "size_bytes": Metric("Size", "B", "min", footprint=True, cost=True, exact=True),
+    "peak_memory_bytes": Metric(
+        "Peak memory", "B", "min", per_device=True, footprint=True, cost=True, of_runtime=True, error=0.1,
+        resolution=4 << 20, of_moment=False,  # of small models: the allocation unit of an allocator
+    ),
+    "size_bytes": Metric("Size", "B", "min", footprint=True, cost=True, exact=True, usual=True),
     "sparse_size_bytes": Metric("Size without zeros", "B", "min", footprint=True, cost=True, exact=True),
     "bit_operations": Metric("Bit operations", "G", "min", cost=True, exact=True),
 }  # fmt: skip

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from dashboards.documents.format_strip import Block, count_formats
 from dashboards.documents.jobs import state_in_words
-from dashboards.documents.metrics import metric_names
+from dashboards.documents.metrics import USUAL_METRICS, metric_names
 from dashboards.documents.report import Json
 from dashboards.documents.runtime import costs_by_runtime, costs_in_words
 from dashboards.documents.time_spent import left_in_words, spent_in_words
@@ -27,7 +27,6 @@ from search.fronts.objectives import metric_interval, metric_value
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-_ALWAYS_SHOWN = ("latency_ms", "size_bytes")
 _QUIET_S = 10.0
 """Seconds between lines of progress if stderr is not a terminal."""
 
@@ -117,7 +116,7 @@ def print_front(document: Json) -> None:
     out.print(f"[bold]{document['name']}[/bold] {document['job_id']} on {document['device']}{words}: {state}")
     metrics = [objective["metric"] for objective in document["objectives"]]
     baseline = document["baseline"]["metrics"]
-    usual = [name for name in ("accuracy", *_ALWAYS_SHOWN) if name in metric_names(baseline)]
+    usual = [name for name in USUAL_METRICS if name in metric_names(baseline)]
     shown = [*dict.fromkeys([*metrics, *usual])]
     wide = out.width >= _WIDE
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))

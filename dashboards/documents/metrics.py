@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from dashboards.figures import row_of
+from evaluators.metrics import METRICS
 from search.fronts.metrics import DEVICE_METRICS, DEVICES
 from search.fronts.objectives import metric_value
 
-USUAL_METRICS = ("accuracy", "latency_ms", "size_bytes")
+USUAL_METRICS = tuple(name for name, row in METRICS.items() if row.usual)
 """Shown besides the objectives, if they have figures."""
 
 

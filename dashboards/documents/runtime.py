@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dashboards.figures import figure, metric_title
+from evaluators.metrics import METRICS
 from search.fronts.objectives import metric_value
 from search.space.candidate import runtime_decision
 
 Json = dict[str, Any]
 
-COSTS = ("cold_start_ms", "peak_memory_bytes")
+COSTS = tuple(name for name, row in METRICS.items() if row.of_runtime)
 _WORSE = 1.1
 """Ratio to the baseline from which a cost counts as worse; less is noise."""
 

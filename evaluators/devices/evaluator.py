@@ -5,9 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import onnx
+
+from evaluators.graphs.model import load_model
 from evaluators.measuring.measurement import Measurement
+from hwprofiles.errors import BuildFailed, InvalidInput
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,13 @@ class Evaluator(ABC):
     """
 
     metrics: frozenset[str]
-    """Names of the metrics that :meth:`evaluate` returns for every file that it can evaluate. Failures are exceptions,
-    never figures."""
+    """Names of the metrics that :meth:`evaluate` returns for every file that it can evaluate; each has a row in
+    :data:`evaluators.metrics.METRICS`. Failures are exceptions, never figures."""
+    sometimes: ClassVar[frozenset[str]] = frozenset()
+    """Names of further metrics, which only some devices give."""
+    by_default: ClassVar[bool] = False
+    """Whether it also evaluates for jobs that name none of its metrics. One that measures on a device does so for them
+    only in the preparation, in final measurements and for receipts."""
 
     @abstractmethod
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
@@ -37,3 +46,14 @@ class Evaluator(ABC):
 
         Raises a :class:`hwprofiles.errors.CandidateError` for a file that cannot be evaluated.
         """
+
+
+def load_candidate(path: Path) -> onnx.ModelProto:
+    """Loads a candidate's file as :func:`evaluators.graphs.model.load_model` does.
+
+    Raises :class:`BuildFailed` if it is missing or is no model: it was built from valid input.
+    """
+    try:
+        return load_model(path)
+    except InvalidInput as error:
+        raise BuildFailed(error.message, error.hint) from None

@@ -13,9 +13,6 @@ MEASUREMENT_SHARE = 0.05
 
 SHORTEST_S = 2.0
 
-STARTS = frozenset({"cold_start_ms", "warm_start_ms"})
-SECONDARY = STARTS | {"peak_memory_bytes"}
-
 BRIEF_S = 180.0
 """A job with fewer seconds measures memory and start-up times only if its file names them."""
 
@@ -29,11 +26,7 @@ class Allowance:
     protocol: Protocol = Protocol()  # noqa: RUF009 - frozen
     """How latency is measured."""
     all_secondary: bool = True
-    """Whether peak memory and start-up times are measured even if the job does not name them."""
-
-    def secondary_metrics(self, job: Job) -> frozenset[str]:
-        """Which of peak memory and start-up times are to be measured for a job."""
-        return SECONDARY if self.all_secondary else frozenset(filter(job.wants, SECONDARY))
+    """Whether the evaluators of a device by default (memory, start-up) measure though the job does not name them."""
 
     @classmethod
     def within(cls, job: Job, ends: Deadline = NEVER) -> Allowance:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evaluators.devices.evaluators import SizeEvaluator
 from evaluators.processes.sandbox import Sandbox, in_own_process
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
@@ -217,11 +216,10 @@ def _evidence(source: _Source, built: Built, validation: Mapping[str, Loss], tes
     job, row = source.job, source.row
     views = views_of(job)
     view = next((view for view in views if view.label == source.device.label), views[0])
-    sizes = SizeEvaluator(job.wants("sparse_size_bytes")).evaluate(built.path).metrics
     return Evidence(
         view=view,
         claimed={} if row.simulated else row.metrics,
-        measured={**built.metrics, **sizes, **{name: loss.value for name, loss in validation.items()}},
+        measured={**built.metrics, **{name: loss.value for name, loss in validation.items()}},
         baseline=view.metrics((source.job_row.baseline or {})["metrics"]),
         validation=validation,
         test=test,

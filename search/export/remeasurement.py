@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evaluators.devices.evaluators import LatencyEvaluator
 from evaluators.measuring.measurement import Measurement, combine_measurements
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles.errors import UnhealthyMeasurement
@@ -21,7 +22,7 @@ MEASUREMENTS = 3
 PAUSE_S = 10.0
 """Between two measurements of a receipt, so that they are of two moments."""
 
-_TIMES = ("speedup", "latency_ms", "energy_mj")
+_TIMED = LatencyEvaluator.metrics | LatencyEvaluator.sometimes
 _UNKNOWN = "nothing here tells whether the machine was quiet"
 
 
@@ -44,7 +45,7 @@ def measure_latency(
             evidence = _with_latency(evaluator, evidence, measured)
         except UnhealthyMeasurement as error:
             if measured is None:
-                evidence = replace(evidence, missing=dict.fromkeys(_TIMES, error.message))
+                evidence = replace(evidence, missing=dict.fromkeys(_TIMED, error.message))
         left_s = ends_at - time.monotonic()
         outcome = _outcome(evidence, measured, simulated=row.simulated)
         if measured is not None and measured.healthy:

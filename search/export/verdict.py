@@ -9,7 +9,7 @@ from enum import StrEnum
 from statistics import NormalDist
 from typing import Any
 
-from evaluators.metrics import METRICS
+from evaluators.metrics import METRICS, metric_of
 from search.export.comparison import (
     Bound,
     Check,
@@ -38,17 +38,9 @@ splits (relative if the figure is above 1), and the half-width of a quality with
 UNSEEN = 0.25
 """Relative difference on unseen samples that is tolerated of a quality without interval."""
 
-ERRORS = {"energy_mj": 0.05, "peak_memory_bytes": 0.1, "cold_start_ms": 0.15, "warm_start_ms": 0.15}
-"""Half-widths of 95 % intervals, as shares, for errors that these figures' own intervals do not include: memory and
-start-up times are not paired with the fp32 model's."""
-
 PERCENTILE_ERROR = 0.15
-"""The same for a percentile (``latency_ms.p99``) and other figures without interval."""
-
-MEMORY_BYTES = 4 << 20
-"""Resolution of memory in bytes, for small models: the allocation unit of an allocator."""
-
-EXACT = tuple(name for name, metric in METRICS.items() if metric.exact)
+"""Half-width of a 95 % interval, as a share, of a percentile (``latency_ms.p99``) and of other figures without
+interval, where the table of metrics states no ``error``."""
 
 
 class Verdict(StrEnum):
@@ -106,7 +98,7 @@ class Evidence:
         for name, loss in self.validation.items():
             if name in self.claimed:
                 yield Exact(f"{name} on the validation split", self.claimed[name], loss.value)
-        for name in (*EXACT, *self.own):
+        for name in (*(name for name, row in METRICS.items() if row.exact), *self.own):
             if name in self.claimed and name in self.measured:
                 yield Exact(name, self.claimed[name], self.measured[name])
 
@@ -130,21 +122,16 @@ class Evidence:
         return Share(name, claimed, measured, theirs, ours, error, tolerance, self._doubt_of(name))
 
     def _error(self, name: str, claimed: float) -> float:
-        base = _base(name)
-        error = ERRORS.get(base, 0.0)
-        if base == "peak_memory_bytes":
-            return max(error, MEMORY_BYTES / claimed)
+        row = metric_of(name)
         without = metric_interval(self.claimed, name) is None or metric_interval(self.measured, name) is None
-        return max(error, PERCENTILE_ERROR) if without and base not in ERRORS else error
+        error = row.error if row.error is not None else PERCENTILE_ERROR if without else 0.0
+        return max(error, row.resolution / claimed)
 
     def _doubt_of(self, name: str) -> str:
-        base = _base(name)
-        if base == "peak_memory_bytes":
-            return ""
-        if base == "throughput":
-            health = self.measured["throughput"].get("health", "healthy")
-            return "" if health == "healthy" else f"the machine was {health}"
-        return self.doubt
+        figure = self.measured.get(_base(name))
+        if isinstance(figure, Mapping) and "health" in figure:  # measured at another moment than latency
+            return "" if figure["health"] == "healthy" else f"the machine was {figure['health']}"
+        return self.doubt if metric_of(name).of_moment else ""
 
     def _bounds(self) -> Iterator[Bound]:
         """The constraints that held on the front, on the new figures and on those of the test split."""
@@ -166,7 +153,7 @@ class Evidence:
 
     def _half(self, name: str) -> float:
         value = metric_value(self.measured, name)
-        if value is None:
+        if not value:
             return 0.0
         return value * math.hypot(half_width(metric_interval(self.measured, name)), self._error(name, value))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from evaluators.metrics import METRICS
+from evaluators.metrics import METRICS, Metric
 from evaluators.modelled.candidate import ModelledCandidate
 from evaluators.modelled.dry_run import dry_run_metrics
 from evaluators.processes.sandbox import in_own_process
@@ -13,15 +13,10 @@ from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput
 from hwprofiles.suggestions import nearest
 from search.devices.lookup import NO_AGENTS, DeviceRegistry
-from search.fronts.metrics import FIGURES
 from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.tasks import TASKS, open_task
 from search.tasks.metric_names import metric_names_of
-
-_FIDELITY = frozenset(name for name, metric in METRICS.items() if metric.fidelity)
-_FILE = frozenset(name for name, metric in METRICS.items() if metric.exact)
-_BOUNDS = frozenset(name for name, metric in METRICS.items() if metric.timed)
 
 Names = frozenset[str] | None
 """Names of a task's own metrics; None if they are unknown before the model is evaluated."""
@@ -69,8 +64,13 @@ def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> 
 def _device_names(profile: Profile) -> frozenset[str]:
     """Metrics that every task has on the device; for a dry run all that it invents."""
     if profile.is_dry_run:
-        return frozenset(dry_run_metrics(ModelledCandidate(()))) | {"bit_operations"}
-    return _FIDELITY | _FILE | (_BOUNDS if profile.modelled else FIGURES)
+        return frozenset(dry_run_metrics(ModelledCandidate(()))) | _names(lambda row: row.exact)
+    on_device = _names(lambda row: row.timed if profile.modelled else row.per_device)
+    return on_device | _names(lambda row: row.exact or row.fidelity)
+
+
+def _names(which: Callable[[Metric], bool]) -> frozenset[str]:
+    return frozenset(name for name, row in METRICS.items() if which(row))
 
 
 def _metric_places(job: Job) -> Iterator[tuple[str, str]]:

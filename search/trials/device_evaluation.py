@@ -10,7 +10,7 @@ from typing import Any
 
 from evaluators.devices.device import Device
 from evaluators.devices.evaluator import Evaluator
-from evaluators.devices.evaluators import LatencyEvaluator, MemoryEvaluator, StartEvaluator, ThroughputEvaluator
+from evaluators.devices.evaluators import LatencyEvaluator, device_evaluators
 from evaluators.measuring.measurement import Measurement
 from evaluators.processes.sandbox import Sandbox
 from evaluators.runtimes import with_two_builds
@@ -130,7 +130,7 @@ class DeviceEvaluator:
         return self._pair(measured.metrics(), measured)
 
     def secondary_metrics(self, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
-        """Measure memory and start-up (if time is short, only on request), and throughput on request."""
+        """Measure memory and start-up (if time is short, only on request), and what the job names."""
         metrics: dict[str, Any] = {}
         for _, evaluate in self.secondary_measurements():
             metrics |= evaluate(path, decisions)
@@ -138,10 +138,13 @@ class DeviceEvaluator:
 
     def secondary_measurements(self) -> list[tuple[frozenset[str], Measure]]:
         """The parts of :meth:`secondary_metrics`: the metrics of each, and a function that measures them."""
-        wanted = self.allowance.secondary_metrics(self._job)
-        evaluators: list[Evaluator] = [part for part in (self._memory, self._starts) if part.metrics & wanted]
-        evaluators += [self._throughput] if self._job.wants("throughput") else []
+        evaluators = self._secondary(by_default=self.allowance.all_secondary)
         return [(evaluator.metrics, partial(self._evaluate, evaluator)) for evaluator in evaluators]
+
+    def _secondary(self, *, by_default: bool) -> list[Evaluator]:
+        """See :func:`device_evaluators`."""
+        kinds = device_evaluators(self._job.wants, by_default=by_default)
+        return [kind(self._device, self._facts.model_path, self._sample, self._limit_s) for kind in kinds]
 
     def _evaluate(self, evaluator: Evaluator, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
         return self._pair(evaluator.evaluate(path, self.runtime(decisions)).metrics, None)
@@ -175,8 +178,7 @@ class DeviceEvaluator:
 
     @property
     def _evaluators(self) -> list[Evaluator]:
-        secondary = self._memory, self._starts, self._throughput
-        return [self._latency, *(part for part in secondary if any(map(self._job.wants, part.metrics)))]
+        return [self._latency, *self._secondary(by_default=False)]
 
     @cached_property
     def _device(self) -> Device:
@@ -186,18 +188,6 @@ class DeviceEvaluator:
     def _latency(self) -> LatencyEvaluator:
         baseline, sample = self._facts.model_path, self._sample
         return LatencyEvaluator(self._device, baseline, sample, self._limit_s, self.allowance.protocol)
-
-    @property
-    def _memory(self) -> MemoryEvaluator:
-        return MemoryEvaluator(self._device, self._sample, self._limit_s)
-
-    @property
-    def _starts(self) -> StartEvaluator:
-        return StartEvaluator(self._device, self._sample, self._limit_s)
-
-    @property
-    def _throughput(self) -> ThroughputEvaluator:
-        return ThroughputEvaluator(self._device, self._facts.model_path, self._sample, self._limit_s)
 
     @cached_property
     def _sample(self) -> dict[str, Array]:

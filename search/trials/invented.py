@@ -1,20 +1,38 @@
-"""Makes up the techniques' own metrics in a dry run, which builds nothing that they could be computed from."""
+"""Makes up metrics of the file in a dry run, which builds nothing that they could be computed from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
+from typing import Any
 
-from evaluators.metrics import Metric
+from evaluators.metrics import METRICS, Metric
 from hwprofiles import digest_of
+from search.job.spec import Job
 
 
-def invent_own_metrics(rows: Mapping[str, Metric], digest: str | None) -> dict[str, float]:
-    """Make up the metrics with these rows for a candidate, by its digest; for None, those of the fp32 model.
+def invent_file_metrics(job: Job, known: Collection[str], digest: str | None) -> dict[str, Any]:
+    """Make up the exact metrics that a job names, except those ``known``, and those of its techniques.
 
-    >>> invent_own_metrics({"codebook_bytes": Metric("Size of the codebooks", "B", "min")}, None)
-    {'codebook_bytes': 1.0}
+    For a candidate by its digest; for None, those of the fp32 model.
     """
-    usual = {name: 1.0 if row.baseline is None else row.baseline for name, row in rows.items()}
+    named = {name: row for name, row in METRICS.items() if row.exact and job.wants(name) and name not in known}
+    return {name: invent_metric(name, row, digest) for name, row in (named | job.own_metrics).items()}
+
+
+def invent_metric(name: str, row: Metric, digest: str | None) -> float:
+    """Make up a metric; None stands for the fp32 model.
+
+    Compression improves what it is for (``cost``) and makes everything else worse.
+
+    >>> error = Metric("Largest change of a weight", better="min")
+    >>> invent_metric("error", error, None), invent_metric("error", error, "candidate")
+    (0.0, 0.5)
+    """
+    error = row.better == "min" and not row.cost
+    usual = row.baseline if row.baseline is not None else 0.0 if error else 1.0
     if digest is None:
         return usual
-    return {name: round(value * int(digest_of([name, digest])[:8], 16) / 2**32, 6) for name, value in usual.items()}
+    share = int(digest_of([name, digest])[:8], 16) / 2**32
+    most = abs(usual) or (0.0 if row.cost else 1.0)
+    rises = row.cost == (row.better == "max")
+    return round(usual + most * share if rises else usual - most * (1 - share), 6)

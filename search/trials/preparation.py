@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evaluators.devices.device import Device
-from evaluators.devices.evaluators import SizeEvaluator
+from evaluators.devices.evaluators import device_evaluators
 from evaluators.devices.timed import TimedDevice
 from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.quality import Quality
-from evaluators.measuring.throughput import Load
 from evaluators.probing.layer_table import LayerTable
 from evaluators.processes.sandbox_child import report
 from evaluators.runtimes import Arrays
 from hwprofiles.errors import InvalidInput, NotAsked, ParetuneError
-from search.budget.allowance import STARTS, Allowance
+from search.budget.allowance import Allowance
 from search.budget.stopwatch import Stopwatch
 from search.budget.time_budget import TimeBudget
 from search.devices.link import DeviceLost
@@ -31,7 +30,7 @@ from search.prediction.modelled import ModelledJob, bounds, invent_baseline
 from search.prediction.tables import LIMIT_S, MOST, measure_format_table, measure_layer_tables
 from search.space.candidate import Space
 from search.strategies import STRATEGIES
-from search.trials.invented import invent_own_metrics
+from search.trials.invented import invent_file_metrics
 from search.trials.scoring import Scoring
 from search.trials.workspace import Workspace
 
@@ -135,7 +134,7 @@ class Preparation:
         """Prepare a dry run, which needs only the model's structure."""
         space = self._work.space(None)
         metrics = invent_baseline(self._context.devices, ModelledJob(self._work.groups, space))
-        metrics |= invent_own_metrics(self._job.own_metrics, None)
+        metrics |= invent_file_metrics(self._job, metrics, None)
         return PreparationResult(space, metrics, replace(self._facts(), coverage=self._work.coverage(space)))
 
     def _prepare_on_peaks(self, qualities: Sequence[Quality]) -> PreparationResult:
@@ -154,11 +153,10 @@ class Preparation:
         return figures[0] if len(figures) == 1 else merge_devices(names, dict(zip(names, figures, strict=True)))
 
     def _file_figures(self, quality: Quality) -> dict[str, Any]:
-        """The fp32 model's figures apart from speed: size, operations, and quality with intervals."""
+        """The fp32 model's figures apart from speed: those of the file, and quality with intervals."""
         mark = {} if quality.stand_in is None else {QUALITY_RUNTIME: quality.stand_in}
         return {
             **quality.metrics,
-            **SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(self._work.baseline_path).metrics,
             **self._work.baseline_metrics(),
             "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
             **mark,
@@ -179,7 +177,6 @@ class Preparation:
         return {
             **quality.metrics,
             **measured.metrics(),
-            **SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(path).metrics,
             **self._work.baseline_metrics(),
             **secondary,
             "intervals": {name: list(interval) for name, interval in quality.intervals.items()},
@@ -205,22 +202,11 @@ class Preparation:
             )
 
     def _measure_secondary(self, device: Device, sample: Arrays, limit_s: float) -> dict[str, Any]:
-        """Measure the fp32 model's memory and start-up (if time is short, only on request), and its throughput."""
-        path, wanted = self._work.baseline_path, self._allowance.secondary_metrics(self._job)
-        metrics: dict[str, Any] = {}
-        if "peak_memory_bytes" in wanted:
-            metrics["peak_memory_bytes"] = device.peak_memory_bytes(path, sample, limit_s=limit_s)
-        if STARTS & wanted and (starts := device.starts(path, sample, limit_s=limit_s)):
-            metrics |= starts.metrics()
-        return metrics | self._measure_throughput(device, sample)
-
-    def _measure_throughput(self, device: Device, sample: Arrays) -> dict[str, Any]:
-        """Measure the fp32 model's throughput, if the job wants it and the device supports it."""
-        if not self._job.wants("throughput"):
-            return {}
-        path = self._work.baseline_path
-        throughput = device.throughput(path, path, sample, load=Load(), limit_s=self._job.limits.measuring_s)
-        return {} if throughput is None else throughput.metrics()
+        """Measure the fp32 model's memory and start-up (if time is short, only on request), and what the job names."""
+        path, metrics = self._work.baseline_path, dict[str, Any]()
+        for kind in device_evaluators(self._job.wants, by_default=self._allowance.all_secondary):
+            metrics |= kind(device, path, sample, limit_s).evaluate(path).metrics
+        return metrics
 
     def _measure_tables(
         self, devices: Sequence[Device], space: Space

@@ -17,7 +17,7 @@ from evaluators.runtimes import Array
 from hwprofiles.errors import BuildFailed, InvalidInput
 from search.budget.stopwatch import Stopwatch
 from search.budget.time_budget import TimeBudget
-from search.fronts.metrics import DEVICES
+from search.fronts.objectives import metric_value
 from search.job.facts import JobFacts
 from search.job.metric_names import check_names
 from search.tasks import Split
@@ -88,7 +88,7 @@ def fp32_model(context: JobContext) -> Path:
 
 
 def _names(metrics: Mapping[str, Any]) -> str:
-    return ", ".join(name for name in metrics if name.partition("@")[0] not in ("intervals", DEVICES))
+    return ", ".join(name for name in metrics if metric_value(metrics, name) is not None)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from typing import Any
 
 from evaluators.devices.deadline import NEVER, Deadline
 from evaluators.devices.device import Device
-from evaluators.devices.evaluators import SizeEvaluator
 from evaluators.processes.sandbox import Sandbox
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, StageTimeout, TrainingStopped, is_transient
@@ -28,7 +27,7 @@ from search.trials import sandboxed
 from search.trials.activity import Notice
 from search.trials.context import JobContext
 from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Qualities
-from search.trials.invented import invent_own_metrics
+from search.trials.invented import invent_file_metrics
 from search.trials.modelled_evaluation import ModelledDeviceEvaluator
 from search.trials.module_variants import TrainingResult
 from search.trials.workspace import Built
@@ -55,7 +54,7 @@ class TrialRunner:
         self._context, self._facts = context, facts
         self._folder, self._files = folder, files or folder
         self._job = context.job
-        self._limits, self._own_metrics = self._job.limits, self._job.own_metrics
+        self._limits = self._job.limits
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
         self._notice: Notice | None = None
         self._evaluators = [self._new_evaluator(device, facts, allowance) for device in context.devices]
@@ -88,7 +87,8 @@ class TrialRunner:
         start = self._clock()
         if self._context.profile.is_dry_run:
             metrics = invent_metrics(self._context.devices, self._layers, decisions, digest)
-            metrics |= invent_own_metrics(self._own_metrics, digest)
+            fp32 = digest == self._context.prepared_space.baseline().digest
+            metrics |= invent_file_metrics(self._job, metrics, None if fp32 else digest)
             return TrialOutcome(TrialState.DONE, metrics=metrics, wall_s=round(self._clock() - start, 3))
         with Notice(self._folder, digest) as self._notice:
             try:
@@ -121,8 +121,6 @@ class TrialRunner:
                 )
             built = self._build_file(decisions, digest)
             sha256 = built.sha256
-            size = {**trained, **built.metrics}
-            size |= SizeEvaluator(self._job.wants("sparse_size_bytes")).evaluate(built.path).metrics
         except CandidateError as error:
             state, reason = _failure(error)
             return TrialOutcome(state, reason, trained, sha256)
@@ -133,7 +131,7 @@ class TrialRunner:
         labels = [evaluator.label for evaluator in self._evaluators]
         first, *further = [results[label].measurement if label in results else None for label in labels]
         return TrialOutcome(
-            TrialState.DONE, None, self._merge(size, results, failures), sha256, first,
+            TrialState.DONE, None, self._merge({**trained, **built.metrics}, results, failures), sha256, first,
             tuple(record for record in further if record is not None),
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ import onnx
 
 from evaluators.devices.deadline import NEVER
 from evaluators.devices.device import Device
+from evaluators.devices.evaluators import evaluate_file
 from evaluators.graphs.bit_operations import bit_operations
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups, under_first_names
 from evaluators.graphs.model import load_model, save_model
@@ -71,8 +72,8 @@ class Built:
     sha256: str
     size_bytes: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    """Metrics known without running it: ``bit_operations`` if the job wants them, those of the techniques, and under
-    ``display`` what they noted."""
+    """Metrics known without running it: those of the techniques, under ``display`` what they noted,
+    ``bit_operations`` if the job wants them, and those that the file alone decides."""
 
 
 class Workspace:
@@ -286,7 +287,7 @@ class Workspace:
                 draft = technique.apply(draft, decisions)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_model(draft.model, path)
-        return Built(path, digest_of_file(path), path.stat().st_size, self._metrics(draft, decisions))
+        return Built(path, digest_of_file(path), path.stat().st_size, self._metrics(draft, decisions, path))
 
     def rest(self) -> None:
         """Release a large model until the next build, since measurements need the memory.
@@ -297,7 +298,7 @@ class Workspace:
             for name in ("model", "techniques"):
                 self.__dict__.pop(name, None)
 
-    def _metrics(self, draft: Draft, decisions: Mapping[str, str]) -> dict[str, Any]:
+    def _metrics(self, draft: Draft, decisions: Mapping[str, str], path: Path) -> dict[str, Any]:
         """See :attr:`Built.metrics`."""
         metrics: dict[str, Any] = {}
         formats: dict[str, str] = {}
@@ -310,11 +311,13 @@ class Workspace:
             metrics[DISPLAY] = items_to_json(items)
         if self.job.wants(BIT_OPERATIONS):
             metrics[BIT_OPERATIONS] = bit_operations(draft.groups, formats)
-        return metrics
+        return metrics | evaluate_file(path, self.job.wants)
 
     def baseline_metrics(self) -> dict[str, Any]:
         """Metrics of the fp32 model that are known without running it."""
-        metrics = {BIT_OPERATIONS: bit_operations(self.groups, {})} if self.job.wants(BIT_OPERATIONS) else {}
+        metrics = evaluate_file(self.baseline_path, self.job.wants)
+        if self.job.wants(BIT_OPERATIONS):
+            metrics[BIT_OPERATIONS] = bit_operations(self.groups, {})
         for name in self._sections:
             if TECHNIQUES[name].metrics:  # made for this alone: the benchmarks' deadline is not known yet
                 metrics |= self._new_technique(name, self._subject()).compute_metrics(self.draft, {})

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from evaluators.devices import evaluators
+from evaluators.metrics import METRICS
+
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "extending.md").read_text()
 PYTHON = re.compile(r"^```python (runnable|suite)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ENTRY_POINTS = re.search(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -47,7 +50,7 @@ for _, test_module in EXAMPLES:
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package is installed, with the entry points of the page."""
+    """The package is installed, with the entry points of the page, and the lines of the metric are written."""
     assert ENTRY_POINTS is not None
     groups = tomllib.loads(ENTRY_POINTS[1])["project"]["entry-points"]
 
@@ -56,6 +59,9 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
         return [SimpleNamespace(name=key, load=partial(load, place)) for key, place in places.items()]
 
     monkeypatch.setattr("hwprofiles.plugins.entry_points", entry_points)
+    monkeypatch.setitem(METRICS, "operators", load(f"{PACKAGE}.operators:OPERATORS"))
+    added = (*evaluators.FILE_EVALUATORS, load(f"{PACKAGE}.operators:OperatorEvaluator"))
+    monkeypatch.setattr(evaluators, "FILE_EVALUATORS", added)
 
 
 def load(place: str) -> Any:

@@ -1,105 +1,69 @@
-"""The evaluator contract, held by every evaluator."""
+"""The shipped evaluators keep what every evaluator promises."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
 
-from evaluators.devices.device import LocalDevice
+from evaluators.devices import evaluators
+from evaluators.devices.device import Device
 from evaluators.devices.evaluator import Evaluator
 from evaluators.devices.evaluators import (
+    DEVICE_EVALUATORS,
     LatencyEvaluator,
+    MeasuringEvaluator,
     MemoryEvaluator,
     SizeEvaluator,
+    SparseSizeEvaluator,
     StartEvaluator,
     ThroughputEvaluator,
+    device_evaluators,
+    evaluate_file,
 )
 from evaluators.measuring.latency import Protocol
 from evaluators.measuring.throughput import Load
+from evaluators.tensors import Arrays
+from evaluators.testing.evaluators import (
+    LIMIT_S,
+    DeviceEvaluatorConformance,
+    FileEvaluatorConformance,
+    write_layers,
+)
 from evaluators.testing.fake_device import FakeDevice
-from hwprofiles import find_device
-from hwprofiles.errors import CandidateError
 
-pytestmark = pytest.mark.alone
-
-SAMPLE = {"x": np.ones((1, 8), np.float32)}
 BRIEF = Protocol(min_pairs=2, min_s=0.0, max_s=5.0, half_width=10.0, attempts=1)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    weight = numpy_helper.from_array(np.eye(8, dtype=np.float32), "w")
-    value = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 8]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", value[:1], value[1:], [weight])
-    path = tmp_path_factory.mktemp("evaluators") / "model.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def device() -> Iterator[LocalDevice]:
-    found = LocalDevice(find_device("local-cpu"))
-    yield found
-    found.close()
-
-
-class EvaluatorContract:
-    @pytest.fixture
-    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
-        raise NotImplementedError
-
-    def test_gives_the_metrics_that_it_names(self, evaluator: Evaluator, model: Path) -> None:
-        assert set(evaluator.evaluate(model).metrics) - {"energy_mj"} == evaluator.metrics
-
-    def test_every_figure_is_finite(self, evaluator: Evaluator, model: Path) -> None:
-        for figure in evaluator.evaluate(model).metrics.values():
-            main = (
-                next((figure[key] for key in ("p50", "ratio") if key in figure), None)
-                if isinstance(figure, dict)
-                else figure
-            )
-            assert main is not None
-            assert math.isfinite(main)
-
-    def test_a_missing_file_is_a_failure_of_the_candidate_and_the_next_is_judged(
-        self, evaluator: Evaluator, model: Path
-    ) -> None:
-        with pytest.raises(CandidateError):
-            evaluator.evaluate(model.with_name("absent.onnx"))
-        assert evaluator.evaluate(model).metrics.keys() >= evaluator.metrics
-
-
-class TestSize(EvaluatorContract):
-    @pytest.fixture
-    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
-        return SizeEvaluator()
+class TestSize(FileEvaluatorConformance):
+    kind = SizeEvaluator
+    reads_model = False
 
     def test_is_the_size_on_disk(self, evaluator: Evaluator, model: Path) -> None:
         assert evaluator.evaluate(model).metrics == {"size_bytes": len(model.read_bytes())}
 
 
-class TestSparseSize(EvaluatorContract):
-    @pytest.fixture
-    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
-        return SizeEvaluator(sparse=True)
+class TestSparseSize(FileEvaluatorConformance):
+    kind = SparseSizeEvaluator
 
     def test_zeros_count_a_bit_each(self, evaluator: Evaluator, model: Path) -> None:
-        """Of 64 weights 8 are not zero: a bit for each of all, and four bytes for each of these."""
+        """Of 64 weights in each of 3 layers 32 are not zero: a bit for each of all, four bytes for each of these."""
         found = evaluator.evaluate(model).metrics
-        assert found["size_bytes"] - found["sparse_size_bytes"] == 64 * 4 - (64 // 8 + 8 * 4)
+        assert len(model.read_bytes()) - found["sparse_size_bytes"] == 3 * (64 * 4 - (64 // 8 + 32 * 4))
 
 
-class TestLatency(EvaluatorContract):
+@pytest.mark.alone
+class TestLatency(DeviceEvaluatorConformance):
+    kind = LatencyEvaluator
+
     @pytest.fixture
-    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
-        return LatencyEvaluator(device, model, SAMPLE, 60, BRIEF)
+    def evaluator(self, model: Path, device: Device, sample: Arrays) -> Evaluator:
+        return LatencyEvaluator(device, model, sample, LIMIT_S, BRIEF)
+
+    def test_the_registry_holds_it(self) -> None:
+        """Every candidate's latency is measured: nobody chooses it."""
+        assert self.kind not in DEVICE_EVALUATORS
 
     def test_keeps_the_raw_samples(self, evaluator: Evaluator, model: Path) -> None:
         found = evaluator.evaluate(model).measurement
@@ -109,30 +73,62 @@ class TestLatency(EvaluatorContract):
         )
 
 
-class TestMemory(EvaluatorContract):
+@pytest.mark.alone
+class TestMemory(DeviceEvaluatorConformance):
+    kind = MemoryEvaluator
+
+
+@pytest.mark.alone
+class TestStarts(DeviceEvaluatorConformance):
+    kind = StartEvaluator
+
+
+@pytest.mark.alone
+class TestThroughput(DeviceEvaluatorConformance):
+    kind = ThroughputEvaluator
+
     @pytest.fixture
-    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
-        return MemoryEvaluator(device, SAMPLE, 60)
-
-
-class TestStarts(EvaluatorContract):
-    @pytest.fixture
-    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
-        return StartEvaluator(device, SAMPLE, 60)
-
-
-class TestThroughput(EvaluatorContract):
-    @pytest.fixture
-    def evaluator(self, model: Path, device: LocalDevice) -> Evaluator:
+    def evaluator(self, model: Path, device: Device, sample: Arrays) -> Evaluator:
         load = Load(window_s=0.02, windows=1, min_pairs=3, max_s=0.0, usable_width=math.inf, attempts=1)
-        return ThroughputEvaluator(device, model, SAMPLE, 60, load)
+        return ThroughputEvaluator(device, model, sample, LIMIT_S, load)
 
 
 class TestADeviceThatCannotBeAsked:
     """What it does not say is missing, and nothing stands for it."""
 
     @pytest.mark.parametrize("kind", [StartEvaluator, ThroughputEvaluator])
-    def test_gives_no_figure(self, kind: Any, model: Path) -> None:
-        silent = FakeDevice(lambda path: 1.0)
-        evaluator = kind(silent, SAMPLE, 60) if kind is StartEvaluator else kind(silent, model, SAMPLE, 60)
-        assert evaluator.evaluate(model).metrics == {}
+    def test_gives_no_figure(self, kind: type[MeasuringEvaluator], tmp_path: Path) -> None:
+        model = write_layers(tmp_path / "model.onnx", 1)
+        assert kind(FakeDevice(lambda path: 1.0), model, {}, LIMIT_S).evaluate(model).metrics == {}
+
+
+class TestChosen:
+    """By the names that a job wants, each evaluator once."""
+
+    @pytest.fixture
+    def model(self, tmp_path: Path) -> Path:
+        return write_layers(tmp_path / "model.onnx", 1)
+
+    @pytest.mark.parametrize(
+        ("wanted", "found"),
+        [(set(), {"size_bytes"}), ({"sparse_size_bytes", "accuracy"}, {"size_bytes", "sparse_size_bytes"})],
+    )
+    def test_of_the_file(self, model: Path, wanted: set[str], found: set[str]) -> None:
+        assert evaluate_file(model, wanted.__contains__).keys() == found
+
+    @pytest.mark.parametrize(
+        ("wanted", "by_default", "found"),
+        [
+            (set(), False, []),
+            (set(), True, [MemoryEvaluator, StartEvaluator]),
+            ({"warm_start_ms", "cold_start_ms", "throughput"}, False, [StartEvaluator, ThroughputEvaluator]),
+            ({"throughput"}, True, [MemoryEvaluator, StartEvaluator, ThroughputEvaluator]),
+        ],
+    )
+    def test_of_a_device(self, wanted: set[str], by_default: bool, found: list[type[Evaluator]]) -> None:
+        assert device_evaluators(wanted.__contains__, by_default=by_default) == found
+
+    def test_no_two_give_the_same_metric(self) -> None:
+        kinds = [*evaluators.FILE_EVALUATORS, *DEVICE_EVALUATORS, LatencyEvaluator]
+        names = [name for kind in kinds for name in kind.metrics | kind.sometimes]
+        assert len(names) == len(set(names))
