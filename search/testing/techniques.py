@@ -44,8 +44,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from evaluators.graphs.changed_layers import under_first_names
 from evaluators.graphs.cleanup import clean_graph
-from evaluators.graphs.layer_groups import layer_groups, under_first_names
+from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import load_model, serialize
 from evaluators.graphs.reference_run import run_once
 from evaluators.metrics import METRICS
@@ -99,7 +100,8 @@ def create_variants(technique: Technique, recipe: Recipe | None = RECIPE, folder
     decisions = {decision.name for decision in technique.offer(None, Offer()).decisions}
     return ModuleVariants(
         technique.task, subject.digest, {name: technique}, recipe,
-        lambda model: under_first_names(layer_groups(model, shapes), subject.groups), subject.cache / folder,
+        lambda model: under_first_names(model, layer_groups(model, shapes), subject.model, subject.groups),
+        subject.cache / folder,
         lambda decision: name if decision in decisions else "",
     )  # fmt: skip
 

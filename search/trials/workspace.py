@@ -16,7 +16,8 @@ import onnx
 from evaluators.devices.deadline import NEVER
 from evaluators.devices.device import Device
 from evaluators.graphs.bit_operations import bit_operations
-from evaluators.graphs.layer_groups import LayerGroup, layer_groups, under_first_names
+from evaluators.graphs.changed_layers import decision_gaps, under_first_names
+from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from evaluators.graphs.model import load_model, save_model
 from evaluators.graphs.quantised import count_integer_layers
 from evaluators.graphs.run_shapes import shapes_in_run
@@ -30,7 +31,7 @@ from search.folders import cache_folder
 from search.options import validate_options
 from search.space.candidate import RUNTIME, Space
 from search.space.coverage import coverage
-from search.space.display import DISPLAY, Item, items_to_json
+from search.space.display import DISPLAY, Fields, Item, items_to_json
 from search.space.layer_changes import LayerChange
 from search.space.promising import promising_settings
 from search.tasks import BuiltInTask, Task, open_task
@@ -163,7 +164,7 @@ class Workspace:
         return layer_groups(model, shapes=shapes_in_run(model, sample))
 
     def _groups_of_variant(self, model: onnx.ModelProto) -> tuple[LayerGroup, ...]:
-        return under_first_names(self._groups_of(model), self.groups)
+        return under_first_names(model, self._groups_of(model), self.model, self.groups)
 
     @cached_property
     def variants(self) -> ModuleVariants:
@@ -282,11 +283,12 @@ class Workspace:
         variant = self.variants.draft(decisions) if self.variants.techniques else None
         draft = self.draft if variant is None else replace(variant, static_schemes=self.static_schemes)
         with working():
+            gaps = {} if variant is None else decision_gaps(variant.model, variant.groups, self.model, self.groups)
             for technique in self.techniques.values():
                 draft = technique.apply(draft, decisions)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_model(draft.model, path)
-        return Built(path, digest_of_file(path), path.stat().st_size, self._metrics(draft, decisions))
+        return Built(path, digest_of_file(path), path.stat().st_size, self._metrics(draft, decisions, gaps))
 
     def rest(self) -> None:
         """Release a large model until the next build, since measurements need the memory.
@@ -297,8 +299,8 @@ class Workspace:
             for name in ("model", "techniques"):
                 self.__dict__.pop(name, None)
 
-    def _metrics(self, draft: Draft, decisions: Mapping[str, str]) -> dict[str, Any]:
-        """See :attr:`Built.metrics`."""
+    def _metrics(self, draft: Draft, decisions: Mapping[str, str], gaps: Mapping[str, str]) -> dict[str, Any]:
+        """See :attr:`Built.metrics`; ``gaps`` are reasons why layers are not computed as decided."""
         metrics: dict[str, Any] = {}
         formats: dict[str, str] = {}
         items: list[Item] = []
@@ -306,6 +308,7 @@ class Workspace:
             formats |= technique.layer_formats(draft, decisions)
             metrics |= technique.compute_metrics(draft, decisions)
             items += technique.describe(draft.notes[name]) if name in draft.notes else []
+        items += [Fields("Layers that are not computed as decided", gaps)] if gaps and formats else []
         if items:
             metrics[DISPLAY] = items_to_json(items)
         if self.job.wants(BIT_OPERATIONS):
