@@ -50,6 +50,22 @@ def test_found_and_one_are_rare() -> None:
     assert uses["one"] <= 20
 
 
+def test_functions_say_what_they_do_in_the_third_person() -> None:
+    """``Returns …``, not ``Return …``; the docstrings of commands are their help, and begin with an imperative."""
+    words = [docstring.split()[0] for docstring in docstrings()]
+    does = {word for word in words if word.endswith("s")}
+    imperatives = [word for word in words if does & {f"{word}s", f"{word}es", f"{word[:-1]}ies"}]
+    assert len(imperatives) / len(words) <= 0.01, Counter(imperatives).most_common(20)
+
+
+def docstrings() -> list[str]:
+    """Lists the docstrings of functions, without those of commands."""
+    trees = [tree for path, tree in zip(FILES, TREES, strict=True) if path.parent != ROOT / "dashboards" / "cli"]
+    defined = [node for tree in trees for node in ast.walk(tree)]
+    texts = [ast.get_docstring(node) for node in defined if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [text for text in texts if text]
+
+
 def test_formatting_is_rarely_switched_off() -> None:
     assert sum(path.read_text().count("# fmt: skip") for path in FILES) <= 150
 
@@ -61,7 +77,7 @@ def test_files_and_functions_are_short() -> None:
 
 
 def bodies() -> list[tuple[str, int]]:
-    """Place and number of lines of each function's body, without its docstring."""
+    """Lists the place and number of lines of each function's body, without its docstring."""
     lengths = []
     for path, tree in zip(FILES, TREES, strict=True):
         for node in ast.walk(tree):

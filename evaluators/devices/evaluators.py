@@ -59,7 +59,7 @@ class LatencyEvaluator(Evaluator):
         return Evaluation(measured.metrics(), measured)
 
     def request(self, model: Path, runtime: str | None = None) -> LatencyRequest:
-        """The request to measure ``model``, executed in ``runtime``, against the baseline."""
+        """Returns the request to measure ``model``, executed in ``runtime``, against the baseline."""
         return LatencyRequest(self.baseline, model, self.sample, self.protocol, self.limit_s, runtime)
 
 

@@ -143,7 +143,7 @@ def possible_precisions(node: onnx.NodeProto, graph: Graph) -> tuple[Precision, 
 
 
 def reads_constant(node: onnx.NodeProto, graph: Graph) -> bool:
-    """Whether a layer's input is the same in every run, such as learned queries.
+    """Returns whether a layer's input is the same in every run, such as learned queries.
 
     The runtime computes such a layer once, when it loads the model.
     """
@@ -158,7 +158,7 @@ def _has_weights(node: onnx.NodeProto, graph: Graph, weights: tuple[int, ...], b
 
 
 def _has_row_bias(gemm: onnx.NodeProto, graph: Graph) -> bool:
-    """Whether a Gemm has no bias, or a constant bias that is the same for each row."""
+    """Returns whether a Gemm has no bias, or a constant bias that is the same for each row."""
     name = input_of(gemm, 2)
     if not name:
         return True
@@ -170,7 +170,8 @@ def _has_row_bias(gemm: onnx.NodeProto, graph: Graph) -> bool:
 
 
 def _is_integer_attention(node: onnx.NodeProto) -> bool:
-    """Whether QAttention can replace a node: it has no additive bias, no past, and q, k and v are of equal size."""
+    """Returns whether QAttention can replace a node: it has no additive bias, no past, and q, k and v are of equal
+    size."""
     plain = {"num_heads", "unidirectional", "mask_filter_value", "scale"}
     return not any(input_of(node, i) for i in (4, 5, 6)) and attributes(node).keys() <= plain and bool(node.input[2])
 

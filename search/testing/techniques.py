@@ -107,7 +107,7 @@ def create_variants(technique: Technique, recipe: Recipe | None = RECIPE, folder
 
 
 def name_of(kind: type[Technique]) -> str:
-    """The name under which a technique is registered."""
+    """Returns the name under which a technique is registered."""
     return next(name for name, registered in TECHNIQUES.items() if registered is kind)
 
 
@@ -238,7 +238,7 @@ class TechniqueConformance:
         assert json.loads(json.dumps(offer.answers, allow_nan=False)) is not None
 
     def decisions(self, technique: Technique) -> tuple[Decision, ...]:
-        """The decisions on a device that measures nothing."""
+        """Returns the decisions on a device that measures nothing."""
         return technique.offer(None, Offer()).decisions
 
     def test_changes_of_costs_can_be_stored_and_are_about_its_own_decisions(
@@ -256,11 +256,11 @@ class TechniqueConformance:
                 assert set(change.factors) <= set(choices[change.decision][1:])
 
     def build(self, technique: Technique, draft: Draft, values: Mapping[str, str]) -> Draft:
-        """What a candidate with these values starts from after this technique."""
+        """Returns what a candidate with these values starts from after this technique."""
         return technique.apply(draft, values)
 
     def assignments(self, technique: Technique) -> list[dict[str, str]]:
-        """Every value everywhere that it is possible, and each decision's last value alone."""
+        """Returns every value everywhere that it is possible, and each decision's last value alone."""
         decisions = self.decisions(technique)
         first = {decision.name: decision.choices[0] for decision in decisions}
         values = dict.fromkeys(value for decision in decisions for value in decision.choices)
@@ -290,7 +290,7 @@ class ModuleConformance(TechniqueConformance):
         return technique.apply(variant or draft, values)
 
     def assignments_to_repeat(self, technique: Technique) -> list[dict[str, str]]:
-        """The uniform assignments and one more, because each is a training."""
+        """Returns the uniform assignments and one more, because each is a training."""
         decisions = self.decisions(technique)
         return self.assignments(technique)[: 1 + len({value for row in decisions for value in row.choices})]
 

@@ -9,7 +9,7 @@ from hwprofiles import digest_of
 
 
 def invent_own_metrics(rows: Mapping[str, Metric], digest: str | None) -> dict[str, float]:
-    """Make up the metrics with these rows for a candidate, by its digest; for None, those of the fp32 model.
+    """Makes up the metrics with these rows for a candidate, by its digest; for None, those of the fp32 model.
 
     >>> invent_own_metrics({"codebook_bytes": Metric("Size of the codebooks", "B", "min")}, None)
     {'codebook_bytes': 1.0}

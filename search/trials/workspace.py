@@ -184,7 +184,7 @@ class Workspace:
         )
 
     def _technique_of(self, decision: str) -> str:
-        """The technique that carries a decision of the prepared job out."""
+        """Returns the technique that carries a decision of the prepared job out."""
         if self._prepared_space is None:
             raise ValueError("the job is not prepared: its decisions are unknown")
         return self._prepared_space.by_name[decision].technique
@@ -232,7 +232,7 @@ class Workspace:
         )
 
     def space(self, *devices: Device | None) -> Space:
-        """All decisions of the job, after benchmarking its devices (minutes); None stands for a modelled device.
+        """Benchmarks the job's devices (minutes) and returns its decisions; None stands for a modelled device.
 
         A choice is offered if it is worthwhile on some device. Each device has a runtime decision of its own. Values
         are replaced in runtimes only if there is one device: another device may gain by them.
@@ -265,7 +265,7 @@ class Workspace:
         return self._prepared_space
 
     def coverage(self, space: Space) -> dict[str, Any] | None:
-        """The values that the space contains and leaves out; None without precisions."""
+        """Returns the values that the space contains and leaves out; None without precisions."""
         precision, formats = self.techniques.get("precision"), self.techniques.get(FORMATS)
         if precision is None and formats is None:
             return None
@@ -279,7 +279,7 @@ class Workspace:
         return Draft(self.model, self.groups, static_schemes=self.static_schemes)
 
     def build(self, decisions: Mapping[str, str], path: Path) -> Built:
-        """Write a candidate's file; equal decisions give equal bytes. Trains its module variant unless it is stored."""
+        """Writes a candidate's file; equal decisions give equal bytes. Trains its module unless that is stored."""
         variant = self.variants.draft(decisions) if self.variants.techniques else None
         draft = self.draft if variant is None else replace(variant, static_schemes=self.static_schemes)
         with working():
@@ -291,7 +291,7 @@ class Workspace:
         return Built(path, digest_of_file(path), path.stat().st_size, self._metrics(draft, decisions, gaps))
 
     def rest(self) -> None:
-        """Release a large model until the next build, since measurements need the memory.
+        """Releases a large model until the next build, since measurements need the memory.
 
         Not if techniques change modules: their state is worth more than that.
         """
