@@ -44,7 +44,7 @@ EXPLANATIONS = {
 
 
 def evidence_of(profile: Profile, baseline: Mapping[str, Any]) -> Evidence:
-    """The evidence of a job's figures on a device; ``baseline`` are the fp32 model's metrics there, or empty.
+    """Returns the evidence of a job's figures on a device; ``baseline`` are the fp32 model's metrics there, or empty.
 
     Earlier versions made up the quality of modelled devices too; they stored no runtime for it.
     """
@@ -55,7 +55,7 @@ def evidence_of(profile: Profile, baseline: Mapping[str, Any]) -> Evidence:
 
 
 def qualify_title(title: str, metric: str, evidence: str = Evidence.MEASURED) -> str:
-    """A metric's title, marked if the figure is a bound.
+    """Returns a metric's title, marked if the figure is a bound.
 
     >>> qualify_title("Latency", "latency_ms.p50", "modelled"), qualify_title("Latency", "latency_ms", "measured")
     ('Latency, at best', 'Latency')

@@ -15,7 +15,7 @@ _ENDINGS = {"_ms": "ms", "_mj": "mJ", "_bytes": "B"}
 
 
 def row_of(name: str) -> Metric:
-    """A metric's row; techniques are asked for the row of a metric that the table does not have."""
+    """Returns a metric's row; techniques are asked for the row of a metric that the table does not have."""
     return metric_of(name, None if base_of(name) in METRICS else _rows_of_techniques())
 
 
@@ -27,7 +27,7 @@ def _rows_of_techniques() -> dict[str, Metric]:
 
 
 def metric_title(name: str, evidence: str = Evidence.MEASURED) -> str:
-    """A metric's title, for an axis; ``evidence`` is that of the figure.
+    """Returns a metric's title, for an axis; ``evidence`` is that of the figure.
 
     >>> metric_title("speedup@local-cpu"), metric_title("latency_ms.p90"), metric_title("word_error")
     ('Speed-up over fp32, local-cpu', 'Latency, p90', 'Word error')
@@ -36,13 +36,13 @@ def metric_title(name: str, evidence: str = Evidence.MEASURED) -> str:
 
 
 def short_title(name: str, evidence: str = Evidence.MEASURED) -> str:
-    """A metric in a word or two, for the head of a column."""
+    """Returns a metric in a word or two, for the head of a column."""
     row = row_of(name)
     return qualify_title(_with_field(name, row.short_title or row.title), name, evidence)
 
 
 def _with_field(name: str, title: str) -> str:
-    """The title with the metric's field, class and device behind it."""
+    """Returns the title with the metric's field, class and device behind it."""
     metric, _, device = name.partition("@")
     base, _, field = metric.partition(".")
     label = base.partition(":")[2]
@@ -50,7 +50,7 @@ def _with_field(name: str, title: str) -> str:
 
 
 def figure(value: float | None, metric: str) -> str:
-    """A metric's value with its unit.
+    """Returns a metric's value with its unit.
 
     >>> figure(3.4182, "speedup"), figure(2.0, "latency_ms"), figure(1234567, "size_bytes"), figure(None, "cosine")
     ('3.42×', '2.00 ms', '1.23 MB', '–')
@@ -72,7 +72,7 @@ def figure(value: float | None, metric: str) -> str:
 
 
 def unit_of(metric: str) -> str:
-    """The unit of a metric's value; of one that the table does not have, by the ending of its name.
+    """Returns the unit of a metric's value; of one that the table does not have, by the ending of its name.
 
     >>> unit_of("speedup@phone"), unit_of("throughput.per_s"), unit_of("decoder_ms"), unit_of("accuracy")
     ('×', '', 'ms', '')
@@ -85,7 +85,7 @@ def unit_of(metric: str) -> str:
 
 
 def interval(bounds: Sequence[float] | None, metric: str) -> str:
-    """A 95 % interval in the metric's unit; empty without one.
+    """Returns a 95 % interval in the metric's unit; empty without one.
 
     >>> interval([3.31, 3.5], "speedup"), interval([900, 1100], "size_bytes"), interval(None, "speedup")
     ('3.31–3.50×', '900 B–1.10 kB', '')
@@ -107,7 +107,7 @@ def byte_size(value: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds in words.
+    """Returns the seconds in words.
 
     >>> duration(8.24), duration(200), duration(7500), duration(None)
     ('8 s', '3 min 20 s', '2 h 05 min', '–')
@@ -123,17 +123,17 @@ def duration(seconds: float | None) -> str:
 
 
 def moment(iso: str | None) -> str:
-    """An ISO 8601 time in UTC to the minute."""
+    """Returns an ISO 8601 time in UTC to the minute."""
     return "–" if iso is None else f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"
 
 
 def precision_title(sweep: Mapping[str, Any]) -> str:
-    """The precision of a capability's sweep, with the activation type if it has one."""
+    """Returns the precision of a capability's sweep, with the activation type if it has one."""
     return f"{sweep['precision']} ({sweep['activations']})" if sweep["activations"] else str(sweep["precision"])
 
 
 def _round(value: float, digits: int) -> str:
-    """Round to ``digits`` decimals; a number below 1 gets as many more as keep it from reading as 1."""
+    """Rounds to ``digits`` decimals; a number below 1 gets as many more as keep it from reading as 1."""
     if not value < 1:
         return f"{value:.{digits}f}"
     texts = (f"{value:.{more}f}" for more in range(digits, _MOST_DECIMALS + 1))

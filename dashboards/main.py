@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run ``paretune``; print what to install if only the base package is installed."""
+    """Runs ``paretune``; prints what to install if only the base package is installed."""
     if sys.argv[1:2] == ["agent"]:
         from evaluators.agent.command import run_agent
 

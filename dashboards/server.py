@@ -32,7 +32,7 @@ _MACHINE_PATHS = ("/api/", "/healthz", "/openapi.json")
 
 
 def create_app(store: Store) -> FastAPI:
-    """The application: ``/api/v1``, ``/healthz``, ``/openapi.json`` and the pages.
+    """Returns the application: ``/api/v1``, ``/healthz``, ``/openapi.json`` and the pages.
 
     Setting the event ``app.state.stopping`` ends open event streams. The caller closes the store.
     """
@@ -55,7 +55,7 @@ def create_app(store: Store) -> FastAPI:
 
 
 def serve(store: Store, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> None:
-    """Serve until interrupted; prints the address to stderr. ``port`` 0 takes a free one.
+    """Serves until interrupted; prints the address to stderr. ``port`` 0 takes a free one.
 
     Raises :class:`InvalidInput` for an address that cannot be used, and ``KeyboardInterrupt`` after Ctrl-C, once open
     answers are finished.
@@ -68,7 +68,7 @@ def serve(store: Store, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> N
 
 @contextmanager
 def background(store: Store, host: str = DEFAULT_HOST, port: int = 0) -> Iterator[str]:
-    """Serve in a thread while the block runs; yields the address, such as ``http://127.0.0.1:8700``."""
+    """Serves in a thread while the block runs; yields the address, such as ``http://127.0.0.1:8700``."""
     listener = _listen(host, port)
     server = _Server(_config(create_app(store)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="paretune-server", daemon=True)
@@ -83,7 +83,7 @@ def background(store: Store, host: str = DEFAULT_HOST, port: int = 0) -> Iterato
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the event streams first: they would delay the shutdown until it is forced."""
+        """Ends the event streams first: they would delay the shutdown until it is forced."""
         self.config.app.state.stopping.set()  # type: ignore[union-attr]
         await super().shutdown(sockets)
 

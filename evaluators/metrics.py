@@ -53,7 +53,7 @@ class Metric:
     """Of a measured figure: whether a busy machine changes it."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data, for pages."""
+        """Returns the fields as JSON-able data, for pages."""
         return asdict(self)
 
 
@@ -86,7 +86,7 @@ functions may give others, of which nothing is known but that larger is better."
 
 
 def base_of(name: str) -> str:
-    """A metric without its field and its device.
+    """Returns a metric without its field and its device.
 
     >>> base_of("latency_ms.p90@phone"), base_of("fnr:cat")
     ('latency_ms', 'fnr')
@@ -95,7 +95,7 @@ def base_of(name: str) -> str:
 
 
 def metric_of(name: str, own: Mapping[str, Metric] | None = None) -> Metric:
-    """The row of a metric, which may have dotted fields and a device; ``own`` are rows beyond the shipped ones.
+    """Returns the row of a metric, which may have dotted fields and a device; ``own`` are rows beyond the shipped ones.
 
     A metric in neither is titled by its name.
 

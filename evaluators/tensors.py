@@ -24,7 +24,7 @@ class TensorSpec:
     """Sizes; None for a dimension that varies."""
 
     def admits(self, shape: Sequence[int]) -> bool:
-        """Whether values of this shape are valid."""
+        """Returns whether values of this shape are valid."""
         return len(shape) == len(self.shape) and all(
             size in (None, own) for own, size in zip(shape, self.shape, strict=True)
         )

@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine's loopback: ``localhost`` or a loopback address.
+    """Returns whether ``host`` is this machine's loopback: ``localhost`` or a loopback address.
 
     >>> is_loopback("localhost"), is_loopback("::1"), is_loopback("example.org")
     (True, True, False)
@@ -15,7 +15,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_loopback_address(address: str) -> bool:
-    """Whether ``address`` is a loopback IP address; False for anything that is no IP address."""
+    """Returns whether ``address`` is a loopback IP address; False for anything that is no IP address."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

@@ -15,7 +15,7 @@ CATALOG = Path(__file__).parent / "catalog"
 
 @cache
 def catalogue() -> dict[str, Description]:
-    """The descriptions that ship with Paretune, by name."""
+    """Returns the descriptions that ship with Paretune, by name."""
     descriptions = (read_description(path) for path in sorted(CATALOG.glob("*.toml")))
     return {description.name: description for description in descriptions}
 
@@ -26,7 +26,7 @@ def user_device_names() -> list[str]:
 
 
 def lookup_description(name: str) -> Description | None:
-    """The description of this name: the user's own if there is one, else the catalogue's, else None.
+    """Returns the description of this name: the user's own if there is one, else the catalogue's, else None.
 
     Raises :class:`InvalidInput` if the user's file is not valid any more.
     """

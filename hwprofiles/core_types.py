@@ -26,7 +26,7 @@ class CoreType:
 
 
 def core_types(root: Path) -> tuple[CoreType, ...]:
-    """The core types, fastest first; empty if all cores are alike or the machine does not say."""
+    """Returns the core types, fastest first; empty if all cores are alike or the machine does not say."""
     devices = root / "sys/devices"
     listed = [
         CoreType(name, cores)
@@ -50,7 +50,7 @@ def core_types(root: Path) -> tuple[CoreType, ...]:
 
 
 def best_first(cores: Sequence[int], types: Sequence[CoreType]) -> tuple[int, ...]:
-    """The cores sorted by type, fastest first, then by descending id: core 0 serves most interrupts.
+    """Returns the cores sorted by type, fastest first, then by descending id: core 0 serves most interrupts.
 
     Cores of no type come last.
     """
@@ -59,7 +59,7 @@ def best_first(cores: Sequence[int], types: Sequence[CoreType]) -> tuple[int, ..
 
 
 def type_of(cores: Sequence[int], types: Sequence[CoreType]) -> str:
-    """The names of these cores' types, joined by `` + ``; empty if all cores are alike."""
+    """Returns the names of these cores' types, joined by `` + ``; empty if all cores are alike."""
     return " + ".join(kind.name for kind in types if set(kind.cores) & set(cores))
 
 
@@ -69,7 +69,7 @@ def _name(cores: Sequence[int], parts: Mapping[int, str], speeds: Mapping[int, f
 
 
 def _speeds(root: Path) -> tuple[dict[int, float], str]:
-    """The speed of each core by the first measure that the machine exposes, and the name of that measure."""
+    """Returns the speed of each core by the first measure that the machine exposes, and the name of that measure."""
     measures = [("cpu_capacity", 1.0, "capacity"), ("cpufreq/cpuinfo_max_freq", 1000.0, "MHz")]
     if not processor.is_made_by(root, _AMD):  # on AMD it ranks cores of one type
         measures.append(("acpi_cppc/highest_perf", 1.0, "performance"))

@@ -31,7 +31,7 @@ _MAJOR, _MINOR = 75, 76
 
 
 def cuda_gpu() -> Gpu:
-    """The first GPU that CUDA shows this process; ``CUDA_VISIBLE_DEVICES`` selects another one.
+    """Returns the first GPU that CUDA shows this process; ``CUDA_VISIBLE_DEVICES`` selects another one.
 
     On a machine with a single GPU, NVML's details are added. Raises :class:`DeviceUnavailable` without a GPU.
     """
@@ -56,7 +56,7 @@ def cuda_bus_id() -> str | None:
 
 @functools.cache
 def _answer() -> dict[str, Any]:
-    """The child's answer; asked once per process, since driver and GPU do not change meanwhile."""
+    """Returns the child's answer; asked once per process, since driver and GPU do not change meanwhile."""
     return run_probe([sys.executable, "-c", _PROGRAM])
 
 

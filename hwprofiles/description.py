@@ -80,7 +80,8 @@ class Description:
     """Pairs of key and document: what sources refer to as ``[key]``."""
 
     def profile(self, threads: int = 1, batch: int = 1) -> Profile:
-        """The simulated profile. A processor's peak is scaled to ``threads`` of its cores; a GPU is used as a whole.
+        """Returns the simulated profile. A processor's peak is scaled to ``threads`` of its cores; a GPU is used as a
+        whole.
 
         Raises :class:`DeviceUnavailable` if it has fewer cores than ``threads``.
         """
@@ -104,13 +105,13 @@ class Description:
         )
 
     def sources(self) -> dict[str, str]:
-        """The source of each figure and the documents, by name."""
+        """Returns the source of each figure and the documents, by name."""
         figures = {"cores": self.cores, "memory_bytes": self.memory_bytes, "bytes_per_s": self.bytes_per_s}
         figures |= {f"operations_per_s.{name}": figure for name, figure in self.operations_per_s}
         return {name: figure.source for name, figure in figures.items()} | dict(self.documents)
 
     def to_toml(self) -> str:
-        """The text of a file that :func:`parse_description` reads."""
+        """Returns the text of a file that :func:`parse_description` reads."""
         lines = [
             f"version = {VERSION}",
             *(f"{key} = {_quote(getattr(self, key))}" for key in ("name", "title", "kind", "processor")),

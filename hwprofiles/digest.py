@@ -1,4 +1,4 @@
-"""Content digests: names made of the content that something depends on."""
+"""Digests: names computed from all that a thing depends on, so that equal things have equal names."""
 
 from __future__ import annotations
 

@@ -166,12 +166,13 @@ def first_line(error: BaseException, limit: int = 300, *, default: str | None = 
 
 
 def is_transient(error: ParetuneError) -> bool:
-    """Whether an error that stopped the work on a candidate was caused by something else: trying again may succeed."""
+    """Returns whether an error that stopped the work on a candidate was caused by something else: trying again may
+    succeed."""
     return isinstance(error, TransientError) or not isinstance(error, CandidateError)
 
 
 def candidate_errors() -> dict[str, type[CandidateError]]:
-    """The classes of :class:`CandidateError` by their ``state``."""
+    """Returns the classes of :class:`CandidateError` by their ``state``."""
 
     def below(kind: type[CandidateError]) -> list[type[CandidateError]]:
         return [member for child in kind.__subclasses__() for member in (child, *below(child))]
@@ -180,5 +181,5 @@ def candidate_errors() -> dict[str, type[CandidateError]]:
 
 
 def transient_states() -> tuple[str, ...]:
-    """The states of :class:`TransientError`."""
+    """Returns the states of :class:`TransientError`."""
     return tuple(state for state, kind in candidate_errors().items() if issubclass(kind, TransientError))

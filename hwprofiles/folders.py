@@ -15,7 +15,7 @@ if os.environ.get("PARETUNE_HOME"):  # child processes may have another working 
 
 
 def data_folder() -> Path:
-    """The user's data folder, created if missing: the default database, exported candidates, added devices.
+    """Returns the user's data folder, created if missing: the default database, exported candidates, added devices.
 
     ``PARETUNE_HOME`` overrides it. Raises :class:`StorageError` if it cannot be created.
     """
@@ -24,13 +24,13 @@ def data_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder: teachers, baselines, calibrations and device answers, named by digests."""
+    """Returns the user's cache folder: teachers, baselines, calibrations and device answers, named by digests."""
     home = os.environ.get("PARETUNE_HOME")
     return make_private(make_folder(Path(home)) / "cache" if home else platformdirs.user_cache_path("paretune"))
 
 
 def devices_folder() -> Path:
-    """The folder of the device descriptions that the user added."""
+    """Returns the folder of the device descriptions that the user added."""
     return data_folder() / "devices"
 
 

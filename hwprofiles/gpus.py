@@ -35,12 +35,12 @@ class Gpu:
     cuda: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Gpu:
-        """The inverse of :meth:`to_dict`."""
+        """Returns the inverse of :meth:`to_dict`."""
         return cls(**data)
 
 
@@ -76,7 +76,7 @@ def _gpu(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
 
     def ask(question: Callable[..., _Value], *more: Any) -> _Value | None:
-        """The answer, None if this GPU or driver does not support the question."""
+        """Returns the answer, None if this GPU or driver does not support the question."""
         try:
             return question(handle, *more)
         except nvml.NVMLError:

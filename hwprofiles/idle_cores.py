@@ -67,7 +67,7 @@ def measure_idlest(
 
 
 def spread(ordered: Iterable[int], groups: Sequence[Sequence[int]]) -> list[int]:
-    """The cores in the given order: first one of each physical core, then their SMT siblings."""
+    """Returns the cores in the given order: first one of each physical core, then their SMT siblings."""
     group = {core: number for number, members in enumerate(groups) for core in members}
     firsts: list[int] = []
     repeats: list[int] = []

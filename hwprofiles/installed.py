@@ -41,7 +41,7 @@ def processor_runtimes() -> tuple[tuple[str, str], ...]:
 
 
 def onnxruntime_providers() -> tuple[str, ...]:
-    """The installed ONNX Runtime's execution providers in its order; empty without ONNX Runtime. Imports it."""
+    """Returns the installed ONNX Runtime's execution providers in its order; empty without ONNX Runtime. Imports it."""
     try:
         runtime = import_module("onnxruntime")  # only on demand: it is large
     except ImportError:

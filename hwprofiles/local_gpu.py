@@ -56,7 +56,7 @@ def local_gpu(threads: int = 1, batch: int = 1) -> Profile:
 
 
 def gpu_runtimes() -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    """The baseline's runtime, and name and version of all runtimes that can use a GPU here, that one first."""
+    """Returns the baseline's runtime, and name and version of all runtimes that can use a GPU here, that one first."""
     versions = _importable_runtimes()
     names = [(name, versions[name]) for name in ("tensorrt", "onnxruntime") if name in versions]
     if not names:
@@ -71,7 +71,7 @@ def gpu_runtimes() -> tuple[str | None, tuple[tuple[str, str], ...]]:
 
 @functools.cache
 def _importable_runtimes() -> dict[str, str]:
-    """The answer of :func:`import_runtimes` in a child, once per process; empty if an import crashes it."""
+    """Returns the answer of :func:`import_runtimes` in a child, once per process; empty if an import crashes it."""
     answer = run_probe([sys.executable, "-c", _PROGRAM])
     return {} if "error" in answer else answer
 

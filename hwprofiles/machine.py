@@ -50,7 +50,7 @@ class Machine:
     container: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         data = asdict(self)
         data["instruction_sets"] = list(self.instruction_sets)
         data["siblings"] = [list(group) for group in self.siblings]
@@ -59,7 +59,7 @@ class Machine:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Machine:
-        """The inverse of :meth:`to_dict`."""
+        """Returns the inverse of :meth:`to_dict`."""
         values = dict(data)
         values["instruction_sets"] = tuple(values["instruction_sets"])
         values["siblings"] = tuple(tuple(group) for group in values["siblings"])

@@ -36,17 +36,17 @@ class Peaks:
         return rates["int8"] if precision in _INTEGER and "int8" in rates else rates["fp32"]
 
     def of_share(self, share: float) -> Peaks:
-        """The peaks of a share of the device's cores, with all of its memory bandwidth."""
+        """Returns the peaks of a share of the device's cores, with all of its memory bandwidth."""
         scaled = tuple((name, value * share) for name, value in self.operations_per_s)
         return replace(self, operations_per_s=scaled)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         return {"operations_per_s": dict(self.operations_per_s), "bytes_per_s": self.bytes_per_s}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Peaks:
-        """The inverse of :meth:`to_dict`. The order of formats is fixed, so that equal peaks compare equal."""
+        """Returns the inverse of :meth:`to_dict`. The order of formats is fixed, so that equal peaks compare equal."""
         rates = data["operations_per_s"]
         operations_per_s = tuple((name, float(rates[name])) for name in FORMATS if name in rates)
         return cls(operations_per_s, float(data["bytes_per_s"]))

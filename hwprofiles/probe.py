@@ -58,17 +58,17 @@ def usable_cores(root: Path = ROOT) -> tuple[int, ...]:
 
 
 def core_types(root: Path = ROOT) -> tuple[CoreType, ...]:
-    """The types of this machine's cores, fastest first; empty if all are alike."""
+    """Returns the types of this machine's cores, fastest first; empty if all are alike."""
     return types_at(root)
 
 
 def processor_name(root: Path = ROOT) -> str:
-    """The processor's name, or else the system's name for it."""
+    """Returns the processor's name, or else the system's name for it."""
     return processor.processor_name(root) or platform.processor() or platform.machine()
 
 
 def instruction_sets(root: Path = ROOT) -> tuple[str, ...]:
-    """The processor's instruction sets that matter to runtimes."""
+    """Returns the processor's instruction sets that matter to runtimes."""
     return processor.instruction_sets(root)
 
 

@@ -39,7 +39,7 @@ _CPUFREQ = "sys/devices/system/cpu/cpu{}/cpufreq"
 
 
 def processor_name(root: Path) -> str | None:
-    """The processor's name; for ARM the board, and the number of cores of each kind."""
+    """Returns the processor's name; for ARM the board, and the number of cores of each kind."""
     name = _field(root, "model name")
     if name is not None and not name.startswith("ARMv"):
         return name
@@ -63,12 +63,12 @@ def part_names(root: Path) -> dict[int, str]:
 
 
 def is_made_by(root: Path, vendor: str) -> bool:
-    """Whether the processor names this vendor; only x86 processors name one."""
+    """Returns whether the processor names this vendor; only x86 processors name one."""
     return _field(root, "vendor_id") == vendor
 
 
 def architecture(root: Path) -> str | None:
-    """The architecture as ``uname -m`` prints it; None if /proc does not tell."""
+    """Returns the architecture as ``uname -m`` prints it; None if /proc does not tell."""
     named = text_at(root / "proc/sys/kernel/arch")
     if named is not None:
         return named
@@ -78,7 +78,7 @@ def architecture(root: Path) -> str | None:
 
 
 def instruction_sets(root: Path) -> tuple[str, ...]:
-    """The instruction sets that matter to runtimes and that every core has."""
+    """Returns the instruction sets that matter to runtimes and that every core has."""
     flags = _flags(root)
     return tuple(name for name in _INSTRUCTION_SETS if name in flags)
 
@@ -93,19 +93,19 @@ def microcode(root: Path) -> str | None:
 
 
 def is_virtual(root: Path) -> bool | None:
-    """Whether an x86 processor reports that it is virtual; None on other architectures."""
+    """Returns whether an x86 processor reports that it is virtual; None on other architectures."""
     flags = _flags(root)
     return ("hypervisor" in flags) if _field(root, "flags") is not None else None
 
 
 def sockets(root: Path) -> int | None:
-    """Number of processors."""
+    """Returns the number of processors."""
     ids = {number_at(core / "topology/physical_package_id") for core in _cores(root)} - {None, -1}
     return len(ids) or len(set(_fields(root, "physical id"))) or None
 
 
 def siblings(root: Path) -> tuple[tuple[int, ...], ...]:
-    """The online logical cores of each physical core; empty if the machine does not say."""
+    """Returns the online logical cores of each physical core; empty if the machine does not say."""
     groups: dict[tuple[int, ...], None] = {}
     for core in _cores(root):
         names = (core / "topology/core_cpus_list", core / "topology/thread_siblings_list")
@@ -114,7 +114,7 @@ def siblings(root: Path) -> tuple[tuple[int, ...], ...]:
 
 
 def caches(root: Path) -> tuple[Cache, ...]:
-    """The different caches of the cores, lowest level first."""
+    """Returns the different caches of the cores, lowest level first."""
     kinds: dict[Cache, None] = {}
     for core in _cores(root):
         for folder in sorted((core / "cache").glob("index[0-9]*")):
@@ -126,7 +126,7 @@ def caches(root: Path) -> tuple[Cache, ...]:
 
 
 def base_mhz(root: Path) -> float | None:
-    """The rated frequency under load, from the driver or the processor's name."""
+    """Returns the rated frequency under load, from the driver or the processor's name."""
     for core in _cores(root):
         base = number_at(root / _CPUFREQ.format(core.name[3:]) / "base_frequency")
         if base is not None:
@@ -136,23 +136,23 @@ def base_mhz(root: Path) -> float | None:
 
 
 def max_mhz(root: Path) -> float | None:
-    """The highest rated frequency of any core."""
+    """Returns the highest rated frequency of any core."""
     highest = [number_at(root / _CPUFREQ.format(core.name[3:]) / "cpuinfo_max_freq") for core in _cores(root)]
     return max((value / 1000 for value in highest if value is not None), default=None)
 
 
 def governor(root: Path) -> str | None:
-    """The frequency governor; several, separated by commas, if cores differ."""
+    """Returns the frequency governor; several, separated by commas, if cores differ."""
     return _setting(root, "scaling_governor")
 
 
 def energy_preference(root: Path) -> str | None:
-    """The energy preference of the processor's own frequency control."""
+    """Returns the energy preference of the processor's own frequency control."""
     return _setting(root, "energy_performance_preference")
 
 
 def boost(root: Path) -> bool | None:
-    """Whether frequencies above the base frequency are allowed."""
+    """Returns whether frequencies above the base frequency are allowed."""
     disabled = number_at(root / "sys/devices/system/cpu/intel_pstate/no_turbo")
     if disabled is not None:
         return not disabled
@@ -166,12 +166,12 @@ def _setting(root: Path, name: str) -> str | None:
 
 
 def core_folders(root: Path) -> dict[int, Path]:
-    """The online cores' folders below /sys/devices/system/cpu, by core id."""
+    """Returns the online cores' folders below /sys/devices/system/cpu, by core id."""
     return {int(folder.name[3:]): folder for folder in _cores(root)}
 
 
 def _cores(root: Path) -> list[Path]:
-    """The online cores' folders in the order of their ids."""
+    """Returns the online cores' folders in the order of their ids."""
     folders = (root / "sys/devices/system/cpu").glob("cpu[0-9]*")
     cores = sorted((int(folder.name[3:]), folder) for folder in folders if folder.name[3:].isdecimal())
     return [folder for _, folder in cores if text_at(folder / "online") != "0"]
@@ -183,7 +183,7 @@ def _size(path: Path) -> int | None:
 
 
 def _flags(root: Path) -> frozenset[str]:
-    """The flags that all cores share: on some processors cores differ."""
+    """Returns the flags that all cores share: on some processors cores differ."""
     lines = [*_fields(root, "flags"), *_fields(root, "Features")]
     return frozenset.intersection(*(frozenset(line.split()) for line in lines)) if lines else frozenset()
 
@@ -193,7 +193,7 @@ def _field(root: Path, name: str) -> str | None:
 
 
 def _fields(root: Path, name: str) -> Iterator[str]:
-    """The values of a field of /proc/cpuinfo, in general one per core."""
+    """Returns the values of a field of /proc/cpuinfo, in general one per core."""
     return (value for key, value in _entries(text_at(root / "proc/cpuinfo") or "") if key == name)
 
 

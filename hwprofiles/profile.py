@@ -75,7 +75,7 @@ class Profile:
         return digest_of({key: value for key, value in data.items() if value or key not in _ADDED})
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data; tuples become lists."""
+        """Returns the fields as JSON-able data; tuples become lists."""
         data = asdict(self)
         for key, value in data.items():
             data[key] = list(value) if isinstance(value, tuple) else value
@@ -87,7 +87,7 @@ class Profile:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Profile:
-        """The inverse of :meth:`to_dict`; also reads data of earlier versions."""
+        """Returns the inverse of :meth:`to_dict`; also reads data of earlier versions."""
         values = dict(data)
         values["instruction_sets"] = tuple(values["instruction_sets"])
         values["cores"] = tuple(values["cores"])

@@ -42,7 +42,7 @@ def local_cpu(threads: int = 1, batch: int = 1) -> Profile:
 
 
 def dry_run(threads: int = 1, batch: int = 1) -> Profile:
-    """A simulated device with made-up figures, the same on every machine: for tests and dry runs."""
+    """Returns a simulated device with made-up figures, the same on every machine: for tests and dry runs."""
     return Profile(
         device="dry-run",
         runtime="null",
@@ -65,7 +65,7 @@ DEVICES: dict[str, Callable[[int, int], Profile]] = {
 
 
 def device_origins() -> dict[str, str]:
-    """The origin of every device by name: ``built-in``, ``catalogue`` or ``added``."""
+    """Returns the origin of every device by name: ``built-in``, ``catalogue`` or ``added``."""
     names = dict.fromkeys(DEVICES, "built-in")
     for origin, more in (("catalogue", catalogue()), ("added", user_device_names())):
         names |= {name: origin for name in more if names.get(name) != "built-in"}
@@ -73,7 +73,7 @@ def device_origins() -> dict[str, str]:
 
 
 def find_device(name: str, threads: int = 1, batch: int = 1) -> Profile:
-    """The profile of a device by name; real devices are probed.
+    """Returns the profile of a device by name; real devices are probed.
 
     Raises :class:`InvalidInput` for an unknown name, with the nearest one as hint, and for an invalid description;
     :class:`DeviceUnavailable` for a device that is missing or has fewer cores than ``threads``.

@@ -7,6 +7,6 @@ from collections.abc import Collection
 
 
 def nearest(name: str, names: Collection[str]) -> str:
-    """The hint for an unknown name: the most similar of ``names``, or all of them."""
+    """Returns the hint for an unknown name: the most similar of ``names``, or all of them."""
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(names))}"

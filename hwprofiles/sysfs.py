@@ -18,7 +18,7 @@ _MOST_READS = 256
 
 
 def text_at(path: Path) -> str | None:
-    """A file's text without surrounding blanks and zero bytes (device trees end texts with one).
+    """Returns a file's text without surrounding blanks and zero bytes (device trees end texts with one).
 
     None if it is empty or cannot be read.
     """
@@ -32,7 +32,7 @@ def text_at(path: Path) -> str | None:
 
 
 def number_at(path: Path) -> int | None:
-    """A file's whole number, None if it holds something else or cannot be read."""
+    """Returns a file's whole number, None if it holds something else or cannot be read."""
     text = text_at(path)
     try:
         return None if text is None else int(text)
@@ -41,7 +41,7 @@ def number_at(path: Path) -> int | None:
 
 
 def first_text(paths: Iterable[Path]) -> str | None:
-    """The text of the first file that has any."""
+    """Returns the text of the first file that has any."""
     return next((text for path in paths if (text := text_at(path)) is not None), None)
 
 

@@ -64,25 +64,25 @@ def _group_folders(root: Path) -> list[Path]:
 
 
 def kernel(root: Path) -> str | None:
-    """The kernel's release."""
+    """Returns the kernel's release."""
     return text_at(root / "proc/sys/kernel/osrelease")
 
 
 def system(root: Path) -> str | None:
-    """The operating system's name."""
+    """Returns the operating system's name."""
     text = first_text((root / "etc/os-release", root / "usr/lib/os-release")) or ""
     match = re.search(r"^PRETTY_NAME=(.*)$", text, re.MULTILINE)
     return match[1].strip("\"'") or None if match else None
 
 
 def huge_pages(root: Path) -> str | None:
-    """The setting of transparent huge pages: ``always``, ``madvise`` or ``never``."""
+    """Returns the setting of transparent huge pages: ``always``, ``madvise`` or ``never``."""
     match = re.search(r"\[(\w+)\]", text_at(root / "sys/kernel/mm/transparent_hugepage/enabled") or "")
     return match[1] if match else None
 
 
 def virtualisation(root: Path) -> str | None:
-    """The hypervisor: its name, ``yes`` for an unknown one, ``none`` for bare metal."""
+    """Returns the hypervisor: its name, ``yes`` for an unknown one, ``none`` for bare metal."""
     named = text_at(root / "sys/hypervisor/type")
     if named is not None:
         return named.lower()
@@ -103,7 +103,7 @@ def virtualisation(root: Path) -> str | None:
 
 
 def container(root: Path) -> str | None:
-    """The container runtime around this process; None if none is visible (containers may hide)."""
+    """Returns the container runtime around this process; None if none is visible (containers may hide)."""
     if (root / "run/.containerenv").exists():
         return "podman"
     if (root / ".dockerenv").exists():

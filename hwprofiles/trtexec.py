@@ -35,7 +35,7 @@ def find_trtexec(places: Sequence[str] = PLACES) -> tuple[Path, str]:
 
 
 def version_of(output: str) -> str:
-    """The version in the tool's output. Raises :class:`DeviceUnavailable` for none, or one that is too old.
+    """Returns the version in the tool's output. Raises :class:`DeviceUnavailable` for none, or one that is too old.
 
     >>> version_of("&&&& RUNNING TensorRT.trtexec [TensorRT v101601] [b11] # trtexec --help")
     '10.16.1'

@@ -15,7 +15,7 @@ __all__ = ["cache_folder", "data_folder", "default_database", "job_folder", "par
 
 
 def job_folder(job_id: str) -> Path:
-    """The folder of a job's files, made if missing: candidates as ONNX files, logs."""
+    """Returns the folder of a job's files, made if missing: candidates as ONNX files, logs."""
     return make_folder(make_private(data_folder() / "jobs") / job_id)
 
 

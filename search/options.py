@@ -50,7 +50,7 @@ _KINDS = {
 
 
 def _expectation(problem: Mapping[str, Any]) -> str:
-    """The type or range that a field must have, in the words of a job file rather than of Python."""
+    """Returns the type or range that a field must have, in the words of a job file rather than of Python."""
     if problem["type"] in _KINDS:
         return f"must be {_KINDS[problem['type']]}"
     text: str = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
@@ -59,7 +59,7 @@ def _expectation(problem: Mapping[str, Any]) -> str:
 
 
 def _example(problem: Mapping[str, Any], path: Sequence[Any]) -> str:
-    """A hint that shows how a misplaced plain value is written."""
+    """Returns a hint that shows how a misplaced plain value is written."""
     value = problem.get("input")
     field = next((part for part in reversed(path) if isinstance(part, str)), "")
     if problem["type"] in _LIST and isinstance(value, str):
@@ -74,7 +74,7 @@ def _example(problem: Mapping[str, Any], path: Sequence[Any]) -> str:
 
 
 def _keys_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
-    """The fields allowed at a path of the model."""
+    """Returns the fields allowed at a path of the model."""
     for part in path:
         if isinstance(part, int):
             continue

@@ -27,11 +27,11 @@ class TrialOutcome:
     """Seconds that it took."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrialOutcome:
-        """The inverse of :meth:`to_dict`."""
+        """Returns the inverse of :meth:`to_dict`."""
         further = tuple(data["further_measurements"])
         return cls(**{**data, "state": TrialState(data["state"]), "further_measurements": further})

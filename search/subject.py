@@ -66,7 +66,7 @@ class Subject:
         return bool(self.wanted)
 
     def sample_of(self, profile: Profile) -> Mapping[str, Array]:
-        """The input of one inference on a device, in its batch."""
+        """Returns the input of one inference on a device, in its batch."""
         return self.sample if self.samples is None or profile == self.profile else self.samples(profile)
 
 

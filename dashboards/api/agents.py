@@ -48,7 +48,7 @@ _HINT = "install the same version of Paretune on both sides"
 
 
 def agent_router(store: Store) -> APIRouter:
-    """All of ``/api/v1/agent`` over one store; every route requires a device's token."""
+    """Returns all of ``/api/v1/agent`` over one store; every route requires a device's token."""
     router = APIRouter(prefix="/api/v1/agent", tags=["agent"])
     allowed = Depends(_device_by_token(store.agents))
     polls = _Polls(store)
@@ -107,7 +107,7 @@ def agent_router(store: Store) -> APIRouter:
 
 
 def agent_problem(error: ParetuneError) -> int | None:
-    """The HTTP status of what the store says to an agent; None for any other error."""
+    """Returns the HTTP status of what the store says to an agent; None for any other error."""
     if isinstance(error, StaleRequest):
         return 409
     if isinstance(error, AgentReplaced):
@@ -116,7 +116,7 @@ def agent_problem(error: ParetuneError) -> int | None:
 
 
 def _device_by_token(agents: Agents) -> Callable[[Request], str]:
-    """A dependency that returns the device of the request's bearer token; refuses other requests."""
+    """Returns a dependency that returns the device of the request's bearer token; refuses other requests."""
 
     def device(request: Request) -> str:
         token = _token(request)
@@ -131,7 +131,7 @@ def _device_by_token(agents: Agents) -> Callable[[Request], str]:
 
 
 def _token(request: Request) -> str:
-    """The bearer token of a request; empty without one."""
+    """Returns the bearer token of a request; empty without one."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
 
@@ -148,11 +148,11 @@ class _Polls:
         self._leasing = asyncio.Lock()
 
     def end(self, device: str) -> None:
-        """End the waiting of the device's request."""
+        """Ends the waiting of the device's request."""
         self._newest.pop(device, None)
 
     async def next_errand(self, device: str, instance: str, request: Request) -> RequestRow | None:
-        """The device's next errand, waited for a while."""
+        """Returns the device's next errand, waited for a while."""
         mine = self._newest[device] = object()
         stopping: threading.Event = request.app.state.stopping
         ends_at = time.monotonic() + WAIT_S
@@ -167,7 +167,7 @@ class _Polls:
 
 
 async def _body(request: Request, *fields: str, max_bytes: int | None = None) -> Json:
-    """Read the JSON object of a request, with exactly these fields, within limits of size and time."""
+    """Reads the JSON object of a request, with exactly these fields, within limits of size and time."""
     read, most = bytearray(), max_bytes or MAX_BODY_BYTES
     try:
         async with asyncio.timeout(_BODY_S):
@@ -207,7 +207,7 @@ def _epoch(body: Json) -> int:
 
 
 def _profile(data: Any, device: str) -> Profile:
-    """Parse the profile that an agent sent; it must be the token's device, and one that measures."""
+    """Parses the profile that an agent sent; it must be the token's device, and one that measures."""
     try:
         profile = Profile.from_dict(data)
         fields = profile.to_dict()
@@ -237,7 +237,7 @@ def _short(data: Any) -> bool:
 
 
 def _offer(body: Json) -> Json:
-    """Parse the runtimes that an agent allows, and the cores that it uses with 1, 2, … threads."""
+    """Parses the runtimes that an agent allows, and the cores that it uses with 1, 2, … threads."""
     runtimes, cores = body["runtimes"], body["cores"]
     if not isinstance(runtimes, list) or not all(isinstance(name, str) and len(name) <= 64 for name in runtimes):
         raise RequestRefused(400, "runtimes: must be names", _HINT)
@@ -250,7 +250,7 @@ def _offer(body: Json) -> Json:
 
 
 def _state_of(answer: Any) -> RequestState:
-    """What an answer says of its errand. Its figures are looked at by whoever asked."""
+    """Returns what an answer says of its errand. Its figures are looked at by whoever asked."""
     if (
         not isinstance(answer, dict)
         or len(answer) != 1

@@ -39,7 +39,7 @@ _READING_SHARE = 0.1  # a long job is polled less often: reading takes at most t
 
 
 async def job_events(reports: Reports, job_id: str, stopping: threading.Event) -> AsyncIterator[str]:
-    """The event stream of a job, until the job is final or ``stopping`` is set.
+    """Yields the event stream of a job, until the job is final or ``stopping`` is set.
 
     The store is read in a thread, and only after a change.
     """
@@ -66,14 +66,14 @@ async def job_events(reports: Reports, job_id: str, stopping: threading.Event) -
 
 
 async def _pause(seconds: float, stopping: threading.Event) -> None:
-    """Wait so long, or until the server stops."""
+    """Waits so long, or until the server stops."""
     until = time.monotonic() + seconds
     while not stopping.is_set() and (left := until - time.monotonic()) > 0:
         await asyncio.sleep(min(left, _LOOK_S))
 
 
 def event(name: str, document: dict[str, Any]) -> str:
-    """One server-sent event."""
+    """Returns one server-sent event."""
     return f"event: {name}\ndata: {json.dumps(document, separators=(',', ':'))}\n\n"
 
 
@@ -86,7 +86,7 @@ class Changes:
     _report: JobReport | None = None
 
     def since_last(self, report: JobReport) -> list[tuple[str, dict[str, Any]]]:
-        """The events that bring the reader up to date with this report."""
+        """Returns the events that bring the reader up to date with this report."""
         changed = self._if_new("job", job_of(report))
         if report is self._report:  # only its workers' activity can have changed
             return changed

@@ -32,12 +32,12 @@ class RequestRefused(ParetuneError):
 
 
 def problem_status(error: ParetuneError) -> int:
-    """The HTTP status of one of our errors; 500 for classes without one."""
+    """Returns the HTTP status of one of our errors; 500 for classes without one."""
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 
 def problem(status: int, detail: str, hint: str = "", instance: str | None = None) -> dict[str, Any]:
-    """The problem document; ``detail`` says what is wrong, ``hint`` how to fix it."""
+    """Returns the problem document; ``detail`` says what is wrong, ``hint`` how to fix it."""
     title = _TITLES.get(status, "Error")
     name = title.lower().replace(" ", "-")
     document: dict[str, Any] = {"type": f"urn:paretune:problem:{name}", "title": title, "status": status}

@@ -33,11 +33,11 @@ class Reports:
         self._lock = threading.Lock()
 
     def version(self, job_id_or_prefix: str) -> JobVersion:
-        """A job's version, which changes whenever the job does; raises :class:`NotFound` for an unknown job."""
+        """Returns a job's version, which changes whenever the job does; raises :class:`NotFound` for an unknown job."""
         return self._store.jobs.version(job_id_or_prefix)
 
     def read(self, job_id_or_prefix: str) -> JobReport:
-        """A job's current report; raises :class:`NotFound` for an unknown job."""
+        """Returns a job's current report; raises :class:`NotFound` for an unknown job."""
         # The version first, so that changes during the reading are noticed the next time.
         return self._at(self.version(job_id_or_prefix))
 

@@ -23,7 +23,8 @@ _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 def api_router(store: Store, reports: Reports) -> APIRouter:
-    """All of ``/api/v1`` over one store. ``{job}`` is an id, an unambiguous prefix, or a name (the newest such job)."""
+    """Returns all of ``/api/v1`` over one store. ``{job}`` is an id, an unambiguous prefix, or a name (the newest such
+    job)."""
     router = APIRouter(prefix="/api/v1", tags=["v1"])
 
     @router.get("/jobs", summary="All jobs, the newest first")

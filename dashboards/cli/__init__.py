@@ -53,7 +53,7 @@ def _options(
 
 
 def run_app(arguments: list[str]) -> int:
-    """Run a command line and return its exit code; errors are printed, tracebacks only with ``--debug``."""
+    """Runs a command line and returns its exit code; errors are printed, tracebacks only with ``--debug``."""
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
@@ -77,7 +77,7 @@ def run_app(arguments: list[str]) -> int:
 
 
 def _explain(error: Exception) -> tuple[str, str, int]:
-    """The message, the hint and the exit code of an error."""
+    """Returns the message, the hint and the exit code of an error."""
     if isinstance(error, ParetuneError):
         return error.message, error.hint, error.exit_code
     if isinstance(error, ModuleNotFoundError):
@@ -93,7 +93,7 @@ def _explain(error: Exception) -> tuple[str, str, int]:
 
 
 def _abandon_output() -> None:
-    """Keep Python from writing the rest of stdout again at its end."""
+    """Keeps Python from writing the rest of stdout again at its end."""
     try:
         sys.stdout.flush()
     except OSError:

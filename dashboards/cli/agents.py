@@ -46,7 +46,7 @@ def devices_token(
 
 
 def _secret_file(output: Path) -> TextIO:
-    """Open a new file that only its owner may read, before a token is made, so that none is lost."""
+    """Opens a new file that only its owner may read, before a token is made, so that none is lost."""
     try:
         handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -88,7 +88,7 @@ class ProgressBar(Watcher):
         err.print(text, soft_wrap=True, markup=False)
 
     def say(self, text: str) -> None:
-        """Show one line of activity."""
+        """Shows one line of activity."""
         self.update(Status(text))
 
 
@@ -109,7 +109,7 @@ def _figures(status: Status) -> str:
 
 
 def print_front(document: Json) -> None:
-    """Print a job's front as a table: the baseline, then members with their ties."""
+    """Prints a job's front as a table: the baseline, then members with their ties."""
     evidence = Evidence(document["evidence"])
     words = f" ({IN_WORDS[evidence]})" if IN_WORDS[evidence] else ""
     state = state_in_words(document)
@@ -169,7 +169,7 @@ def print_front(document: Json) -> None:
 
 
 def _quality_lines(members: Sequence[Json]) -> dict[str, list[str]]:
-    """The outputs that quality was computed from, with their candidates; for remote devices only."""
+    """Returns the outputs that quality was computed from, with their candidates; for remote devices only."""
     lines: dict[str, list[str]] = {}
     for member in members:
         for line in quality_in_words(member["metrics"]):
@@ -178,7 +178,7 @@ def _quality_lines(members: Sequence[Json]) -> dict[str, list[str]]:
 
 
 def print_ending(document: Json) -> None:
-    """Print why a job ended early, if it did, and its time by phase."""
+    """Prints why a job ended early, if it did, and its time by phase."""
     if document["ending"]:
         out.print(f"ended early: {document['ending']['text']}", soft_wrap=True)
     spent = spent_in_words(document["time_s"])
@@ -187,7 +187,7 @@ def print_ending(document: Json) -> None:
 
 
 def _cell(metrics: Mapping[str, Any], name: str) -> str:
-    """A figure, and for a speed-up half its interval's width."""
+    """Returns a figure, and for a speed-up half its interval's width."""
     value, bounds = metric_value(metrics, name), metric_interval(metrics, name)
     text = figure(value, name)
     if bounds is None or name.partition("@")[0] != "speedup" or not value or bounds[0] == bounds[1]:
@@ -196,7 +196,7 @@ def _cell(metrics: Mapping[str, Any], name: str) -> str:
 
 
 def print_formats(layers: Sequence[Block]) -> None:
-    """Print the number formats of layers as blocks in the graph's order, and their legend."""
+    """Prints the number formats of layers as blocks in the graph's order, and their legend."""
     width = max(len(layer.mark) for layer in layers) + 1
     a_line = max(1, out.width // width)
     for start in range(0, len(layers), a_line):
@@ -213,7 +213,7 @@ def _block(layer: Block, width: int) -> Text:
 
 
 def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: str) -> None:
-    """Print rows as a table, ``columns`` mapping keys to headings; prints ``empty`` without rows."""
+    """Prints rows as a table, ``columns`` mapping keys to headings; prints ``empty`` without rows."""
     if not rows:
         out.print(empty)
         return
@@ -226,7 +226,7 @@ def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: 
 
 
 def print_error(message: str, hint: str) -> None:
-    """Print one line that says what is wrong, and one that says how to fix it."""
+    """Prints one line that says what is wrong, and one that says how to fix it."""
     err.print(Text(f"error: {message}", style="bold red"), soft_wrap=True)
     if hint:
         err.print(Text(f"  hint: {hint}"), soft_wrap=True)

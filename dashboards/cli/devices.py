@@ -40,7 +40,7 @@ def _row(device: Json) -> Json:
 
 
 def _figures(device: Json) -> str:
-    """The origin of figures on a device."""
+    """Returns the origin of figures on a device."""
     return "measured" if not device["simulated"] else "made up" if device["peaks"] is None else "modelled"
 
 
@@ -76,7 +76,7 @@ def devices_probe(
 
 
 def _check_output(output: Path) -> None:
-    """Check the file before anything is measured: its name becomes the device's."""
+    """Checks the file before anything is measured: its name becomes the device's."""
     if output.suffix != ".toml" or not NAME.fullmatch(output.stem):
         raise InvalidInput(
             f"--output: {output.name!r} does not name a device", "name it like my-laptop.toml, in lower case"

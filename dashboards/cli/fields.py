@@ -14,7 +14,7 @@ _TIMES = ("created_at", "started_at", "finished_at")
 
 
 def status_fields(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain fields of a status document under their names, figures rounded and with units.
+    """Returns the plain fields of a status document under their names, figures rounded and with units.
 
     Omits digests, and fields that another one repeats.
     """
@@ -33,12 +33,12 @@ def status_fields(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def health_fields(health: Mapping[str, Any]) -> dict[str, str]:
-    """The verdict, and the signals that the machine does not expose, for a table."""
+    """Returns the verdict, and the signals that the machine does not expose, for a table."""
     return {"health": health_in_words(health), "unknown signals": ", ".join(health.get("unknown", ())) or "none"}
 
 
 def flatten(value: Any, place: str = "") -> dict[str, Any]:
-    """Flatten nested mappings to dotted names with short texts, for a table.
+    """Flattens nested mappings to dotted names with short texts, for a table.
 
     >>> flatten({"a": {"b": [1, 2]}, "c": None})
     {'a.b': '1, 2', 'c': None}

@@ -96,7 +96,7 @@ def _override(
     seed: int | None,
     device: str | None,
 ) -> Job:
-    """The job with flags in place of the file's fields, validated again."""
+    """Returns the job with flags in place of the file's fields, validated again."""
     data = job.model_dump(mode="json")
     data["budget"] |= {key: value for key, value in (("trials", trials), ("minutes", minutes)) if value is not None}
     if seed is not None:
@@ -107,7 +107,7 @@ def _override(
 
 
 def _select_devices(devices: list[dict[str, Any]], labels: Sequence[str], name: str) -> list[dict[str, Any]]:
-    """The devices with that label or name; without any, all devices under that name, without duplicates."""
+    """Returns the devices with that label or name; without any, all devices under that name, without duplicates."""
     matches = [row for row, label in zip(devices, labels, strict=True) if name in (label, row["name"])]
     selected = matches or [row | {"name": name} for row in devices]
     return [row for number, row in enumerate(selected) if row not in selected[:number]]

@@ -52,7 +52,7 @@ CandidateId = Annotated[str, typer.Argument(help="Candidate id or a prefix of it
 
 @contextmanager
 def open_store(url: str | None) -> Iterator[Store]:
-    """Open the store at ``url``, or at the default place, for the time of a command."""
+    """Opens the store at ``url``, or at the default place, for the time of a command."""
     store = Store(url or default_database())
     try:
         yield store
@@ -74,28 +74,28 @@ def existing_store(url: str | None) -> Iterator[Store]:
 
 
 def is_new_home(url: str | None) -> bool:
-    """Whether nothing was run so far: no database is named, and the default one does not exist."""
+    """Returns whether nothing was run so far: no database is named, and the default one does not exist."""
     return url is None and not os.environ.get("PARETUNE_DB") and not database_exists(default_database())
 
 
 def print_coverage(document: Json) -> None:
-    """Print the values that the space contains and leaves out, if the job has that."""
+    """Prints the values that the space contains and leaves out, if the job has that."""
     for line in coverage_lines(document[COVERAGE]) if document[COVERAGE] else ():
         out.print(line, soft_wrap=True, markup=False)
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout."""
+    """Prints one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def print_fields(fields: Json) -> None:
-    """Print names and values as a table, without None."""
+    """Prints names and values as a table, without None."""
     print_rows("", [{"k": k, "v": v} for k, v in fields.items() if v is not None], {"k": "", "v": ""}, "")
 
 
 def report_front(store: Store, job: str, format: FrontFormat, device: str | None = None) -> None:
-    """Print a job's front, of one device or of all."""
+    """Prints a job's front, of one device or of all."""
     document = front_document(store, job, device)
     fronts = document.get("fronts", {document["device"]: document})
     if format is FrontFormat.JSON:

@@ -45,7 +45,7 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
 
 
 def candidate_of(report: JobReport, trial: TrialRow) -> Json:
-    """One candidate with its decisions and metrics, as a front lists it."""
+    """Returns one candidate with its decisions and metrics, as a front lists it."""
     formats = formats_of(report.space, trial.decisions, trial.metrics)
     display = display_of(report.space, trial.decisions, trial.metrics)
     return {
@@ -67,7 +67,7 @@ def candidate_of(report: JobReport, trial: TrialRow) -> Json:
 
 
 def standing_of(report: JobReport, trial: TrialRow) -> Json:
-    """What became of a candidate, in short."""
+    """Returns what became of a candidate, in short."""
     return {
         "state": str(trial.state),
         "reason": trial.reason,
@@ -80,7 +80,8 @@ def standing_of(report: JobReport, trial: TrialRow) -> Json:
 
 
 def baseline_on(store: Store, candidate_id_or_prefix: str, device: str) -> Mapping[str, Any]:
-    """The fp32 model's metrics on a device, to compare with a candidate's; empty if it was not measured there."""
+    """Returns the fp32 model's metrics on a device, to compare with a candidate's; empty if it was not measured
+    there."""
     row = store.trials.get(candidate_id_or_prefix)
     job = store.jobs.get(row.job_id)
     metrics: Json = (job.baseline or {}).get("metrics") or {}
@@ -90,7 +91,7 @@ def baseline_on(store: Store, candidate_id_or_prefix: str, device: str) -> Mappi
 
 
 def without_samples(value: Any) -> Any:
-    """A measurement with each list of raw samples replaced by their number."""
+    """Returns a measurement with each list of raw samples replaced by their number."""
     if isinstance(value, Mapping):
         return {key: without_samples(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -101,7 +102,7 @@ def without_samples(value: Any) -> Any:
 
 
 def _summary_of(report: JobReport, trial: TrialRow) -> str:
-    """A candidate's changes in a few words: its decisions, and formats that only its training chose."""
+    """Returns a candidate's changes in a few words: its decisions, and formats that only its training chose."""
     formats = formats_without_decision(
         formats_of(report.space, trial.decisions, trial.metrics), decided_formats(report.space, trial.decisions)
     )
@@ -113,7 +114,7 @@ def _summary_of(report: JobReport, trial: TrialRow) -> str:
 
 
 def _confirmation(report: JobReport, trial: TrialRow) -> Json:
-    """Whether a member's figures are from a final measurement, independent of its choice; if not, why."""
+    """Returns whether a member's figures are from a final measurement, independent of its choice; if not, why."""
     stored = report.stored_front or {}
     unconfirmed = (stored.get("unconfirmed") or {}).get(trial.candidate_id)
     final = bool(stored.get("final")) and not trial.simulated and trial.candidate_id in report.members
@@ -121,7 +122,7 @@ def _confirmation(report: JobReport, trial: TrialRow) -> Json:
 
 
 def _standings(report: JobReport, candidate_id: str) -> Json:
-    """A candidate's state and place on the front of each device."""
+    """Returns a candidate's state and place on the front of each device."""
     standings = {}
     for label, view in report.views.items():
         trial = next(trial for trial in view.trials if trial.candidate_id == candidate_id)

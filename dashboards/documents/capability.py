@@ -15,7 +15,7 @@ _ABOUT = {family.name: family.about for family in FAMILIES}
 
 
 def capability_document(store: Store, device: str) -> Json:
-    """A device's last probed capability.
+    """Returns a device's last probed capability.
 
     Raises :class:`NotFound` for a device that was never probed.
     """
@@ -32,12 +32,12 @@ def capability_document(store: Store, device: str) -> Json:
 
 
 def devices_with_capability(store: Store) -> set[str]:
-    """The devices that have a capability document."""
+    """Returns the devices that have a capability document."""
     return {profile.device for profile, _ in store.devices.capabilities()}
 
 
 def document_of(profile: Profile, capability: Capability) -> Json:
-    """A capability as a document: one sweep for each operator, precision and activation type."""
+    """Returns a capability as a document: one sweep for each operator, precision and activation type."""
     return {
         "device": profile.device,
         "profile_digest": capability.profile_digest,

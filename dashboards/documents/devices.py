@@ -15,12 +15,13 @@ from hwprofiles.suggestions import nearest
 
 
 def devices_document() -> Json:
-    """Every device: built in, in the catalogue, or added."""
+    """Returns every device: built in, in the catalogue, or added."""
     return {"devices": [device_document(name) for name in device_origins()]}
 
 
 def device_document(name: str) -> Json:
-    """A device's profile and description, or why it is not available. Raises :class:`NotFound` for an unknown one."""
+    """Returns a device's profile and description, or why it is not available. Raises :class:`NotFound` for an unknown
+    one."""
     origin = origin_of(name)
     try:
         profile = find_device(name)
@@ -38,7 +39,7 @@ def device_document(name: str) -> Json:
 
 
 def probe_document() -> Json:
-    """This machine: processor, cores, GPUs and runtimes, as far as it exposes them."""
+    """Returns this machine: processor, cores, GPUs and runtimes, as far as it exposes them."""
     report = find_gpus()
     return {
         "machine": probe_machine().to_dict(),
@@ -51,7 +52,7 @@ def probe_document() -> Json:
 
 
 def check_document(name: str, profile: Profile | None, checks: tuple[Check, ...]) -> Json:
-    """The checks of a device; ``ok`` if none failed. ``profile`` is None for a device that is not available."""
+    """Returns the checks of a device; ``ok`` if none failed. ``profile`` is None for a device that is not available."""
     return {
         "device": name,
         "profile_digest": None if profile is None else profile.digest,

@@ -12,12 +12,12 @@ from search.space.display import Strip, describe_formats, items_of, items_to_jso
 
 
 def formats_of(space: Space | None, decisions: Mapping[str, str], metrics: Mapping[str, Any]) -> dict[str, str]:
-    """The number format of each layer group: that of its training, otherwise the decision's; may be empty."""
+    """Returns the number format of each layer group: that of its training, otherwise the decision's; may be empty."""
     return dict(metrics.get("formats") or decided_formats(space, decisions))
 
 
 def display_of(space: Space | None, decisions: Mapping[str, str], metrics: Mapping[str, Any]) -> list[Json]:
-    """A candidate's items, with a strip of the formats that it decided unless a technique gives one.
+    """Returns a candidate's items, with a strip of the formats that it decided unless a technique gives one.
 
     The ``fields`` of a strip are its formats that follow from no decision.
     """

@@ -47,7 +47,7 @@ class Block:
 
 
 def decided_formats(space: Space | None, decisions: Mapping[str, str]) -> dict[str, str]:
-    """The format of each layer group by the candidate's decisions, in the space's order; may be empty.
+    """Returns the format of each layer group by the candidate's decisions, in the space's order; may be empty.
 
     Decisions about layers that choose between other things than number formats are left out.
 
@@ -64,7 +64,8 @@ def decided_formats(space: Space | None, decisions: Mapping[str, str]) -> dict[s
 
 
 def blocks_of(formats: Mapping[str, str], groups: Iterable[Mapping[str, Any]] = ()) -> tuple[Block, ...]:
-    """The blocks of a strip; ``groups`` are the layer groups of a job's facts, each with ``name`` and ``macs``."""
+    """Returns the blocks of a strip; ``groups`` are the layer groups of a job's facts, each with ``name`` and
+    ``macs``."""
     macs = {group["name"]: group["macs"] for group in groups}
     total = sum(macs.values())
     return tuple(
@@ -74,13 +75,13 @@ def blocks_of(formats: Mapping[str, str], groups: Iterable[Mapping[str, Any]] = 
 
 
 def count_formats(layers: Sequence[Block]) -> list[tuple[Block, int]]:
-    """A layer of each format, with the number of its layers; the most frequent format first."""
+    """Returns a layer of each format, with the number of its layers; the most frequent format first."""
     examples = {layer.format: layer for layer in layers}
     return [(examples[name], count) for name, count in Counter(layer.format for layer in layers).most_common()]
 
 
 def formats_in_words(layers: Sequence[Block]) -> str:
-    """The number of layers in each format, in words.
+    """Returns the number of layers in each format, in words.
 
     >>> formats_in_words(blocks_of({"a": "int4", "b": "int8", "c": "int8"}))
     'int8 in 2 layers, int4 in 1'
@@ -91,7 +92,7 @@ def formats_in_words(layers: Sequence[Block]) -> str:
 
 
 def formats_without_decision(formats: Mapping[str, str], decided: Mapping[str, str]) -> dict[str, str]:
-    """The formats that follow from no decision, by layer.
+    """Returns the formats that follow from no decision, by layer.
 
     >>> formats_without_decision({"stem": "int8", "head": "e4m3"}, {"stem": "int8"})
     {'head': 'e4m3'}

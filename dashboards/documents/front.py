@@ -24,7 +24,7 @@ _OF_A_DEVICE = ("device", "profile_digest")
 def front_document(
     store: Store, job_id_or_prefix: str, device: str | None = None, report: JobReport | None = None
 ) -> Json:
-    """The newest version of a job's front, with its members' decisions and measurements.
+    """Returns the newest version of a job's front, with its members' decisions and measurements.
 
     ``contenders`` have the shape of members; their ``tied_with`` names the members that they may equal. ``health`` is
     the verdict on the machine in an entry's last measurement (on the joint front: on any device). For a job on several
@@ -83,7 +83,7 @@ def front_of(report: JobReport) -> Json:
 
 
 def _best_compromise(report: JobReport, members: Sequence[TrialRow]) -> str | None:
-    """The id of the member that alone dominates the largest volume; None for an empty front."""
+    """Returns the id of the member that alone dominates the largest volume; None for an empty front."""
     objectives = [Objective(o["metric"], o["direction"]) for o in report.objectives]
     entries = [Entry(trial.candidate_id, trial.number, trial.metrics) for trial in members]
     best = best_compromise(entries, objectives, reference_point(objectives, report.baseline["metrics"]))
@@ -91,7 +91,7 @@ def _best_compromise(report: JobReport, members: Sequence[TrialRow]) -> str | No
 
 
 def _front_on_all(report: JobReport) -> Json:
-    """The first device's front, with those of all devices and the joint one."""
+    """Returns the first device's front, with those of all devices and the joint one."""
     first = front_of(next(iter(report.views.values())))
     return first | {
         "trials": report.counts(),
@@ -101,7 +101,7 @@ def _front_on_all(report: JobReport) -> Json:
 
 
 def _part(view: JobReport) -> Json:
-    """A front document without the fields that all devices share."""
+    """Returns a front document without the fields that all devices share."""
     whole = front_of(view)
     baseline = {"metrics": whole["baseline"]["metrics"]}
     return {key: value for key, value in whole.items() if key not in _OF_THE_JOB} | {"baseline": baseline}

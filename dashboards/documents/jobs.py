@@ -18,12 +18,12 @@ from search.trials.activity import notices
 
 
 def job_document(store: Store, job_id_or_prefix: str) -> Json:
-    """A job's status with the coverage of its space."""
+    """Returns a job's status with the coverage of its space."""
     return status_of(JobReport.read(store, job_id_or_prefix))
 
 
 def jobs_document(store: Store) -> Json:
-    """All jobs, the newest first."""
+    """Returns all jobs, the newest first."""
     return {"jobs": [job_of(JobReport.read(store, job_id)) for job_id in store.jobs.ids()]}
 
 
@@ -33,7 +33,7 @@ def status_of(report: JobReport) -> Json:
 
 
 def job_of(report: JobReport) -> Json:
-    """A job's status without coverage, as it is listed, and sent while it changes."""
+    """Returns a job's status without coverage, as it is listed, and sent while it changes."""
     job = report.job
     budget = dict(job.spec.get("budget") or {})
     devices = {"devices": _devices(report)} if report.views else {}
@@ -68,17 +68,17 @@ def job_of(report: JobReport) -> Json:
 
 
 def state_in_words(job: Mapping[str, Any]) -> str:
-    """A job's state, from its status document; one whose process has died goes on only when it is resumed."""
+    """Returns a job's state, from its status document; one whose process has died goes on only when it is resumed."""
     return "interrupted (its process has died)" if job["process_died"] else str(job["state"])
 
 
 def device_names(job: Mapping[str, Any]) -> list[str]:
-    """The devices of a job's status document."""
+    """Returns the devices of a job's status document."""
     return [part["device"] for part in job.get("devices", [job])]
 
 
 def _devices(report: JobReport) -> list[Json]:
-    """The devices of a job, with the progress of their fronts."""
+    """Returns the devices of a job, with the progress of their fronts."""
     return [
         {
             "device": label,
@@ -92,7 +92,8 @@ def _devices(report: JobReport) -> list[Json]:
 
 
 def _best_speedup(report: JobReport) -> float | None:
-    """The speed-up of the front's fastest member, if the front names it; otherwise the largest of its members."""
+    """Returns the speed-up of the front's fastest member, if the front names it; otherwise the largest of its
+    members."""
     fastest = (report.stored_front or {}).get("fastest")
     speedups = [metric_value(t.metrics, "speedup") for t in report.trials if t.candidate_id == fastest]
     if speedups and speedups[0] is not None:
@@ -102,7 +103,7 @@ def _best_speedup(report: JobReport) -> float | None:
 
 
 def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:
-    """The used share of the budget, or of the space if that is smaller.
+    """Returns the used share of the budget, or of the space if that is smaller.
 
     ``time_left_s`` is estimated from the pace so far, while the job runs.
     """
@@ -134,7 +135,7 @@ def _left(report: JobReport, minutes: float | None) -> Json:
 
 
 def _at_work(report: JobReport) -> list[Json]:
-    """The activity on candidates under way, if their workers share this machine's data folder."""
+    """Returns the activity on candidates under way, if their workers share this machine's data folder."""
     texts = notices(data_folder() / "jobs" / report.job.job_id)
     return [
         {"trial": trial.number, "candidate_id": trial.candidate_id, "doing": texts[trial.digest]}

@@ -9,7 +9,8 @@ from search.store import Store
 
 
 def layers_document(store: Store, job_id_or_prefix: str) -> Json:
-    """A job's layer tables by device: for each structure (graph, runtime) the time of every layer in every precision.
+    """Returns a job's layer tables by device: for each structure (graph, runtime) the time of every layer in every
+    precision.
 
     Times are of the layer alone, in milliseconds at the device's speed during the measurement. Empty until the job is
     prepared, and in simulations.

@@ -15,7 +15,7 @@ USUAL_METRICS = tuple(name for name, row in METRICS.items() if row.usual)
 
 
 def metric_names(metrics: Mapping[str, Any]) -> list[str]:
-    """The metrics that have a figure; those that differ between several devices once for each device."""
+    """Returns the metrics that have a figure; those that differ between several devices once for each device."""
     labels = metrics.get(DEVICES, ())
     bases = (name.partition("@")[0] if name.partition("@")[2] in labels else name for name in metrics)
     names: list[str] = []
@@ -26,6 +26,7 @@ def metric_names(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def baseline_value(metrics: Mapping[str, Any], name: str) -> float | None:
-    """A metric of the baseline; comparisons with the uncompressed model have fixed values for the model itself."""
+    """Returns a metric of the baseline; comparisons with the uncompressed model have fixed values for the model
+    itself."""
     value = metric_value(metrics, name)
     return row_of(name).baseline if value is None and "." not in name else value

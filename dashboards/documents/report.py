@@ -46,12 +46,12 @@ class JobReport:
 
     @classmethod
     def read(cls, store: Store, job_id_or_prefix: str) -> JobReport:
-        """Read a job; raises :class:`NotFound` for an unknown one."""
+        """Reads a job; raises :class:`NotFound` for an unknown one."""
         return cls.of(store, store.jobs.get(job_id_or_prefix))
 
     @classmethod
     def of(cls, store: Store, job: JobRow, trials: Callable[[], list[TrialRow]] | None = None) -> JobReport:
-        """Read the parts of a job whose row is given; its candidates by ``trials``, if that is given.
+        """Reads the parts of a job whose row is given; its candidates by ``trials``, if that is given.
 
         In this order, so that names in one part are found in the next, and a job seen as done is seen whole.
         """
@@ -76,7 +76,7 @@ class JobReport:
         return JobReport(view.job, view.profile, view.front, view.trials, of_all=self.job)
 
     def on(self, device: str | None) -> JobReport:
-        """The job as if ``device`` were its only one; the whole job for None.
+        """Returns the job as if ``device`` were its only one; the whole job for None.
 
         Raises :class:`NotFound` for a device that the job did not run on.
         """
@@ -168,7 +168,8 @@ class JobReport:
         return None if self.profile.simulated or self.job.device not in digests_of(self.whole) else self.profile.runtime
 
     def runtime_of(self, trial: TrialRow) -> str | None:
-        """The runtime of a candidate on the device; None likewise, and for formats that no runtime computes in."""
+        """Returns the runtime of a candidate on the device; None likewise, and for formats that no runtime computes
+        in."""
         if self.runtime is None or trial.metrics.get(SIMULATED_FORMATS):
             return None
         return runtime_on(trial.decisions, self.job.device, next(iter(digests_of(self.whole))), self.runtime)

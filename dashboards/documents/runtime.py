@@ -18,7 +18,7 @@ _WORSE = 1.1
 
 
 def runtime_on(decisions: Mapping[str, str], label: str, first: str, usual: str) -> str:
-    """The runtime that a candidate chose for the device ``label``.
+    """Returns the runtime that a candidate chose for the device ``label``.
 
     ``first`` is the label of the job's first device, ``usual`` the device's own runtime.
     """
@@ -40,7 +40,7 @@ def costs_of(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[st
 
 
 def costs_in_words(costs: Mapping[str, Json]) -> str:
-    """The costs in one line; empty without costs.
+    """Returns the costs in one line; empty without costs.
 
     >>> costs_in_words({"cold_start_ms": {"value": 80.0, "baseline": 9.0}})
     'cold start 80.0 ms (baseline 9.00 ms)'
@@ -52,7 +52,7 @@ def costs_in_words(costs: Mapping[str, Json]) -> str:
 
 
 def runtime_line(runtime: str, metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    """The runtime in which an exported file was measured, with its costs there.
+    """Returns the runtime in which an exported file was measured, with its costs there.
 
     >>> runtime_line("openvino:bf16", {"cold_start_ms": {"p50": 80.0}}, {"cold_start_ms": {"p50": 9.0}})
     'measured in openvino:bf16; another runtime may be slower. Costs: cold start 80.0 ms (baseline 9.00 ms)'
@@ -62,7 +62,7 @@ def runtime_line(runtime: str, metrics: Mapping[str, Any], baseline: Mapping[str
 
 
 def costs_by_runtime(rows: Iterable[Json]) -> dict[str, dict[str, Json]]:
-    """The worst costs of a front's rows, by runtime."""
+    """Returns the worst costs of a front's rows, by runtime."""
     worst: dict[str, dict[str, Json]] = {}
     for row in rows:
         if row["runtime"] is None:

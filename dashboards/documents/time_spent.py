@@ -23,7 +23,7 @@ _WORTH_NAMING_S = 1.0
 
 
 def time_document(facts: JobFacts) -> Json:
-    """Seconds by phase so far, with the parts of the preparation."""
+    """Returns the seconds by phase so far, with the parts of the preparation."""
     return {**facts.time_s, "parts": dict(facts.preparing_s)}
 
 
@@ -37,7 +37,7 @@ def left_document(facts: JobFacts, minutes: float | None, wall_s: float, measure
 
 
 def spent_in_words(spent: Mapping[str, Any]) -> str:
-    """The time by phase in one line; empty if it is unknown.
+    """Returns the time by phase in one line; empty if it is unknown.
 
     >>> spent_in_words({"preparing": 34.0, "searching": 20.0, "parts": {"exporting the model": 30.2, "opening": 0.2}})
     'preparing 34 s (exporting the model 30 s), searching 20 s'
@@ -52,7 +52,7 @@ def spent_in_words(spent: Mapping[str, Any]) -> str:
 
 
 def left_in_words(left: Mapping[str, float]) -> str:
-    """The time left of each phase that is not over.
+    """Returns the time left of each phase that is not over.
 
     >>> left_in_words({"searching": 40.0, "confirming": 20.0})
     '1 min 00 s left (searching 40 s, final measurements 20 s)'

@@ -16,7 +16,7 @@ _OF_A_VIEW = ("state", "reason", "on_front", "tied_with", "values", "intervals",
 
 
 def trials_document(store: Store, job_id_or_prefix: str, device: str | None = None) -> Json:
-    """Every candidate of a job in trial order with its objectives' values, on one device or on all.
+    """Returns every candidate of a job in trial order with its objectives' values, on one device or on all.
 
     ``device`` and errors as in :func:`dashboards.documents.front.front_document`.
     """
@@ -63,18 +63,18 @@ def _row(report: JobReport, trial: TrialRow, names: Sequence[str]) -> Json:
 
 
 def _values(report: JobReport, metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    """The objectives' figures."""
+    """Returns the objectives' figures."""
     return {o["metric"]: Objective(o["metric"], o["direction"]).value(metrics) for o in report.objectives}
 
 
 def _intervals(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, list[float]]:
-    """The 95 % intervals of the metrics that have one."""
+    """Returns the 95 % intervals of the metrics that have one."""
     intervals = {name: metric_interval(metrics, name) for name in names}
     return {name: list(bounds) for name, bounds in intervals.items() if bounds is not None}
 
 
 def _figures_in_words(metrics: Mapping[str, Any], values: Mapping[str, float | None]) -> dict[str, str]:
-    """The objectives' figures and the usual ones with their intervals, as a point's tooltip shows them."""
+    """Returns the objectives' figures and the usual ones with their intervals, as a point's tooltip shows them."""
     usual = {name: metric_value(metrics, name) for name in USUAL_METRICS}
     return {name: _words(metrics, name, value) for name, value in {**usual, **values}.items() if value is not None}
 
@@ -85,7 +85,7 @@ def _words(metrics: Mapping[str, Any], name: str, value: float) -> str:
 
 
 def _trials_on_all(report: JobReport) -> Json:
-    """The first device's trials, each with its values on every device and on all of them together."""
+    """Returns the first device's trials, each with its values on every device and on all of them together."""
     views = {label: trials_of(view) for label, view in report.views.items()}
     joint = trials_of(report.joint)
     first = next(iter(views.values()))

@@ -28,7 +28,8 @@ class DeviceView:
 def views_by_device(
     job: JobRow, profiles: Sequence[Profile], front: Json | None, trials: Sequence[TrialRow]
 ) -> dict[str, DeviceView]:
-    """The views of a job's devices by label; empty for one device. ``profiles`` are theirs, the first one first."""
+    """Returns the views of a job's devices by label; empty for one device. ``profiles`` are theirs, the first one
+    first."""
     if len(profiles) < 2:
         return {}
     pairs = zip(views_of(Job.model_validate(job.spec)), profiles, strict=False)
@@ -36,7 +37,7 @@ def views_by_device(
 
 
 def joint_view(job: JobRow, profile: Profile, front: Json | None, trials: Sequence[TrialRow]) -> DeviceView:
-    """The view of all devices together; ``profile`` is that of the first one."""
+    """Returns the view of all devices together; ``profile`` is that of the first one."""
     return _view(views_of(Job.model_validate(job.spec))[-1], job, profile, front, trials)
 
 

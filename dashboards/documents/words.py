@@ -14,7 +14,7 @@ UNCHANGED = "unchanged"
 
 
 def training_in_words(metrics: Mapping[str, Any]) -> str | None:
-    """The course of a candidate's training; None without one.
+    """Returns the course of a candidate's training; None without one.
 
     >>> training_in_words({"training": {"figures": [0.71, 0.95, 0.97], "stopped": False}})
     '0.7100 before training, 0.9700 at best after it, 2 evaluations'
@@ -28,7 +28,7 @@ def training_in_words(metrics: Mapping[str, Any]) -> str | None:
 
 
 def quality_in_words(metrics: Mapping[str, Any]) -> list[str]:
-    """The outputs that quality was computed from, for each remote device; empty for devices of this machine.
+    """Returns the outputs that quality was computed from, for each remote device; empty for devices of this machine.
 
     >>> quality_in_words({"quality_from": "host", "quality_check": "same outputs"})
     ['quality: of the outputs on this machine (same outputs)']
@@ -45,7 +45,7 @@ def quality_in_words(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def decisions_summary(decisions: Mapping[str, str], space: Space | None) -> str:
-    """A candidate's changes in a few words.
+    """Returns a candidate's changes in a few words.
 
     >>> space = Space(tuple(Decision(name, ("fp32", "int8"), "precision", name, "layer") for name in "abc"), "")
     >>> decisions_summary({"a": "int8", "b": "fp32", "c": "int8"}, space)
@@ -75,7 +75,8 @@ def _group_summary(names: Sequence[str], decisions: Mapping[str, str], space: Ma
 
 
 def _value_in_words(value: str, decision: Decision | None) -> str:
-    """A value of a part: of the module's, a number below 1 is the share that is left; others follow their technique."""
+    """Returns a value of a part: of the module's, a number below 1 is the share that is left; others follow their
+    technique."""
     try:
         number = float(value)
     except ValueError:

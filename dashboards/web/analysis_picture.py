@@ -22,7 +22,7 @@ _MOST_LINES = 200
 
 
 def save_png(document: Json, path: Path) -> None:
-    """Write the plot of an analysis document as a picture of 1600 by 1000 pixels.
+    """Writes the plot of an analysis document as a picture of 1600 by 1000 pixels.
 
     Signal to noise over size: a thin line for each layer, a thick one for their median, a dashed one for a normal
     distribution. Replaces ``path`` atomically; raises :class:`StorageError` if it cannot be written.
@@ -31,7 +31,7 @@ def save_png(document: Json, path: Path) -> None:
 
 
 def save_html(document: Json, path: Path) -> None:
-    """Write one self-contained HTML file with the plot and the figures; as :func:`save_png`."""
+    """Writes one self-contained HTML file with the plot and the figures; as :func:`save_png`."""
     style = (_STATIC / "style.css").read_text(encoding="utf-8")
     picture = base64.b64encode(_picture(document)).decode("ascii")
     page = render("analysis.html", analysis=document, policy=policy(style), style=style, picture=picture)

@@ -41,7 +41,7 @@ class SecurityHeaders:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -65,7 +65,7 @@ class SecurityHeaders:
 
 
 def names_loopback(host: str) -> bool:
-    """Whether a ``Host`` header names the loopback.
+    """Returns whether a ``Host`` header names the loopback.
 
     >>> names_loopback("localhost:8700"), names_loopback("[::1]"), names_loopback("example.org")
     (True, True, False)

@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 def capability_context(document: Json) -> Json:
-    """The context of the device's page: the document, its widths, and a row for each operator and precision."""
+    """Returns the context of the device's page: the document, its widths, and a row for each operator and precision."""
     widths = sorted({point["width"] for sweep in document["sweeps"] for point in sweep["points"]})
     rows = [_row(sweep, widths) for sweep in document["sweeps"] if sweep["precision"] != "fp32"]
     cells = [

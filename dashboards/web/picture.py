@@ -26,7 +26,7 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u20
 
 
 def save_html(document: Json, trials: Json, path: Path) -> None:
-    """Write one self-contained HTML file with the chart and its tables.
+    """Writes one self-contained HTML file with the chart and its tables.
 
     ``document`` is a front document, ``trials`` the same job's trials document. Without the chart library the page has
     only the tables. Replaces ``path`` atomically; raises :class:`StorageError` if it cannot be written.
@@ -49,7 +49,7 @@ def save_html(document: Json, trials: Json, path: Path) -> None:
 
 
 def save_png(document: Json, trials: Json, path: Path) -> None:
-    """Write the chart as a picture of 1600 by 1000 pixels; the arguments are those of :func:`save_html`.
+    """Writes the chart as a picture of 1600 by 1000 pixels; the arguments are those of :func:`save_html`.
 
     Raises :class:`StorageError` if ``path`` cannot be written.
     """
@@ -70,7 +70,7 @@ def save_png(document: Json, trials: Json, path: Path) -> None:
 
 
 def _script(path: Path) -> str:
-    """A script as it may stand inside a script element."""
+    """Returns a script as it may stand inside a script element."""
     return path.read_text(encoding="utf-8").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
@@ -79,7 +79,7 @@ def _embed(trials: Json) -> str:
 
 
 def policy(style: str, scripts: Sequence[str] = ()) -> str:
-    """A content security policy that allows what the page embeds, by hash, and nothing else."""
+    """Returns a content security policy that allows what the page embeds, by hash, and nothing else."""
     allowed = " ".join(map(_hash_source, scripts)) or "'none'"
     return f"default-src 'none'; script-src {allowed}; style-src {_hash_source(style)}; img-src data:"
 
@@ -89,7 +89,7 @@ def _hash_source(text: str) -> str:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file atomically."""
+    """Replaces a file atomically."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         draft.write_bytes(content)

@@ -22,7 +22,7 @@ _SQUEEZED, _MARGIN = 1.6, 0.12
 
 
 def draw(axes: Any, trials: Json) -> None:
-    """Draw a trials document into matplotlib axes: everything but their title."""
+    """Draws a trials document into matplotlib axes: everything but their title."""
     objectives = trials["objectives"]
     colour = _FRONT if trials["evidence"] == Evidence.MEASURED else _NOT_MEASURED
     up = objectives[0]
@@ -64,7 +64,7 @@ def _draw_points(
 
 
 def _focus(axes: Any, near: Sequence[Point], far: Sequence[Point]) -> None:
-    """Limit the picture to the front's surroundings if far points would squeeze the front into a corner."""
+    """Limits the picture to the front's surroundings if far points would squeeze the front into a corner."""
     if len(near) < 2 or not far:
         return
     views, squeezed = [], False
@@ -142,7 +142,7 @@ def _group(rows: Sequence[Json]) -> dict[str, list[Json]]:
 
 
 def _points(rows: Sequence[Json], across: Json | None, up: Json) -> list[Point]:
-    """The points of the rows that have all figures; without a second objective, x counts the trials."""
+    """Returns the points of the rows that have all figures; without a second objective, x counts the trials."""
     pairs = (
         (row["trial"] if across is None else row["values"][across["metric"]], row["values"][up["metric"]])
         for row in rows
@@ -151,7 +151,7 @@ def _points(rows: Sequence[Json], across: Json | None, up: Json) -> list[Point]:
 
 
 def _staircase(points: Sequence[Point], x_direction: str, y_direction: str) -> list[Point]:
-    """The edge of the dominated area: between two points, the corner that is worse in both objectives."""
+    """Returns the edge of the dominated area: between two points, the corner that is worse in both objectives."""
     worse_x = min if x_direction == "max" else max
     worse_y = min if y_direction == "max" else max
     ordered = sorted(points)
@@ -162,7 +162,7 @@ def _staircase(points: Sequence[Point], x_direction: str, y_direction: str) -> l
 
 
 def _arms(row: Json, objective: Json, value: float) -> list[list[float]] | None:
-    """The interval's distances below and above the value, in matplotlib's shape."""
+    """Returns the interval's distances below and above the value, in matplotlib's shape."""
     bounds = row["intervals"].get(objective["metric"])
     return None if bounds is None else [[max(0.0, value - bounds[0])], [max(0.0, bounds[1] - value)]]
 
@@ -173,5 +173,5 @@ def _axis_title(objective: Json, evidence: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text without line breaks or other unprintable characters."""
+    """Returns a text without line breaks or other unprintable characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -60,17 +60,17 @@ _environment.globals |= {
 
 
 def render(template: str, **context: Any) -> str:
-    """A template as HTML; every value is escaped."""
+    """Returns a template as HTML; every value is escaped."""
     return _environment.get_template(template).render(**context)
 
 
 def has_chart_library() -> bool:
-    """Whether the chart library was downloaded."""
+    """Returns whether the chart library was downloaded."""
     return ECHARTS.is_file()
 
 
 def chart_context(trials: Json) -> Json:
-    """What the chart's figure needs from a trials document: its axes' titles and units."""
+    """Returns what the chart's figure needs from a trials document: its axes' titles and units."""
     names = dict.fromkeys([*(o["metric"] for o in trials["objectives"]), *USUAL_METRICS])
     return {
         "objectives": trials["objectives"],
@@ -81,7 +81,7 @@ def chart_context(trials: Json) -> Json:
 
 
 def views_context(front: Json, trials: Json) -> Json:
-    """The charts and tables of a job's devices, and the joint front if there are several.
+    """Returns the charts and tables of a job's devices, and the joint front if there are several.
 
     From a front document and its trials document; ``prefix`` and ``place`` distinguish devices on the page.
     """
@@ -100,13 +100,13 @@ def views_context(front: Json, trials: Json) -> Json:
 
 
 def trials_on(trials: Json, device: str) -> Json:
-    """The trials document of one of several devices; static/chart.js does the same."""
+    """Returns the trials document of one of several devices; static/chart.js does the same."""
     rows = [row | row["devices"][device] for row in trials["trials"]]
     return {**trials, **trials["devices"][device], "device": device, "trials": rows}
 
 
 def tables_context(front: Json, trials: Json) -> Json:
-    """The tables of a chart, with equal points, from a front document and its trials document."""
+    """Returns the tables of a chart, with equal points, from a front document and its trials document."""
     names = [objective["metric"] for objective in front["objectives"]]
     shown = front["front"] + front["contenders"]
     also = [

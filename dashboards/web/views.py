@@ -24,7 +24,7 @@ STATIC = Path(__file__).parent / "static"
 
 
 def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
-    """Add the pages and their static files. ``/live/…`` returns only the changing part of a page."""
+    """Adds the pages and their static files. ``/live/…`` returns only the changing part of a page."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     @router.get("/")
@@ -61,7 +61,7 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
 
 
 def problem_page(status: int, detail: str, hint: str) -> HTMLResponse:
-    """An error as a page: what is wrong, and how to fix it."""
+    """Returns an error as a page: what is wrong, and how to fix it."""
     return HTMLResponse(render("problem.html", status=status, detail=detail, hint=hint), status_code=status)
 
 

@@ -232,7 +232,7 @@ class Agent:
 
 
 def _select_runtimes(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The runtimes that may execute models: ``names``, or all that measure."""
+    """Returns the runtimes that may execute models: ``names``, or all that measure."""
     for name in names:
         if name not in RUNTIMES:
             raise InvalidInput(f"--runtime: unknown runtime {name!r}", f"known: {', '.join(RUNTIMES)}")

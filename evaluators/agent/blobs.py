@@ -31,7 +31,7 @@ class BlobCache:
             leftover.unlink(missing_ok=True)
 
     def get(self, file: FileRef, fetch: Fetch, max_file_bytes: int, keep: Collection[str] = ()) -> Path:
-        """The path of a file, which is fetched if missing; ``keep`` names other files that must stay.
+        """Returns the path of a file, which is fetched if missing; ``keep`` names other files that must stay.
 
         Raises :class:`InvalidInput` for a file larger than ``max_file_bytes``, :class:`DeviceUnavailable` for one that
         arrives with wrong content or cannot be stored, and whatever ``fetch`` raises.

@@ -166,7 +166,7 @@ def _read(response: httpx.Response) -> bytes:
 
 
 def _check(response: httpx.Response, body: bytes) -> dict[str, Any]:
-    """The JSON object of an answer; raises the exception for a refusal.
+    """Returns the JSON object of an answer; raises the exception for a refusal.
 
     Our server's refusals are problem documents: anything else comes from a proxy on the way.
     """

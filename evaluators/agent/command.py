@@ -19,7 +19,7 @@ _MAX_TOKEN_BYTES = 1000
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of ``paretune agent``."""
+    """Returns the options of ``paretune agent``."""
     options = argparse.ArgumentParser(
         prog="paretune agent",
         description="Measure models on this machine for a server. Dials out only; executes no code that it is sent.",

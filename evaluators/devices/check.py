@@ -36,7 +36,7 @@ class Check:
     """Why, in words."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         return asdict(self)
 
 
@@ -80,7 +80,7 @@ def _same_profile(profile: Profile, registered: Profile | None) -> Check:
 
 
 def changes(before: Any, now: Any, path: str = "") -> list[str]:
-    """The differences between two JSON-able values, each as ``path: before -> now``."""
+    """Returns the differences between two JSON-able values, each as ``path: before -> now``."""
     if before == now:
         return []
     if isinstance(before, dict) and isinstance(now, dict):
@@ -161,7 +161,7 @@ def _contains_one(measured: Measurement) -> bool:
 
 
 def _health(measured: Measurement) -> Check:
-    """The verdict of the measurement's health, with the signals that the machine does not expose."""
+    """Returns the verdict of the measurement's health, with the signals that the machine does not expose."""
     health = measured.health
     if health is None:
         return Check("health", UNKNOWN, "the machine's signals were not read")

@@ -36,7 +36,7 @@ class Deadline:
         return self.left_s <= 0.0
 
     def within(self, limit_s: float) -> float:
-        """The shorter of ``limit_s`` and the time left."""
+        """Returns the shorter of ``limit_s`` and the time left."""
         return min(limit_s, self.left_s)
 
     def check(self) -> None:

@@ -72,7 +72,7 @@ class LatencyEvaluator(MeasuringEvaluator):
         return Evaluation(measured.metrics(), measured)
 
     def request(self, model: Path, runtime: str | None = None) -> LatencyRequest:
-        """The request to measure ``model``, executed in ``runtime``, against the baseline."""
+        """Returns the request to measure ``model``, executed in ``runtime``, against the baseline."""
         return LatencyRequest(self.baseline, model, self.sample, self.protocol, self.limit_s, runtime)
 
 

@@ -101,10 +101,10 @@ def _convolves(node: TimedNode) -> bool:
 
 
 def multiplies(operator: str) -> bool:
-    """Whether an operator is a convolution or a matrix product."""
+    """Returns whether an operator is a convolution or a matrix product."""
     return any(word in operator for word in ("Conv", "MatMul", "Gemm"))
 
 
 def computes_in_integers(operator: str) -> bool:
-    """Whether an operator works on quantised numbers."""
+    """Returns whether an operator works on quantised numbers."""
     return bool(_INTEGER.search(operator))

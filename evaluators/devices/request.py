@@ -81,7 +81,7 @@ class MeasurementRequest:
         return tuple(dict.fromkeys(file for file in (self.baseline, self.candidate, self.sample) if file is not None))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         data = asdict(self)
         if self.protocol is not None:
             # JSON has no infinity.
@@ -90,7 +90,7 @@ class MeasurementRequest:
 
     @classmethod
     def from_dict(cls, data: Any) -> MeasurementRequest:
-        """The inverse of :meth:`to_dict`. Raises :class:`InvalidInput` for anything else."""
+        """Returns the inverse of :meth:`to_dict`. Raises :class:`InvalidInput` for anything else."""
         if not isinstance(data, Mapping) or set(data) != {field.name for field in fields(cls)}:
             raise InvalidInput("the request has other fields than this version knows", _HINT)
         kind, runtime = data["kind"], data["runtime"]
@@ -172,7 +172,7 @@ def _setting(value: Any, usual: Any, name: str) -> Any:
 
 
 def answer_of(error: ParetuneError) -> dict[str, Any]:
-    """The answer for an error: why there is no measurement."""
+    """Returns the answer for an error: why there is no measurement."""
     state = error.state if isinstance(error, CandidateError) else UNAVAILABLE
     return {"error": {"state": state, "message": error.message[:_MAX_TEXT], "hint": error.hint[:_MAX_TEXT]}}
 

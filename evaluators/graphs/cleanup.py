@@ -189,7 +189,7 @@ def _means_to_pools(graph: onnx.GraphProto, ranks: Mapping[str, int]) -> None:
 
 
 def _is_global_pool(node: onnx.NodeProto, index: Graph, rank: int) -> bool:
-    """Whether a mean is the pooling of a convolutional network, not part of a normalisation."""
+    """Returns whether a mean is the pooling of a convolutional network, not part of a normalisation."""
     if rank < 3 or _axes(node, index, rank) != list(range(2, rank)):
         return False
     if any(is_op(reader, "Sub") for reader in index.readers(node.output[0])):

@@ -94,7 +94,7 @@ def regroup(groups: Iterable[LayerGroup], model: onnx.ModelProto, fused: onnx.Mo
 
 
 def same_outputs(model: onnx.ModelProto, candidate: onnx.ModelProto, sample: Mapping[str, Array]) -> bool:
-    """Whether two models agree on a sample within ``TOLERANCE`` of the largest output (integers: exactly)."""
+    """Returns whether two models agree on a sample within ``TOLERANCE`` of the largest output (integers: exactly)."""
     try:
         outputs = run_once(candidate, sample)
     except BuildFailed:

@@ -45,7 +45,7 @@ class Graph:
         return [*self.consumers.get(tensor, ()), *self.inner_readers.get(tensor, ())]
 
     def is_private(self, tensor: str) -> bool:
-        """Whether exactly one node reads the tensor, directly, and it is no output of the graph."""
+        """Returns whether exactly one node reads the tensor, directly, and it is no output of the graph."""
         return tensor not in self.outputs and len(self.readers(tensor)) == 1 and tensor in self.consumers
 
     def only_reader(self, tensor: str) -> onnx.NodeProto | None:
@@ -99,28 +99,28 @@ class Names:
 
 
 def is_op(node: onnx.NodeProto, *op_types: str, domain: str = "") -> bool:
-    """Whether a node is one of these operators of a domain."""
+    """Returns whether a node is one of these operators of a domain."""
     mine = "" if node.domain in DEFAULT_DOMAINS else node.domain
     return node.op_type in op_types and mine == domain
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, object]:
-    """A node's attributes as Python values."""
+    """Returns a node's attributes as Python values."""
     return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def int_attribute(node: onnx.NodeProto, name: str, default: int) -> int:
-    """An integer attribute."""
+    """Returns an integer attribute."""
     return next((int(a.i) for a in node.attribute if a.name == name), default)
 
 
 def float_attribute(node: onnx.NodeProto, name: str, default: float) -> float:
-    """A float attribute."""
+    """Returns a float attribute."""
     return next((float(a.f) for a in node.attribute if a.name == name), default)
 
 
 def text_attribute(node: onnx.NodeProto, name: str, default: str) -> str:
-    """A string attribute."""
+    """Returns a string attribute."""
     return next((a.s.decode() for a in node.attribute if a.name == name), default)
 
 
@@ -148,7 +148,7 @@ def outer_names(node: onnx.NodeProto) -> list[str]:
 
 
 def is_dequantize_output(tensor: str, graph: Graph) -> bool:
-    """Whether a DequantizeLinear node produces the tensor."""
+    """Returns whether a DequantizeLinear node produces the tensor."""
     producer = graph.producers.get(tensor)
     return producer is not None and is_op(producer, "DequantizeLinear")
 

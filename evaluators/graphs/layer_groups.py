@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx
 
@@ -99,55 +99,6 @@ def layer_groups(
     return tuple(groups)
 
 
-def under_first_names(groups: Iterable[LayerGroup], first: Iterable[LayerGroup]) -> tuple[LayerGroup, ...]:
-    """Renames the groups of a changed model after the groups that their nodes had in the ``first`` one.
-
-    A node of another name takes the group of the layer in whose scope it stands, if that layer is gone: where a
-    technique replaced ``/block/fc/MatMul`` by ``/block/fc/0/MatMul`` and ``/block/fc/1/MatMul``, the layer's decision
-    holds for both. Groups that were one group in the first model are joined again, even if nothing ties their layers
-    together now.
-    """
-    groups, first = tuple(groups), tuple(first)
-    names = {node: group.name for group in first for node in group.nodes}
-    scopes = _replaced_scopes(first, {node for group in groups for node in group.nodes})
-    renamed: dict[str, LayerGroup] = {}
-    for group in groups:
-        name = _first_name(group, names, scopes)
-        part = renamed.get(name)
-        if part is not None:
-            group = replace(
-                part, nodes=part.nodes + group.nodes, macs=part.macs + group.macs,
-                precisions=tuple(p for p in part.precisions if p in group.precisions),
-                weights=part.weights + group.weights, values=part.values + group.values,
-                written=part.written + group.written,
-            )  # fmt: skip
-        renamed[name] = replace(group, name=name)
-    return tuple(renamed.values())
-
-
-def _replaced_scopes(first: Iterable[LayerGroup], nodes: Collection[str]) -> dict[str, str]:
-    """The group of each scope (a node's name up to its last slash) whose layer is no longer among ``nodes``."""
-    scopes: dict[str, str | None] = {}
-    for group in first:
-        for node in group.nodes:
-            scope = node.rpartition("/")[0]
-            same = node not in nodes and scopes.get(scope, group.name) == group.name
-            scopes[scope] = group.name if same else None
-    return {scope: name for scope, name in scopes.items() if scope and name is not None}
-
-
-def _first_name(group: LayerGroup, names: Mapping[str, str], scopes: Mapping[str, str]) -> str:
-    for node in group.nodes:
-        if node in names:
-            return names[node]
-    scope = group.nodes[0].rpartition("/")[0]
-    while scope:
-        if scope in scopes:
-            return scopes[scope]
-        scope = scope.rpartition("/")[0]
-    return group.name
-
-
 def weight_names(node: onnx.NodeProto) -> tuple[str, ...]:
     """Returns the names of a layer's weights, without biases."""
     if is_op(node, "Gather"):
@@ -192,7 +143,7 @@ def possible_precisions(node: onnx.NodeProto, graph: Graph) -> tuple[Precision, 
 
 
 def reads_constant(node: onnx.NodeProto, graph: Graph) -> bool:
-    """Whether a layer's input is the same in every run, such as learned queries.
+    """Returns whether a layer's input is the same in every run, such as learned queries.
 
     The runtime computes such a layer once, when it loads the model.
     """
@@ -207,7 +158,7 @@ def _has_weights(node: onnx.NodeProto, graph: Graph, weights: tuple[int, ...], b
 
 
 def _has_row_bias(gemm: onnx.NodeProto, graph: Graph) -> bool:
-    """Whether a Gemm has no bias, or a constant bias that is the same for each row."""
+    """Returns whether a Gemm has no bias, or a constant bias that is the same for each row."""
     name = input_of(gemm, 2)
     if not name:
         return True
@@ -219,7 +170,8 @@ def _has_row_bias(gemm: onnx.NodeProto, graph: Graph) -> bool:
 
 
 def _is_integer_attention(node: onnx.NodeProto) -> bool:
-    """Whether QAttention can replace a node: it has no additive bias, no past, and q, k and v are of equal size."""
+    """Returns whether QAttention can replace a node: it has no additive bias, no past, and q, k and v are of equal
+    size."""
     plain = {"num_heads", "unidirectional", "mask_filter_value", "scale"}
     return not any(input_of(node, i) for i in (4, 5, 6)) and attributes(node).keys() <= plain and bool(node.input[2])
 

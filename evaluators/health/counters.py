@@ -52,7 +52,7 @@ class Counters:
         )
 
     def siblings(self, cores: tuple[int, ...]) -> tuple[int, ...]:
-        """The sibling threads of ``cores``: other hardware threads of the same physical cores."""
+        """Returns the sibling threads of ``cores``: other hardware threads of the same physical cores."""
         threads = {
             thread
             for core in cores
@@ -61,7 +61,7 @@ class Counters:
         return tuple(sorted(threads - set(cores)))
 
     def base_clock_mhz(self, cores: tuple[int, ...]) -> float | None:
-        """The highest rated base clock of ``cores`` in MHz; None if the machine does not tell."""
+        """Returns the highest rated base clock of ``cores`` in MHz; None if the machine does not tell."""
         clocks_khz = [number(self._cpus / f"cpu{core}/cpufreq/base_frequency") for core in cores]
         return max((khz / 1000 for khz in clocks_khz if khz), default=None)
 

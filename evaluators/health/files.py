@@ -8,7 +8,7 @@ from hwprofiles.sysfs import text_at
 
 
 def number(path: Path) -> float | None:
-    """A file's number, None if it holds anything else."""
+    """Returns a file's number, None if it holds anything else."""
     return as_number(text_at(path))
 
 
@@ -21,7 +21,7 @@ def as_number(value: str | None) -> float | None:
 
 
 def field(content: str | None, name: str) -> str | None:
-    """The value of ``name`` in lines of the form ``name: value`` or ``name value``.
+    """Returns the value of ``name`` in lines of the form ``name: value`` or ``name value``.
 
     >>> field("nr_periods 3\\nflags\\t\\t: fpu avx2", "flags")
     'fpu avx2'
@@ -34,7 +34,7 @@ def field(content: str | None, name: str) -> str | None:
 
 
 def entries_by_number(folder: Path, prefix: str) -> list[Path]:
-    """A folder's entries whose name is ``prefix`` and a number, ordered by that number."""
+    """Returns a folder's entries whose name is ``prefix`` and a number, ordered by that number."""
     try:
         entries = [path for path in folder.iterdir() if path.name.startswith(prefix)]
     except OSError:

@@ -69,7 +69,7 @@ class GpuCounters:
         return self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
 
     def _other_processes(self) -> int | None:
-        """Number of processes, other than Paretune's, that use the GPU; asked while this process uses it.
+        """Returns the number of processes, other than Paretune's, that use the GPU; asked while this process uses it.
 
         If this process is not in the list, the list is of another namespace (as in most containers) and useless.
         """
@@ -87,7 +87,7 @@ class GpuCounters:
 
 
 def _is_own_sandbox(pid: int) -> bool:
-    """Whether a process is a sandbox of this user.
+    """Returns whether a process is a sandbox of this user.
 
     The quiet token pauses other sandboxes during a measurement, though they keep their memory on the GPU.
     """

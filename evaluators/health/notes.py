@@ -31,7 +31,7 @@ class Notes:
             return
 
     def read(self) -> dict[str, list[tuple[float, ...]]]:
-        """All rows by name, oldest first."""
+        """Returns all rows by name, oldest first."""
         try:
             data = json.loads(self._path.read_text())
             notes = {str(name): [tuple(map(float, row)) for row in rows] for name, rows in data.items()}

@@ -55,7 +55,8 @@ class Repeats:
         self._notes.add(pair, (self._now(), math.log(ratio), deviation, healthy))
 
     def share(self, *, healthy: bool) -> float:
-        """The standard deviation of a ratio between measurements, beyond their own intervals, as a share (0.01: 1 %).
+        """Returns the standard deviation of a ratio between measurements, beyond their own intervals, as a share
+        (0.01: 1 %).
 
         Of healthy measurements only, or of all.
         """

@@ -49,7 +49,7 @@ class Health:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         return {
             "verdict": self.verdict,
             "signals": dict(self.signals),
@@ -59,7 +59,7 @@ class Health:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Health:
-        """The inverse of :meth:`to_dict`. Raises ``ValueError`` for an unknown verdict."""
+        """Returns the inverse of :meth:`to_dict`. Raises ``ValueError`` for an unknown verdict."""
         if data["verdict"] not in VERDICTS:
             raise ValueError(f"unknown verdict {data['verdict']!r}")
         return cls(

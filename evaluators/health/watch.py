@@ -108,7 +108,7 @@ class Watch:
         return tolerance.judge(signals, unknown, threads=self._threads)
 
     def _applies(self, name: str) -> bool:
-        """Whether a signal exists for this measurement: not without sibling threads, further cores or a GPU."""
+        """Returns whether a signal exists for this measurement: not without sibling threads, further cores or a GPU."""
         if name.startswith("gpu_"):
             return self._gpu is not None
         if not self._first.cores:
@@ -148,7 +148,7 @@ class Watch:
         return signals | self._clock() | self._gpu_signals()
 
     def _counts(self, first: Snapshot, last: Snapshot, elapsed_s: float) -> bool:
-        """Whether the cores' counters are plausible: they must show at least this process's own work.
+        """Returns whether the cores' counters are plausible: they must show at least this process's own work.
 
         In some sandboxes they do not change.
         """
@@ -160,7 +160,7 @@ class Watch:
         return busy * elapsed_s * len(self._cores) >= _LEAST_SEEN * own_s - slack_s
 
     def _others_share(self, first: Snapshot, last: Snapshot, elapsed_s: float) -> float | None:
-        """The share of the measured cores' time that other processes used."""
+        """Returns the share of the measured cores' time that other processes used."""
         own_s = _difference(first.own_s, last.own_s)
         busy = _share(_BUSY, first, last, self._cores, elapsed_s)
         if own_s is None or busy is None:
@@ -209,7 +209,8 @@ def _larger(first: float | None, second: float | None) -> float | None:
 def _share(
     of: Callable[[CoreTimes], float], first: Snapshot, last: Snapshot, cores: tuple[int, ...], elapsed_s: float
 ) -> float | None:
-    """The share of the cores' time that ``of`` selects; None without cores. Cores taken offline do not count."""
+    """Returns the share of the cores' time that ``of`` selects; None without cores. Cores taken offline do not
+    count."""
     online = [core for core in cores if core in first.cores and core in last.cores]
     spent_s = sum(of(last.cores[core]) - of(first.cores[core]) for core in online)
     return max(0.0, spent_s / elapsed_s / len(online)) if online else None

@@ -26,14 +26,15 @@ class Attempt(Generic[T]):
     """Why it failed."""
 
     def quarantine_entry(self) -> dict[str, Any]:
-        """This attempt in the ``quarantined`` list of the reported record; its figures are never averaged in."""
+        """Returns this attempt in the ``quarantined`` list of the reported record; its figures are never averaged
+        in."""
         if self.record is None:
             return quarantine_entry(self.health, None, None)
         return quarantine_entry(self.health, self.record.ratio, self.record.ratio_ci95)
 
 
 def select_attempt(attempts: Sequence[Attempt[T]]) -> T:
-    """The record of the last attempt, with the other attempts listed as quarantined.
+    """Returns the record of the last attempt, with the other attempts listed as quarantined.
 
     The last attempt is the healthy one, if any. If it failed on an unhealthy machine, the last successful one is taken.
     Raises :class:`UnhealthyMeasurement` if there is none.

@@ -84,11 +84,11 @@ class Protocol:
         return max(usual, math.ceil(self.samples / (self.min_pairs * self.blocks))) if self.fits(slowest_ms) else usual
 
     def fits(self, slowest_ms: float) -> bool:
-        """Whether ``samples`` inferences fit into ``patience_s`` if the slower model takes ``slowest_ms``."""
+        """Returns whether ``samples`` inferences fit into ``patience_s`` if the slower model takes ``slowest_ms``."""
         return 2 * self.samples * slowest_ms / 1000 <= self.patience_s
 
     def on(self, *, threads: int, gpu: bool) -> Protocol:
-        """The protocol for a device with so many threads, and with or without a GPU.
+        """Returns the protocol for a device with so many threads, and with or without a GPU.
 
         With several threads, the ones of the model timed before may still spin. An idle GPU takes tenths of a second to
         raise its clocks, however few inferences that are.
@@ -100,7 +100,7 @@ class Protocol:
         )
 
     def quick(self) -> Protocol:
-        """The protocol for single layers: fewer pairs, a wider interval, a result in any case, no energy.
+        """Returns the protocol for single layers: fewer pairs, a wider interval, a result in any case, no energy.
 
         Drift is ignored: latencies of microseconds drift more than a model's, but paired ratios do not.
         """

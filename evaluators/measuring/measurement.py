@@ -65,7 +65,7 @@ class Measurement:
         return shift(log_ratios(self.baseline_ms, self.candidate_ms, self.sessions))
 
     def metrics(self) -> dict[str, Any]:
-        """The candidate's metrics ``latency_ms``, ``speedup``, and ``energy_mj`` if known."""
+        """Returns the candidate's metrics ``latency_ms``, ``speedup``, and ``energy_mj`` if known."""
         return {
             "latency_ms": latency_figures(self.candidate_ms, self.sessions),
             "speedup": {"ratio": self.ratio, "ci95": list(self.ratio_ci95)},
@@ -73,14 +73,14 @@ class Measurement:
         }
 
     def baseline_metrics(self) -> dict[str, Any]:
-        """The baseline's metrics ``latency_ms``, and ``energy_mj`` if known."""
+        """Returns the baseline's metrics ``latency_ms``, and ``energy_mj`` if known."""
         return {"latency_ms": latency_figures(self.baseline_ms, self.sessions), **self._energy("baseline")}
 
     def _energy(self, model: str) -> dict[str, float]:
         return {} if self.energy_mj is None else {"energy_mj": self.energy_mj[model]}
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         return {**asdict(self), "health": None if self.health is None else self.health.to_dict()}
 
     def summary(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Measurement:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Measurement:
-        """The inverse of :meth:`to_dict`; also accepts the lists of JSON, and records of earlier versions."""
+        """Returns the inverse of :meth:`to_dict`; also accepts the lists of JSON, and records of earlier versions."""
         rows = {key: tuple(tuple(row) for row in data[key]) for key in ("baseline_ms", "candidate_ms")}
         flat = {key: tuple(data.get(key, ())) for key in ("sessions", "ratio_ci95", "marks", "quarantined")}
         health = data.get("health")
@@ -103,7 +103,7 @@ class Measurement:
 
 
 def quarantine_entry(health: Health | None, ratio: float | None, ci95: tuple[float, float] | None) -> dict[str, Any]:
-    """An entry of :attr:`Measurement.quarantined`."""
+    """Returns an entry of :attr:`Measurement.quarantined`."""
     return {
         "verdict": "unknown" if health is None else health.verdict,
         "reasons": [] if health is None else list(health.reasons),
@@ -115,7 +115,8 @@ def quarantine_entry(health: Health | None, ratio: float | None, ci95: tuple[flo
 def pair_ratio(
     baseline_ms: Sequence[Sequence[float]], candidate_ms: Sequence[Sequence[float]], sessions: Sequence[int]
 ) -> tuple[float, tuple[float, float]]:
-    """The speed-up: geometric mean over session pairs of baseline time / candidate time, with its 95 % interval."""
+    """Returns the speed-up: geometric mean over session pairs of baseline time / candidate time, with its 95 %
+    interval."""
     return ratio_interval(log_ratios(baseline_ms, candidate_ms, sessions))
 
 

@@ -77,7 +77,7 @@ def outputs_in(answer: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def difference(reference: Arrays, outputs: Arrays) -> float:
-    """The relative difference between two sets of outputs; the largest over all outputs.
+    """Returns the relative difference between two sets of outputs; the largest over all outputs.
 
     For floats, the root mean square of the difference over that of ``reference``; for other types, the share of unequal
     entries. Infinite if names or shapes differ.

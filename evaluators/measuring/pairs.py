@@ -22,7 +22,7 @@ _FEWEST_PER_SIDE = 3
 
 
 def typical(samples_ms: Sequence[float] | Floats) -> float:
-    """The mean of the faster half of ``samples_ms``.
+    """Returns the mean of the faster half of ``samples_ms``.
 
     Disturbances only make inferences slower, so the slower half mostly shows other load. On a core so busy that most
     inferences are disturbed, this helps no more than the median does.
@@ -34,7 +34,7 @@ def typical(samples_ms: Sequence[float] | Floats) -> float:
 def log_ratios(
     baseline_ms: Sequence[Sequence[float]], candidate_ms: Sequence[Sequence[float]], sessions: Sequence[int]
 ) -> Floats:
-    """The logarithm of baseline time over candidate time of each session pair, ``(session pairs,)``."""
+    """Returns the logarithm of baseline time over candidate time of each session pair, ``(session pairs,)``."""
     names = np.asarray(sessions)
     logs = []
     for pair in np.unique(names):
@@ -50,7 +50,7 @@ def relative_half_width(ratio: float, interval: tuple[float, float]) -> float:
 
 
 def ratio_interval(logs: Floats) -> tuple[float, tuple[float, float]]:
-    """The geometric mean of session pairs' ratios, given as logarithms ``(pairs,)``, with its interval.
+    """Returns the geometric mean of session pairs' ratios, given as logarithms ``(pairs,)``, with its interval.
 
     Student's interval (Biometrika, 1908) with :data:`CONFIDENCE`. The observations are the session pairs, since blocks
     of one session share its memory placement (Kalibera and Jones, ISMM 2013). The interval of a single pair is a point.
@@ -63,7 +63,7 @@ def ratio_interval(logs: Floats) -> tuple[float, tuple[float, float]]:
 
 
 def narrowing(pairs: int, later: int) -> float:
-    """The average factor by which an interval's width changes when ``pairs`` session pairs become ``later``."""
+    """Returns the average factor by which an interval's width changes when ``pairs`` session pairs become ``later``."""
 
     def width(count: int) -> float:
         return quantile(count - 1, CONFIDENCE) / math.sqrt(count)

@@ -121,7 +121,7 @@ def measure_load_once(
 
 
 def _seed(profile: Profile, spec: str, baseline_sha256: str, candidate_sha256: str) -> int:
-    """A seed for a pair of files on a profile, so that a repeated measurement draws the same order."""
+    """Returns a seed for a pair of files on a profile, so that a repeated measurement draws the same order."""
     return int(digest_of([profile.digest, spec, baseline_sha256, candidate_sha256])[:12], 16)
 
 
@@ -229,7 +229,8 @@ def _watch(profile: Profile, cores: tuple[int, ...], threads: int) -> Watch:
 
 
 def _high_water_bytes() -> int:
-    """The process's own peak memory. ``getrusage`` would include the parent's, which a spawned process inherits."""
+    """Returns the process's own peak memory. ``getrusage`` would include the parent's, which a spawned process
+    inherits."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

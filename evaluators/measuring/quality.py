@@ -124,7 +124,7 @@ def false_negatives(logits: Array, labels: Array, classes: Iterable[int]) -> Sco
 
 
 def label_metrics(classes: Iterable[int]) -> frozenset[str]:
-    """The metrics of :func:`classification` and of :func:`false_negatives` of ``classes``."""
+    """Returns the metrics of :func:`classification` and of :func:`false_negatives` of ``classes``."""
     return frozenset({"accuracy", "nll", *(f"fnr:{number}" for number in classes)})
 
 

@@ -21,7 +21,7 @@ class Starts:
     """The second time in the process."""
 
     def metrics(self) -> dict[str, Any]:
-        """The candidate's metrics ``cold_start_ms`` and ``warm_start_ms``."""
+        """Returns the candidate's metrics ``cold_start_ms`` and ``warm_start_ms``."""
         return {"cold_start_ms": _figures(self.cold_ms), "warm_start_ms": _figures(self.warm_ms)}
 
 

@@ -77,7 +77,7 @@ def difference_interval(
 
 
 def _only_zero_and(values: Floats) -> float | None:
-    """The positive number that all non-zero values equal; None if they differ or there are none."""
+    """Returns the positive number that all non-zero values equal; None if they differ or there are none."""
     top = float(values.max())
     return top if top > 0 and bool(np.all((values == 0) | (values == top))) else None
 

@@ -45,7 +45,7 @@ class Stopping:
         self._next_look = 0
 
     def looks(self, pairs: int, elapsed_s: float) -> bool:
-        """Whether to look at the interval of so many session pairs now."""
+        """Returns whether to look at the interval of so many session pairs now."""
         limits = self._limits
         if elapsed_s >= limits.max_s:
             return pairs >= min(limits.few_pairs, limits.min_pairs)
@@ -55,7 +55,7 @@ class Stopping:
         return True
 
     def ends(self, what: str, ratio: float, interval: tuple[float, float], pairs: int, elapsed_s: float) -> bool:
-        """Whether this ratio of ``what`` is known well enough to end the measurement.
+        """Returns whether this ratio of ``what`` is known well enough to end the measurement.
 
         Raises :class:`UnhealthyMeasurement` if more pairs will not make its interval usable.
         """
@@ -70,14 +70,14 @@ class Stopping:
         return False
 
     def over(self, half_width: float, elapsed_s: float) -> bool:
-        """Whether the interval is narrow enough to end the measurement."""
+        """Returns whether the interval is narrow enough to end the measurement."""
         limits = self._limits
         if elapsed_s >= limits.max_s:
             return half_width <= max(limits.usable_width, limits.half_width)
         return half_width <= (limits.half_width if elapsed_s >= limits.aim_s else limits.aim_width)
 
     def hopeless(self, half_width: float, pairs: int, elapsed_s: float) -> bool:
-        """Whether an interval that is too wide after ``max_s`` would still be too wide at ``patience_s``.
+        """Returns whether an interval that is too wide after ``max_s`` would still be too wide at ``patience_s``.
 
         With few pairs, one more narrows the interval by much: from three pairs to four, Student's quantile falls from
         4.3 to 3.2, which is more than the effect of the square root of their number.

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 
 def inside(score: float, freedom: int) -> float:
-    """The probability that Student's t with ``freedom`` degrees of freedom lies within ± ``score``.
+    """Returns the probability that Student's t with ``freedom`` degrees of freedom lies within ± ``score``.
 
     The finite series for whole degrees of freedom (Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3
     and 26.7.4).

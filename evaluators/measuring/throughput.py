@@ -63,11 +63,11 @@ class Load:
         )  # fmt: skip
 
     def on(self, *, gpu: bool) -> Load:
-        """The load for a device with or without a GPU: a GPU takes tenths of a second to raise its clocks."""
+        """Returns the load for a device with or without a GPU: a GPU takes tenths of a second to raise its clocks."""
         return replace(self, warm_up_s=max(self.warm_up_s, GPU_WARM_UP_S if gpu else 0.0))
 
     def split(self, threads: int) -> tuple[int, int]:
-        """The number of streams, and the threads that each may use.
+        """Returns the number of streams, and the threads that each may use.
 
         >>> Load(streams=2).split(4)
         (2, 2)
@@ -98,7 +98,7 @@ class Throughput:
     quarantined: tuple[dict[str, Any], ...] = ()
 
     def metrics(self) -> dict[str, Any]:
-        """The candidate's metric ``throughput``; its main figure is ``ratio`` with its ``ci95``."""
+        """Returns the candidate's metric ``throughput``; its main figure is ``ratio`` with its ``ci95``."""
         return {
             "throughput": {
                 "ratio": self.ratio,

@@ -27,11 +27,11 @@ class ModelledCandidate:
     """Values of decisions that set neither precisions nor costs, by name."""
 
     def precision(self, group: LayerGroup) -> Precision:
-        """The precision of a layer group."""
+        """Returns the precision of a layer group."""
         return Precision(self.precisions.get(group.name, Precision.FP32))
 
     def cost(self, group: LayerGroup) -> LayerCost:
-        """The cost of a layer group, as the decisions leave it."""
+        """Returns the cost of a layer group, as the decisions leave it."""
         return self.costs.get(group.name) or LayerCost.of_group(group)
 
     @property

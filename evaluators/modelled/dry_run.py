@@ -83,5 +83,5 @@ def _around(value: float) -> list[float]:
 
 
 def _unit(text: str) -> float:
-    """A pseudo-random number from 0 to 1, determined by the text."""
+    """Returns a pseudo-random number from 0 to 1, determined by the text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48

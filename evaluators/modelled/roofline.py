@@ -36,7 +36,7 @@ def roofline_metrics(candidate: ModelledCandidate, peaks: Peaks, batch: int = 1)
 
 
 def layer_ms(cost: LayerCost, precision: Precision, peaks: Peaks, batch: int = 1) -> float:
-    """The lowest time of a layer group in ms: of computing, or of moving stored weights, inputs and outputs."""
+    """Returns the lowest time of a layer group in ms: of computing, or of moving stored weights, inputs and outputs."""
     weight_bytes = cost.stored_bytes * precision.weight_bits / (8 * FLOAT_BYTES)
     moved_bytes = weight_bytes + cost.values * batch * _MOVED_BITS.get(precision, 32) / 8
     return 1000 * max(2 * cost.macs * batch / peaks.rate(precision), moved_bytes / peaks.bytes_per_s)

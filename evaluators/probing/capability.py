@@ -91,7 +91,8 @@ class Capability:
         return [sweep for sweep in self.sweeps if sweep.operator == operator and sweep.precision == precision]
 
     def hopeless(self, kind: str, precision: Precision, *, small: bool = False) -> bool:
-        """Whether a precision is never faster for layers of a ``kind`` (an ONNX operator), whatever their shape.
+        """Returns whether a precision is never faster for layers of a ``kind`` (an ONNX operator), whatever their
+        shape.
 
         If ``small`` models are wanted: whether such layers never run in it. False if a point is open or not probed.
         """

@@ -110,11 +110,11 @@ class LayerAnswers:
         return self._answer(name, lambda: self._yardsticks(layer.model, feed))
 
     def knows_gain(self, layer: SingleLayer, precision: Precision, scheme: Scheme, runtime: str | None = None) -> bool:
-        """Whether :meth:`gain` would answer from a cache."""
+        """Returns whether :meth:`gain` would answer from a cache."""
         return self._knows(self._name("gain", layer.key, precision, repr(scheme), runtime or ""))
 
     def knows_yardsticks(self, layer: SingleLayer) -> bool:
-        """Whether :meth:`yardsticks` would answer from a cache."""
+        """Returns whether :meth:`yardsticks` would answer from a cache."""
         return self._knows(self._name("yardsticks", YARDSTICK_VERSION, layer.key))
 
     def _name(self, *question: Any) -> str:

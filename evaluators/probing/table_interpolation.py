@@ -96,7 +96,8 @@ def _scale(unit: Unit, factors: CostFactors, overhead: float) -> Unit:
 
 
 def _with_whole(table: LayerTable, first: LayerTable, share: float) -> LayerTable:
-    """A changed table with the time of its whole model: nodes that are no layers take ``share`` of the ``first``'s."""
+    """Returns a changed table with the time of its whole model: nodes that are no layers take ``share`` of the
+    ``first``'s."""
     layers, whole = table.layers({}), first.layers({})
     if layers is None or whole is None:
         return table

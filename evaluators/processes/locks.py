@@ -27,7 +27,7 @@ _HINT = "set TMPDIR to a folder of your own, the same for all jobs on this machi
 
 
 def lock_folder() -> Path:
-    """The folder of locks that all processes of this user on this machine share, for all databases.
+    """Returns the folder of locks that all processes of this user on this machine share, for all databases.
 
     Raises :class:`StorageError` if another user made it or could write to it: anybody can create a folder of this name
     in the system's temporary folder.

@@ -34,7 +34,7 @@ class Pressure:
         self._began, self._busy_s, self._kills = time.monotonic(), _busy_s(), _kills()
 
     def starves(self, process: int) -> bool:
-        """Whether other load kept this process and its children from running.
+        """Tells whether other programs took the processor while this process and its children were ready to run.
 
         That is, others used most of the machine, and the process was ready but waited for a core. Waiting for anything
         else does not count.
@@ -45,12 +45,12 @@ class Pressure:
         return others_s > BUSY_SHARE * elapsed_s * len(_cores()) and wait_s > WAIT_SHARE * elapsed_s
 
     def ran_out_of_memory(self, peak_bytes: int) -> bool:
-        """Whether the system killed a process for lack of memory, and one with this peak was not the cause."""
+        """Returns whether the system killed a process for lack of memory, and one with this peak was not the cause."""
         return _kills() > self._kills and peak_bytes < MODEST_SHARE * psutil.virtual_memory().total
 
 
 def memory_is_short() -> bool:
-    """Whether the machine has hardly any memory left, see :data:`SHORT_SHARE`."""
+    """Returns whether the machine has hardly any memory left, see :data:`SHORT_SHARE`."""
     memory = psutil.virtual_memory()
     return bool(memory.available < SHORT_SHARE * memory.total)
 
@@ -67,7 +67,8 @@ def _busy_s() -> float:
 
 
 def _own_s(process: int) -> tuple[float, float]:
-    """Seconds for which a process and its children ran, and for which they were ready but waited for a core."""
+    """Returns the seconds for which a process and its children ran, and for which they were ready but waited for a
+    core."""
     ran_s = wait_s = 0.0
     with contextlib.suppress(psutil.Error):
         root = psutil.Process(process)
@@ -81,7 +82,7 @@ def _own_s(process: int) -> tuple[float, float]:
 
 
 def _kills() -> int:
-    """Number of processes that the system killed for lack of memory since its start."""
+    """Returns the number of processes that the system killed for lack of memory since its start."""
     with contextlib.suppress(OSError, ValueError):
         for line in (_PROC / "vmstat").read_text().splitlines():
             name, _, value = line.partition(" ")

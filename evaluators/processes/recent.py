@@ -23,7 +23,7 @@ class Recent(Generic[K, V]):
         self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """The value of this key, made if missing."""
+        """Returns the value of this key, made if missing."""
         if key not in self._values:
             # Before it is made, since making it may need the memory.
             self._forget(keep=0)

@@ -141,7 +141,7 @@ class Sandbox:
         return process.returncode, usage.ru_maxrss * 1024
 
     def _connect(self) -> Connection:
-        """The connection to the child, which is started if there is none."""
+        """Returns the connection to the child, which is started if there is none."""
         if self._connection is None:
             ours, theirs = Pipe()
             command = [

@@ -83,7 +83,7 @@ def _answer(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, A
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether a full disk caused an error; C++ libraries tell it only in the text of their errors."""
+    """Returns whether a full disk caused an error; C++ libraries tell it only in the text of their errors."""
     while error is not None:
         if getattr(error, "errno", None) in _FULL or any(os.strerror(number) in str(error) for number in _FULL):
             return True

@@ -30,7 +30,7 @@ def data_inputs(node: onnx.NodeProto) -> tuple[str, ...]:
 
 
 def is_follower(node: onnx.NodeProto) -> bool:
-    """Whether an operator has an integer form if its inputs are quantised; such nodes are called followers."""
+    """Returns whether an operator has an integer form if its inputs are quantised; such nodes are called followers."""
     if not is_op(node, *MOVERS, *SUMS, *CALCULATORS):
         return False
     if node.op_type == "Sum":
@@ -61,7 +61,7 @@ def clipping(node: onnx.NodeProto, graph: Graph) -> tuple[float, float] | None:
 
 
 def replaces_clipping(bounds: tuple[float, float], scale: float, zero: int, scheme: Scheme) -> bool:
-    """Whether quantising saturates exactly at the clipping's bounds, so that the clipping can be removed."""
+    """Returns whether quantising saturates exactly at the clipping's bounds, so that the clipping can be removed."""
     for bound, limit in zip(bounds, (scheme.lowest, scheme.highest), strict=True):
         position = np.clip(bound / scale + zero, scheme.lowest - 1.0, scheme.highest + 1.0)
         beyond = position < limit if limit == scheme.lowest else position > limit

@@ -31,7 +31,7 @@ PACKED_OPSET, PACKED_IR = 21, 10
 
 
 def can_simulate(edit: GraphEdit, node: onnx.NodeProto) -> bool:
-    """Whether a node is a convolution or matrix product with constant float32 weights."""
+    """Returns whether a node is a convolution or matrix product with constant float32 weights."""
     if not is_op(node, "Conv", "Gemm", "MatMul"):
         return False
     weight = edit.source.graph.constant_tensor(node.input[1])

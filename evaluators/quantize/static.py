@@ -66,7 +66,7 @@ class StaticPlan:
         return data_inputs(node) if node.name in self.followers else ()
 
     def only_integer_readers(self, tensor: str) -> bool:
-        """Whether all readers of a tensor use its quantised value."""
+        """Returns whether all readers of a tensor use its quantised value."""
         readers = self.graph.consumers.get(tensor, [])
         seen = tensor in self.graph.outputs or tensor in self.graph.inner_readers
         return bool(readers) and not seen and all(tensor in self.integer_inputs(node) for node in readers)

@@ -45,7 +45,7 @@ def make_weight_only(
 
 
 def _is_row(edit: GraphEdit, tensor: str, size: int) -> bool:
-    """Whether a tensor is a constant ``(size,)``, which MatMulNBits can add as its bias."""
+    """Returns whether a tensor is a constant ``(size,)``, which MatMulNBits can add as its bias."""
     constant = edit.source.graph.initializers.get(tensor)
     return constant is not None and list(constant.dims) == [size]
 

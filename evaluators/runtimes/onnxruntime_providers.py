@@ -117,7 +117,7 @@ def check_all_on(
 
 
 def computes_shapes(node: TimedNode) -> bool:
-    """Whether all outputs of a node could be shapes: few integers or booleans."""
+    """Returns whether all outputs of a node could be shapes: few integers or booleans."""
     return bool(node.outputs) and all(
         kind in ("int64", "int32", "bool") and np.prod(shape, dtype=np.int64) <= MOST_SHAPE_VALUES
         for kind, shape in node.outputs
@@ -129,7 +129,7 @@ def _zeros(spec: TensorSpec) -> np.ndarray[Any, Any]:
 
 
 def _has_integers(model: Path) -> bool:
-    """Whether a file contains the operator DequantizeLinear: TensorRT then needs its int8 option."""
+    """Returns whether a file contains the operator DequantizeLinear: TensorRT then needs its int8 option."""
     try:
         return b"DequantizeLinear" in model.read_bytes()
     except OSError:

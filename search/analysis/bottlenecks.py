@@ -41,7 +41,7 @@ def find_bottlenecks(
     provider: str,
     lanes: int,
 ) -> list[Bottleneck]:
-    """Find the bottlenecks of a model whose nodes were timed, those with most time first.
+    """Finds the bottlenecks of a model whose nodes were timed, those with most time first.
 
     ``against`` is the other model, ``speedup`` (with its interval) its time over this one's. ``provider`` is where
     nodes should run; ``lanes`` is the number of 32-bit values in a vector of the device (0: unknown).

@@ -19,12 +19,12 @@ _CLIPPING = np.linspace(0.2, 6.0, 1161)
 
 
 def compression(bits: int) -> float:
-    """The compression factor of weights of ``bits`` bits, relative to 16-bit floats."""
+    """Returns the compression factor of weights of ``bits`` bits, relative to 16-bit floats."""
     return FLOAT_BITS / bits
 
 
 def weight_share(bits: int) -> float:
-    """The share of 16-bit weights that is as large as all of them in ``bits`` bits.
+    """Returns the share of 16-bit weights that is as large as all of them in ``bits`` bits.
 
     Neither quantisation scales nor positions of remaining weights are counted.
     """

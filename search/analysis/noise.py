@@ -39,7 +39,7 @@ class Noise:
 
 
 def quantise(weights: Floats, bits: int) -> Noise:
-    """Quantise ``weights`` of shape (channels, values) to symmetric integers of ``bits`` bits (at least 2).
+    """Quantises ``weights`` of shape (channels, values) to symmetric integers of ``bits`` bits (at least 2).
 
     Each channel has the scale of least squared error.
     """
@@ -57,21 +57,22 @@ def quantise(weights: Floats, bits: int) -> Noise:
 
 
 def prune(weights: Floats, bits: int) -> Noise:
-    """Prune the smallest magnitudes of ``weights``, until the rest in 16 bits is as large as all in ``bits`` bits."""
+    """Prunes the smallest magnitudes of ``weights``, until the rest in 16 bits is as large as all in ``bits`` bits."""
     squares = np.sort(np.square(weights, dtype=np.float64), axis=None)
     removed = squares.size - round(squares.size * weight_share(bits))
     return Noise(float(squares.sum()), float(squares[:removed].sum()))
 
 
 def kurtosis(weights: Floats) -> float | None:
-    """The fourth standardised moment: 3 for a normal distribution, more for heavy tails; None for equal weights."""
+    """Returns the fourth standardised moment: 3 for a normal distribution, more for heavy tails; None for equal
+    weights."""
     centred = weights.astype(np.float64) - float(weights.mean(dtype=np.float64))
     variance = float(np.mean(centred**2))
     return float(np.mean(centred**4)) / variance**2 if variance > 0 else None
 
 
 def _errors(weights: Floats, scales: Floats, highest: int) -> NDArray[np.float64]:
-    """The energy of each channel's error, given one scale for each: ``(channels, 1)``."""
+    """Returns the energy of each channel's error, given one scale for each: ``(channels, 1)``."""
     uniform_levels = np.clip(np.rint(weights / scales), -highest - 1, highest)
     uniform_levels *= scales
     uniform_levels -= weights

@@ -40,7 +40,7 @@ _PROVIDERS = {
 def profile_model(
     model: Path, against: Path | None, profile: Profile, progress: Progress, *, load: Load | None = None
 ) -> dict[str, Any]:
-    """Measure latency and memory of ``model`` on random inputs, paired with ``against`` or itself, in minutes.
+    """Measures latency and memory of ``model`` on random inputs, paired with ``against`` or itself, in minutes.
 
     ``speedup`` (only with ``against``) is the other model's time over this one's; ``throughput`` (only under a
     ``load``) pairs them likewise. Raises :class:`InvalidInput` for files that cannot be read or have different inputs.
@@ -104,7 +104,7 @@ def profile_model(
 
 
 def _document(model: Path, profile: Profile, measured: Measurement, memory: int) -> dict[str, Any]:
-    """The part of the document that says what was measured."""
+    """Returns the part of the document that says what was measured."""
     return {
         "model": str(model),
         "device": profile.device,
@@ -122,7 +122,7 @@ def _execution(profile: Profile, path: Path, model: onnx.ModelProto, sample: Map
 
 
 def _layers(ours: Execution, theirs: Execution | None) -> list[dict[str, Any]]:
-    """Every node in order of execution; layers that the other model has too, with their time in it."""
+    """Returns every node in order of execution; layers that the other model has too, with their time in it."""
     macs = {id(layer.node): layer.macs for layer in ours.layers}
     before = {} if theirs is None else {id(layer.node): match.node.ms for layer, match in match_layers(ours, theirs)}
     return [
@@ -141,7 +141,7 @@ def _layers(ours: Execution, theirs: Execution | None) -> list[dict[str, Any]]:
 
 
 def vector_lanes(instruction_sets: Collection[str]) -> int:
-    """Number of 32-bit values in a vector register; 0 if unknown."""
+    """Returns the number of 32-bit values in a vector register; 0 if unknown."""
     widths = (("avx512f", 16), ("avx2", 8), ("asimd", 4))
     return next((lanes for name, lanes in widths if name in instruction_sets), 0)
 

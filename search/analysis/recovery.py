@@ -51,12 +51,12 @@ class Rounded(nn.Module):
         return torch.clamp(torch.round(weight / scale), self.lowest, self.highest) * scale
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The rounded weight."""
+        """Returns the rounded weight."""
         return weight + (self._levels(weight, self.scale) - weight).detach()
 
 
 def compare_recovery(task: Task, recipe: Recipe, bits: Sequence[int] = BITS) -> Json:
-    """Train quantised and pruned networks of each size, and return the task's figure before and after; hours.
+    """Trains quantised and pruned networks of each size, and returns the task's figure before and after; hours.
 
     Compresses the weights of all linear and convolution layers: quantised by channel, or pruned by magnitude in each
     layer, on the cubic schedule over the first two thirds of the training. Activations stay as they are.

@@ -32,12 +32,12 @@ class _Layer:
     pruned: dict[int, Noise]
 
     def prefers_quantisation(self, bits: int) -> bool:
-        """Whether quantisation loses no more than pruning."""
+        """Returns whether quantisation loses no more than pruning."""
         return self.quantised[bits].error <= self.pruned[bits].error
 
 
 def analyse_weights(model: onnx.ModelProto) -> Json:
-    """Compute signal to noise of every layer's weights, quantised by channel and pruned by layer to equal size.
+    """Computes signal to noise of every layer's weights, quantised by channel and pruned by layer to equal size.
 
     ``model`` is cleaned up (:mod:`evaluators.graphs.cleanup`). Raises :class:`InvalidInput` for a model without layers.
     Concerns weights alone: needs no data, and trains nothing.
@@ -67,7 +67,7 @@ def _analyse_layer(layer: LayerWeights) -> _Layer:
 
 
 def _at(bits: int, layers: Sequence[_Layer]) -> Json:
-    """All layers at one size: medians, and the figures of a normal distribution."""
+    """Returns all layers at one size: medians, and the figures of a normal distribution."""
     return {
         "bits": bits,
         "compression": gaussian.compression(bits),
@@ -98,7 +98,7 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 
 def device_view(profile: Profile, capability: Capability | None) -> Json:
-    """A device's speed-ups: by operator and precision the best over fp32 and the least channels for one.
+    """Returns a device's speed-ups: by operator and precision the best over fp32 and the least channels for one.
 
     Also the steps of channels in which fp32 latency grows. Empty if the device was never probed.
     """

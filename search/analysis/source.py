@@ -22,12 +22,12 @@ from search.trials.context import JobContext
 
 
 def model_of_file(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file and clean it up as for a search; raises :class:`InvalidInput` if it cannot be read."""
+    """Reads an ONNX file and cleans it up as for a search; raises :class:`InvalidInput` if it cannot be read."""
     return clean_graph(load_model(path))
 
 
 def model_of_job(job: Job, folder: Path, progress: Progress) -> onnx.ModelProto:
-    """The fp32 model of a job's task, exported (and, if needed, trained) in a sandbox.
+    """Returns the fp32 model of a job's task, exported (and, if needed, trained) in a sandbox.
 
     Paths in the job start from ``folder``.
     """

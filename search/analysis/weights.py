@@ -32,7 +32,7 @@ class LayerWeights:
 
 
 def layers_of(model: onnx.ModelProto) -> Iterator[LayerWeights]:
-    """Every layer that could be quantised, in graph order; shared weights once."""
+    """Yields every layer that could be quantised, in graph order; shared weights once."""
     model = with_node_names(model)
     graph = Graph(model.graph)
     seen: set[str] = set()
@@ -56,7 +56,7 @@ def _channels(node: onnx.NodeProto, graph: Graph, name: str) -> Floats:
 
 
 def _output_axis(node: onnx.NodeProto) -> int:
-    """The axis of a layer's weights that counts its output channels (of an embedding: its rows)."""
+    """Returns the axis of a layer's weights that counts its output channels (of an embedding: its rows)."""
     if is_op(node, "Conv", "Gather"):
         return 0
     return 0 if is_op(node, "Gemm") and int_attribute(node, "transB", 0) else 1

@@ -30,13 +30,13 @@ class Allowance:
 
     @classmethod
     def within(cls, job: Job, ends: Deadline = NEVER) -> Allowance:
-        """The allowance for the total time of a job."""
+        """Returns the allowance for the total time of a job."""
         total_s = job.budget.total_s
         return cls(ends, protocol_within(total_s, job.protocol), total_s >= BRIEF_S)
 
 
 def protocol_within(total_s: float, usual: Protocol = Protocol()) -> Protocol:  # noqa: B008 - frozen
-    """The latency protocol of a job with a budget of ``total_s`` seconds: ``usual``, or a shorter one.
+    """Returns the latency protocol of a job with a budget of ``total_s`` seconds: ``usual``, or a shorter one.
 
     >>> protocol_within(math.inf) == protocol_within(600.0) == Protocol()
     True

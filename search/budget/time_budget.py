@@ -91,7 +91,7 @@ class TimeBudget:
         return self.searching.left_s <= typical_s
 
     def left_s(self, pace_s: float | None = None) -> dict[str, float]:
-        """Seconds left for the search and the final measurements.
+        """Returns the seconds left for the search and the final measurements.
 
         ``pace_s`` is the expected time of the remaining candidates, if known.
         """

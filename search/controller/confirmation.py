@@ -184,7 +184,7 @@ class Confirmation:
         self._store.trials.finish(self._lease, row.candidate_id, outcome)
 
     def _runner(self, phase: str) -> TrialRunner:
-        """The runner of a phase: a remote device measures an equal request for an equal purpose only once."""
+        """Returns the runner of a phase: a remote device measures an equal request for an equal purpose only once."""
         if phase not in self._runners:
             purpose = f"{self._lease.job_id} {phase}"
             link = RequestLink(self._store.url, purpose, self._job.spec.limits.device_s)

@@ -140,7 +140,7 @@ class Controller:
                 )
 
     def _prepare(self) -> PreparationResult:
-        """The job's preparation: from the store, else made now (minutes)."""
+        """Returns the job's preparation: from the store, else made now (minutes)."""
         if self._row.space is not None and self._row.baseline is not None:
             baseline, facts = self._row.baseline, JobFacts.from_dict(self._row.baseline["facts"])
             return PreparationResult(Space.from_dict(self._row.space), baseline["metrics"], facts)

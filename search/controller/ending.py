@@ -25,7 +25,7 @@ class Ending:
     technique, ``ratio`` and ``ci95``."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         document = asdict(self)
         return document if self.untried else {key: document[key] for key in ("reason", "text")}
 
@@ -33,7 +33,7 @@ class Ending:
 def ending_of(
     budget: Budget, *, finished: int, size: int, repeats: bool, late: bool, untried: Sequence[Mapping[str, Any]] = ()
 ) -> Ending | None:
-    """Why there are only ``finished`` candidates; None if there are as many as the budget allows.
+    """Returns why there are only ``finished`` candidates; None if there are as many as the budget allows.
 
     ``size`` is that of the space, ``repeats`` whether the strategy proposed nothing new, ``late`` whether time was up.
 

@@ -25,17 +25,17 @@ class AllFailed(ParetuneError):
 
 
 def is_failure(state: TrialState) -> bool:
-    """Whether a state means that a candidate could not be measured."""
+    """Returns whether a state means that a candidate could not be measured."""
     return state.finished and not state.measured
 
 
 def does_not_work(row: TrialRow) -> bool:
-    """Whether a candidate itself failed: not because its training was stopped or the machine was noisy."""
+    """Returns whether a candidate itself failed: not because its training was stopped or the machine was noisy."""
     return is_failure(row.state) and row.state not in (TrialState.STOPPED, TrialState.UNHEALTHY_MEASUREMENT)
 
 
 def states_of(name: str | None) -> frozenset[TrialState] | None:
-    """The states that a name stands for (None: all states); None for an unknown name."""
+    """Returns the states that a name stands for (None: all states); None for an unknown name."""
     if name is None:
         return frozenset(TrialState)
     if name == FAILED:
@@ -74,7 +74,7 @@ def check_some_work(rows: Iterable[TrialRow], baseline: str) -> None:
 
 
 def _reasons(rows: Iterable[TrialRow]) -> str:
-    """The most frequent reasons, each with the number of candidates."""
+    """Returns the most frequent reasons, each with the number of candidates."""
     counted = Counter((row.state.value, row.reason or "no reason given") for row in rows).most_common()
     reasons = [f"{count} x {state}: {reason}" for (state, reason), count in counted[:_REASONS]]
     more = sum(count for _, count in counted[_REASONS:])

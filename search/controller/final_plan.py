@@ -64,7 +64,7 @@ class FinalPlan:
         return bool(self._pooled or self._final)
 
     def row(self, candidate_id: str) -> TrialRow:
-        """A candidate with the figures to report now."""
+        """Returns a candidate with the figures to report now."""
         return self._rows[candidate_id]
 
     def recall(self, place: Place, phase: str, pooled: Mapping[str, Any] | None) -> None:
@@ -89,7 +89,7 @@ class FinalPlan:
         self.recall(place, phase, pooled)
 
     def next_measurements(self, *, contenders: bool) -> list[tuple[Place, str]]:
-        """What to measure next, each with its phase; empty when everything is done.
+        """Returns what to measure next, each with its phase; empty when everything is done.
 
         First members, and ``contenders`` if asked for, that were not measured :data:`AGAIN`; then the members'
         :data:`FINAL` measurements.
@@ -103,14 +103,14 @@ class FinalPlan:
         return [(place, FINAL) for place in members if not self._is_over(place)]
 
     def measurements_left(self, fronts: Fronts) -> list[Place]:
-        """All measurements that members (twice) and contenders (once) of ``fronts`` still need."""
+        """Returns all measurements that members (twice) and contenders (once) of ``fronts`` still need."""
         members = self._places(fronts, contenders=False)
         places = dict.fromkeys([*members, *self._places(fronts, contenders=True)])
         left = [place for place in places if not self._is_over(place) and place not in self._pooled]
         return left + [place for place in members if not self._is_over(place)]
 
     def fronts(self, *, final: bool = False) -> Fronts:
-        """The fronts by the figures so far."""
+        """Returns the fronts by the figures so far."""
         unconfirmed = {view.label: self._reasons_without_final(view.label) for view in self._views} if final else None
         deciding = [self._deciding(row) for row in self.rows]
         return fronts_of(
@@ -123,7 +123,8 @@ class FinalPlan:
         return judge(joint.objectives, joint.constraints, metrics, self._baseline)
 
     def lacking(self, label: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
-        """A metric that an objective or constraint names and that only the earlier figures have; None if none."""
+        """Returns a metric that an objective or constraint names and that only the earlier figures have; None if
+        none."""
         view = next((view for view in self._views if view.label == label), self._views[-1])
         old, new = view.metrics(before), view.metrics(after)
         for objective in view.objectives:
@@ -136,7 +137,7 @@ class FinalPlan:
         return None
 
     def _deciding(self, row: TrialRow) -> TrialRow:
-        """A candidate with the figures that it is chosen by: pooled where it was measured again."""
+        """Returns a candidate with the figures that it is chosen by: pooled where it was measured again."""
         places = [(row.candidate_id, label) for label in self._labels if (row.candidate_id, label) in self._pooled]
         if row.state is not TrialState.DONE or not places:
             return row
@@ -153,11 +154,12 @@ class FinalPlan:
         return self._rows[candidate_id].digest in self._confirmed or self._lacks_times(candidate_id)
 
     def _lacks_times(self, candidate_id: str) -> bool:
-        """Whether no device can time the candidate."""
+        """Returns whether no device can time the candidate."""
         return SIMULATED_FORMATS in self._rows[candidate_id].metrics
 
     def _places(self, fronts: Fronts, *, contenders: bool) -> list[Place]:
-        """Where to measure members or contenders: those of a device's front on it, members of the joint front on all
+        """Returns where to measure members or contenders: those of a device's front on it, members of the joint front
+        on all
         devices."""
         places: dict[Place, None] = {}
         for label, front in fronts.fronts.items():

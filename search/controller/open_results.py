@@ -7,7 +7,7 @@ from search.store import Store
 
 
 def has_open_results(store: Store, job_id: str) -> bool:
-    """Whether candidates of the job were put off, or front members were not measured again."""
+    """Returns whether candidates of the job were put off, or front members were not measured again."""
     front = store.fronts.get(job_id) or {}
     parts = [front, *front.get("fronts", {}).values(), front.get("joint", {})]
     if any(part.get("unconfirmed") for part in parts):

@@ -63,9 +63,9 @@ class PreparedJob:
         return {baseline.digest: with_unit_speedup(self.prepared.metrics)}
 
     def trials(self) -> list[TrialRow]:
-        """All candidates as stored, by trial number."""
+        """Returns all candidates as stored, by trial number."""
         return self.store.trials.of_job(self.lease.job_id)
 
     def fronts(self, rows: Sequence[TrialRow], *, final: bool = False) -> Fronts:
-        """The fronts of these candidates by their figures; ``final`` if nothing is to be measured again."""
+        """Returns the fronts of these candidates by their figures; ``final`` if nothing is to be measured again."""
         return fronts_of(rows, self.views, self.prepared.metrics, final=final)

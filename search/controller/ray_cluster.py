@@ -56,7 +56,7 @@ def local_cluster(parallel: int) -> Iterator[Path]:
 
 @cache
 def _token() -> str:
-    """The token that this process and its workers authenticate with; Ray reads it once per process."""
+    """Returns the token that this process and its workers authenticate with; Ray reads it once per process."""
     return secrets.token_hex(32)
 
 

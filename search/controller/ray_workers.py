@@ -88,7 +88,7 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         return (Searcher, ())
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next candidate, None while a block is open, or the end marker."""
+        """Returns the next candidate, None while a block is open, or the end marker."""
         if self._stopping():
             self._scheduler.stop()
         row = self._scheduler.next()

@@ -128,7 +128,7 @@ class Scheduler:
             self._open_block()
 
     def next(self) -> TrialRow | None:
-        """The next trial to run; None until another finishes, or because :attr:`is_over`."""
+        """Returns the next trial to run; None until another finishes, or because :attr:`is_over`."""
         while not self._queue and not self._open and not self._stopped:
             self._open_block()
         if not self._queue:

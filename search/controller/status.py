@@ -100,7 +100,8 @@ class StatusReporter:
             self._watcher.update(status)
 
     def _left_s(self, phase: str, finished: int) -> dict[str, float]:
-        """Seconds left by phase, from the pace so far and the budget; empty before there is anything to judge by."""
+        """Returns the seconds left by phase, from the pace so far and the budget; empty before there is anything to
+        judge by."""
         if phase == "confirming":
             return {"confirming": max(0.0, self._confirmed_at - self._budget.clock())}
         if phase != "searching":

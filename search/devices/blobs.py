@@ -66,7 +66,7 @@ class Blobs:
         return True
 
     def find(self, sha256: str) -> Path | None:
-        """The path of a stored file; None if it is missing or the name is not a digest."""
+        """Returns the path of a stored file; None if it is missing or the name is not a digest."""
         path = self._folder / sha256
         return path if _NAME.fullmatch(sha256) and path.is_file() else None
 

@@ -19,13 +19,14 @@ from search.store import Store
 
 
 def capability_of(store: Store, profile_digest: str) -> Capability | None:
-    """The stored capability of a profile's device; None if never probed, or by an older version of Paretune."""
+    """Returns the stored capability of a profile's device; None if never probed, or by an older version of Paretune."""
     record = store.devices.capability(profile_digest)
     return None if record is None or record.get("version") != VERSION else Capability.from_dict(record)
 
 
 def capabilities_of(store: Store, profile_digests: Iterable[str]) -> tuple[Capability, ...]:
-    """The stored capabilities of these profiles' devices; without those that :func:`capability_of` has none for."""
+    """Returns the stored capabilities of these profiles' devices; without those that :func:`capability_of` has none
+    for."""
     capabilities = (capability_of(store, digest) for digest in profile_digests)
     return tuple(capability for capability in capabilities if capability is not None)
 

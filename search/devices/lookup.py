@@ -71,7 +71,7 @@ NO_AGENTS = DeviceRegistry()
 
 
 def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:
-    """The profile of a remote device with this number of threads and this batch."""
+    """Returns the profile of a remote device with this number of threads and this batch."""
     if agent.revoked_at is not None:
         raise DeviceUnavailable(
             f"the token of device {agent.device!r} was revoked", "make a new one with: paretune devices token NAME"
@@ -87,7 +87,7 @@ def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:
 
 
 def open_device(profile: Profile, link: RequestLink | None = None) -> Device:
-    """The device that a profile describes; a remote one is reached through ``link``.
+    """Returns the device that a profile describes; a remote one is reached through ``link``.
 
     Raises :class:`DeviceUnavailable` for one that cannot measure.
     """

@@ -177,7 +177,8 @@ class RemoteDevice(Device):
         return answer
 
     def _next_id(self, digest: str) -> str:
-        """The id of the next request with this content; skips those that were answered with a transient error."""
+        """Returns the id of the next request with this content; skips those that were answered with a transient
+        error."""
         while True:
             errand_id = digest_of([digest, self._times[digest]])[:32]
             self._times[digest] += 1

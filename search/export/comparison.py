@@ -38,7 +38,7 @@ class Check:
     figures: Mapping[str, float | None]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         figures = {n: None if v is None or not math.isfinite(v) else v for n, v in self.figures.items()}
         return {"about": self.about, "outcome": self.outcome.value, "reason": self.reason, **figures}
 

@@ -172,7 +172,8 @@ def _check_writable(folder: Path) -> None:
 
 
 def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None, registry: DeviceRegistry) -> JobDevice:
-    """The job's device with this label, probed now (None: the first), or another with the first's threads and batch."""
+    """Returns the job's device with this label, probed now (None: the first), or another with the first's threads and
+    batch."""
     if not row.simulated and len(job.labels) > 1 and device not in (None, *job.labels):
         raise InvalidInput(
             f"candidate {row.candidate_id} was not measured on device {device!r}",
@@ -195,7 +196,7 @@ def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None, regist
 
 
 def _front_metrics(row: TrialRow, chosen: JobDevice) -> dict[str, Any]:
-    """The metrics that the front claims on the device."""
+    """Returns the metrics that the front claims on the device."""
     failure = failures_of(row.metrics).get(chosen.label)
     if failure is not None:
         raise InvalidInput(
@@ -212,7 +213,7 @@ def _train_and_describe(context: JobContext, job: Job) -> JobFacts:
 
 
 def _evidence(source: _Source, built: Built, validation: Mapping[str, Loss], test: Mapping[str, Loss]) -> Evidence:
-    """The evidence without measurements on the device."""
+    """Returns the evidence without measurements on the device."""
     job, row = source.job, source.row
     views = views_of(job)
     view = next((view for view in views if view.label == source.device.label), views[0])

@@ -40,7 +40,7 @@ def file_findings(job_row: JobRow, row: TrialRow, built: Built) -> list[str]:
 
 
 def receipt_of(row: TrialRow, built: Built, evidence: Evidence, findings: list[str]) -> dict[str, Any]:
-    """The verdict with its reasons and checks, and the claimed figures."""
+    """Returns the verdict with its reasons and checks, and the claimed figures."""
     checks = judge(list(evidence.splits()) if row.simulated else evidence.comparisons())
     verdict = verdict_of(checks, findings, claims=not row.simulated)
     disagreeing = [check.reason for check in checks if check.outcome is Outcome.DISAGREES]
@@ -65,7 +65,8 @@ def receipt_of(row: TrialRow, built: Built, evidence: Evidence, findings: list[s
 def latency_part(
     evaluator: DeviceEvaluator, measured: Measurement | None, times: int, evidence: Evidence
 ) -> dict[str, Any]:
-    """A receipt's latency; None if no runtime computes in the file's number formats, or the machine was too busy."""
+    """Returns a receipt's latency; None if no runtime computes in the file's number formats, or the machine was too
+    busy."""
     if measured is None:
         why = evidence.missing.get("speedup", "no runtime computes in all of its number formats")
         return {"latency": None, "latency_missing": why, "health": None, "measurement": None}
@@ -79,7 +80,7 @@ def latency_part(
 
 
 def manifest_of(job_row: JobRow, row: TrialRow, chosen: JobDevice, built: Built, facts: JobFacts) -> dict[str, Any]:
-    """The manifest: what the file is, and what it is for."""
+    """Returns the manifest: what the file is, and what it is for."""
     return {
         "format": 1,
         "target": "onnx",

@@ -65,7 +65,8 @@ def _with_latency(evaluator: DeviceEvaluator, evidence: Evidence, measured: Meas
 
 
 def _outcome(evidence: Evidence, measured: Measurement | None, *, simulated: bool) -> Outcome:
-    """The outcome of the speed-up so far; if none was claimed (a modelled front), a healthy measurement agrees."""
+    """Returns the outcome of the speed-up so far; if none was claimed (a modelled front), a healthy measurement
+    agrees."""
     comparison = evidence.speed()
     if simulated or comparison is None:
         return Outcome.AGREES if measured is not None and measured.healthy else Outcome.INCONCLUSIVE

@@ -75,11 +75,11 @@ class Evidence:
     """Metrics that the job's techniques brought, which are exact."""
 
     def comparisons(self) -> list[Comparison]:
-        """All comparisons."""
+        """Compares files, devices, quality on the splits, and the bounds on speed."""
         return [*self._files(), *self._devices(), *self.splits(), *self._bounds()]
 
     def speed(self) -> Comparison | None:
-        """The comparison of the speed-up; None if none was claimed."""
+        """Returns the comparison of the speed-up; None if none was claimed."""
         return self._share("speedup")
 
     def splits(self) -> Iterator[Comparison]:
@@ -134,7 +134,7 @@ class Evidence:
         return self.doubt if metric_of(name).of_moment else ""
 
     def _bounds(self) -> Iterator[Bound]:
-        """The constraints that held on the front, on the new figures and on those of the test split."""
+        """Yields the constraints that held on the front, on the new figures and on those of the test split."""
         test = {name: loss.value for name, loss in self.test.items()}
         test_baseline = {name: loss.baseline for name, loss in self.test.items()}
         for constraint in self.view.constraints:
@@ -171,7 +171,7 @@ def judge(comparisons: Sequence[Comparison]) -> list[Check]:
 
 
 def verdict_of(checks: Sequence[Check], findings: Sequence[str], *, claims: bool) -> Verdict:
-    """The verdict; without ``claims`` (a modelled front) nothing can be confirmed, but figures can disagree."""
+    """Returns the verdict; without ``claims`` (a modelled front) nothing can be confirmed, but figures can disagree."""
     outcomes = {check.outcome for check in checks}
     if findings or Outcome.DISAGREES in outcomes:
         return Verdict.DISAGREES
@@ -185,7 +185,7 @@ def _base(name: str) -> str:
 
 
 def _size(*losses: Loss) -> float:
-    """The scale of a tolerance: 1 for figures between 0 and 1 with intervals, else the largest figure."""
+    """Returns the scale of a tolerance: 1 for figures between 0 and 1 with intervals, else the largest figure."""
     sizes = [abs(value) for loss in losses for value in (loss.value, loss.baseline)]
     has_intervals = all(loss.difference_ci95 is not None for loss in losses)
     return max(1.0, *sizes) if has_intervals else max(sizes) or 1.0

@@ -47,7 +47,7 @@ def front_of(
     unconfirmed: Mapping[str, str] | None = None,
     final: bool = False,
 ) -> Front:
-    """The front of all feasible trials.
+    """Returns the front of all feasible trials.
 
     ``deciding`` are the same trials with the figures by which members and contenders are chosen, if these differ from
     the reported figures: a figure that a candidate was chosen by is biased towards better. A member that the reported
@@ -95,7 +95,7 @@ def front_of(
 def _members(
     deciding: Sequence[Entry], reported: Mapping[str, Entry], objectives: Sequence[Objective]
 ) -> tuple[list[Entry], list[Entry]]:
-    """The members with their deciding and with their reported figures.
+    """Returns the members with their deciding and with their reported figures.
 
     Without those that the reported figures of another member clearly dominate: they were chosen by luck.
     """
@@ -117,7 +117,7 @@ def _nearest_miss(
     constraints: Sequence[Constraint],
     baseline: Mapping[str, Any],
 ) -> dict[str, str] | None:
-    """The measured trial that breaks its constraints least, each relative to the metric's size.
+    """Returns the measured trial that breaks its constraints least, each relative to the metric's size.
 
     One that lacks a metric only if there is no other.
     """

@@ -53,7 +53,7 @@ def fronts_of(
     unconfirmed: Unconfirmed | None = None,
     final: bool = False,
 ) -> Fronts:
-    """The front of each view; see :func:`front_of` for ``deciding`` and ``unconfirmed``.
+    """Returns the front of each view; see :func:`front_of` for ``deciding`` and ``unconfirmed``.
 
     The front of a device ignores objectives that name another device.
     """

@@ -41,7 +41,7 @@ FOLDS: dict[str, Callable[[Sequence[float]], float]] = {"min": min, "max": max, 
 
 
 def is_device_metric(name: str) -> bool:
-    """Whether a metric, which may have dotted fields, differs from device to device."""
+    """Returns whether a metric, which may have dotted fields, differs from device to device."""
     return base_of(name) in DEVICE_METRICS
 
 
@@ -75,7 +75,7 @@ def replace_device(metrics: Metrics, label: str, figures: Metrics) -> dict[str, 
 
 
 def with_unit_speedup(metrics: Metrics) -> dict[str, Any]:
-    """The fp32 model's metrics with a speed-up of 1, by definition, on each device that has one.
+    """Returns the fp32 model's metrics with a speed-up of 1, by definition, on each device that has one.
 
     >>> with_unit_speedup({"speedup@b": {"ratio": 1.01, "ci95": [0.99, 1.03]}})
     {'speedup@b': {'ratio': 1.0, 'ci95': [1.0, 1.0]}}
@@ -85,7 +85,7 @@ def with_unit_speedup(metrics: Metrics) -> dict[str, Any]:
 
 
 def device_figures(metrics: Metrics, label: str) -> dict[str, Any]:
-    """The measured figures of a device, under their plain names."""
+    """Returns the measured figures of a device, under their plain names."""
     own = figures_on(metrics, label) if DEVICES in metrics else metrics
     return {name: value for name, value in own.items() if name in FIGURES}
 
@@ -102,13 +102,13 @@ def drop_device(metrics: Metrics, label: str, state: str, reason: str) -> dict[s
 
 
 def failures_of(metrics: Metrics) -> Mapping[str, Mapping[str, str]]:
-    """The devices that gave no figures, with the failure: ``{"state", "reason"}`` by label."""
+    """Returns the devices that gave no figures, with the failure: ``{"state", "reason"}`` by label."""
     failures: Mapping[str, Mapping[str, str]] = metrics.get(FAILURES, {})
     return failures
 
 
 def figures_on(metrics: Metrics, label: str) -> dict[str, Any]:
-    """The metrics as if the job had this device only; empty if it failed or is not a device of the job.
+    """Returns the metrics as if the job had this device only; empty if it failed or is not a device of the job.
 
     >>> figures_on({"cosine": 0.9, "speedup": 2.0, "speedup@b": 3.0, "devices": ["a", "b"]}, "b")
     {'cosine': 0.9, 'speedup': 3.0}
@@ -123,7 +123,7 @@ def figures_on(metrics: Metrics, label: str) -> dict[str, Any]:
 
 
 def figure_on(metrics: Metrics, name: str, label: str) -> Any:
-    """The value of an undotted metric name on a device; None if there is none."""
+    """Returns the value of an undotted metric name on a device; None if there is none."""
     labels = metrics.get(DEVICES, ())
     if label not in labels or label in failures_of(metrics):
         return None

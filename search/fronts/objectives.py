@@ -26,7 +26,7 @@ _MAIN_FIGURES = ("p50", "ratio", "value")
 
 
 def metric_value(metrics: Metrics, name: str) -> float | None:
-    """The value of a dotted metric name, ``@`` a device or fold (see above); None if missing or not finite."""
+    """Returns the value of a dotted metric name, ``@`` a device or fold (see above); None if missing or not finite."""
     if _is_fold(metrics, name):
         return _fold(metrics, name)
     value, fields = _entry(metrics, name)
@@ -42,7 +42,8 @@ def metric_value(metrics: Metrics, name: str) -> float | None:
 
 
 def metric_interval(metrics: Metrics, name: str) -> tuple[float, float] | None:
-    """The 95 % interval stored with a metric, or None. For a folded metric the ends of the devices' are folded."""
+    """Returns the 95 % interval stored with a metric, or None. For a folded metric the ends of the devices' are
+    folded."""
     if _is_fold(metrics, name):
         bounds = [metric_interval(metrics, on) for on in _on_each(metrics, name)]
         if not bounds or None in bounds:
@@ -62,7 +63,7 @@ def _is_fold(metrics: Metrics, name: str) -> bool:
 
 
 def _entry(metrics: Metrics, name: str) -> tuple[Any, list[str]]:
-    """The value under a name (None if there is none), and the remaining dotted fields of the name.
+    """Returns the value under a name (None if there is none), and the remaining dotted fields of the name.
 
     A user's own metric may have ``@`` and dots in its name: ``mAP@0.5``.
     """
@@ -83,7 +84,7 @@ def _figure(metrics: Metrics, name: str, label: str) -> Any:
 
 
 def _on_each(metrics: Metrics, name: str) -> list[str]:
-    """The names of the metric on each device."""
+    """Returns the names of the metric on each device."""
     return [f"{name.rpartition('@')[0]}@{label}" for label in metrics.get(DEVICES, ())]
 
 
@@ -110,7 +111,7 @@ class Objective:
         return self.own or metric_of(self.metric)
 
     def value(self, metrics: Metrics) -> float | None:
-        """The metric's value, on the device where it is worst if several and none is named; None if missing."""
+        """Returns the metric's value, on the device where it is worst if several and none is named; None if missing."""
         if DEVICES not in metrics or "@" in self.metric:
             return metric_value(metrics, self.metric)
         return metric_value(metrics, f"{self.metric}@{'min' if self.direction == 'max' else 'max'}")
@@ -123,7 +124,7 @@ class Objective:
         return value if self.direction == "max" else -value
 
     def gain_interval(self, metrics: Metrics) -> tuple[float, float] | None:
-        """The 95 % interval of :meth:`gain`; None if the metric has none."""
+        """Returns the 95 % interval of :meth:`gain`; None if the metric has none."""
         interval = metric_interval(metrics, self.metric)
         if interval is None or self.direction == "max":
             return interval
@@ -131,7 +132,7 @@ class Objective:
 
 
 def gains(objectives: Sequence[Objective], metrics: Metrics) -> tuple[float, ...] | None:
-    """All gains, or None if a metric is missing."""
+    """Returns all gains, or None if a metric is missing."""
     values = [objective.gain(metrics) for objective in objectives]
     return None if any(value is None for value in values) else tuple(v for v in values if v is not None)
 

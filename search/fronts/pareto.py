@@ -29,12 +29,12 @@ class Entry:
 
 
 def dominates(a: Point, b: Point) -> bool:
-    """Whether ``a`` is at least as good everywhere and better somewhere; larger is better."""
+    """Returns whether ``a`` is at least as good everywhere and better somewhere; larger is better."""
     return all(x >= y for x, y in zip(a, b, strict=True)) and a != b
 
 
 def pareto_front(entries: Sequence[Entry], objectives: Sequence[Objective]) -> list[Entry]:
-    """The entries that none dominates, sorted by the last objective (best first), …, then by trial number."""
+    """Returns the entries that none dominates, sorted by the last objective (best first), …, then by trial number."""
     points = {e.candidate_id: p for e in entries if (p := gains(objectives, e.metrics)) is not None}
     chosen: dict[Point, Entry] = {}
     for entry in sorted(entries, key=lambda e: e.trial):
@@ -65,7 +65,7 @@ def tied_members(entry: Entry, front: Sequence[Entry], objectives: Sequence[Obje
 
 
 def clearly_dominates(better: Entry, worse: Entry, objectives: Sequence[Objective]) -> bool:
-    """Whether an entry dominates another, also by the intervals of the figures that have them."""
+    """Returns whether an entry dominates another, also by the intervals of the figures that have them."""
     points = gains(objectives, better.metrics), gains(objectives, worse.metrics)
     if points[0] is None or points[1] is None or not dominates(points[0], points[1]):
         return False
@@ -86,7 +86,7 @@ def _is_clearly_better(better: Entry, worse: Entry, objectives: Sequence[Objecti
 
 
 def reference_point(objectives: Sequence[Objective], baseline: Mapping[str, Any]) -> dict[str, float]:
-    """The hypervolume's reference point, by metric.
+    """Returns the hypervolume's reference point, by metric.
 
     1 for the speed-up, the baseline for another cost to be minimised, and for everything else a tenth of the baseline's
     figure worse than the baseline, since compression costs quality.
@@ -105,7 +105,7 @@ def reference_point(objectives: Sequence[Objective], baseline: Mapping[str, Any]
 
 
 def floor_of(objectives: Sequence[Objective], reference: Mapping[str, float]) -> Point:
-    """A reference point in which larger is better."""
+    """Returns a reference point in which larger is better."""
     return tuple(reference[o.metric] if o.direction == "max" else -reference[o.metric] for o in objectives)
 
 
@@ -130,7 +130,7 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
 def best_compromise(
     front: Sequence[Entry], objectives: Sequence[Objective], reference: Mapping[str, float]
 ) -> Entry | None:
-    """The member that by itself dominates the largest volume above the reference.
+    """Returns the member that by itself dominates the largest volume above the reference.
 
     If none lies above it, the member with the smallest largest loss (minimax regret). Objectives are not scaled to the
     range of the front: a cosine between 0.99998 and 1 would weigh as much as a speed-up between 1 and 3.5.
@@ -145,7 +145,7 @@ def best_compromise(
 
 
 def _largest_loss(point: Point, best: Sequence[float], floor: Point) -> float:
-    """The largest relative loss of a point against the best over all objectives (regret: Savage, 1951).
+    """Returns the largest relative loss of a point against the best over all objectives (regret: Savage, 1951).
 
     Relative to the best value, or to the reference if the best is 0.
     """

@@ -33,7 +33,7 @@ class Reference:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         return asdict(self)
 
     def pair(self, metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,11 +23,11 @@ class View:
     constraints: tuple[Constraint, ...]
 
     def metrics(self, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The figures of a candidate, or of the baseline, in this view."""
+        """Returns the figures of a candidate, or of the baseline, in this view."""
         return metrics if self.label is None or DEVICES not in metrics else figures_on(metrics, self.label)
 
     def row(self, row: TrialRow, baseline: Mapping[str, Any]) -> TrialRow:
-        """A candidate with its figures and its state in this view; ``baseline`` is that of the job."""
+        """Returns a candidate with its figures and its state in this view; ``baseline`` is that of the job."""
         if self.label is None or not row.state.measured:
             return row
         failure = failures_of(row.metrics).get(self.label)

@@ -42,7 +42,8 @@ class Gain:
         return not self.silent and (self.ci95 is None or self.ci95[1] < 1.0)
 
     def pays(self, *, small: bool) -> bool:
-        """Whether the precision is worth searching in; if ``small`` candidates are wanted, it only has to run."""
+        """Returns whether the precision is worth searching in; if ``small`` candidates are wanted, it only has to
+        run."""
         return self.runs if small else not self.slower
 
     @property

@@ -32,7 +32,7 @@ _OF_X86 = frozenset({"ssse3", "sse4_1", "avx", "avx2"})
 
 
 def may_saturate(profile: Profile) -> bool:
-    """Whether a device is an x86 processor without an instruction that sums int8 products in 32 bits at once.
+    """Returns whether a device is an x86 processor without an instruction that sums int8 products in 32 bits at once.
 
     It adds two products in 16 bits, where twice 255 x 127 overflows.
     """
@@ -46,7 +46,7 @@ def may_saturate(profile: Profile) -> bool:
 
 
 def prefers_7_bits(full: Answer, reduced: Answer) -> bool:
-    """Whether 7-bit weights are better, given the answers for ``full`` and ``reduced`` range.
+    """Returns whether 7-bit weights are better, given the answers for ``full`` and ``reduced`` range.
 
     They are if they lose less, or lose as much and are faster; also if the losses are unknown, since full range may
     saturate.

@@ -99,7 +99,7 @@ class RuntimePrecisions:
     def _ask_family(
         self, model: WholeModel, family: str, spec: str, fp32: float, gains: PrecisionGains
     ) -> set[Precision]:  # fmt: skip
-        """The worthwhile precisions of a family of runtimes, measured in its fastest member ``spec``."""
+        """Returns the worthwhile precisions of a family of runtimes, measured in its fastest member ``spec``."""
         worthwhile: set[Precision] = set()
         gains.static_schemes[family] = self._base
         for precision in (choice for choice in self._choices if choice is not Precision.FP32):

@@ -11,7 +11,7 @@ from search.subject import Subject
 
 
 def possible_runtimes(profile: Profile, choices: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The runtimes of a device with each of their hints, the device's first one first, limited to ``choices``.
+    """Returns the runtimes of a device with each of their hints, the device's first one first, limited to ``choices``.
 
     Without choices, runtimes of a processor exclude those of the GPU and the reverse: that would be another device.
     """
@@ -30,7 +30,7 @@ def possible_runtimes(profile: Profile, choices: tuple[str, ...] = ()) -> tuple[
 
 
 def candidate_runtimes(subject: Subject, profile: Profile, earlier: Offer) -> dict[str, float]:
-    """The runtimes that a job's candidates choose from on a device, with their speed-up in fp32.
+    """Returns the runtimes that a job's candidates choose from on a device, with their speed-up in fp32.
 
     Only the first one unless ``earlier`` holds others, which
     :class:`search.techniques.runtime.RuntimeTechnique` benchmarked.
@@ -41,7 +41,7 @@ def candidate_runtimes(subject: Subject, profile: Profile, earlier: Offer) -> di
 
 
 def fastest_of_families(speedups: Mapping[str, float], first: str) -> dict[str, str]:
-    """The runtime that is fastest in fp32 for each family except the family of ``first``."""
+    """Returns the runtime that is fastest in fp32 for each family except the family of ``first``."""
     fastest: dict[str, str] = {}
     for spec in sorted((spec for spec in speedups if spec != first), key=lambda spec: -speedups[spec]):
         fastest.setdefault(runtime_of(spec).family, spec)

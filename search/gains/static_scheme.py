@@ -102,7 +102,7 @@ def _question(scheme: Scheme, method: str, samples: int) -> list[Any]:
 
 
 def _static_builder(model: WholeModel, scheme: Scheme, method: str, samples: int) -> Callable[[], onnx.ModelProto]:
-    """A function that builds the whole model in static int8."""
+    """Returns a function that builds the whole model in static int8."""
     subject = model.subject
     everything = {g.name: Precision.INT8 for g in subject.groups if Precision.INT8 in g.precisions}
 
@@ -115,7 +115,7 @@ def _static_builder(model: WholeModel, scheme: Scheme, method: str, samples: int
 
 
 def calibrate_ranges(subject: Subject, draft: Draft, method: str, samples: int) -> Ranges:
-    """The ranges of a graph's activations, calibrated on first use and cached by model, data and method."""
+    """Returns the ranges of a graph's activations, calibrated on first use and cached by model, data and method."""
     tensors = sorted(activation_tensors(draft.model, draft.groups))
     module = [draft.digest] if draft.digest else []
     name = digest_of([subject.digest, graph_digest(draft.model), tensors, method, samples, *module])
@@ -140,7 +140,7 @@ def graph_digest(model: onnx.ModelProto) -> str:
 
 
 def answer_row(runtime: str, precision: str, scheme: Scheme | None, answer: Answer) -> dict[str, Any]:
-    """An answer about the whole model, as it is shown."""
+    """Returns an answer about the whole model, as it is shown."""
     symmetric = scheme is not None and scheme.symmetric_activations
     reduced = scheme is not None and scheme.reduce_range
     activations = (

@@ -81,22 +81,23 @@ class WholeModel:
 
 
 def runs(answer: Answer) -> bool:
-    """Whether the device executes the model, however fast; true also if it was too noisy to measure, or not asked."""
+    """Returns whether the device executes the model, however fast; true also if it was too noisy to measure, or not
+    asked."""
     return "ci95" in answer or str(answer.get("reason", "")).startswith((UnhealthyMeasurement.state, NotAsked.state))
 
 
 def silent(answer: Answer) -> bool:
-    """Whether the device gave no answer because of a transient failure: nothing can be concluded."""
+    """Returns whether the device gave no answer because of a transient failure: nothing can be concluded."""
     return "ci95" not in answer and str(answer.get("reason", "")).startswith(_TRANSIENT)
 
 
 def slower(answer: Answer, than: float) -> bool:
-    """Whether the speed-up is clearly below ``than``, or the model failed for a reason of its own."""
+    """Returns whether the speed-up is clearly below ``than``, or the model failed for a reason of its own."""
     return not silent(answer) and ("ci95" not in answer or answer["ci95"][1] < than)
 
 
 def worth_trying(answer: Answer, than: float, *, small: bool) -> bool:
-    """Whether a precision stays in the search, given the whole model's answer.
+    """Returns whether a precision stays in the search, given the whole model's answer.
 
     It does if its speed-up is not clearly below ``than``, if it runs and ``small`` candidates are wanted, or if there
     was no answer.

@@ -29,12 +29,12 @@ class StructureTable:
     table: LayerTable
 
     def to_dict(self) -> Json:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         return {"values": dict(self.values), "table": self.table.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> StructureTable:
-        """The inverse of :meth:`to_dict`."""
+        """Returns the inverse of :meth:`to_dict`."""
         return cls(dict(data["values"]), LayerTable.from_dict(data["table"]))
 
 
@@ -82,11 +82,11 @@ class JobFacts:
     """Why the search ended early (:class:`search.controller.ending.Ending`)."""
 
     def reference(self, label: str) -> Reference:
-        """The fp32 model's figures on the device with this label."""
+        """Returns the fp32 model's figures on the device with this label."""
         return self.references.get(label, Reference())
 
     def to_dict(self) -> Json:
-        """As JSON-able data, without the facts that the job lacks."""
+        """Returns the fields as JSON-able data, without the facts that the job lacks."""
         model = {
             "subject": self.subject,
             "model_path": str(self.model_path),
@@ -116,7 +116,8 @@ class JobFacts:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> JobFacts:
-        """The inverse of :meth:`to_dict`; facts of earlier versions may lack keys, and have keys that are ignored."""
+        """Returns the inverse of :meth:`to_dict`; facts of earlier versions may lack keys, and have keys that are
+        ignored."""
         schemes, tables, times = data.get("formats", {}), data.get("layer_tables", {}), data.get("layer_times")
         return cls(
             subject=data.get("subject"),

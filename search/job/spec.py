@@ -154,7 +154,7 @@ class Job(_Strict):
         return tuple(objectives)
 
     def objectives_on(self, label: str) -> tuple[Objective, ...]:
-        """The objectives of one device, in the plain names of its own figures."""
+        """Returns the objectives of one device, in the plain names of its own figures."""
         split = [(*self.split(spec), spec.direction) for spec in self.objectives]
         places = (None, label, *FOLDS)
         return tuple(self._objective(metric, direction) for metric, place, direction in split if place in places)
@@ -185,11 +185,11 @@ class Job(_Strict):
         return tuple(Constraint.parse(text, self.labels) for text in self.constraints)
 
     def constraints_on(self, label: str) -> tuple[Constraint, ...]:
-        """The constraints that must hold on one device."""
+        """Returns the constraints that must hold on one device."""
         return tuple(constraint for constraint in self.joint_constraints if constraint.device in (None, label))
 
     def alone(self, label: str) -> dict[str, Any]:
-        """The job file as data, if this device were the only one."""
+        """Returns the job file as data, if this device were the only one."""
         data = self.model_dump(mode="json")
         data["devices"] = [data["devices"][self.labels.index(label)]]
         data["objectives"] = [{"metric": o.metric, "direction": o.direction} for o in self.objectives_on(label)]
@@ -197,7 +197,7 @@ class Job(_Strict):
         return data
 
     def split(self, spec: ObjectiveSpec) -> tuple[str, str | None]:
-        """The metric of an objective, and the device or fold that it names (None if none).
+        """Returns the metric of an objective, and the device or fold that it names (None if none).
 
         ``metric: speedup@phone`` means the same as ``metric: speedup`` with ``device: phone``.
         """
@@ -217,12 +217,12 @@ class Job(_Strict):
         return (*(self.split(o)[0] for o in self.objectives), *(c.metric for c in self.joint_constraints))
 
     def wants(self, metric: str) -> bool:
-        """Whether an objective or a constraint names the metric."""
+        """Returns whether an objective or a constraint names the metric."""
         return any(name.split(".")[0] == metric for name in self._figures)
 
 
 def parse_job(data: Any, *, folder: Path, registry: DeviceRegistry = NO_AGENTS) -> Job:
-    """A job from plain data; relative task files are found from ``folder``, devices in ``registry``.
+    """Returns a job from plain data; relative task files are found from ``folder``, devices in ``registry``.
 
     Raises :class:`InvalidInput` that names the field, and suggests the nearest name for an unknown one.
     """
@@ -237,7 +237,8 @@ def parse_job(data: Any, *, folder: Path, registry: DeviceRegistry = NO_AGENTS) 
 
 
 def load_job(path: Path, registry: DeviceRegistry = NO_AGENTS) -> Job:
-    """A job from a YAML file; raises :class:`InvalidInput` as :func:`parse_job` does, also for a missing file."""
+    """Returns a job from a YAML file; raises :class:`InvalidInput` as :func:`parse_job` does, also for a missing
+    file."""
     try:
         data = yaml.safe_load(path.read_text())
     except FileNotFoundError:

@@ -7,7 +7,7 @@ from search.job.spec import Job
 
 
 def views_of(job: Job) -> list[View]:
-    """One view per device, then the joint one; a job of one device has the joint one only."""
+    """Returns one view per device, then the joint one; a job of one device has the joint one only."""
     joint = View(None, job.joint_objectives, job.joint_constraints)
     if len(job.devices) == 1:
         return [joint]

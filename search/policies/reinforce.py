@@ -34,5 +34,5 @@ class Baseline:
 
 
 def entropy_weight(final: float, progress: float) -> float:
-    """The weight of the entropy at a share of the learning: grows from 0 to ``final`` along half a cosine."""
+    """Returns the weight of the entropy at a share of the learning: grows from 0 to ``final`` along half a cosine."""
     return 0.5 * final * (1 - math.cos(math.pi * min(max(progress, 0.0), 1.0)))

@@ -28,7 +28,8 @@ class Assessment:
         self._sums: dict[str, LayerSum | None] = {}
 
     def document(self, measured: Sequence[tuple[str, Mapping[str, str], float]]) -> Json | None:
-        """The accuracy over all measured candidates, given as digest, decisions and speed-up; None without a table.
+        """Returns the accuracy over all measured candidates, given as digest, decisions and speed-up; None without a
+        table.
 
         ``plain`` is that of the sums; ``corrected`` predicts each candidate with a correction learnt from all others
         (None with fewer than :data:`ENOUGH` others); ``correction`` is learnt from all of them.
@@ -68,7 +69,7 @@ class Assessments:
         self._assessments = {label: Assessment(predictor) for label, predictor in self.predictors.items()}
 
     def document(self, rows: Sequence[TrialRow]) -> Json | None:
-        """The accuracy by device, over all candidates measured there; None if no device has a table."""
+        """Returns the accuracy by device, over all candidates measured there; None if no device has a table."""
         documents = {}
         for number, (label, assessment) in enumerate(self._assessments.items()):
             metric = f"speedup@{label}" if number else "speedup"

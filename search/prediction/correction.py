@@ -35,13 +35,13 @@ class Correction:
     """Price of dequantising them."""
 
     def time(self, layer_sum: LayerSum) -> float:
-        """The corrected time as a share of the baseline's."""
+        """Returns the corrected time as a share of the baseline's."""
         gained, entering = self.gained * (1 - layer_sum.time), self.entering * layer_sum.entering
         return max(_LEAST, layer_sum.time + (gained + entering + self.leaving * layer_sum.leaving))
 
     @classmethod
     def fit(cls, sums: Sequence[LayerSum], times: Sequence[float]) -> Correction:
-        """Fit to the sums of candidates and their measured times, as shares of the baseline's."""
+        """Fits to the sums of candidates and their measured times, as shares of the baseline's."""
         features = _features(sums)
         missing = np.asarray(times) - np.array([row.time for row in sums])
         weights = features.T @ features + RIDGE * max(1, len(sums)) * np.eye(features.shape[1])
@@ -53,7 +53,8 @@ def _features(sums: Sequence[LayerSum]) -> Floats:
 
 
 def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Json:
-    """The accuracy of predictions: ``n``, Kendall's ``tau`` (1938; None if undefined), and the ``relative_error``
+    """Returns the accuracy of predictions: ``n``, Kendall's ``tau`` (1938; None if undefined), and the
+    ``relative_error``
     (median and 90th percentile)."""
     from scipy.stats import kendalltau
 
@@ -69,7 +70,7 @@ def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Json:
 
 
 def leave_one_out(sums: Sequence[LayerSum], times: Sequence[float]) -> list[float]:
-    """Predict each candidate's time with a correction learnt from all others.
+    """Predicts each candidate's time with a correction learnt from all others.
 
     In one step: the error without a row is its error with it, divided by one less its leverage.
     """

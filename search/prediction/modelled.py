@@ -32,7 +32,8 @@ class ModelledJob:
     """How decisions change the layers' costs."""
 
     def candidate(self, decisions: Mapping[str, str], digest: str = "") -> ModelledCandidate:
-        """A candidate's layers. Those in trained int8 are as fast as in int8, those in other formats as in fp32."""
+        """Returns a candidate's layers. Those in trained int8 are as fast as in int8, those in other formats as in
+        fp32."""
         precisions = self.space.values_by_target(PRECISION, decisions)
         trained = {name: value for name, value in self.formats(decisions).items() if value == Precision.INT8}
         left = shares_left(self.changes, decisions)
@@ -47,11 +48,11 @@ class ModelledJob:
         )
 
     def formats(self, decisions: Mapping[str, str]) -> dict[str, str]:
-        """The trained number formats by layer group."""
+        """Returns the trained number formats by layer group."""
         return self.space.values_by_target(FORMATS, decisions)
 
     def reduction(self, decisions: Mapping[str, str]) -> float:
-        """How many times fewer bit operations a one-shot search finds; it is taken to hit its target."""
+        """Returns how many times fewer bit operations a one-shot search finds; it is taken to hit its target."""
         targets = [decisions.get(d.name, FLOAT) for d in self.space.decisions_of(FORMATS) if d.target is None]
         return float(targets[0]) if targets and targets[0] != FLOAT else 1.0
 
@@ -59,7 +60,7 @@ class ModelledJob:
 def invent_metrics(
     devices: Sequence[JobDevice], job: ModelledJob, decisions: Mapping[str, str], digest: str
 ) -> dict[str, Any]:
-    """Make up a candidate's metrics on every device of a dry run."""
+    """Makes up a candidate's metrics on every device of a dry run."""
     candidate = job.candidate(decisions, digest)
     metrics = {
         device.label: dry_run_metrics(candidate, device.profile)
@@ -72,13 +73,13 @@ def invent_metrics(
 
 
 def invent_baseline(devices: Sequence[JobDevice], job: ModelledJob) -> dict[str, Any]:
-    """Make up the metrics of the fp32 model, whose speed-up is 1 by definition."""
+    """Makes up the metrics of the fp32 model, whose speed-up is 1 by definition."""
     baseline = job.space.baseline()
     return with_unit_speedup(invent_metrics(devices, job, baseline.decisions, baseline.digest))
 
 
 def bounds(profile: Profile, job: ModelledJob, decisions: Mapping[str, str]) -> dict[str, Any]:
-    """A candidate's best possible metrics on a modelled device."""
+    """Returns a candidate's best possible metrics on a modelled device."""
     if profile.peaks is None:
         raise InvalidInput(
             f"device {profile.device!r} has no peaks for a roofline model", "name a device of the catalogue"

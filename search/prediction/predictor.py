@@ -50,7 +50,7 @@ class Predictor:
         self._tables = [(table.values, table.table) for table in tables]
 
     def sum(self, decisions: Mapping[str, str]) -> LayerSum | None:
-        """Sum a candidate's layers; None if it has no table, or a layer was not timed."""
+        """Sums a candidate's layers; None if it has no table, or a layer was not timed."""
         table = self._table(decisions)
         if table is None:
             return None
@@ -62,7 +62,8 @@ class Predictor:
         return LayerSum(estimate.yardsticks / whole, estimate.entering / all_values, estimate.leaving / all_values)
 
     def _table(self, decisions: Mapping[str, str]) -> LayerTable | None:
-        """The table of a candidate's structure, interpolated if decisions narrow its layers, and scaled by tables of
+        """Returns the table of a candidate's structure, interpolated if decisions narrow its layers, and scaled by
+        tables of
         costs."""
         structure = structure_of(decisions, self._names)
         tables = [
@@ -82,7 +83,7 @@ class Predictor:
         return scale_table(table, factors) if factors else table
 
     def speedup(self, decisions: Mapping[str, str]) -> float | None:
-        """The predicted speed-up over the fp32 baseline, uncorrected."""
+        """Returns the predicted speed-up over the fp32 baseline, uncorrected."""
         layer_sum = self.sum(decisions)
         return None if layer_sum is None else 1 / layer_sum.time
 

@@ -49,7 +49,7 @@ def measure_layer_tables(
     limit_s: float = LIMIT_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[StructureTable, ...]:
-    """Measure layer tables on a device, in up to ``limit_s``.
+    """Measures layer tables on a device, in up to ``limit_s``.
 
     The first table is that of the fp32 model; without it there are none.
 
@@ -97,7 +97,7 @@ def measure_format_table(
     device: Device, techniques: Mapping[str, Technique], draft: Draft, sample: Arrays, *, subject: str, cache: Path,
     transient: MutableMapping[str, Any] | None = None, limit_s: float = LIMIT_S,
 ) -> LayerTable | None:  # fmt: skip
-    """Measure a device's table of the fp32 model's layers in fp32 and int8, for a one-shot search by latency.
+    """Measures a device's table of the fp32 model's layers in fp32 and int8, for a one-shot search by latency.
 
     None if the job has no such search, or the time was not enough.
     """
@@ -128,12 +128,12 @@ def structural_names(space: Space, label: str | None = None, changes: Sequence[L
 
 
 def structure_of(decisions: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
-    """A candidate's values of the decisions that :func:`structural_names` lists."""
+    """Returns a candidate's values of the decisions that :func:`structural_names` lists."""
     return {name: decisions[name] for name in names if name in decisions}
 
 
 def _structures(space: Space, names: Sequence[str], changes: Sequence[LayerChange]) -> Iterator[dict[str, str]]:
-    """The structures of the space's candidates, the baseline's first, each followed by its narrowed ones."""
+    """Yields the structures of the space's candidates, the baseline's first, each followed by its narrowed ones."""
     baseline = space.baseline().decisions
     choices = {decision.name: decision.choices for decision in space.decisions}
     seen: list[dict[str, str]] = []
@@ -146,7 +146,7 @@ def _structures(space: Space, names: Sequence[str], changes: Sequence[LayerChang
 
 
 def _precisions(space: Space, draft: Draft, structure: Mapping[str, str]) -> dict[str, dict[str, Precision]]:
-    """The values of each group's decision in this structure, with the precision that each is computed in."""
+    """Returns the values of each group's decision in this structure, with the precision that each is computed in."""
     groups = {group.name: group for group in draft.groups}
     baseline = space.baseline().decisions | dict(structure)
     precisions: dict[str, dict[str, Precision]] = {}

@@ -42,7 +42,8 @@ def block_groups(model: nn.Module, example: Inputs) -> tuple[BlockGroup, ...]:
 
 
 def _passes_input(model: nn.Module, name: str, example: Inputs) -> bool:
-    """Whether the block with zero weights (ones in layer normalisations) returns its input, plain or normalised."""
+    """Returns whether the block with zero weights (ones in layer normalisations) returns its input, plain or
+    normalised."""
     changed = copy.deepcopy(model)
     with torch.no_grad():
         for module in changed.get_submodule(name).modules():

@@ -259,7 +259,7 @@ def operator_of(layer: nn.Module, call: Call | None) -> str:
 
 
 def _is_prunable(group: ChannelGroup, model: nn.Module, example: Inputs) -> bool:
-    """Whether the model works without every other block of the group, and without its first half.
+    """Returns whether the model works without every other block of the group, and without its first half.
 
     If the model has a hidden structure, such as a hard-coded number of heads, one of the two makes its parts unequally
     wide.

@@ -33,9 +33,9 @@ class _LastStateOnly(NoConstraint):
 def train_slim(
     module: nn.Module, data: TrainingData, *, weight: float, epochs: int, seed: int, folder: Path
 ) -> nn.Module:
-    """Trains the module for ``epochs`` with ``weight`` times the sum of absolute scales added to its loss (Liu et al.,
-    ICCV 2017); later calls load the weights that it stores in ``folder``.
+    """Trains the module so that channels which matter little get small scales (minutes); cached in ``folder``.
 
+    Network slimming (Liu et al., ICCV 2017): ``weight`` times the sum of absolute scales is added to the loss.
     Keeps the last weights, not those of the best figure, since sparsity grows to the end. Raises as
     :func:`search.training.recover.recover`, and :class:`InvalidInput` for a module without such scales.
     """

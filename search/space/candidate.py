@@ -102,11 +102,12 @@ class Space:
         return {decision.name: decision for decision in self.decisions}
 
     def decisions_of(self, technique: str) -> tuple[Decision, ...]:
-        """The decisions that a technique carries out, in order."""
+        """Returns the decisions that a technique carries out, in order."""
         return tuple(decision for decision in self.decisions if decision.technique == technique)
 
     def values_by_target(self, technique: str, values: Mapping[str, str]) -> dict[str, str]:
-        """The values of a technique's decisions by what they are about; those about the whole model are left out.
+        """Returns the values of a technique's decisions by what they are about; those about the whole model are left
+        out.
 
         >>> stem = Decision("precision:stem", ("fp32", "int8"), "precision", target="stem", scope="layer")
         >>> Space((stem,), context="").values_by_target("precision", {"precision:stem": "int8"})
@@ -120,7 +121,8 @@ class Space:
         return prod(len(decision.choices) for decision in self.decisions)
 
     def candidate(self, values: Mapping[str, str]) -> Candidate:
-        """The candidate with these values; raises ``ValueError`` unless each decision has exactly one allowed value."""
+        """Returns the candidate with these values; raises ``ValueError`` unless each decision has exactly one allowed
+        value."""
         if set(values) != {decision.name for decision in self.decisions}:
             raise ValueError(f"values for {sorted(values)}, not for the decisions of this space")
         for decision in self.decisions:
@@ -140,7 +142,7 @@ class Space:
         return {(r.runtime, r.technique, r.value): r.instead for r in self.replacements}
 
     def baseline(self) -> Candidate:
-        """The candidate that changes nothing: every decision's first choice."""
+        """Returns the candidate that changes nothing: every decision's first choice."""
         return self.candidate({decision.name: decision.choices[0] for decision in self.decisions})
 
     def uniform(self) -> list[Candidate]:
@@ -159,7 +161,8 @@ class Space:
         return list(unique.values())
 
     def candidate_everywhere(self, values: Mapping[str, str]) -> Candidate:
-        """The candidate that takes each technique's value in every decision that has it, the first choice elsewhere."""
+        """Returns the candidate that takes each technique's value in every decision that has it, the first choice
+        elsewhere."""
         return self.candidate(self._everywhere(values))
 
     def _everywhere(self, values: Mapping[str, str]) -> dict[str, str]:
@@ -167,7 +170,7 @@ class Space:
         return {d.name: wanted[d.name] if wanted[d.name] in d.choices else d.choices[0] for d in self.decisions}
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         return {
             "decisions": [asdict(d) | {"choices": list(d.choices)} for d in self.decisions],
             "context": self.context,
@@ -181,7 +184,7 @@ class Space:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Space:
-        """The inverse of :meth:`to_dict`."""
+        """Returns the inverse of :meth:`to_dict`."""
         decisions = map(Decision.from_dict, data["decisions"])
         replacements = (Replacement(**row) for row in data.get("replacements", ()))
         promising = (tuple(setting.items()) for setting in data.get("promising", ()))

@@ -62,7 +62,7 @@ def coverage(
 
 
 def coverage_lines(document: Mapping[str, Any]) -> list[str]:
-    """The coverage as text: a line on the layers, then on precisions left out and on open questions, if any."""
+    """Returns the coverage as text: a line on the layers, then on precisions left out and on open questions, if any."""
     alone = Counter(layer["why"] for layer in document["left_alone"])
     reasons = "; ".join(f"{count} × {why}" for why, count in alone.most_common(4)) + "; …" * (len(alone) > 4)
     lines = [
@@ -84,7 +84,7 @@ def coverage_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _why(row: Mapping[str, Any]) -> str:
-    """The answer that ruled a precision out: ``0.71x, 0.69 to 0.73``, or a reason."""
+    """Returns the answer that ruled a precision out: ``0.71x, 0.69 to 0.73``, or a reason."""
     if not row.get("ci95"):
         return str(row["why"])
     suffix = ": fp32 is faster there" if row.get("runtime") else ""
@@ -106,13 +106,13 @@ def _left_out(
 
 
 def _runtimes_of(precision: Precision, answers: Sequence[Mapping[str, Any]]) -> list[str | None]:
-    """The runtimes that answered about a precision if several did; else None, for the device as a whole."""
+    """Returns the runtimes that answered about a precision if several did; else None, for the device as a whole."""
     runtimes = dict.fromkeys(str(answer["runtime"]) for answer in answers if answer.get("precision") == precision)
     return list(runtimes) if len(runtimes) > 1 else [None]
 
 
 def _open_questions(answers: Sequence[Mapping[str, Any]]) -> list[Json]:
-    """Each precision and runtime about which all answers failed for a transient reason."""
+    """Returns each precision and runtime about which all answers failed for a transient reason."""
     silent: dict[tuple[str, str], bool] = {}
     for answer in answers:
         if "precision" in answer:
@@ -123,7 +123,7 @@ def _open_questions(answers: Sequence[Mapping[str, Any]]) -> list[Json]:
 
 
 def _exclusion(precision: Precision, runtime: str | None, answers: Sequence[Mapping[str, Any]]) -> Json:
-    """The entry of a precision that was ruled out, with the best of the answers about it."""
+    """Returns the entry of a precision that was ruled out, with the best of the answers about it."""
     family = None if runtime is None else runtime_of(runtime).family
     own = [
         answer

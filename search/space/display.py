@@ -49,7 +49,7 @@ def items_to_json(items: Iterable[Item]) -> list[Json]:
 
 
 def items_of(metrics: Mapping[str, Any]) -> list[Item]:
-    """The items in a candidate's metrics; kinds that this version does not know are left out."""
+    """Returns the items in a candidate's metrics; kinds that this version does not know are left out."""
     if DISPLAY not in metrics:  # stored by an earlier version
         formats, architecture = metrics.get("formats") or {}, metrics.get("architecture") or {}
         return describe_formats(formats, architecture, simulated=bool(metrics.get("simulated_formats")))
@@ -60,7 +60,7 @@ def items_of(metrics: Mapping[str, Any]) -> list[Item]:
 def describe_formats(
     layers: Mapping[str, str], architecture: Mapping[str, str] | None = None, *, simulated: bool = False
 ) -> list[Item]:
-    """The number formats of layers as a strip, and the choices of a sub-network; what is empty is left out."""
+    """Returns the number formats of layers as a strip, and the choices of a sub-network; what is empty is left out."""
     note = "The bits of each layer's weights, in the graph's order."
     note += " No runtime computes in all of these formats: they are simulated." if simulated else ""
     strip = [Strip("Layers", layers, note)] if layers else []

@@ -46,16 +46,16 @@ class LayerWidth:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LayerWidth:
-        """The inverse of :meth:`to_dict`."""
+        """Returns the inverse of :meth:`to_dict`."""
         reach = {side: tuple((name, share) for name, share in data[side]) for side in ("inputs", "outputs")}
         return cls(**{**data, **reach, "blocks": tuple(data["blocks"])})
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         return asdict(self)
 
     def shares_left(self, decisions: Mapping[str, str]) -> tuple[float, float]:
-        """The shares of its inputs and of its outputs that these decisions leave."""
+        """Returns the shares of its inputs and of its outputs that these decisions leave."""
         present = prod(float(decisions.get(name, 1)) for name in self.blocks)
         return present * _share_left(self.inputs, decisions), present * _share_left(self.outputs, decisions)
 
@@ -81,7 +81,7 @@ class CostTable:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CostTable:
-        """The inverse of :meth:`to_dict`."""
+        """Returns the inverse of :meth:`to_dict`."""
         rows: Mapping[str, Mapping[str, Mapping[str, float]]] = data["factors"]
         return cls(
             data["decision"],
@@ -89,15 +89,15 @@ class CostTable:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
+        """Returns the fields as JSON-able data."""
         return {"kind": _TABLE, **asdict(self)}
 
     def factors_of(self, value: str | None) -> Mapping[str, CostFactors]:
-        """The factors of one value by layer group; None stands for a decision that was not made."""
+        """Returns the factors of one value by layer group; None stands for a decision that was not made."""
         return {} if value is None else self.factors.get(value, {})
 
     def share_left(self, value: str) -> float:
-        """The share that a value leaves of the cost that falls most."""
+        """Returns the share that a value leaves of the cost that falls most."""
         return min((factors.least for factors in self.factors_of(value).values()), default=1.0)
 
 
@@ -106,7 +106,7 @@ LayerChange = LayerWidth | CostTable
 
 
 def read_change(data: Mapping[str, Any]) -> LayerChange:
-    """A change from JSON-able data, as its ``to_dict`` gives it."""
+    """Returns a change from JSON-able data, as its ``to_dict`` gives it."""
     return CostTable.from_dict(data) if data.get("kind") == _TABLE else LayerWidth.from_dict(data)
 
 
@@ -143,7 +143,7 @@ def cost_factors(changes: Sequence[LayerChange], decisions: Mapping[str, str]) -
 
 
 def tabulated_decisions(changes: Sequence[LayerChange]) -> set[str]:
-    """The decisions whose changes are told by a table."""
+    """Returns the decisions whose changes are told by a table."""
     return {table.decision for table in _tables(changes)}
 
 

@@ -9,7 +9,7 @@ from search.space.candidate import Decision
 
 
 def merge_decisions(devices: Sequence[Sequence[Decision]]) -> list[Decision]:
-    """Every decision that some device has, with every choice that some device has for it.
+    """Returns every decision that some device has, with every choice that some device has for it.
 
     Keeps orders: an item that only a later device has is inserted behind its predecessor there. A first choice stays
     the first.

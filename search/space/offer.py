@@ -34,7 +34,8 @@ class Offer:
     """Runtimes that candidates choose from, with their speed-up in fp32, by the digest of the device's profile."""
 
     def merge(self, later: Offer) -> Offer:
-        """This offer, followed by a later one, whose schemes and speed-ups replace earlier ones of the same name."""
+        """Returns this offer, followed by a later one, whose schemes and speed-ups replace earlier ones of the same
+        name."""
         return Offer(
             self.decisions + later.decisions,
             self.answers + later.answers,

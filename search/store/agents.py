@@ -65,7 +65,7 @@ class Agents:
                 raise no_agent(device)
 
     def device_of(self, token: str) -> str | None:
-        """The device that a token belongs to; None if it is unknown or was revoked.
+        """Returns the device that a token belongs to; None if it is unknown or was revoked.
 
         Compares hashes in constant time.
         """
@@ -95,13 +95,13 @@ class Agents:
             connection.execute(update(Request).where(*earlier), {"lease_until": now})
 
     def row(self, device: str) -> AgentRow | None:
-        """The agent of a device; None if the device never had a token."""
+        """Returns the agent of a device; None if the device never had a token."""
         with self._transactions.reading() as connection:
             columns = connection.execute(_rows().where(Agent.device == device)).one_or_none()
         return None if columns is None else _row(*columns)
 
     def all(self) -> list[AgentRow]:
-        """Every device that has or had a token, by name."""
+        """Returns every device that has or had a token, by name."""
         with self._transactions.reading() as connection:
             return [_row(*columns) for columns in connection.execute(_rows().order_by(Agent.device)).all()]
 
@@ -113,7 +113,7 @@ def note_contact(connection: Connection, device: str, instance: str) -> bool:
 
 
 def replacement_error(device: str) -> AgentReplaced:
-    """The error that tells an agent to end itself."""
+    """Returns the error that tells an agent to end itself."""
     return AgentReplaced(
         f"another agent has registered for device {device!r} since, or the token was revoked",
         "end the other agent, or make a new token with: paretune devices token NAME",
@@ -121,7 +121,7 @@ def replacement_error(device: str) -> AgentReplaced:
 
 
 def no_agent(device: str) -> NotFound:
-    """The error for a device that never had a token."""
+    """Returns the error for a device that never had a token."""
     return NotFound(f"there is no remote device {device!r}", "list them with: paretune devices agents")
 
 

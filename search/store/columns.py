@@ -14,7 +14,7 @@ StateT = TypeVar("StateT", bound=StrEnum)
 
 
 def utc_now() -> datetime:
-    """The current time of this machine, in UTC."""
+    """Returns the current time of this machine, in UTC."""
     return datetime.now(UTC)
 
 
@@ -58,5 +58,5 @@ def json_column() -> JSON:
 
 
 def state_column(states: type[StateT]) -> Enum:
-    """A state stored as text by its value: a new state needs no migration."""
+    """Returns a state stored as text by its value: a new state needs no migration."""
     return Enum(states, native_enum=False, length=32, values_callable=lambda every: [state.value for state in every])

@@ -25,13 +25,13 @@ class Devices:
         self._transactions = transactions
 
     def all(self) -> list[tuple[str, Profile]]:
-        """All devices that had a job or an agent, with their current profiles, by name."""
+        """Returns all devices that had a job or an agent, with their current profiles, by name."""
         with self._transactions.reading() as connection:
             query = select(Device.name, models.Profile.data).join(models.Profile).order_by(Device.name)
             return [(name, Profile.from_dict(data)) for name, data in connection.execute(query)]
 
     def profile(self, digest: str) -> Profile:
-        """The profile with this digest, current or not."""
+        """Returns the profile with this digest, current or not."""
         with self._transactions.reading() as connection:
             query = select(models.Profile.data).where(models.Profile.digest == digest)
             data = connection.execute(query).scalar_one_or_none()
@@ -49,13 +49,13 @@ class Devices:
             )
 
     def capability(self, profile_digest: str) -> Json | None:
-        """The probing results of a profile's device; None if it was never probed."""
+        """Returns the probing results of a profile's device; None if it was never probed."""
         with self._transactions.reading() as connection:
             query = select(Capability.record).where(Capability.profile_digest == profile_digest)
             return connection.execute(query).scalar_one_or_none()
 
     def capabilities(self) -> list[tuple[Profile, Json]]:
-        """Every probed profile with its results, the newest first."""
+        """Returns every probed profile with its results, the newest first."""
         with self._transactions.reading() as connection:
             query = (
                 select(models.Profile.data, Capability.record)

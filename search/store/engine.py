@@ -49,13 +49,13 @@ def open_engine(url: str) -> Engine:
 
 
 def place_of(engine: Engine) -> str:
-    """The database for messages: an SQLite file's path, else the URL without its password."""
+    """Returns the database for messages: an SQLite file's path, else the URL without its password."""
     file = engine.dialect.name == "sqlite" and engine.url.database
     return file or engine.url.render_as_string(hide_password=True)
 
 
 def database_exists(url: str) -> bool:
-    """Whether a database may exist at a URL: False only for an SQLite file that does not exist.
+    """Returns whether a database may exist at a URL: False only for an SQLite file that does not exist.
 
     Raises :class:`InvalidInput` for a URL that cannot be used.
     """
@@ -68,7 +68,7 @@ def database_exists(url: str) -> bool:
 
 
 def url_of(engine: Engine) -> str:
-    """The URL of an engine's database, valid in any working folder; includes the password."""
+    """Returns the URL of an engine's database, valid in any working folder; includes the password."""
     url = engine.url
     if engine.dialect.name == "sqlite" and url.database and not url.database.startswith("file:"):
         url = url.set(database=str(Path(url.database).absolute()))

@@ -55,7 +55,7 @@ def storage_errors(place: str) -> Iterator[None]:
 
 
 def _reason(error: SQLAlchemyError | OSError) -> str:
-    """The first line of the driver's or system's message."""
+    """Returns the first line of the driver's or system's message."""
     cause: object = error
     if isinstance(error, StatementError) and error.orig is not None:
         cause = error.orig

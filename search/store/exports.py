@@ -32,7 +32,7 @@ class Exports:
             )
 
     def of_candidate(self, candidate_id: str) -> list[Json]:
-        """A candidate's exports as ``{"folder", "verdict", "created_at", "receipt"}``, the oldest first."""
+        """Returns a candidate's exports as ``{"folder", "verdict", "created_at", "receipt"}``, the oldest first."""
         with self._transactions.reading() as connection:
             query = select(Export).where(Export.candidate_id == candidate_id).order_by(Export.id)
             rows = [

@@ -32,7 +32,7 @@ class FrontVersions:
         return version
 
     def get(self, job_id: str, version: int | None = None) -> Json | None:
-        """A job's front as stored: the given ``version``, else the newest; None if there is none."""
+        """Returns a job's front as stored: the given ``version``, else the newest; None if there is none."""
         with self._transactions.reading() as connection:
             query = select(Front.front).where(Front.job_id == job_id).order_by(Front.version.desc()).limit(1)
             if version is not None:

@@ -136,25 +136,25 @@ class Jobs:
             _change(connection, lease.job_id, prediction=prediction)
 
     def get(self, id_or_prefix: str) -> JobRow:
-        """The job whose id begins with the text, else the newest job of that name."""
+        """Returns the job whose id begins with the text, else the newest job of that name."""
         with self._transactions.reading() as connection:
             job_id = lookup.find_job(connection, id_or_prefix)
             return JobRow(*connection.execute(select(*_COLUMNS).where(Job.job_id == job_id)).one())
 
     def all(self) -> list[JobRow]:
-        """All jobs, the newest first."""
+        """Returns all jobs, the newest first."""
         with self._transactions.reading() as connection:
             query = select(*_COLUMNS).order_by(Job.created_at.desc(), Job.job_id)
             return [JobRow(*row) for row in connection.execute(query)]
 
     def ids(self) -> list[str]:
-        """The ids of all jobs, the newest first."""
+        """Returns the ids of all jobs, the newest first."""
         with self._transactions.reading() as connection:
             query = select(Job.job_id).order_by(Job.created_at.desc(), Job.job_id)
             return list(connection.execute(query).scalars())
 
     def version(self, id_or_prefix: str) -> JobVersion:
-        """The job's version, which changes whenever the job does; much faster than reading the job."""
+        """Returns the job's version, which changes whenever the job does; much faster than reading the job."""
         with self._transactions.reading() as connection:
             return version_of(connection, lookup.find_job(connection, id_or_prefix))
 

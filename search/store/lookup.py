@@ -14,7 +14,7 @@ _NAMED = 5
 
 
 def find_job(connection: Connection, text: str) -> str:
-    """The job whose id begins with ``text``, else the newest job of that name; raises :class:`NotFound`."""
+    """Returns the job whose id begins with ``text``, else the newest job of that name; raises :class:`NotFound`."""
     job_id = _by_prefix(connection, Job.job_id, "job", text)
     if job_id is None:
         named = select(Job.job_id).where(Job.name == text).order_by(Job.created_at.desc(), Job.job_id).limit(1)
@@ -25,7 +25,7 @@ def find_job(connection: Connection, text: str) -> str:
 
 
 def find_trial(connection: Connection, text: str) -> str:
-    """The candidate whose id begins with ``text``; raises :class:`NotFound`."""
+    """Returns the candidate whose id begins with ``text``; raises :class:`NotFound`."""
     candidate_id = _by_prefix(connection, Trial.candidate_id, "candidate", text)
     if candidate_id is None:
         raise no_candidate(text)
@@ -45,17 +45,18 @@ def require_candidate(connection: Connection, candidate_id: str) -> None:
 
 
 def no_job(text: str) -> NotFound:
-    """The error for a job that does not exist."""
+    """Returns the error for a job that does not exist."""
     return NotFound(f"there is no job {text!r}", "list them with: paretune jobs")
 
 
 def no_candidate(text: str) -> NotFound:
-    """The error for a candidate that does not exist."""
+    """Returns the error for a candidate that does not exist."""
     return NotFound(f"there is no candidate {text!r}", "list a job's with: paretune front JOB")
 
 
 def _by_prefix(connection: Connection, column: InstrumentedAttribute[str], noun: str, text: str) -> str | None:
-    """The one id that begins with ``text``, None if there is none; raises :class:`NotFound` if there are several."""
+    """Returns the one id that begins with ``text``, None if there is none; raises :class:`NotFound` if there are
+    several."""
     prefix = text.lower()
     if not prefix or not set(prefix) <= set("0123456789abcdef"):
         return None

@@ -19,12 +19,12 @@ _START_TOLERANCE_S = 2.0
 
 
 def this_process() -> Json:
-    """The running process as an owner, see :func:`owner_of`."""
+    """Returns the running process as an owner, see :func:`owner_of`."""
     return owner_of(os.getpid())
 
 
 def owner_of(pid: int) -> Json:
-    """A living process of this host as an owner: ``{"host": name, "pid": id, "started": seconds since 1970}``.
+    """Returns a living process of this host as an owner: ``{"host": name, "pid": id, "started": seconds since 1970}``.
 
     Where the system provides them also ``boot_id`` and ``start_ticks``, the start in ticks since that boot, which do
     not depend on the clock.
@@ -37,7 +37,7 @@ def owner_of(pid: int) -> Json:
 
 
 def is_dead(owner: Json) -> bool:
-    """Whether an owner has certainly died; False for a process on another host.
+    """Returns whether an owner has certainly died; False for a process on another host.
 
     A process id that was reused is recognised by its start; a zombie counts as dead. Owners stored by earlier versions
     have their start in seconds only.
@@ -62,7 +62,7 @@ def is_dead(owner: Json) -> bool:
 
 
 def is_orphan(job: JobRow) -> bool:
-    """Whether a job is stored as running, but its process has died (on another host: its lease has expired)."""
+    """Returns whether a job is stored as running, but its process has died (on another host: its lease has expired)."""
     if job.state is not JobState.RUNNING:
         return False
     if job.lease_owner is None or job.lease_until is None:
@@ -73,7 +73,7 @@ def is_orphan(job: JobRow) -> bool:
 
 
 def _boot_id() -> str | None:
-    """The system's boot id, which changes with each boot; None if unknown."""
+    """Returns the system's boot id, which changes with each boot; None if unknown."""
     try:
         return _BOOT_ID.read_text().strip() or None
     except OSError:
@@ -81,7 +81,7 @@ def _boot_id() -> str | None:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """A process's start in ticks since boot; None if it is gone or the system does not provide it."""
+    """Returns a process's start in ticks since boot; None if it is gone or the system does not provide it."""
     try:
         # The command's name may contain blanks and brackets: parse behind the last bracket.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -84,7 +84,7 @@ class Requests:
                 )  # fmt: skip
 
     def get(self, errand_id: str) -> RequestRow:
-        """A request as stored; raises :class:`NotFound`."""
+        """Returns a request as stored; raises :class:`NotFound`."""
         with self._transactions.reading() as connection:
             columns = connection.execute(select(*_COLUMNS).where(Request.errand_id == errand_id)).one_or_none()
         if columns is None:
@@ -92,7 +92,7 @@ class Requests:
         return RequestRow(*columns)
 
     def result(self, errand_id: str) -> Json | None:
-        """The result of a request; None if it has none yet, or is not in the store."""
+        """Returns the result of a request; None if it has none yet, or is not in the store."""
         with self._transactions.reading() as connection:
             query = select(Request.result).where(Request.errand_id == errand_id)
             return connection.execute(query).scalar_one_or_none()

@@ -14,7 +14,7 @@ VERSION_TABLE = "paretune_version"
 
 
 def revision_of(connection: Connection, place: str) -> str | None:
-    """The revision of a database's schema, None for an empty database.
+    """Returns the revision of a database's schema, None for an empty database.
 
     Raises :class:`StorageError` if it holds another program's tables, or is newer than this version of Paretune.
     """

@@ -78,7 +78,7 @@ class TrialRow:
     wall_s: float
 
     def with_outcome(self, outcome: TrialOutcome) -> TrialRow:
-        """The row once the candidate's outcome is stored."""
+        """Returns the row once the candidate's outcome is stored."""
         return replace(
             self, state=outcome.state, reason=outcome.reason, metrics=dict(outcome.metrics),
             artifact_sha256=outcome.artifact_sha256, wall_s=outcome.wall_s,

@@ -125,7 +125,7 @@ class Trials:
             connection.execute(update(Trial).where(*unfinished).values(state=TrialState.PENDING))
 
     def of_job(self, job_id: str) -> list[TrialRow]:
-        """A job's candidates by trial number."""
+        """Returns a job's candidates by trial number."""
         with self._transactions.reading() as connection:
             rows = _read(connection, Trial.job_id == job_id)
             if not rows:
@@ -151,13 +151,13 @@ class Trials:
         return sorted((row for row in rows.values() if row.candidate_id in existing), key=lambda row: row.number)
 
     def get(self, id_or_prefix: str) -> TrialRow:
-        """The candidate whose id begins with the text."""
+        """Returns the candidate whose id begins with the text."""
         with self._transactions.reading() as connection:
             candidate_id = lookup.find_trial(connection, id_or_prefix)
             return _read(connection, Trial.candidate_id == candidate_id)[0]
 
     def measurements(self, candidate_id: str) -> list[Json]:
-        """A candidate's measurements as ``{"phase", "created_at", "record"}``, the oldest first."""
+        """Returns a candidate's measurements as ``{"phase", "created_at", "record"}``, the oldest first."""
         with self._transactions.reading() as connection:
             query = select(Measurement).where(Measurement.candidate_id == candidate_id).order_by(Measurement.id)
             rows = [
@@ -187,6 +187,6 @@ def _add_measurement(connection: Connection, candidate_id: str, phase: str, reco
 
 
 def _read(connection: Connection, *where: ColumnElement[bool]) -> list[TrialRow]:
-    """The candidates that meet every condition, by trial number."""
+    """Returns the candidates that meet every condition, by trial number."""
     query = select(*_COLUMNS).where(*where).order_by(Trial.number)
     return [TrialRow(*row) for row in connection.execute(query)]

@@ -26,7 +26,7 @@ class JobVersion:
 
 
 def version_of(connection: Connection, job_id: str) -> JobVersion:
-    """The version of an existing job. Reads only indexes and short columns."""
+    """Returns the version of an existing job. Reads only indexes and short columns."""
     columns = Job.state, Job.epoch, Job.wall_s, Job.lease_until, Job.finished_at, Job.space.is_(None)
     row = connection.execute(select(*columns).where(Job.job_id == job_id)).one()
     states = select(Trial.state, func.count()).where(Trial.job_id == job_id).group_by(Trial.state)

@@ -80,7 +80,8 @@ class Strategy(ABC):
 
     @classmethod
     def sections(cls, space: Sections, options: Mapping[str, Any]) -> Sections:
-        """The job's space as its techniques read it, for a strategy that has options for them; by default as it is.
+        """Returns the job's space as its techniques read it, for a strategy that has options for them; by default as
+        it is.
 
         ``space`` contains all that the strategy needs. Raises :class:`InvalidInput` if it contradicts the options.
         """

@@ -30,7 +30,8 @@ TECHNIQUES: Registry[Technique] = Registry(
 
 
 def sections_of(space: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:
-    """The options of each technique of a job's space, in the order of stages; None stands for the default techniques.
+    """Returns the options of each technique of a job's space, in the order of stages; None stands for the default
+    techniques.
 
     >>> list(sections_of({"precision": {}, "graph": {}, "runtime": {}}))
     ['runtime', 'graph', 'precision']
@@ -41,13 +42,13 @@ def sections_of(space: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Mapp
 
 
 def own_metrics(names: Iterable[str]) -> dict[str, Metric]:
-    """The metrics that these techniques add to those of the table."""
+    """Returns the metrics that these techniques add to those of the table."""
     kinds = [TECHNIQUES[name] for name in names if name in TECHNIQUES]
     return {metric: row for kind in kinds for metric, row in kind.metrics.items()}
 
 
 def trains(names: Iterable[str]) -> bool:
-    """Whether candidates of a job with these techniques are trained."""
+    """Returns whether candidates of a job with these techniques are trained."""
     return any(name in TECHNIQUES and issubclass(TECHNIQUES[name], ModuleTechnique) for name in names)
 
 

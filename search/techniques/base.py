@@ -60,19 +60,19 @@ class Technique(ABC):
 
     @abstractmethod
     def offer(self, device: Device | None, earlier: Offer) -> Offer:
-        """The decisions that a candidate consists of, and what the device answered about them.
+        """Benchmarks the device (minutes) and returns the decisions that it leaves, with its answers.
 
-        May take minutes: values that the device cannot run, or that gain nothing on it, are left out by benchmarking
-        it. Without a device (a modelled one) nothing is left out. ``earlier`` merges all offers so far: those of the
+        Values that the device cannot run, or that gain nothing on it, are left out; without a device (a modelled one)
+        nothing is. ``earlier`` merges all offers so far: those of the
         techniques before this one, and this one's own on the devices before.
         """
 
     @abstractmethod
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
-        """Apply this technique's values, one for each of its decisions, and return the new draft."""
+        """Applies this technique's values, one for each of its decisions, and returns the new draft."""
 
     def layer_changes(self) -> Sequence[LayerChange]:
-        """How its decisions change the costs of layers, for modelled devices and predictions.
+        """Returns how its decisions change the costs of layers, for modelled devices and predictions.
 
         Empty if they only set precisions, or if nothing can be said of costs beforehand. Asked once a job, after the
         decisions.
@@ -80,18 +80,18 @@ class Technique(ABC):
         return ()
 
     def compute_metrics(self, draft: Draft, values: Mapping[str, str]) -> dict[str, Any]:
-        """The values of ``metrics`` for a built draft, as numbers; without ``values``, those of the fp32 model.
+        """Returns the values of ``metrics`` for a built draft, as numbers; without ``values``, those of the fp32 model.
 
         May hold further JSON-able keys, which are stored with the candidate's metrics.
         """
         return {}
 
     def describe(self, notes: Mapping[str, Any]) -> list[Item]:
-        """What a person should see of this technique's notes in a built draft."""
+        """Returns what a person should see of this technique's notes in a built draft."""
         return []
 
     def layer_formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
-        """The number formats that these values give layer groups of the draft, by the group's name.
+        """Returns the number formats that these values give layer groups of the draft, by the group's name.
 
         Unchanged groups are left out.
         """

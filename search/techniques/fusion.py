@@ -50,7 +50,7 @@ class GraphTechnique(Technique):
         """The fused draft by the draft's digest; None if nothing can be fused."""
 
     def offer(self, device: Device | None, earlier: Offer) -> Offer:
-        """One decision; none for a graph in which nothing can be fused."""
+        """Returns one decision; none for a graph in which nothing can be fused."""
         fused = self._fuse(self._plain) if "fused" in self.options.choices else None
         if fused is None:
             return Offer()
@@ -85,7 +85,7 @@ class GraphTechnique(Technique):
         return Draft(self.subject.model, self.subject.groups)
 
     def _fuse(self, draft: Draft) -> Draft | None:
-        """The draft with fused blocks, cached for all processes; None if nothing can be fused.
+        """Returns the draft with fused blocks, cached for all processes; None if nothing can be fused.
 
         The file of a graph in which nothing can be fused is the plain graph.
         """

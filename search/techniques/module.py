@@ -45,24 +45,24 @@ class ModuleTechnique(Technique):
 
     @abstractmethod
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
-        """Change a module by the share ``way`` (0 < ``way`` <= 1) towards these values, and return it.
+        """Changes a module by the share ``way`` (0 < ``way`` <= 1) towards these values, and returns it.
 
         ``module`` may be modified. It is the task's own, or the result of the last round after its training.
         """
 
     def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> TrainingConstraint | None:
-        """A constraint on the module during the ``steps`` updates of its last round, or None."""
+        """Returns a constraint on the module during the ``steps`` updates of its last round, or None."""
         return None
 
     def finish(self, module: nn.Module, values: Mapping[str, str]) -> dict[str, Any]:
-        """Remove from a trained module what is not part of the model, and return JSON-able notes.
+        """Removes from a trained module what is not part of the model, and returns JSON-able notes.
 
         :meth:`apply` finds the notes in the draft under the technique's name.
         """
         return {}
 
     def module_to_export(self, module: nn.Module, values: Mapping[str, str]) -> nn.Module:
-        """The part of a finished module that is exported; by default all of it."""
+        """Returns the part of a finished module that is exported; by default all of it."""
         return module
 
     def depends(self) -> list[Any]:
@@ -70,11 +70,11 @@ class ModuleTechnique(Technique):
         return []
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
-        """The draft as it is: it was exported from the changed module."""
+        """Returns the draft as it is: it was exported from the changed module."""
         return draft
 
     def module(self) -> nn.Module:
-        """A fresh copy of the task's own module; untrained in a dry run, which needs only its structure."""
+        """Returns a fresh copy of the task's own module; untrained in a dry run, which needs only its structure."""
         return self.task.module(trained=not self.subject.profile.is_dry_run)
 
     def example(self, samples: int) -> tuple[Tensor, ...]:
@@ -83,7 +83,7 @@ class ModuleTechnique(Technique):
 
 
 def first_samples(task: Task, count: int) -> tuple[Tensor, ...]:
-    """The first calibration samples of a task, in the order of the module's arguments."""
+    """Returns the first calibration samples of a task, in the order of the module's arguments."""
     import torch
 
     return tuple(torch.from_numpy(values[:count].copy()) for values in task.inputs("calibration").values())

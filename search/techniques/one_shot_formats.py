@@ -50,7 +50,7 @@ class OneShotFormats:
         return self.options.cost == "latency"
 
     def decision(self) -> Decision:
-        """The model's decision: the target, as how many times cheaper than fp32.
+        """Returns the model's decision: the target, as how many times cheaper than fp32.
 
         Raises :class:`InvalidInput` if the cost is latency, and that of a choice or of a sub-network is unknown.
         """
@@ -70,7 +70,7 @@ class OneShotFormats:
     def constraint(
         self, module: nn.Module, layers: QuantisedLayers, values: Mapping[str, str], steps: int
     ) -> OneShotSearch:
-        """The search during a training of so many steps; ``layers`` are those of the ``module``."""
+        """Returns the search during a training of so many steps; ``layers`` are those of the ``module``."""
         from search.fliqs.elastic_cost import ElasticBitOperations, ElasticBytes
         from search.fliqs.held_out import HeldOutQuality
         from search.fliqs.one_shot import OneShotSearch
@@ -88,17 +88,17 @@ class OneShotFormats:
         )  # fmt: skip
 
     def architecture(self, module: nn.Module) -> dict[str, Any]:
-        """The note about the sub-network of a trained module; empty if it is not elastic."""
+        """Returns the note about the sub-network of a trained module; empty if it is not elastic."""
         elastic = _elastic(module)
         return {} if elastic is None else {ARCHITECTURE: dict(elastic.chosen)}
 
     def extract(self, module: nn.Module) -> nn.Module:
-        """The sub-network of a trained elastic module; any other module as it is."""
+        """Returns the sub-network of a trained elastic module; any other module as it is."""
         elastic = _elastic(module)
         return module if elastic is None else elastic.extract(elastic.chosen)
 
     def depends(self) -> list[Any]:
-        """What a training depends on, besides its target and the choices of formats."""
+        """Returns what a training depends on, besides its target and the choices of formats."""
         table, choices = self.subject.layer_times, self._choices_of_network
         times = [table.to_dict()] if self.by_latency and table is not None else []
         return [self.options.model_dump(mode="json", exclude={"targets"}), *times, *([choices] if choices else [])]
@@ -144,10 +144,10 @@ def _elastic(module: nn.Module) -> Elastic | None:
 
 
 def rounding_formats(choices: tuple[str, ...]) -> tuple[str, ...]:
-    """The choices other than fp32."""
+    """Returns the choices other than fp32."""
     return tuple(name for name in choices if name != FLOAT)
 
 
 def is_executable(formats: Mapping[str, str]) -> bool:
-    """Whether runtimes compute in all of these formats, instead of simulating them."""
+    """Returns whether runtimes compute in all of these formats, instead of simulating them."""
     return all(name in (FLOAT, *EXECUTED) for name in formats.values())

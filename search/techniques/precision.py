@@ -85,7 +85,8 @@ class PrecisionTechnique(Technique):
         self._quantizers: Recent[tuple[str, ...], Quantizer] = Recent(lambda quantizer: quantizer.size_bytes)
 
     def offer(self, device: Device | None, earlier: Offer) -> Offer:
-        """One decision for each layer group that can be quantised, and ``calibration`` if there are several methods.
+        """Returns one decision for each layer group that can be quantised, and ``calibration`` if there are several
+        methods.
 
         The device's runtimes share the decisions: a value is offered if it is worthwhile in one of them.
         """
@@ -120,7 +121,7 @@ class PrecisionTechnique(Technique):
         return {name: precision.value for name, precision in precisions.items() if precision is not Precision.FP32}
 
     def scheme_of(self, runtime: str | None, schemes: Schemes) -> Scheme:
-        """The scheme of candidates that ``runtime`` (None: the first) of the job's first device executes.
+        """Returns the scheme of candidates that ``runtime`` (None: the first) of the job's first device executes.
 
         ``schemes`` were chosen when the devices were benchmarked; ONNX Runtime's is ``uint8`` without a benchmark.
         Raises :class:`BuildFailed` for another runtime without a benchmark: another scheme would give another file.
@@ -137,7 +138,7 @@ class PrecisionTechnique(Technique):
         return self._base
 
     def _dynamic_scheme(self, runtime: str | None, schemes: Schemes) -> Scheme:
-        """The scheme of candidates without static int8; sums of products saturate in dynamic int8 too."""
+        """Returns the scheme of candidates without static int8; sums of products saturate in dynamic int8 too."""
         chosen = schemes.get(runtime_of(runtime or self.subject.profile.runtime).family)
         return replace(self._base, reduce_range=chosen is not None and chosen.reduce_range)
 
@@ -172,7 +173,7 @@ class PrecisionTechnique(Technique):
         )
 
     def _measure_all_runtimes(self, device: Device, earlier: Offer) -> PrecisionGains:
-        """The precisions that are worthwhile in any of the device's runtimes, with all answers."""
+        """Returns the precisions that are worthwhile in any of the device's runtimes, with all answers."""
         first = PrecisionGains(set(), [], [], {})
         if device.profile.runtime in candidate_runtimes(self.subject, device.profile, earlier):
             first = self._measure_first_runtime(device, earlier)
@@ -192,7 +193,8 @@ class PrecisionTechnique(Technique):
         )
 
     def _measure_first_runtime(self, device: Device, earlier: Offer) -> PrecisionGains:
-        """The precisions that are not slower than fp32 for every layer, with the activations that are fastest."""
+        """Returns the precisions that are not slower than fp32 for every layer, with the activations that are
+        fastest."""
         small = self.subject.small
         capability = self.subject.capabilities.get(device.profile.digest)
         hopeless = hopeless_precisions(capability, self.subject.groups, small=small)
@@ -235,7 +237,7 @@ class PrecisionTechnique(Technique):
         return worth_trying(answer, 1.0, small=self.subject.small), row
 
     def _measure_first_scheme(self, device: Device) -> tuple[Scheme, list[dict[str, Any]]]:
-        """The scheme in which static int8 is fastest in the device's first runtime, and the answers.
+        """Returns the scheme in which static int8 is fastest in the device's first runtime, and the answers.
 
         For ONNX Runtime the activation type is chosen by the whole model's speed: a single convolution may be as fast
         with either type, while the sums and pools between convolutions are not.
@@ -261,7 +263,7 @@ class PrecisionTechnique(Technique):
     def _in_best_range(
         self, model: WholeModel, scheme: Scheme, answers: list[dict[str, Any]]
     ) -> tuple[Scheme, list[dict[str, Any]]]:
-        """The scheme, with 7-bit weights if only these are correct in the device's first runtime.
+        """Returns the scheme, with 7-bit weights if only these are correct in the device's first runtime.
 
         Also returns the answers so far, in which those about ranges replace those to the same questions.
         """
@@ -275,7 +277,7 @@ class PrecisionTechnique(Technique):
 
 
 def _name(group: LayerGroup) -> str:
-    """The name of a group's decision."""
+    """Returns the name of a group's decision."""
     return f"{PRECISION}:{group.name}"
 
 
@@ -288,7 +290,7 @@ def _question(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def executable_precision(group: LayerGroup, wanted: Precision) -> Precision:
-    """The precision in which a group is computed for a wanted one: itself, the group's next best, or fp32."""
+    """Returns the precision in which a group is computed for a wanted one: itself, the group's next best, or fp32."""
     if wanted not in group.precisions:
         wanted = _NEXT_BEST.get(wanted, Precision.FP32)
     return wanted if wanted in group.precisions else Precision.FP32

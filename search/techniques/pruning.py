@@ -102,7 +102,8 @@ class PruningTechnique(ModuleTechnique):
         return 1 if self.options.schedule == "one_shot" else self.options.rounds
 
     def offer(self, device: Device | None, earlier: Offer) -> Offer:
-        """One decision for each group with a choice, widest first, and one for each block that can be left out."""
+        """Returns one decision for each group with a choice, widest first, and one for each block that can be left
+        out."""
         from search.pruning import ChannelGroup, width_choices
 
         decisions = []
@@ -148,7 +149,7 @@ class PruningTechnique(ModuleTechnique):
         return layer_widths(self.subject.model, self.subject.groups, self._structure, self._groups, shapes)
 
     def _width(self, whole: int, final: int, block: int, way: float) -> int:
-        """Channels left of ``whole`` after the share ``way`` of the way to ``final``, in whole blocks."""
+        """Computes how many of ``whole`` channels the share ``way`` of the way to ``final`` leaves, in blocks."""
         from search.training.schedules import SCHEDULES
 
         removed = SCHEDULES[self.options.schedule](way, 0.0, 1 - final / whole, self.rounds)
@@ -249,12 +250,12 @@ def _decision(name: str, choices: tuple[str, ...]) -> Decision:
 
 
 def _share(width: int, group: ChannelGroup) -> str:
-    """A width as the share of a group's channels, exact enough to recover it."""
+    """Returns a width as the share of a group's channels, exact enough to recover it."""
     return f"{width / group.channels:.5g}"
 
 
 def _matching_group(group: Group, groups: Mapping[str, Any]) -> Group | None:
-    """The group of a changed module that holds the rest of one of the task's own groups."""
+    """Returns the group of a changed module that holds the rest of one of the task's own groups."""
     from search.pruning import BlockGroup
 
     if isinstance(group, BlockGroup):

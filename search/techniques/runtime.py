@@ -54,7 +54,7 @@ class RuntimeTechnique(Technique):
     options: RuntimeOptions
 
     def offer(self, device: Device | None, earlier: Offer) -> Offer:
-        """One decision, after benchmarking the runtimes; none if the device has one runtime, or is modelled."""
+        """Returns one decision, after benchmarking the runtimes; none if the device has one runtime, or is modelled."""
         if device is None:
             return Offer()
         specs = possible_runtimes(device.profile, self.options.choices)

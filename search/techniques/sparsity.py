@@ -66,7 +66,7 @@ class SparsityTechnique(ModuleTechnique):
     unchanged = DENSE
 
     def offer(self, device: Device | None, earlier: Offer) -> Offer:
-        """One decision with the worthwhile choices, after benchmarking them if only speed counts."""
+        """Returns one decision with the worthwhile choices, after benchmarking them if only speed counts."""
         choices, answers = list(self.options.choices), []
         if not self.subject.small:
             answers = [] if device is None else [self._measure_zeros(device, choice) for choice in choices]
@@ -75,7 +75,7 @@ class SparsityTechnique(ModuleTechnique):
         return Offer(decisions, tuple(answers))
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
-        """The module as it is: :meth:`constraint` sets zeros, at once or during the training."""
+        """Returns the module as it is: :meth:`constraint` sets zeros, at once or during the training."""
         return module
 
     def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> TrainingConstraint | None:
@@ -101,7 +101,7 @@ class SparsityTechnique(ModuleTechnique):
 
 
 def with_zeros(model: onnx.ModelProto, choice: str) -> onnx.ModelProto:
-    """A copy of a graph in which the share ``choice`` of the smallest weights is zero."""
+    """Returns a copy of a graph in which the share ``choice`` of the smallest weights is zero."""
     import numpy as np
     import torch
     from onnx import numpy_helper
@@ -120,12 +120,12 @@ def with_zeros(model: onnx.ModelProto, choice: str) -> onnx.ModelProto:
 
 
 def _is_faster(answer: dict[str, Any]) -> bool:
-    """Whether a choice is clearly faster than the fp32 model; also if there was no answer."""
+    """Returns whether a choice is clearly faster than the fp32 model; also if there was no answer."""
     return silent(answer) or ("ci95" in answer and answer["ci95"][0] > 1)
 
 
 def _parse(choice: str) -> tuple[int | None, float]:
-    """The size of the groups (None: no groups), and the share of zeros."""
+    """Returns the size of the groups (None: no groups), and the share of zeros."""
     groups = _IN_GROUPS.fullmatch(choice)
     if groups is not None and int(groups[1]) < int(groups[2]):
         return int(groups[2]), 1 - int(groups[1]) / int(groups[2])

@@ -143,7 +143,7 @@ class FormatsTechnique(ModuleTechnique):
         }
 
     def module_to_export(self, module: nn.Module, values: Mapping[str, str]) -> nn.Module:
-        """The chosen sub-network of an elastic network, otherwise the module."""
+        """Returns the chosen sub-network of an elastic network, otherwise the module."""
         return module if self._one_shot is None else self._one_shot.extract(module)
 
     def depends(self) -> list[Any]:
@@ -156,7 +156,7 @@ class FormatsTechnique(ModuleTechnique):
         return dict(formats)
 
     def apply(self, draft: Draft, values: Mapping[str, str]) -> Draft:
-        """Write the trained rounding into the graph."""
+        """Writes the trained rounding into the graph."""
         chosen = self.layer_formats(draft, values)
         if not chosen:
             return draft
@@ -184,7 +184,7 @@ class FormatsTechnique(ModuleTechnique):
         }
 
     def describe(self, notes: Mapping[str, Any]) -> list[Item]:
-        """The formats as a strip, and a sub-network's choices."""
+        """Returns the formats as a strip, and a sub-network's choices."""
         layers = notes.get(_LAYERS, {})
         return describe_formats(layers, notes.get(ARCHITECTURE, {}), simulated=not is_executable(layers))
 
@@ -211,7 +211,7 @@ class FormatsTechnique(ModuleTechnique):
         )  # fmt: skip
 
     def groups_of(self, module: nn.Module) -> dict[str, list[str]]:
-        """The layers of a module by layer group, for groups that consist of layers that can round."""
+        """Returns the layers of a module by layer group, for groups that consist of layers that can round."""
         from search.pruning.names import layers_by_scope
         from search.training.quantised import QUANTISABLE
 
@@ -226,5 +226,5 @@ class FormatsTechnique(ModuleTechnique):
 
 
 def _name(group: str) -> str:
-    """The name of the decision about a layer group."""
+    """Returns the name of the decision about a layer group."""
     return PREFIX + group

@@ -92,13 +92,14 @@ def score_planted(criterion: Criterion, plan: Plan) -> Scores:
 
 
 def lowest(values: Scores, count: int) -> set[int]:
-    """The channels with the lowest scores."""
+    """Returns the channels with the lowest scores."""
     return set(np.argsort(values, kind="stable")[:count].tolist())
 
 
 @functools.cache
 def sample_groups(name: str) -> tuple[nn.Module, tuple[ChannelGroup, ...], tuple[Batch, ...]]:
-    """A net, its groups, and two batches with labels. Shared by all tests: to be copied before it is changed."""
+    """Returns a net, its groups, and two batches with labels. Shared by all tests: to be copied before it is
+    changed."""
     model, inputs = net(name)
     batches = Batch(inputs, torch.tensor([0, 1, 2])), Batch(inputs, torch.tensor([3, 3, 1]))
     return model, tuple(channel_groups(model, inputs)), batches

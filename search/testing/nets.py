@@ -173,6 +173,6 @@ NETS: dict[str, Callable[[], tuple[nn.Module, Inputs]]] = {
 
 
 def net(name: str, seed: int = 0) -> tuple[nn.Module, Inputs]:
-    """A net by name and an example of its inputs, three samples; the same for the same seed."""
+    """Returns a net by name and an example of its inputs, three samples; the same for the same seed."""
     torch.manual_seed(seed)
     return NETS[name]()

@@ -52,7 +52,7 @@ def context_of(
     seed: int = 0,
     predictor: LatencyPredictor | None = None,
 ) -> StrategyContext:
-    """The context of a job that maximises ``metrics``, with so many constraints."""
+    """Returns the context of a job that maximises ``metrics``, with so many constraints."""
     return StrategyContext(
         space=space,
         objectives=tuple(Objective(metric, "max") for metric in metrics),
@@ -111,7 +111,7 @@ class StrategyConformance:
         self, space: Space = SPACE, *, seed: int = 0, constraints: int = 1,
         predictor: LatencyPredictor | None = None, **options: Any,
     ) -> Strategy:  # fmt: skip
-        """A strategy of this kind for a job that optimises quality and speed."""
+        """Returns a strategy of this kind for a job that optimises quality and speed."""
         context = context_of(space, constraints=constraints, seed=seed, predictor=predictor)
         return self.kind(context, self.kind.Options(**options))
 

@@ -44,8 +44,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from evaluators.graphs.changed_layers import under_first_names
 from evaluators.graphs.cleanup import clean_graph
-from evaluators.graphs.layer_groups import layer_groups, under_first_names
+from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import load_model, serialize
 from evaluators.graphs.reference_run import run_once
 from evaluators.metrics import METRICS
@@ -99,13 +100,14 @@ def create_variants(technique: Technique, recipe: Recipe | None = RECIPE, folder
     decisions = {decision.name for decision in technique.offer(None, Offer()).decisions}
     return ModuleVariants(
         technique.task, subject.digest, {name: technique}, recipe,
-        lambda model: under_first_names(layer_groups(model, shapes), subject.groups), subject.cache / folder,
+        lambda model: under_first_names(model, layer_groups(model, shapes), subject.model, subject.groups),
+        subject.cache / folder,
         lambda decision: name if decision in decisions else "",
     )  # fmt: skip
 
 
 def name_of(kind: type[Technique]) -> str:
-    """The name under which a technique is registered."""
+    """Returns the name under which a technique is registered."""
     return next(name for name, registered in TECHNIQUES.items() if registered is kind)
 
 
@@ -236,7 +238,7 @@ class TechniqueConformance:
         assert json.loads(json.dumps(offer.answers, allow_nan=False)) is not None
 
     def decisions(self, technique: Technique) -> tuple[Decision, ...]:
-        """The decisions on a device that measures nothing."""
+        """Returns the decisions on a device that measures nothing."""
         return technique.offer(None, Offer()).decisions
 
     def test_changes_of_costs_can_be_stored_and_are_about_its_own_decisions(
@@ -254,11 +256,11 @@ class TechniqueConformance:
                 assert set(change.factors) <= set(choices[change.decision][1:])
 
     def build(self, technique: Technique, draft: Draft, values: Mapping[str, str]) -> Draft:
-        """What a candidate with these values starts from after this technique."""
+        """Returns what a candidate with these values starts from after this technique."""
         return technique.apply(draft, values)
 
     def assignments(self, technique: Technique) -> list[dict[str, str]]:
-        """Every value everywhere that it is possible, and each decision's last value alone."""
+        """Returns every value everywhere that it is possible, and each decision's last value alone."""
         decisions = self.decisions(technique)
         first = {decision.name: decision.choices[0] for decision in decisions}
         values = dict.fromkeys(value for decision in decisions for value in decision.choices)
@@ -288,7 +290,7 @@ class ModuleConformance(TechniqueConformance):
         return technique.apply(variant or draft, values)
 
     def assignments_to_repeat(self, technique: Technique) -> list[dict[str, str]]:
-        """The uniform assignments and one more, because each is a training."""
+        """Returns the uniform assignments and one more, because each is a training."""
         decisions = self.decisions(technique)
         return self.assignments(technique)[: 1 + len({value for row in decisions for value in row.choices})]
 

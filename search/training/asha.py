@@ -41,7 +41,8 @@ class Halving:
         return cls(reduction, rungs)
 
     def goes_on(self, evaluations: int, figure: float) -> bool:
-        """Whether a training with ``figure`` after ``evaluations`` evaluations continues; True if the rung holds fewer
+        """Returns whether a training with ``figure`` after ``evaluations`` evaluations continues; True if the rung
+        holds fewer
         than ``reduction`` figures."""
         rung = self.rungs.get(evaluations, ())
         better = sum(earlier > figure for earlier in rung)

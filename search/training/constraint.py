@@ -20,7 +20,7 @@ class TrainingConstraint(Protocol):
         """Enforces the constraint on the module after ``step`` updates."""
 
     def is_final(self, step: int) -> bool:
-        """Whether the constraint no longer changes from ``step`` on. Only such states count as results."""
+        """Returns whether the constraint no longer changes from ``step`` on. Only such states count as results."""
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state as tensors and plain data."""

@@ -17,7 +17,7 @@ class Pattern(ABC):
 
     @abstractmethod
     def fits(self, weight: Tensor) -> bool:
-        """Whether the weight's shape allows the pattern."""
+        """Returns whether the weight's shape allows the pattern."""
 
     @abstractmethod
     def mask(self, weight: Tensor, sparsity: float) -> Tensor:

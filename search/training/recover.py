@@ -78,7 +78,7 @@ class RecoveryResult:
 
 
 def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
-    """Whether training computes in mixed bfloat16; with ``auto`` on a GPU and on a CPU with AMX.
+    """Returns whether training computes in mixed bfloat16; with ``auto`` on a GPU and on a CPU with AMX.
 
     Its range is that of float32, so gradients need no scaling.
     """

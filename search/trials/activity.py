@@ -26,7 +26,7 @@ class Notice:
         self._path = folder / f"{digest}{_SUFFIX}"
 
     def say(self, text: str) -> None:
-        """Replace the notice, atomically; errors of the file system are ignored."""
+        """Replaces the notice, atomically; errors of the file system are ignored."""
         partial = partial_path(self._path)
         try:
             partial.write_text(text)
@@ -42,7 +42,7 @@ class Notice:
 
 
 def notices(folder: Path) -> dict[str, str]:
-    """The notice of each candidate that is worked on, by its digest."""
+    """Returns the notice of each candidate that is worked on, by its digest."""
     texts = {}
     for path in sorted(folder.glob(f"[!.]*{_SUFFIX}")):  # without partial files
         try:
@@ -53,6 +53,6 @@ def notices(folder: Path) -> dict[str, str]:
 
 
 def forget_notices(folder: Path) -> None:
-    """Remove the notices of lost workers."""
+    """Removes the notices of lost workers."""
     for path in folder.glob(f"*{_SUFFIX}"):
         path.unlink(missing_ok=True)

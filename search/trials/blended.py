@@ -22,7 +22,7 @@ DRAWS = 32
 def estimate_intervals(
     evaluate: Evaluate, ours: Answers, theirs: Answers, metrics: Mapping[str, tuple[float, float]], *, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Estimate 95 % intervals of the difference between two models, by metric.
+    """Estimates 95 % intervals of the difference between two models, by metric.
 
     ``metrics`` hold the first model's figure and the second's. Empty if ``evaluate`` does not make equal requests each
     time.
@@ -69,7 +69,7 @@ def _along(chosen: Array, values: Array) -> Array:
 
 
 def _rows(answer: Mapping[str, Array]) -> int | None:
-    """Number of samples in an answer; None if its outputs differ in that."""
+    """Returns the number of samples in an answer; None if its outputs differ in that."""
     counts = {values.shape[0] if values.ndim else -1 for values in answer.values()}
     return counts.pop() if len(counts) == 1 and min(counts) >= 0 else None
 

@@ -40,7 +40,7 @@ class JobContext:
     """The first device's table of the model's layers, if candidates are built by it."""
 
     def with_preparation(self, facts: JobFacts, space: Space) -> JobContext:
-        """The context of the job after its preparation, with the facts and the space."""
+        """Returns the context of the job after its preparation, with the facts and the space."""
         schemes, times = facts.static_schemes, facts.layer_times
         return replace(self, subject=facts.subject, space=space, static_schemes=schemes, layer_times=times)
 
@@ -85,5 +85,5 @@ class JobContext:
         return self.devices[1:]
 
     def profile_of(self, device: str | None) -> Profile:
-        """The profile of the device with this label; None stands for the first."""
+        """Returns the profile of the device with this label; None stands for the first."""
         return next((further.profile for further in self.further_devices if further.label == device), self.profile)

@@ -68,11 +68,11 @@ class DeviceEvaluator:
         self._reference = facts.reference(device.label)
 
     def runtime(self, decisions: Mapping[str, str]) -> str | None:
-        """The runtime that a candidate chose for this device; None for the device's first."""
+        """Returns the runtime that a candidate chose for this device; None for the device's first."""
         return decisions.get(runtime_decision(self._name))
 
     def conditions(self, decisions: Mapping[str, str]) -> Conditions:
-        """The conditions of a file's quality: it is equal on all devices with equal conditions."""
+        """Returns the conditions of a file's quality: it is equal on all devices with equal conditions."""
         runtime = self.runtime(decisions) or self.profile.runtime
         # Quality for a remote device depends on its agent's outputs.
         return f"{runtime} on {self.label}" if self.profile.agent else runtime, self.profile.batch
@@ -80,7 +80,7 @@ class DeviceEvaluator:
     def evaluate(
         self, path: Path, decisions: Mapping[str, str], qualities: Qualities, *, timed: bool = True
     ) -> DeviceResult:
-        """Measure all metrics of a file except its size, in seconds to minutes; only its quality unless ``timed``.
+        """Measures all metrics of a file except its size, in seconds to minutes; only its quality unless ``timed``.
 
         Quality, or its error, is taken from ``qualities`` or added to them. What fails fastest comes first; memory,
         start-up and throughput are measured in a search only if the job asks for them.
@@ -105,7 +105,7 @@ class DeviceEvaluator:
         return DeviceResult(metrics, measurement)
 
     def measure_again(self, path: Path, decisions: Mapping[str, str]) -> DeviceResult:
-        """Final re-measurement: paired latency in fresh sessions, peak memory, start-up, and throughput if asked.
+        """Measures latency, memory and start-up again in fresh sessions (minutes), and throughput if asked.
 
         Secondary metrics are left out if time runs out; raises :class:`hwprofiles.errors.NotAsked` if there is none for
         the latency.
@@ -125,7 +125,7 @@ class DeviceEvaluator:
         return DeviceResult({**self.figures(measured), **secondary}, measured.to_dict())
 
     def figures(self, measured: Measurement) -> dict[str, Any]:
-        """A measurement's metrics, comparable with those of other hours: see
+        """Returns a measurement's metrics, comparable with those of other hours: see
         :class:`search.fronts.reference.Reference`."""
         return self._pair(measured.metrics(), measured)
 
@@ -153,7 +153,7 @@ class DeviceEvaluator:
         return self._reference.pair(metrics, {} if measured is None else measured.baseline_metrics())
 
     def measure(self, path: Path, decisions: Mapping[str, str]) -> Measurement:
-        """Measure paired latency against the fp32 model, with raw samples.
+        """Measures paired latency against the fp32 model, with raw samples.
 
         A runtime that builds engines builds them twice, since no two builds are equal.
         """
@@ -162,7 +162,7 @@ class DeviceEvaluator:
         return latency.device.measure(latency.request(path, runtime))
 
     def close(self) -> None:
-        """End the measuring processes."""
+        """Ends the measuring processes."""
         if "_device" in self.__dict__:
             self._device.close()
 

@@ -22,7 +22,7 @@ class ModelledDeviceEvaluator(DeviceEvaluator):
     def evaluate(
         self, path: Path, decisions: Mapping[str, str], qualities: Qualities, *, timed: bool = True
     ) -> DeviceResult:
-        """Measure the file's quality on this machine, and add the bounds on its speed."""
+        """Measures the file's quality on this machine, and adds the bounds on its speed."""
         quality = super().evaluate(path, decisions, qualities, timed=False)
         speed = bounds(self.profile, self._layers, decisions)
         return replace(quality, metrics={**quality.metrics, **speed})

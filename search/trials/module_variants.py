@@ -77,7 +77,7 @@ class ModuleVariants:
         """The teacher's outputs, which all variants learn from."""
 
     def train(self, decisions: Mapping[str, str], earlier: Sequence[Figures] = ()) -> TrainingResult | None:
-        """Train a candidate's variant, in up to hours, unless it is stored; None for the task's own module.
+        """Trains a candidate's variant, in up to hours, unless it is stored; None for the task's own module.
 
         With ``halving`` in the recipe, a training that falls behind the ``earlier`` ones ends early and is not stored.
         This depends on the figures alone, also for a stored variant.
@@ -100,7 +100,7 @@ class ModuleVariants:
         return TrainingResult(figures)
 
     def draft(self, decisions: Mapping[str, str]) -> Draft | None:
-        """The exported graph of a candidate's variant, trained on first use; None for the task's own module."""
+        """Returns the exported graph of a candidate's variant, trained on first use; None for the task's own module."""
         values = self._module_values(decisions)
         if not values:
             return None
@@ -121,7 +121,7 @@ class ModuleVariants:
         return [self._recipe.model_dump(mode="json", exclude={"halving"}), self._task.training().digest]
 
     def _module_values(self, decisions: Mapping[str, str]) -> dict[str, dict[str, str]]:
-        """The values of module decisions by technique, for techniques that change something."""
+        """Returns the values of module decisions by technique, for techniques that change something."""
         changes = {}
         for name, technique in self.techniques.items():
             own = {decision: value for decision, value in decisions.items() if self._technique_of(decision) == name}
@@ -155,7 +155,7 @@ class ModuleVariants:
         return f"training-{int(name[:8], 16) % places}"
 
     def _make(self, path: Path, values: Mapping[str, Mapping[str, str]], halving: Halving | None) -> None:
-        """Train the variant, and write its graph and the course of its training."""
+        """Trains the variant, and writes its graph and the course of its training."""
         from search.training.threads import threads
 
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ class ModuleVariants:
     def _train_module(
         self, name: str, values: Mapping[str, Mapping[str, str]], halving: Halving | None
     ) -> tuple[nn.Module, _Course]:
-        """Change and train the module in rounds, from the last checkpoint on; the module, and the course."""
+        """Changes and trains the module in rounds, from the last checkpoint on; the module, and the course."""
         module = self._task.module()
         rounds = max(self.techniques[technique].rounds for technique in values)
         checkpoints = [self._folder / f"{name}.{number}.checkpoint" for number in range(1, rounds + 1)]
@@ -211,7 +211,7 @@ class ModuleVariants:
     def _constraint(
         self, module: nn.Module, values: Mapping[str, Mapping[str, str]], steps: int
     ) -> TrainingConstraint | None:
-        """The constraints of these techniques on a training of so many steps, together."""
+        """Returns the constraints of these techniques on a training of so many steps, together."""
         from search.training.constraint import combine_constraints
 
         constraints = (self.techniques[name].constraint(module, own, steps) for name, own in values.items())
@@ -226,7 +226,7 @@ class ModuleVariants:
         course: _Course,
         halving: Halving | None,
     ) -> nn.Module:
-        """Train the module for a round's share of the training; adds to ``course``.
+        """Trains the module for a round's share of the training; adds to ``course``.
 
         Techniques in ``held`` constrain the training.
         """
@@ -276,7 +276,7 @@ class _Course:
 
     @classmethod
     def read(cls, path: Path) -> _Course:
-        """Read the course of the variant in a file."""
+        """Reads the course of the variant in a file."""
         return cls(**json.loads(path.with_suffix(".json").read_text()))
 
 

@@ -39,6 +39,6 @@ def collect_offers(
 
 
 def _on_further_device(decisions: Sequence[Decision], device: JobDevice) -> list[Decision]:
-    """The decisions of a further device; those about what executes the model are its own."""
+    """Returns the decisions of a further device; those about what executes the model are its own."""
     name, label = runtime_decision(device.label), device.label
     return [replace(d, name=name, device=label) if d.scope == "device" else d for d in decisions]

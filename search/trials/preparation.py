@@ -68,7 +68,7 @@ class Preparation:
         self._measuring_s = Stopwatch(self._budget.clock)
 
     def prepare(self) -> PreparationResult:
-        """Measure the baseline and benchmark the devices, in minutes."""
+        """Measures the baseline and benchmarks the devices, in minutes."""
         if self._context.profile.is_dry_run:
             return self._prepare_dry_run()
         with self._watch.timing("exporting the model"):
@@ -115,13 +115,14 @@ class Preparation:
         return PreparationResult(space, metrics, facts)
 
     def _ask_devices(self, devices: Sequence[Device]) -> Space:
-        """Benchmark the devices for the space, within the time; values without a benchmark stay in it."""
+        """Benchmarks the devices for the space, within the time; values without a benchmark stay in it."""
         self._work.deadline = self._budget.preparing
         self._work.stopwatch = Stopwatch(self._budget.clock)
         return self._work.space(*(TimedDevice(device, self._work.deadline) for device in devices))
 
     def facts(self) -> JobFacts:
-        """The facts for builds and measurements; benchmarks the device for the space, but measures no baseline."""
+        """Returns the facts for builds and measurements; benchmarks the device for the space, but measures no
+        baseline."""
         self._work.model  # noqa: B018 - exported on first use
         device = open_device(self._context.profile, self._context.link)
         try:
@@ -131,14 +132,14 @@ class Preparation:
         return self._facts()
 
     def _prepare_dry_run(self) -> PreparationResult:
-        """Prepare a dry run, which needs only the model's structure."""
+        """Prepares a dry run, which needs only the model's structure."""
         space = self._work.space(None)
         metrics = invent_baseline(self._context.devices, ModelledJob(self._work.groups, space))
         metrics |= invent_file_metrics(self._job, metrics, None)
         return PreparationResult(space, metrics, replace(self._facts(), coverage=self._work.coverage(space)))
 
     def _prepare_on_peaks(self, qualities: Sequence[Quality]) -> PreparationResult:
-        """Prepare a job on modelled devices: measured quality, and bounds by the devices' peaks."""
+        """Prepares a job on modelled devices: measured quality, and bounds by the devices' peaks."""
         space = self._work.space(None)
         figures = [
             {**self._file_figures(quality), **bounds(of.profile, ModelledJob(self._work.groups, space), {})}
@@ -148,7 +149,7 @@ class Preparation:
         return PreparationResult(space, self._merge(figures), facts)
 
     def _merge(self, figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Merge the baseline's figures on each device into one mapping."""
+        """Merges the baseline's figures on each device into one mapping."""
         names = [device.label for device in self._context.devices]
         return figures[0] if len(figures) == 1 else merge_devices(names, dict(zip(names, figures, strict=True)))
 
@@ -163,7 +164,7 @@ class Preparation:
         }
 
     def _measure_baseline(self, device: Device, of: JobDevice, quality: Quality) -> dict[str, Any]:
-        """Measure the fp32 model on a device, against itself."""
+        """Measures the fp32 model on a device, against itself."""
         report("measuring the fp32 model against itself")
         path, sample = self._work.baseline_path, self._work.sample_of(of.profile)
         limit_s, protocol = self._job.limits.measuring_s, self._allowance.protocol
@@ -183,7 +184,7 @@ class Preparation:
         }
 
     def _check_percentiles(self, device: Device, of: JobDevice) -> None:
-        """Time the fp32 model for the percentile that the job names, before anything else takes minutes.
+        """Times the fp32 model for the percentile that the job names, before anything else takes minutes.
 
         Raises :class:`InvalidInput` if it needs more inferences than a measurement has time for.
         """
@@ -211,7 +212,7 @@ class Preparation:
     def _measure_tables(
         self, devices: Sequence[Device], space: Space
     ) -> tuple[dict[str, tuple[StructureTable, ...]], dict[str, str]]:
-        """Measure the layer tables that predict candidates, by device, with the reasons for missing ones.
+        """Measures the layer tables that predict candidates, by device, with the reasons for missing ones.
 
         Unless the strategy screens by predictions, tables serve only for display: they are limited to the fp32
         structure on the first device.
@@ -247,7 +248,7 @@ class Preparation:
         return tables, missing
 
     def _measure_layer_times(self, device: Device) -> LayerTable | None:
-        """Measure the first device's table for a one-shot search of number formats by latency, if the job has one."""
+        """Measures the first device's table for a one-shot search of number formats by latency, if the job has one."""
         work, draft = self._work, self._work.draft
         sample = work.sample_of(self._context.profile)
         return measure_format_table(
@@ -260,7 +261,7 @@ class Preparation:
         return validate_options(STRATEGIES[strategy.name].Options, strategy.options, "strategy.options").screens
 
     def _facts(self) -> JobFacts:
-        """The facts about the model alone."""
+        """Returns the facts about the model alone."""
         return JobFacts(
             subject=self._work.digest,
             model_path=self._work.baseline_path,

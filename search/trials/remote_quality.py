@@ -47,7 +47,7 @@ class RemoteQuality(Evaluator):
         return Evaluation({**local, QUALITY_FROM: "host", QUALITY_CHECK: check})
 
     def _compare(self, model: Path, runtime: str | None) -> tuple[str, bool]:
-        """Compare one batch; the result in words, and whether the outputs differ."""
+        """Compares one batch; the result in words, and whether the outputs differ."""
         try:
             remote = self.device.outputs(model, self.sample, limit_s=self.local.limit_s, runtime=runtime)
         except StageTimeout as error:

@@ -30,7 +30,7 @@ class Samples:
         """Number of samples in such an inference."""
 
     def of_inference(self, profile: Profile) -> dict[str, Array]:
-        """The input of one inference: the first validation samples, as many as the device's batch.
+        """Returns the input of one inference: the first validation samples, as many as the device's batch.
 
         Samples are repeated if the split has fewer: an inference of another batch would be another measurement. Raises
         :class:`InvalidInput` for a batch that the model cannot take.
@@ -53,7 +53,7 @@ class Samples:
         return self._feeds[profile.batch]
 
     def inference_size(self, batch: int) -> int:
-        """Number of samples in one inference on a device with this batch."""
+        """Returns the number of samples in one inference on a device with this batch."""
         self.of_inference(replace(self._profile, batch=batch))
         return self._sizes[batch]
 
@@ -69,7 +69,7 @@ class Samples:
             session.close()
 
     def _validation_rows(self, count: int) -> dict[str, Array]:
-        """The first validation samples, repeated from the first on if there are fewer."""
+        """Returns the first validation samples, repeated from the first on if there are fewer."""
         inputs = self._task.inputs("validation")
         rows = np.arange(count) % min(map(len, inputs.values()))
         return {name: values[rows] for name, values in inputs.items()}

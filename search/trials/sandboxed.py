@@ -34,7 +34,7 @@ SandboxFunction = Callable[Concatenate[JobContext, P], T]
 
 
 def in_job_folder(function: SandboxFunction[P, T]) -> SandboxFunction[P, T]:
-    """Decorate a function to work in the folder of its context's job file, if it exists."""
+    """Decorates a function to work in the folder of its context's job file, if it exists."""
 
     @wraps(function)
     def run_in_folder(context: JobContext, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -47,7 +47,7 @@ def in_job_folder(function: SandboxFunction[P, T]) -> SandboxFunction[P, T]:
 
 @lru_cache(maxsize=1)
 def workspace_of(context: JobContext) -> Workspace:
-    """This process's workspace for a context; the last one is cached, by the context's digest."""
+    """Returns this process's workspace for a context; the last one is cached, by the context's digest."""
     return Workspace(context)
 
 
@@ -81,7 +81,7 @@ def facts(context: JobContext) -> JobFacts:
 
 @in_job_folder
 def fp32_model(context: JobContext) -> Path:
-    """The file of the fp32 model that every candidate starts from, exported on first use."""
+    """Returns the file of the fp32 model that every candidate starts from, exported on first use."""
     workspace = workspace_of(context)
     workspace.model  # noqa: B018 - exported on first use
     return workspace.baseline_path
@@ -153,7 +153,7 @@ def outputs(
 
 @in_job_folder
 def inputs(context: JobContext, split: Split) -> dict[str, Array]:
-    """The inputs of a split."""
+    """Returns the inputs of a split."""
     return dict(workspace_of(context).task.inputs(split))
 
 
@@ -172,5 +172,5 @@ def sample(context: JobContext, device: str | None = None) -> dict[str, Array]:
 
 @in_job_folder
 def calibration_digest(context: JobContext) -> str:
-    """A digest of the calibration data."""
+    """Returns a digest of the calibration data."""
     return arrays_digest(workspace_of(context).task.inputs("calibration"))

@@ -52,7 +52,7 @@ class Scoring:
     def outputs(
         self, path: Path, samples: Arrays, runtime: str | None = None, device: str | None = None
     ) -> dict[str, Array]:
-        """A file's outputs for samples on this machine, computed as in :meth:`quality`."""
+        """Returns a file's outputs for samples on this machine, computed as in :meth:`quality`."""
         profile = self._context.profile_of(device)
         session = local_runtime(profile, runtime).open(path)
         try:
@@ -125,13 +125,14 @@ class Scoring:
         return self._score(outputs, self._reference(split, profile, cached), split), figures
 
     def _finished_figures(self, predict: Callable[[Arrays], dict[str, Array]], split: Split) -> dict[str, float]:
-        """The metrics that the task gives as one figure each; raises :class:`BuildFailed` for NaN and infinity."""
+        """Returns the metrics that the task gives as one figure each; raises :class:`BuildFailed` for NaN and
+        infinity."""
         figures = {name: float(value) for name, value in self._task.evaluate(predict, split).items()}
         check_finite((name, np.array(value)) for name, value in figures.items())
         return figures
 
     def _score(self, outputs: Arrays, reference: Arrays, split: Split) -> Scores:
-        """The figures by sample: likeness to the fp32 model, and the task's own."""
+        """Returns the figures by sample: likeness to the fp32 model, and the task's own."""
         return {**fidelity(outputs, reference), **self._task.score(outputs, split)}
 
     def _quality(
@@ -141,7 +142,8 @@ class Scoring:
         return Quality({**figures, **summary.metrics}, summary.intervals, replacement)
 
     def _reference(self, split: Split, profile: Profile, outputs: dict[str, Array] | None) -> dict[str, Array]:
-        """The fp32 model's outputs on a split, cached for all candidates; ``outputs`` are stored if they are given."""
+        """Returns the fp32 model's outputs on a split, cached for all candidates; ``outputs`` are stored if they are
+        given."""
         runtime = local_runtime(profile)
         executed = [runtime.name, runtime.hint, local_version(profile)]
         key = digest_of([self._workspace.digest, split, executed, profile.batch])
@@ -164,5 +166,5 @@ class Scoring:
 
 
 def _run(session: Session, samples: Arrays, profile: Profile) -> dict[str, Array]:
-    """The outputs for all samples, in the profile's batches, on all cores."""
+    """Returns the outputs for all samples, in the profile's batches, on all cores."""
     return run_all(session, samples, batch=profile.batch, workers=max(1, len(usable_cores())))

@@ -77,7 +77,7 @@ class TrialRunner:
         earlier: Sequence[Figures] = (),
         ends: Deadline | None = None,
     ) -> TrialOutcome:
-        """Build and evaluate a candidate, in minutes to hours.
+        """Builds and evaluates a candidate, in minutes to hours.
 
         Failures of the candidate become its state. Transient failures (:func:`hwprofiles.errors.is_transient`) are
         raised, also if the time ``ends`` first (None: with the allowance). ``earlier`` are the figures of trainings
@@ -138,7 +138,7 @@ class TrialRunner:
     def _evaluate(
         self, path: Path, decisions: Mapping[str, str], *, timed: bool
     ) -> tuple[dict[str, DeviceResult], dict[str, tuple[TrialState, str]]]:
-        """Evaluate a file on every device (only its quality unless ``timed``); results and failures by device."""
+        """Evaluates a file on every device (only its quality unless ``timed``); results and failures by device."""
         results: dict[str, DeviceResult] = {}
         failures: dict[str, tuple[TrialState, str]] = {}
         qualities: Qualities = {}
@@ -170,7 +170,7 @@ class TrialRunner:
         return open_device(profile, self._context.link)
 
     def build(self, decisions: Mapping[str, str], digest: str) -> Built:
-        """Train and build a candidate's file, at its :meth:`path`."""
+        """Trains and builds a candidate's file, at its :meth:`path`."""
         try:
             self._train_module(decisions)
             return self._build_file(decisions, digest)
@@ -179,7 +179,7 @@ class TrialRunner:
             raise
 
     def _train_module(self, decisions: Mapping[str, str], earlier: Sequence[Figures] = ()) -> dict[str, Any]:
-        """Train the candidate's module in the builder sandbox (up to ``limits.training_s``), and return its metrics.
+        """Trains the candidate's module in the builder sandbox (up to ``limits.training_s``), and returns its metrics.
 
         They are ``{"training": {"figures": […], "stopped": …}}``, empty if no technique trains.
         """
@@ -209,22 +209,22 @@ class TrialRunner:
         )
 
     def path(self, digest: str) -> Path:
-        """The path of a candidate's file."""
+        """Returns the path of a candidate's file."""
         return self._files / f"{digest}.onnx"
 
     def evaluator(self, label: str | None = None) -> DeviceEvaluator:
-        """The evaluator of the device with this label; None stands for the job's first."""
+        """Returns the evaluator of the device with this label; None stands for the job's first."""
         return next((evaluator for evaluator in self._evaluators if evaluator.label == label), self._evaluators[0])
 
     def close(self) -> None:
-        """End the sandboxes."""
+        """Ends the sandboxes."""
         self._builder.close()
         for evaluator in self._evaluators:
             evaluator.close()
 
 
 def _failure(error: CandidateError) -> tuple[TrialState, str]:
-    """The state and reason of a failed candidate; raises a transient error."""
+    """Returns the state and reason of a failed candidate; raises a transient error."""
     if is_transient(error):
         raise error
     return TrialState(error.state), error.message

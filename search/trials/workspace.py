@@ -17,7 +17,8 @@ from evaluators.devices.deadline import NEVER
 from evaluators.devices.device import Device
 from evaluators.devices.evaluators import evaluate_file
 from evaluators.graphs.bit_operations import bit_operations
-from evaluators.graphs.layer_groups import LayerGroup, layer_groups, under_first_names
+from evaluators.graphs.changed_layers import decision_gaps, under_first_names
+from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from evaluators.graphs.model import load_model, save_model
 from evaluators.graphs.quantised import count_integer_layers
 from evaluators.graphs.run_shapes import shapes_in_run
@@ -31,7 +32,7 @@ from search.folders import cache_folder
 from search.options import validate_options
 from search.space.candidate import RUNTIME, Space
 from search.space.coverage import coverage
-from search.space.display import DISPLAY, Item, items_to_json
+from search.space.display import DISPLAY, Fields, Item, items_to_json
 from search.space.layer_changes import LayerChange
 from search.space.promising import promising_settings
 from search.tasks import BuiltInTask, Task, open_task
@@ -164,7 +165,7 @@ class Workspace:
         return layer_groups(model, shapes=shapes_in_run(model, sample))
 
     def _groups_of_variant(self, model: onnx.ModelProto) -> tuple[LayerGroup, ...]:
-        return under_first_names(self._groups_of(model), self.groups)
+        return under_first_names(model, self._groups_of(model), self.model, self.groups)
 
     @cached_property
     def variants(self) -> ModuleVariants:
@@ -184,7 +185,7 @@ class Workspace:
         )
 
     def _technique_of(self, decision: str) -> str:
-        """The technique that carries a decision of the prepared job out."""
+        """Returns the technique that carries a decision of the prepared job out."""
         if self._prepared_space is None:
             raise ValueError("the job is not prepared: its decisions are unknown")
         return self._prepared_space.by_name[decision].technique
@@ -232,7 +233,7 @@ class Workspace:
         )
 
     def space(self, *devices: Device | None) -> Space:
-        """All decisions of the job, after benchmarking its devices (minutes); None stands for a modelled device.
+        """Benchmarks the job's devices (minutes) and returns its decisions; None stands for a modelled device.
 
         A choice is offered if it is worthwhile on some device. Each device has a runtime decision of its own. Values
         are replaced in runtimes only if there is one device: another device may gain by them.
@@ -265,7 +266,7 @@ class Workspace:
         return self._prepared_space
 
     def coverage(self, space: Space) -> dict[str, Any] | None:
-        """The values that the space contains and leaves out; None without precisions."""
+        """Returns the values that the space contains and leaves out; None without precisions."""
         precision, formats = self.techniques.get("precision"), self.techniques.get(FORMATS)
         if precision is None and formats is None:
             return None
@@ -279,18 +280,19 @@ class Workspace:
         return Draft(self.model, self.groups, static_schemes=self.static_schemes)
 
     def build(self, decisions: Mapping[str, str], path: Path) -> Built:
-        """Write a candidate's file; equal decisions give equal bytes. Trains its module variant unless it is stored."""
+        """Writes a candidate's file; equal decisions give equal bytes. Trains its module unless that is stored."""
         variant = self.variants.draft(decisions) if self.variants.techniques else None
         draft = self.draft if variant is None else replace(variant, static_schemes=self.static_schemes)
         with working():
+            gaps = {} if variant is None else decision_gaps(variant.model, variant.groups, self.model, self.groups)
             for technique in self.techniques.values():
                 draft = technique.apply(draft, decisions)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_model(draft.model, path)
-        return Built(path, digest_of_file(path), path.stat().st_size, self._metrics(draft, decisions, path))
+        return Built(path, digest_of_file(path), path.stat().st_size, self._metrics(draft, decisions, path, gaps))
 
     def rest(self) -> None:
-        """Release a large model until the next build, since measurements need the memory.
+        """Releases a large model until the next build, since measurements need the memory.
 
         Not if techniques change modules: their state is worth more than that.
         """
@@ -298,8 +300,10 @@ class Workspace:
             for name in ("model", "techniques"):
                 self.__dict__.pop(name, None)
 
-    def _metrics(self, draft: Draft, decisions: Mapping[str, str], path: Path) -> dict[str, Any]:
-        """See :attr:`Built.metrics`."""
+    def _metrics(
+        self, draft: Draft, decisions: Mapping[str, str], path: Path, gaps: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """See :attr:`Built.metrics`; ``gaps`` are reasons why layers are not computed as decided."""
         metrics: dict[str, Any] = {}
         formats: dict[str, str] = {}
         items: list[Item] = []
@@ -307,6 +311,7 @@ class Workspace:
             formats |= technique.layer_formats(draft, decisions)
             metrics |= technique.compute_metrics(draft, decisions)
             items += technique.describe(draft.notes[name]) if name in draft.notes else []
+        items += [Fields("Layers that are not computed as decided", gaps)] if gaps and formats else []
         if items:
             metrics[DISPLAY] = items_to_json(items)
         if self.job.wants(BIT_OPERATIONS):

@@ -48,32 +48,70 @@ def test_there_are_enough_entries() -> None:
 
 
 QUESTIONS = {
-    "the key `halving` of a recipe of recovery": ("how a changed module is trained", "search/training/recover.py"),
-    "the order of paired measurements is drawn at random": ("paired measurements", "evaluators/measuring/order.py"),
-    "percentiles get the inferences that they need": ("percentiles", "search/fronts/objectives.py"),
-    "fronts name the runtime of a candidate": ("a JSON document", "dashboards/documents/report.py"),
-    "unknown metrics are refused with the nearest name": ("metrics' names", "search/job/metric_names.py"),
-    "the schema accepts short forms": ("JSON Schema", "search/job/schema.py"),
-    "values below 1 never read as 1": ("rounded", "dashboards/figures.py"),
-    "receipts are inconclusive on a busy machine": ("verdict of a receipt", "search/export/verdict.py"),
-    "a machine is throttled or drifted": ("noisy", "evaluators/health/verdict.py"),
-    "the fastest type of cores is measured on": ("which cores", "hwprofiles/core_types.py"),
-    "calibration by entropy": ("calibrated", "evaluators/quantize/calibration.py"),
-    "layers that read a constant are no layers": ("left alone", "evaluators/graphs/left_alone.py"),
-    "float16 models are converted": ("half precision", "evaluators/graphs/widening.py"),
-    "three failures in a row stop the job": ("ends failed", "search/controller/failures.py"),
-    "Ray listens on the loopback alone": ("Ray is started", "search/controller/ray_cluster.py"),
-    "the front is chosen by one measurement and reports another": ("at the end", "search/controller/final_plan.py"),
-    "what gained while preparing is tried first": ("tried first", "search/space/promising.py"),
-    "weights of 7 bits where int8 saturates": ("reduced range", "search/gains/reduced_range.py"),
-    "models are named by their external weights too": ("names a model", "search/tasks/onnx.py"),
-    "a new column of trials": ("column", "search/store/models.py"),
-}
-"""Taken from the changelog before the wings were made: what was changed, words that its row has, and where it is."""
+    "the key `halving` of a recipe of recovery": ("key of the recipe", "search/training/recipe.py", "halving: int"),
+    "the best 1 / halving of all trainings goes on": ("falls behind", "search/training/asha.py", "class Halving"),
+    "a stored variant is held to `halving` too": ("falls behind", "search/trials/module_variants.py", "goes_on("),
+    "the order of paired measurements is drawn at random": (
+        "paired measurements", "evaluators/measuring/order.py", "draw_first_to_time",
+    ),
+    "percentiles get the inferences that they need": (
+        "percentile gets", "evaluators/measuring/latency.py", "protocol.samples if protocol.fits",
+    ),
+    "fronts name the runtime of a candidate": ("a JSON document", "dashboards/documents/report.py", "def runtime"),
+    "unknown metrics are refused with the nearest name": ("metrics' names", "search/job/metric_names.py", "nearest("),
+    "the schema accepts short forms": ("JSON Schema", "search/job/schema.py", "short forms"),
+    "values below 1 never read as 1": ("rounded", "dashboards/figures.py", "reading as 1"),
+    "receipts are inconclusive on a busy machine": (
+        "verdict of a receipt", "search/export/verdict.py", "Verdict.INCONCLUSIVE",
+    ),
+    "a machine is throttled or drifted": ("noisy", "evaluators/health/verdict.py", "throttled"),
+    "the fastest type of cores is measured on": ("which cores", "hwprofiles/core_types.py", "fastest first"),
+    "calibration by entropy": ("calibrated", "evaluators/quantize/calibration.py", '"entropy"'),
+    "layers that read a constant are no layers": ("left alone", "evaluators/graphs/left_alone.py", "reads_constant("),
+    "float16 models are converted": ("half precision", "evaluators/graphs/widening.py", "TensorProto.FLOAT16"),
+    "three disturbances in a row stop the job": (
+        "disturbances in a row", "search/controller/scheduler.py", "TROUBLES_IN_A_ROW = 3",
+    ),
+    "five failures alike stop the job": ("ends failed", "search/controller/failures.py", "IN_A_ROW = 5"),
+    "Ray listens on the loopback alone": ("Ray is started", "search/controller/ray_cluster.py", "LOOPBACK"),
+    "the front is chosen by one measurement and reports another": (
+        "at the end", "search/controller/final_plan.py", "FINAL",
+    ),
+    "what gained while preparing is tried first": ("tried first", "search/space/promising.py", "promising_settings"),
+    "weights of 7 bits where int8 saturates": ("reduced range", "search/gains/reduced_range.py", "def may_saturate"),
+    "models are named by their external weights too": ("names a model", "search/tasks/onnx.py", "external"),
+    "a new column of trials": ("column", "search/store/models.py", "class Trial"),
+    "the heat map of a device's capability": ("heat map", "dashboards/web/heat.py", "capability_context"),
+    "energy is counted by RAPL": ("energy is measured", "evaluators/measuring/energy.py", "class Rapl"),
+    "several streams at once": ("throughput is measured", "evaluators/measuring/throughput.py", "streams"),
+    "the bound of a roofline": ("rooflines", "evaluators/modelled/roofline.py", "def layer_ms"),
+    "predictions are corrected by measurements": ("corrected", "search/prediction/correction.py", "class Correction"),
+    "the error of predictions, as it is shown": ("its error", "search/prediction/accuracy.py", "def document"),
+    "built engines are stored": ("engine cache", "evaluators/runtimes/engine_store.py", "class EngineStore"),
+    "why a model is not faster": ("bottlenecks", "search/analysis/bottlenecks.py", "def find_bottlenecks"),
+    "the reference point of the hypervolume": ("hypervolume", "search/fronts/pareto.py", "def reference_point"),
+    "milliseconds are ratios times the fp32 model's": (
+        "ratios are multiplied by", "search/fronts/reference.py", "class Reference",
+    ),
+    "what a cold start contains": ("cold and warm", "evaluators/measuring/startup.py", "cold"),
+    "each layer is timed in each precision": (
+        "layer tables are measured", "evaluators/probing/layer_timing.py", "def measure_table",
+    ),
+    "the steps in which latency grows": ("steps of widths", "evaluators/probing/granularity.py", "def granularity"),
+    "precisions that never pay are not asked about": (
+        "never pays", "evaluators/probing/capability.py", "def hopeless_precisions",
+    ),
+    "how bit-operations are counted": ("bit-operations", "evaluators/graphs/bit_operations.py", "def bit_operations"),
+    "an adapter's precision": (
+        "changed model's layers", "evaluators/graphs/changed_layers.py", "def under_first_names",
+    ),
+}  # fmt: skip
+"""What somebody wants to change: words that its row has, the file that the row names, and text of the code there."""
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_table_answers(question: str) -> None:
-    words, place = QUESTIONS[question]
+    words, place, text = QUESTIONS[question]
     (row,) = [row for row in rows(WHERE) if words in f"{row[0]} {row[1]}"]
     assert place in paths(row[1])
+    assert text in (ROOT / place).read_text()

@@ -8,7 +8,7 @@ from onnx_menagerie import ANIMALS, exported
 
 from evaluators.graphs.cleanup import clean_graph, name_nodes_in_place, with_node_names
 from evaluators.graphs.graph import Graph
-from evaluators.graphs.layer_groups import LayerGroup, layer_groups, under_first_names
+from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from hwprofiles.precision import Precision as P
 
 ALL = tuple(P)
@@ -147,33 +147,3 @@ def test_what_is_drawn_at_random_is_no_constant() -> None:
     b.op("RandomNormalLike", b.const(np.zeros((2, 3))), out="drawn")
     b.output("drawn")
     assert "drawn" not in Graph(b.model().graph).constants
-
-
-class TestUnderFirstNames:
-    """A changed model's layers keep the decisions of the layers that they come from."""
-
-    @staticmethod
-    def group(name: str, *nodes: str, precisions: tuple[P, ...] = (P.FP32, P.INT8)) -> LayerGroup:
-        return LayerGroup(name, nodes, "MatMul", precisions, 10, 4)
-
-    def test_a_layer_that_became_two_keeps_its_decision(self) -> None:
-        first = [self.group("fc", "/block/fc/MatMul"), self.group("head", "/head/Gemm")]
-        changed = [
-            self.group("a", "/block/fc/0/MatMul"),
-            self.group("b", "/block/fc/1/MatMul", precisions=(P.FP32,)),
-            self.group("c", "/head/Gemm"),
-        ]
-        low_rank, head = under_first_names(changed, first)
-        assert (low_rank.name, low_rank.nodes) == ("fc", ("/block/fc/0/MatMul", "/block/fc/1/MatMul"))
-        assert (low_rank.macs, low_rank.weights, low_rank.precisions) == (20, 8, (P.FP32,))
-        assert head == first[1]
-
-    def test_an_addition_beside_a_layer_that_stays_is_a_layer_of_its_own(self) -> None:
-        first = [self.group("scores", "/attention/MatMul")]
-        changed = [self.group("scores", "/attention/MatMul"), self.group("adapter", "/attention/adapter/MatMul")]
-        assert [group.name for group in under_first_names(changed, first)] == ["scores", "adapter"]
-
-    def test_two_layers_of_one_scope_cannot_be_told_apart(self) -> None:
-        first = [self.group("left", "/pair/MatMul"), self.group("right", "/pair/MatMul_1")]
-        changed = [self.group("new", "/pair/new/MatMul")]
-        assert [group.name for group in under_first_names(changed, first)] == ["new"]

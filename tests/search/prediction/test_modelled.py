@@ -15,8 +15,9 @@ from small_jobs import spec
 from toy_plugin.low_rank import LowRank
 from toy_plugin.merging import TokenMerging
 
+from evaluators.graphs.changed_layers import under_first_names
 from evaluators.graphs.layer_cost import CostFactors, LayerCost
-from evaluators.graphs.layer_groups import LayerGroup, under_first_names
+from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
 from evaluators.modelled.roofline import layer_ms
@@ -207,7 +208,8 @@ class TestTablesOfCosts:
         technique = TOYS[name](subject, TOYS[name].Options())
         variants = ModuleVariants(
             technique.task, "net", {name: technique}, None,
-            lambda model: under_first_names(token_net.groups_of(model), subject.groups), subject.cache / "variants",
+            lambda model: under_first_names(model, token_net.groups_of(model), subject.model, subject.groups),
+            subject.cache / "variants",
             lambda decision: decision.partition(":")[0],
         )  # fmt: skip
         draft = variants.draft(values)

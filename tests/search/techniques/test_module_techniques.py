@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from evaluators.graphs.bit_operations import bit_operations
+from evaluators.graphs.changed_layers import under_first_names
 from evaluators.graphs.layer_cost import LayerCost
-from evaluators.graphs.layer_groups import LayerGroup, layer_groups, under_first_names
+from evaluators.graphs.layer_groups import layer_groups
 from evaluators.graphs.model import save_model, serialize
 from evaluators.graphs.reference_run import run_once
 from evaluators.graphs.sparse_size import sparsity
@@ -391,8 +392,8 @@ class TestFormats(ModuleConformance):
         sparsity_ = SparsityTechnique(subject, SparsityTechnique.Options(schedule="one_shot"))
         together = ModuleVariants(
             formats.task, "net", {"pruning": pruning, "sparsity": sparsity_, "formats": formats}, RECIPE,
-            lambda model: under_first_names(layer_groups(model, SHAPES), subject.groups), subject.cache / "together",
-            lambda decision: decision.partition(":")[0],
+            lambda model: under_first_names(model, layer_groups(model, SHAPES), subject.model, subject.groups),
+            subject.cache / "together", lambda decision: decision.partition(":")[0],
         )  # fmt: skip
         values = {d.name: d.choices[0] for d in (*self.decisions(pruning), *self.decisions(formats))}
         values |= {"sparsity": "0.75", "pruning:blocks/blocks.1/conv1": "0.5"}
@@ -505,19 +506,6 @@ class TestHalving:
             for halving in (None, 3)
         ]
         assert len({draft.digest for draft in drafts if draft}) == 1
-
-
-class TestNames:
-    def test_layers_keep_their_decision_where_what_tied_them_is_gone(self) -> None:
-        def group(name: str, *nodes: str, macs: int = 1) -> LayerGroup:
-            return LayerGroup(name, nodes, "Conv", (Precision.FP32, Precision.INT8), macs, 10, 100)
-
-        first = [group("stem+conv", "stem", "conv", macs=3), group("head", "head")]
-        changed = [group("conv", "conv"), group("stem", "stem"), group("new", "added")]
-        found = under_first_names(changed, first)
-        assert [(one.name, one.nodes, one.macs) for one in found] == [
-            ("stem+conv", ("conv", "stem"), 2), ("new", ("added",), 1),
-        ]  # fmt: skip
 
 
 class TestJob:

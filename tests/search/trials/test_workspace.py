@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from small_jobs import classifier, samples, spec, write_classifier
 from evaluators.measuring.latency import Protocol
 from evaluators.processes.sandbox import Sandbox
 from evaluators.testing.fake_device import FakeDevice
-from hwprofiles import Profile, find_device
+from hwprofiles import Precision, Profile, find_device
 from hwprofiles.errors import BuildFailed, InvalidInput
 from search.devices.link import DeviceLost
 from search.devices.lookup import NO_AGENTS
@@ -30,6 +31,8 @@ from search.job.facts import JobFacts
 from search.job.profiles import profiles_of
 from search.job.spec import parse_job
 from search.prediction import tables
+from search.space.display import Fields, items_of
+from search.subject import Draft
 from search.tasks import OnnxTask
 from search.trials import preparation, sandboxed, scoring, workspace
 from search.trials.context import JobContext
@@ -356,6 +359,15 @@ class TestQuality:
         space.model  # noqa: B018 - exported
         with pytest.raises(BuildFailed):
             Scoring(space).quality(tmp_path / "nowhere.onnx", "validation")
+
+
+def test_layers_that_a_change_took_out_of_their_decision_are_shown(order: Order, tmp_path: Path) -> None:
+    space = Workspace(order())
+    group, *others = space.groups
+    variant = Draft(space.model, (replace(group, precisions=(Precision.FP32,)), *others), "changed")
+    space.__dict__["variants"] = SimpleNamespace(techniques={"any": None}, draft=lambda decisions: variant)
+    (item,) = items_of(space.build(all_int8(space), tmp_path / "built.onnx").metrics)
+    assert item == Fields("Layers that are not computed as decided", {group.name: "its layers now allow only fp32"})
 
 
 class TestPrepare:
