@@ -32,7 +32,7 @@ from search.gains.whole_model import WholeModel, worth_trying
 from search.space.candidate import RUNTIME, Decision
 from search.space.offer import Offer
 from search.subject import Draft, Subject
-from search.techniques.base import Stage, Technique, TechniqueOptions
+from search.techniques.base import LAYER_NUMBERS, Stage, Technique, TechniqueOptions
 
 PRECISION = "precision"
 CALIBRATION = "calibration"
@@ -79,6 +79,7 @@ class PrecisionTechnique(Technique):
     stage = Stage.NUMBERS
     Options = PrecisionOptions
     options: PrecisionOptions
+    decides = LAYER_NUMBERS
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         super().__init__(subject, options)
