@@ -87,4 +87,4 @@ def _technique(name: str) -> type[Technique]:
     """A technique by name; what all have in common for one that is not installed."""
     from search.techniques import TECHNIQUES, Technique  # takes a while, and the status of a job needs none
 
-    return TECHNIQUES[name] if name in TECHNIQUES else Technique
+    return TECHNIQUES.get(name, Technique)

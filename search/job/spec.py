@@ -317,7 +317,9 @@ def _check_techniques(space: Mapping[str, Mapping[str, Any]]) -> None:
         validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
         question = TECHNIQUES[name].decides
         if question in deciding:
-            raise InvalidInput(f"space: {deciding[question]} and {name} both decide {question}", "leave one of them out")
+            raise InvalidInput(
+                f"space: {deciding[question]} and {name} both decide {question}", "leave one of them out"
+            )
         deciding |= {question: name} if question else {}
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from evaluators.devices.device import Device
 from evaluators.metrics import Metric
+from hwprofiles import Precision
 from search.space.candidate import Decision
 from search.space.display import Item
 from search.space.layer_changes import LayerChange
@@ -98,6 +99,16 @@ class Technique(ABC):
     def describe(self, notes: Mapping[str, Any]) -> list[Item]:
         """What a person should see of this technique's notes in a built draft."""
         return []
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """The precisions that the job lets it choose for layers; the space's coverage says which ones it lacks."""
+        return ()
+
+    @property
+    def layers_without_decision(self) -> frozenset[str]:
+        """Names of the layer groups that it decides about without a decision for each."""
+        return frozenset()
 
     @classmethod
     def describe_value(cls, decision: Decision, value: str) -> str:

@@ -120,6 +120,11 @@ class PrecisionTechnique(Technique):
         precisions = {group.name: executable_precision(group, precision) for group, precision in wanted.items()}
         return {name: precision.value for name, precision in precisions.items() if precision is not Precision.FP32}
 
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """See :attr:`Technique.precisions`."""
+        return self.options.choices
+
     def scheme_of(self, runtime: str | None, schemes: Schemes) -> Scheme:
         """The scheme of candidates that ``runtime`` (None: the first) of the job's first device executes.
 

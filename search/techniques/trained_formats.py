@@ -195,6 +195,11 @@ class FormatsTechnique(ModuleTechnique):
         """Whether a one-shot search takes latency from the device's table of layers."""
         return self._one_shot is not None and self._one_shot.by_latency
 
+    @property
+    def layers_without_decision(self) -> frozenset[str]:
+        """See :attr:`Technique.layers_without_decision`: those whose format the training finds."""
+        return frozenset() if self._one_shot is None else frozenset(group.name for group in self.layers)
+
     @cached_property
     def layers(self) -> tuple[LayerGroup, ...]:
         """The layer groups that can have a format."""
