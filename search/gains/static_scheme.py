@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import onnx
 
-from evaluators.probing.questions import Answer
+from evaluators.probing.answers import Answer, failure_of
 from evaluators.processes.locks import pause_point
 from evaluators.processes.sandbox_child import report
 from evaluators.quantize import Quantizer, Scheme, activation_tensors
@@ -64,7 +64,7 @@ def measure_static_schemes(
             )  # fmt: skip
             answer = measure_static_gain(model, runtime, scheme, method, samples)
             yield scheme, answer
-            if not answer.get("reason", "").startswith(_REFUSED):
+            if failure_of(answer) not in _REFUSED:
                 break
 
 

@@ -11,6 +11,7 @@ import onnx
 
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.graphs.left_alone import left_alone
+from evaluators.probing.answers import failure_of
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import transient_states
@@ -116,7 +117,7 @@ def _open_questions(answers: Sequence[Mapping[str, Any]]) -> list[Json]:
     for answer in answers:
         if "precision" in answer:
             question = (str(answer["precision"]), str(answer["runtime"]))
-            transient = not answer.get("ci95") and str(answer.get("reason", "")).startswith(transient_states())
+            transient = not answer.get("ci95") and failure_of(answer) in transient_states()
             silent[question] = silent.get(question, True) and transient
     return [{"precision": precision, "runtime": runtime} for (precision, runtime), none in silent.items() if none]
 
