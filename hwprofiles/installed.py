@@ -7,6 +7,9 @@ from importlib import import_module, metadata
 
 from hwprofiles.errors import DeviceUnavailable
 
+RUNTIMES_GROUP = "paretune.runtimes"
+"""Entry points of other packages' runtimes."""
+
 # Runtime: the packages that provide it, and the extra that installs the usual one.
 _PACKAGES = {
     "onnxruntime": (("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"), "ort"),
@@ -26,11 +29,14 @@ def package_version(package: str) -> str:
 
 
 def processor_runtimes() -> tuple[tuple[str, str], ...]:
-    """Name and version of the installed runtimes for processors, ONNX Runtime first."""
+    """Name and version of the installed runtimes for processors: ONNX Runtime first, those of other packages last."""
     runtimes = []
     for runtime in _PACKAGES:
         with contextlib.suppress(DeviceUnavailable):
             runtimes.append((runtime, package_version(runtime)))
+    for point in metadata.entry_points(group=RUNTIMES_GROUP):
+        if point.name not in _PACKAGES and point.dist is not None:
+            runtimes.append((point.name, point.dist.version))
     return tuple(runtimes)
 
 

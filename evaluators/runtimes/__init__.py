@@ -8,14 +8,19 @@ from evaluators.runtimes.tensorrt import TensorRtRuntime, with_two_builds
 from evaluators.runtimes.trtexec import TrtexecRuntime
 from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import InvalidInput
+from hwprofiles.installed import RUNTIMES_GROUP
+from hwprofiles.plugins import Registry
 
-RUNTIMES: dict[str, type[Runtime]] = {
-    "onnxruntime": OnnxRuntime,
-    "openvino": OpenVino,
-    "tensorrt": TensorRtRuntime,
-    "trtexec": TrtexecRuntime,
-    "null": NullRuntime,
-}
+RUNTIMES: Registry[Runtime] = Registry(
+    RUNTIMES_GROUP,
+    {
+        "onnxruntime": OnnxRuntime,
+        "openvino": OpenVino,
+        "tensorrt": TensorRtRuntime,
+        "trtexec": TrtexecRuntime,
+        "null": NullRuntime,
+    },
+)
 
 
 def runtime_of(spec: str) -> Runtime:

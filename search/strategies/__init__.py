@@ -1,7 +1,7 @@
 """Strategies: propose the next candidates. A new strategy is one file here, one line below, and one test class."""
 
+from hwprofiles.plugins import Registry
 from search.options import StrategyOptions
-from search.registry import Registry
 from search.strategies.base import LatencyPredictor, Result, Strategy, StrategyContext
 from search.strategies.fliqs import Fliqs
 from search.strategies.nsga2 import Nsga2

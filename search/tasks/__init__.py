@@ -21,13 +21,14 @@ from pydantic import ValidationError
 
 from hwprofiles import digest_of
 from hwprofiles.errors import InvalidInput, first_line
+from hwprofiles.plugins import Registry
 from search.tasks.base import BuiltInTask, Predict, Split, Task
 from search.tasks.digits import Digits
 from search.tasks.onnx import OnnxTask
 from search.tasks.origin import top_level_names
 from search.tasks.torch_task import TorchTask
 
-TASKS: dict[str, type[BuiltInTask]] = {"digits": Digits, "onnx": OnnxTask}
+TASKS: Registry[BuiltInTask] = Registry("paretune.tasks", {"digits": Digits, "onnx": OnnxTask})
 
 __all__ = [
     "TASKS",

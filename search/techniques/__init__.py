@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evaluators.metrics import Metric
-from search.registry import Registry
+from hwprofiles.plugins import Registry
 from search.space.offer import Offer
 from search.subject import FOOTPRINT, Draft, Subject
 from search.techniques.base import Stage, Technique, TechniqueOptions

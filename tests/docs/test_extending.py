@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-from evaluators.runtimes import RUNTIMES
-
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "extending.md").read_text()
 PYTHON = re.compile(r"^```python (runnable|suite)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ENTRY_POINTS = re.search(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -49,7 +47,7 @@ for _, test_module in EXAMPLES:
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package is installed, with the entry points of the page, and the line of the runtime is written."""
+    """The package is installed, with the entry points of the page."""
     assert ENTRY_POINTS is not None
     groups = tomllib.loads(ENTRY_POINTS[1])["project"]["entry-points"]
 
@@ -57,8 +55,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
         places = {key: place for key, place in groups.get(group, {}).items() if name in (None, key)}
         return [SimpleNamespace(name=key, load=partial(load, place)) for key, place in places.items()]
 
-    monkeypatch.setattr("search.registry.entry_points", entry_points)
-    monkeypatch.setitem(RUNTIMES, "reference", load(f"{PACKAGE}.reference:Reference"))
+    monkeypatch.setattr("hwprofiles.plugins.entry_points", entry_points)
 
 
 def load(place: str) -> Any:

@@ -1,5 +1,6 @@
 """Criteria: importance of channels. A new criterion is one file here, one line below, and one test class."""
 
+from hwprofiles.plugins import Registry
 from search.pruning.criteria.base import Batch, Criterion, LossFunction, Needs, Scores, Sees
 from search.pruning.criteria.bn_scale import BatchNormScale, sparsity_term
 from search.pruning.criteria.expressiveness import Expressiveness
@@ -8,7 +9,6 @@ from search.pruning.criteria.l2 import L2
 from search.pruning.criteria.lrp import Relevance
 from search.pruning.criteria.random import Random
 from search.pruning.criteria.taylor import Taylor
-from search.registry import Registry
 
 CRITERIA: Registry[Criterion] = Registry(
     "paretune.criteria",

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hwprofiles.errors import InvalidInput
+from hwprofiles.plugins import Registry
 from hwprofiles.suggestions import nearest
 from search.options import validate_options
-from search.registry import Registry
 from search.training.losses.attention_relations import AttentionRelations
 from search.training.losses.base import Loss, LossOptions
 from search.training.losses.channel_wise import ChannelWise

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from importlib.metadata import EntryPoint, EntryPoints
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from search import registry as module
-from search.registry import Registry
+from hwprofiles import find_device, installed
+from hwprofiles import plugins as module
+from hwprofiles.plugins import Registry
+from search.gains.runtimes import possible_runtimes
 from search.strategies import STRATEGIES, RandomSearch
 from search.techniques import TECHNIQUES
 
@@ -75,3 +80,27 @@ def test_the_groups_that_are_documented() -> None:
     assert STRATEGIES["random"] is RandomSearch
     assert STRATEGIES.group == "paretune.strategies"
     assert TECHNIQUES.group == "paretune.techniques"
+
+
+def test_a_package_adds_a_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's profile then lists it, and the search may choose it; what ships cannot be replaced."""
+    from evaluators.runtimes import RUNTIMES, NullRuntime
+
+    places = {"slow": "evaluators.runtimes.null:NullRuntime", "onnxruntime": "decimal:Decimal"}
+    distribution = SimpleNamespace(version="1.2")
+    points = [
+        SimpleNamespace(name=name, dist=distribution, load=EntryPoint(name, place, installed.RUNTIMES_GROUP).load)
+        for name, place in places.items()
+    ]
+
+    def entry_points(*, group: str, name: str | None = None) -> list[Any]:
+        return [point for point in points if group == installed.RUNTIMES_GROUP and name in (None, point.name)]
+
+    before = installed.processor_runtimes()
+    monkeypatch.setattr(module, "entry_points", entry_points)
+    monkeypatch.setattr(installed.metadata, "entry_points", entry_points)
+    assert RUNTIMES["slow"] is NullRuntime
+    assert RUNTIMES["onnxruntime"] is not Decimal
+    assert installed.processor_runtimes() == (*before, ("slow", "1.2"))
+    profile = replace(find_device("local-cpu"), runtimes=installed.processor_runtimes())
+    assert "slow" in possible_runtimes(profile)
