@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import onnx
@@ -26,7 +27,11 @@ FOOTPRINT = frozenset(name for name, metric in METRICS.items() if metric.footpri
 
 @dataclass(frozen=True)
 class Subject:
-    """The fp32 model that every candidate starts from, its layers and data, and what the job says about them."""
+    """The fp32 model that every candidate starts from, its layers and data, and what the job says about them.
+
+    Nothing writes to it but the cache ``transient``: its mappings are read-only, and the conformance suite of
+    techniques compares models and arrays before and after each call.
+    """
 
     model: onnx.ModelProto
     groups: tuple[LayerGroup, ...]
@@ -46,7 +51,7 @@ class Subject:
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
     """Probed capabilities by the digest of the device's profile."""
     transient: MutableMapping[str, Any] = field(default_factory=dict, compare=False)
-    """Cache of a busy device's answers, by name: valid for this process only. Nothing else here is ever written to."""
+    """Cache of a busy device's answers, by name: valid for this process only."""
     samples: Callable[[Profile], Mapping[str, Array]] | None = None
     """Returns ``sample`` in the batch of a further device."""
     task: Task | None = None
@@ -60,19 +65,22 @@ class Subject:
     deadline: Deadline = NEVER
     """When work that serves to benchmark a device must end."""
 
+    def __post_init__(self) -> None:
+        _make_read_only(self, "sample", "capabilities")
+
     @property
     def small(self) -> bool:
         """Whether the job wants a candidate to be small, whatever its speed."""
         return bool(self.wanted)
 
     def sample_of(self, profile: Profile) -> Mapping[str, Array]:
-        """Returns the input of one inference on a device, in its batch."""
-        return self.sample if self.samples is None or profile == self.profile else self.samples(profile)
+        """The input of one inference on a device, in its batch."""
+        return dict(self.sample) if self.samples is None or profile == self.profile else self.samples(profile)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A model on its way through the techniques."""
+    """A model on its way through the techniques; its mappings are read-only."""
 
     model: onnx.ModelProto
     groups: tuple[LayerGroup, ...]
@@ -83,3 +91,12 @@ class Draft:
     """JSON-able notes of techniques about the model, by the technique's name; each describes its own."""
     static_schemes: Mapping[str, Scheme] = field(default_factory=dict)
     """The job's quantisation schemes of static int8 by family of runtimes (:class:`search.space.offer.Offer`)."""
+
+    def __post_init__(self) -> None:
+        _make_read_only(self, "notes", "static_schemes")
+
+
+def _make_read_only(owner: Subject | Draft, *fields: str) -> None:
+    """Replace mappings of a frozen object by read-only copies."""
+    for name in fields:
+        object.__setattr__(owner, name, MappingProxyType(dict(getattr(owner, name))))

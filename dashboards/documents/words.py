@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.fronts.metrics import QUALITY_CHECK, QUALITY_FROM
 from search.space.candidate import Decision, Space
 from search.training.asha import TRAINING
+
+if TYPE_CHECKING:
+    from search.techniques import Technique
 
 UNCHANGED = "unchanged"
 
@@ -75,14 +79,12 @@ def _group_summary(names: Sequence[str], decisions: Mapping[str, str], space: Ma
 
 
 def _value_in_words(value: str, decision: Decision | None) -> str:
-    """Returns a value of a part: of the module's, a number below 1 is the share that is left; others follow their
-    technique."""
-    try:
-        number = float(value)
-    except ValueError:
-        return value
-    if decision is None:
-        return value
-    if decision.scope == "module" and 0 <= number < 1:
-        return f"kept to {100 * number:.3g} %" if number else "left out"
-    return f"{decision.technique} {value}"
+    return value if decision is None else _technique(decision.technique).describe_value(decision, value)
+
+
+@functools.cache
+def _technique(name: str) -> type[Technique]:
+    """A technique by name; what all have in common for one that is not installed."""
+    from search.techniques import TECHNIQUES, Technique  # takes a while, and the status of a job needs none
+
+    return TECHNIQUES.get(name, Technique)

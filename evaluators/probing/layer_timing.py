@@ -14,9 +14,10 @@ from evaluators.graphs.graph import Graph, is_op
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.graphs.shapes import Shape
+from evaluators.probing.answers import Answer, failure_of
 from evaluators.probing.layer_table import FLOAT, INTEGER, LayerTable, Tensor, Unit, UnitTime
 from evaluators.probing.operators import convolutions, products, single_layer
-from evaluators.probing.questions import Answer, LayerAnswers, SingleLayer
+from evaluators.probing.questions import LayerAnswers, SingleLayer
 from evaluators.probing.single_layer import extract_layer, layer_key
 from evaluators.processes.sandbox_child import report
 from evaluators.quantize import Scheme
@@ -270,7 +271,7 @@ _OUTSIDE = -1
 
 def _in_time(answer: Answer) -> Answer:
     """Returns the answer; raises :class:`_OutOfTime` if the device had no time for it."""
-    if str(answer.get("reason", "")).startswith(NotAsked.state):
+    if failure_of(answer) == NotAsked.state:
         raise _OutOfTime
     return answer
 

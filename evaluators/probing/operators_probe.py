@@ -11,10 +11,11 @@ from pathlib import Path
 from evaluators.devices.execution import computes_in_integers, multiplies
 from evaluators.devices.node_times import measure_node_times
 from evaluators.graphs.model import save_model
+from evaluators.probing.answers import Answer
 from evaluators.probing.capability import UNASKED, Capability, Sweep, SweepPoint
 from evaluators.probing.granularity import granularity
 from evaluators.probing.operators import FAMILIES, Family
-from evaluators.probing.questions import LIMIT_S, Answer, LayerAnswers, SingleLayer, in_precision
+from evaluators.probing.questions import LIMIT_S, LayerAnswers, SingleLayer, in_precision
 from evaluators.probing.single_layer import random_feed
 from evaluators.processes.sandbox_child import Progress
 from evaluators.quantize import Scheme

@@ -19,6 +19,7 @@ from evaluators.devices.device import Device
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.graphs.model import save_model
 from evaluators.measuring.latency import LatencyRequest, Protocol
+from evaluators.probing.answers import Answer, failure_of, no_gain
 from evaluators.probing.single_layer import random_feed
 from evaluators.probing.yardstick import VERSION as YARDSTICK_VERSION
 from evaluators.probing.yardstick import beside_yardstick, yardstick, yardstick_feed
@@ -35,10 +36,6 @@ LIMIT_S = 60.0
 """Time limit of one question."""
 
 QUICK = Protocol().quick()
-
-Answer = dict[str, Any]
-"""``ratio`` (baseline time over candidate time) with ``ci95``, and the medians ``ms`` and ``baseline_ms``; or the
-``reason`` why there are none. ``transient`` is true if the answer is due to the machine's state."""
 
 _TRANSIENT = (StageTimeout.state, *transient_states())
 """Failures that may be due to the machine's state. Such answers are asked for again by the next process."""
@@ -132,7 +129,7 @@ class LayerAnswers:
             answer: Answer = ask()
         except CandidateError as error:
             answer = no_gain(error)
-        if answer.get("reason", "").startswith(_TRANSIENT):
+        if failure_of(answer) in _TRANSIENT:
             answer["transient"] = True
         (self._transient if answer.get("transient") else self._cache)[name] = answer
         return answer
@@ -179,11 +176,6 @@ def in_precision(layer: SingleLayer, precision: Precision, scheme: Scheme) -> on
 def look_up_answer(name: str, *caches: Mapping[str, Answer]) -> Answer | None:
     """Returns the answer of a name from the first cache that has it; each is read once, since some are folders."""
     return next((answer for cache in caches if (answer := cache.get(name)) is not None), None)
-
-
-def no_gain(error: CandidateError) -> Answer:
-    """Returns the answer of a failed measurement."""
-    return {"reason": f"{error.state}: {error.message}"}
 
 
 def measure_gain(device: Device, request: LatencyRequest) -> Answer:

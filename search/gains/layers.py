@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from evaluators.devices.device import Device
 from evaluators.graphs.layer_groups import LayerGroup, layer_groups
 from evaluators.graphs.run_shapes import shapes_in_run
+from evaluators.probing.answers import failure_of
 from evaluators.probing.questions import LayerAnswers, SingleLayer
 from evaluators.probing.single_layer import extract_layer, layer_key
 from evaluators.processes.sandbox_child import report
@@ -30,11 +31,13 @@ class Gain:
     ratio: float | None
     ci95: tuple[float, float] | None
     reason: str = ""
+    state: str = ""
+    """The state of the failure that is the reason."""
 
     @property
     def silent(self) -> bool:
         """Whether the device gave no answer, for lack of time or a transient failure: nothing can be concluded."""
-        return self.ci95 is None and self.reason.startswith(_SILENT)
+        return self.ci95 is None and self.state in _SILENT
 
     @property
     def slower(self) -> bool:
@@ -108,4 +111,5 @@ def _gain(answers: LayerAnswers, layer: SingleLayer, precision: Precision, schem
         answer.get("ratio"),
         interval and tuple(interval),
         answer.get("reason", ""),
+        failure_of(answer),
     )

@@ -11,7 +11,7 @@ import onnx
 
 from evaluators.graphs.model import save_model
 from evaluators.measuring.quality import fidelity
-from evaluators.probing.questions import Answer
+from evaluators.probing.answers import Answer
 from evaluators.processes.sandbox_child import report
 from hwprofiles import Profile, digest_of
 from hwprofiles.errors import CandidateError, StageTimeout

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from evaluators.devices.device import Device
-from evaluators.probing.questions import Answer
+from evaluators.probing.answers import Answer
 from evaluators.processes.sandbox_child import report
 from evaluators.quantize import Quantizer, Scheme
 from evaluators.runtimes import runtime_of

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import onnx
 
-from evaluators.probing.questions import Answer
+from evaluators.probing.answers import Answer, failure_of
 from evaluators.processes.locks import pause_point
 from evaluators.processes.sandbox_child import report
 from evaluators.quantize import Quantizer, Scheme, activation_tensors
@@ -20,6 +20,7 @@ from hwprofiles.errors import BuildFailed, UnsupportedOp
 from search.folders import write_json
 from search.gains.reduced_range import may_saturate, measure_loss, prefers_7_bits
 from search.gains.whole_model import LIMIT_S, WholeModel, runs
+from search.space.candidate import RUNTIME
 from search.subject import Draft, Subject
 
 SAMPLES = 128
@@ -63,7 +64,7 @@ def measure_static_schemes(
             )  # fmt: skip
             answer = measure_static_gain(model, runtime, scheme, method, samples)
             yield scheme, answer
-            if not answer.get("reason", "").startswith(_REFUSED):
+            if failure_of(answer) not in _REFUSED:
                 break
 
 
@@ -146,4 +147,8 @@ def answer_row(runtime: str, precision: str, scheme: Scheme | None, answer: Answ
     activations = (
         "" if scheme is None else scheme.activation_type + " symmetric" * symmetric + ", 7-bit weights" * reduced
     )
-    return {"layer": "all", "precision": precision, "activations": activations, "runtime": runtime, **answer}
+    values = {"precision": str(precision)} if precision != Precision.FP32 else {}
+    return {
+        "layer": "all", "precision": precision, "activations": activations, "runtime": runtime,
+        "values": {**values, RUNTIME: runtime}, **answer,
+    }  # fmt: skip

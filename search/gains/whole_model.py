@@ -13,7 +13,8 @@ import onnx
 from evaluators.devices.device import Device
 from evaluators.graphs.model import save_model
 from evaluators.measuring.latency import LatencyRequest
-from evaluators.probing.questions import QUICK, Answer, look_up_answer, measure_gain, no_gain
+from evaluators.probing.answers import Answer, failure_of, no_gain
+from evaluators.probing.questions import QUICK, look_up_answer, measure_gain
 from hwprofiles import digest_of
 from hwprofiles.errors import CandidateError, DeviceUnavailable, NotAsked, UnhealthyMeasurement, transient_states
 from search.devices.link import DeviceLost
@@ -57,7 +58,7 @@ class WholeModel:
         if cached is not None:
             return cached
         answer = self._measure(build, runtime, limit_s)
-        transient = answer.pop("transient", False) or answer.get("reason", "").startswith(_TRANSIENT)
+        transient = answer.pop("transient", False) or failure_of(answer) in _TRANSIENT
         (self.subject.transient if transient else self._cache)[name] = answer
         return answer
 
@@ -77,18 +78,17 @@ class WholeModel:
             except DeviceLost:
                 raise
             except DeviceUnavailable as error:
-                return {"reason": f"{UNAVAILABLE}: {error.message}"}
+                return {"reason": f"{UNAVAILABLE}: {error.message}", "state": UNAVAILABLE}
 
 
 def runs(answer: Answer) -> bool:
-    """Returns whether the device executes the model, however fast; true also if it was too noisy to measure, or not
-    asked."""
-    return "ci95" in answer or str(answer.get("reason", "")).startswith((UnhealthyMeasurement.state, NotAsked.state))
+    """Whether the device executes the model, however fast; true also if it was too noisy to measure, or not asked."""
+    return "ci95" in answer or failure_of(answer) in (UnhealthyMeasurement.state, NotAsked.state)
 
 
 def silent(answer: Answer) -> bool:
-    """Returns whether the device gave no answer because of a transient failure: nothing can be concluded."""
-    return "ci95" not in answer and str(answer.get("reason", "")).startswith(_TRANSIENT)
+    """Whether the device gave no answer because of a transient failure: nothing can be concluded."""
+    return "ci95" not in answer and failure_of(answer) in _TRANSIENT
 
 
 def slower(answer: Answer, than: float) -> bool:

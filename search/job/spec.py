@@ -263,7 +263,7 @@ def _is_list(value: Any) -> bool:
 def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
     from search.strategies import STRATEGIES
     from search.tasks import TASKS, check_task
-    from search.techniques import TECHNIQUES, trains
+    from search.techniques import trains
 
     if not job.devices:
         raise InvalidInput("devices: at least one device is needed", "write: devices: [local-cpu]")
@@ -286,14 +286,7 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
             )
     if job.space is not None:
         STRATEGIES[job.strategy.name].sections(job.space, job.strategy.options)
-    if {"formats", "precision"} <= set(job.space or ()):
-        raise InvalidInput(
-            "space: formats and precision both decide how layers' numbers are stored", "leave one of them out"
-        )
-    for name, options in (job.space or {}).items():
-        if name not in TECHNIQUES:
-            raise InvalidInput(f"space: unknown technique {name!r}", nearest(name, list(TECHNIQUES)))
-        validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
+    _check_techniques(job.space or {})
     if job.recovery is not None and (trains(job.space or ()) or job.recovery.losses != Recipe().losses):
         from search.training.losses import make_losses  # imports torch, which few jobs need here
 
@@ -312,6 +305,23 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
     for number, spec in enumerate(job.objectives):
         _check_objective(job, spec, f"objectives.{number}")
         _check_percentile(job.split(spec)[0], f"objectives.{number}")
+
+
+def _check_techniques(space: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses unknown techniques, wrong options, and two techniques that decide the same."""
+    from search.techniques import TECHNIQUES
+
+    deciding: dict[str, str] = {}
+    for name, options in sorted(space.items()):
+        if name not in TECHNIQUES:
+            raise InvalidInput(f"space: unknown technique {name!r}", nearest(name, list(TECHNIQUES)))
+        validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
+        question = TECHNIQUES[name].decides
+        if question in deciding:
+            raise InvalidInput(
+                f"space: {deciding[question]} and {name} both decide {question}", "leave one of them out"
+            )
+        deciding |= {question: name} if question else {}
 
 
 def _check_percentile(metric: str, place: str) -> None:

@@ -11,6 +11,7 @@ import onnx
 
 from evaluators.graphs.layer_groups import LayerGroup
 from evaluators.graphs.left_alone import left_alone
+from evaluators.probing.answers import failure_of
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import transient_states
@@ -20,8 +21,6 @@ Json = dict[str, Any]
 
 COVERAGE = "coverage"
 """Key of the coverage in a job's facts."""
-
-_TECHNIQUE = "precision"
 
 
 def coverage(
@@ -35,19 +34,19 @@ def coverage(
 ) -> Json:
     """Returns the coverage of a space as JSON-able data.
 
-    ``trained`` are groups whose number formats are decided by training; ``runtime`` is the device's first runtime, in
+    ``choices`` are the precisions that the job lets techniques choose; ``trained`` are groups whose number formats are
+    decided by training; ``runtime`` is the device's first runtime, in
     which single layers were measured. The keys of the result:
 
-    - ``layers``: number of layers of the model; ``decided``: those with a precision to choose; ``decisions``: number of
-      these choices.
+    - ``layers``: number of layers of the model; ``decided``: those with something to choose; ``decisions``: number of
+      groups with a choice.
     - ``left_alone``: each remaining layer, with the reason.
     - ``left_out``: each precision among ``choices`` that is not in the space, or that some runtime replaces, with the
       measured answer that ruled it out; one entry per runtime that answered.
     - ``unanswered``: precision and runtime without an answer, because time was short or the machine busy. These stay in
       the space.
     """
-    names = {decision.target for decision in space.decisions_of(_TECHNIQUE) if decision.target is not None}
-    names.update(trained)
+    names = {decision.target for decision in space.decisions if decision.scope == "layer"} | set(trained)
     decided = {node for group in groups if group.name in names for node in group.nodes}
     alone = [asdict(layer) for layer in left_alone(model, decided)]
     placed = [{"runtime": runtime, **answer} for answer in answers]
@@ -96,12 +95,13 @@ def _left_out(
 ) -> list[Json]:
     """Precisions that are not in the space, then those that some runtime replaces."""
     possible = {precision for group in groups for precision in group.precisions} - {Precision.FP32}
-    held = {value for decision in space.decisions if decision.technique == _TECHNIQUE for value in decision.choices}
+    choices = tuple(choices)
+    held = {value for decision in space.decisions if decision.scope == "layer" for value in decision.choices}
     out = [precision for precision in choices if precision in possible and precision.value not in held]
     nowhere = [
         _exclusion(precision, runtime, answers) for precision in out for runtime in _runtimes_of(precision, answers)
     ]
-    replaced = [replacement for replacement in space.replacements if replacement.technique == _TECHNIQUE]
+    replaced = [replacement for replacement in space.replacements if replacement.value in choices]
     return nowhere + [_exclusion(Precision(row.value), row.runtime, answers) for row in replaced]
 
 
@@ -117,7 +117,7 @@ def _open_questions(answers: Sequence[Mapping[str, Any]]) -> list[Json]:
     for answer in answers:
         if "precision" in answer:
             question = (str(answer["precision"]), str(answer["runtime"]))
-            transient = not answer.get("ci95") and str(answer.get("reason", "")).startswith(transient_states())
+            transient = not answer.get("ci95") and failure_of(answer) in transient_states()
             silent[question] = silent.get(question, True) and transient
     return [{"precision": precision, "runtime": runtime} for (precision, runtime), none in silent.items() if none]
 

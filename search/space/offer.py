@@ -24,7 +24,9 @@ class Offer:
     decisions: tuple[Decision, ...] = ()
     """The first choice of each leaves the model as it is."""
     answers: tuple[Json, ...] = ()
-    """Benchmarks of the device, as they are shown."""
+    """Benchmarks of the device, as they are shown. One of the whole model has ``values``: the technique's name, and
+    those of others, to the value that all layers had. Those with a ``ratio`` whose ``ci95`` is above 1 are tried first.
+    """
     replacements: tuple[Replacement, ...] = ()
     """Values that are replaced in some of the device's runtimes."""
     static_schemes: Mapping[str, Scheme] = field(default_factory=dict)

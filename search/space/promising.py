@@ -16,8 +16,8 @@ def promising_settings(
 ) -> tuple[Setting, ...]:
     """Settings of the whole model that are clearly faster than the baseline, the fastest first.
 
-    ``answers`` are those of the first device, whose first runtime is ``runtime``. Settings that ``decisions`` cannot
-    express are left out.
+    ``answers`` are those of the first device, whose first runtime is ``runtime``; the ``values`` of one
+    (:attr:`search.space.offer.Offer.answers`) are its setting. Settings that ``decisions`` cannot express are left out.
     """
     gains = _gains(answers, decisions, runtime)
     return tuple(sorted(gains, key=lambda setting: -float(gains[setting]["ratio"])))
@@ -42,17 +42,17 @@ def gains_without_trial(
 def _gains(
     answers: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], runtime: str
 ) -> dict[Setting, Mapping[str, Any]]:
-    """Returns the best answer about each setting that is clearly faster and that these decisions can express."""
-    usual = {"precision": "fp32", "graph": "plain", RUNTIME: runtime}
+    """The best answer about each setting that is clearly faster and that these decisions can express."""
     choices: dict[str, dict[str, None]] = {}
     for decision in decisions:
         choices.setdefault(decision.technique, {}).update(dict.fromkeys(decision.choices))
+    usual = {name: next(iter(values)) for name, values in choices.items()} | {RUNTIME: runtime}
     gains: dict[Setting, Mapping[str, Any]] = {}
     for answer in answers:
-        if answer.get("layer") != "all" or "ci95" not in answer or answer["ci95"][0] <= 1.0:
+        if "ci95" not in answer or answer["ci95"][0] <= 1.0:
             continue
-        values = {name: str(answer.get(name) or first) for name, first in usual.items()}
-        setting = tuple((name, value) for name, value in values.items() if value != usual[name])
+        values: Mapping[str, str] = answer.get("values", {})
+        setting = tuple((name, value) for name, value in values.items() if value != usual.get(name))
         possible = setting and all(value in choices.get(name, ()) for name, value in setting)
         if possible and (setting not in gains or answer["ratio"] > gains[setting]["ratio"]):
             gains[setting] = answer

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from evaluators.devices.device import Device
 from evaluators.metrics import Metric
+from hwprofiles import Precision
+from search.space.candidate import Decision
 from search.space.display import Item
 from search.space.layer_changes import LayerChange
 from search.space.offer import Offer
@@ -28,6 +30,10 @@ class Stage(IntEnum):
     """The graph's operators."""
     NUMBERS = 3
     """How the graph's numbers are stored and computed."""
+
+
+LAYER_NUMBERS = "how layers' numbers are stored"
+"""See :attr:`Technique.decides`."""
 
 
 class TechniqueOptions(BaseModel):
@@ -53,6 +59,10 @@ class Technique(ABC):
     metrics: ClassVar[Mapping[str, Metric]] = {}
     """Metrics of its own, by name: exact figures of the file, the same on every device. A job may name them in its
     objectives and constraints."""
+    further_keys: ClassVar[frozenset[str]] = frozenset()
+    """Keys of :meth:`compute_metrics` besides ``metrics``: JSON-able, stored with a candidate's metrics."""
+    decides: ClassVar[str] = ""
+    """What it alone can decide, as an indirect question. A job cannot use two techniques that decide the same."""
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         self.subject = subject
@@ -82,13 +92,35 @@ class Technique(ABC):
     def compute_metrics(self, draft: Draft, values: Mapping[str, str]) -> dict[str, Any]:
         """Returns the values of ``metrics`` for a built draft, as numbers; without ``values``, those of the fp32 model.
 
-        May hold further JSON-able keys, which are stored with the candidate's metrics.
+        May hold ``further_keys`` too.
         """
         return {}
 
     def describe(self, notes: Mapping[str, Any]) -> list[Item]:
         """Returns what a person should see of this technique's notes in a built draft."""
         return []
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """The precisions that the job lets it choose for layers; the space's coverage says which ones it lacks."""
+        return ()
+
+    @property
+    def layers_without_decision(self) -> frozenset[str]:
+        """Names of the layer groups that it decides about without a decision for each."""
+        return frozenset()
+
+    @classmethod
+    def describe_value(cls, decision: Decision, value: str) -> str:
+        """What a value of one of its decisions does, in words that follow a number of layers: ``kept to 50 %``.
+
+        By default the value, behind the technique's name if it is a number.
+        """
+        try:
+            float(value)
+        except ValueError:
+            return value
+        return f"{decision.technique} {value}"
 
     def layer_formats(self, draft: Draft, values: Mapping[str, str]) -> dict[str, str]:
         """Returns the number formats that these values give layer groups of the draft, by the group's name.

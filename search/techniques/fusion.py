@@ -18,7 +18,7 @@ from evaluators.runtimes import runtime_of
 from hwprofiles import digest_of
 from search.gains.runtimes import candidate_runtimes, fastest_of_families
 from search.gains.whole_model import WholeModel, silent
-from search.space.candidate import Decision, Replacement
+from search.space.candidate import RUNTIME, Decision, Replacement
 from search.space.offer import Offer
 from search.subject import Draft, Subject
 from search.techniques.base import Stage, Technique, TechniqueOptions
@@ -70,7 +70,8 @@ class GraphTechnique(Technique):
         for family, spec in fastest_of_families(speedups, device.profile.runtime).items():
             report(f"benchmarking the fused graph on {spec}")
             answer = model.measure_gain(["fused", VERSION], lambda: fused.model, spec)
-            answers.append({"layer": "all", "precision": "fp32", "graph": "fused", "runtime": spec, **answer})
+            row = {"layer": "all", "precision": "fp32", "graph": "fused", "runtime": spec}
+            answers.append({**row, "values": {"graph": "fused", RUNTIME: spec}, **answer})
             if not silent(answer) and ("ci95" not in answer or answer["ci95"][0] <= speedups[spec]):
                 relatives = [name for name in speedups if runtime_of(name).family == family]
                 replacements += [Replacement(name, "graph", "fused", "plain") for name in relatives]

@@ -32,7 +32,7 @@ from search.gains.whole_model import WholeModel, worth_trying
 from search.space.candidate import RUNTIME, Decision
 from search.space.offer import Offer
 from search.subject import Draft, Subject
-from search.techniques.base import Stage, Technique, TechniqueOptions
+from search.techniques.base import LAYER_NUMBERS, Stage, Technique, TechniqueOptions
 
 PRECISION = "precision"
 CALIBRATION = "calibration"
@@ -79,6 +79,7 @@ class PrecisionTechnique(Technique):
     stage = Stage.NUMBERS
     Options = PrecisionOptions
     options: PrecisionOptions
+    decides = LAYER_NUMBERS
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         super().__init__(subject, options)
@@ -119,6 +120,11 @@ class PrecisionTechnique(Technique):
         wanted = {group: Precision(values.get(_name(group), Precision.FP32)) for group in draft.groups}
         precisions = {group.name: executable_precision(group, precision) for group, precision in wanted.items()}
         return {name: precision.value for name, precision in precisions.items() if precision is not Precision.FP32}
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """See :attr:`Technique.precisions`."""
+        return self.options.choices
 
     def scheme_of(self, runtime: str | None, schemes: Schemes) -> Scheme:
         """Returns the scheme of candidates that ``runtime`` (None: the first) of the job's first device executes.

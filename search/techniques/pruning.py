@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from search.pruning import ChannelGroup, Group
     from search.pruning.criteria import Batch
 
-PREFIX = "pruning:"
 KEPT, LEFT_OUT = "1", "0"
 USUAL_STEP = 8
 """Multiple to which widths are rounded for devices that were not probed, as He et al. (AMC, ECCV 2018) use it on
@@ -107,13 +106,13 @@ class PruningTechnique(ModuleTechnique):
         from search.pruning import ChannelGroup, width_choices
 
         decisions = []
-        for name, group in self._groups.items():
+        for target, group in self._groups.items():
             if not isinstance(group, ChannelGroup):
-                decisions.append(_decision(name, (KEPT, LEFT_OUT)))
+                decisions.append(_decision(target, (KEPT, LEFT_OUT)))
                 continue
             widths = width_choices(group, self.options.ratios, self._step(device, group))
             if len(widths) > 1:
-                decisions.append(_decision(name, tuple(_share(width, group) for width in widths)))
+                decisions.append(_decision(target, tuple(_share(width, group) for width in widths)))
         return Offer(tuple(decisions))
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
@@ -126,14 +125,15 @@ class PruningTechnique(ModuleTechnique):
         groups = self._groups if first else self._find_groups(module)
         kept: dict[Group, tuple[int, ...]] = {}
         shrinking: dict[ChannelGroup, int] = {}
-        for name, value in values.items():
-            group = _matching_group(self._groups[name], groups)
-            if group is None or value == KEPT:
+        for target, own in self._groups.items():
+            value = values.get(_name(target), KEPT)
+            group = None if value == KEPT else _matching_group(own, groups)
+            if group is None:
                 continue
             if not isinstance(group, ChannelGroup):
                 kept[group] = ()
                 continue
-            whole = self._groups[name].channels
+            whole = own.channels
             width = self._width(whole, round(float(value) * whole), group.block_size, way)
             if width < group.channels:
                 shrinking[group] = width
@@ -146,7 +146,13 @@ class PruningTechnique(ModuleTechnique):
         from search.pruning.reach import layer_widths
 
         shapes = shapes_in_run(self.subject.model, self._one_sample)
-        return layer_widths(self.subject.model, self.subject.groups, self._structure, self._groups, shapes)
+        groups = {_name(target): group for target, group in self._groups.items()}
+        return layer_widths(self.subject.model, self.subject.groups, self._structure, groups, shapes)
+
+    @classmethod
+    def describe_value(cls, decision: Decision, value: str) -> str:
+        """See :meth:`Technique.describe_value`."""
+        return "left out" if value == LEFT_OUT else f"kept to {100 * float(value):.3g} %"
 
     def _width(self, whole: int, final: int, block: int, way: float) -> int:
         """Computes how many of ``whole`` channels the share ``way`` of the way to ``final`` leaves, in blocks."""
@@ -188,7 +194,7 @@ class PruningTechnique(ModuleTechnique):
 
     @cached_property
     def _groups(self) -> dict[str, Group]:
-        """The task's own groups, by the names of their decisions."""
+        """The task's own groups, by the targets of their decisions."""
         return self._find_groups(self._structure)
 
     def _find_groups(self, module: nn.Module) -> dict[str, Group]:
@@ -200,7 +206,7 @@ class PruningTechnique(ModuleTechnique):
             groups += block_groups(module, example)
         names = [group.name for group in groups]
         return {
-            PREFIX + group.name + "#block" * (name in names[:number]): group
+            group.name + "#block" * (name in names[:number]): group
             for number, (name, group) in enumerate(zip(names, groups, strict=True))
         }
 
@@ -245,8 +251,13 @@ class PruningTechnique(ModuleTechnique):
         return batches
 
 
-def _decision(name: str, choices: tuple[str, ...]) -> Decision:
-    return Decision(name, choices, "pruning", target=name.removeprefix(PREFIX), scope="module")
+def _name(target: str) -> str:
+    """The name of the decision about a group or block."""
+    return f"pruning:{target}"
+
+
+def _decision(target: str, choices: tuple[str, ...]) -> Decision:
+    return Decision(_name(target), choices, "pruning", target=target, scope="module")
 
 
 def _share(width: int, group: ChannelGroup) -> str:

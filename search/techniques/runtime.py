@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import field_validator
 
 from evaluators.devices.device import Device
-from evaluators.probing.questions import Answer
+from evaluators.probing.answers import Answer, failure_of
 from evaluators.processes.sandbox_child import report
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
@@ -82,7 +82,7 @@ class RuntimeTechnique(Technique):
         ratios = {
             spec: float(answer.get("ratio", 1.0))
             for spec, answer in answers.items()
-            if "ratio" in answer or (silent(answer) and not answer["reason"].startswith(UNAVAILABLE))
+            if "ratio" in answer or (silent(answer) and failure_of(answer) != UNAVAILABLE)
         }
         fast = [spec for spec in ratios if not slower(answers[spec], 1.0)]
         rows = [answer_row(spec, Precision.FP32, None, answer) for spec, answer in answers.items()]

@@ -97,7 +97,9 @@ class SparsityTechnique(ModuleTechnique):
         answer = WholeModel(self.subject, device).measure_gain(
             ["sparse", choice], lambda: with_zeros(self.subject.model, choice), device.profile.runtime
         )
-        return {"layer": "all", "precision": "fp32", "sparsity": choice, **answer}
+        return {
+            "layer": "all", "precision": "fp32", "sparsity": choice, "values": {"sparsity": choice}, **answer
+        }  # fmt: skip
 
 
 def with_zeros(model: onnx.ModelProto, choice: str) -> onnx.ModelProto:

@@ -24,7 +24,7 @@ from search.space.candidate import Decision
 from search.space.display import Item, describe_formats
 from search.space.offer import Offer
 from search.subject import Draft, Subject
-from search.techniques.base import Stage, TechniqueOptions
+from search.techniques.base import LAYER_NUMBERS, Stage, TechniqueOptions
 from search.techniques.module import ModuleTechnique
 from search.techniques.one_shot_formats import FLOAT, FORMATS, OneShotFormats, is_executable, rounding_formats
 
@@ -78,6 +78,8 @@ class FormatsTechnique(ModuleTechnique):
     Options = FormatsOptions
     options: FormatsOptions
     unchanged = FLOAT
+    decides = LAYER_NUMBERS
+    further_keys = frozenset({FORMATS, SIMULATED_FORMATS, ARCHITECTURE})
 
     def __init__(self, subject: Subject, options: TechniqueOptions) -> None:
         super().__init__(subject, options)
@@ -192,6 +194,11 @@ class FormatsTechnique(ModuleTechnique):
     def by_latency(self) -> bool:
         """Whether a one-shot search takes latency from the device's table of layers."""
         return self._one_shot is not None and self._one_shot.by_latency
+
+    @property
+    def layers_without_decision(self) -> frozenset[str]:
+        """See :attr:`Technique.layers_without_decision`: those whose format the training finds."""
+        return frozenset() if self._one_shot is None else frozenset(group.name for group in self.layers)
 
     @cached_property
     def layers(self) -> tuple[LayerGroup, ...]:

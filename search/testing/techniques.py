@@ -61,6 +61,7 @@ from search.space.layer_changes import LayerWidth, read_change
 from search.tasks import Task
 from search.techniques import TECHNIQUES, Draft, ModuleTechnique, Offer, Subject, Technique
 from search.techniques.precision import PrecisionTechnique
+from search.testing.watching import watch
 from search.training.recipe import Recipe
 from search.trials.module_variants import ModuleVariants
 
@@ -139,12 +140,13 @@ class TechniqueConformance:
     def subject(self, tmp_path: Path) -> Subject:
         return create_task_subject(self.make_task(), tmp_path)
 
+    def make_technique(self, subject: Subject, **options: Any) -> Technique:
+        """Makes the technique, with all its calls watched."""
+        return watch(self.kind(subject, validate_options(self.kind.Options, self.options | options, "space")))
+
     @pytest.fixture
     def new(self, subject: Subject) -> Callable[..., Technique]:
-        def create(**options: Any) -> Technique:
-            return self.kind(subject, validate_options(self.kind.Options, self.options | options, "space"))
-
-        return create
+        return functools.partial(self.make_technique, subject)
 
     def test_it_is_registered_once(self) -> None:
         assert [name for name, kind in TECHNIQUES.items() if kind is self.kind] != []
@@ -159,15 +161,23 @@ class TechniqueConformance:
             assert (decision.target is None) is (decision.scope in ("model", "device"))
         assert self.decisions(new()) == decisions
 
-    def test_an_offer_leaves_its_arguments_untouched(self, new: Callable[..., Technique], subject: Subject) -> None:
-        """Asked twice, by the same object or by another, it offers the same."""
-        technique, device, earlier = new(), FakeDevice(lambda path: 2.0), Offer()
-        before = replace(subject, transient=dict(subject.transient))
-        first = technique.offer(device, earlier)
-        assert technique.offer(device, earlier) == first
-        assert new().offer(device, earlier) == first
-        assert earlier == Offer()
-        assert subject == before
+    def test_asked_again_it_offers_the_same(self, new: Callable[..., Technique]) -> None:
+        technique, device = new(), FakeDevice(lambda path: 2.0)
+        first = technique.offer(device, Offer())
+        assert technique.offer(device, Offer()) == first
+        assert new().offer(device, Offer()) == first
+
+    def test_no_call_writes_to_what_it_is_given(self, new: Callable[..., Technique], subject: Subject) -> None:
+        """The fixture ``new`` watches all calls of all tests; this one makes each call that a job makes."""
+        technique, name = new(), name_of(self.kind)
+        technique.offer(FakeDevice(lambda path: 2.0), Offer())
+        technique.layer_changes()
+        for values in self.assignments(technique)[:2]:
+            built = self.build(technique, Draft(subject.model, subject.groups), values)
+            technique.layer_formats(built, values)
+            technique.compute_metrics(built, values)
+            if name in built.notes:
+                technique.describe(built.notes[name])
 
     def test_its_metrics_are_figures_of_the_file(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique, metrics = new(), self.kind.metrics
@@ -175,16 +185,18 @@ class TechniqueConformance:
         assert not metrics.keys() & METRICS.keys()
         draft = Draft(subject.model, subject.groups)
         assert technique.compute_metrics(draft, {}).keys() >= metrics.keys()
+        assert not self.kind.further_keys & (METRICS.keys() | metrics.keys())
         for values in self.assignments(technique)[:2]:
             figures = technique.compute_metrics(self.build(technique, draft, values), values)
-            assert figures.keys() >= metrics.keys()
+            assert metrics.keys() <= figures.keys() <= metrics.keys() | self.kind.further_keys
+            assert all(isinstance(figures[name], int | float) for name in metrics)
             assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
     def test_what_it_notes_it_describes(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique, name = new(), name_of(self.kind)
         draft = Draft(subject.model, subject.groups)
         built = self.build(technique, draft, self.assignments(technique)[1])
-        assert json.loads(json.dumps(built.notes)) == built.notes
+        assert json.loads(json.dumps(dict(built.notes))) == built.notes
         if name in built.notes:
             items = technique.describe(built.notes[name])
             assert items_of({"display": json.loads(json.dumps(items_to_json(items)))}) == items

@@ -47,9 +47,7 @@ from search.techniques import (
     Technique,
     sections_of,
 )
-from search.techniques.one_shot_formats import FORMATS
-from search.techniques.precision import PrecisionTechnique
-from search.techniques.trained_formats import FormatsTechnique
+from search.techniques.base import LAYER_NUMBERS
 from search.training.recipe import Recipe
 from search.trials.context import JobContext
 from search.trials.exported_model import ExportedModel
@@ -266,12 +264,12 @@ class Workspace:
         return self._prepared_space
 
     def coverage(self, space: Space) -> dict[str, Any] | None:
-        """Returns the values that the space contains and leaves out; None without precisions."""
-        precision, formats = self.techniques.get("precision"), self.techniques.get(FORMATS)
-        if precision is None and formats is None:
+        """The values that the space contains and leaves out; None if nothing decides how layers' numbers are stored."""
+        deciding = [technique for technique in self.techniques.values() if technique.decides == LAYER_NUMBERS]
+        if not deciding:
             return None
-        choices = precision.options.choices if isinstance(precision, PrecisionTechnique) else ()
-        trained = {group.name for group in formats.layers} if isinstance(formats, FormatsTechnique) else set()
+        choices = [precision for technique in deciding for precision in technique.precisions]
+        trained = {name for technique in deciding for name in technique.layers_without_decision}
         return coverage(self.model, self.groups, space, self.answers, choices, trained, self.profile.runtime)
 
     @property

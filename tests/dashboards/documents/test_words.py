@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from dashboards.documents import words
 from dashboards.documents.words import decisions_summary, training_in_words
 from search.space.candidate import Decision, Scope, Space
 
@@ -53,3 +54,20 @@ def test_a_number_follows_the_technique_that_it_belongs_to(scope: Scope, noun: s
     decisions = [Decision(f"low_rank:{name}", ("full", "8"), "low_rank", target=name, scope=scope) for name in "abc"]
     changed = dict.fromkeys(("low_rank:a", "low_rank:b"), "8") | {"low_rank:c": "full"}
     assert decisions_summary(changed, Space(tuple(decisions), "")) == f"2 of 3 {noun} low_rank 8"
+
+
+@pytest.mark.parametrize(("value", "text"), [("0.25", "lookup 0.25"), ("0", "lookup 0")])
+def test_a_number_means_what_its_own_technique_says(value: str, text: str) -> None:
+    """Shares of channels are what pruning's numbers are; those of another technique are something else."""
+    decisions = [Decision(f"lookup:{n}", ("1", "0.25", "0"), "lookup", target=n, scope="module") for n in "abcdefg"]
+    changed = {decision.name: value for decision in decisions}
+    assert decisions_summary(changed, Space(tuple(decisions), "")) == f"all 7 groups {text}"
+
+
+@pytest.mark.usefixtures("toy_package")
+def test_a_technique_of_a_package_has_words_of_its_own() -> None:
+    decisions = [Decision(f"low_rank:{n}", ("full", "8"), "low_rank", target=n, scope="module") for n in "ab"]
+    words._technique.cache_clear()
+    found = decisions_summary({"low_rank:a": "8", "low_rank:b": "full"}, Space(tuple(decisions), ""))
+    words._technique.cache_clear()
+    assert found == "1 of 2 groups of rank 8"

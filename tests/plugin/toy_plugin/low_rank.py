@@ -43,6 +43,10 @@ class LowRank(ModuleTechnique):
             for name, layer in self._layers().items()
         ]
 
+    @classmethod
+    def describe_value(cls, decision: Decision, value: str) -> str:
+        return f"of rank {value}"
+
     def _layers(self) -> dict[str, nn.Linear]:
         """By name, the layers of which the first rank leaves less work."""
         groups = {group.name for group in self.subject.groups}

@@ -20,8 +20,9 @@ RUNTIME = Decision("runtime", ("onnxruntime", "openvino", "openvino:bf16"), "run
 FIRST = "onnxruntime"
 
 
-def answer(ratio: float, **values: Any) -> dict[str, Any]:
-    return {"layer": "all", "runtime": "onnxruntime", "ratio": ratio, "ci95": [ratio * 0.98, ratio * 1.02], **values}
+def answer(ratio: float, activations: str = "", **values: str) -> dict[str, Any]:
+    figures = {"ratio": ratio, "ci95": [ratio * 0.98, ratio * 1.02], "activations": activations}
+    return {"layer": "all", "values": {**values, "runtime": values.get("runtime", FIRST)}, **figures}
 
 
 ANSWERS = [
@@ -29,11 +30,11 @@ ANSWERS = [
     answer(2.0, precision="int8", activations="int8"),
     answer(1.01, precision="int8_dynamic"),
     answer(0.6, precision="int8_weight"),
-    answer(1.9, precision="fp32", runtime="openvino:bf16"),
+    answer(1.9, runtime="openvino:bf16"),
     answer(2.6, precision="int8", runtime="openvino"),
-    answer(1.3, precision="fp32", runtime="openvino", graph="fused"),
+    answer(1.3, graph="fused", runtime="openvino"),
     answer(3.0, precision="int4_weight"),
-    {"layer": "all", "precision": "int8", "runtime": "openvino:bf16", "reason": "build_failed: no"},
+    {"layer": "all", "values": {"precision": "int8", "runtime": "openvino:bf16"}, "reason": "build_failed: no"},
     {"layer": "a layer's key", "precision": "int8_weight", "ratio": 9.0, "ci95": [8.9, 9.1]},
 ]
 
@@ -47,6 +48,16 @@ def test_the_fastest_come_first_and_what_is_no_choice_is_left_out() -> None:
     )
     assert promising_settings(ANSWERS, (GRAPH,), FIRST) == ()
     assert promising_settings([], (RUNTIME, GRAPH, *LAYERS), FIRST) == ()
+
+
+def test_what_a_technique_of_a_package_gained_is_tried_first_too() -> None:
+    ranks = [Decision(f"low_rank:{n}", ("full", "8", "4"), "low_rank", target=n, scope="layer") for n in "ab"]
+    rows = [answer(1.5, low_rank="8"), answer(1.7, low_rank="4", precision="int8"), answer(4.0, low_rank="2")]
+    assert promising_settings(rows, (*LAYERS, *ranks), FIRST) == (
+        (("low_rank", "4"), ("precision", "int8")),
+        (("low_rank", "8"),),
+    )
+    assert promising_settings(rows, LAYERS, FIRST) == ()
 
 
 def space() -> Space:

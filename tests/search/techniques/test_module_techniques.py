@@ -271,7 +271,7 @@ class TestFormats(ModuleConformance):
         draft = create_variants(technique, RECIPE.model_copy(update={"steps": 24})).draft(values)
         assert draft is not None
         assert technique.layer_formats(draft, values) == {group.name: name for group in draft.groups}
-        assert json.loads(json.dumps(draft.notes)) == draft.notes
+        assert json.loads(json.dumps(dict(draft.notes))) == draft.notes
         built = technique.apply(draft, values)
         assert ("QuantizeLinear" in {node.op_type for node in built.model.graph.node}) is (name == "int8")
         save_model(built.model, tmp_path / "built.onnx")
