@@ -74,7 +74,7 @@ class Subject:
         return bool(self.wanted)
 
     def sample_of(self, profile: Profile) -> Mapping[str, Array]:
-        """The input of one inference on a device, in its batch."""
+        """Returns the input of one inference on a device, in its batch."""
         return dict(self.sample) if self.samples is None or profile == self.profile else self.samples(profile)
 
 
@@ -97,6 +97,6 @@ class Draft:
 
 
 def _make_read_only(owner: Subject | Draft, *fields: str) -> None:
-    """Replace mappings of a frozen object by read-only copies."""
+    """Replaces mappings of a frozen object by read-only copies."""
     for name in fields:
         object.__setattr__(owner, name, MappingProxyType(dict(getattr(owner, name))))

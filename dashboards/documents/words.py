@@ -84,7 +84,7 @@ def _value_in_words(value: str, decision: Decision | None) -> str:
 
 @functools.cache
 def _technique(name: str) -> type[Technique]:
-    """A technique by name; what all have in common for one that is not installed."""
+    """Returns a technique by name; what all have in common for one that is not installed."""
     from search.techniques import TECHNIQUES, Technique  # takes a while, and the status of a job needs none
 
     return TECHNIQUES.get(name, Technique)

@@ -136,5 +136,5 @@ def evaluate_file(model: Path, wants: Wants) -> dict[str, Any]:
 
 
 def device_evaluators(wants: Wants, *, by_default: bool) -> list[type[MeasuringEvaluator]]:
-    """The evaluators of the metrics on a device that a job names and, if so asked, those by default."""
+    """Returns the evaluators of the metrics on a device that a job names and, if so asked, those by default."""
     return [kind for kind in DEVICE_EVALUATORS if (by_default and kind.by_default) or any(map(wants, kind.metrics))]

@@ -166,7 +166,7 @@ class DeviceEvaluatorConformance(EvaluatorConformance):
 
 
 def main_figure(figure: Any) -> float:
-    """The number that stands for a figure."""
+    """Returns the number that stands for a figure."""
     if isinstance(figure, dict):
         figure = next(figure[key] for key in ("p50", "ratio", "value") if key in figure)
     assert isinstance(figure, int | float)

@@ -82,12 +82,13 @@ class WholeModel:
 
 
 def runs(answer: Answer) -> bool:
-    """Whether the device executes the model, however fast; true also if it was too noisy to measure, or not asked."""
+    """Returns whether the device executes the model, however fast; true also if it was too noisy to measure, or not
+    asked."""
     return "ci95" in answer or failure_of(answer) in (UnhealthyMeasurement.state, NotAsked.state)
 
 
 def silent(answer: Answer) -> bool:
-    """Whether the device gave no answer because of a transient failure: nothing can be concluded."""
+    """Returns whether the device gave no answer because of a transient failure: nothing can be concluded."""
     return "ci95" not in answer and failure_of(answer) in _TRANSIENT
 
 

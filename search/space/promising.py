@@ -42,7 +42,7 @@ def gains_without_trial(
 def _gains(
     answers: Sequence[Mapping[str, Any]], decisions: Sequence[Decision], runtime: str
 ) -> dict[Setting, Mapping[str, Any]]:
-    """The best answer about each setting that is clearly faster and that these decisions can express."""
+    """Returns the best answer about each setting that is clearly faster and that these decisions can express."""
     choices: dict[str, dict[str, None]] = {}
     for decision in decisions:
         choices.setdefault(decision.technique, {}).update(dict.fromkeys(decision.choices))

@@ -112,7 +112,7 @@ class Technique(ABC):
 
     @classmethod
     def describe_value(cls, decision: Decision, value: str) -> str:
-        """What a value of one of its decisions does, in words that follow a number of layers: ``kept to 50 %``.
+        """Returns what a value of one of its decisions does, in words that follow a number of layers: ``kept to 50 %``.
 
         By default the value, behind the technique's name if it is a number.
         """

@@ -252,7 +252,7 @@ class PruningTechnique(ModuleTechnique):
 
 
 def _name(target: str) -> str:
-    """The name of the decision about a group or block."""
+    """Returns the name of the decision about a group or block."""
     return f"pruning:{target}"
 
 

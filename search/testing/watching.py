@@ -50,7 +50,7 @@ def _watched(technique: Technique, name: str) -> Callable[..., Any]:
 
 
 def _parts(subject: Subject, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The contents of a subject and of a call's arguments, by name."""
+    """Returns the contents of a subject and of a call's arguments, by name."""
     contents = {f"subject.{name}": content for name, content in _content(subject)}
     contents["subject.calibration_batches"] = _content(subject.calibration_batches(_SAMPLES))
     for name, value in given.items():
@@ -61,7 +61,7 @@ def _parts(subject: Subject, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _content(value: Any) -> Any:
-    """A copy of a value to compare with; of objects without known content, such as devices, only the type."""
+    """Returns a copy of a value to compare with; of objects without known content, such as devices, only the type."""
     if isinstance(value, onnx.ModelProto):
         return value.SerializeToString(deterministic=True)
     if isinstance(value, np.ndarray):

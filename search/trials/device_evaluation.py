@@ -130,14 +130,14 @@ class DeviceEvaluator:
         return self._pair(measured.metrics(), measured)
 
     def secondary_metrics(self, path: Path, decisions: Mapping[str, str]) -> dict[str, Any]:
-        """Measure memory and start-up (if time is short, only on request), and what the job names."""
+        """Measures memory and start-up (if time is short, only on request), and what the job names."""
         metrics: dict[str, Any] = {}
         for _, evaluate in self.secondary_measurements():
             metrics |= evaluate(path, decisions)
         return metrics
 
     def secondary_measurements(self) -> list[tuple[frozenset[str], Measure]]:
-        """The parts of :meth:`secondary_metrics`: the metrics of each, and a function that measures them."""
+        """Returns the parts of :meth:`secondary_metrics`: the metrics of each, and a function that measures them."""
         evaluators = self._secondary(by_default=self.allowance.all_secondary)
         return [(evaluator.metrics, partial(self._evaluate, evaluator)) for evaluator in evaluators]
 

@@ -11,7 +11,7 @@ from search.job.spec import Job
 
 
 def invent_file_metrics(job: Job, known: Collection[str], digest: str | None) -> dict[str, Any]:
-    """Make up the exact metrics that a job names, except those ``known``, and those of its techniques.
+    """Makes up the exact metrics that a job names, except those ``known``, and those of its techniques.
 
     For a candidate by its digest; for None, those of the fp32 model.
     """
@@ -20,7 +20,7 @@ def invent_file_metrics(job: Job, known: Collection[str], digest: str | None) ->
 
 
 def invent_metric(name: str, row: Metric, digest: str | None) -> float:
-    """Make up a metric; None stands for the fp32 model.
+    """Makes up a metric; None stands for the fp32 model.
 
     Compression improves what it is for (``cost``) and makes everything else worse.
 

@@ -154,7 +154,7 @@ class Preparation:
         return figures[0] if len(figures) == 1 else merge_devices(names, dict(zip(names, figures, strict=True)))
 
     def _file_figures(self, quality: Quality) -> dict[str, Any]:
-        """The fp32 model's figures apart from speed: those of the file, and quality with intervals."""
+        """Returns the fp32 model's figures apart from speed: those of the file, and quality with intervals."""
         mark = {} if quality.stand_in is None else {QUALITY_RUNTIME: quality.stand_in}
         return {
             **quality.metrics,
@@ -203,7 +203,7 @@ class Preparation:
             )
 
     def _measure_secondary(self, device: Device, sample: Arrays, limit_s: float) -> dict[str, Any]:
-        """Measure the fp32 model's memory and start-up (if time is short, only on request), and what the job names."""
+        """Measures the fp32 model's memory and start-up (if time is short, only on request), and what the job names."""
         path, metrics = self._work.baseline_path, dict[str, Any]()
         for kind in device_evaluators(self._job.wants, by_default=self._allowance.all_secondary):
             metrics |= kind(device, path, sample, limit_s).evaluate(path).metrics

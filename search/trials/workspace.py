@@ -264,7 +264,8 @@ class Workspace:
         return self._prepared_space
 
     def coverage(self, space: Space) -> dict[str, Any] | None:
-        """The values that the space contains and leaves out; None if nothing decides how layers' numbers are stored."""
+        """Returns the values that the space contains and leaves out; None if nothing decides how layers' numbers are
+        stored."""
         deciding = [technique for technique in self.techniques.values() if technique.decides == LAYER_NUMBERS]
         if not deciding:
             return None
