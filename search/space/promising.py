@@ -49,9 +49,9 @@ def _gains(
     usual = {name: next(iter(values)) for name, values in choices.items()} | {RUNTIME: runtime}
     gains: dict[Setting, Mapping[str, Any]] = {}
     for answer in answers:
-        if "ci95" not in answer or answer["ci95"][0] <= 1.0:
-            continue
         values: Mapping[str, str] = answer.get("values", {})
+        if not answer.get("ci95") or answer["ci95"][0] <= 1.0:
+            continue
         setting = tuple((name, value) for name, value in values.items() if value != usual.get(name))
         possible = setting and all(value in choices.get(name, ()) for name, value in setting)
         if possible and (setting not in gains or answer["ratio"] > gains[setting]["ratio"]):

@@ -29,11 +29,11 @@ def watch(technique: Technique) -> Technique:
     A torch module may change, as :class:`ModuleTechnique` says.
     """
     for name in CALLS if isinstance(technique, ModuleTechnique) else CALLS[:6]:
-        setattr(technique, name, _watched(technique, name))
+        setattr(technique, name, _wrap(technique, name))
     return technique
 
 
-def _watched(technique: Technique, name: str) -> Callable[..., Any]:
+def _wrap(technique: Technique, name: str) -> Callable[..., Any]:
     method = getattr(technique, name)
 
     @functools.wraps(method)

@@ -76,4 +76,4 @@ def test_each_family_with_a_suite_has_an_example() -> None:
         f"{package}.testing.{path.stem}" for package in ("search", "evaluators")
         for path in (root / package / "testing").glob("[a-z]*.py")
     }  # fmt: skip
-    assert suites == shipped - {"search.testing.nets", "evaluators.testing.fake_device"}
+    assert suites == shipped - {"search.testing.nets", "search.testing.watching", "evaluators.testing.fake_device"}

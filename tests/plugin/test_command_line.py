@@ -178,7 +178,7 @@ class TestModelledDevice:
         decisions, size = shown["decisions"], codebook_bytes(shown["decisions"])
         items = {item["title"]: item["fields"] for item in shown["display"]}
         assert shown["metrics"]["codebook_bytes"] == size > 0
-        assert shown["summary"] == "all 2 groups low_rank 8, merging half, codebook 4"
+        assert shown["summary"] == "all 2 groups of rank 8, merging half, codebook 4"
         assert items["Merged tokens"] == {"merge": "50% left"}
         assert list(items["Codebooks"].values()) == [f"{4 * int(decisions['codebook'])} B"] * 6
         text = paretune("show", shown["candidate_id"], home=built_job.home).stdout

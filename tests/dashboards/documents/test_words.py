@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from dashboards.documents import words
@@ -8,6 +10,14 @@ from search.space.candidate import Decision, Scope, Space
 
 LAYERS = (Decision(name, ("fp32", "int8", "int4"), "precision", target=name, scope="layer") for name in "abcd")
 SPACE = Space((*LAYERS, Decision("width", ("full", "half"), "student")), "")
+
+
+@pytest.fixture(autouse=True)
+def _techniques_anew() -> Iterator[None]:
+    """Another test may have installed a package whose techniques are remembered."""
+    words._technique.cache_clear()
+    yield
+    words._technique.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +77,5 @@ def test_a_number_means_what_its_own_technique_says(value: str, text: str) -> No
 @pytest.mark.usefixtures("toy_package")
 def test_a_technique_of_a_package_has_words_of_its_own() -> None:
     decisions = [Decision(f"low_rank:{n}", ("full", "8"), "low_rank", target=n, scope="module") for n in "ab"]
-    words._technique.cache_clear()
     found = decisions_summary({"low_rank:a": "8", "low_rank:b": "full"}, Space(tuple(decisions), ""))
-    words._technique.cache_clear()
     assert found == "1 of 2 groups of rank 8"

@@ -606,7 +606,7 @@ class TestTechnique:
         draft = self.trained(one, steps).draft(values)
         assert draft is not None
         architecture = draft.notes["formats"]["architecture"]
-        assert json.loads(json.dumps(draft.notes)) == draft.notes
+        assert json.loads(json.dumps(dict(draft.notes))) == draft.notes
         assert architecture.keys() == make_task_network().choices.keys()
         assert architecture != make_task_network().largest
 

@@ -36,6 +36,7 @@ ANSWERS = [
     answer(3.0, precision="int4_weight"),
     {"layer": "all", "values": {"precision": "int8", "runtime": "openvino:bf16"}, "reason": "build_failed: no"},
     {"layer": "a layer's key", "precision": "int8_weight", "ratio": 9.0, "ci95": [8.9, 9.1]},
+    {"layer": "another", "precision": "int8", "ratio": None, "ci95": None, "reason": "crashed: it ended"},
 ]
 
 
