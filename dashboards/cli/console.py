@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -13,25 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from dashboards.documents.format_strip import Block, count_formats
-from dashboards.documents.jobs import state_in_words
-from dashboards.documents.metrics import USUAL_METRICS, metric_names
 from dashboards.documents.report import Json
-from dashboards.documents.runtime import costs_by_runtime, costs_in_words
 from dashboards.documents.time_spent import left_in_words, spent_in_words
-from dashboards.documents.words import quality_in_words
-from dashboards.evidence import IN_WORDS, Evidence, qualify_title
-from dashboards.figures import duration, figure, short_title
+from dashboards.figures import duration
 from search.controller.progress import Status, Watcher
-from search.fronts.objectives import metric_interval, metric_value
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 _QUIET_S = 10.0
 """Seconds between lines of progress if stderr is not a terminal."""
-
-_WIDE = 110
-"""Least width of a terminal that shows each candidate's changes."""
 
 _INK, _PAPER = "#1c1f24", "#ffffff"
 _SHADES = {
@@ -88,7 +78,7 @@ class ProgressBar(Watcher):
         err.print(text, soft_wrap=True, markup=False)
 
     def say(self, text: str) -> None:
-        """Shows one line of activity."""
+        """Show one line of activity."""
         self.update(Status(text))
 
 
@@ -108,77 +98,8 @@ def _figures(status: Status) -> str:
     return " · ".join(parts)
 
 
-def print_front(document: Json) -> None:
-    """Prints a job's front as a table: the baseline, then members with their ties."""
-    evidence = Evidence(document["evidence"])
-    words = f" ({IN_WORDS[evidence]})" if IN_WORDS[evidence] else ""
-    state = state_in_words(document)
-    out.print(f"[bold]{document['name']}[/bold] {document['job_id']} on {document['device']}{words}: {state}")
-    metrics = [objective["metric"] for objective in document["objectives"]]
-    baseline = document["baseline"]["metrics"]
-    usual = [name for name in USUAL_METRICS if name in metric_names(baseline)]
-    shown = [*dict.fromkeys([*metrics, *usual])]
-    wide = out.width >= _WIDE
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    table.add_column("candidate", no_wrap=True)
-    for metric in shown:
-        title, _, device = short_title(metric).rpartition(", ") if "@" in metric else (short_title(metric), "", "")
-        title = qualify_title(title, metric, evidence).replace(", ", "\n")
-        table.add_column(f"{title}\n{device}" if device else title, justify="right", no_wrap=True)
-    executed = document["runtime"]
-    if executed:
-        table.add_column("runtime", overflow="fold")
-    if wide:
-        table.add_column("what it changes", overflow="fold")
-    if baseline:
-        changes = [Text(executed)] if executed else []
-        changes += [Text("nothing: fp32")] if wide else []
-        table.add_row("baseline", *(_cell(baseline, m) for m in shown), *changes, style="dim")
-    for member in document["front"]:
-        ties = f" (tied with {', '.join(member['tied_with'])})" if member["tied_with"] else ""
-        how = " (simulated)" if member["simulated"] and not document["simulated"] else ""
-        how += " (unconfirmed)" if member["unconfirmed"] else ""
-        changes = [Text(member["runtime"] or "–")] if executed else []
-        changes += [Text(member["summary"] + how + ties)] if wide else []
-        table.add_row(member["candidate_id"], *(_cell(member["metrics"], m) for m in shown), *changes)
-    out.print(table)
-    for line, ids in _quality_lines(document["front"]).items():
-        out.print(f"{', '.join(ids)}: {line}", soft_wrap=True)
-    for runtime, costs in costs_by_runtime(document["front"]).items():
-        out.print(f"with {runtime}: {costs_in_words(costs)}", soft_wrap=True)
-    if evidence is Evidence.MODELLED:
-        out.print(
-            "speed is a bound: the device's peaks allow this latency at best, and this speed-up at most; "
-            "quality was evaluated on this machine",
-            soft_wrap=True,
-        )
-    unconfirmed = {member["candidate_id"]: why for member in document["front"] if (why := member["unconfirmed"])}
-    if unconfirmed:
-        reasons = ", ".join(dict.fromkeys(unconfirmed.values()))
-        out.print(
-            f"not confirmed, figures of the search: {', '.join(unconfirmed)} ({reasons}); "
-            f"measure again with: paretune resume {document['job_id']}",
-            soft_wrap=True,
-        )
-    miss = document["nearest_miss"]
-    if miss:
-        reason = f"{miss['candidate_id']} {miss['reason']}"
-        out.print(f"no candidate meets all constraints; closest: {reason}", soft_wrap=True)
-    counts = ", ".join(f"{count} {state}" for state, count in document["trials"].items() if count)
-    out.print(f"trials: {counts or 'none'} · {duration(document['wall_s'])}")
-
-
-def _quality_lines(members: Sequence[Json]) -> dict[str, list[str]]:
-    """Returns the outputs that quality was computed from, with their candidates; for remote devices only."""
-    lines: dict[str, list[str]] = {}
-    for member in members:
-        for line in quality_in_words(member["metrics"]):
-            lines.setdefault(line, []).append(member["candidate_id"])
-    return lines
-
-
 def print_ending(document: Json) -> None:
-    """Prints why a job ended early, if it did, and its time by phase."""
+    """Print why a job ended early, if it did, and its time by phase."""
     if document["ending"]:
         out.print(f"ended early: {document['ending']['text']}", soft_wrap=True)
     spent = spent_in_words(document["time_s"])
@@ -186,17 +107,8 @@ def print_ending(document: Json) -> None:
         out.print(f"time: {spent}", soft_wrap=True)
 
 
-def _cell(metrics: Mapping[str, Any], name: str) -> str:
-    """Returns a figure, and for a speed-up half its interval's width."""
-    value, bounds = metric_value(metrics, name), metric_interval(metrics, name)
-    text = figure(value, name)
-    if bounds is None or name.partition("@")[0] != "speedup" or not value or bounds[0] == bounds[1]:
-        return text
-    return f"{text} ±{(bounds[1] - bounds[0]) / 2 / value:.1%}"
-
-
 def print_formats(layers: Sequence[Block]) -> None:
-    """Prints the number formats of layers as blocks in the graph's order, and their legend."""
+    """Print the number formats of layers as blocks in the graph's order, and their legend."""
     width = max(len(layer.mark) for layer in layers) + 1
     a_line = max(1, out.width // width)
     for start in range(0, len(layers), a_line):
@@ -213,7 +125,7 @@ def _block(layer: Block, width: int) -> Text:
 
 
 def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: str) -> None:
-    """Prints rows as a table, ``columns`` mapping keys to headings; prints ``empty`` without rows."""
+    """Print rows as a table, ``columns`` mapping keys to headings; prints ``empty`` without rows."""
     if not rows:
         out.print(empty)
         return
@@ -226,7 +138,7 @@ def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: 
 
 
 def print_error(message: str, hint: str) -> None:
-    """Prints one line that says what is wrong, and one that says how to fix it."""
+    """Print one line that says what is wrong, and one that says how to fix it."""
     err.print(Text(f"error: {message}", style="bold red"), soft_wrap=True)
     if hint:
         err.print(Text(f"  hint: {hint}"), soft_wrap=True)

@@ -7,8 +7,10 @@ from typing import Any
 
 from dashboards.documents.health import health_in_words
 from dashboards.documents.jobs import state_in_words
+from dashboards.documents.metrics import metric_names
 from dashboards.evidence import IN_WORDS, Evidence, qualify_title
-from dashboards.figures import duration, figure, moment
+from dashboards.figures import duration, figure, interval, metric_title, moment
+from search.fronts.objectives import metric_interval, metric_value
 
 _TIMES = ("created_at", "started_at", "finished_at")
 
@@ -27,9 +29,42 @@ def status_fields(document: Mapping[str, Any]) -> dict[str, Any]:
         "best_speedup": None if document["best_speedup"] is None else figure(document["best_speedup"], "speedup"),
         "simulated": IN_WORDS[evidence] or None,
     }
-    omitted = {"profile_digest", "evidence", "process_died"}
+    omitted = {"answer", "profile_digest", "evidence", "process_died"}
     titles = {"wall_s": "time used", "best_speedup": qualify_title("best speed-up", "speedup", evidence)}
     return {titles.get(key, key): value for key, value in shown.items() if key not in omitted}
+
+
+def candidate_fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What became of a candidate, and where it comes from, for a table."""
+    standing = [document["state"].replace("_", " "), "on the front" if document["on_front"] else ""]
+    standing += ["confirmed" if document["confirmed"] else "", document["unconfirmed"] and "unconfirmed"]
+    return {
+        "candidate": document["candidate_id"],
+        "state": ", ".join(part for part in standing if part),
+        "reason": document["reason"] or document["unconfirmed"],
+        "changes": document["summary"],
+        "runtime": document["runtime"],
+        "device": document["device"],
+        "job": f"{document['job']} ({document['job_id']})",
+        "trial": f"{document['trial']}, proposed by {document['strategy']}",
+        "time used": duration(document["wall_s"]) if document["wall_s"] else None,
+    }
+
+
+def digest_fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A candidate's digests, for a table."""
+    names = {"digest": "candidate", "artifact_sha256": "file (SHA-256)", "profile_digest": "device's profile"}
+    return {f"digest of the {title}": document[key] for key, title in names.items()}
+
+
+def metric_fields(metrics: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
+    """The figures of a candidate with their 95 % intervals, for a table."""
+    fields = {}
+    for name in metric_names(metrics):
+        bounds = metric_interval(metrics, name)
+        shown = f" ({interval(bounds, name)})" if bounds and bounds[0] != bounds[1] else ""
+        fields[metric_title(name, evidence)] = figure(metric_value(metrics, name), name) + shown
+    return fields
 
 
 def health_fields(health: Mapping[str, Any]) -> dict[str, str]:

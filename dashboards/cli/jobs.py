@@ -10,6 +10,7 @@ import typer
 
 from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.fields import status_fields
+from dashboards.cli.front_table import print_answer
 from dashboards.cli.options import (
     AsFormat,
     Db,
@@ -142,6 +143,7 @@ def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     if format is Format.JSON:
         print_json(document)
         return
+    print_answer(document)
     print_fields(status_fields(document))
     if document["process_died"]:
         out.print(f"resume it with: paretune resume {document['job_id']}", soft_wrap=True)

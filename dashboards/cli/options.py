@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
-from dashboards.cli.console import out, print_ending, print_front, print_rows
+from dashboards.cli.console import out, print_ending, print_rows
+from dashboards.cli.front_table import print_front
 from dashboards.documents.front import front_document
 from dashboards.documents.report import Json
-from dashboards.evidence import Evidence
 from hwprofiles.errors import NotFound
 from search.folders import default_database
 from search.fronts.objectives import metric_value
@@ -94,8 +94,10 @@ def print_fields(fields: Json) -> None:
     print_rows("", [{"k": k, "v": v} for k, v in fields.items() if v is not None], {"k": "", "v": ""}, "")
 
 
-def report_front(store: Store, job: str, format: FrontFormat, device: str | None = None) -> None:
-    """Prints a job's front, of one device or of all."""
+def report_front(
+    store: Store, job: str, format: FrontFormat, device: str | None = None, *, every: bool = False
+) -> None:
+    """Print a job's front, of one device or of all; ``every`` member, or one for those that are equal within noise."""
     document = front_document(store, job, device)
     fronts = document.get("fronts", {document["device"]: document})
     if format is FrontFormat.JSON:
@@ -107,15 +109,10 @@ def report_front(store: Store, job: str, format: FrontFormat, device: str | None
             out.print(f"note: {note}", soft_wrap=True)
         named = device is not None or len(fronts) > 1
         for label, front in fronts.items():
-            print_front(document | front)
-            best = front["best_compromise"]
-            if best and document["evidence"] == Evidence.MEASURED:
-                option = f" --device {label}" if named else ""
-                out.print(
-                    f"best compromise: {best}; export it with: paretune export {best} -o DIR{option}", soft_wrap=True
-                )
+            print_front(document | front, every=every, export_option=f" --device {label}" if named else "")
         if "joint" in document:
-            print_front(document | {"device": "all devices together"} | document["joint"])
+            joint = {"device": "all devices together", **document["joint"], "best_compromise": None}
+            print_front(document | joint, every=every)
         print_coverage(document)
         print_ending(document)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dashboards.cli.console import ProgressBar, err, out, print_formats
-from dashboards.cli.fields import health_fields
+from dashboards.cli.fields import candidate_fields, digest_fields, health_fields, metric_fields
 from dashboards.cli.options import (
     AsFormat,
     CandidateId,
@@ -25,14 +25,12 @@ from dashboards.documents.candidates import baseline_on, candidate_document
 from dashboards.documents.format_strip import blocks_of
 from dashboards.documents.front import front_document
 from dashboards.documents.health import health_in_words
-from dashboards.documents.metrics import metric_names
 from dashboards.documents.runtime import costs_in_words, runtime_line
 from dashboards.documents.trials import trials_document
 from dashboards.documents.words import quality_in_words, training_in_words
 from dashboards.evidence import EXPLANATIONS, Evidence
 from dashboards.figures import figure, metric_title
 from hwprofiles.errors import InvalidInput, ParetuneError
-from search.fronts.objectives import metric_value
 
 
 def front(
@@ -42,6 +40,9 @@ def front(
         Path | None, typer.Option(help="Also save the front as a self-contained page.", show_default=False)
     ] = None,
     png: Annotated[Path | None, typer.Option(help="Also save the front as a picture.", show_default=False)] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every member, also those that are equal within noise.")
+    ] = False,
     db: Db = None,
     format: Annotated[
         FrontFormat, typer.Option("--format", help="table for people, csv or json for programs.")
@@ -60,7 +61,7 @@ def front(
             if png:
                 save_png(document, points, png)
                 err.print(f"wrote {png}")
-        report_front(store, job, format, device)
+        report_front(store, job, format, device, every=every)
 
 
 def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
@@ -70,15 +71,15 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
     if format is Format.JSON:
         print_json(document)
         return
-    print_fields(
-        {key: value for key, value in document.items() if not isinstance(value, dict | list) and key != "health"}
-    )
+    if document["answer"]:
+        out.print(document["answer"], style="bold", soft_wrap=True, markup=False)
+    print_fields(candidate_fields(document))
     if document["health"] is not None:
         print_fields(health_fields(document["health"]))
     metrics, evidence = document["metrics"], Evidence(document["evidence"])
     if evidence is not Evidence.MEASURED:
         out.print(EXPLANATIONS[evidence], soft_wrap=True)
-    print_fields({metric_title(n, evidence): figure(metric_value(metrics, n), n) for n in metric_names(metrics)})
+    print_fields(metric_fields(metrics, evidence))
     if document["costs"]:
         out.print(f"worse than the baseline: {costs_in_words(document['costs'])}", soft_wrap=True)
     for line in quality_in_words(metrics):
@@ -102,6 +103,7 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
         if item["kind"] == "fields":
             out.print(item["title"], markup=False)
             print_fields(item["fields"])
+    print_fields(digest_fields(document))
 
 
 def export(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dashboards.documents.answer import comparison_of
 from dashboards.documents.display import display_of, formats_of
 from dashboards.documents.format_strip import blocks_of, decided_formats, formats_in_words, formats_without_decision
 from dashboards.documents.health import last_health
@@ -36,6 +37,8 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
         "measurements": [without_samples(record) for record in measurements],
         "exports": store.exports.of_candidate(trial.candidate_id),
     }
+    answer = None if document["unchanged"] or report.views else comparison_of(document, trial.metrics)
+    document["answer"] = answer or None
     if report.views:
         labels = {digest: label for label, digest in digests_of(report.job).items()}
         for measured in document["measurements"]:
@@ -74,6 +77,7 @@ def standing_of(report: JobReport, trial: TrialRow) -> Json:
         "strategy": trial.strategy,
         "simulated": trial.simulated or bool(trial.metrics.get(SIMULATED_FORMATS)),
         "on_front": trial.candidate_id in report.members,
+        "unchanged": report.is_unchanged(trial),
         "tied_with": report.ties.get(trial.candidate_id, []),
         "summary": _summary_of(report, trial),
     }

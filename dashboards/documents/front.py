@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+from dashboards.documents.answer import answer_of
 from dashboards.documents.candidates import candidate_of
 from dashboards.documents.health import verdict_on
 from dashboards.documents.report import JobReport, Json
 from dashboards.documents.time_spent import time_document
 from search.fronts.objectives import Objective
 from search.fronts.pareto import Entry, best_compromise, reference_point
+from search.fronts.similar import group_similar
 from search.space.coverage import COVERAGE
 from search.store import Store, TrialRow, is_orphan
 
@@ -51,10 +53,11 @@ def front_of(report: JobReport) -> Json:
     members = [by_id[candidate_id] for candidate_id in report.members if candidate_id in by_id]
     tied = [candidate_id for candidate_id in report.ties if candidate_id not in report.members]
     contenders = [by_id[candidate_id] for candidate_id in tied if candidate_id in by_id]
+    best = _best_compromise(report, members)
     miss = stored.get("nearest_miss")
     if miss is not None and miss["candidate_id"] in by_id:
         miss = candidate_of(report, by_id[miss["candidate_id"]]) | {"reason": miss["reason"]}
-    return {
+    document = {
         "job_id": report.job.job_id,
         "name": report.job.name,
         "state": str(report.job.state),
@@ -73,21 +76,38 @@ def front_of(report: JobReport) -> Json:
         "final": bool(stored.get("final", False)),
         "runtime": report.runtime,
         "baseline": report.baseline,
-        "front": [candidate_of(report, trial) for trial in members],
+        "front": _members_of(report, members, best),
         "contenders": [candidate_of(report, trial) for trial in contenders],
-        "best_compromise": _best_compromise(report, members),
+        "best_compromise": best,
         "prediction": report.job.prediction,
         "nearest_miss": miss,
         "notes": report.notes,
     }
+    return document | {"answer": answer_of(document)}
 
 
 def _best_compromise(report: JobReport, members: Sequence[TrialRow]) -> str | None:
-    """Returns the id of the member that alone dominates the largest volume; None for an empty front."""
-    objectives = [Objective(o["metric"], o["direction"]) for o in report.objectives]
-    entries = [Entry(trial.candidate_id, trial.number, trial.metrics) for trial in members]
-    best = best_compromise(entries, objectives, reference_point(objectives, report.baseline["metrics"]))
+    """The id of the member that alone dominates the largest volume; None if all are the unchanged model."""
+    changed = [trial for trial in members if not report.is_unchanged(trial)]
+    objectives = _objectives(report)
+    best = best_compromise(_entries(changed), objectives, reference_point(objectives, report.baseline["metrics"]))
     return None if best is None else best.candidate_id
+
+
+def _members_of(report: JobReport, members: Sequence[TrialRow], best: str | None) -> list[Json]:
+    """The members; ``like`` names the member that stands for one that equals it within noise."""
+    changed = [trial for trial in members if not report.is_unchanged(trial)]
+    groups = group_similar(_entries(changed), _objectives(report), best)
+    likes = {name: other for name, other in groups.items() if name != other}
+    return [candidate_of(report, trial) | {"like": likes.get(trial.candidate_id)} for trial in members]
+
+
+def _objectives(report: JobReport) -> list[Objective]:
+    return [Objective(o["metric"], o["direction"]) for o in report.objectives]
+
+
+def _entries(trials: Sequence[TrialRow]) -> list[Entry]:
+    return [Entry(trial.candidate_id, trial.number, trial.metrics) for trial in trials]
 
 
 def _front_on_all(report: JobReport) -> Json:
@@ -96,7 +116,8 @@ def _front_on_all(report: JobReport) -> Json:
     return first | {
         "trials": report.counts(),
         "fronts": {label: _part(view) for label, view in report.views.items()},
-        "joint": {key: value for key, value in _part(report.joint).items() if key not in _OF_A_DEVICE},
+        "joint": {key: value for key, value in _part(report.joint).items() if key not in _OF_A_DEVICE}
+        | {"answer": None},
     }
 
 

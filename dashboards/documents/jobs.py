@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from dashboards.documents.front import front_of
 from dashboards.documents.report import JobReport, Json
 from dashboards.documents.time_spent import left_document, time_document
 from search.folders import data_folder
@@ -29,7 +30,16 @@ def jobs_document(store: Store) -> Json:
 
 def status_of(report: JobReport) -> Json:
     """:func:`job_document` of a report."""
-    return job_of(report) | {COVERAGE: report.coverage}
+    return {"answer": _answer(report)} | job_of(report) | {COVERAGE: report.coverage}
+
+
+def _answer(report: JobReport) -> str | None:
+    """The answer on the device, or on each of several ones."""
+    if not report.views:
+        answer: str | None = front_of(report)["answer"]
+        return answer
+    answers = {label: front_of(view)["answer"] for label, view in report.views.items()}
+    return "; ".join(f"{label}: {answer}" for label, answer in answers.items() if answer) or None
 
 
 def job_of(report: JobReport) -> Json:

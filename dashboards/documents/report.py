@@ -113,6 +113,14 @@ class JobReport:
         """The job's search space; None until the job is prepared."""
         return None if self.job.space is None else Space.from_dict(self.job.space)
 
+    def is_unchanged(self, trial: TrialRow) -> bool:
+        """Whether a candidate is the fp32 model as it was given: the baseline."""
+        return self._baseline_decisions is not None and trial.decisions == self._baseline_decisions
+
+    @cached_property
+    def _baseline_decisions(self) -> dict[str, str] | None:
+        return None if self.space is None else self.space.baseline().decisions
+
     @property
     def notes(self) -> list[str]:
         """Notes for the job's owner about reading the model, and about what was measured."""

@@ -130,6 +130,8 @@ def _formatter(metric: str) -> Any:
 def _group(rows: Sequence[Json]) -> dict[str, list[Json]]:
     groups: dict[str, list[Json]] = {"front": [], "contenders": [], "infeasible": [], "others": []}
     for row in rows:
+        if row["unchanged"]:
+            continue  # drawn once, as the baseline
         if row["on_front"]:
             groups["front"].append(row)
         elif row["tied_with"]:

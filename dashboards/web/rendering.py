@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jinja2
 
 from dashboards import figures
 from dashboards.documents import format_strip
+from dashboards.documents.answer import BEST_COMPROMISE, miss_in_words
 from dashboards.documents.health import health_in_words
 from dashboards.documents.jobs import device_names
 from dashboards.documents.metrics import USUAL_METRICS, baseline_value, metric_names
@@ -34,6 +36,7 @@ _environment = jinja2.Environment(
     lstrip_blocks=True,
 )
 _environment.filters |= {
+    "miss_in_words": miss_in_words,
     "costs_by_runtime": costs_by_runtime,
     "costs_in_words": costs_in_words,
     "figure": figures.figure,
@@ -46,6 +49,7 @@ _environment.filters |= {
     "spent_in_words": spent_in_words,
 }
 _environment.globals |= {
+    "best_compromise": BEST_COMPROMISE,
     "baseline_value": baseline_value,
     "counted_formats": format_strip.count_formats,
     "device_names": device_names,
@@ -113,11 +117,15 @@ def tables_context(front: Json, trials: Json) -> Json:
         m for m in USUAL_METRICS if m not in names and any(metric_value(r["metrics"], m) is not None for r in shown)
     ]
     chosen = {row["candidate_id"] for row in shown}
-    further = [row for row in trials["trials"] if row["candidate_id"] not in chosen]
+    further = [row for row in trials["trials"] if row["candidate_id"] not in chosen and not row["unchanged"]]
     return {
         "front": front,
         "columns": names + also,
         "baseline": trials["baseline"],
+        "shown": [row for row in front["front"] if not (row["unchanged"] or row["like"])] + front["contenders"],
+        "similar": [row for row in front["front"] if row["like"]],
+        "unchanged": next((row for row in trials["trials"] if row["unchanged"]), None),
+        "likes": Counter(row["like"] for row in front["front"]),
         "others": [row for row in further if row["state"] in ("done", "infeasible")],
         "failed": [row for row in further if row["state"] in _FAILURES],
         "trial_of": {row["candidate_id"]: row["trial"] for row in trials["trials"]},

@@ -102,7 +102,7 @@
     const groups = { front: [], contenders: [], others: [], infeasible: [], baseline: [] };
     for (const trial of trials.trials) {
       const point = toPoint(trial, axes, trial.trial);
-      if (point === null) continue;
+      if (point === null || (trial.unchanged && trials.baseline !== null)) continue; // drawn once, as the baseline
       if (trial.on_front) groups.front.push(point);
       else if (trial.tied_with.length > 0) groups.contenders.push(point);
       else if (trial.state === "infeasible") groups.infeasible.push(point);

@@ -159,8 +159,11 @@ class TestTables:
         assert code == 0
         assert modelled_job.job_id in out
         assert "dry run: every figure is made up" in out
+        every = run_in(modelled_job, "front", modelled_job.job_id, "--all")[1]
         for member in modelled_job.front["front"]:
-            assert member["candidate_id"] in out
+            assert member["candidate_id"] in every
+            assert (member["candidate_id"] in out) is not (member["unchanged"] or member["like"] is not None)
+        assert modelled_job.front["answer"] in out
         assert "baseline" in out
 
     def test_a_measured_front_says_what_to_export(self, digits_job: FinishedJob, run_in: Run) -> None:

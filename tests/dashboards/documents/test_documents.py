@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dashboards.cli.console import print_front
+from dashboards.cli.front_table import print_front
 from dashboards.documents.candidates import candidate_document, without_samples
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import job_document, jobs_document

@@ -110,7 +110,7 @@ class Browser:
 
     def rows(self) -> int:
         """The rows of the tables that belong to points, the baseline's with them."""
-        return len(self.all("#front-table tbody tr, #others-table tbody tr"))
+        return len(self.all("#front-table tbody tr, #similar-table tbody tr, #others-table tbody tr"))
 
     def prefer(self, **features: str) -> None:
         """Set media features, as ``prefer(color_scheme="dark")``."""
@@ -336,7 +336,7 @@ def test_several_devices_fill_up_side_by_side(browser: Browser, store: Store, ad
     fronts = front_document(store, on_two)
     for number, front in enumerate(fronts["fronts"].values(), 1):
         assert charts()[f"d{number}-front-figure"]["front"] == len(front["front"])
-        rows = f"#d{number}-front-table tbody tr, #d{number}-others-table tbody tr"
+        rows = ", ".join(f"#d{number}-{table}-table tbody tr" for table in ("front", "similar", "others"))
         browser.until(lambda rows=rows: len(browser.all(rows)) == 25)
     assert len(browser.all("#joint-table tbody tr")) == len(fronts["joint"]["front"])
     assert [link.text for link in browser.all(".places a")] == [*fronts["fronts"], "All together"]
