@@ -11,7 +11,8 @@ from dashboards.cli.console import ProgressBar, out, print_rows
 from dashboards.cli.options import AsFormat, Format, print_json
 from dashboards.documents.health import health_in_words
 from dashboards.documents.report import Json
-from hwprofiles import find_device
+from search.devices.lookup import DeviceRegistry
+from search.folders import default_database
 
 _SLOWEST = 12
 """Number of nodes in the table; the JSON has all of them."""
@@ -44,10 +45,10 @@ def profile(
     from evaluators.measuring.throughput import Load
     from search.analysis.profiling import profile_model
 
-    with ProgressBar() as progress:
+    with ProgressBar() as progress, DeviceRegistry.at(default_database()) as registry:
         load = Load(streams=streams) if throughput or streams else None
         document = profile_model(
-            model, against, find_device(device, threads, batch), progress.say,
+            model, against, registry.find(device, threads, batch), progress.say,
             load=load, runtime=runtime, against_runtime=against_runtime,
         )  # fmt: skip
     if format is Format.JSON:
