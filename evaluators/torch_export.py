@@ -39,9 +39,9 @@ def export_module(module: torch.nn.Module, sample: Arrays, path: Path, *, output
     tensors = tuple(torch.from_numpy(np.ascontiguousarray(values)) for values in sample.values())
     with torch.no_grad():
         returned = module(*tensors)
-    expected = _named_leaves(returned)
+    expected = _name_leaves(returned)
     names = _output_names(list(expected), outputs, sample)
-    flat = module if _is_flat(returned) else _returning_leaves(module)
+    flat = module if _is_flat(returned) else _flatten_outputs(module)
     try:
         _export_torchscript(flat, tensors, path, list(sample), names)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as first:
@@ -86,7 +86,7 @@ def _export_dynamo(
         )  # fmt: skip
 
 
-def _named_leaves(returned: Any) -> dict[str, Any]:
+def _name_leaves(returned: Any) -> dict[str, Any]:
     """The tensors that a module returned, in order, by name."""
     leaves: dict[str, Any] = {}
     for place, tensor in _leaves(returned, ""):
@@ -136,7 +136,7 @@ def _is_flat(returned: Any) -> bool:
     return all(hasattr(part, "numpy") for part in returned) and len({id(part) for part in returned}) == len(returned)
 
 
-def _returning_leaves(module: torch.nn.Module) -> torch.nn.Module:
+def _flatten_outputs(module: torch.nn.Module) -> torch.nn.Module:
     """The same module, whose forward returns a tuple of different tensors; its parts keep their names."""
     flat = copy.copy(module)
 

@@ -19,7 +19,7 @@ from evaluators.tensors import Array
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError
 from search.analysis.bottlenecks import find_bottlenecks
-from search.analysis.profiled_models import ProfiledModel, both_samples, match_inputs, open_profiled, sample_of
+from search.analysis.profiled_models import ProfiledModel, match_inputs, merge_names, open_profiled, sample_of
 
 LIMIT_S = 300.0
 
@@ -56,7 +56,7 @@ def profile_model(
     sample = sample_of(ours.specs, {name: specs[other] for name, other in matched.items()}, profile.batch)
     device = open_device(theirs.on(profile))
     try:
-        measured, figures = _measure(device, ours, theirs, sample, both_samples(sample, matched), load, progress)
+        measured, figures = _measure(device, ours, theirs, sample, merge_names(sample, matched), load, progress)
         progress("timing each node")
         execution = _execution(profile, ours, sample)
         theirs_sample = {matched[name]: values for name, values in sample.items()}
