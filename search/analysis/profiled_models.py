@@ -47,7 +47,7 @@ class ProfiledModel:
         return replace(profile, runtime=self.runtime, runtime_version=self.version)
 
 
-def open_profiled(place: Path, runtime: str | None, profile: Profile) -> ProfiledModel:
+def open_model(place: Path, runtime: str | None, profile: Profile) -> ProfiledModel:
     """Read a model file, or the model of a bundle's folder.
 
     Its runtime is ``runtime``, else the one that its bundle names, else the device's first one. Raises
