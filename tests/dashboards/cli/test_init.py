@@ -63,6 +63,7 @@ def test_the_file_is_commented_and_has_nothing_strange(run: Run, folder: Path) -
     text = (folder / "job.yaml").read_text()
     assert text.count("\n# ") >= 7
     assert "{name" not in text
+    assert "# Without data, as here, inputs are random" in text
     assert yaml.safe_load(text)["budget"] == {"trials": 60, "minutes": 10}
 
 
