@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+from dashboards.completion import VARIABLE, complete
 
 
 def main() -> None:
@@ -11,6 +14,8 @@ def main() -> None:
         from evaluators.agent.command import run_agent
 
         sys.exit(run_agent(sys.argv[2:]))
+    if VARIABLE in os.environ:
+        complete()
     try:
         from dashboards.cli import run_app
     except ModuleNotFoundError as error:

@@ -6,11 +6,25 @@ import errno
 import os
 import sys
 import traceback
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from dashboards.cli import agents, analysis, candidates, capability, devices, jobs, profiling, results, service
+from dashboards.cli import (
+    agents,
+    analysis,
+    candidates,
+    capability,
+    check,
+    devices,
+    init,
+    jobs,
+    profiling,
+    results,
+    run,
+    service,
+)
 from dashboards.cli.console import print_error
 from hwprofiles.errors import ParetuneError
 
@@ -28,8 +42,8 @@ app.add_typer(db_app, name="db")
 
 # In the order in which --help lists them.
 for command in (
-    jobs.run, jobs.resume, jobs.jobs, jobs.status, results.front, candidates.candidates, results.show, results.export,
-    profiling.profile, analysis.analyse, service.serve, agents.agent, service.schema,
+    run.run, init.init, check.check, run.resume, jobs.jobs, jobs.status, results.front, candidates.candidates,
+    results.show, results.export, profiling.profile, analysis.analyse, service.serve, agents.agent, service.schema,
 ):  # fmt: skip
     app.command()(command)
 devices_app.command("list")(devices.devices_list)
@@ -45,11 +59,28 @@ devices_app.command("agents")(agents.devices_agents)
 db_app.command("upgrade")(service.db_upgrade)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"paretune {version('paretune')}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Show the version.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     pass
+
+
+@app.command("help")
+def show_help(
+    command: Annotated[list[str] | None, typer.Argument(help="A command, such as run or devices list.")] = None,
+) -> int:
+    """Show the help of a command, as --help does."""
+    return run_app([*(command or ()), "--help"])
 
 
 def run_app(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from dashboards.cli.completion import complete_device
 from dashboards.cli.console import err, out
 from dashboards.cli.listing import print_list
 from dashboards.cli.options import AsFormat, Db, Format, existing_store, open_store, print_json, store_if_any
@@ -21,7 +22,9 @@ from hwprofiles.errors import InvalidInput, StorageError
 from hwprofiles.registry import device_origins
 from search.devices.lookup import SERVER, agent_command
 
-DeviceName = Annotated[str, typer.Argument(help="What the remote device is called.", show_default=False)]
+DeviceName = Annotated[
+    str, typer.Argument(help="What the remote device is called.", show_default=False, autocompletion=complete_device)
+]
 
 
 _KINDS = {

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dashboards.cli.completion import complete_device
 from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.fields import flatten
 from dashboards.cli.listing import print_list
@@ -21,7 +22,9 @@ from hwprofiles.errors import DeviceUnavailable, InvalidInput, StorageError
 from hwprofiles.registry import DEVICES
 from search.devices.lookup import DeviceRegistry
 
-DeviceName = Annotated[str, typer.Argument(help="The device's name.", show_default=False)]
+DeviceName = Annotated[
+    str, typer.Argument(help="The device's name.", show_default=False, autocompletion=complete_device)
+]
 
 
 def devices_list(

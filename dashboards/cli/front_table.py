@@ -20,6 +20,7 @@ from dashboards.documents.words import quality_in_words
 from dashboards.evidence import IN_WORDS, Evidence, qualify_title
 from dashboards.figures import duration, figure, short_title
 from search.fronts.objectives import metric_interval, metric_value
+from search.short_names import short_name
 
 _WIDE = 110
 """Least width of a terminal that shows each candidate's changes."""
@@ -39,7 +40,8 @@ def print_front(document: Json, *, every: bool = False, export_option: str = "")
     evidence = Evidence(document["evidence"])
     words = f" ({IN_WORDS[evidence]})" if IN_WORDS[evidence] else ""
     state = state_in_words(document)
-    out.print(f"[bold]{document['name']}[/bold] {document['job_id']} on {document['device']}{words}: {state}")
+    job = f"{document['job_id']} ({short_name(document['job_id'])})"
+    out.print(f"[bold]{document['name']}[/bold] {job} on {document['device']}{words}: {state}", soft_wrap=True)
     print_answer(document)
     members = [member for member in document["front"] if every or not (member["like"] or member["unchanged"])]
     _print_table(document, members, every)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dashboards.cli.completion import complete_candidate, complete_job
 from dashboards.cli.console import out, print_ending, print_rows
 from dashboards.cli.front_table import print_front
 from dashboards.documents.front import front_document
@@ -46,8 +47,18 @@ Db = Annotated[
     ),
 ]
 AsFormat = Annotated[Format, typer.Option("--format", help="table for people, json for programs.")]
-JobId = Annotated[str, typer.Argument(help="Job id, a prefix of it, or its name.", show_default=False)]
-CandidateId = Annotated[str, typer.Argument(help="Candidate id or a prefix of it.", show_default=False)]
+JobId = Annotated[
+    str,
+    typer.Argument(
+        help="Job id, a prefix of it, its name or short name.", show_default=False, autocompletion=complete_job
+    ),
+]
+CandidateId = Annotated[
+    str,
+    typer.Argument(
+        help="Candidate id, a prefix of it, or JOB/NUMBER.", show_default=False, autocompletion=complete_candidate
+    ),
+]
 
 
 @contextmanager
@@ -67,7 +78,7 @@ def existing_store(url: str | None) -> Iterator[Store]:
     if not database_exists(place):
         raise NotFound(
             f"there is no database at {place.partition(':///')[2] or place}",
-            "check --db, PARETUNE_DB and PARETUNE_HOME; make one with: paretune run JOB.yaml",
+            "check --db, PARETUNE_DB and PARETUNE_HOME; make one with: paretune run MODEL.onnx",
         )
     with open_store(place) as store:
         yield store
