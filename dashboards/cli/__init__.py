@@ -6,13 +6,27 @@ import errno
 import os
 import sys
 import traceback
+from importlib import metadata
 from typing import Annotated
 
 import typer
 
-from dashboards.cli import agents, analysis, candidates, capability, devices, jobs, profiling, results, service
+from dashboards.cli import (
+    agents,
+    analysis,
+    candidates,
+    capability,
+    devices,
+    docs,
+    examples,
+    jobs,
+    profiling,
+    results,
+    service,
+)
 from dashboards.cli.console import print_error
 from hwprofiles.errors import ParetuneError
+from hwprofiles.installed import install_command
 
 app = typer.Typer(
     name="paretune",
@@ -30,6 +44,7 @@ app.add_typer(db_app, name="db")
 for command in (
     jobs.run, jobs.resume, jobs.jobs, jobs.status, results.front, candidates.candidates, results.show, results.export,
     profiling.profile, analysis.analyse, service.serve, agents.agent, service.schema,
+    examples.examples, docs.docs,
 ):  # fmt: skip
     app.command()(command)
 devices_app.command("list")(devices.devices_list)
@@ -45,9 +60,18 @@ devices_app.command("agents")(agents.devices_agents)
 db_app.command("upgrade")(service.db_upgrade)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"paretune {metadata.version('paretune')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     pass
 
@@ -81,7 +105,7 @@ def _explain(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, ParetuneError):
         return error.message, error.hint, error.exit_code
     if isinstance(error, ModuleNotFoundError):
-        return f"this command needs the package {error.name!r}", "pip install 'paretune[full]'", 2
+        return f"this command needs the package {error.name!r}", install_command("full"), 2
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{error.filename or 'standard output'}: {error.strerror}", "free some space there", 4
     if hasattr(error, "format_message"):  # Typer's error about the command line itself

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -45,7 +45,8 @@ _SHADES = {
 class ProgressBar(Watcher):
     """A live line on a terminal; occasional plain lines if stderr is not a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shown: bool = True) -> None:
+        self._shown = shown
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -60,16 +61,18 @@ class ProgressBar(Watcher):
         self._said_at = 0.0
 
     def __enter__(self) -> ProgressBar:
-        if err.is_terminal:
+        if self._shown and err.is_terminal:
             self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if err.is_terminal:
+        if self._shown and err.is_terminal:
             self._progress.stop()
 
     def update(self, status: Status) -> None:
         """See :meth:`Watcher.update`."""
+        if not self._shown:
+            return
         figures = _figures(status)
         if err.is_terminal:
             total = status.trials if status.phase in ("searching", "confirming") else None
@@ -86,6 +89,8 @@ class ProgressBar(Watcher):
 
     def note(self, text: str) -> None:
         """See :meth:`Watcher.note`."""
+        if not self._shown:
+            return
         err.print(text, soft_wrap=True, markup=False)
 
     def say(self, text: str) -> None:
@@ -224,6 +229,13 @@ def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: 
     for row in rows:
         table.add_row(*(Text("" if row.get(key) is None else str(row[key])) for key in columns))
     out.print(table)
+
+
+def as_text(print_report: Callable[[], None]) -> str:
+    """What a function prints as a report, without colours."""
+    with out.capture() as captured:
+        print_report()
+    return Text.from_ansi(captured.get()).plain
 
 
 def print_error(message: str, hint: str) -> None:

@@ -103,21 +103,25 @@ def report_front(store: Store, job: str, format: FrontFormat, device: str | None
     elif format is FrontFormat.CSV:
         _print_csv(fronts)
     else:
-        for note in document["notes"]:
-            out.print(f"note: {note}", soft_wrap=True)
-        named = device is not None or len(fronts) > 1
-        for label, front in fronts.items():
-            print_front(document | front)
-            best = front["best_compromise"]
-            if best and document["evidence"] == Evidence.MEASURED:
-                option = f" --device {label}" if named else ""
-                out.print(
-                    f"best compromise: {best}; export it with: paretune export {best} -o DIR{option}", soft_wrap=True
-                )
-        if "joint" in document:
-            print_front(document | {"device": "all devices together"} | document["joint"])
-        print_coverage(document)
-        print_ending(document)
+        print_report(document, device)
+
+
+def print_report(document: Json, device: str | None = None) -> None:
+    """Print a front document as tables; ``device`` is the one that was asked for."""
+    for note in document["notes"]:
+        out.print(f"note: {note}", soft_wrap=True)
+    fronts = document.get("fronts", {document["device"]: document})
+    named = device is not None or len(fronts) > 1
+    for label, front in fronts.items():
+        print_front(document | front)
+        best = front["best_compromise"]
+        if best and document["evidence"] == Evidence.MEASURED:
+            option = f" --device {label}" if named else ""
+            out.print(f"best compromise: {best}; export it with: paretune export {best} -o DIR{option}", soft_wrap=True)
+    if "joint" in document:
+        print_front(document | {"device": "all devices together"} | document["joint"])
+    print_coverage(document)
+    print_ending(document)
 
 
 def _print_csv(fronts: Mapping[str, Json]) -> None:

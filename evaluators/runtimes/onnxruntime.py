@@ -20,6 +20,7 @@ from evaluators.runtimes.onnxruntime_providers import (
 )
 from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, UnsupportedOp, first_line
+from hwprofiles.installed import install_command
 
 SPIN_US = 1000
 """Microseconds for which a session's threads spin before they sleep. Timed inferences follow each other within
@@ -123,9 +124,7 @@ def _module() -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise DeviceUnavailable(
-            "ONNX Runtime is not installed", "install it with: pip install 'paretune[ort]'"
-        ) from None
+        raise DeviceUnavailable("ONNX Runtime is not installed", f"install it with: {install_command('ort')}") from None
     return onnxruntime
 
 

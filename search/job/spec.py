@@ -242,7 +242,7 @@ def load_job(path: Path, registry: DeviceRegistry = NO_AGENTS) -> Job:
         data = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise InvalidInput(
-            f"job file {path} does not exist", "check the path; examples/ holds jobs to start from"
+            f"job file {path} does not exist", "check the path; for jobs to start from: paretune examples"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"job file {path} cannot be read: {error}", "give a readable YAML text file") from None
