@@ -37,10 +37,10 @@ def _run_base(missing_package: str) -> int:
     from hwprofiles.installed import install_command
 
     arguments = sys.argv[1:]
-    if arguments == ["--version"]:
+    if arguments in (["-V"], ["--version"]):
         print(f"paretune {metadata.version('paretune')}")
         return 0
-    if arguments in ([], ["-h"], ["--help"]):
+    if arguments in ([], ["-h"], ["--help"], ["help"]):
         print(_BASE_HELP.format(install=install_command("full")))
         return 0
     print(f"error: this command needs the package {missing_package!r}", file=sys.stderr)

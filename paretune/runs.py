@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dashboards.cli.console import ProgressBar, err
 from dashboards.cli.options import open_store
-from evaluators.metrics import METRICS, base_of
+from dashboards.cli.run import plan_lines
 from hwprofiles.errors import InvalidInput
-from hwprofiles.suggestions import nearest
 from paretune.hints import hints_shown
 from paretune.results import Result
 from paretune.results import open as open_result
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
-from search.job.spec import Job, load_job, parse_job
+from search.job.spec import Job, parse_job
+from search.job.target import JobOptions, TargetJob, check_target, read_target
+from search.tasks import Task
 
-Target = str | os.PathLike[str] | Mapping[str, Any] | Job | Callable[..., Any]
-Objective = str | Mapping[str, Any]
+Target = str | os.PathLike[str] | Mapping[str, Any] | Job | Callable[..., Task]
+Space = Sequence[str] | Mapping[str, Mapping[str, Any]]
 
 _USER_MODULE = "paretune_user_task_"
 """How modules of tasks are called while a search imports them."""
+
+_TO_FILE = "save it in my_task.py (in a notebook: %%writefile my_task.py) and run 'my_task.py:make_task'"
 
 
 @hints_shown()
@@ -33,49 +38,63 @@ def run(
     target: Target,
     *,
     data: str | os.PathLike[str] | None = None,
-    device: str | Sequence[str] | None = None,
-    objectives: Sequence[Objective] | None = None,
-    constraints: Sequence[str] | None = None,
+    device: str | Sequence[str] = (),
+    objectives: Sequence[str] = (),
+    constraints: Sequence[str] = (),
     minutes: float | None = None,
     trials: int | None = None,
-    space: Mapping[str, Mapping[str, Any]] | None = None,
+    space: Space = (),
     name: str | None = None,
     db: str | None = None,
     progress: bool = True,
 ) -> Result:
-    """Run a search on this machine and return its result.
+    """Run a search on this machine and return its result; takes what ``paretune run`` takes.
 
-    ``target`` is a job file, a job as a dictionary, an ONNX model with ``data`` (a NumPy archive of samples), or a
-    function that returns a task: itself, or as ``"my_task.py:make_task"``. Arguments override fields of a job. An
-    objective is a metric's name, or a dictionary as in a job file. Raises :class:`ParetuneError`.
+    Args:
+        target: An ONNX model, ``my_task.py:make_task`` or that function itself, a job file, or a job as a dictionary.
+        data: A NumPy archive of samples for an ONNX model; random inputs without it.
+        device: One device, or several.
+        objectives: Metrics such as ``accuracy`` or ``size_bytes:min``.
+        constraints: Such as ``accuracy >= baseline - 0.01``.
+        minutes: For everything: preparing, searching and the final measurements.
+        trials: Most candidates to try.
+        space: Names of techniques, or techniques with their options.
+        name: The job's name; default: the file's.
+        db: Database URL; default: as for the command line.
+        progress: Whether to show on stderr how it goes.
+
+    Raises:
+        ParetuneError: The job is not valid, a device is missing, or the search failed.
     """
     _refuse_import()
-    changes: dict[str, Any] = {
-        "devices": [device] if isinstance(device, str) else device and list(device),
-        "objectives": objectives and [_objective(one) for one in objectives],
-        "constraints": constraints and list(constraints),
-        "space": space,
-        "name": name,
-    }
-    with DeviceRegistry.at(db or default_database()) as registry:
-        fields, folder = _fields_of(target, data, registry)
-        fields |= {key: value for key, value in changes.items() if value is not None}
-        budget = {"minutes": minutes, "trials": trials}
-        fields["budget"] = dict(fields.get("budget") or {}) | {k: v for k, v in budget.items() if v is not None}
-        job = parse_job(fields, folder=folder, registry=registry)
-        return _search(job, folder, registry, db, progress)
+    options = JobOptions(
+        data=_path_of(data), devices=_as_list(device), objectives=_as_list(objectives),
+        constraints=_as_list(constraints), space=() if isinstance(space, Mapping) else _as_list(space),
+        minutes=minutes, trials=trials, name=name,
+    )  # fmt: skip
+    try:
+        with DeviceRegistry.at(db or default_database()) as registry:
+            job = _read(target, options, registry)
+            if isinstance(space, Mapping):
+                fields = job.job.model_dump(mode="json") | {"space": space}
+                job = replace(job, job=parse_job(fields, folder=job.folder, registry=registry))
+            check_target(job, options, registry)
+    except InvalidInput as error:
+        hint = "see: help(paretune.run)" if error.hint == "see: paretune run --help" else error.hint
+        raise InvalidInput(re.sub(r"^--([a-z]+): ", r"\1: ", error.message), hint) from None
+    return _search(job, db, progress)
 
 
-def _search(job: Job, folder: Path, registry: DeviceRegistry, db: str | None, progress: bool) -> Result:
+def _search(job: TargetJob, db: str | None, progress: bool) -> Result:
     from search.controller.controller import Controller
     from search.controller.submission import submit
-    from search.job.metric_names import check_metrics
 
-    check_metrics(job, folder, registry)
     with open_store(db) as store:
-        job_id = submit(store, job, folder)
+        job_id = submit(store, job.job, job.folder)
         if progress:
-            err.print(f"job {job_id} ({job.name}); a terminal can watch it with: paretune serve", soft_wrap=True)
+            said = f"job {job_id} ({job.job.name}); a terminal can watch it with: paretune serve"
+            for line in (said, *plan_lines(job)):
+                err.print(line, soft_wrap=True, markup=False)
         try:
             with ProgressBar(shown=progress) as bar:
                 Controller(store, job_id, bar).run()
@@ -85,78 +104,45 @@ def _search(job: Job, folder: Path, registry: DeviceRegistry, db: str | None, pr
     return open_result(job_id, db)
 
 
-def _fields_of(
-    target: Target, data: str | os.PathLike[str] | None, registry: DeviceRegistry
-) -> tuple[dict[str, Any], Path]:
-    """The fields of a job file for a target, and the folder of its relative paths."""
-    if isinstance(target, str | os.PathLike) and Path(target).suffix == ".onnx":
-        return _onnx_fields(Path(target), data)
-    if data is not None:
-        raise InvalidInput("data: only an ONNX model takes samples here", "a job or a task names its own data")
-    if isinstance(target, Job):
-        return target.model_dump(mode="json"), Path.cwd()
-    if isinstance(target, Mapping):
-        return dict(target), Path.cwd()
+def _read(target: object, options: JobOptions, registry: DeviceRegistry) -> TargetJob:
+    if isinstance(target, str | os.PathLike):
+        return read_target(os.fspath(target), options, registry)
+    if isinstance(target, Mapping | Job):
+        if options.data is not None:
+            raise InvalidInput("data: a job names its own data", "write it into task.options.data")
+        folder = Path()
+        job = target if isinstance(target, Job) else parse_job(target, folder=folder, registry=registry)
+        fields = options.apply(job.model_dump(mode="json"), job.labels)
+        return TargetJob(parse_job(fields, folder=folder, registry=registry), folder, from_file=True)
     if callable(target):
-        return _function_fields(target)
-    if not isinstance(target, str | os.PathLike):
-        raise InvalidInput(
-            f"a search cannot start from a {type(target).__name__}",
-            "its processes make the task anew: pass the function that returns it",
-        )
-    text = os.fspath(target)
-    if ":" in text and not Path(text).exists():
-        return {"name": _name_of(text), "task": {"name": text}}, Path.cwd()
-    if Path(text).suffix not in (".yaml", ".yml"):
-        raise InvalidInput(
-            f"{text!r} is no job file, ONNX model or task", "give job.yaml, model.onnx or my_task.py:make_task"
-        )
-    return load_job(Path(text), registry).model_dump(mode="json"), Path(text).parent
+        return read_target(_place_of(target), options, registry)
+    what = "a finished task" if isinstance(target, Task) else f"a value of type {type(target).__name__}"
+    raise InvalidInput(f"a search cannot start from {what}", f"its processes make the task themselves: {_TO_FILE}")
 
 
-def _onnx_fields(model: Path, data: str | os.PathLike[str] | None) -> tuple[dict[str, Any], Path]:
-    options = {"model": str(model.resolve())}
-    if data is not None:
-        if not isinstance(data, str | os.PathLike):
-            raise InvalidInput(
-                f"data: must be the path of a file, not a {type(data).__name__}",
-                "save the arrays first: numpy.savez('samples.npz', **arrays)",
-            )
-        options["data"] = str(Path(data).resolve())
-    return {"name": model.stem, "task": {"name": "onnx", "options": options}}, model.parent
-
-
-def _function_fields(function: Callable[..., Any]) -> tuple[dict[str, Any], Path]:
-    """The fields of a job whose task is made by a function of a file."""
+def _place_of(function: Callable[..., Task]) -> str:
+    """``FILE:FUNCTION`` of a function; raises :class:`InvalidInput` if processes cannot import it from a file."""
     name = getattr(function, "__qualname__", type(function).__name__)
     try:
         file = Path(inspect.getsourcefile(function) or "")
     except TypeError:
         file = Path()
-    if not file.is_file() or not name.isidentifier():
-        raise InvalidInput(
-            f"{name} is not a function of a file, so that the search's processes cannot import it",
-            "save it in my_task.py (in a notebook: %%writefile my_task.py) and run 'my_task.py:make_task'",
-        )
-    return {"name": _name_of(f"{file}:{name}"), "task": {"name": f"./{file.name}:{name}"}}, file.parent
+    if not file.is_file() or file.suffix != ".py" or not name.isidentifier() or "ipykernel" in str(file):
+        raise InvalidInput(f"the search's processes cannot import {name}: it is not a function of a file", _TO_FILE)
+    return f"{file}:{name}"
 
 
-def _name_of(task: str) -> str:
-    """A short name for the job of a task: that of its file or module."""
-    place = task.rpartition(":")[0]
-    return Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
+def _path_of(data: str | os.PathLike[str] | None) -> Path | None:
+    if data is None or isinstance(data, str | os.PathLike):
+        return None if data is None else Path(data)
+    raise InvalidInput(
+        f"data: must be the path of a file, not a {type(data).__name__}",
+        "save the arrays first: numpy.savez('samples.npz', **arrays)",
+    )
 
 
-def _objective(objective: Objective) -> Mapping[str, Any]:
-    if not isinstance(objective, str):
-        return objective
-    base = base_of(objective.partition("@")[0])
-    if base not in METRICS:
-        raise InvalidInput(
-            f"objectives: the direction of {objective!r} is unknown; {nearest(base, list(METRICS))}",
-            f"write: {{'metric': {objective!r}, 'direction': 'max'}}",
-        )
-    return {"metric": objective, "direction": METRICS[base].better}
+def _as_list(texts: str | Sequence[str] | None) -> list[str]:
+    return [texts] if isinstance(texts, str) else list(texts or ())
 
 
 def _refuse_import() -> None:

@@ -16,12 +16,15 @@ from dashboards.cli import (
     analysis,
     candidates,
     capability,
+    check,
     devices,
     docs,
     examples,
+    init,
     jobs,
     profiling,
     results,
+    run,
     service,
 )
 from dashboards.cli.console import print_error
@@ -42,8 +45,8 @@ app.add_typer(db_app, name="db")
 
 # In the order in which --help lists them.
 for command in (
-    jobs.run, jobs.resume, jobs.jobs, jobs.status, results.front, candidates.candidates, results.show, results.export,
-    profiling.profile, analysis.analyse, service.serve, agents.agent, service.schema,
+    run.run, init.init, check.check, run.resume, jobs.jobs, jobs.status, results.front, candidates.candidates,
+    results.show, results.export, profiling.profile, analysis.analyse, service.serve, agents.agent, service.schema,
     examples.examples, docs.docs,
 ):  # fmt: skip
     app.command()(command)
@@ -62,7 +65,7 @@ db_app.command("upgrade")(service.db_upgrade)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"paretune {metadata.version('paretune')}")
+        sys.stdout.write(f"paretune {metadata.version('paretune')}\n")
         raise typer.Exit
 
 
@@ -70,10 +73,18 @@ def _print_version(wanted: bool) -> None:
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", "-V", help="Show the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     pass
+
+
+@app.command("help")
+def show_help(
+    command: Annotated[list[str] | None, typer.Argument(help="A command, such as run or devices list.")] = None,
+) -> int:
+    """Show the help of a command, as --help does."""
+    return run_app([*(command or ()), "--help"])
 
 
 def run_app(arguments: list[str]) -> int:

@@ -16,6 +16,7 @@ from dashboards.figures import figure, short_title
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
 from search.controller.failures import FAILED, states_of
+from search.short_names import candidate_name
 from search.states import TrialState
 
 
@@ -41,20 +42,21 @@ def candidates(
     elif format is FrontFormat.CSV:
         _print_csv(rows, _metrics(document))
     else:
-        _print_table(rows, _metrics(document))
+        _print_table(document["job_id"], rows, _metrics(document))
 
 
 def _metrics(document: Json) -> list[str]:
     return [objective["metric"] for objective in document["objectives"]]
 
 
-def _print_table(rows: list[Json], metrics: list[str]) -> None:
-    columns = {"trial": "trial", "candidate_id": "candidate", "state": "state"}
+def _print_table(job_id: str, rows: list[Json], metrics: list[str]) -> None:
+    columns = {"short_name": "candidate", "candidate_id": "id", "state": "state"}
     columns |= {f"value {name}": short_title(name) for name in metrics}
     columns |= {"why": "reason", "summary": "what it changes"}
     shown = [
         {
             **row,
+            "short_name": candidate_name(job_id, row["trial"]),
             **{f"value {name}": figure(row["values"][name], name) for name in metrics},
             "state": row["state"] + " (on the front)" * row["on_front"],
             "why": row["reason"] or "",

@@ -23,6 +23,7 @@ from dashboards.evidence import IN_WORDS, Evidence, qualify_title
 from dashboards.figures import duration, figure, short_title
 from search.controller.progress import Status, Watcher
 from search.fronts.objectives import metric_interval, metric_value
+from search.short_names import short_name
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -119,7 +120,8 @@ def print_front(document: Json) -> None:
     evidence = Evidence(document["evidence"])
     words = f" ({IN_WORDS[evidence]})" if IN_WORDS[evidence] else ""
     state = state_in_words(document)
-    out.print(f"[bold]{document['name']}[/bold] {document['job_id']} on {document['device']}{words}: {state}")
+    job = f"{document['job_id']} ({short_name(document['job_id'])})"
+    out.print(f"[bold]{document['name']}[/bold] {job} on {document['device']}{words}: {state}", soft_wrap=True)
     metrics = [objective["metric"] for objective in document["objectives"]]
     baseline = document["baseline"]["metrics"]
     usual = [name for name in ("accuracy", *_ALWAYS_SHOWN) if name in metric_names(baseline)]

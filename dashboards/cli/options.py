@@ -46,8 +46,8 @@ Db = Annotated[
     ),
 ]
 AsFormat = Annotated[Format, typer.Option("--format", help="table for people, json for programs.")]
-JobId = Annotated[str, typer.Argument(help="Job id, a prefix of it, or its name.", show_default=False)]
-CandidateId = Annotated[str, typer.Argument(help="Candidate id or a prefix of it.", show_default=False)]
+JobId = Annotated[str, typer.Argument(help="Job id, a prefix of it, its name or short name.", show_default=False)]
+CandidateId = Annotated[str, typer.Argument(help="Candidate id, a prefix of it, or JOB/NUMBER.", show_default=False)]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dashboards.documents.report import JobReport, Json
 from dashboards.documents.runtime import costs_of
 from dashboards.documents.words import UNCHANGED, decisions_summary
 from search.fronts.metrics import DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, SIMULATED_FORMATS, figures_on
+from search.short_names import candidate_name
 from search.space.display import DISPLAY
 from search.store import Store, TrialRow, digests_of
 
@@ -24,6 +25,7 @@ def candidate_document(store: Store, candidate_id_or_prefix: str) -> Json:
     report = JobReport.read(store, trial.job_id)
     measurements = store.trials.measurements(trial.candidate_id)
     document = candidate_of(report, trial) | {
+        "short_name": candidate_name(trial.job_id, trial.number),
         "job_id": trial.job_id,
         "job": report.job.name,
         "device": report.job.device,

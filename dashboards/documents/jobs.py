@@ -10,6 +10,7 @@ from dashboards.documents.report import JobReport, Json
 from dashboards.documents.time_spent import left_document, time_document
 from search.folders import data_folder
 from search.fronts.objectives import metric_value
+from search.short_names import short_name
 from search.space.candidate import Space
 from search.space.coverage import COVERAGE
 from search.states import JobState
@@ -39,6 +40,7 @@ def job_of(report: JobReport) -> Json:
     devices = {"devices": _devices(report)} if report.views else {}
     return devices | {
         "job_id": job.job_id,
+        "short_name": short_name(job.job_id),
         "name": job.name,
         "state": str(job.state),
         "process_died": is_orphan(job),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from evaluators.measuring.quality import label_metrics
 from evaluators.metrics import METRICS
 from evaluators.modelled.candidate import ModelledCandidate
 from evaluators.modelled.dry_run import dry_run_metrics
@@ -62,6 +63,11 @@ def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> 
         if not _is_available(name, available):
             names = ", ".join(sorted(available))
             near = nearest(name, available)
+            if name in label_metrics(()):
+                raise InvalidInput(
+                    f"{place}: the task has no metric {name!r}, because it has no labels",
+                    "put an array 'labels' into the data file, or give the TorchTask labels; without labels use cosine",
+                )
             hint = f"{near} known: {names}" if near.startswith("did you mean") else f"known: {names}"
             raise InvalidInput(f"{place}: the task has no metric {name!r}", hint)
 

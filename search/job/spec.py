@@ -28,6 +28,8 @@ from search.options import explain_error, validate_options
 from search.training.recipe import Recipe
 
 _PERCENTILE = "latency_ms.p"
+_MEANT = {**dict.fromkeys(("quantisation", "quantise", "quant", "int8", "int4"), "precision"), "fusion": "graph"}
+"""Techniques by other usual names."""
 
 
 class _Strict(BaseModel):
@@ -237,12 +239,15 @@ def parse_job(data: Any, *, folder: Path, registry: DeviceRegistry = NO_AGENTS) 
 
 
 def load_job(path: Path, registry: DeviceRegistry = NO_AGENTS) -> Job:
-    """A job from a YAML file; raises :class:`InvalidInput` as :func:`parse_job` does, also for a missing file."""
+    """A job from a YAML file, named like the file unless it has a name.
+
+    Raises :class:`InvalidInput` as :func:`parse_job` does, also for a missing file.
+    """
     try:
         data = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise InvalidInput(
-            f"job file {path} does not exist", "check the path; for jobs to start from: paretune examples"
+            f"job file {path} does not exist", "check the path, or write one with: paretune init"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"job file {path} cannot be read: {error}", "give a readable YAML text file") from None
@@ -252,7 +257,8 @@ def load_job(path: Path, registry: DeviceRegistry = NO_AGENTS) -> Job:
         raise InvalidInput(
             f"job file {path} is not YAML{place}", "check indentation, brackets and quotes there"
         ) from None
-    return parse_job(data, folder=path.parent, registry=registry)
+    named = {"name": path.stem, **data} if isinstance(data, dict) else data
+    return parse_job(named, folder=path.parent, registry=registry)
 
 
 def _is_list(value: Any) -> bool:
@@ -291,7 +297,9 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
         )
     for name, options in (job.space or {}).items():
         if name not in TECHNIQUES:
-            raise InvalidInput(f"space: unknown technique {name!r}", nearest(name, list(TECHNIQUES)))
+            meant = _MEANT.get(name.lower().replace("quantiz", "quantis"))
+            hint = f"did you mean {meant!r}?" if meant else nearest(name, list(TECHNIQUES))
+            raise InvalidInput(f"space: unknown technique {name!r}", hint)
         validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
     if job.recovery is not None and (trains(job.space or ()) or job.recovery.losses != Recipe().losses):
         from search.training.losses import make_losses  # imports torch, which few jobs need here

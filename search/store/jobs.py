@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from hwprofiles import Profile
+from search.short_names import short_name
 from search.states import JobState
 from search.store import lookup, statements
 from search.store.columns import utc_now
@@ -20,6 +21,9 @@ from search.store.owner import is_dead
 from search.store.rows import JobRow, Json, Lease
 from search.store.transactions import Transactions
 from search.store.versions import JobVersion, version_of
+
+_TRIES = 200
+"""Draws of an id until a short name may be used again."""
 
 # Fields of rows are named like the columns of tables.
 _COLUMNS = [getattr(Job, field.name) for field in fields(JobRow)]
@@ -49,9 +53,7 @@ class Jobs:
         with self._transactions.writing() as connection:
             for device_profile in reversed(list(devices.values())):
                 statements.register(connection, device_profile)
-            job_id = secrets.token_hex(4)
-            while connection.execute(select(Job.job_id).where(Job.job_id == job_id)).first():
-                job_id = secrets.token_hex(4)
+            job_id = _new_id(connection)
             connection.execute(
                 insert(Job).values(
                     job_id=job_id,
@@ -136,7 +138,7 @@ class Jobs:
             _change(connection, lease.job_id, prediction=prediction)
 
     def get(self, id_or_prefix: str) -> JobRow:
-        """The job whose id begins with the text, else the newest job of that name."""
+        """The job whose id begins with the text, else the newest job of that name, else that of this short name."""
         with self._transactions.reading() as connection:
             job_id = lookup.find_job(connection, id_or_prefix)
             return JobRow(*connection.execute(select(*_COLUMNS).where(Job.job_id == job_id)).one())
@@ -157,6 +159,20 @@ class Jobs:
         """The job's version, which changes whenever the job does; much faster than reading the job."""
         with self._transactions.reading() as connection:
             return version_of(connection, lookup.find_job(connection, id_or_prefix))
+
+
+def _new_id(connection: Connection) -> str:
+    """An id that no job has; nor, as long as some are free, does any job have its short name."""
+    ids = set(connection.execute(select(Job.job_id)).scalars())
+    names = set(map(short_name, ids))
+    job_id = secrets.token_hex(4)
+    for _ in range(_TRIES):
+        if job_id not in ids and short_name(job_id) not in names:
+            break
+        job_id = secrets.token_hex(4)
+    while job_id in ids:
+        job_id = secrets.token_hex(4)
+    return job_id
 
 
 def _change(connection: Connection, job_id: str, **values: Any) -> None:

@@ -81,10 +81,12 @@ def check_files(name: str, options: Mapping[str, Any], folder: Path) -> None:
 
     Raises :class:`InvalidInput`.
     """
-    if name in TASKS:
-        open_task(name, options, folder)
-    else:
+    if name not in TASKS:
         check_task(name, folder)
+        return
+    task = open_task(name, options, folder)
+    if isinstance(task, OnnxTask):
+        task.check_inference()
 
 
 def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:

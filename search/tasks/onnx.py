@@ -1,7 +1,8 @@
-"""Task of any ONNX model with an ``.npz`` file of sample inputs: needs no code."""
+"""Task of any ONNX model with an ``.npz`` file of sample inputs, or with random ones: needs no code."""
 
 from __future__ import annotations
 
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,17 +14,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from evaluators.graphs.model import input_specs, load_model, model_files, save_model
 from evaluators.graphs.widening import narrow_types, widen_to_float32, widening_note
 from evaluators.measuring.quality import Scores, classification, false_negatives, label_metrics
+from evaluators.runtimes import OnnxRuntime
 from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles import digest_of, digest_of_file
-from hwprofiles.errors import InvalidInput
+from hwprofiles.errors import CandidateError, InvalidInput, first_line
 from search.tasks.arrays import arrays_digest
 from search.tasks.base import BuiltInTask, Split
+from search.tasks.random_inputs import draw_random_inputs
 
 if TYPE_CHECKING:
     import torch
 
 ENOUGH_TO_SPLIT = 40
 """Smallest number of samples that is split."""
+
+RANDOM = "random inputs"
+"""Stands for the name of the data file if there is none."""
 
 LABELS = "labels"
 """Name of the labels in the data file."""
@@ -35,15 +41,17 @@ class OnnxOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Path
-    data: Path
+    data: Path | None = None
+    """None: random inputs."""
     seed: int = Field(0, ge=0)
-    """Seed of the split."""
+    """Seed of the split, and of random inputs."""
     false_negatives: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """Classes whose ``fnr:CLASS`` is measured."""
 
 
 class OnnxTask(BuiltInTask):
-    """A model file and its samples, split 50/25/25 by seed; fewer than 40 samples form one shared split.
+    """A model file and its samples, split 50/25/25 by seed; fewer than 40 samples form one shared split. Without a data
+    file the samples are random and have no labels.
 
     Raises :class:`InvalidInput` for files that are missing, corrupt or unsafe, or do not match each other.
     """
@@ -52,18 +60,25 @@ class OnnxTask(BuiltInTask):
 
     def __init__(self, options: OnnxOptions, folder: Path = Path()) -> None:
         self._path = folder / options.model
-        self._data_path = folder / options.data
+        self._data_name = RANDOM if options.data is None else options.data.name
         self._seed = options.seed
         self._false_negatives = options.false_negatives
         model = load_model(self._path)
         narrow = narrow_types(model)
         self.notes = (widening_note(narrow),) if narrow else ()
-        specs = input_specs(widen_to_float32(model))
+        model = widen_to_float32(model)
+        specs = input_specs(model)
+        if options.data is None:
+            drawn = draw_random_inputs(model, self._seed)
+            samples = dict(drawn.samples)
+            self.notes = (*self.notes, drawn.note)
+        else:
+            samples = _load_samples(folder / options.data)
         del model  # may be large; only its inputs are needed
-        self._samples = _load_samples(self._data_path)
-        self._labels = self._samples.pop(LABELS, None) if LABELS not in {spec.name for spec in specs} else None
-        self._samples = {spec.name: _convert_samples(spec, self._samples, self._data_path) for spec in specs}
-        _check_counts(self._samples, self._labels, self._data_path)
+        self._labels = samples.pop(LABELS, None) if LABELS not in {spec.name for spec in specs} else None
+        self._samples = {spec.name: _convert_samples(spec, samples, self._data_name) for spec in specs}
+        _check_counts(self._samples, self._labels, self._data_name)
+        self._has_open_sizes = any(None in spec.shape[1:] for spec in specs)
         self._splits: dict[Split, dict[str, Array]] = {}
         self.shared_split = self._count < ENOUGH_TO_SPLIT
         self._data_digest = digest_of(
@@ -87,6 +102,31 @@ class OnnxTask(BuiltInTask):
         accepts."""
         save_model(widen_to_float32(load_model(self._path)), path)
 
+    def check_inference(self) -> None:
+        """Runs the model once if it leaves sizes open or inputs are random; raises :class:`InvalidInput` if it refuses
+        the samples."""
+        if not (self._has_open_sizes or self._data_name == RANDOM):
+            return
+        with tempfile.TemporaryDirectory(prefix="paretune-") as place:
+            path = Path(place) / "model.onnx"
+            self.export(path)
+            session = OnnxRuntime().open(path)
+            try:
+                session.run(session.batches({name: values[:2] for name, values in self._samples.items()}, 1)[0])
+            except CandidateError as error:
+                shapes = ", ".join(
+                    f"{name} {'×'.join(map(str, values.shape[1:])) or 'scalar'}"
+                    for name, values in self._samples.items()
+                )
+                raise InvalidInput(
+                    f"{self._path.name} refuses {self._data_name} of the shapes {shapes}: {first_line(error, 160)}",
+                    "give samples of your own: --data FILE.npz, or task.options.data"
+                    if self._data_name == RANDOM
+                    else "give samples in the sizes that the model was made for",
+                ) from None
+            finally:
+                session.close()
+
     def inputs(self, split: Split) -> dict[str, Array]:
         """See :meth:`Task.inputs`."""
         if split not in self._splits:
@@ -101,7 +141,7 @@ class OnnxTask(BuiltInTask):
         logits = next((v for v in outputs.values() if v.ndim == 2 and v.shape[-1] >= 2), None)
         if logits is None:
             raise InvalidInput(
-                f"{self._data_path.name} holds labels, but no output of the model is (samples, classes)",
+                f"{self._data_name} holds labels, but no output of the model is (samples, classes)",
                 f"remove {LABELS!r} from the data file",
             )
         classes = logits.shape[-1]
@@ -109,7 +149,7 @@ class OnnxTask(BuiltInTask):
         unknown = labels[(labels < 0) | (labels >= classes)]
         if len(unknown):
             raise InvalidInput(
-                f"{self._data_path.name} holds the label {unknown[0]}, but the model has {classes} classes",
+                f"{self._data_name} holds the label {unknown[0]}, but the model has {classes} classes",
                 f"give classes as numbers from 0 to {classes - 1}",
             )
         labels = labels[self._rows(split)]
@@ -144,7 +184,7 @@ def _load_samples(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise InvalidInput(
             f"data file {path} {'is a folder' if path.is_dir() else 'does not exist'}",
-            "check task.options.data; it is relative to the job file's folder",
+            "check the path; in a job file (task.options.data) it starts from the file's folder",
         )
     try:
         with path.open("rb") as file:
@@ -164,11 +204,11 @@ def _load_samples(path: Path) -> dict[str, Array]:
     return arrays
 
 
-def _convert_samples(spec: TensorSpec, samples: dict[str, Array], path: Path) -> Array:
+def _convert_samples(spec: TensorSpec, samples: dict[str, Array], file: str) -> Array:
     """Converts the samples of an input to its type; raises :class:`InvalidInput` if they do not fit."""
     if spec.name not in samples:
         raise InvalidInput(
-            f"data file {path.name} has no array for the model's input {spec.name!r}",
+            f"data file {file} has no array for the model's input {spec.name!r}",
             f"it holds {sorted(samples)}; name the arrays like the model's inputs",
         )
     values = samples[spec.name]
@@ -181,32 +221,32 @@ def _convert_samples(spec: TensorSpec, samples: dict[str, Array], path: Path) ->
     if not fits:
         shape = "×".join(map(str, values.shape))
         raise InvalidInput(
-            f"array {spec.name!r} of {path.name} has shape {shape}, the model takes {expected}",
+            f"array {spec.name!r} of {file} has shape {shape}, the model takes {expected}",
             "give one sample per row along the first axis",
         )
     if len(values) == 0:
-        raise InvalidInput(f"array {spec.name!r} of {path.name} is empty", "give at least one sample, ideally 100")
+        raise InvalidInput(f"array {spec.name!r} of {file} is empty", "give at least one sample, ideally 100")
     target = np.dtype(spec.dtype)
     if values.dtype != target and not np.can_cast(values.dtype, target, "same_kind"):
         raise InvalidInput(
-            f"array {spec.name!r} of {path.name} is {values.dtype}, the model takes {target}",
+            f"array {spec.name!r} of {file} is {values.dtype}, the model takes {target}",
             f"convert it with .astype({str(target)!r})",
         )
     with np.errstate(over="ignore", invalid="ignore"):
         converted = np.ascontiguousarray(values.astype(target, copy=False))
     if np.issubdtype(target, np.inexact) and not np.isfinite(converted).all():
-        raise InvalidInput(f"array {spec.name!r} of {path.name} holds NaN or infinity", "remove those samples")
+        raise InvalidInput(f"array {spec.name!r} of {file} holds NaN or infinity", "remove those samples")
     return converted
 
 
-def _check_counts(samples: dict[str, Array], labels: Array | None, path: Path) -> None:
+def _check_counts(samples: dict[str, Array], labels: Array | None, file: str) -> None:
     counts = {name: len(values) for name, values in samples.items()} | ({} if labels is None else {LABELS: len(labels)})
     if len(set(counts.values())) > 1:
         shown = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise InvalidInput(
-            f"the arrays of {path.name} differ in their number of samples: {shown}", "give one row per sample in each"
+            f"the arrays of {file} differ in their number of samples: {shown}", "give one row per sample in each"
         )
     if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):
         raise InvalidInput(
-            f"array {LABELS!r} of {path.name} is not one class number per sample", "give integers with one axis"
+            f"array {LABELS!r} of {file} is not one class number per sample", "give integers with one axis"
         )

@@ -78,7 +78,8 @@ class Built:
 class Workspace:
     """Task, data, fp32 model and techniques of one job in one process. Used from one thread."""
 
-    def __init__(self, context: JobContext) -> None:
+    def __init__(self, context: JobContext, *, trained: bool = True) -> None:
+        """Unless ``trained``, and in a dry run, the task gives the structure of its model alone."""
         give_large_blocks_back()
         self.context, self.job, self.profile = context, context.job, context.profile
         self.cache = cache_folder()
@@ -95,7 +96,7 @@ class Workspace:
         """Time that the benchmarks take."""
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(context.folder))
         self.exported = ExportedModel(
-            self.task, self._origin(), self.cache, trained=not self.profile.is_dry_run,
+            self.task, self._origin(), self.cache, trained=trained and not self.profile.is_dry_run,
             prepared=context.subject is not None,
         )  # fmt: skip
         """The fp32 model's file, and what names it."""

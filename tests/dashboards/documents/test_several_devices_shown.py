@@ -14,7 +14,6 @@ import pytest
 from small_jobs import write_job
 
 from dashboards.cli import run_app
-from dashboards.cli.jobs import _override
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import jobs_document
@@ -23,7 +22,7 @@ from dashboards.documents.trials import trials_document
 from dashboards.web.picture import save_html, save_png
 from dashboards.web.rendering import trials_on
 from search.controller.controller import Controller
-from search.job.spec import load_job
+from search.job.target import JobOptions, read_target
 from search.store import Store
 
 ONE, OTHER = "dry-run-t1-b1", "dry-run-t2-b8"
@@ -148,15 +147,14 @@ class TestCommandLine:
         """It picks from the file's devices, or stands for each of them."""
         devices = ["dry-run", {"name": "dry-run", "threads": 2, "batch": 8}]
         devices = ["graviton3", "raspberry-pi-5"] if device == "raspberry-pi-5" else devices
-        file = load_job(write_job(tmp_path, devices=devices))
-        job = _override(file, tmp_path, trials=None, minutes=None, seed=None, device=device)
+        job = read_target(str(write_job(tmp_path, devices=devices)), JobOptions(devices=[device])).job
         assert set(job.labels) == labels
         if device == OTHER:
             assert (job.devices[0].threads, job.devices[0].batch) == (2, 8)
 
     def test_devices_that_become_alike_are_one(self, tmp_path: Path) -> None:
         path = write_job(tmp_path, devices=["graviton3", "raspberry-pi-5"])
-        job = _override(load_job(path), tmp_path, trials=None, minutes=None, seed=None, device="jetson-orin-nano")
+        job = read_target(str(path), JobOptions(devices=["jetson-orin-nano"])).job
         assert job.labels == ("jetson-orin-nano",)
 
 

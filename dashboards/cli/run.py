@@ -1,0 +1,94 @@
+"""Commands that start and continue jobs."""
+
+from __future__ import annotations
+
+from dashboards.cli.console import ProgressBar, err
+from dashboards.cli.job_options import (
+    Constraints,
+    Data,
+    DeviceNames,
+    Minutes,
+    Name,
+    Objectives,
+    Seed,
+    Target,
+    Techniques,
+    Trials,
+)
+from dashboards.cli.options import AsFormat, Db, Format, FrontFormat, JobId, existing_store, open_store, report_front
+from search.controller.open_results import has_open_results
+from search.devices.lookup import DeviceRegistry
+from search.folders import default_database
+from search.job.target import JobOptions, TargetJob, check_target, read_target
+from search.short_names import short_name
+from search.states import JobState
+from search.store import Store
+
+
+def run(
+    target: Target,
+    data: Data = None,
+    device: DeviceNames = None,
+    objective: Objectives = None,
+    constraint: Constraints = None,
+    space: Techniques = None,
+    minutes: Minutes = None,
+    trials: Trials = None,
+    seed: Seed = None,
+    name: Name = None,
+    db: Db = None,
+    format: AsFormat = Format.TABLE,
+) -> None:
+    """Run a search job here, and print its front. Options override the fields of a job file."""
+    from search.controller.submission import submit
+
+    options = JobOptions(
+        data, device or (), objective or (), constraint or (), space or (), minutes, trials, seed, name
+    )
+    with DeviceRegistry.at(db or default_database()) as registry:
+        job = read_target(target, options, registry)
+        check_target(job, options, registry)
+    with open_store(db) as store:
+        job_id = submit(store, job.job, job.folder)
+        err.print(
+            f"job {job_id} ({job.job.name}), or {short_name(job_id)}; another terminal can watch it with: "
+            "paretune serve",
+            soft_wrap=True,
+        )
+        for line in plan_lines(job):
+            err.print(line, soft_wrap=True)
+        _control(store, job_id, format)
+
+
+def plan_lines(job: TargetJob) -> list[str]:
+    """What to know of a job before it starts, unless a job file says it."""
+    lines = [] if job.from_file else [job.limits_in_words]
+    if job.has_random_inputs:
+        lines.append(
+            "no --data: inputs are random, so quality is only the similarity to the fp32 model's outputs, not accuracy"
+        )
+    return lines
+
+
+def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
+    """Continue an interrupted or killed job; finished candidates are kept. For a job that is done, retry measurements
+    that the machine disturbed."""
+    with existing_store(db) as store:
+        row = store.jobs.get(job)
+        if row.state is JobState.DONE and not has_open_results(store, row.job_id):
+            err.print(f"job {row.job_id} is done already")
+            report_front(store, row.job_id, FrontFormat(format.value))
+            return
+        _control(store, row.job_id, format)
+
+
+def _control(store: Store, job_id: str, format: Format) -> None:
+    from search.controller.controller import Controller
+
+    try:
+        with ProgressBar() as progress:
+            Controller(store, job_id, progress).run()
+    except KeyboardInterrupt:
+        err.print(f"interrupted; go on with: paretune resume {job_id}")
+        raise
+    report_front(store, job_id, FrontFormat(format.value))

@@ -1,0 +1,275 @@
+"""A job from what a command names: a job file, an ONNX model or a task, with the command's options."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluators.metrics import METRICS, base_of, metric_of
+from hwprofiles.errors import InvalidInput
+from hwprofiles.suggestions import nearest
+from search.devices.lookup import NO_AGENTS, DeviceRegistry
+from search.job.metric_names import check_metrics
+from search.job.spec import Job, load_job, parse_job
+from search.tasks import TASKS, check_files
+
+DEFAULT_MINUTES = 10.0
+"""Time limit of a job without a job file."""
+
+_JOB_FILES, _MODEL = (".yaml", ".yml", ""), ".onnx"
+_HINT = "give a model (.onnx), a task (my_task.py:make_task) or a job file (.yaml)"
+_TORCH = "export it with torch.onnx.export, or give a Python file whose make_task function returns a TorchTask"
+_CONVERT = "convert it to ONNX first, for example with tf2onnx"
+_FOREIGN = {
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors"), ("holds a PyTorch model, not an ONNX model", _TORCH)),
+    **dict.fromkeys((".h5", ".keras", ".pb", ".tflite"), ("holds a TensorFlow model, not an ONNX model", _CONVERT)),
+    **dict.fromkeys(
+        (".npz", ".npy"), ("holds samples, not a model", "name the model first: MODEL.onnx --data SAMPLES.npz")
+    ),
+}
+_FLAGS = {
+    "devices": "--device", "objectives": "--objective", "constraints": "--constraint", "space": "--space",
+    "budget.minutes": "--minutes", "budget.trials": "--trials", "seed": "--seed", "name": "--name",
+    "task.options.data": "--data",
+}  # fmt: skip
+"""The option that sets a field of the job file."""
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """The options of a command that stand for fields of the job file; None or empty where they were not given."""
+
+    data: Path | None = None
+    """Relative to the current folder."""
+    devices: Sequence[str] = ()
+    objectives: Sequence[str] = ()
+    """``METRIC``, ``METRIC:max`` or ``METRIC:min``."""
+    constraints: Sequence[str] = ()
+    space: Sequence[str] = ()
+    """Names of techniques; several may stand in one text, separated by commas."""
+    minutes: float | None = None
+    trials: int | None = None
+    seed: int | None = None
+    name: str | None = None
+
+    def apply(self, data: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+        """The job's data with the options in place of its fields; ``labels`` are those of its devices."""
+        fields: dict[str, Any] = {"seed": self.seed, "name": self.name}
+        if self.devices:
+            fields["devices"] = _select_devices(data["devices"], labels, self.devices)
+        if self.objectives:
+            fields["objectives"] = [parse_objective(text) for text in self.objectives]
+        if self.constraints:
+            fields["constraints"] = list(self.constraints)
+        if self.space:
+            names = [name.strip() for text in self.space for name in text.split(",") if name.strip()]
+            fields["space"] = {name: (data.get("space") or {}).get(name, {}) for name in names}
+        budget = {"minutes": self.minutes, "trials": self.trials}
+        given = {key: value for key, value in fields.items() if value is not None}
+        return data | given | {"budget": data["budget"] | {k: v for k, v in budget.items() if v is not None}}
+
+    def explain(self, error: InvalidInput, *, from_file: bool) -> InvalidInput:
+        """The error in the words of the command: it names the option that was given, rather than the field."""
+        fields = "|".join(re.escape(field) for field, flag in _FLAGS.items() if self._has(flag))
+        message = (
+            re.sub(rf"^({fields})(\.\w+)*: ", lambda match: f"{_FLAGS[match[1]]}: ", error.message)
+            if fields
+            else error.message
+        )
+        if not from_file:
+            message = re.sub(r"^task\.name: ", "", message)
+        hint = error.hint
+        if message.startswith("--") and hint.startswith(("see: paretune docs", "write: ")):
+            hint = "see: paretune run --help"
+        return InvalidInput(message, hint)
+
+    def _has(self, flag: str) -> bool:
+        values = {
+            "--data": self.data, "--device": self.devices, "--objective": self.objectives, "--space": self.space,
+            "--constraint": self.constraints, "--minutes": self.minutes, "--trials": self.trials, "--seed": self.seed,
+            "--name": self.name,
+        }  # fmt: skip
+        return values[flag] not in (None, (), [])
+
+
+@dataclass(frozen=True)
+class TargetJob:
+    """A job, and the folder that its relative paths start from."""
+
+    job: Job
+    folder: Path
+    from_file: bool
+    """Whether it was read from a job file."""
+
+    @property
+    def has_random_inputs(self) -> bool:
+        """Whether the model has no data."""
+        return self.job.task.name == "onnx" and self.job.task.options.get("data") is None
+
+    @property
+    def limits_in_words(self) -> str:
+        """When it ends, and how to change that."""
+        minutes, trials = self.job.budget.minutes, self.job.budget.trials
+        time = "" if minutes is None else f" within {minutes:g} min (--minutes)"
+        return f"up to {trials} candidates (--trials){time}"
+
+
+def read_target(text: str, options: JobOptions = JobOptions(), registry: DeviceRegistry = NO_AGENTS) -> TargetJob:
+    """The job that a command names, checked as a job file is; without a file it works in the current folder.
+
+    Raises :class:`InvalidInput`, in the words of the command for what its options say.
+    """
+    task = _task_of(text, options.data)
+    if task is None:
+        job = load_job(Path(text), registry)
+        folder, data = Path(text).parent, job.model_dump(mode="json")
+        if options.data is not None:
+            data["task"] = _with_data(data["task"], options.data, folder)
+        labels: Sequence[str] = job.labels
+    else:
+        limited = options.minutes is not None or options.trials is not None
+        folder, labels = Path(), ("local-cpu",)
+        data = {
+            "name": _name_of(text), "task": task, "devices": [{"name": "local-cpu", "threads": 1, "batch": 1}],
+            "budget": {} if limited else {"minutes": DEFAULT_MINUTES},
+        }  # fmt: skip
+    try:
+        return TargetJob(parse_job(options.apply(data, labels), folder=folder, registry=registry), folder, task is None)
+    except InvalidInput as error:
+        raise options.explain(error, from_file=task is None) from None
+
+
+def check_target(target: TargetJob, options: JobOptions, registry: DeviceRegistry = NO_AGENTS) -> None:
+    """Checks the job's metrics and the files of its task, before anything is stored.
+
+    Raises :class:`InvalidInput` as :func:`read_target` does.
+    """
+    try:
+        check_files(target.job.task.name, target.job.task.options, target.folder)
+        check_metrics(target.job, target.folder, registry)
+    except InvalidInput as error:
+        raise options.explain(error, from_file=target.from_file) from None
+
+
+def parse_objective(text: str) -> dict[str, str]:
+    """An objective as a command names it; without a direction that of the table of metrics, else ``max``.
+
+    >>> parse_objective("size_bytes"), parse_objective("fnr:3:min")
+    ({'metric': 'size_bytes', 'direction': 'min'}, {'metric': 'fnr:3', 'direction': 'min'})
+    """
+    from search.techniques import TECHNIQUES, own_metrics
+
+    metric, colon, direction = text.strip().rpartition(":")
+    if colon and direction in ("max", "min"):
+        return {"metric": metric, "direction": direction}
+    if colon and base_of(metric) in METRICS and base_of(metric) != "fnr":
+        raise InvalidInput(
+            f"--objective: unknown direction {direction!r} in {text!r}", nearest(direction, ["max", "min"])
+        )
+    return {"metric": text.strip(), "direction": metric_of(text.strip(), own_metrics(TECHNIQUES)).better}
+
+
+def _select_devices(devices: list[dict[str, Any]], labels: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
+    """For each name the devices with that label or name; without any, all devices under that name; no duplicates."""
+    selected: list[dict[str, Any]] = []
+    for name in names:
+        matches = [row for row, label in zip(devices, labels, strict=True) if name in (label, row["name"])]
+        selected += matches or [row | {"name": name} for row in devices]
+    return [row for number, row in enumerate(selected) if row not in selected[:number]]
+
+
+def _task_of(text: str, data: Path | None) -> dict[str, Any] | None:
+    """The task section for a model or a task; None for a job file. Raises :class:`InvalidInput` for anything else."""
+    path = Path(text)
+    suffix = path.suffix.lower()
+    place, colon, _ = text.rpartition(":")
+    if suffix == _MODEL:
+        _check_exists(path, "model file")
+        options = {"model": text} | ({} if data is None else {"data": str(data)})
+        return {"name": "onnx", "options": options}
+    if suffix == ".py" or (colon and not path.exists()):
+        task = text if colon else f"{text}:{_task_function(path)}"
+    elif text in TASKS and not path.exists():
+        task = text
+    elif path.is_dir():
+        raise InvalidInput(f"{text} is a folder", _HINT)
+    elif suffix in _FOREIGN:
+        what, hint = _FOREIGN[suffix]
+        raise InvalidInput(f"{path.name} {what}", hint)
+    else:
+        _check_exists(path, "job file" if suffix in _JOB_FILES else "file")
+        if suffix not in _JOB_FILES and not _is_text(path):
+            raise InvalidInput(f"{path.name} is neither a job file nor an ONNX model, by its ending", _HINT)
+        return None
+    if place.endswith(".py") and not Path(place).is_file():
+        _check_exists(Path(place), "task file")
+    if data is not None:
+        raise InvalidInput(f"--data: {text} brings its own data", "leave --data out; it is for a model (.onnx)")
+    return {"name": task}
+
+
+def _check_exists(path: Path, noun: str) -> None:
+    """Raises :class:`InvalidInput` for a file that does not exist, with the most similar file beside it."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise InvalidInput(f"{noun} {path} is a folder", _HINT)
+    beside = [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    raise InvalidInput(
+        f"{noun} {path} does not exist", f"did you mean {str(path.with_name(near[0]))!r}?" if near else _HINT
+    )
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        path.read_bytes()[:4096].decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _task_function(path: Path) -> str:
+    """The function of a task file that returns its task: ``make_task``, else the only one that says it returns a task.
+
+    Runs no code.
+    """
+    _check_exists(path, "task file")
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        raise InvalidInput(f"{path} is not Python{line}: {error.args[0]}", "correct it there") from None
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    names = [node.name for node in functions]
+    annotated = [node.name for node in functions if node.returns and ast.unparse(node.returns).endswith("Task")]
+    if "make_task" in names:
+        return "make_task"
+    if len(annotated) == 1:
+        return annotated[0]
+    if len(names) == 1:
+        return names[0]
+    candidates = annotated or names
+    listed = f"its functions: {', '.join(candidates)}" if candidates else "it has no functions"
+    raise InvalidInput(
+        f"{path} has no function make_task; {listed}", f"name the function that returns the task: {path}:FUNCTION"
+    )
+
+
+def _name_of(text: str) -> str:
+    """The name of a job without a file: the file's without its ending."""
+    place = text.rpartition(":")[0] or text
+    return Path(place).stem if place.endswith((".py", ".onnx")) else text.replace(":", ".")
+
+
+def _with_data(task: dict[str, Any], data: Path, folder: Path) -> dict[str, Any]:
+    """The task section of a job file with other samples."""
+    if task["name"] != "onnx":
+        raise InvalidInput(f"--data: the job's task {task['name']!r} brings its own data", "leave --data out")
+    path = str(data) if folder.resolve() == Path.cwd() else str(data.resolve())
+    return {**task, "options": {**task["options"], "data": path}}
