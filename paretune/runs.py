@@ -152,6 +152,5 @@ def _refuse_import() -> None:
         frame = frame.f_back
         if str(frame.f_globals.get("__name__")).startswith(_USER_MODULE):
             raise InvalidInput(
-                "paretune.run was called by the import of a task's file",
-                "put the call below the line: if __name__ == '__main__':",
+                "paretune.run was called by the import of its task's file; put it below: if __name__ == '__main__':"
             )

@@ -122,12 +122,16 @@ WRONG = {
     "data of a job": (lambda: paretune.run(spec(), data="samples.npz"), "data: a job names", "task.options.data"),
     "a lambda": (lambda: paretune.run(lambda: None), "cannot import", "my_task.py:make_task"),
     "a number": (lambda: paretune.run(3), "a value of type int", "my_task.py"),
-    "a metric": (lambda: paretune.run("model.onnx", objectives=["acuracy"]), "'acuracy'", "did you mean 'accuracy'?"),
+    "a metric": (
+        lambda: paretune.run("model.onnx", data="samples.npz", objectives=["acuracy"]),
+        "'acuracy'",
+        "did you mean 'accuracy'?",
+    ),
     "a device": (lambda: paretune.run("model.onnx", device="dryrun"), "device: unknown device", "'dry-run'?"),
     "minutes": (lambda: paretune.run("model.onnx", minutes="3"), "minutes: must be a number", "help(paretune.run)"),
     "a job": (lambda: paretune.open("nothing"), "", "paretune"),
     "a model to profile": (lambda: paretune.profile("nothing.onnx"), "nothing.onnx", ""),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -159,9 +163,20 @@ def test_a_script_without_guard_does_not_start_itself_again(here: Path) -> None:
     assert "__main__" in f"{raised.value} {raised.value.__notes__}"
 
 
+def test_the_page_s_example_runs(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As written, on the modelled device."""
+    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+    (example,) = re.findall(r"```python front\n(.*?)```", page, re.DOTALL)
+    assert 'device="local-cpu", minutes=10' in example
+    exec(example.replace('device="local-cpu", minutes=10', 'device="dry-run", trials=8'), {})
+    assert "baseline" in capsys.readouterr().out
+
+
 def test_exports(digits_job: FinishedJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARETUNE_HOME", str(digits_job.home))
-    found = paretune.open("digits")
+    found = paretune.open(digits_job.job_id)
     assert found.best is not None
     receipt = found.export(found.best, tmp_path / "bundle", progress=False)
     assert (tmp_path / "bundle" / "model.onnx").is_file()
