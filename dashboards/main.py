@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import metadata
+
+from dashboards.completion import VARIABLE, complete
 
 _BASE_HELP = """\
 usage: paretune COMMAND [OPTIONS]
@@ -21,6 +24,8 @@ def main() -> None:
         from evaluators.agent.command import run_agent
 
         sys.exit(run_agent(sys.argv[2:]))
+    if VARIABLE in os.environ:
+        complete()
     try:
         from dashboards.cli import run_app
     except ModuleNotFoundError as error:

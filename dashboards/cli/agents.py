@@ -8,6 +8,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from dashboards.cli.completion import complete_device
 from dashboards.cli.console import err, out, print_rows
 from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_home, open_store, print_json
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
@@ -16,7 +17,9 @@ from hwprofiles.errors import InvalidInput, StorageError
 from hwprofiles.registry import device_origins
 from search.store.agents import AgentRow
 
-DeviceName = Annotated[str, typer.Argument(help="What the remote device is called.", show_default=False)]
+DeviceName = Annotated[
+    str, typer.Argument(help="What the remote device is called.", show_default=False, autocompletion=complete_device)
+]
 
 
 def devices_token(

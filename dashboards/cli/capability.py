@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dashboards.cli.completion import complete_device
 from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
 from dashboards.documents.report import Json
@@ -13,7 +14,9 @@ from dashboards.figures import precision_title
 
 
 def devices_capability(
-    device: Annotated[str, typer.Argument(help="The device's name.", show_default=False)],
+    device: Annotated[
+        str, typer.Argument(help="The device's name.", show_default=False, autocompletion=complete_device)
+    ],
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples in one inference of the jobs to serve.")] = 1,
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask everything again.")] = False,

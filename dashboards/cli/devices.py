@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dashboards.cli.completion import complete_device
 from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.fields import flatten
 from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_home, print_fields, print_json
@@ -18,7 +19,9 @@ from hwprofiles.description import NAME
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, StorageError
 from hwprofiles.registry import DEVICES
 
-DeviceName = Annotated[str, typer.Argument(help="The device's name.", show_default=False)]
+DeviceName = Annotated[
+    str, typer.Argument(help="The device's name.", show_default=False, autocompletion=complete_device)
+]
 
 
 def devices_list(format: AsFormat = Format.TABLE) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dashboards.cli.completion import complete_device, complete_metric
 from search.job.target import DEFAULT_MINUTES
 
 TARGET_HELP = "A model (.onnx), a task (my_task.py:make_task) or a job file (.yaml)."
@@ -17,12 +18,18 @@ Data = Annotated[
     typer.Option(help="Samples of the model's inputs (.npz); random inputs without it.", show_default=False),
 ]
 DeviceNames = Annotated[
-    list[str] | None, typer.Option("--device", help="Device to measure on; repeat for several.", show_default=False)
+    list[str] | None,
+    typer.Option(
+        "--device", help="Device to measure on; repeat for several.", show_default=False, autocompletion=complete_device
+    ),
 ]
 Objectives = Annotated[
     list[str] | None,
     typer.Option(
-        "--objective", help="Metric to optimise: speedup, accuracy:max, size_bytes:min; repeatable.", show_default=False
+        "--objective",
+        help="Metric to optimise: speedup, accuracy:max, size_bytes:min; repeatable.",
+        show_default=False,
+        autocompletion=complete_metric,
     ),
 ]
 Constraints = Annotated[

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dashboards.cli.completion import complete_candidate, complete_job
 from dashboards.cli.console import out, print_ending, print_front, print_rows
 from dashboards.documents.front import front_document
 from dashboards.documents.report import Json
@@ -46,8 +47,18 @@ Db = Annotated[
     ),
 ]
 AsFormat = Annotated[Format, typer.Option("--format", help="table for people, json for programs.")]
-JobId = Annotated[str, typer.Argument(help="Job id, a prefix of it, its name or short name.", show_default=False)]
-CandidateId = Annotated[str, typer.Argument(help="Candidate id, a prefix of it, or JOB/NUMBER.", show_default=False)]
+JobId = Annotated[
+    str,
+    typer.Argument(
+        help="Job id, a prefix of it, its name or short name.", show_default=False, autocompletion=complete_job
+    ),
+]
+CandidateId = Annotated[
+    str,
+    typer.Argument(
+        help="Candidate id, a prefix of it, or JOB/NUMBER.", show_default=False, autocompletion=complete_candidate
+    ),
+]
 
 
 @contextmanager

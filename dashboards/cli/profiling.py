@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dashboards.cli.completion import complete_device
 from dashboards.cli.console import ProgressBar, out, print_rows
 from dashboards.cli.options import AsFormat, Format, print_json
 from dashboards.documents.health import health_in_words
@@ -22,7 +23,7 @@ def profile(
     against: Annotated[
         Path | None, typer.Option(help="A second model to measure the first against.", show_default=False)
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to measure.")] = "local-cpu",
+    device: Annotated[str, typer.Option(help="Where to measure.", autocompletion=complete_device)] = "local-cpu",
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples in one inference, where the model leaves it open.")] = 1,
     throughput: Annotated[bool, typer.Option("--throughput", help="Also measure it under several streams.")] = False,
