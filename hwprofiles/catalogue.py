@@ -87,7 +87,7 @@ def remove_description(name: str, taken: frozenset[str]) -> None:
     if name in taken or name in catalogue():
         raise InvalidInput(
             f"device {name!r} ships with Paretune and cannot be removed",
-            "only devices added with `paretune devices add` can be removed",
+            "only devices that you added, and remote ones, can be removed",
         )
     names = ", ".join(user_device_names()) or "none"
     raise NotFound(f"there is no added device {name!r}", f"added devices: {names}")

@@ -10,8 +10,9 @@ from typing import Any
 
 from dashboards.cli.console import ProgressBar, as_text
 from dashboards.cli.profiling import print_profile
-from hwprofiles import find_device
 from paretune.hints import hints_shown
+from search.devices.lookup import DeviceRegistry
+from search.folders import default_database
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,23 @@ def profile(
     model: str | os.PathLike[str],
     *,
     against: str | os.PathLike[str] | None = None,
+    runtime: str | None = None,
+    against_runtime: str | None = None,
     device: str = "local-cpu",
     threads: int = 1,
     batch: int = 1,
     progress: bool = True,
 ) -> ProfileReport:
-    """Measure an ONNX model on a device, against a second one or against itself. Raises :class:`ParetuneError`."""
+    """Measure an ONNX model, or the folder of an export, against a second one or against itself.
+
+    ``runtime`` is what executes the model, e.g. ``openvino:bf16``; default: what an export's manifest names, else the
+    device's first one. Raises :class:`ParetuneError`.
+    """
     from search.analysis.profiling import profile_model
 
     other = None if against is None else Path(against)
-    with ProgressBar(shown=progress) as bar:
-        return ProfileReport(profile_model(Path(model), other, find_device(device, threads, batch), bar.say))
+    with ProgressBar(shown=progress) as bar, DeviceRegistry.at(default_database()) as registry:
+        found = registry.find(device, threads, batch)
+        return ProfileReport(
+            profile_model(Path(model), other, found, bar.say, runtime=runtime, against_runtime=against_runtime)
+        )

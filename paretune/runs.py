@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -72,16 +71,12 @@ def run(
         constraints=_as_list(constraints), space=() if isinstance(space, Mapping) else _as_list(space),
         minutes=minutes, trials=trials, name=name,
     )  # fmt: skip
-    try:
-        with DeviceRegistry.at(db or default_database()) as registry:
-            job = _read(target, options, registry)
-            if isinstance(space, Mapping):
-                fields = job.job.model_dump(mode="json") | {"space": space}
-                job = replace(job, job=parse_job(fields, folder=job.folder, registry=registry))
-            check_target(job, options, registry)
-    except InvalidInput as error:
-        hint = "see: help(paretune.run)" if error.hint == "see: paretune run --help" else error.hint
-        raise InvalidInput(re.sub(r"^--([a-z]+): ", r"\1: ", error.message), hint) from None
+    with DeviceRegistry.at(db or default_database()) as registry:
+        job = _read(target, options, registry)
+        if isinstance(space, Mapping):
+            fields = job.job.model_dump(mode="json") | {"space": space}
+            job = replace(job, job=parse_job(fields, folder=job.folder, registry=registry))
+        check_target(job, options, registry)
     return _search(job, db, progress)
 
 

@@ -12,6 +12,7 @@ from dashboards.api.events import job_events
 from dashboards.api.reports import Reports
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.capability import capability_document
+from dashboards.documents.devices import device_document, devices_document
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import status_of
 from dashboards.documents.layers import layers_document
@@ -49,6 +50,14 @@ def api_router(store: Store, reports: Reports) -> APIRouter:
     @router.get("/candidates/{candidate}", summary="All that is known of one candidate")
     def candidate(candidate: str) -> Json:
         return candidate_document(store, candidate)
+
+    @router.get("/devices", summary="All devices; remote ones with the state of their agents")
+    def devices() -> Json:
+        return devices_document(store)
+
+    @router.get("/devices/{device}", summary="A device's profile, or why it is not available")
+    def device(device: str) -> Json:
+        return device_document(device, store)
 
     @router.get("/devices/{device}/capability", summary="What a device can do, as it answered when it was probed")
     def device_capability(device: str) -> Json:

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 
 from dashboards.cli.completion import complete_device
-from dashboards.cli.console import err, out, print_rows
-from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_home, open_store, print_json
+from dashboards.cli.console import err, out
+from dashboards.cli.listing import print_list
+from dashboards.cli.options import AsFormat, Db, Format, existing_store, open_store, print_json, store_if_any
+from dashboards.documents.agents import agent_state, agents_document
+from dashboards.figures import moment
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
 from hwprofiles.description import NAME
 from hwprofiles.errors import InvalidInput, StorageError
 from hwprofiles.registry import device_origins
-from search.store.agents import AgentRow
+from search.devices.lookup import SERVER, agent_command
 
 DeviceName = Annotated[
     str, typer.Argument(help="What the remote device is called.", show_default=False, autocompletion=complete_device)
 ]
+
+
+_KINDS = {
+    "built-in": "a device of every machine",
+    "catalogue": "a built-in device model",
+    "added": "a device model that you added",
+}
+"""Devices by origin, whose names an agent cannot have."""
 
 
 def devices_token(
@@ -28,6 +41,10 @@ def devices_token(
         Path | None,
         typer.Option("-o", "--output", help="Write it to this file, for nobody else to read.", show_default=False),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(help="Where the device reaches paretune serve; default: a tunnel of ssh.", show_default=False),
+    ] = None,
     db: Db = None,
 ) -> None:
     """Make a token for a remote device's agent; replaces (revokes) the previous token."""
@@ -35,9 +52,7 @@ def devices_token(
         raise InvalidInput(f"{device!r} is not a valid device name", "use letters, digits, dots and dashes")
     origin = device_origins().get(device)
     if origin is not None:
-        raise InvalidInput(
-            f"{device!r} is the name of a device that is {origin}", f"name your board otherwise, such as my-{device}"
-        )
+        raise InvalidInput(f"{device!r} is {_KINDS[origin]}", f"name your board otherwise, e.g. my-{device}")
     with open_store(db) as store:
         if output is None:
             out.print(store.agents.new_token(device), soft_wrap=True)
@@ -45,7 +60,24 @@ def devices_token(
             with _secret_file(output) as file:
                 file.write(f"{store.agents.new_token(device)}\n")
             err.print(f"wrote {output}")
-    err.print("on the device: paretune agent --server URL --token-file FILE --device NAME", soft_wrap=True)
+    for line in _next_steps(device, output, server):
+        err.print(line, soft_wrap=True)
+
+
+def _next_steps(device: str, output: Path | None, server: str | None) -> Iterator[str]:
+    """What to do with a new token: how it gets to the device, and the agent's whole command."""
+    file = shlex.quote(output.name if output else f"{device}.token")
+    command = agent_command(device, shlex.quote(server or SERVER), file)
+    if server is None or output is not None:
+        yield "BOARD is the device as ssh reaches it, e.g. pi@192.168.1.20; on this machine, skip lines with BOARD"
+    if output is not None:
+        yield f"copy the token:       scp {shlex.quote(str(output))} BOARD:{file}"
+    else:
+        yield f"on the device, write the token to a file:  (umask 077; cat > {file})"
+    yield "here, keep running:   paretune serve"
+    if server is None:
+        yield f"connect the device:   ssh -R 8700:{SERVER.removeprefix('http://')} BOARD"
+    yield f"on the device:        {command}"
 
 
 def _secret_file(output: Path) -> TextIO:
@@ -64,32 +96,29 @@ def devices_revoke(device: DeviceName, db: Db = None) -> None:
     with existing_store(db) as store:
         store.agents.revoke(device)
     err.print(f"the token of {device} is refused from now on")
+    err.print(f"a new token: paretune devices token {device}; to forget the device: paretune devices remove {device}",
+              soft_wrap=True)  # fmt: skip
 
 
-def devices_agents(db: Db = None, format: AsFormat = Format.TABLE) -> None:
+def devices_agents(
+    revoked: Annotated[bool, typer.Option("--all", help="Also those whose token is revoked.")] = False,
+    db: Db = None,
+    format: AsFormat = Format.TABLE,
+) -> None:
     """List the remote devices, and when their agents were last heard from."""
-    agents: list[AgentRow] = []
-    if not is_new_home(db):
-        with existing_store(db) as store:
-            agents = store.agents.all()
-    rows = [
-        {
-            "device": agent.device,
-            "state": "revoked" if agent.revoked_at else "never seen" if agent.profile is None else "registered",
-            "seen_at": agent.seen_at and agent.seen_at.isoformat(),
-            "created_at": agent.created_at.isoformat(),
-            "processor": agent.profile and agent.profile.processor,
-            "runtimes": agent.offer.get("runtimes", []),
-            "threads": len(agent.offer.get("cores", [])),
-            "profile_digest": agent.profile and agent.profile.digest,
-        }
-        for agent in agents
-    ]
+    with store_if_any(db) as store:
+        agents = agents_document(store, revoked=True)["agents"]
+    shown = [agent for agent in agents if revoked or agent["state"] != "revoked"]
     if format is Format.JSON:
-        print_json({"agents": rows})
+        print_json({"agents": shown})
         return
+    rows = [{**agent, "state": agent_state(agent), "seen_at": moment(agent["seen_at"])} for agent in shown]
     columns = {"device": "device", "state": "state", "seen_at": "last heard from", "processor": "processor"}
-    print_rows("", rows, columns, "no remote devices yet; make a token with: paretune devices token NAME")
+    print_list(rows, columns, "no remote devices; make a token with: paretune devices token NAME")
+    if hidden := len(agents) - len(shown):
+        out.print(
+            f"{hidden} with a revoked token not shown; show all with: paretune devices agents --all", soft_wrap=True
+        )
 
 
 def agent(

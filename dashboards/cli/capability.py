@@ -11,6 +11,7 @@ from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
 from dashboards.documents.report import Json
 from dashboards.figures import precision_title
+from hwprofiles.errors import DeviceUnavailable
 
 
 def devices_capability(
@@ -30,6 +31,11 @@ def devices_capability(
 
     with open_store(db) as store:
         profile = DeviceRegistry(store).find(device, threads, batch)
+        if profile.simulated:
+            raise DeviceUnavailable(
+                f"device {device!r} is modelled: there is nothing to probe",
+                "probe one that measures, such as this machine: paretune devices capability local-cpu",
+            )
         with ProgressBar() as progress:
             document = document_of(profile, probe_and_store(store, profile, progress.say, refresh=refresh))
     if format is Format.JSON:
@@ -37,7 +43,10 @@ def devices_capability(
     else:
         _print(document)
     if not document["complete"]:
-        err.print(f"some probes were disturbed by other load; to finish, run: paretune devices capability {device}")
+        err.print(
+            f"some probes were disturbed by other load; to finish, run: paretune devices capability {device}",
+            soft_wrap=True,
+        )
 
 
 def _print(document: Json) -> None:

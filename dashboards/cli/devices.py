@@ -10,52 +10,57 @@ import typer
 from dashboards.cli.completion import complete_device
 from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.fields import flatten
-from dashboards.cli.options import AsFormat, Db, Format, existing_store, is_new_home, print_fields, print_json
+from dashboards.cli.listing import print_list
+from dashboards.cli.options import AsFormat, Db, Format, print_fields, print_json, store_if_any
 from dashboards.documents import devices
 from dashboards.documents.report import Json
-from hwprofiles import Profile, find_device
+from dashboards.figures import moment
+from hwprofiles import find_device
 from hwprofiles.catalogue import add_description, remove_description
 from hwprofiles.description import NAME
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, StorageError
 from hwprofiles.registry import DEVICES
+from search.devices.lookup import DeviceRegistry
 
 DeviceName = Annotated[
     str, typer.Argument(help="The device's name.", show_default=False, autocompletion=complete_device)
 ]
 
 
-def devices_list(format: AsFormat = Format.TABLE) -> None:
-    """List the devices, which of them are modelled, and why one is not available."""
-    document = devices.devices_document()
+def devices_list(
+    revoked: Annotated[bool, typer.Option("--all", help="Also remote devices whose token is revoked.")] = False,
+    db: Db = None,
+    format: AsFormat = Format.TABLE,
+) -> None:
+    """List the devices: this machine, remote ones, and device models."""
+    with store_if_any(db) as store:
+        document = devices.devices_document(store, revoked=revoked)
     if format is Format.JSON:
         print_json(document)
         return
-    columns = {name: name for name in ("device", "origin", "figures", "available", "what")}
-    print_rows("", [_row(device) for device in document["devices"]], columns, "")
+    rows = [
+        {**device, "figures": devices.figures_in_words(device), "what": devices.device_in_words(device)}
+        for device in document["devices"]
+    ]
+    print_list(rows, {name: name for name in ("device", "figures", "origin", "what")}, "")
+    missing = [device["device"] for device in document["devices"] if not device["available"]]
+    if missing:
+        out.print(f"why one is not available: paretune devices show {missing[0]}", soft_wrap=True)
 
 
-def _row(device: Json) -> Json:
-    if not device["available"]:
-        return {**device, "available": "no", "what": device["reason"]}
-    runtimes = (f"{name} {version}" for name, version in device["runtimes"])
-    title = ", ".join((device["title"] or device["processor"], *runtimes))
-    return {**device, "available": "yes", "figures": _figures(device), "what": title}
-
-
-def _figures(device: Json) -> str:
-    """The origin of figures on a device."""
-    return "measured" if not device["simulated"] else "made up" if device["peaks"] is None else "modelled"
-
-
-def devices_show(device: DeviceName, format: AsFormat = Format.TABLE) -> None:
+def devices_show(device: DeviceName, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     """Show a device: its processor, memory, caches and runtimes."""
-    document = devices.device_document(device)
+    with store_if_any(db) as store:
+        document = devices.device_document(device, store)
     if format is Format.JSON:
         print_json(document)
         return
     if document.get("simulated"):
-        out.print(f"{_figures(document)}, not measured")
-    print_fields(flatten(document))
+        out.print(f"{devices.figures_in_words(document)}, not measured")
+    contact = {
+        key: moment(value) if key.endswith("_at") else value for key, value in document.get("contact", {}).items()
+    }
+    print_fields(flatten(document | {"contact": contact}))
 
 
 def devices_probe(
@@ -108,10 +113,16 @@ def devices_add(
     out.print(f"{'replaced' if replaced else 'added'} {description.name}: {description.title}", soft_wrap=True)
 
 
-def devices_remove(device: DeviceName) -> None:
-    """Remove a device that was added."""
+def devices_remove(device: DeviceName, db: Db = None) -> None:
+    """Remove a device that was added, or a remote device; results of jobs stay."""
+    with store_if_any(db) as store:
+        if devices.origin_of(device, store) == devices.REMOTE and store is not None:
+            store.agents.remove(device)
+            out.print(f"removed {device}: its token is refused from now on; results of jobs stay", soft_wrap=True)
+            err.print(f"to add it again: paretune devices token {device} -o {device}.token", soft_wrap=True)
+            return
     remove_description(device, frozenset(DEVICES))
-    out.print(f"removed {device}")
+    out.print(f"removed {device}; results of jobs stay")
 
 
 def devices_check(device: DeviceName, db: Db = None, format: AsFormat = Format.TABLE) -> None:
@@ -127,18 +138,18 @@ def devices_check(device: DeviceName, db: Db = None, format: AsFormat = Format.T
 
 
 def _check(device: str, db: str | None) -> Json:
-    from evaluators.devices.check import Check, check_device
+    from evaluators.devices.check import Check
+    from search.devices.check import check_registered_device
 
-    devices.origin_of(device)
-    registered: Profile | None = None
-    if not is_new_home(db):
-        with existing_store(db) as store:
-            registered = dict(store.devices.all()).get(device)
-    size: dict[str, Any] = {} if registered is None else {"threads": registered.threads, "batch": registered.batch}
-    try:
-        profile = find_device(device, **size)
-    except (DeviceUnavailable, InvalidInput) as error:
-        lacking = Check("available", "failed", f"{error.message}; {error.hint}")
-        return devices.check_document(device, None, (lacking,))
-    with ProgressBar() as progress:
-        return devices.check_document(device, profile, check_device(profile, registered, say=progress.say))
+    with store_if_any(db) as store:
+        devices.origin_of(device, store)
+        registered = None if store is None else dict(store.devices.all()).get(device)
+        size: dict[str, Any] = {} if registered is None else {"threads": registered.threads, "batch": registered.batch}
+        try:
+            profile = DeviceRegistry(store).find(device, **size)
+        except (DeviceUnavailable, InvalidInput) as error:
+            lacking = Check("available", "failed", f"{error.message}; {error.hint}")
+            return devices.check_document(device, None, (lacking,))
+        with ProgressBar() as progress:
+            checks = check_registered_device(store, profile, registered, progress.say)
+        return devices.check_document(device, profile, checks)

@@ -89,6 +89,16 @@ def is_new_home(url: str | None) -> bool:
     return url is None and not os.environ.get("PARETUNE_DB") and not database_exists(default_database())
 
 
+@contextmanager
+def store_if_any(url: str | None) -> Iterator[Store | None]:
+    """As :func:`existing_store`; None while nothing was run so far."""
+    if is_new_home(url):
+        yield None
+    else:
+        with existing_store(url) as store:
+            yield store
+
+
 def print_coverage(document: Json) -> None:
     """Print the values that the space contains and leaves out, if the job has that."""
     for line in coverage_lines(document[COVERAGE]) if document[COVERAGE] else ():

@@ -12,16 +12,28 @@ from dashboards.cli.console import ProgressBar, out, print_rows
 from dashboards.cli.options import AsFormat, Format, print_json
 from dashboards.documents.health import health_in_words
 from dashboards.documents.report import Json
-from hwprofiles import find_device
+from search.devices.lookup import DeviceRegistry
+from search.folders import default_database
 
 _SLOWEST = 12
 """Number of nodes in the table; the JSON has all of them."""
 
 
 def profile(
-    model: Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="An ONNX model, or the folder of an export.", show_default=False)],
     against: Annotated[
         Path | None, typer.Option(help="A second model to measure the first against.", show_default=False)
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            help="What executes the model, e.g. openvino:bf16; default: what an export's manifest names, "
+            "else the device's first one.",
+            show_default=False,
+        ),
+    ] = None,
+    against_runtime: Annotated[
+        str | None, typer.Option(help="The same for the second model.", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure.", autocompletion=complete_device)] = "local-cpu",
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 1,
@@ -34,9 +46,12 @@ def profile(
     from evaluators.measuring.throughput import Load
     from search.analysis.profiling import profile_model
 
-    with ProgressBar() as progress:
+    with ProgressBar() as progress, DeviceRegistry.at(default_database()) as registry:
         load = Load(streams=streams) if throughput or streams else None
-        document = profile_model(model, against, find_device(device, threads, batch), progress.say, load=load)
+        document = profile_model(
+            model, against, registry.find(device, threads, batch), progress.say,
+            load=load, runtime=runtime, against_runtime=against_runtime,
+        )  # fmt: skip
     if format is Format.JSON:
         print_json(document)
         return
@@ -49,12 +64,16 @@ def print_profile(document: Json) -> None:
     latency = document["latency_ms"]
     low, high = latency["ci95"]
     out.print(
-        f"{model}: p50 {latency['p50']:.3f} ms [{low:.3f}, {high:.3f}], n {latency['n']}, on {document['device']}",
+        f"{model}: p50 {latency['p50']:.3f} ms [{low:.3f}, {high:.3f}], n {latency['n']}, "
+        f"on {document['device']} in {_runtime(document['runtime'])}",
         soft_wrap=True,
     )
     if "speedup" in document:
         low, high = document["speedup"]["ci95"]
-        out.print(f"{document['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}] as fast as {against}", soft_wrap=True)
+        there = f"{against} in {_runtime(document['against_runtime'])}"
+        out.print(f"{document['speedup']['ratio']:.2f}x [{low:.2f}, {high:.2f}] as fast as {there}", soft_wrap=True)
+        for name, other in document["matched_inputs"].items():
+            out.print(f"input {name!r} was matched with {other!r} there, by position, type and shape", soft_wrap=True)
     if "throughput" in document:
         out.print(_throughput(document["throughput"], against), soft_wrap=True)
     out.print(f"peak memory {document['peak_memory_bytes'] / 1e6:.1f} MB, file {document['size_bytes'] / 1e6:.2f} MB")
@@ -79,6 +98,11 @@ def _throughput(measured: dict[str, Any], against: str | None) -> str:
     text = f"{measured['per_s']:.1f} samples/s [{low:.1f}, {high:.1f}] under {streams}"
     low, high = measured["ci95"]
     return text + (f", {measured['ratio']:.2f}x [{low:.2f}, {high:.2f}] those of {against}" if against else "")
+
+
+def _runtime(runtime: Json) -> str:
+    named = ", which its export names" if runtime["by_bundle"] else ""
+    return f"{runtime['name']} {runtime['version']}{named}"
 
 
 def _ms(value: float | None) -> str:

@@ -19,16 +19,21 @@ def capability_document(store: Store, device: str) -> Json:
 
     Raises :class:`NotFound` for a device that was never probed.
     """
-    profiles = [profile for profile, _ in store.devices.capabilities() if profile.device == device]
-    pairs = ((profile, capability_of(store, profile.digest)) for profile in profiles)
-    latest = next(((profile, capability) for profile, capability in pairs if capability is not None), None)
-    if latest is None and device_origins().get(device) in ("catalogue", "added"):
+    document = latest_capability(store, device)
+    if document is None and device_origins().get(device) in ("catalogue", "added"):
         raise NotFound(
             f"device {device!r} is modelled: there is nothing to probe", f"see: paretune devices show {device}"
         )
-    if latest is None:
+    if document is None:
         raise NotFound(f"device {device!r} was not probed yet", f"probe it with: paretune devices capability {device}")
-    return document_of(*latest)
+    return document
+
+
+def latest_capability(store: Store, device: str) -> Json | None:
+    """A device's last probed capability; None if it was never probed."""
+    profiles = [profile for profile, _ in store.devices.capabilities() if profile.device == device]
+    pairs = ((profile, capability_of(store, profile.digest)) for profile in profiles)
+    return next((document_of(profile, known) for profile, known in pairs if known is not None), None)
 
 
 def devices_with_capability(store: Store) -> set[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dashboards.documents.agents import agent_document, agent_state, agents_document
 from dashboards.documents.report import Json
 from evaluators.devices.check import Check
-from hwprofiles import Profile, find_device
+from hwprofiles import Profile
 from hwprofiles.catalogue import lookup_description
 from hwprofiles.errors import NotFound, ParetuneError
 from hwprofiles.gpus import find_gpus
@@ -12,21 +13,42 @@ from hwprofiles.installed import onnxruntime_providers
 from hwprofiles.probe import probe_machine, processor_runtimes, usable_cores
 from hwprofiles.registry import DEVICES, device_origins
 from hwprofiles.suggestions import nearest
+from search.devices.lookup import DeviceRegistry
+from search.store import Store
+
+REMOTE = "remote"
+"""The origin of a device that is reached through an agent."""
 
 
-def devices_document() -> Json:
-    """Every device: built in, in the catalogue, or added."""
-    return {"devices": [device_document(name) for name in device_origins()]}
+_ORDER = ("built-in", REMOTE, "added", "catalogue")
+
+_CONTACT = ("state", "online", "seen_at", "created_at", "runtimes", "threads")
+"""What is known of a remote device's agent."""
 
 
-def device_document(name: str) -> Json:
+def devices_document(store: Store | None = None, *, revoked: bool = False) -> Json:
+    """Every device: built in, in the catalogue, added, or remote with a token in the store.
+
+    Remote ones whose token is revoked are listed only if ``revoked``.
+    """
+    origins = device_origins()
+    remote = [agent["device"] for agent in agents_document(store, revoked=revoked)["agents"]]
+    origins |= {name: REMOTE for name in remote if name not in origins}
+    names = sorted(origins, key=lambda name: _ORDER.index(origins[name]))
+    return {"devices": [device_document(name, store) for name in names]}
+
+
+def device_document(name: str, store: Store | None = None) -> Json:
     """A device's profile and description, or why it is not available. Raises :class:`NotFound` for an unknown one."""
-    origin = origin_of(name)
+    origin = origin_of(name, store)
+    row = None if store is None or origin != REMOTE else store.agents.row(name)
+    contact = {} if row is None else {"contact": {key: agent_document(row)[key] for key in _CONTACT}}
     try:
-        profile = find_device(name)
+        profile = DeviceRegistry(store).find(name)
         description = None if name in DEVICES else lookup_description(name)
     except ParetuneError as error:
-        return {"device": name, "origin": origin, "available": False, "reason": f"{error.message}; {error.hint}"}
+        reason = f"{error.message}; {error.hint}"
+        return {"device": name, "origin": origin, "available": False, "reason": reason, **contact}
     return {
         **profile.to_dict(),
         "profile_digest": profile.digest,
@@ -34,7 +56,26 @@ def device_document(name: str) -> Json:
         "available": True,
         "title": None if description is None else description.title,
         "sources": {} if description is None else description.sources(),
+        **contact,
     }
+
+
+def figures_in_words(device: Json) -> str:
+    """The origin of figures on a device, and the state of a remote one's agent; why there are none."""
+    contact = device.get("contact")
+    if not device["available"]:
+        return "not available" if contact is None else agent_state(contact)
+    if contact is not None:
+        return f"measured, {agent_state(contact)}"
+    return "measured" if not device["simulated"] else "made up" if device["peaks"] is None else "modelled"
+
+
+def device_in_words(device: Json) -> str:
+    """What a device is, in one line: its title or processor with its runtimes, or why it is not available."""
+    if not device["available"]:
+        return str(device["reason"])
+    runtimes = (f"{name} {version}" for name, version in device["runtimes"])
+    return ", ".join((device["title"] or device["processor"], *runtimes))
 
 
 def probe_document() -> Json:
@@ -60,9 +101,11 @@ def check_document(name: str, profile: Profile | None, checks: tuple[Check, ...]
     }
 
 
-def origin_of(name: str) -> str:
-    """``built-in``, ``catalogue`` or ``added``; raises :class:`NotFound` for an unknown device."""
+def origin_of(name: str, store: Store | None = None) -> str:
+    """``built-in``, ``catalogue``, ``added`` or ``remote``; raises :class:`NotFound` for an unknown device."""
     origins = device_origins()
+    if name not in origins and store is not None:
+        origins = {agent.device: REMOTE for agent in store.agents.all()} | origins
     if name not in origins:
         raise NotFound(f"there is no device {name!r}", nearest(name, origins))
     return origins[name]

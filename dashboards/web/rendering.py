@@ -9,6 +9,7 @@ import jinja2
 
 from dashboards import figures
 from dashboards.documents import format_strip
+from dashboards.documents.devices import device_in_words, figures_in_words
 from dashboards.documents.health import health_in_words
 from dashboards.documents.jobs import device_names
 from dashboards.documents.metrics import USUAL_METRICS, baseline_value, metric_names
@@ -48,6 +49,8 @@ _environment.filters |= {
 _environment.globals |= {
     "baseline_value": baseline_value,
     "counted_formats": format_strip.count_formats,
+    "device_figures": figures_in_words,
+    "device_line": device_in_words,
     "device_names": device_names,
     "explained_evidence": EXPLANATIONS,
     "formats_in_words": format_strip.formats_in_words,

@@ -11,13 +11,15 @@ from fastapi.staticfiles import StaticFiles
 
 from dashboards.api.reports import Reports
 from dashboards.documents.candidates import candidate_document
-from dashboards.documents.capability import capability_document, devices_with_capability
+from dashboards.documents.capability import devices_with_capability, latest_capability
+from dashboards.documents.devices import device_document, devices_document
 from dashboards.documents.front import front_of
 from dashboards.documents.jobs import job_of
 from dashboards.documents.layers import layers_document
 from dashboards.documents.trials import trials_of
 from dashboards.web.heat import capability_context
 from dashboards.web.rendering import has_chart_library, render, views_context
+from hwprofiles.errors import NotFound
 from search.store import Store
 
 STATIC = Path(__file__).parent / "static"
@@ -51,10 +53,21 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
     def candidate(candidate: str) -> str:
         return render("candidate.html", candidate=candidate_document(store, candidate))
 
+    @router.get("/devices")
+    def devices() -> str:
+        return render("devices.html", **devices_document(store))
+
     @router.get("/devices/{device}")
     def device(device: str) -> str:
-        context = capability_context(capability_document(store, device))
-        return render("device.html", vendored=has_chart_library(), **context)
+        capability = latest_capability(store, device)
+        try:
+            document = device_document(device, store)
+        except NotFound:
+            if capability is None:
+                raise
+            document = None  # probed once, and removed since
+        context = {} if capability is None else capability_context(capability)
+        return render("device.html", vendored=has_chart_library(), name=device, device=document, **context)
 
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluators.devices.device import open_device
+from evaluators.devices.device import Device, open_device
 from evaluators.devices.reference_models import write_chain
 from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.measurement import Measurement, combine_measurements
@@ -45,29 +45,36 @@ def check_device(
     registered: Profile | None,
     protocol: Protocol | None = None,
     say: Callable[[str], None] = lambda _: None,
+    opener: Callable[[Profile], Device] = open_device,
 ) -> tuple[Check, ...]:
     """Runs all checks of a device; takes seconds to minutes, since it measures a small model.
 
     ``registered`` is the profile with which a job last used it, None if none did. ``say`` gets progress texts. A fault
-    of the device is a failed check, not an exception.
+    of the device is a failed check, not an exception. ``opener`` opens the device; of a remote one, runtimes and
+    pinning are not checked.
     """
-    return tuple(_checks(profile, registered, protocol or Protocol(energy_s=0.0), say))
+    return tuple(_checks(profile, registered, protocol or Protocol(energy_s=0.0), say, opener))
 
 
 def _checks(
-    profile: Profile, registered: Profile | None, protocol: Protocol, say: Callable[[str], None]
+    profile: Profile,
+    registered: Profile | None,
+    protocol: Protocol,
+    say: Callable[[str], None],
+    opener: Callable[[Profile], Device],
 ) -> Iterator[Check]:
     yield _same_profile(profile, registered)
     if profile.simulated:
         yield Check("modelled", OK, "its figures are modelled, so there is nothing to measure")
         return
     for name, version in profile.runtimes or ((profile.runtime, profile.runtime_version),):
-        say(f"loading {name}")
-        yield _runtime(name, version)
-    if profile.cores:
+        if not profile.agent:
+            say(f"loading {name}")
+            yield _runtime(name, version)
+    if profile.cores and not profile.agent:
         yield _pinning(profile)
     say("measuring a small model against itself")
-    yield from _against_itself(profile, protocol)
+    yield from _against_itself(profile, protocol, opener)
 
 
 def _same_profile(profile: Profile, registered: Profile | None) -> Check:
@@ -122,9 +129,9 @@ def _pinning(profile: Profile) -> Check:
     return Check("pinning", FAILED, f"the system does not pin to core {shown}: measurements are marked unpinned")
 
 
-def _against_itself(profile: Profile, protocol: Protocol) -> Iterator[Check]:
+def _against_itself(profile: Profile, protocol: Protocol, opener: Callable[[Profile], Device]) -> Iterator[Check]:
     try:
-        measured = _measure_against_itself(profile, protocol)
+        measured = _measure_against_itself(profile, protocol, opener)
     except ParetuneError as error:
         yield Check("same model twice", FAILED, _error_text(error))
         yield Check("health", UNKNOWN, "nothing was measured")
@@ -136,9 +143,9 @@ def _against_itself(profile: Profile, protocol: Protocol) -> Iterator[Check]:
     yield _health(measured)
 
 
-def _measure_against_itself(profile: Profile, protocol: Protocol) -> Measurement:
+def _measure_against_itself(profile: Profile, protocol: Protocol, opener: Callable[[Profile], Device]) -> Measurement:
     """Measures a small model against itself; repeats if the interval does not contain 1, pooling all samples."""
-    device = open_device(profile)
+    device = opener(profile)
     try:
         with tempfile.TemporaryDirectory(prefix="paretune-") as folder:
             model = Path(folder) / "model.onnx"

@@ -10,6 +10,7 @@ from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import InvalidInput
 from hwprofiles.installed import RUNTIMES_GROUP
 from hwprofiles.plugins import Registry
+from hwprofiles.suggestions import nearest
 
 RUNTIMES: Registry[Runtime] = Registry(
     RUNTIMES_GROUP,
@@ -31,7 +32,7 @@ def runtime_of(spec: str) -> Runtime:
     """
     name, _, hint = spec.partition(":")
     if name not in RUNTIMES:
-        raise InvalidInput(f"unknown runtime {name!r}", f"known: {', '.join(RUNTIMES)}")
+        raise InvalidInput(f"unknown runtime {name!r}", nearest(name, tuple(RUNTIMES)))
     return RUNTIMES[name](hint)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import BuildFailed, InvalidInput
+from hwprofiles.suggestions import nearest
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Runtime(ABC):
         if hint not in self.hints:
             raise InvalidInput(
                 f"runtime {self.name!r} has no hint {hint!r}",
-                f"known: {', '.join(h for h in self.hints if h) or 'none'}",
+                nearest(hint, tuple(h for h in self.hints if h)) if any(self.hints) else f"write only {self.name}",
             )
         self.hint = hint
 

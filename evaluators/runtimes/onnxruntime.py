@@ -105,15 +105,20 @@ class _OrtSession(Session):
 
     def run(self, feed: Arrays) -> dict[str, Array]:
         try:
-            values = self._session.run(self._names, dict(feed))
+            values = self._session.run(self._names, self._own(feed))
         except _refusals() as error:
             raise BuildFailed(f"the runtime refused an input: {first_line(error, 400)}") from None
         return {name: np.asarray(value) for name, value in zip(self._names, values, strict=True)}
 
     def time_ms(self, feed: Arrays) -> float:
+        own = self._own(feed)
         start = time.perf_counter_ns()
-        self._session.run(self._names, feed)
+        self._session.run(self._names, own)
         return (time.perf_counter_ns() - start) / 1e6
+
+    def _own(self, feed: Arrays) -> dict[str, Array]:
+        """The feed without inputs of other models, which ONNX Runtime would refuse."""
+        return {spec.name: feed[spec.name] for spec in self.inputs if spec.name in feed}
 
     def close(self) -> None:
         self._session = None

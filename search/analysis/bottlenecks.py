@@ -144,6 +144,8 @@ def _weight_only_layers(nodes: Sequence[TimedNode], total: float) -> list[Bottle
 
 
 def _other_work(model: Execution, total: float) -> list[Bottleneck]:
+    if not any(node.inputs or node.outputs for node in model.nodes):
+        return []  # the runtime does not say what its nodes read: layers cannot be told from other work
     layers = {id(layer.node) for layer in model.layers}
     weightless = [node for node in model.nodes if id(node) not in layers and not _converts(node)]
     share = _share(weightless, total)

@@ -8,24 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-
-from evaluators.devices.device import open_device
+from evaluators.devices.device import Device, open_device
 from evaluators.devices.execution import Execution, match_layers, weights_of
 from evaluators.devices.node_times import measure_node_times
-from evaluators.graphs.model import input_specs, load_model
 from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.measurement import Measurement
 from evaluators.measuring.throughput import Load
 from evaluators.processes.sandbox_child import Progress
-from evaluators.tensors import Array, TensorSpec
+from evaluators.tensors import Array
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError
 from search.analysis.bottlenecks import find_bottlenecks
-
-_OPEN_DIMENSION = 8
-"""Size of open dimensions other than the batch."""
+from search.analysis.profiled_models import ProfiledModel, both_samples, match_inputs, open_profiled, sample_of
 
 LIMIT_S = 300.0
 
@@ -38,87 +32,118 @@ _PROVIDERS = {
 
 
 def profile_model(
-    model: Path, against: Path | None, profile: Profile, progress: Progress, *, load: Load | None = None
+    model: Path,
+    against: Path | None,
+    profile: Profile,
+    progress: Progress,
+    *,
+    load: Load | None = None,
+    runtime: str | None = None,
+    against_runtime: str | None = None,
 ) -> dict[str, Any]:
     """Measure latency and memory of ``model`` on random inputs, paired with ``against`` or itself, in minutes.
 
-    ``speedup`` (only with ``against``) is the other model's time over this one's; ``throughput`` (only under a
-    ``load``) pairs them likewise. Raises :class:`InvalidInput` for files that cannot be read or have different inputs.
+    Both are files or bundles' folders; for their runtimes see :func:`open_profiled`. ``speedup`` (only with
+    ``against``) is the other model's time over this one's; ``throughput`` (only under a ``load``) pairs them likewise.
+    Raises :class:`InvalidInput` for files that cannot be read or whose inputs differ in more than their names.
     """
-    loaded = load_model(model)
-    specs = input_specs(loaded)
-    compared = None if against is None else load_model(against)
-    if compared is not None:
-        baseline_specs = input_specs(compared)
-        if [(s.name, s.dtype) for s in specs] != [(s.name, s.dtype) for s in baseline_specs]:
-            raise InvalidInput(
-                f"{against} takes the inputs {[s.name for s in baseline_specs]}, "
-                f"{model} takes {[s.name for s in specs]}",
-                "compare two models of the same inputs",
-            )
-    sample = random_inputs(specs, profile.batch)
-    device = open_device(profile)
+    ours = open_profiled(model, runtime, profile)
+    if against is None and against_runtime is not None:
+        raise InvalidInput("--against-runtime: there is no second model", "name it with --against")
+    theirs = ours if against is None else open_profiled(against, against_runtime, profile)
+    matched = match_inputs(ours, theirs)
+    specs = {spec.name: spec for spec in theirs.specs}
+    sample = sample_of(ours.specs, {name: specs[other] for name, other in matched.items()}, profile.batch)
+    device = open_device(theirs.on(profile))
     try:
-        progress("measuring latency")
-        measured = device.measure(LatencyRequest(against or model, model, sample, Protocol(), LIMIT_S))
-        progress("measuring memory")
-        memory = device.peak_memory_bytes(model, sample, limit_s=LIMIT_S)
-        throughput = None
-        if load is not None:
-            progress("measuring throughput")
-            throughput = device.throughput(against or model, model, sample, load=load, limit_s=LIMIT_S)
+        measured, figures = _measure(device, ours, theirs, sample, both_samples(sample, matched), load, progress)
         progress("timing each node")
-        ours = _execution(profile, model, loaded, sample)
-        theirs = None if against is None or compared is None else _execution(profile, against, compared, sample)
+        execution = _execution(profile, ours, sample)
+        theirs_sample = {matched[name]: values for name, values in sample.items()}
+        compared = None if against is None else _execution(profile, theirs, theirs_sample)
     except CandidateError as error:
         raise ParetuneError(f"{model} cannot be measured: {error.message}", error.hint or "check the model") from None
     finally:
         device.close()
-    document = _document(model, profile, measured, memory)
-    speedup = None if against is None else (measured.ratio, *measured.ratio_ci95)
-    bottlenecks = find_bottlenecks(
-        ours,
-        theirs,
-        latency_ms=document["latency_ms"]["p50"],
-        speedup=speedup,
-        provider=_PROVIDERS.get(profile.runtime, ""),
-        lanes=vector_lanes(profile.instruction_sets),
-    )
-    document |= {
-        "findings": [asdict(bottleneck) for bottleneck in bottlenecks],
-        "layers": _layers(ours, theirs),
-        "operators": [
-            {"operator": name, "count": count}
-            for name, count in Counter(node.op_type for node in loaded.graph.node).most_common()
-        ],
+    document = {
+        "model": str(model),
+        "device": profile.device,
+        "profile_digest": profile.digest,
+        "runtime": _runtime(ours),
+        **figures,
+        "size_bytes": ours.path.stat().st_size,
+        "marks": list(measured.marks),
+        "health": None if measured.health is None else measured.health.to_dict(),
     }
-    if throughput is not None:
-        document |= throughput.metrics()
+    document |= _explain(profile, ours, execution, compared, measured, document["latency_ms"]["p50"])
     if against is not None:
         document |= {
             "against": str(against),
+            "against_runtime": _runtime(theirs),
+            "matched_inputs": {name: other for name, other in matched.items() if name != other},
             "speedup": measured.metrics()["speedup"],
             "baseline": measured.baseline_metrics(),
         }
     return document
 
 
-def _document(model: Path, profile: Profile, measured: Measurement, memory: int) -> dict[str, Any]:
-    """The part of the document that says what was measured."""
+def _measure(
+    device: Device,
+    ours: ProfiledModel,
+    theirs: ProfiledModel,
+    sample: Mapping[str, Array],
+    both: Mapping[str, Array],
+    load: Load | None,
+    progress: Progress,
+) -> tuple[Measurement, dict[str, Any]]:
+    """The paired latency, and the figures of our model."""
+    progress("measuring latency")
+    request = LatencyRequest(theirs.path, ours.path, both, Protocol(), LIMIT_S, ours.runtime)
+    measured = device.measure(request)
+    progress("measuring memory")
+    memory = device.peak_memory_bytes(ours.path, sample, limit_s=LIMIT_S, runtime=ours.runtime)
+    figures = {"latency_ms": measured.metrics()["latency_ms"], "peak_memory_bytes": memory}
+    if load is not None:
+        progress("measuring throughput")
+        throughput = device.throughput(theirs.path, ours.path, both, load=load, limit_s=LIMIT_S, runtime=ours.runtime)
+        figures |= {} if throughput is None else throughput.metrics()
+    return measured, figures
+
+
+def _explain(
+    profile: Profile,
+    model: ProfiledModel,
+    ours: Execution,
+    theirs: Execution | None,
+    measured: Measurement,
+    latency_ms: float,
+) -> dict[str, Any]:
+    """The part of the document that says where the time goes, and why the model is not faster."""
+    bottlenecks = find_bottlenecks(
+        ours,
+        theirs,
+        latency_ms=latency_ms,
+        speedup=None if theirs is None else (measured.ratio, *measured.ratio_ci95),
+        provider=_PROVIDERS.get(model.runtime, ""),
+        lanes=vector_lanes(profile.instruction_sets),
+    )
     return {
-        "model": str(model),
-        "device": profile.device,
-        "profile_digest": profile.digest,
-        "latency_ms": measured.metrics()["latency_ms"],
-        "size_bytes": model.stat().st_size,
-        "peak_memory_bytes": memory,
-        "marks": list(measured.marks),
-        "health": None if measured.health is None else measured.health.to_dict(),
+        "findings": [asdict(bottleneck) for bottleneck in bottlenecks],
+        "layers": _layers(ours, theirs),
+        "operators": [
+            {"operator": name, "count": count}
+            for name, count in Counter(node.op_type for node in model.model.graph.node).most_common()
+        ],
     }
 
 
-def _execution(profile: Profile, path: Path, model: onnx.ModelProto, sample: Mapping[str, Array]) -> Execution:
-    return Execution(measure_node_times(profile, path, sample, limit_s=LIMIT_S), weights_of(model))
+def _runtime(model: ProfiledModel) -> dict[str, Any]:
+    return {"name": model.runtime, "version": model.version, "by_bundle": model.by_bundle}
+
+
+def _execution(profile: Profile, model: ProfiledModel, sample: Mapping[str, Array]) -> Execution:
+    nodes = measure_node_times(model.on(profile), model.path, sample, limit_s=LIMIT_S)
+    return Execution(nodes, weights_of(model.model))
 
 
 def _layers(ours: Execution, theirs: Execution | None) -> list[dict[str, Any]]:
@@ -144,17 +169,3 @@ def vector_lanes(instruction_sets: Collection[str]) -> int:
     """Number of 32-bit values in a vector register; 0 if unknown."""
     widths = (("avx512f", 16), ("avx2", 8), ("asimd", 4))
     return next((lanes for name, lanes in widths if name in instruction_sets), 0)
-
-
-def random_inputs(specs: tuple[TensorSpec, ...], batch: int) -> dict[str, Array]:
-    """Random inputs in the model's shapes: standard normal numbers, zeros for integers and text."""
-    rng = np.random.default_rng(0)
-    sample: dict[str, Array] = {}
-    for spec in specs:
-        shape = [
-            (batch if axis == 0 else _OPEN_DIMENSION) if dim is None else dim for axis, dim in enumerate(spec.shape)
-        ]
-        kind = np.dtype(spec.dtype)
-        values = rng.standard_normal(shape) if np.issubdtype(kind, np.floating) else np.zeros(shape)
-        sample[spec.name] = values.astype(kind)
-    return sample

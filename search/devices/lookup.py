@@ -14,6 +14,7 @@ from hwprofiles import Profile
 from hwprofiles import registry as local_registry
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
 from hwprofiles.profile import check_threads
+from hwprofiles.suggestions import nearest
 from search.devices.link import RequestLink
 
 if TYPE_CHECKING:
@@ -58,28 +59,33 @@ class DeviceRegistry:
         row = agents.row(name)
         if row is not None:
             return remote_profile(row, threads, batch)
-        try:
-            return local_registry.find_device(name, threads, batch)
-        except InvalidInput as error:
-            remote = [agent.device for agent in agents.all() if agent.revoked_at is None]
-            more = f"; remote devices: {', '.join(remote)}" if remote else ""
-            raise InvalidInput(error.message, error.hint + more) from None
+        remote = [agent.device for agent in agents.all() if agent.revoked_at is None]
+        raise InvalidInput(f"unknown device {name!r}", nearest(name, [*local_registry.device_origins(), *remote]))
 
+
+SERVER = "http://127.0.0.1:8700"
+"""Where ``paretune serve`` is by default, and what a tunnel of ssh makes of it on a device."""
 
 NO_AGENTS = DeviceRegistry()
 """Finds no remote device."""
+
+
+def agent_command(device: str, server: str = SERVER, token_file: str = "") -> str:
+    """The command that starts a device's agent."""
+    return f"paretune agent --server {server} --token-file {token_file or device + '.token'} --device {device}"
 
 
 def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:
     """The profile of a remote device with this number of threads and this batch."""
     if agent.revoked_at is not None:
         raise DeviceUnavailable(
-            f"the token of device {agent.device!r} was revoked", "make a new one with: paretune devices token NAME"
+            f"the token of device {agent.device!r} was revoked",
+            f"make a new one with: paretune devices token {agent.device}",
         )
     if agent.profile is None:
         raise DeviceUnavailable(
             f"no agent of device {agent.device!r} has been here yet",
-            "start it there with: paretune agent --server URL --token-file FILE --device NAME",
+            f"start it there with: {agent_command(agent.device)}",
         )
     cores = agent.offer["cores"]
     check_threads(agent.device, threads, len(cores))

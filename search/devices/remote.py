@@ -242,7 +242,7 @@ class _Watch:
         if agent is None or agent.revoked_at is not None:
             raise DeviceLost(
                 f"the token of device {self._device!r} was revoked",
-                "make a new one with: paretune devices token NAME",
+                f"make a new one with: paretune devices token {self._device}",
             )
         now = time.monotonic()
         step_s, self._last_look = min(now - self._last_look, _LONGEST_STEP_S), now

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound, ParetuneError
@@ -19,6 +20,9 @@ from search.store.rows import Json
 from search.store.transactions import Transactions
 
 TOKEN_BYTES = 32
+
+ONLINE_S = 60.0
+"""An agent that was heard from within these seconds is online; one that waits for work asks at least every 20 s."""
 
 
 class AgentReplaced(ParetuneError):
@@ -37,6 +41,16 @@ class AgentRow:
     created_at: datetime
     seen_at: datetime | None
     revoked_at: datetime | None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the agent was last heard from; infinite if it never was."""
+        return math.inf if self.seen_at is None else max(0.0, (utc_now() - self.seen_at).total_seconds())
+
+    @property
+    def online(self) -> bool:
+        """Whether the agent was heard from within :data:`ONLINE_S`, and may measure."""
+        return self.revoked_at is None and self.profile is not None and self.silent_s <= ONLINE_S
 
 
 class Agents:
@@ -62,6 +76,12 @@ class Agents:
         values = {"revoked_at": utc_now(), "instance": None}
         with self._transactions.writing() as connection:
             if not connection.execute(update(Agent).where(Agent.device == device), values).rowcount:
+                raise no_agent(device)
+
+    def remove(self, device: str) -> None:
+        """Forgets a device, its token and agent; raises :class:`NotFound` for a device that has none."""
+        with self._transactions.writing() as connection:
+            if not connection.execute(delete(Agent).where(Agent.device == device)).rowcount:
                 raise no_agent(device)
 
     def device_of(self, token: str) -> str | None:
@@ -116,7 +136,7 @@ def replacement_error(device: str) -> AgentReplaced:
     """The error that tells an agent to end itself."""
     return AgentReplaced(
         f"another agent has registered for device {device!r} since, or the token was revoked",
-        "end the other agent, or make a new token with: paretune devices token NAME",
+        f"end the other agent, or make a new token with: paretune devices token {device}",
     )
 
 

@@ -30,8 +30,10 @@ Evaluate = Callable[[Predict, Split], dict[str, float]]
 class TorchTask(Task):
     """A trained module, its inputs for each split, and optionally labels or an ``evaluate`` function.
 
-    ``inputs`` maps a split to named arrays in the order of the module's arguments, first axis samples. ``labels`` maps
-    a split to class numbers ``(samples,)`` and adds ``accuracy`` and ``nll``; ``evaluate(predict, split)`` adds the
+    ``inputs`` maps a split to named arrays in the order of the module's arguments, first axis samples; exported files
+    have inputs of these names. ``outputs`` names the outputs; without it, the keys of a mapping or the fields of a
+    named tuple that ``forward`` returns, else ``output``, ``output_1`` and so on. ``labels`` maps a split to class
+    numbers ``(samples,)`` and adds ``accuracy`` and ``nll``; ``evaluate(predict, split)`` adds the
     user's own metrics. ``false_negatives`` lists classes whose ``fnr:CLASS`` is measured.
 
     Techniques that train use the calibration split, or the samples that ``epoch`` draws with a generator in each epoch.
@@ -49,6 +51,7 @@ class TorchTask(Task):
         labels: Mapping[Split, Array] | None = None,
         evaluate: Evaluate | None = None,
         false_negatives: Sequence[int] = (),
+        outputs: Sequence[str] | None = None,
         epoch: Callable[[np.random.Generator], Samples] | None = None,
         loss: TaskLossFunction | None = None,
         figure: Figure | None = None,
@@ -56,11 +59,15 @@ class TorchTask(Task):
         import torch
 
         _check(inputs, labels)
+        arguments = _arguments(module)
+        _check_order(inputs, arguments)
+        self.notes = _renamed(list(inputs["calibration"]), arguments)
         self._module = module
         self._inputs = {split: dict(arrays) for split, arrays in inputs.items()}
         self._labels = labels
         self._evaluate = evaluate
         self._false_negatives = tuple(false_negatives)
+        self._outputs = None if outputs is None else tuple(outputs)
         self._epoch, self._loss, self._figure = epoch, loss, figure
         self._data_digest = digest_of(
             [
@@ -80,6 +87,7 @@ class TorchTask(Task):
                 _settings(module),
                 arrays_digest({name: value.numpy() for name, value in weights.items()}),
                 self._data_digest,
+                *([] if self._outputs is None else [list(self._outputs)]),
             ]
         )
 
@@ -93,7 +101,7 @@ class TorchTask(Task):
     def export(self, path: Path, *, trained: bool = True, module: torch.nn.Module | None = None) -> None:
         """See :meth:`Task.export`."""
         sample = {name: values[:1] for name, values in self._inputs["calibration"].items()}
-        export_module(self._module if module is None else module, sample, path)
+        export_module(self._module if module is None else module, sample, path, outputs=self._outputs)
 
     def inputs(self, split: Split) -> dict[str, Array]:
         """See :meth:`Task.inputs`."""
@@ -170,6 +178,45 @@ def _check(inputs: Mapping[Split, Mapping[str, Array]], labels: Mapping[Split, A
                 f"task: arrays of the split {split!r} differ in their number of samples: {shown}",
                 "give one row per sample in each",
             )
+
+
+def _arguments(module: torch.nn.Module) -> tuple[str, ...]:
+    """The names of the arguments that ``forward`` takes by position; none for modules of PyTorch's own."""
+    if type(module).__module__.partition(".")[0] == "torch":
+        return ()
+    positional = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    with contextlib.suppress(TypeError, ValueError):
+        parameters = inspect.signature(module.forward).parameters.values()
+        return tuple(parameter.name for parameter in parameters if parameter.kind in positional)
+    return ()
+
+
+def _check_order(inputs: Mapping[Split, Mapping[str, Array]], arguments: Sequence[str]) -> None:
+    """Raises :class:`InvalidInput` for arrays that are named like arguments of ``forward``, but in another place, and
+    for splits with other arrays."""
+    names = list(inputs["calibration"])
+    for split in get_args(Split):
+        if list(inputs[split]) != names:
+            found = ", ".join(inputs[split])
+            raise InvalidInput(
+                f"task: the split {split!r} has the arrays {found}, but 'calibration' has {', '.join(names)}",
+                "give every split the same arrays in the same order",
+            )
+    if any(name in arguments and arguments.index(name) != place for place, name in enumerate(names)):
+        raise InvalidInput(
+            f"task: the arrays are {', '.join(names)}, but forward takes {', '.join(arguments)}",
+            "give the arrays in the order of forward's arguments, without a gap",
+        )
+
+
+def _renamed(names: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
+    """A note about each input that the exported model calls otherwise than ``forward`` does."""
+    pairs = zip(names, arguments, strict=False)
+    return tuple(
+        f"the model's input is called {name!r}, like the task's array; forward calls it {argument!r}"
+        for name, argument in pairs
+        if name != argument
+    )
 
 
 def _settings(module: torch.nn.Module) -> dict[str, str]:

@@ -94,6 +94,8 @@ def test_routes_are_described_and_nothing_is_loaded_from_elsewhere(address: str)
     paths = httpx.get(f"{address}/openapi.json").json()["paths"]
     assert {path for path in paths if not path.startswith("/api/v1/agent/")} == {
         "/api/v1/candidates/{candidate}",
+        "/api/v1/devices",
+        "/api/v1/devices/{device}",
         "/api/v1/devices/{device}/capability",
         "/api/v1/jobs",
         "/api/v1/jobs/{job}",

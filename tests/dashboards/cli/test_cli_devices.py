@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from command_line import document, paretune
 from inline_search import measuring_briefly, without_ray
@@ -13,11 +16,16 @@ from small_jobs import write_job
 
 from dashboards.cli import devices as commands
 from dashboards.cli import run_app
+from dashboards.cli.console import out as out_console
 from dashboards.cli.fields import flatten
+from dashboards.server import background
 from evaluators.devices import check
 from evaluators.devices.check import Check
-from hwprofiles import DEVICES, find_device
+from evaluators.devices.device import Device
+from hwprofiles import DEVICES, Profile, find_device
 from hwprofiles.catalogue import catalogue, devices_folder
+from search.folders import default_database
+from search.store import Store
 
 TOASTER = catalogue()["raspberry-pi-5"].to_toml().replace('"raspberry-pi-5"', '"toaster"')
 
@@ -61,7 +69,7 @@ class TestList:
         code, out, _ = run("devices", "list", "--format", "json")
         found = {one["device"]: one for one in json.loads(out)["devices"]}
         assert code == 0
-        assert list(found) == [*DEVICES, *catalogue(), "toaster"]
+        assert list(found) == [*DEVICES, "toaster", *catalogue()]
         assert [found[name]["origin"] for name in ("local-cpu", "t4", "toaster")] == ["built-in", "catalogue", "added"]
         assert found["local-cpu"]["simulated"] is False
         assert all(found[name]["simulated"] for name in ("dry-run", "t4", "toaster"))
@@ -69,17 +77,27 @@ class TestList:
 
     def test_the_table_says_which_are_modelled(self, run: Run) -> None:
         lines = [line.split() for line in run("devices", "list")[1].splitlines() if line.strip()]
-        kinds = {
-            line[0]: line[1:] for line in reversed(lines)
-        }  # a long row goes on below, where its name may stand again
+        kinds = {line[0]: line[1:] for line in lines}
         assert "modelled" in kinds["h200"]
-        assert kinds["dry-run"][1:3] == ["made", "up"]
+        assert kinds["dry-run"][:2] == ["made", "up"]
         assert "measured" in kinds["local-cpu"]
+
+    @pytest.mark.parametrize("width", [40, 60, 80, 120])
+    def test_a_line_for_each_and_names_are_whole(self, run: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+        monkeypatch.setattr(out_console, "_width", width)
+        lines = run("devices", "list")[1].splitlines()
+        assert len(lines) <= 40
+        assert max(map(len, lines[:-1])) <= width
+        assert {line.split()[0] for line in lines} >= {*DEVICES, *catalogue()}
 
     def test_one_that_is_not_available_says_why(self, run: Run) -> None:
         devices_folder().mkdir(parents=True)
         (devices_folder() / "broken.toml").write_text("version = 3")
-        found = json.loads(run("devices", "list", "--format", "json")[1])["devices"][-1]
+        found = next(
+            one
+            for one in json.loads(run("devices", "list", "--format", "json")[1])["devices"]
+            if one["device"] == "broken"
+        )
         assert (found["device"], found["origin"], found["available"]) == ("broken", "added", False)
         assert "version: must be 1" in found["reason"]
         assert "version: must be 1" in run("devices", "list")[1]
@@ -171,7 +189,7 @@ class TestCheck:
     def against_itself(self, monkeypatch: pytest.MonkeyPatch) -> list[Check]:
         """What measuring this machine finds, without measuring it."""
         found = [Check("same model twice", "ok", "ratio 1.0000"), Check("health", "unknown", "nothing is exposed")]
-        monkeypatch.setattr(check, "_against_itself", lambda profile, protocol: iter(found))
+        monkeypatch.setattr(check, "_against_itself", lambda *_: iter(found))
         return found
 
     @pytest.mark.usefixtures("against_itself")
@@ -248,3 +266,109 @@ def test_tables_of_nested_documents() -> None:
         "machine.caches": "L1 data 48 KiB for 2", "machine.siblings": "0 2, 1 3", "machine.kernel": None, "gpus": None,
         "n": 1,
     }  # fmt: skip
+
+
+class TestRemote:
+    """A device behind an agent is a device for every command."""
+
+    PROFILE = replace(find_device("dry-run"), device="pi", simulated=False, agent=True, cores=(1,), processor="A72")
+
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        Path(default_database().partition(":///")[2]).parent.mkdir(parents=True, exist_ok=True)
+        with Store(default_database()) as opened:
+            yield opened
+
+    @pytest.fixture
+    def pi(self, store: Store) -> Store:
+        token = store.agents.new_token("pi")
+        store.agents.register("pi", token, "one", self.PROFILE, {"runtimes": ["onnxruntime"], "cores": [[1], [0, 1]]})
+        return store
+
+    def listed(self, run: Run, *more: str) -> dict[str, Any]:
+        found = json.loads(run("devices", "list", *more, "--format", "json")[1])["devices"]
+        return {one["device"]: one for one in found}
+
+    def test_it_is_listed_and_shown_with_its_state(self, run: Run, pi: Store) -> None:
+        found = self.listed(run)["pi"]
+        assert (found["origin"], found["available"], found["contact"]["online"]) == ("remote", True, True)
+        assert found["profile_digest"] == self.PROFILE.digest
+        line = next(line for line in run("devices", "list")[1].splitlines() if line.startswith("pi "))
+        assert line.split()[1:4] == ["measured,", "online", "remote"]
+        code, out, _ = run("devices", "show", "pi")
+        assert (code, "A72" in out, "contact.online" in out) == (0, True, True)
+
+    def test_it_goes_offline(self, run: Run, pi: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("search.store.agents.ONLINE_S", -1.0)
+        assert "measured, offline" in run("devices", "list")[1]
+        code, out, _ = run("devices", "check", "pi")
+        assert (code, "last heard from" in out, "--device pi" in out) == (5, True, True)
+
+    def test_before_its_agent_came(self, run: Run, store: Store) -> None:
+        store.agents.new_token("pi")
+        assert self.listed(run)["pi"]["available"] is False
+        assert "never seen" in run("devices", "list")[1]
+        code, out, _ = run("devices", "check", "pi", "--format", "json")
+        (found,) = json.loads(out)["checks"]
+        assert (code, "--token-file pi.token --device pi" in found["finding"]) == (5, True)
+
+    def test_a_revoked_one_is_hidden(self, run: Run, pi: Store) -> None:
+        assert "devices remove pi" in run("devices", "revoke", "pi")[2]
+        assert "pi" not in self.listed(run)
+        assert self.listed(run, "--all")["pi"]["contact"]["state"] == "revoked"
+        assert json.loads(run("devices", "agents", "--format", "json")[1])["agents"] == []
+        assert len(json.loads(run("devices", "agents", "--all", "--format", "json")[1])["agents"]) == 1
+        assert "devices agents --all" in run("devices", "agents")[1]
+        assert "devices token pi" in json.loads(run("devices", "show", "pi", "--format", "json")[1])["reason"]
+
+    def test_it_can_be_removed_and_comes_back(self, run: Run, pi: Store, tmp_path: Path) -> None:
+        code, out, err = run("devices", "remove", "pi")
+        assert (code, "removed pi" in out, "devices token pi -o pi.token" in err) == (0, True, True)
+        assert run("devices", "show", "pi")[0] == 3
+        assert run("devices", "remove", "pi")[0] == 3
+        assert run("devices", "token", "pi", "-o", tmp_path / "pi.token")[0] == 0
+        assert run("devices", "show", "pi")[0] == 0
+
+    def test_a_misspelt_one(self, run: Run, pi: Store) -> None:
+        pi.agents.new_token("workbench")
+        assert "did you mean 'workbench'?" in run("devices", "show", "workbenhc")[2]
+
+    def test_it_is_checked_through_its_agent(self, run: Run, pi: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened: list[str] = []
+
+        def against_itself(profile: Profile, _: object, opener: Callable[[Profile], Device]) -> Iterator[Check]:
+            device = opener(profile)
+            opened.append(type(device).__name__)
+            device.close()
+            yield Check("same model twice", "ok", "ratio 1.0000")
+
+        monkeypatch.setattr(check, "_against_itself", against_itself)
+        code, out, _ = run("devices", "check", "pi", "--format", "json")
+        names = [one["name"] for one in json.loads(out)["checks"]]
+        assert (code, names, opened) == (0, ["agent", "profile", "same model twice"], ["RemoteDevice"])
+
+    def test_a_token_comes_with_the_whole_command(self, run: Run, tmp_path: Path) -> None:
+        err = run("devices", "token", "pi", "-o", tmp_path / "my pi.token")[2]
+        assert "--server http://127.0.0.1:8700 --token-file 'my pi.token' --device pi" in err
+        assert "ssh -R 8700:127.0.0.1:8700 BOARD" in err
+        assert f"scp '{tmp_path}/my pi.token' BOARD:'my pi.token'" in err
+        err = run("devices", "token", "pi", "--server", "https://tune.example")[2]
+        assert "paretune agent --server https://tune.example --token-file pi.token --device pi" in err
+        assert "BOARD" not in err
+
+    def test_a_token_of_a_model_s_name(self, run: Run) -> None:
+        err = run("devices", "token", "raspberry-pi-5")[2]
+        assert "'raspberry-pi-5' is a built-in device model" in err
+        assert "my-raspberry-pi-5" in err
+
+    def test_pages_and_rest(self, pi: Store) -> None:
+        with background(pi) as address:
+            found = httpx.get(f"{address}/api/v1/devices").json()["devices"]
+            assert {one["device"] for one in found} == {*DEVICES, *catalogue(), "pi"}
+            assert httpx.get(f"{address}/api/v1/devices/pi").json()["contact"]["online"] is True
+            page = httpx.get(f"{address}/devices").text
+            assert all(f'href="/devices/{name}"' in page for name in ("pi", "local-gpu", "raspberry-pi-5"))
+            assert "measured, online" in page
+            assert "devices capability pi" in httpx.get(f"{address}/devices/pi").text
+            assert httpx.get(f"{address}/devices/local-gpu").status_code == 200
+            assert httpx.get(f"{address}/devices/nothing").status_code == 404

@@ -90,7 +90,7 @@ def test_answers_of_another_version_are_none(store: Store, address: str) -> None
     answer = httpx.get(f"{address}/api/v1/devices/dry-run/capability")
     assert answer.status_code == 404
     assert "paretune devices capability dry-run" in answer.json()["hint"]
-    assert httpx.get(f"{address}/devices/dry-run").status_code == 404
+    assert "Speed-up by channels" not in httpx.get(f"{address}/devices/dry-run").text
 
 
 def test_rest_and_page_show_the_same(probed: Store, address: str) -> None:
@@ -137,13 +137,13 @@ def test_the_command_prints_what_is_known(tmp_path: Path, capsys: pytest.Capture
 
 def test_a_modelled_device_s_page_does_not_say_to_probe_it(store: Store, address: str) -> None:
     text = httpx.get(f"{address}/devices/raspberry-pi-5").text
-    assert "is modelled: there is nothing to probe" in " ".join(text.replace("&#39;", "'").split())
+    assert "A device model" in text
     assert "devices capability" not in text
 
 
 def test_a_modelled_device_cannot_be_probed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("dry-run", store=tmp_path / "jobs.db") == 5
-    assert "simulated" in capsys.readouterr().err
+    assert "nothing to probe" in capsys.readouterr().err
 
 
 def test_status_and_front_say_how_well_is_predicted(store: Store, predicted: Any) -> None:

@@ -90,6 +90,25 @@ def test_attention_becomes_one_node_and_sums_stay_apart(
     assert same_outputs(model, fused, other)  # padding at the front and in between
 
 
+def test_inputs_and_outputs_keep_their_names(
+    encoder: tuple[onnx.ModelProto, dict[str, np.ndarray], onnx.ModelProto],
+) -> None:
+    """Also such as other tools write."""
+    odd = {"ids": "ids:0", "mask": "attention mask/ü", "y": "Identity:0"}
+    model = onnx.ModelProto()
+    model.CopyFrom(encoder[0])
+    for value in (*model.graph.input, *model.graph.output):
+        value.name = odd[value.name]
+    for node in model.graph.node:
+        node.input[:] = [odd.get(name, name) for name in node.input]
+        node.output[:] = [odd.get(name, name) for name in node.output]
+    fused = fuse_transformer(model, {odd[name]: values for name, values in encoder[1].items()})
+    assert fused is not None
+    assert kinds(fused)["Attention"]
+    assert [value.name for value in fused.graph.input] == ["ids:0", "attention mask/ü"]
+    assert [value.name for value in fused.graph.output] == ["Identity:0"]
+
+
 def test_fusing_twice_gives_the_same_bytes(
     encoder: tuple[onnx.ModelProto, dict[str, np.ndarray], onnx.ModelProto],
 ) -> None:

@@ -17,9 +17,10 @@ from evaluators.health import VERDICTS
 from evaluators.measuring.throughput import Load
 from evaluators.tensors import TensorSpec
 from evaluators.testing.fake_device import FakeDevice
-from hwprofiles import find_device
+from hwprofiles import digest_of_file, find_device
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, ParetuneError
-from search.analysis.profiling import profile_model, random_inputs
+from search.analysis.profiled_models import random_inputs
+from search.analysis.profiling import profile_model
 
 
 def silent(text: str) -> None:
@@ -84,6 +85,62 @@ def test_a_model_alone_is_measured_against_itself(model: Path, device: FakeDevic
     assert request.baseline == request.candidate == model
 
 
+def two_inputs(first: str, second: str, path: Path) -> Path:
+    builder = Builder(17)
+    wide, narrow = builder.input(first, ["n", 16]), builder.input(second, ["n", 4])
+    builder.op("Add", builder.op("MatMul", wide, builder.weight(16, 4)), narrow, out="sum")
+    builder.output("sum")
+    onnx.save(builder.model(), path)
+    return path
+
+
+class TestTwoModels:
+    """Any two models whose inputs have the same types and shapes."""
+
+    def test_of_other_names(self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        measuring_briefly(monkeypatch)
+        onnx.save(classifier(3, input_name="image", batch=2), tmp_path / "larger.onnx")
+        found = profile_model(model, tmp_path / "larger.onnx", find_device("local-cpu"), silent)
+        assert found["matched_inputs"] == {"x": "image"}
+        assert found["speedup"]["ratio"] > 0
+        assert (found["runtime"]["name"], found["against_runtime"]["name"]) == ("onnxruntime", "onnxruntime")
+
+    def test_names_count_before_positions(self, tmp_path: Path, device: FakeDevice) -> None:
+        ours, theirs = two_inputs("a", "b", tmp_path / "ours.onnx"), tmp_path / "theirs.onnx"
+        swapped = onnx.load(ours)
+        swapped.graph.input.append(swapped.graph.input.pop(0))
+        onnx.save(swapped, theirs)
+        assert profile_model(ours, theirs, find_device("local-cpu"), silent)["matched_inputs"] == {}
+
+    def test_one_name_for_two_inputs(self, tmp_path: Path, device: FakeDevice) -> None:
+        ours, theirs = two_inputs("a", "b", tmp_path / "ours.onnx"), two_inputs("b", "c", tmp_path / "theirs.onnx")
+        with pytest.raises(InvalidInput, match="the input 'b' is another one in each model"):
+            profile_model(ours, theirs, find_device("local-cpu"), silent)
+
+
+class TestRuntimes:
+    def test_a_bundle_runs_where_it_was_exported_for(self, model: Path, tmp_path: Path, device: FakeDevice) -> None:
+        bundle = tmp_path / "bundle"
+        bundle.mkdir()
+        (bundle / "model.onnx").write_bytes(model.read_bytes())
+        manifest = {"model_sha256": digest_of_file(model), "runtime": {"name": "onnxruntime", "version": "1"}}
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        for place in (bundle, bundle / "model.onnx"):
+            found = profile_model(place, model, find_device("local-cpu"), silent)
+            assert (found["runtime"]["by_bundle"], found["against_runtime"]["by_bundle"]) == (True, False)
+            assert device.requests[-1].runtime == "onnxruntime"
+        (bundle / "manifest.json").write_text(json.dumps(manifest | {"model_sha256": "0"}))
+        assert not profile_model(bundle, None, find_device("local-cpu"), silent)["runtime"]["by_bundle"]
+
+    def test_in_openvino(self, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("openvino")
+        measuring_briefly(monkeypatch)
+        found = profile_model(model, model, find_device("local-cpu"), silent, runtime="openvino:f32")
+        assert (found["runtime"]["name"], found["against_runtime"]["name"]) == ("openvino:f32", "onnxruntime")
+        assert found["layers"]
+        assert not {finding["kind"] for finding in found["findings"]} & {"other_operators"}
+
+
 class TestInputs:
     @pytest.mark.parametrize("batch", [1, 7])
     def test_an_open_batch_is_the_devices(self, model: Path, device: FakeDevice, batch: int) -> None:
@@ -124,11 +181,30 @@ class TestRefusing:
             profile_model(model, tmp_path / "nowhere.onnx", find_device("local-cpu"), silent)
 
     def test_two_models_of_other_inputs(self, model: Path, tmp_path: Path) -> None:
-        onnx.save(classifier(1, input_name="y"), tmp_path / "other.onnx")
+        two_inputs("y", "z", tmp_path / "other.onnx")
         with pytest.raises(InvalidInput) as caught:
             profile_model(model, tmp_path / "other.onnx", find_device("local-cpu"), silent)
-        assert "['y']" in caught.value.message
-        assert "['x']" in caught.value.message
+        assert "'y' (float32 ?×16), 'z' (float32 ?×4)" in caught.value.message
+        assert "'x' (float32 ?×16)" in caught.value.message
+        assert "number, types and shapes" in caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("runtime", "message", "hint"),
+        [
+            ("openvin", "unknown runtime 'openvin'", "did you mean 'openvino'?"),
+            ("openvino:bf61", "no hint 'bf61'", "did you mean 'bf16'?"),
+            ("null", "executes nothing", "--runtime onnxruntime"),
+        ],
+    )
+    def test_runtimes_that_are_none(self, model: Path, runtime: str, message: str, hint: str) -> None:
+        with pytest.raises(InvalidInput) as caught:
+            profile_model(model, None, find_device("local-cpu"), silent, runtime=runtime)
+        assert message in caught.value.message
+        assert hint in caught.value.hint
+
+    def test_a_runtime_of_no_second_model(self, model: Path) -> None:
+        with pytest.raises(InvalidInput, match="there is no second model"):
+            profile_model(model, None, find_device("local-cpu"), silent, against_runtime="onnxruntime")
 
     def test_the_modelled_device(self, model: Path) -> None:
         with pytest.raises(DeviceUnavailable, match="so it cannot be measured"):
