@@ -39,7 +39,7 @@ def export_module(module: torch.nn.Module, sample: Arrays, path: Path, *, output
     tensors = tuple(torch.from_numpy(np.ascontiguousarray(values)) for values in sample.values())
     with torch.no_grad():
         returned = module(*tensors)
-    expected = _named_leaves(returned)
+    expected = _name_leaves(returned)
     names = _output_names(list(expected), outputs, sample)
     flat = module if _is_flat(returned) else _returning_leaves(module)
     try:
@@ -86,7 +86,7 @@ def _export_dynamo(
         )  # fmt: skip
 
 
-def _named_leaves(returned: Any) -> dict[str, Any]:
+def _name_leaves(returned: Any) -> dict[str, Any]:
     """The tensors that a module returned, in order, by name."""
     leaves: dict[str, Any] = {}
     for place, tensor in _leaves(returned, ""):

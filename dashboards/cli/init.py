@@ -23,6 +23,7 @@ from dashboards.cli.job_options import (
     Trials,
 )
 from dashboards.cli.options import Db
+from dashboards.cli.run import RANDOM_INPUTS
 from hwprofiles.errors import InvalidInput
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
@@ -69,6 +70,8 @@ def init(
             file.write(text)
     except OSError as error:
         raise InvalidInput(f"-o: {output} cannot be written: {error.strerror}", "give another file with -o") from None
+    if job.has_random_inputs:
+        err.print(RANDOM_INPUTS, soft_wrap=True)
     err.print(
         f"wrote {output}; check it with: paretune check {output}; run it with: paretune run {output}", soft_wrap=True
     )

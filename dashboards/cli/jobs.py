@@ -33,7 +33,7 @@ def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
         return
     columns = {
         "job_id": "job",
-        "short_name": "or",
+        "short_name": "short name",
         "name": "name",
         "state": "state",
         "device": "device",
@@ -48,7 +48,7 @@ def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
         }
         for job in document["jobs"]
     ]
-    print_rows("", rows, columns, "no jobs yet; start one with: paretune run JOB.yaml")
+    print_rows("", rows, columns, "no jobs yet; start one with: paretune run MODEL.onnx")
 
 
 def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:

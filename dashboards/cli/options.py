@@ -78,7 +78,7 @@ def existing_store(url: str | None) -> Iterator[Store]:
     if not database_exists(place):
         raise NotFound(
             f"there is no database at {place.partition(':///')[2] or place}",
-            "check --db, PARETUNE_DB and PARETUNE_HOME; make one with: paretune run JOB.yaml",
+            "check --db, PARETUNE_DB and PARETUNE_HOME; make one with: paretune run MODEL.onnx",
         )
     with open_store(place) as store:
         yield store

@@ -24,6 +24,10 @@ from search.short_names import short_name
 from search.states import JobState
 from search.store import Store
 
+RANDOM_INPUTS = (
+    "no --data: inputs are random, so quality is only the similarity to the fp32 model's outputs, not accuracy"
+)
+
 
 def run(
     target: Target,
@@ -64,9 +68,7 @@ def plan_lines(job: TargetJob) -> list[str]:
     """What to know of a job before it starts, unless a job file says it."""
     lines = [] if job.from_file else [job.limits_in_words]
     if job.has_random_inputs:
-        lines.append(
-            "no --data: inputs are random, so quality is only the similarity to the fp32 model's outputs, not accuracy"
-        )
+        lines.append(RANDOM_INPUTS)
     return lines
 
 

@@ -107,7 +107,7 @@ def match_inputs(ours: ProfiledModel, theirs: ProfiledModel) -> dict[str, str]:
 
 def sample_of(specs: tuple[TensorSpec, ...], others: Mapping[str, TensorSpec], batch: int) -> dict[str, Array]:
     """Random inputs that also fit ``others``, the other model's inputs by the name of ours."""
-    sizes = {spec.name: spec if spec.name not in others else _merged(spec, others[spec.name]) for spec in specs}
+    sizes = {spec.name: spec if spec.name not in others else _merge_specs(spec, others[spec.name]) for spec in specs}
     return random_inputs(tuple(sizes.values()), batch)
 
 
@@ -149,7 +149,7 @@ def _agree(spec: TensorSpec, other: TensorSpec) -> bool:
     )
 
 
-def _merged(spec: TensorSpec, other: TensorSpec) -> TensorSpec:
+def _merge_specs(spec: TensorSpec, other: TensorSpec) -> TensorSpec:
     shape = tuple(b if a is None else a for a, b in zip(spec.shape, other.shape, strict=True))
     return TensorSpec(spec.name, spec.dtype, shape)
 

@@ -157,7 +157,8 @@ def _write_bundle(
         receipt |= {QUALITY_FROM: "host", QUALITY_CHECK: row.metrics.get(QUALITY_CHECK, "not compared")}
     receipt |= {"device": device.label, "profile": device.profile.to_dict()}
     receipt |= {"digests": dict(source.facts.digests)}
-    receipt |= {"shared_split": source.facts.shared_split, "versions": package_versions()}
+    receipt |= {"shared_split": source.facts.shared_split, "notes": list(source.facts.notes)}
+    receipt |= {"versions": package_versions()}
     return Bundle.write(folder, built.path, manifest, receipt), receipt
 
 

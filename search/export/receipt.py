@@ -94,6 +94,7 @@ def manifest_of(job_row: JobRow, row: TrialRow, chosen: JobDevice, built: Built,
         "baseline_sha256": facts.model_sha256,
         "device": chosen.label,
         "profile_digest": chosen.profile.digest,
+        "notes": list(facts.notes),
     }
 
 

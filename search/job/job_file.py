@@ -19,7 +19,7 @@ version: 1
 # For people; commands accept it in place of the job's id.
 {job}
 # What to compress: a model with samples of its inputs, or a function that returns a task. Paths start from this folder.
-{task}
+{data}{task}
 # Where to measure; list them with: paretune devices list
 {devices}
 # What is better: each a metric, and max or min.
@@ -46,8 +46,11 @@ def job_file_text(target: TargetJob, path: Path) -> str:
         "budget": {key: _short(job["budget"][key]) for key in ("trials", "minutes")},
         "seed": job["seed"],
     }
+    note = "# Without data, as here, inputs are random; for figures of your own data add to the options: data: samples.npz\n"
     parts = {key: _section(key, value) for key, value in data.items()}
-    return _TEXT.format(name=path.name, job=_section("name", job["name"]), **parts)
+    return _TEXT.format(
+        name=path.name, job=_section("name", job["name"]), data=note * target.has_random_inputs, **parts
+    )
 
 
 def _section(key: str, value: Any) -> str:
@@ -64,14 +67,14 @@ def _short(number: float | None) -> float | None:
 def _task_from(task: dict[str, Any], folder: Path, place: Path) -> dict[str, Any]:
     """The task section with paths that start from ``place`` instead of ``folder``."""
 
-    def moved(path: str) -> str:
+    def rebase(path: str) -> str:
         if Path(path).is_absolute() or folder.resolve() == place.resolve():
             return path
         return os.path.relpath(folder.resolve() / path, place.resolve())
 
     name, _, function = task["name"].rpartition(":")
     if name.endswith(".py"):
-        path = moved(name)
+        path = rebase(name)
         return {"name": f"{path if path.startswith(('.', '/')) else f'./{path}'}:{function}"}
-    options = {key: moved(task["options"][key]) for key in ("model", "data") if task["options"].get(key)}
+    options = {key: rebase(task["options"][key]) for key in ("model", "data") if task["options"].get(key)}
     return {"name": task["name"], **({"options": options} if options else {})}

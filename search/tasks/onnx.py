@@ -112,20 +112,27 @@ class OnnxTask(BuiltInTask):
             self.export(path)
             session = OnnxRuntime().open(path)
             try:
-                session.run(session.batches({name: values[:2] for name, values in self._samples.items()}, 1)[0])
+                feed = session.batches({name: values[:2] for name, values in self._samples.items()}, 1)[0]
+                outputs = session.run(feed)
             except CandidateError as error:
-                shapes = ", ".join(
-                    f"{name} {'×'.join(map(str, values.shape[1:])) or 'scalar'}"
-                    for name, values in self._samples.items()
-                )
-                raise InvalidInput(
-                    f"{self._path.name} refuses {self._data_name} of the shapes {shapes}: {first_line(error, 160)}",
-                    "give samples of your own: --data FILE.npz, or task.options.data"
-                    if self._data_name == RANDOM
-                    else "give samples in the sizes that the model was made for",
-                ) from None
+                raise self._refusal(f"refuses {self._data_name}", first_line(error, 160)) from None
             finally:
                 session.close()
+        for name, values in outputs.items():
+            if np.issubdtype(values.dtype, np.inexact) and not np.isfinite(values).all():
+                raise self._refusal(f"gives NaN or infinity for {self._data_name}", f"in its output {name!r}")
+
+    def _refusal(self, what: str, why: str) -> InvalidInput:
+        """The error for samples that do not suit the model."""
+        shapes = ", ".join(
+            f"{name} {'×'.join(map(str, values.shape[1:])) or 'scalar'}" for name, values in self._samples.items()
+        )
+        return InvalidInput(
+            f"{self._path.name} {what} of the shapes {shapes}: {why}",
+            "give samples of your own: --data FILE.npz, or task.options.data"
+            if self._data_name == RANDOM
+            else "give samples in the sizes and ranges that the model was made for",
+        )
 
     def inputs(self, split: Split) -> dict[str, Array]:
         """See :meth:`Task.inputs`."""

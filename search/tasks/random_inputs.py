@@ -88,6 +88,9 @@ def _draw(
     if isinstance(known, list):
         drawn: Any = np.full((rows, *shape), known[0])
         words = f"{spec.name}: {known[0]}"
+    elif kind.kind == "f" and not shape:
+        drawn = np.ones(1)
+        words = f"{spec.name}: 1"
     elif kind.kind == "f":
         drawn = rng.standard_normal((rows, *shape), dtype=np.float32)
     elif "mask" in spec.name.lower():

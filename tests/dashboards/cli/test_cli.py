@@ -26,13 +26,14 @@ from hwprofiles.registry import device_origins
 from search.store import Store
 
 COMMANDS = {
-    "run", "resume", "jobs", "status", "front", "candidates", "show", "export", "profile", "analyse", "serve", "agent",
-    "schema",
+    "run", "init", "check", "resume", "jobs", "status", "front", "candidates", "show", "export", "profile", "analyse",
+    "serve", "agent", "schema", "help", "examples", "docs",
     "devices list", "devices show", "devices probe", "devices add", "devices remove", "devices check",
     "devices capability", "devices token", "devices revoke", "devices agents", "db upgrade",
 }  # fmt: skip
 WITH_FORMAT = COMMANDS - {
-    "serve", "agent", "schema", "devices add", "devices remove", "devices token", "devices revoke", "db upgrade",
+    "init", "help", "examples", "docs", "serve", "agent", "schema", "devices add", "devices remove", "devices token", "devices revoke",
+    "db upgrade",
 }  # fmt: skip
 
 
