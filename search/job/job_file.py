@@ -46,7 +46,7 @@ def job_file_text(target: TargetJob, path: Path) -> str:
         "budget": {key: _short(job["budget"][key]) for key in ("trials", "minutes")},
         "seed": job["seed"],
     }
-    note = "# Without data, as here, inputs are random; for figures of your own data add to the options: data: samples.npz\n"
+    note = "# Without data, as here, inputs are random; for your own data, add to the options: data: samples.npz\n"
     parts = {key: _section(key, value) for key, value in data.items()}
     return _TEXT.format(
         name=path.name, job=_section("name", job["name"]), data=note * target.has_random_inputs, **parts

@@ -32,8 +32,8 @@ COMMANDS = {
     "devices capability", "devices token", "devices revoke", "devices agents", "db upgrade",
 }  # fmt: skip
 WITH_FORMAT = COMMANDS - {
-    "init", "help", "examples", "docs", "serve", "agent", "schema", "devices add", "devices remove", "devices token", "devices revoke",
-    "db upgrade",
+    "init", "help", "examples", "docs", "serve", "agent", "schema", "devices add", "devices remove", "devices token",
+    "devices revoke", "db upgrade",
 }  # fmt: skip
 
 
