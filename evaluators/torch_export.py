@@ -41,7 +41,7 @@ def export_module(module: torch.nn.Module, sample: Arrays, path: Path, *, output
         returned = module(*tensors)
     expected = _name_leaves(returned)
     names = _output_names(list(expected), outputs, sample)
-    flat = module if _is_flat(returned) else _returning_leaves(module)
+    flat = module if _is_flat(returned) else _flatten_outputs(module)
     try:
         _export_torchscript(flat, tensors, path, list(sample), names)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as first:
@@ -136,7 +136,7 @@ def _is_flat(returned: Any) -> bool:
     return all(hasattr(part, "numpy") for part in returned) and len({id(part) for part in returned}) == len(returned)
 
 
-def _returning_leaves(module: torch.nn.Module) -> torch.nn.Module:
+def _flatten_outputs(module: torch.nn.Module) -> torch.nn.Module:
     """The same module, whose forward returns a tuple of different tensors; its parts keep their names."""
     flat = copy.copy(module)
 

@@ -139,7 +139,7 @@ def devices_check(device: DeviceName, db: Db = None, format: AsFormat = Format.T
 
 def _check(device: str, db: str | None) -> Json:
     from evaluators.devices.check import Check
-    from search.devices.check import check_registered_device
+    from search.devices.check import check_any_device
 
     with store_if_any(db) as store:
         devices.origin_of(device, store)
@@ -151,5 +151,5 @@ def _check(device: str, db: str | None) -> Json:
             lacking = Check("available", "failed", f"{error.message}; {error.hint}")
             return devices.check_document(device, None, (lacking,))
         with ProgressBar() as progress:
-            checks = check_registered_device(store, profile, registered, progress.say)
+            checks = check_any_device(store, profile, registered, progress.say)
         return devices.check_document(device, profile, checks)

@@ -45,7 +45,7 @@ def check_device(
     registered: Profile | None,
     protocol: Protocol | None = None,
     say: Callable[[str], None] = lambda _: None,
-    opener: Callable[[Profile], Device] = open_device,
+    opener: Callable[[Profile], Device] | None = None,
 ) -> tuple[Check, ...]:
     """Runs all checks of a device; takes seconds to minutes, since it measures a small model.
 
@@ -53,7 +53,7 @@ def check_device(
     of the device is a failed check, not an exception. ``opener`` opens the device; of a remote one, runtimes and
     pinning are not checked.
     """
-    return tuple(_checks(profile, registered, protocol or Protocol(energy_s=0.0), say, opener))
+    return tuple(_checks(profile, registered, protocol or Protocol(energy_s=0.0), say, opener or open_device))
 
 
 def _checks(

@@ -47,7 +47,7 @@ class ProfiledModel:
         return replace(profile, runtime=self.runtime, runtime_version=self.version)
 
 
-def open_profiled(place: Path, runtime: str | None, profile: Profile) -> ProfiledModel:
+def open_model(place: Path, runtime: str | None, profile: Profile) -> ProfiledModel:
     """Read a model file, or the model of a bundle's folder.
 
     Its runtime is ``runtime``, else the one that its bundle names, else the device's first one. Raises
@@ -111,7 +111,7 @@ def sample_of(specs: tuple[TensorSpec, ...], others: Mapping[str, TensorSpec], b
     return random_inputs(tuple(sizes.values()), batch)
 
 
-def both_samples(sample: Mapping[str, Array], matched: Mapping[str, str]) -> dict[str, Array]:
+def merge_names(sample: Mapping[str, Array], matched: Mapping[str, str]) -> dict[str, Array]:
     """The sample under the names of both models.
 
     Raises :class:`InvalidInput` if a name stands for different inputs in the two models.

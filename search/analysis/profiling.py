@@ -19,7 +19,7 @@ from evaluators.tensors import Array
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError
 from search.analysis.bottlenecks import find_bottlenecks
-from search.analysis.profiled_models import ProfiledModel, both_samples, match_inputs, open_profiled, sample_of
+from search.analysis.profiled_models import ProfiledModel, match_inputs, merge_names, open_model, sample_of
 
 LIMIT_S = 300.0
 
@@ -43,20 +43,20 @@ def profile_model(
 ) -> dict[str, Any]:
     """Measure latency and memory of ``model`` on random inputs, paired with ``against`` or itself, in minutes.
 
-    Both are files or bundles' folders; for their runtimes see :func:`open_profiled`. ``speedup`` (only with
+    Both are files or bundles' folders; for their runtimes see :func:`open_model`. ``speedup`` (only with
     ``against``) is the other model's time over this one's; ``throughput`` (only under a ``load``) pairs them likewise.
     Raises :class:`InvalidInput` for files that cannot be read or whose inputs differ in more than their names.
     """
-    ours = open_profiled(model, runtime, profile)
+    ours = open_model(model, runtime, profile)
     if against is None and against_runtime is not None:
         raise InvalidInput("--against-runtime: there is no second model", "name it with --against")
-    theirs = ours if against is None else open_profiled(against, against_runtime, profile)
+    theirs = ours if against is None else open_model(against, against_runtime, profile)
     matched = match_inputs(ours, theirs)
     specs = {spec.name: spec for spec in theirs.specs}
     sample = sample_of(ours.specs, {name: specs[other] for name, other in matched.items()}, profile.batch)
     device = open_device(theirs.on(profile))
     try:
-        measured, figures = _measure(device, ours, theirs, sample, both_samples(sample, matched), load, progress)
+        measured, figures = _measure(device, ours, theirs, sample, merge_names(sample, matched), load, progress)
         progress("timing each node")
         execution = _execution(profile, ours, sample)
         theirs_sample = {matched[name]: values for name, values in sample.items()}

@@ -16,7 +16,7 @@ _AWAY_S = 60.0
 """Seconds without contact after which a check gives up."""
 
 
-def check_registered_device(
+def check_any_device(
     store: Store | None, profile: Profile, registered: Profile | None, say: Callable[[str], None]
 ) -> tuple[Check, ...]:
     """See :func:`evaluators.devices.check.check_device`; a remote device is measured only if its agent is online."""

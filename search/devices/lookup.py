@@ -72,7 +72,9 @@ NO_AGENTS = DeviceRegistry()
 
 def agent_command(device: str, server: str = SERVER, token_file: str = "") -> str:
     """The command that starts a device's agent."""
-    return f"paretune agent --server {server} --token-file {token_file or device + '.token'} --device {device}"
+    values = {"URL": server, "FILE": token_file or f"{device}.token", "NAME": device}
+    words = ["paretune", "agent", "--server", "URL", "--token-file", "FILE", "--device", "NAME"]
+    return " ".join(values.get(word, word) for word in words)
 
 
 def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:

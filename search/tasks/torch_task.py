@@ -61,7 +61,7 @@ class TorchTask(Task):
         _check(inputs, labels)
         arguments = _arguments(module)
         _check_order(inputs, arguments)
-        self.notes = _renamed(list(inputs["calibration"]), arguments)
+        self.notes = _note_other_names(list(inputs["calibration"]), arguments)
         self._module = module
         self._inputs = {split: dict(arrays) for split, arrays in inputs.items()}
         self._labels = labels
@@ -209,7 +209,7 @@ def _check_order(inputs: Mapping[Split, Mapping[str, Array]], arguments: Sequenc
         )
 
 
-def _renamed(names: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
+def _note_other_names(names: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
     """A note about each input that the exported model calls otherwise than ``forward`` does."""
     pairs = zip(names, arguments, strict=False)
     return tuple(

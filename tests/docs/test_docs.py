@@ -385,7 +385,14 @@ def test_the_description_of_a_device_is_one() -> None:
 def test_the_checks_of_a_device_are_documented() -> None:
     table = page("devices.md").partition("| check | fails when |")[2].partition("\n\n")[0]
     named = {re.sub(r" NAME$", " ", name) for name in re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)}
-    code = "".join((ROOT / path).read_text() for path in ("evaluators/devices/check.py", "dashboards/cli/devices.py"))
+    code = "".join(
+        (ROOT / path).read_text()
+        for path in (
+            "evaluators/devices/check.py",
+            "search/devices/check.py",
+            "dashboards/cli/devices.py",
+        )
+    )
     made = set(re.findall(r'Check\(\s*f?"([^"{]+)', code))
     assert named == made - {"modelled"}
 
