@@ -46,7 +46,7 @@ def job_file_text(target: TargetJob, path: Path) -> str:
         "budget": {key: _short(job["budget"][key]) for key in ("trials", "minutes")},
         "seed": job["seed"],
     }
-    note = "# Without data, as here, inputs are random; for your own data, add to the options: data: samples.npz\n"
+    note = "# Without data, as here, inputs are random; for your own samples add to the options: data: samples.npz\n"
     parts = {key: _section(key, value) for key, value in data.items()}
     return _TEXT.format(
         name=path.name, job=_section("name", job["name"]), data=note * target.has_random_inputs, **parts
@@ -67,14 +67,14 @@ def _short(number: float | None) -> float | None:
 def _task_from(task: dict[str, Any], folder: Path, place: Path) -> dict[str, Any]:
     """The task section with paths that start from ``place`` instead of ``folder``."""
 
-    def rebase(path: str) -> str:
+    def moved(path: str) -> str:
         if Path(path).is_absolute() or folder.resolve() == place.resolve():
             return path
         return os.path.relpath(folder.resolve() / path, place.resolve())
 
     name, _, function = task["name"].rpartition(":")
     if name.endswith(".py"):
-        path = rebase(name)
+        path = moved(name)
         return {"name": f"{path if path.startswith(('.', '/')) else f'./{path}'}:{function}"}
-    options = {key: rebase(task["options"][key]) for key in ("model", "data") if task["options"].get(key)}
+    options = {key: moved(task["options"][key]) for key in ("model", "data") if task["options"].get(key)}
     return {"name": task["name"], **({"options": options} if options else {})}

@@ -48,7 +48,7 @@ def test_so_are_short_forms(validator: Draft202012Validator, fields: dict[str, A
     [
         {"task": {"name": "digts"}},
         {"task": {"name": "digits", "options": {"sise": 3}}},
-        {"task": {"name": "onnx", "options": {"model": "a.onnx"}}},
+        {"task": {"name": "onnx", "options": {"data": "a.npz"}}},
         {"strategy": {"name": "nsga"}},
         {"strategy": {"options": {"popul": 3}}},
         {"strategy": {"name": "random", "options": {"population": 3}}},
