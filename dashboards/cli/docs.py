@@ -19,10 +19,10 @@ def docs(
     if topic is None:
         rows = [{"topic": name, "title": page_title(path)} for name, path in pages().items()]
         print_rows("", rows, {"topic": "topic", "title": "title"}, "")
-        err.print("read one with: paretune docs TOPIC")
+        err.print("read one with: paretune docs TOPIC", soft_wrap=True)
         return
     text = find_page(topic).read_text(encoding="utf-8")
     if out.is_terminal:
-        out.print(Markdown(text))
+        out.print(Markdown(text, hyperlinks=False))
     else:
         sys.stdout.write(text)

@@ -26,7 +26,8 @@ def examples(
             raise InvalidInput("--output: no example is named", "write: paretune examples digits -o digits.yaml")
         rows = [{"name": known, "what": example_summary(path)} for known, path in shipped_examples().items()]
         print_rows("", rows, {"name": "example", "what": "what it is"}, "")
-        err.print("save and run one with: paretune examples digits -o digits.yaml && paretune run digits.yaml")
+        save = "paretune examples digits -o digits.yaml && paretune run digits.yaml"
+        err.print(f"save and run one with: {save}", soft_wrap=True)
         return
     text = find_example(name).read_text(encoding="utf-8")
     if output is None:
