@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 DEMO := demo-output
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test lint format browser bench clean
+.PHONY: help setup demo test lint format browser bench dist dist-test clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.ready ## the environment, and the page's chart library
 
@@ -28,7 +28,7 @@ demo: setup ## search the digits network on this machine, and export the best co
 test: ## lint, types, layering, and every test
 	$(MAKE) --no-print-directory --jobs=2 setup browser
 	$(MAKE) --no-print-directory lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not alone" --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not alone and not dist" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m pytest -q -m alone
 
 lint: setup ## ruff, mypy and the import fences
@@ -52,5 +52,13 @@ bench: setup ## all benchmarks; raw rows go to benchmarks/results
 	    joint fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
+dist: setup ## the wheel and the sdist, in dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	@echo "install it with: python3 -m pip install '$$(ls dist/*.whl)[full]'"
+
+dist-test: setup ## the wheel with everything that [full] needs, installed anew (gigabytes, minutes)
+	$(BIN)/python -m pytest -q -m dist
+
 clean: ## everything that was made here
-	rm -rf $(VENV) $(DEMO) node_modules dashboards/web/static/vendor .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(DEMO) dist node_modules dashboards/web/static/vendor .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

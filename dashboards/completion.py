@@ -59,14 +59,14 @@ class _Placeholders(MetaPathFinder, Loader):
     """Finds a placeholder in place of each large module."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
-        """A placeholder's specification; None for modules that are imported as usual."""
+        """Returns a placeholder's specification; None for modules that are imported as usual."""
         kept = fullname in _KEPT or fullname.startswith("dashboards.cli.")
         if kept or fullname.partition(".")[0] not in _REPLACED:
             return None
         return ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The placeholder."""
+        """Returns the placeholder."""
         return _Placeholder(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -87,7 +87,7 @@ def _only_signatures() -> Iterator[None]:
 
 
 def complete() -> None:
-    """Print completions, as the shell's environment variables ask, and exit."""
+    """Prints completions, as the shell's environment variables ask, and exit."""
     import typer  # noqa: F401 - with its own imports, before placeholders take their place
 
     with _only_signatures():

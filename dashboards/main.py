@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 
 from dashboards.completion import VARIABLE, complete
+
+_BASE_HELP = """\
+usage: paretune COMMAND [OPTIONS]
+
+Only the base package is installed here. It has one command:
+  agent       Measure models on this machine for a server.
+  --version   Show the version.
+
+All other commands need: {install}"""
 
 
 def main() -> None:
@@ -21,12 +31,26 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] in ("dashboards", "search", "evaluators", "hwprofiles"):
             raise
-        print(f"error: this command needs the package {error.name!r}", file=sys.stderr)
-        print("  hint: pip install 'paretune[full]'", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(_run_base(error.name))
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(run_app(sys.argv[1:]))
+
+
+def _run_base(missing_package: str) -> int:
+    """Answers what the base package can answer; return the exit code."""
+    from hwprofiles.installed import install_command
+
+    arguments = sys.argv[1:]
+    if arguments in (["-V"], ["--version"]):
+        print(f"paretune {metadata.version('paretune')}")
+        return 0
+    if arguments in ([], ["-h"], ["--help"], ["help"]):
+        print(_BASE_HELP.format(install=install_command("full")))
+        return 0
+    print(f"error: this command needs the package {missing_package!r}", file=sys.stderr)
+    print(f"  hint: {install_command('full')}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def _export_dynamo(
 
 
 def _name_leaves(returned: Any) -> dict[str, Any]:
-    """The tensors that a module returned, in order, by name."""
+    """Returns the tensors that a module returned, in order, by name."""
     leaves: dict[str, Any] = {}
     for place, tensor in _leaves(returned, ""):
         name, number = place or "output", 1
@@ -98,7 +98,7 @@ def _name_leaves(returned: Any) -> dict[str, Any]:
 
 
 def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Every tensor in nested tuples, lists and mappings, with the innermost key or field that leads to it."""
+    """Yields every tensor in nested tuples, lists and mappings, with the innermost key or field that leads to it."""
     if isinstance(value, Mapping):
         parts = [(str(key), part) for key, part in value.items()]
     elif hasattr(value, "_fields"):
@@ -118,26 +118,26 @@ def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
         yield from _leaves(part, name)
 
 
-def _output_names(found: list[str], wanted: Sequence[str] | None, inputs: Collection[str]) -> list[str]:
-    """The outputs' names; raises :class:`BuildFailed` unless ``wanted`` is one new name for each."""
+def _output_names(own: list[str], wanted: Sequence[str] | None, inputs: Collection[str]) -> list[str]:
+    """Returns the outputs' names; raises :class:`BuildFailed` unless ``wanted`` is one new name for each."""
     if wanted is None:
-        return [name if name not in inputs else f"{name}_out" for name in found]
-    if len(wanted) != len(found):
-        raise BuildFailed(f"the module returns {len(found)} outputs, but {len(wanted)} are named", "name each of them")
+        return [name if name not in inputs else f"{name}_out" for name in own]
+    if len(wanted) != len(own):
+        raise BuildFailed(f"the module returns {len(own)} outputs, but {len(wanted)} are named", "name each of them")
     if len({*wanted, *inputs}) < len(wanted) + len(inputs):
         raise BuildFailed(f"inputs and outputs share a name: {', '.join([*inputs, *wanted])}", "give each its own name")
     return list(wanted)
 
 
 def _is_flat(returned: Any) -> bool:
-    """Whether exporters name the outputs in order: a tensor, or different tensors in a tuple or list."""
+    """Returns whether exporters name the outputs in order: a tensor, or different tensors in a tuple or list."""
     if not isinstance(returned, tuple | list):
         return not isinstance(returned, Mapping)
     return all(hasattr(part, "numpy") for part in returned) and len({id(part) for part in returned}) == len(returned)
 
 
 def _flatten_outputs(module: torch.nn.Module) -> torch.nn.Module:
-    """The same module, whose forward returns a tuple of different tensors; its parts keep their names."""
+    """Returns the same module, whose forward returns a tuple of different tensors; its parts keep their names."""
     flat = copy.copy(module)
 
     @functools.wraps(module.forward)

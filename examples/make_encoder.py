@@ -1,6 +1,6 @@
 """Makes encoder.onnx and encoder.npz beside this file: a transformer encoder of one's own and samples for it.
 
-    python examples/make_encoder.py
+    python make_encoder.py
 
 Six layers, hidden size 384, 128 tokens, trained for a moment to recover masked tokens of made-up sentences, so that its
 outputs mean something.

@@ -49,7 +49,7 @@ KEYS = (
 """Keys of a description."""
 
 _REFERENCE = re.compile(r"\[([A-Za-z0-9_-]+)\]")
-_HELP = "see the example in docs/devices.md"
+_HELP = "see the example in: paretune docs devices"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from hwprofiles.installed import install_command
+
 _Value = TypeVar("_Value")
 
 
@@ -58,7 +60,7 @@ def find_gpus() -> GpuReport:
     try:
         import pynvml
     except ImportError:
-        return GpuReport((), "not asked: pip install 'paretune[nvml]'")
+        return GpuReport((), f"not asked: {install_command('nvml')}")
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
+import shutil
+import sys
 from importlib import import_module, metadata
+from pathlib import Path
 
 from hwprofiles.errors import DeviceUnavailable
 
@@ -17,6 +21,17 @@ _PACKAGES = {
 }
 
 
+def install_command(extra: str) -> str:
+    """Returns the command that installs an extra's packages beside this installation.
+
+    pip takes them from the installed package's metadata, so Paretune itself need not be on an index. Names the
+    interpreter unless the shell's ``pip`` is the one of this environment.
+    """
+    python, pip = Path(sys.executable), shutil.which("pip")
+    own = pip is not None and Path(pip).parent == python.parent
+    return f"{'' if own else f'{shlex.quote(str(python))} -m '}pip install 'paretune[{extra}]'"
+
+
 def package_version(package: str) -> str:
     """Version of a runtime's package. Raises :class:`DeviceUnavailable` if it is not installed."""
     names, extra = _PACKAGES.get(package, ((package,), "ort"))
@@ -24,12 +39,12 @@ def package_version(package: str) -> str:
         with contextlib.suppress(metadata.PackageNotFoundError):
             return metadata.version(name)
     raise DeviceUnavailable(
-        f"the runtime package {package!r} is not installed", f"install it with: pip install 'paretune[{extra}]'"
+        f"the runtime package {package!r} is not installed", f"install it with: {install_command(extra)}"
     )
 
 
 def processor_runtimes() -> tuple[tuple[str, str], ...]:
-    """Name and version of the installed runtimes for processors: ONNX Runtime first, those of other packages last."""
+    """Names and version of the installed runtimes for processors: ONNX Runtime first, those of other packages last."""
     runtimes = []
     for runtime in _PACKAGES:
         with contextlib.suppress(DeviceUnavailable):

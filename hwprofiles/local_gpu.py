@@ -14,6 +14,7 @@ from hwprofiles import probe
 from hwprofiles.core_types import best_first, type_of
 from hwprofiles.cuda import cuda_gpu, run_probe
 from hwprofiles.errors import DeviceUnavailable
+from hwprofiles.installed import install_command
 from hwprofiles.profile import Profile, check_threads
 from hwprofiles.trtexec import find_trtexec
 
@@ -32,7 +33,7 @@ def local_gpu(threads: int = 1, batch: int = 1) -> Profile:
     first, runtimes = gpu_runtimes()
     if first is None:
         raise DeviceUnavailable(
-            f"no runtime for the GPU is installed ({gpu.name})", "install one with: pip install 'paretune[tensorrt]'"
+            f"no runtime for the GPU is installed ({gpu.name})", f"install one with: {install_command('tensorrt')}"
         )
     cores = probe.usable_cores()
     check_threads("local-gpu", threads, len(cores))

@@ -70,7 +70,7 @@ def _example(problem: Mapping[str, Any], path: Sequence[Any]) -> str:
         return "write: objectives: [{metric: speedup, direction: max}]"
     if value is None:
         return f"give {field or 'it'} a value, or leave the line out"
-    return "see docs/job-file.md"
+    return "see: paretune docs job-file"
 
 
 def _keys_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:

@@ -26,7 +26,7 @@ _FIRST, _SECOND = _ADJECTIVES.split(), _ANIMALS.split()
 
 
 def short_name(job_id: str) -> str:
-    """The short name of a job: two words.
+    """Returns the short name of a job: two words.
 
     >>> short_name("1f0c9a2e")
     'humble-lion'
@@ -36,7 +36,7 @@ def short_name(job_id: str) -> str:
 
 
 def candidate_name(job_id: str, number: int) -> str:
-    """The short name of a candidate: its job's and its trial number.
+    """Returns the short name of a candidate: its job's and its trial number.
 
     >>> candidate_name("1f0c9a2e", 12)
     'humble-lion/12'

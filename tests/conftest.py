@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import document, paretune
 from inline_search import measuring_briefly, without_ray
+from installation import build
 from small_jobs import FinishedJob, spec, write_job
 from toy_package import install
 
@@ -26,6 +27,7 @@ LONG = (
     "test_resume", "test_faults", "test_joint", "test_module_techniques", "test_fliqnas", "test_cli", "test_fliqs_job",
     "test_agent", "test_fliqs", "test_browser", "test_strategies", "test_cli_devices", "test_cli_analysis",
     "test_command_line", "test_agent_install", "test_menagerie", "test_sensitivity", "test_remote", "test_cli_errors",
+    "test_installed",
 )  # fmt: skip
 """Modules that take longest, first: of two workers none is left with one of them when the other is done."""
 
@@ -71,6 +73,12 @@ def toy_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     monkeypatch.setenv("PYTHONPATH", path, prepend=os.pathsep)
     yield
     figures._rows_of_techniques.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this repository."""
+    return build("wheel", tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")

@@ -16,14 +16,18 @@ import typer
 import dashboards
 import evaluators
 import hwprofiles
+import paretune
 import search
 from dashboards.cli import app
 from dashboards.main import main
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = (hwprofiles, evaluators, search, dashboards)
+PACKAGES = (hwprofiles, evaluators, search, dashboards, paretune)
 
 SURFACES = {
+    "paretune": {
+        "Candidate", "ParetuneError", "ProfileReport", "Result", "TorchTask", "__version__", "open", "profile", "run",
+    },
     "hwprofiles": {"DEVICES", "Precision", "Profile", "digest_of", "digest_of_file", "find_device"},
     "evaluators.runtimes": {
         "RUNTIMES", "Array", "Arrays", "NullRuntime", "OnnxRuntime", "OpenVino", "Runtime", "Session",
@@ -131,6 +135,12 @@ def test_hardware_profiles_load_nothing_of_ours() -> None:
 def test_the_console_script_loads_nothing_large() -> None:
     loaded = loaded_by("import dashboards.main")
     assert not loaded & {*LARGE, "numpy", "onnx", "onnxruntime", "search", "evaluators", "hwprofiles"}
+
+
+def test_the_python_face_loads_nothing_large() -> None:
+    loaded = loaded_by("import paretune\nparetune.__version__, dir(paretune), paretune.ParetuneError")
+    assert not loaded & {*LARGE, "numpy", "onnx", "onnxruntime", "rich", "search", "evaluators", "dashboards"}
+    assert "torch" not in loaded_by("import paretune\nparetune.open, paretune.profile")
 
 
 def test_a_report_loads_neither_torch_nor_ray() -> None:

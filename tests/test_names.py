@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FILES = [path for name in ("hwprofiles", "evaluators", "search", "dashboards") for path in (ROOT / name).rglob("*.py")]
+PACKAGES = ("hwprofiles", "evaluators", "search", "dashboards", "paretune")
+FILES = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
 TREES = [ast.parse(path.read_text()) for path in FILES]
 NODES = [node for tree in TREES for node in ast.walk(tree)]
 

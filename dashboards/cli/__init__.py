@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 import traceback
-from importlib.metadata import version
+from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -18,6 +18,8 @@ from dashboards.cli import (
     capability,
     check,
     devices,
+    docs,
+    examples,
     init,
     jobs,
     profiling,
@@ -27,6 +29,7 @@ from dashboards.cli import (
 )
 from dashboards.cli.console import print_error
 from hwprofiles.errors import ParetuneError
+from hwprofiles.installed import install_command
 
 app = typer.Typer(
     name="paretune",
@@ -44,6 +47,7 @@ app.add_typer(db_app, name="db")
 for command in (
     run.run, init.init, check.check, run.resume, jobs.jobs, jobs.status, results.front, candidates.candidates,
     results.show, results.export, profiling.profile, analysis.analyse, service.serve, agents.agent, service.schema,
+    examples.examples, docs.docs,
 ):  # fmt: skip
     app.command()(command)
 devices_app.command("list")(devices.devices_list)
@@ -61,7 +65,7 @@ db_app.command("upgrade")(service.db_upgrade)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"paretune {version('paretune')}\n")
+        sys.stdout.write(f"paretune {metadata.version('paretune')}\n")
         raise typer.Exit
 
 
@@ -112,7 +116,7 @@ def _explain(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, ParetuneError):
         return error.message, error.hint, error.exit_code
     if isinstance(error, ModuleNotFoundError):
-        return f"this command needs the package {error.name!r}", "pip install 'paretune[full]'", 2
+        return f"this command needs the package {error.name!r}", install_command("full"), 2
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{error.filename or 'standard output'}: {error.strerror}", "free some space there", 4
     if hasattr(error, "format_message"):  # Typer's error about the command line itself

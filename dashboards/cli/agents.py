@@ -65,7 +65,7 @@ def devices_token(
 
 
 def _next_steps(device: str, output: Path | None, server: str | None) -> Iterator[str]:
-    """What to do with a new token: how it gets to the device, and the agent's whole command."""
+    """Yields what to do with a new token: how it gets to the device, and the agent's whole command."""
     file = shlex.quote(output.name if output else f"{device}.token")
     command = agent_command(device, shlex.quote(server or SERVER), file)
     if server is None or output is not None:
@@ -92,7 +92,7 @@ def _secret_file(output: Path) -> TextIO:
 
 
 def devices_revoke(device: DeviceName, db: Db = None) -> None:
-    """Refuse a remote device's token from now on; its agent ends."""
+    """Refuses a remote device's token from now on; its agent ends."""
     with existing_store(db) as store:
         store.agents.revoke(device)
     err.print(f"the token of {device} is refused from now on")

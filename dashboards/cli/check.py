@@ -65,7 +65,7 @@ def check(
         out.print(job.limits_in_words, soft_wrap=True)
 
 
-def _document(job: TargetJob, devices: tuple[JobDevice, ...], found: Json) -> Json:
+def _document(job: TargetJob, devices: tuple[JobDevice, ...], space: Json) -> Json:
     return {
         "job": job.job.model_dump(mode="json"),
         "folder": str(job.folder.resolve()),
@@ -75,11 +75,11 @@ def _document(job: TargetJob, devices: tuple[JobDevice, ...], found: Json) -> Js
                 "profile_digest": device.profile.digest,
                 "simulated": device.profile.simulated,
                 "runtime": None if device.profile.simulated else device.profile.runtime,
-                "runtimes": found["runtimes"].get(device.label, []),
+                "runtimes": space["runtimes"].get(device.label, []),
             }
             for device in devices
         ],
-        **{key: value for key, value in found.items() if key != "runtimes"},
+        **{key: value for key, value in space.items() if key != "runtimes"},
     }
 
 
@@ -113,7 +113,7 @@ def _device_in_words(row: Json) -> str:
 
 
 def _values_in_words(row: Json, document: Json) -> str:
-    """The values of a technique's decisions; of the runtime, which only a benchmark decides, the candidates."""
+    """Returns the values of a technique's decisions; of the runtime, which only a benchmark decides, the candidates."""
     if row["technique"] == "runtime" and not row["decisions"]:
         names = dict.fromkeys(name for device in document["devices"] for name in device["runtimes"])
         return f"to be benchmarked: {', '.join(names)}" if len(names) > 1 else "one runtime"

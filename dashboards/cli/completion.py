@@ -42,7 +42,7 @@ def complete_metric(incomplete: str) -> Words:
 
 
 def _offer(look_up: Callable[[], Words], incomplete: str) -> Words:
-    """The words that continue what is typed; none after an error, which would disturb the command line."""
+    """Returns the words that continue what is typed; none after an error, which would disturb the command line."""
     try:
         return [(word, about) for word, about in look_up() if word.startswith(incomplete)]
     except Exception:  # noqa: BLE001

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -34,7 +34,8 @@ _SHADES = {
 class ProgressBar(Watcher):
     """A live line on a terminal; occasional plain lines if stderr is not a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shown: bool = True) -> None:
+        self._shown = shown
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -49,16 +50,18 @@ class ProgressBar(Watcher):
         self._said_at = 0.0
 
     def __enter__(self) -> ProgressBar:
-        if err.is_terminal:
+        if self._shown and err.is_terminal:
             self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if err.is_terminal:
+        if self._shown and err.is_terminal:
             self._progress.stop()
 
     def update(self, status: Status) -> None:
         """See :meth:`Watcher.update`."""
+        if not self._shown:
+            return
         figures = _figures(status)
         if err.is_terminal:
             total = status.trials if status.phase in ("searching", "confirming") else None
@@ -75,10 +78,12 @@ class ProgressBar(Watcher):
 
     def note(self, text: str) -> None:
         """See :meth:`Watcher.note`."""
+        if not self._shown:
+            return
         err.print(text, soft_wrap=True, markup=False)
 
     def say(self, text: str) -> None:
-        """Show one line of activity."""
+        """Shows one line of activity."""
         self.update(Status(text))
 
 
@@ -99,7 +104,7 @@ def _figures(status: Status) -> str:
 
 
 def print_ending(document: Json) -> None:
-    """Print why a job ended early, if it did, and its time by phase."""
+    """Prints why a job ended early, if it did, and its time by phase."""
     if document["ending"]:
         out.print(f"ended early: {document['ending']['text']}", soft_wrap=True)
     spent = spent_in_words(document["time_s"])
@@ -108,7 +113,7 @@ def print_ending(document: Json) -> None:
 
 
 def print_formats(layers: Sequence[Block]) -> None:
-    """Print the number formats of layers as blocks in the graph's order, and their legend."""
+    """Prints the number formats of layers as blocks in the graph's order, and their legend."""
     width = max(len(layer.mark) for layer in layers) + 1
     a_line = max(1, out.width // width)
     for start in range(0, len(layers), a_line):
@@ -125,7 +130,7 @@ def _block(layer: Block, width: int) -> Text:
 
 
 def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: str) -> None:
-    """Print rows as a table, ``columns`` mapping keys to headings; prints ``empty`` without rows."""
+    """Prints rows as a table, ``columns`` mapping keys to headings; prints ``empty`` without rows."""
     if not rows:
         out.print(empty)
         return
@@ -137,8 +142,15 @@ def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: 
     out.print(table)
 
 
+def as_text(print_report: Callable[[], None]) -> str:
+    """Returns what a function prints as a report, without colours."""
+    with out.capture() as captured:
+        print_report()
+    return Text.from_ansi(captured.get()).plain
+
+
 def print_error(message: str, hint: str) -> None:
-    """Print one line that says what is wrong, and one that says how to fix it."""
+    """Prints one line that says what is wrong, and one that says how to fix it."""
     err.print(Text(f"error: {message}", style="bold red"), soft_wrap=True)
     if hint:
         err.print(Text(f"  hint: {hint}"), soft_wrap=True)

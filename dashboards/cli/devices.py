@@ -114,7 +114,7 @@ def devices_add(
 
 
 def devices_remove(device: DeviceName, db: Db = None) -> None:
-    """Remove a device that was added, or a remote device; results of jobs stay."""
+    """Removes a device that was added, or a remote device; results of jobs stay."""
     with store_if_any(db) as store:
         if devices.origin_of(device, store) == devices.REMOTE and store is not None:
             store.agents.remove(device)

@@ -35,7 +35,7 @@ def status_fields(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def candidate_fields(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What became of a candidate, and where it comes from, for a table."""
+    """Returns what became of a candidate, and where it comes from, for a table."""
     standing = [document["state"].replace("_", " "), "on the front" if document["on_front"] else ""]
     standing += ["confirmed" if document["confirmed"] else "", document["unconfirmed"] and "unconfirmed"]
     return {
@@ -52,13 +52,13 @@ def candidate_fields(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digest_fields(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A candidate's digests, for a table."""
+    """Returns a candidate's digests, for a table."""
     names = {"digest": "candidate", "artifact_sha256": "file (SHA-256)", "profile_digest": "device's profile"}
     return {f"digest of the {title}": document[key] for key, title in names.items()}
 
 
 def metric_fields(metrics: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
-    """The figures of a candidate with their 95 % intervals, for a table."""
+    """Returns the figures of a candidate with their 95 % intervals, for a table."""
     fields = {}
     for name in metric_names(metrics):
         bounds = metric_interval(metrics, name)

@@ -117,12 +117,12 @@ def _table(document: Json, members: Sequence[Json], shown: Sequence[str], every:
 
 
 def _least_width(table: Table) -> int:
-    """The width below which ids or figures would be cut."""
+    """Returns the width below which ids or figures would be cut."""
     return table.__rich_measure__(out, out.options.update(max_width=10_000)).minimum
 
 
 def _remarks(member: Json, likes: int) -> list[str]:
-    """What stands below a member's id: the members like it, and a machine that was not healthy."""
+    """Returns what stands below a member's id: the members like it, and a machine that was not healthy."""
     health = member.get("health")
     return [
         *([f"{likes} more like it"] if likes else []),
@@ -142,7 +142,7 @@ def _print_unconfirmed(document: Json) -> None:
 
 
 def _quality_lines(members: Sequence[Json]) -> dict[str, list[str]]:
-    """The outputs that quality was computed from, with their candidates; for remote devices only."""
+    """Returns the outputs that quality was computed from, with their candidates; for remote devices only."""
     lines: dict[str, list[str]] = {}
     for member in members:
         for line in quality_in_words(member["metrics"]):
@@ -151,7 +151,7 @@ def _quality_lines(members: Sequence[Json]) -> dict[str, list[str]]:
 
 
 def _cell(metrics: Mapping[str, Any], name: str) -> str:
-    """A figure, and for a speed-up half its interval's width."""
+    """Returns a figure, and for a speed-up half its interval's width."""
     value, bounds = metric_value(metrics, name), metric_interval(metrics, name)
     text = figure(value, name)
     if bounds is None or name.partition("@")[0] != "speedup" or not value or bounds[0] == bounds[1]:

@@ -16,7 +16,7 @@ _LEAST = 12
 
 
 def print_list(rows: list[Json], columns: Mapping[str, str], empty: str) -> None:
-    """Print rows in one line each, ``columns`` mapping keys to headings; prints ``empty`` without rows.
+    """Prints rows in one line each, ``columns`` mapping keys to headings; prints ``empty`` without rows.
 
     The first column is never cut. Columns without room are left out; the last one shown is cut.
     """

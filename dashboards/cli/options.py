@@ -118,7 +118,7 @@ def print_fields(fields: Json) -> None:
 def report_front(
     store: Store, job: str, format: FrontFormat, device: str | None = None, *, every: bool = False
 ) -> None:
-    """Print a job's front, of one device or of all; ``every`` member, or one for those that are equal within noise."""
+    """Prints a job's front, of one device or of all; ``every`` member, or one for those that are equal within noise."""
     document = front_document(store, job, device)
     fronts = document.get("fronts", {document["device"]: document})
     if format is FrontFormat.JSON:
@@ -126,16 +126,23 @@ def report_front(
     elif format is FrontFormat.CSV:
         _print_csv(fronts)
     else:
-        for note in document["notes"]:
-            out.print(f"note: {note}", soft_wrap=True)
-        named = device is not None or len(fronts) > 1
-        for label, front in fronts.items():
-            print_front(document | front, every=every, export_option=f" --device {label}" if named else "")
-        if "joint" in document:
-            joint = {"device": "all devices together", **document["joint"], "best_compromise": None}
-            print_front(document | joint, every=every)
-        print_coverage(document)
-        print_ending(document)
+        print_report(document, device, every=every)
+
+
+def print_report(document: Json, device: str | None = None, *, every: bool = False) -> None:
+    """Prints a front document as tables; ``device`` is the one that was asked for; ``every`` as in
+    :func:`report_front`."""
+    for note in document["notes"]:
+        out.print(f"note: {note}", soft_wrap=True)
+    fronts = document.get("fronts", {document["device"]: document})
+    named = device is not None or len(fronts) > 1
+    for label, front in fronts.items():
+        print_front(document | front, every=every, export_option=f" --device {label}" if named else "")
+    if "joint" in document:
+        joint = {"device": "all devices together", **document["joint"], "best_compromise": None}
+        print_front(document | joint, every=every)
+    print_coverage(document)
+    print_ending(document)
 
 
 def _print_csv(fronts: Mapping[str, Json]) -> None:

@@ -55,6 +55,12 @@ def profile(
     if format is Format.JSON:
         print_json(document)
         return
+    print_profile(document)
+
+
+def print_profile(document: Json) -> None:
+    """Prints the document of a profile."""
+    model, against = document["model"], document.get("against")
     latency = document["latency_ms"]
     low, high = latency["ci95"]
     out.print(
@@ -86,7 +92,7 @@ def profile(
     print_rows("", rows, columns, "")
 
 
-def _throughput(measured: dict[str, Any], against: Path | None) -> str:
+def _throughput(measured: dict[str, Any], against: str | None) -> str:
     low, high = measured["per_s_ci95"]
     streams = f"{measured['streams']} stream{'' if measured['streams'] == 1 else 's'}"
     text = f"{measured['per_s']:.1f} samples/s [{low:.1f}, {high:.1f}] under {streams}"

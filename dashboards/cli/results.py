@@ -25,6 +25,7 @@ from dashboards.documents.candidates import baseline_on, candidate_document
 from dashboards.documents.format_strip import blocks_of
 from dashboards.documents.front import front_document
 from dashboards.documents.health import health_in_words
+from dashboards.documents.report import Json
 from dashboards.documents.runtime import costs_in_words, runtime_line
 from dashboards.documents.trials import trials_document
 from dashboards.documents.words import quality_in_words, training_in_words
@@ -157,6 +158,11 @@ def export(
             out.print(f"inconclusive: {reason}", soft_wrap=True)
         if receipt["verdict"] == "inconclusive" and receipt["latency"] is not None:
             err.print("hint: export again on a quiet machine, or with --wait-quiet 600")
+    check_verdict(receipt, folder)
+
+
+def check_verdict(receipt: Json, folder: Path) -> None:
+    """Raises :class:`ParetuneError` if the exported file does not reproduce the measured result."""
     if receipt["verdict"] == "disagrees":
         raise ParetuneError(
             "the exported file does not reproduce the measured result: " + "; ".join(receipt["findings"]),

@@ -65,7 +65,7 @@ def run(
 
 
 def plan_lines(job: TargetJob) -> list[str]:
-    """What to know of a job before it starts, unless a job file says it."""
+    """Returns what to know of a job before it starts, unless a job file says it."""
     lines = [] if job.from_file else [job.limits_in_words]
     if job.has_random_inputs:
         lines.append(RANDOM_INPUTS)

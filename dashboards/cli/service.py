@@ -31,7 +31,7 @@ def serve(
 
 
 def schema() -> None:
-    """Print the JSON Schema of the job file, for editors."""
+    """Prints the JSON Schema of the job file, for editors."""
     print_json(json_schema())
 
 

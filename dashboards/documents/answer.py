@@ -45,7 +45,7 @@ def comparison_of(document: Mapping[str, Any], metrics: Mapping[str, Any]) -> st
 
 
 def miss_in_words(front: Mapping[str, Any]) -> str:
-    """The candidate closest to meeting all constraints, with the figures that miss.
+    """Returns the candidate closest to meeting all constraints, with the figures that miss.
 
     >>> miss = {"candidate_id": "c0ffee", "reason": "breaks speedup >= 50", "metrics": {"speedup": {"ratio": 2.98}}}
     >>> miss_in_words({"nearest_miss": miss, "constraints": ["speedup >= 50"]})
@@ -70,7 +70,7 @@ def _introduction(front: Mapping[str, Any]) -> str:
 
 
 def _comparisons(front: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
-    """The speed, the size and the quality against the fp32 model; what is not known is left out."""
+    """Returns the speed, the size and the quality against the fp32 model; what is not known is left out."""
     baseline = front["baseline"]["metrics"]
     parts = [_speed(metrics, Evidence(front["evidence"])), _size(metrics, baseline)]
     parts += [_quality(metrics, baseline, name) for name in _quality_metrics(front, baseline)]
@@ -103,7 +103,7 @@ def _times(ratio: float) -> str:
 
 
 def _quality_metrics(front: Mapping[str, Any], baseline: Mapping[str, Any]) -> Sequence[str]:
-    """The metric of quality to name: the objectives', or the task's own one where they only compare outputs."""
+    """Returns the metric of quality to name: the objectives', or the task's own one where they only compare outputs."""
     names = [o["metric"] for o in front["objectives"] if not row_of(o["metric"]).cost]
     own = [name for name in metric_names(baseline) if not row_of(name).cost and not row_of(name).fidelity]
     labelled = [name for name in names if not row_of(name).fidelity] or [name for name in own if name == "accuracy"]

@@ -30,7 +30,7 @@ def capability_document(store: Store, device: str) -> Json:
 
 
 def latest_capability(store: Store, device: str) -> Json | None:
-    """A device's last probed capability; None if it was never probed."""
+    """Returns a device's last probed capability; None if it was never probed."""
     profiles = [profile for profile, _ in store.devices.capabilities() if profile.device == device]
     pairs = ((profile, capability_of(store, profile.digest)) for profile in profiles)
     return next((document_of(profile, known) for profile, known in pairs if known is not None), None)

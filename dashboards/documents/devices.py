@@ -27,7 +27,7 @@ _CONTACT = ("state", "online", "seen_at", "created_at", "runtimes", "threads")
 
 
 def devices_document(store: Store | None = None, *, revoked: bool = False) -> Json:
-    """Every device: built in, in the catalogue, added, or remote with a token in the store.
+    """Returns every device: built in, in the catalogue, added, or remote with a token in the store.
 
     Remote ones whose token is revoked are listed only if ``revoked``.
     """
@@ -39,7 +39,8 @@ def devices_document(store: Store | None = None, *, revoked: bool = False) -> Js
 
 
 def device_document(name: str, store: Store | None = None) -> Json:
-    """A device's profile and description, or why it is not available. Raises :class:`NotFound` for an unknown one."""
+    """Returns a device's profile and description, or why it is not available. Raises :class:`NotFound` for an unknown
+    one."""
     origin = origin_of(name, store)
     row = None if store is None or origin != REMOTE else store.agents.row(name)
     contact = {} if row is None else {"contact": {key: agent_document(row)[key] for key in _CONTACT}}
@@ -61,7 +62,7 @@ def device_document(name: str, store: Store | None = None) -> Json:
 
 
 def figures_in_words(device: Json) -> str:
-    """The origin of figures on a device, and the state of a remote one's agent; why there are none."""
+    """Returns the origin of figures on a device, and the state of a remote one's agent; why there are none."""
     contact = device.get("contact")
     if not device["available"]:
         return "not available" if contact is None else agent_state(contact)
@@ -71,7 +72,7 @@ def figures_in_words(device: Json) -> str:
 
 
 def device_in_words(device: Json) -> str:
-    """What a device is, in one line: its title or processor with its runtimes, or why it is not available."""
+    """Returns what a device is, in one line: its title or processor with its runtimes, or why it is not available."""
     if not device["available"]:
         return str(device["reason"])
     runtimes = (f"{name} {version}" for name, version in device["runtimes"])

@@ -87,7 +87,7 @@ def front_of(report: JobReport) -> Json:
 
 
 def _best_compromise(report: JobReport, members: Sequence[TrialRow]) -> str | None:
-    """The id of the member that alone dominates the largest volume; None if all are the unchanged model."""
+    """Returns the id of the member that alone dominates the largest volume; None if all are the unchanged model."""
     changed = [trial for trial in members if not report.is_unchanged(trial)]
     objectives = _objectives(report)
     best = best_compromise(_entries(changed), objectives, reference_point(objectives, report.baseline["metrics"]))
@@ -95,7 +95,7 @@ def _best_compromise(report: JobReport, members: Sequence[TrialRow]) -> str | No
 
 
 def _members_of(report: JobReport, members: Sequence[TrialRow], best: str | None) -> list[Json]:
-    """The members; ``like`` names the member that stands for one that equals it within noise."""
+    """Returns the members; ``like`` names the member that stands for one that equals it within noise."""
     changed = [trial for trial in members if not report.is_unchanged(trial)]
     groups = group_similar(_entries(changed), _objectives(report), best)
     likes = {name: other for name, other in groups.items() if name != other}

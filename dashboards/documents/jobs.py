@@ -35,7 +35,7 @@ def status_of(report: JobReport) -> Json:
 
 
 def _answer(report: JobReport) -> str | None:
-    """The answer on the device, or on each of several ones."""
+    """Returns the answer on the device, or on each of several ones."""
     if not report.views:
         answer: str | None = front_of(report)["answer"]
         return answer

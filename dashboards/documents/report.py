@@ -114,7 +114,7 @@ class JobReport:
         return None if self.job.space is None else Space.from_dict(self.job.space)
 
     def is_unchanged(self, trial: TrialRow) -> bool:
-        """Whether a candidate is the fp32 model as it was given: the baseline."""
+        """Returns whether a candidate is the fp32 model as it was given: the baseline."""
         return self._baseline_decisions is not None and trial.decisions == self._baseline_decisions
 
     @cached_property

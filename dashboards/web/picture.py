@@ -53,6 +53,16 @@ def save_png(document: Json, trials: Json, path: Path) -> None:
 
     Raises :class:`StorageError` if ``path`` cannot be written.
     """
+    write_whole(path, _picture(document, trials))
+
+
+def front_fragment(document: Json, trials: Json) -> str:
+    """Returns the chart as a picture and the front as a table, in HTML without scripts, for notebooks."""
+    picture = base64.b64encode(_picture(document, trials)).decode("ascii")
+    return render("fragment.html", front=document, picture=picture, **views_context(dict(document), dict(trials)))
+
+
+def _picture(document: Json, trials: Json) -> bytes:
     from matplotlib.figure import Figure  # its import takes a second
 
     drawing = Figure(figsize=(8.0, 5.0), dpi=200, facecolor=PAGE, layout="constrained")
@@ -66,7 +76,7 @@ def save_png(document: Json, trials: Json, path: Path) -> None:
         # A name may hold characters that the font lacks; they become boxes.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         drawing.savefig(content, format="png")
-    write_whole(path, content.getvalue())
+    return content.getvalue()
 
 
 def _script(path: Path) -> str:

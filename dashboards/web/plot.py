@@ -74,7 +74,7 @@ def _focus(axes: Any, near: Sequence[Point], far: Sequence[Point]) -> None:
         room = _MARGIN * (high - low)
         squeezed = squeezed or end - start > _SQUEEZED * (high - low + 2 * room)
         views.append((max(low - room, start - room / 2), min(high + room, end + room / 2)))
-    if not squeezed:
+    if not squeezed or any(low == high for low, high in views):  # equal points have no surroundings
         return
     (left, right), (bottom, top) = views
     outside = sum(not (left <= x <= right and bottom <= y <= top) for x, y in far)

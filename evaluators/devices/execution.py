@@ -48,7 +48,7 @@ class Execution:
 
     @property
     def total_ms(self) -> float:
-        """Time of all nodes together."""
+        """Times of all nodes together."""
         return sum(node.ms for node in self.nodes)
 
     @cached_property

@@ -71,7 +71,7 @@ def _parse(path: Path) -> onnx.ModelProto:
     if kind is not None:
         raise InvalidInput(
             f"{path.name} is {kind}, not an ONNX model",
-            "export it with torch.onnx.export, or write a task file that loads it (see docs/job-file.md)",
+            "export it with torch.onnx.export, or write a task file that loads it (see: paretune docs job-file)",
         )
     try:
         model = read_proto(path)

@@ -16,6 +16,7 @@ from evaluators.graphs.graph import Graph
 from evaluators.processes.freed_memory import give_back_memory
 from evaluators.tensors import Array
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, first_line
+from hwprofiles.installed import install_command
 
 
 def run_once(
@@ -51,7 +52,7 @@ class ReferenceRun:
             import onnxruntime as ort
         except ImportError:
             raise DeviceUnavailable(
-                "ONNX Runtime is not installed", "install it with: pip install 'paretune[ort]'"
+                "ONNX Runtime is not installed", f"install it with: {install_command('ort')}"
             ) from None
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads

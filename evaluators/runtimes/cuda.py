@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, OutOfMemory
 from hwprofiles.gpus import cuda_version
+from hwprofiles.installed import install_command
 
 # Names of cudaError_t after which the process cannot use the GPU any more.
 _FATAL = {
@@ -142,6 +143,6 @@ def load_cuda() -> Cuda:
         from cuda.bindings import runtime
     except ImportError:
         raise DeviceUnavailable(
-            "the Python bindings of CUDA are not installed", "install them with: pip install 'paretune[tensorrt]'"
+            "the Python bindings of CUDA are not installed", f"install them with: {install_command('tensorrt')}"
         ) from None
     return Cuda(runtime)

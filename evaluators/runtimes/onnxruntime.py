@@ -20,6 +20,7 @@ from evaluators.runtimes.onnxruntime_providers import (
 )
 from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, UnsupportedOp, first_line
+from hwprofiles.installed import install_command
 
 SPIN_US = 1000
 """Microseconds for which a session's threads spin before they sleep. Timed inferences follow each other within
@@ -116,7 +117,7 @@ class _OrtSession(Session):
         return (time.perf_counter_ns() - start) / 1e6
 
     def _own(self, feed: Arrays) -> dict[str, Array]:
-        """The feed without inputs of other models, which ONNX Runtime would refuse."""
+        """Returns the feed without inputs of other models, which ONNX Runtime would refuse."""
         return {spec.name: feed[spec.name] for spec in self.inputs if spec.name in feed}
 
     def close(self) -> None:
@@ -128,9 +129,7 @@ def _module() -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise DeviceUnavailable(
-            "ONNX Runtime is not installed", "install it with: pip install 'paretune[ort]'"
-        ) from None
+        raise DeviceUnavailable("ONNX Runtime is not installed", f"install it with: {install_command('ort')}") from None
     return onnxruntime
 
 

@@ -18,13 +18,14 @@ from evaluators.runtimes.onnxruntime_nodes import check_assignment
 from evaluators.tensors import Arrays, TensorSpec
 from hwprofiles.cuda import cuda_gpu
 from hwprofiles.errors import CandidateError, DeviceUnavailable, UnsupportedOp
+from hwprofiles.installed import install_command
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 PROVIDERS = {"": CPU, "cuda": CUDA, "cuda-tf32": CUDA, "tensorrt": TENSORRT}
 """Provider by the runtime's hint."""
 
-_INSTALL = "pip uninstall onnxruntime, then: pip install 'paretune[cuda]'"
+_INSTALL = f"pip uninstall onnxruntime, then: {install_command('cuda')}"
 
 MOST_SHAPE_VALUES = 64
 """An integer tensor on the processor with at most this many values is considered a shape."""
@@ -81,7 +82,7 @@ def check_providers(session: Any, hint: str, name: str) -> None:
     if wanted not in loaded:
         raise DeviceUnavailable(
             f"ONNX Runtime's {wanted} does not load here, only {', '.join(loaded)}",
-            "install the libraries that it needs: pip install 'paretune[cuda]'"
+            f"install the libraries that it needs: {install_command('cuda')}"
             + ("; it also needs TensorRT 10" if wanted == TENSORRT else ""),
         )
     foreign = [provider for provider in loaded if provider not in (wanted, CPU)]

@@ -16,6 +16,7 @@ import numpy as np
 from evaluators.runtimes.base import Runtime, Session, TimedNode
 from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, UnsupportedOp
+from hwprofiles.installed import install_command
 
 _CAPABILITIES = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
 
@@ -229,7 +230,7 @@ def _library() -> Any:
         import openvino.frontend
     except ImportError:
         raise DeviceUnavailable(
-            "OpenVINO is not installed", "install it with: pip install 'paretune[openvino]'"
+            "OpenVINO is not installed", f"install it with: {install_command('openvino')}"
         ) from None
     finally:
         if previous is None:

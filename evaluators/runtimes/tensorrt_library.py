@@ -14,9 +14,10 @@ from evaluators.runtimes.cuda import Cuda, load_cuda
 from hwprofiles.cuda import cuda_gpu
 from hwprofiles.errors import DeviceUnavailable
 from hwprofiles.gpus import Gpu
+from hwprofiles.installed import install_command
 from hwprofiles.trtexec import OLDEST
 
-_INSTALL = "install it with: pip install 'paretune[tensorrt]'; on Jetson it comes with JetPack"
+_INSTALL = f"install it with: {install_command('tensorrt')}; on Jetson it comes with JetPack"
 
 # NumPy's names of trt.DataType; other types cannot be inputs or outputs.
 _TYPES = {

@@ -25,6 +25,7 @@ from hwprofiles import digest_of
 from hwprofiles.cuda import cuda_gpu
 from hwprofiles.errors import BuildFailed, DeviceUnavailable, InvalidInput, OutOfMemory, UnsupportedOp
 from hwprofiles.gpus import Gpu
+from hwprofiles.installed import install_command
 from hwprofiles.trtexec import find_trtexec
 
 RUNS = 64
@@ -160,7 +161,7 @@ class _TrtexecSession(Session):
         """Raises :class:`BuildFailed`: the tool takes no feed and returns no outputs."""
         raise BuildFailed(
             "trtexec times a model and gives no outputs",
-            "install TensorRT's Python package for quality: pip install 'paretune[tensorrt]'",
+            f"install TensorRT's Python package for quality: {install_command('tensorrt')}",
         )
 
     def time_ms(self, feed: Arrays) -> float:

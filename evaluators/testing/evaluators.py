@@ -80,13 +80,13 @@ class EvaluatorConformance:
         assert not self.kind.metrics & self.kind.sometimes
 
     def test_it_gives_the_metrics_that_it_names(self, evaluator: Evaluator, model: Path) -> None:
-        found = evaluator.evaluate(model).metrics.keys()
-        assert self.kind.metrics <= found <= self.kind.metrics | self.kind.sometimes
+        names = evaluator.evaluate(model).metrics.keys()
+        assert self.kind.metrics <= names <= self.kind.metrics | self.kind.sometimes
 
     def test_figures_are_finite_plain_data(self, evaluator: Evaluator, model: Path) -> None:
-        found = evaluator.evaluate(model).metrics
-        assert json.loads(json.dumps(found, allow_nan=False)) == found
-        for name, figure in found.items():
+        figures = evaluator.evaluate(model).metrics
+        assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+        for name, figure in figures.items():
             assert math.isfinite(main_figure(figure)), name
 
     def test_a_file_that_is_not_there_fails_and_the_next_does_not(self, evaluator: Evaluator, model: Path) -> None:
@@ -141,9 +141,9 @@ class DeviceEvaluatorConformance(EvaluatorConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def device(cls) -> Iterator[Device]:
-        found = LocalDevice(find_device("local-cpu"))
-        yield found
-        found.close()
+        local_cpu = LocalDevice(find_device("local-cpu"))
+        yield local_cpu
+        local_cpu.close()
 
     @pytest.fixture
     def sample(self) -> Arrays:
@@ -161,8 +161,8 @@ class DeviceEvaluatorConformance(EvaluatorConformance):
         assert all(row.per_device and not row.exact for row in rows)
 
     def test_another_file_gives_the_same_metrics(self, evaluator: Evaluator, model: Path, other: Path) -> None:
-        found = [evaluator.evaluate(path).metrics.keys() for path in (model, other, model)]
-        assert found[0] == found[1] == found[2]
+        names = [evaluator.evaluate(path).metrics.keys() for path in (model, other, model)]
+        assert names[0] == names[1] == names[2]
 
 
 def main_figure(figure: Any) -> float:

@@ -50,7 +50,8 @@ class Estimate:
 
 
 def forecast(job: Job, folder: Path, devices: tuple[JobDevice, ...], progress: Progress) -> Json:
-    """What a job would do: ``space``, ``coverage``, ``runtimes``, ``notes`` and ``estimate``, as JSON-able data.
+    """Returns what a job would do: ``space``, ``coverage``, ``runtimes``, ``notes`` and ``estimate``, as JSON-able
+    data.
 
     Exports the untrained model in a sandbox, and times it on the first device if that measures and is part of this
     machine; benchmarks and stores nothing else. ``folder`` is the one that paths in the job start from. Raises
@@ -85,7 +86,7 @@ def _forecast(context: JobContext) -> Json:
 
 
 def _space_document(space: Space, techniques: list[str]) -> Json:
-    """The size of a space, and for each technique its number of decisions and their values."""
+    """Returns the size of a space, and for each technique its number of decisions and their values."""
     rows = []
     for name in dict.fromkeys([*techniques, *(decision.technique for decision in space.decisions)]):
         decisions = space.decisions_of(name)
@@ -95,7 +96,7 @@ def _space_document(space: Space, techniques: list[str]) -> Json:
 
 
 def _runtimes(context: JobContext) -> dict[str, tuple[str, ...]]:
-    """The runtimes that each device would be benchmarked in."""
+    """Returns the runtimes that each device would be benchmarked in."""
     sections = context.job.sections
     if sections is not None and RUNTIME not in sections:
         return {}
@@ -105,7 +106,7 @@ def _runtimes(context: JobContext) -> dict[str, tuple[str, ...]]:
 
 
 def _estimate(work: Workspace, space: Space, runtimes: Mapping[str, tuple[str, ...]]) -> Json | None:
-    """An :class:`Estimate`; None for a device that measures nothing, or is not part of this machine."""
+    """Returns an :class:`Estimate`; None for a device that measures nothing, or is not part of this machine."""
     context, profile = work.context, work.profile
     if profile.simulated or profile.agent:
         return None

@@ -43,12 +43,12 @@ class ProfiledModel:
         return input_specs(self.model)
 
     def on(self, profile: Profile) -> Profile:
-        """The device with this model's runtime as its first one."""
+        """Returns the device with this model's runtime as its first one."""
         return replace(profile, runtime=self.runtime, runtime_version=self.version)
 
 
 def open_model(place: Path, runtime: str | None, profile: Profile) -> ProfiledModel:
-    """Read a model file, or the model of a bundle's folder.
+    """Reads a model file, or the model of a bundle's folder.
 
     Its runtime is ``runtime``, else the one that its bundle names, else the device's first one. Raises
     :class:`InvalidInput` for files that cannot be read and for unknown runtimes, :class:`DeviceUnavailable` for
@@ -75,7 +75,8 @@ def open_model(place: Path, runtime: str | None, profile: Profile) -> ProfiledMo
 
 
 def _runtime_of_bundle(model: Path) -> str | None:
-    """The runtime that a manifest beside a model names; None if there is none, or if it describes another file."""
+    """Returns the runtime that a manifest beside a model names; None if there is none, or if it describes another
+    file."""
     try:
         manifest: Any = json.loads((model.parent / MANIFEST).read_text())
         name = manifest["runtime"]["name"]
@@ -86,7 +87,7 @@ def _runtime_of_bundle(model: Path) -> str | None:
 
 
 def match_inputs(ours: ProfiledModel, theirs: ProfiledModel) -> dict[str, str]:
-    """Match the inputs of two models: the name of theirs by the name of ours.
+    """Matches the inputs of two models: the name of theirs by the name of ours.
 
     By name if both have the same names, else by position. Raises :class:`InvalidInput` if types or shapes differ.
     """
@@ -112,7 +113,7 @@ def sample_of(specs: tuple[TensorSpec, ...], others: Mapping[str, TensorSpec], b
 
 
 def merge_names(sample: Mapping[str, Array], matched: Mapping[str, str]) -> dict[str, Array]:
-    """The sample under the names of both models.
+    """Returns the sample under the names of both models.
 
     Raises :class:`InvalidInput` if a name stands for different inputs in the two models.
     """

@@ -96,7 +96,7 @@ def _measure(
     load: Load | None,
     progress: Progress,
 ) -> tuple[Measurement, dict[str, Any]]:
-    """The paired latency, and the figures of our model."""
+    """Returns the paired latency, and the figures of our model."""
     progress("measuring latency")
     request = LatencyRequest(theirs.path, ours.path, both, Protocol(), LIMIT_S, ours.runtime)
     measured = device.measure(request)
@@ -118,7 +118,7 @@ def _explain(
     measured: Measurement,
     latency_ms: float,
 ) -> dict[str, Any]:
-    """The part of the document that says where the time goes, and why the model is not faster."""
+    """Returns the part of the document that says where the time goes, and why the model is not faster."""
     bottlenecks = find_bottlenecks(
         ours,
         theirs,

@@ -71,7 +71,7 @@ NO_AGENTS = DeviceRegistry()
 
 
 def agent_command(device: str, server: str = SERVER, token_file: str = "") -> str:
-    """The command that starts a device's agent."""
+    """Returns the command that starts a device's agent."""
     values = {"URL": server, "FILE": token_file or f"{device}.token", "NAME": device}
     words = ["paretune", "agent", "--server", "URL", "--token-file", "FILE", "--device", "NAME"]
     return " ".join(values.get(word, word) for word in words)

@@ -35,7 +35,7 @@ version: 1
 
 
 def job_file_text(target: TargetJob, path: Path) -> str:
-    """The text of a job file at ``path``; the paths of its task start from that file's folder."""
+    """Returns the text of a job file at ``path``; the paths of its task start from that file's folder."""
     job = target.job.model_dump(mode="json")
     data = {
         "task": _task_from(job["task"], target.folder, path.parent),
@@ -60,12 +60,12 @@ def _section(key: str, value: Any) -> str:
 
 
 def _short(number: float | None) -> float | None:
-    """A number without a fraction that says nothing: 10 rather than 10.0."""
+    """Returns a number without a fraction that says nothing: 10 rather than 10.0."""
     return int(number) if number is not None and number == int(number) else number
 
 
 def _task_from(task: dict[str, Any], folder: Path, place: Path) -> dict[str, Any]:
-    """The task section with paths that start from ``place`` instead of ``folder``."""
+    """Returns the task section with paths that start from ``place`` instead of ``folder``."""
 
     def moved(path: str) -> str:
         if Path(path).is_absolute() or folder.resolve() == place.resolve():

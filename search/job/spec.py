@@ -239,7 +239,7 @@ def parse_job(data: Any, *, folder: Path, registry: DeviceRegistry = NO_AGENTS) 
 
 
 def load_job(path: Path, registry: DeviceRegistry = NO_AGENTS) -> Job:
-    """A job from a YAML file, named like the file unless it has a name.
+    """Returns a job from a YAML file, named like the file unless it has a name.
 
     Raises :class:`InvalidInput` as :func:`parse_job` does, also for a missing file.
     """

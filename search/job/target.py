@@ -58,7 +58,7 @@ class JobOptions:
     name: str | None = None
 
     def apply(self, data: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
-        """The job's data with the options in place of its fields; ``labels`` are those of its devices."""
+        """Returns the job's data with the options in place of its fields; ``labels`` are those of its devices."""
         fields: dict[str, Any] = {"seed": self.seed, "name": self.name}
         if self.devices:
             fields["devices"] = _select_devices(data["devices"], labels, self.devices)
@@ -74,7 +74,7 @@ class JobOptions:
         return data | given | {"budget": data["budget"] | {k: v for k, v in budget.items() if v is not None}}
 
     def explain(self, error: InvalidInput, *, from_file: bool) -> InvalidInput:
-        """The error in the words of the command: it names the option that was given, rather than the field."""
+        """Returns the error in the words of the command: it names the option that was given, rather than the field."""
         fields = "|".join(re.escape(field) for field, flag in _FLAGS.items() if self._has(flag))
         message = (
             re.sub(rf"^({fields})(\.\w+)*: ", lambda match: f"{_FLAGS[match[1]]}: ", error.message)
@@ -84,7 +84,7 @@ class JobOptions:
         if not from_file:
             message = re.sub(r"^task\.name: ", "", message)
         hint = error.hint
-        if message.startswith("--") and (hint.startswith("see docs/") or hint.startswith("write: ")):
+        if message.startswith("--") and hint.startswith(("see: paretune docs", "write: ")):
             hint = "see: paretune run --help"
         return InvalidInput(message, hint)
 
@@ -120,7 +120,7 @@ class TargetJob:
 
 
 def read_target(text: str, options: JobOptions = JobOptions(), registry: DeviceRegistry = NO_AGENTS) -> TargetJob:
-    """The job that a command names, checked as a job file is; without a file it works in the current folder.
+    """Returns the job that a command names, checked as a job file is; without a file it works in the current folder.
 
     Raises :class:`InvalidInput`, in the words of the command for what its options say.
     """
@@ -157,7 +157,7 @@ def check_target(target: TargetJob, options: JobOptions, registry: DeviceRegistr
 
 
 def parse_objective(text: str) -> dict[str, str]:
-    """An objective as a command names it; without a direction that of the table of metrics, else ``max``.
+    """Returns an objective as a command names it; without a direction that of the table of metrics, else ``max``.
 
     >>> parse_objective("size_bytes"), parse_objective("fnr:3:min")
     ({'metric': 'size_bytes', 'direction': 'min'}, {'metric': 'fnr:3', 'direction': 'min'})
@@ -184,7 +184,8 @@ def _select_devices(devices: list[dict[str, Any]], labels: Sequence[str], names:
 
 
 def _task_of(text: str, data: Path | None) -> dict[str, Any] | None:
-    """The task section for a model or a task; None for a job file. Raises :class:`InvalidInput` for anything else."""
+    """Returns the task section for a model or a task; None for a job file. Raises :class:`InvalidInput` for anything
+    else."""
     path = Path(text)
     suffix = path.suffix.lower()
     place, colon, _ = text.rpartition(":")
@@ -235,7 +236,8 @@ def _is_text(path: Path) -> bool:
 
 
 def _task_function(path: Path) -> str:
-    """The function of a task file that returns its task: ``make_task``, else the only one that says it returns a task.
+    """Returns the function of a task file that returns its task: ``make_task``, else the only one that says it returns
+    a task.
 
     Runs no code.
     """
@@ -262,13 +264,13 @@ def _task_function(path: Path) -> str:
 
 
 def _name_of(text: str) -> str:
-    """The name of a job without a file: the file's without its ending."""
+    """Returns the name of a job without a file: the file's without its ending."""
     place = text.rpartition(":")[0] or text
     return Path(place).stem if place.endswith((".py", ".onnx")) else text.replace(":", ".")
 
 
 def _with_data(task: dict[str, Any], data: Path, folder: Path) -> dict[str, Any]:
-    """The task section of a job file with other samples."""
+    """Returns the task section of a job file with other samples."""
     if task["name"] != "onnx":
         raise InvalidInput(f"--data: the job's task {task['name']!r} brings its own data", "leave --data out")
     path = str(data) if folder.resolve() == Path.cwd() else str(data.resolve())

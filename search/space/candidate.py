@@ -15,7 +15,7 @@ RUNTIME = "runtime"
 
 
 def runtime_decision(label: str | None) -> str:
-    """Name of the decision about the runtime on a device; None stands for the job's first device.
+    """Names of the decision about the runtime on a device; None stands for the job's first device.
 
     >>> runtime_decision(None), runtime_decision("phone")
     ('runtime', 'runtime@phone')

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
 from hwprofiles.errors import InvalidInput
+from hwprofiles.installed import install_command
 from search.store.errors import REPORT, Unstorable, storage_errors
 
 # Option of an engine whose transactions write: on SQLite they take the write lock at their beginning.
@@ -37,7 +38,7 @@ def open_engine(url: str) -> Engine:
     except ImportError as error:
         raise InvalidInput(
             f"database URL: the driver {error.name!r} is not installed",
-            "install it, for PostgreSQL with: pip install 'paretune[postgres]'",
+            f"install it, for PostgreSQL with: {install_command('postgres')}",
         ) from None
     except (ArgumentError, ValueError) as error:
         raise InvalidInput(f"database URL: {str(error).splitlines()[0]}", _URL_HINT) from None

@@ -138,7 +138,8 @@ class Jobs:
             _change(connection, lease.job_id, prediction=prediction)
 
     def get(self, id_or_prefix: str) -> JobRow:
-        """The job whose id begins with the text, else the newest job of that name, else that of this short name."""
+        """Returns the job whose id begins with the text, else the newest job of that name, else that of this short
+        name."""
         with self._transactions.reading() as connection:
             job_id = lookup.find_job(connection, id_or_prefix)
             return JobRow(*connection.execute(select(*_COLUMNS).where(Job.job_id == job_id)).one())
@@ -162,7 +163,7 @@ class Jobs:
 
 
 def _new_id(connection: Connection) -> str:
-    """An id that no job has; nor, as long as some are free, does any job have its short name."""
+    """Returns an id that no job has; nor, as long as some are free, does any job have its short name."""
     ids = set(connection.execute(select(Job.job_id)).scalars())
     names = set(map(short_name, ids))
     job_id = secrets.token_hex(4)

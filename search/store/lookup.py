@@ -16,7 +16,7 @@ _NAMED = 5
 
 
 def find_job(connection: Connection, text: str) -> str:
-    """The job whose id begins with ``text``, else the newest job of that name, else the job of that short name.
+    """Returns the job whose id begins with ``text``, else the newest job of that name, else the job of that short name.
 
     Raises :class:`NotFound`, also if several jobs of earlier versions share the short name.
     """
@@ -33,7 +33,8 @@ def find_job(connection: Connection, text: str) -> str:
 
 
 def find_trial(connection: Connection, text: str) -> str:
-    """The candidate whose id begins with ``text``, or the candidate ``JOB/NUMBER``; raises :class:`NotFound`."""
+    """Returns the candidate whose id begins with ``text``, or the candidate ``JOB/NUMBER``; raises
+    :class:`NotFound`."""
     job, slash, number = text.rpartition("/")
     if slash:
         of_job = Trial.job_id == find_job(connection, job), Trial.number == (int(number) if number.isdecimal() else -1)
@@ -65,7 +66,7 @@ def no_job(text: str) -> NotFound:
 
 
 def no_candidate(text: str) -> NotFound:
-    """The error for a candidate that does not exist."""
+    """Returns the error for a candidate that does not exist."""
     return NotFound(f"there is no candidate {text!r}", "list a job's with: paretune candidates JOB")
 
 
@@ -81,7 +82,7 @@ def _by_prefix(connection: Connection, column: InstrumentedAttribute[str], noun:
 
 
 def _only(noun: str, text: str, ids: Sequence[str]) -> str | None:
-    """The one of ``ids``, None if there is none; raises :class:`NotFound` if there are several."""
+    """Returns the one of ``ids``, None if there is none; raises :class:`NotFound` if there are several."""
     if len(ids) > 1:
         names = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
         raise NotFound(f"{noun} {text!r} is ambiguous: {names}", "give more digits of the id")

@@ -151,7 +151,7 @@ class Trials:
         return sorted((row for row in rows.values() if row.candidate_id in existing), key=lambda row: row.number)
 
     def get(self, id_or_prefix: str) -> TrialRow:
-        """The candidate whose id begins with the text, or ``JOB/NUMBER``."""
+        """Returns the candidate whose id begins with the text, or ``JOB/NUMBER``."""
         with self._transactions.reading() as connection:
             candidate_id = lookup.find_trial(connection, id_or_prefix)
             return _read(connection, Trial.candidate_id == candidate_id)[0]

@@ -123,7 +123,7 @@ class OnnxTask(BuiltInTask):
                 raise self._refusal(f"gives NaN or infinity for {self._data_name}", f"in its output {name!r}")
 
     def _refusal(self, what: str, why: str) -> InvalidInput:
-        """The error for samples that do not suit the model."""
+        """Returns the error for samples that do not suit the model."""
         shapes = ", ".join(
             f"{name} {'×'.join(map(str, values.shape[1:])) or 'scalar'}" for name, values in self._samples.items()
         )

@@ -123,7 +123,7 @@ class _Sizes:
         return cls(frozenset(axes[0] for axes in names.values() if axes and axes[0]), names)
 
     def sample_shape(self, spec: TensorSpec) -> tuple[int, ...]:
-        """The shape of one sample: without the first axis, if that is open or 1; the task adds it again."""
+        """Returns the shape of one sample: without the first axis, if that is open or 1; the task adds it again."""
         names = self.names[spec.name]
         has_batch = bool(spec.shape) and spec.shape[0] in (None, 1)
         axes = range(1 if has_batch else 0, len(spec.shape))
@@ -141,12 +141,13 @@ class _Sizes:
 
 
 def _name_of(dim: Any) -> str:
-    """The name of an open axis; empty for one that tells nothing apart, such as ``?``."""
+    """Returns the name of an open axis; empty for one that tells nothing apart, such as ``?``."""
     return dim.dim_param if any(map(str.isalnum, dim.dim_param)) else ""
 
 
 def _values_of(graph: onnx.GraphProto, name: str) -> list[int] | int | None:
-    """What the graph shows of an integer input: the constants that it is compared with, or the number of rows of the
+    """Returns what the graph shows of an integer input: the constants that it is compared with, or the number of rows
+    of the
     smallest table that it indexes; None if neither."""
     constants = _constants(graph)
     aliases = {name}
@@ -163,7 +164,7 @@ def _values_of(graph: onnx.GraphProto, name: str) -> list[int] | int | None:
 
 
 def _lookups(node: onnx.NodeProto, constants: Mapping[str, Array]) -> Iterator[tuple[str, int]]:
-    """The indices that a node reads rows of constant tables by, each with the number of rows."""
+    """Yields the indices that a node reads rows of constant tables by, each with the number of rows."""
     for index, table in _LOOKUPS.get(node.op_type, ()):
         if len(node.input) > max(index, table) and node.input[table] in constants:
             shape = constants[node.input[table]].shape
@@ -175,7 +176,7 @@ def _lookups(node: onnx.NodeProto, constants: Mapping[str, Array]) -> Iterator[t
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, Array]:
-    """The weights and constants of a graph, also those that are stored in another type."""
+    """Returns the weights and constants of a graph, also those that are stored in another type."""
     constants: dict[str, Array] = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         value = next((a.t for a in node.attribute if a.name == "value"), None)

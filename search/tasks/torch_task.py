@@ -181,7 +181,7 @@ def _check(inputs: Mapping[Split, Mapping[str, Array]], labels: Mapping[Split, A
 
 
 def _arguments(module: torch.nn.Module) -> tuple[str, ...]:
-    """The names of the arguments that ``forward`` takes by position; none for modules of PyTorch's own."""
+    """Returns the names of the arguments that ``forward`` takes by position; none for modules of PyTorch's own."""
     if type(module).__module__.partition(".")[0] == "torch":
         return ()
     positional = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -210,7 +210,7 @@ def _check_order(inputs: Mapping[Split, Mapping[str, Array]], arguments: Sequenc
 
 
 def _note_other_names(names: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
-    """A note about each input that the exported model calls otherwise than ``forward`` does."""
+    """Returns a note about each input that the exported model calls otherwise than ``forward`` does."""
     pairs = zip(names, arguments, strict=False)
     return tuple(
         f"the model's input is called {name!r}, like the task's array; forward calls it {argument!r}"

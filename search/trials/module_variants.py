@@ -146,7 +146,7 @@ class ModuleVariants:
         return path
 
     def _lock_name(self, name: str) -> str:
-        """Name of the lock under which a variant is trained; there are as many locks as trainings fit on the cores.
+        """Names of the lock under which a variant is trained; there are as many locks as trainings fit on the cores.
 
         Equal variants have equal locks.
         """

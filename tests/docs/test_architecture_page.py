@@ -27,7 +27,7 @@ def test_every_wing_has_a_row() -> None:
     folders = {f"{path.parent.relative_to(ROOT)}/" for name in PACKAGES for path in (ROOT / name).glob("*/__init__.py")}
     modules = {str(path.relative_to(ROOT)) for name in PACKAGES for path in (ROOT / name).glob("[a-z]*.py")}
     listed = [path for row in rows(WINGS) for path in paths(row[0])]
-    assert sorted(listed) == sorted({"hwprofiles/", *folders, *modules})
+    assert sorted(listed) == sorted({"hwprofiles/", "paretune/", *folders, *modules})
 
 
 @pytest.mark.parametrize("row", rows(WINGS), ids=lambda row: row[0].strip("`"))

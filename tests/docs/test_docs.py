@@ -66,7 +66,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("**/*.md"))
 ALL_PAGES = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-PACKAGES = ("hwprofiles", "evaluators", "search", "dashboards")
+PACKAGES = ("hwprofiles", "evaluators", "search", "dashboards", "paretune")
 SHELLS = ("bash", "sh", "shell", "console", "text", "")
 
 FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)

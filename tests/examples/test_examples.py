@@ -48,14 +48,14 @@ class TestJob:
 
     def test_it_says_how_to_run_it(self, path: Path) -> None:
         heading = "".join(line for line in path.read_text().splitlines(True) if line.startswith("#"))
-        assert f"paretune run examples/{path.name}" in heading
+        assert f"paretune examples {path.stem} -o {path.name} && paretune run {path.name}" in heading
 
     def test_names_of_its_own_are_not_the_defaults(self, path: Path) -> None:
         assert yaml.safe_load(path.read_text())["name"] != Job.model_fields["name"].default
 
     def test_what_makes_its_files_is_there(self, path: Path) -> None:
-        for program in re.findall(r"python (examples/\w+\.py)", path.read_text()):
-            assert (EXAMPLES.parent / program).is_file()
+        for program in re.findall(r"python (\w+\.py)", path.read_text()):
+            assert (EXAMPLES / program).is_file()
         options = load_job(path).task.options
         made = [options[name] for name in ("model", "data") if name in options]
         programs = "".join(file.read_text() for file in EXAMPLES.glob("*.py"))

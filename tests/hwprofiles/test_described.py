@@ -137,7 +137,7 @@ class TestMistakes:
             (changed("cores =", "core ="), "core: unknown key 'core'", "did you mean 'cores'?"),
             (changed("\nfp32 =", "\nfp23 ="), "operations_per_s.fp23: unknown key", "did you mean 'fp32'?"),
             (changed("fp32 = {value", "fp32 = {valeu"), "operations_per_s.fp32.valeu: unknown", "did you mean 'value'"),
-            (changed('title = "A toaster"\n', ""), "title: missing", "docs/devices.md"),
+            (changed('title = "A toaster"\n', ""), "title: missing", "paretune docs devices"),
             (changed('"A toaster"', "3"), "title: must be one line of text, not 3", 'title = "…"'),
             (changed('"A toaster"', '"two\\nlines"'), "title: must be one line of text", 'title = "…"'),
             (changed('"A toaster"', '" "'), "title: must be one line of text", 'title = "…"'),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from command_line import ROOT, environment
+from installation import Environment
 from remote_host import BRIEF, Hosts
 from small_jobs import classifier
 
@@ -35,23 +35,16 @@ EXPECTED = {
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment into which nothing but ``paretune[ort]`` was installed; its folder of programs."""
-    folder = tmp_path_factory.mktemp("agent")
-    subprocess.run([sys.executable, "-m", "venv", folder / "env"], check=True, capture_output=True)
-    programs = folder / "env" / "bin"
-    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    subprocess.run(
-        [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint",
-         ROOT / "constraints.txt", f"{ROOT}[ort]"],
-        check=True, capture_output=True, text=True, env=clean, cwd=folder,
-    )  # fmt: skip
-    return programs
-
-
-def output(*command: str | Path, cwd: Path) -> str:
-    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=clean, cwd=cwd).stdout
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """A fresh environment with nothing but ``paretune[ort]``: the base package, and then what its hint says."""
+    made = Environment.make(tmp_path_factory.mktemp("agent") / "env", with_pip=True)
+    made.install(wheel)
+    said = made.run("python", "-c", "from hwprofiles.installed import install_command; print(install_command('ort'))")
+    command = shlex.split(said.stdout)
+    assert command[1:] == ["-m", "pip", "install", "paretune[ort]"]
+    assert command[0] == str(made.programs / "python")
+    made.output("python", *command[1:], "--quiet", "--constraint", ROOT / "constraints.txt")
+    return made
 
 
 @pytest.fixture
@@ -63,21 +56,18 @@ def hosts(home: Path, tmp_path: Path) -> Iterator[Hosts]:
     opened.stop()
 
 
-def test_an_agent_from_a_fresh_environment(installed: Path, hosts: Hosts, tmp_path: Path) -> None:
+def test_an_agent_from_a_fresh_environment(installed: Environment, hosts: Hosts, tmp_path: Path) -> None:
     """Lists what came, asks for help, and makes a real measurement."""
-    listed = json.loads(output(installed / "python", "-m", "pip", "list", "--format", "json", cwd=tmp_path))
+    listed = json.loads(installed.output("python", "-m", "pip", "list", "--format", "json"))
     came = {package["name"].lower() for package in listed} - {"pip", "setuptools"}
     assert came >= {"paretune", "numpy", "httpx", "psutil", "onnxruntime"}
     assert not came & NOT_FOR_AGENTS
     assert came <= {name.lower() for name in EXPECTED}
 
-    printed = output(installed / "paretune", "agent", "--help", cwd=tmp_path)
+    printed = installed.output("paretune", "agent", "--help")
     assert "--token-file" in printed
 
-    refused = subprocess.run(
-        [installed / "paretune", "jobs"], capture_output=True, text=True, check=False, cwd=tmp_path,
-        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
-    )  # fmt: skip
+    refused = installed.run("paretune", "jobs")
     assert refused.returncode == 2
     assert "paretune[full]" in refused.stderr
 
@@ -91,7 +81,7 @@ def test_an_agent_from_a_fresh_environment(installed: Path, hosts: Hosts, tmp_pa
         with (tmp_path / "agent.log").open("wb") as log:
             given = ["--server", hosts.url, "--token-file", hosts.token_file, "--device", "pi"]
             agent = subprocess.Popen(
-                [installed / "paretune", "agent", *given], env=env, cwd=tmp_path, stdout=log, stderr=log,
+                [installed.programs / "paretune", "agent", *given], env=env, cwd=tmp_path, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
         hosts.processes.append(agent)

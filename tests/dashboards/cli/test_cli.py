@@ -27,13 +27,13 @@ from search.store import Store
 
 COMMANDS = {
     "run", "init", "check", "resume", "jobs", "status", "front", "candidates", "show", "export", "profile", "analyse",
-    "serve", "agent", "schema", "help",
+    "serve", "agent", "schema", "help", "examples", "docs",
     "devices list", "devices show", "devices probe", "devices add", "devices remove", "devices check",
     "devices capability", "devices token", "devices revoke", "devices agents", "db upgrade",
 }  # fmt: skip
 WITH_FORMAT = COMMANDS - {
-    "init", "help", "serve", "agent", "schema", "devices add", "devices remove", "devices token", "devices revoke",
-    "db upgrade",
+    "init", "help", "examples", "docs", "serve", "agent", "schema", "devices add", "devices remove", "devices token",
+    "devices revoke", "db upgrade",
 }  # fmt: skip
 
 
@@ -417,13 +417,13 @@ class TestBaseInstall:
     def test_without_the_full_install(self, home: Path, package: str) -> None:
         code, (error, hint) = self.run_without({package}, "jobs", home=home)
         assert (code, error) == (2, f"error: this command needs the package {package!r}")
-        assert hint == "  hint: pip install 'paretune[full]'"
+        assert hint.endswith("pip install 'paretune[full]'")
 
     def test_without_what_one_command_needs(self, home: Path, tmp_path: Path) -> None:
         """Ray is looked for only when a search begins; the job is there to be resumed."""
         job = write_job(tmp_path)
         code, lines = self.run_without({"ray"}, "run", str(job), home=home)
         assert (code, lines[-2]) == (2, "error: this command needs the package 'ray'")
-        assert lines[-1] == "  hint: pip install 'paretune[full]'"
+        assert lines[-1].endswith("pip install 'paretune[full]'")
         (found,) = document(paretune("jobs", "--format", "json", home=home))["jobs"]
         assert found["state"] == "failed"

@@ -159,7 +159,7 @@ def test_without_the_chart_library_the_page_says_how_to_fetch_it(
 ) -> None:
     monkeypatch.setattr(views, "has_chart_library", lambda: False)
     text = httpx.get(f"{address}/jobs/{search.job_id}").text
-    assert "python scripts/fetch_frontend.py" in text
+    assert "make setup" in text
     assert "echarts" not in text
     assert len(Page(text).rows["front-table"]) == 4
 
