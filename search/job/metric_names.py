@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from functools import cache
 from pathlib import Path
 
 from evaluators.measuring.quality import label_metrics
@@ -13,8 +14,6 @@ from evaluators.processes.sandbox import in_own_process
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput
 from hwprofiles.suggestions import nearest
-from search.devices.lookup import NO_AGENTS, DeviceRegistry
-from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.tasks import TASKS, open_task
 from search.tasks.metric_names import metric_names_of
@@ -23,13 +22,13 @@ Names = frozenset[str] | None
 """Names of a task's own metrics; None if they are unknown before the model is evaluated."""
 
 
-def check_metrics(job: Job, folder: Path, registry: DeviceRegistry = NO_AGENTS) -> None:
-    """Raises :class:`InvalidInput` for an objective or constraint whose metric nothing in the job provides.
+def task_names(job: Job, folder: Path) -> Callable[[], Names]:
+    """Returns a function that asks a job's task for the names of its metrics, once.
 
-    Opens a user's own task in a separate process, and only if the job names a metric that not every task has; a task
-    that does not declare its metrics evaluates a few samples.
+    Opens a user's own task in a separate process; one that does not declare its metrics evaluates a few samples.
     """
 
+    @cache
     def names() -> Names:
         if job.task.name in TASKS:
             return open_task(job.task.name, job.task.options, folder).metric_names()
@@ -41,16 +40,19 @@ def check_metrics(job: Job, folder: Path, registry: DeviceRegistry = NO_AGENTS) 
         except CandidateError:
             return None  # preparation reports what is wrong with the task
 
-    check_names(job, profiles_of(job, registry)[0].profile, names)
+    return names
 
 
-def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> None:
-    """As :func:`check_metrics`; ``task_names`` is called only if the device does not provide all metrics."""
-    available = _device_names(profile) | frozenset(job.own_metrics)
+def check_names(job: Job, profile: Profile, own_names: Callable[[], Names]) -> None:
+    """Raises :class:`InvalidInput` for an objective or constraint whose metric nothing in the job provides.
+
+    ``own_names`` is called only if the device does not provide all metrics.
+    """
+    available = device_names(profile) | frozenset(job.own_metrics)
     missing = [(place, name) for place, name in _metric_places(job) if not _is_available(name, available)]
     if not missing:
         return
-    own: Names = frozenset() if profile.is_dry_run else task_names()
+    own: Names = frozenset() if profile.is_dry_run else own_names()
     if own is None:
         return
     available |= own
@@ -67,8 +69,8 @@ def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> 
             raise InvalidInput(f"{place}: the task has no metric {name!r}", hint)
 
 
-def _device_names(profile: Profile) -> frozenset[str]:
-    """Metrics that every task has on the device; for a dry run all that it invents."""
+def device_names(profile: Profile) -> frozenset[str]:
+    """Returns the metrics that every task has on the device; for a dry run all that it invents."""
     if profile.is_dry_run:
         return frozenset(dry_run_metrics(ModelledCandidate(()))) | _names(lambda row: row.exact)
     on_device = _names(lambda row: row.timed if profile.modelled else row.per_device)

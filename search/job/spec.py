@@ -36,6 +36,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """Removes the default of a field whose default depends on the job."""
+    schema.pop("default")
+
+
 Count = Annotated[int, Field(ge=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True)]
 
@@ -112,10 +117,12 @@ class Job(_Strict):
     name: str = "job"
     task: TaskSpec
     devices: tuple[DeviceSpec, ...] = (DeviceSpec(name="local-cpu"),)
-    objectives: tuple[ObjectiveSpec, ...] = (
-        ObjectiveSpec(metric="cosine", direction="max"),
-        ObjectiveSpec(metric="speedup", direction="max"),
+    objectives: tuple[ObjectiveSpec, ...] = Field(
+        (ObjectiveSpec(metric="cosine", direction="max"), ObjectiveSpec(metric="speedup", direction="max")),
+        description="Default: accuracy and speedup if the task has labels, else cosine and speedup.",
+        json_schema_extra=_without_default,
     )
+    """Those of a task that was not asked; :func:`search.job.default_objectives.resolve_objectives` asks it."""
     constraints: tuple[str, ...] = ()
     space: dict[str, dict[str, Any]] | None = None
     recovery: Recipe | None = Recipe()
@@ -140,6 +147,11 @@ class Job(_Strict):
     def labels(self) -> tuple[str, ...]:
         """Labels of the devices, in their order."""
         return labels_of([(device.name, device.threads, device.batch) for device in self.devices])
+
+    @property
+    def names_objectives(self) -> bool:
+        """Whether it was given objectives; otherwise they depend on its task."""
+        return "objectives" in self.model_fields_set
 
     @property
     def joint_objectives(self) -> tuple[Objective, ...]:
@@ -189,6 +201,10 @@ class Job(_Strict):
     def constraints_on(self, label: str) -> tuple[Constraint, ...]:
         """Returns the constraints that must hold on one device."""
         return tuple(constraint for constraint in self.joint_constraints if constraint.device in (None, label))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the job file as data; without objectives if it names none."""
+        return self.model_dump(mode="json", exclude=None if self.names_objectives else {"objectives"})
 
     def alone(self, label: str) -> dict[str, Any]:
         """Returns the job file as data, if this device were the only one."""

@@ -6,7 +6,7 @@ import ast
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from evaluators.metrics import METRICS, base_of, metric_of
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
 from search.devices.lookup import NO_AGENTS, DeviceRegistry
-from search.job.metric_names import check_metrics
+from search.job.default_objectives import resolve_objectives
 from search.job.spec import Job, load_job, parse_job
 from search.tasks import TASKS, check_files
 
@@ -105,6 +105,15 @@ class TargetJob:
     folder: Path
     from_file: bool
     """Whether it was read from a job file."""
+    default_objectives: str = ""
+    """Why it has the default objectives; empty if it named its own, or if its task was not asked yet."""
+
+    @property
+    def objectives_in_words(self) -> str:
+        """The objectives' metrics, and why these are the default."""
+        *most, last = [goal.metric for goal in self.job.objectives]
+        names = f"{', '.join(most)} and {last}" if most else last
+        return f"{names} ({self.default_objectives})" if self.default_objectives else names
 
     @property
     def has_random_inputs(self) -> bool:
@@ -127,7 +136,7 @@ def read_target(text: str, options: JobOptions = JobOptions(), registry: DeviceR
     task = _task_of(text, options.data)
     if task is None:
         job = load_job(Path(text), registry)
-        folder, data = Path(text).parent, job.model_dump(mode="json")
+        folder, data = Path(text).parent, job.to_dict()
         if options.data is not None:
             data["task"] = _with_data(data["task"], options.data, folder)
         labels: Sequence[str] = job.labels
@@ -144,16 +153,17 @@ def read_target(text: str, options: JobOptions = JobOptions(), registry: DeviceR
         raise options.explain(error, from_file=task is None) from None
 
 
-def check_target(target: TargetJob, options: JobOptions, registry: DeviceRegistry = NO_AGENTS) -> None:
-    """Checks the job's metrics and the files of its task, before anything is stored.
+def resolve_target(target: TargetJob, options: JobOptions, registry: DeviceRegistry = NO_AGENTS) -> TargetJob:
+    """Checks the job's metrics and the files of its task, before anything is stored; returns it with objectives.
 
     Raises :class:`InvalidInput` as :func:`read_target` does.
     """
     try:
         check_files(target.job.task.name, target.job.task.options, target.folder)
-        check_metrics(target.job, target.folder, registry)
+        job, reason = resolve_objectives(target.job, target.folder, registry)
     except InvalidInput as error:
         raise options.explain(error, from_file=target.from_file) from None
+    return replace(target, job=job, default_objectives=reason)
 
 
 def parse_objective(text: str) -> dict[str, str]:

@@ -53,6 +53,11 @@ def test_a_model_becomes_a_front(result: paretune.Result, capsys: pytest.Capture
     assert (result.name, result.state, result.devices) == ("model", "done", ["dry-run"])
     assert result.front
     assert result.best in result.front
+    assert result.best is not None
+    assert not result.best.unchanged
+    assert result.answer
+    assert result.answer in str(result).splitlines()[1]
+    assert [goal["metric"] for goal in result.to_dict()["objectives"]] == ["accuracy", "speedup"]
     assert result.baseline.metrics["speedup"] == 1.0
     for member in result.front:
         assert set(member.intervals) <= set(member.metrics)
