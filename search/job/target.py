@@ -129,7 +129,9 @@ class TargetJob:
 
 
 def read_target(text: str, options: JobOptions = JobOptions(), registry: DeviceRegistry = NO_AGENTS) -> TargetJob:
-    """Returns the job that a command names, checked as a job file is; without a file it works in the current folder.
+    """Returns the job that a command names, checked as a job file is.
+
+    Without a job file a task file works in its own folder, everything else in the current one.
 
     Raises :class:`InvalidInput`, in the words of the command for what its options say.
     """
@@ -142,7 +144,7 @@ def read_target(text: str, options: JobOptions = JobOptions(), registry: DeviceR
         labels: Sequence[str] = job.labels
     else:
         limited = options.minutes is not None or options.trials is not None
-        folder, labels = Path(), ("local-cpu",)
+        (folder, task), labels = _folder_of(task), ("local-cpu",)
         data = {
             "name": _name_of(text), "task": task, "devices": [{"name": "local-cpu", "threads": 1, "batch": 1}],
             "budget": {} if limited else {"minutes": DEFAULT_MINUTES},
@@ -222,6 +224,14 @@ def _task_of(text: str, data: Path | None) -> dict[str, Any] | None:
     if data is not None:
         raise InvalidInput(f"--data: {text} brings its own data", "leave --data out; it is for a model (.onnx)")
     return {"name": task}
+
+
+def _folder_of(task: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Returns the folder that a task without a job file works in, and the task as it is called there."""
+    place, _, function = task["name"].rpartition(":")
+    if not place.endswith(".py"):
+        return Path(), task
+    return Path(place).parent, {**task, "name": f"{Path(place).name}:{function}"}
 
 
 def _check_exists(path: Path, noun: str) -> None:

@@ -69,6 +69,21 @@ def test_a_metric_of_the_task_s_own(folder: Path) -> None:
     )  # fmt: skip
 
 
+def test_a_task_that_reads_its_folder_is_asked_there(folder: Path) -> None:
+    reading = "names = open('names').read().split()\n    rows = {"
+    text = textwrap.dedent(OWN_TASK).replace("rows = {", reading, 1)
+    (folder / "reads.py").write_text(text)
+    (folder / "names").write_text("f1")
+    assert resolved(folder, task={"name": "reads.py:make_task"})[0] == [("f1", "max"), ("speedup", "max")]
+
+
+def test_a_task_file_elsewhere_works_in_its_own_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    target = read_target("../mine.py:make_task")
+    assert (target.folder, target.job.task.name) == (Path(".."), "mine.py:make_task")
+
+
 @pytest.mark.parametrize(
     ("names", "metric", "direction"),
     [
