@@ -24,7 +24,7 @@ from search.devices.lookup import NO_AGENTS, DeviceRegistry
 from search.fronts.metrics import FOLDS, is_device_metric
 from search.fronts.objectives import Constraint, Objective
 from search.job.devices import labels_of
-from search.options import explain_error, validate_options
+from search.options import explain_error, hide_default, validate_options
 from search.training.recipe import Recipe
 
 _PERCENTILE = "latency_ms.p"
@@ -34,11 +34,6 @@ _MEANT = {**dict.fromkeys(("quantisation", "quantise", "quant", "int8", "int4"),
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _without_default(schema: dict[str, Any]) -> None:
-    """Removes the default of a field whose default depends on the job."""
-    schema.pop("default")
 
 
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -120,7 +115,7 @@ class Job(_Strict):
     objectives: tuple[ObjectiveSpec, ...] = Field(
         (ObjectiveSpec(metric="cosine", direction="max"), ObjectiveSpec(metric="speedup", direction="max")),
         description="Default: accuracy and speedup if the task has labels, else cosine and speedup.",
-        json_schema_extra=_without_default,
+        json_schema_extra=hide_default,
     )
     """Those of a task that was not asked; :func:`search.job.default_objectives.resolve_objectives` asks it."""
     constraints: tuple[str, ...] = ()
@@ -134,7 +129,8 @@ class Job(_Strict):
     @field_validator("devices", mode="before")
     @classmethod
     def _device_specs(cls, value: Any) -> Any:
-        return [{"name": item} if isinstance(item, str) else item for item in value] if _is_list(value) else value
+        is_list = isinstance(value, list | tuple)
+        return [{"name": item} if isinstance(item, str) else item for item in value] if is_list else value
 
     @field_validator("space", mode="before")
     @classmethod
@@ -275,10 +271,6 @@ def load_job(path: Path, registry: DeviceRegistry = NO_AGENTS) -> Job:
         ) from None
     named = {"name": path.stem, **data} if isinstance(data, dict) else data
     return parse_job(named, folder=path.parent, registry=registry)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)
 
 
 def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
