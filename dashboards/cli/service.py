@@ -31,7 +31,7 @@ def serve(
 
 
 def schema() -> None:
-    """Prints the JSON Schema of the job file, for editors."""
+    """Print the JSON Schema of the job file, for editors."""
     print_json(json_schema())
 
 
