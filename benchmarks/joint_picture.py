@@ -24,9 +24,8 @@ def main(rows: Path) -> None:
     figure = Figure(figsize=(8.0, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
     for space, (label, colour) in SPACES.items():
-        points = [
-            (2 ** float(row["log2_speedup"]), 100 * float(row["accuracy"])) for row in measured if row["space"] == space
-        ]
+        own = [row for row in measured if row["space"] == space]
+        points = [(2 ** float(row["log2_speedup"]), 100 * float(row["accuracy"])) for row in own]
         front = sorted(point for point in points if not any(_dominates(other, point) for other in points))
         axes.scatter(*zip(*points, strict=True), s=14, color=colour, alpha=0.35, linewidths=0)
         axes.step(*zip(*front, strict=True), where="pre", color=colour, linewidth=1.6)
