@@ -35,7 +35,7 @@ def serve_nicely(store: Store, host: str = "127.0.0.1", port: int = 8700) -> Non
 
 
 def schema() -> None:
-    """Prints the JSON Schema of the job file, for editors."""
+    """Print the JSON Schema of the job file, for editors."""
     print_json(json_schema())
 
 
