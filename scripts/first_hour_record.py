@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,13 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 _MOST_LINES = 40
-_NOISE = re.compile(r"^(WARNING: |Looking in |\[notice\]|(preparing|searching|final measurements|done): )")
+_NOISE = re.compile(r"^(WARNING: |Looking in |\[notice\]|(preparing|searching|confirming|done): )")
 _INTRODUCTION = """\
 # The first hour
 
 What three new users type and see, from a bare environment and the wheel, as `make first-hour` recorded it on {date}
 ({cores} cores). Each user has a folder of their own, and has activated a fresh environment in it: `python3 -m venv env`
 and `. env/bin/activate`. Progress is left out, and `…` stands for other lines. The script checked every ✓.
+`constraints.txt` is that of a clone: the versions that Paretune is tested with.
 {how}"""
 _FAST = "\nThe packages of an existing environment stood in for the installation (`--fast`).\n"
 
@@ -41,11 +44,12 @@ class Page:
 
     def section(self, title: str, words: str) -> None:
         """Begins the part of a user."""
-        self.parts.append(f"## {title}\n\n{words}")
+        self.parts.append(f"## {title}")
+        self.say(words)
 
     def say(self, words: str) -> None:
         """Adds a paragraph."""
-        self.parts.append(words)
+        self.parts.append(textwrap.fill(words, 120, break_long_words=False, break_on_hyphens=False))
 
     def show(self, command: str, output: str, seconds: float | None) -> None:
         """Adds a command with its output and wall time."""
@@ -109,7 +113,7 @@ class User:
         (packages,) = self.environment.glob("lib/python*/site-packages")
         (packages / "seen.pth").write_text("\n".join(stand_in))
         self.commands += 1
-        self.page.show(f"pip {' '.join(arguments)}", "", None)
+        self.page.show(shlex.join(["pip", *arguments]), "", None)
 
     def paretune(self, *arguments: str, folder: str = ".") -> None:
         """A command that must succeed; the page shows it with what it printed."""
@@ -149,7 +153,7 @@ class User:
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
-        self.page.show(f"{program} {' '.join(arguments)}", self._trim(running.said_at_first), None)
+        self.page.show(shlex.join([program, *arguments]), self._trim(running.said_at_first), None)
         self.page.parts.insert(place, self.page.parts.pop())
         self.spent_s += running.ready_at - begin
 
@@ -162,7 +166,7 @@ class User:
         seconds = time.monotonic() - begin
         self.said, self.commands, self.spent_s = typed.stdout, self.commands + 1, self.spent_s + seconds
         change = "" if folder == "." else f"cd {folder} && "
-        self.page.show(f"{change}{program} {' '.join(arguments)}", self._trim(typed.stdout), seconds)
+        self.page.show(change + shlex.join([program, *arguments]), self._trim(typed.stdout), seconds)
         self.page.check("exit code 0", typed.returncode == 0)
         self.page.parts.pop()
 
