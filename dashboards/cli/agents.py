@@ -46,7 +46,7 @@ def devices_token(
         str | None,
         typer.Option(help="Where the device reaches paretune serve; default: a tunnel of ssh.", show_default=False),
     ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Then serve here: the same as paretune serve.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Then serve, until Ctrl-C.")] = False,
     db: Db = None,
 ) -> None:
     """Make a token for a remote device's agent; replaces (revokes) the previous token."""
