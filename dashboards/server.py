@@ -112,7 +112,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise InvalidInput(
             f"cannot serve on {host} port {port}: {error.strerror or error}",
-            "take a free one with: paretune serve --port=0",
+            "name another with: paretune serve --port PORT (0 takes a free one)",
         ) from None
 
 
