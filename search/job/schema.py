@@ -17,6 +17,11 @@ Json = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
+SCHEMA_FILE = "paretune.schema.json"
+SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA_FILE}"
+"""First line of a job file whose editor finds the schema beside it."""
+
+
 def json_schema() -> Json:
     """JSON Schema of the job file, including its short forms."""
     schema = Job.model_json_schema(mode="validation")

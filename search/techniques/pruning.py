@@ -13,6 +13,7 @@ from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.tensors import Arrays
 from hwprofiles import Precision
 from hwprofiles.suggestions import nearest
+from search.criterion_names import CRITERIA
 from search.space.candidate import Decision
 from search.space.layer_changes import LayerWidth
 from search.space.offer import Offer
@@ -77,8 +78,6 @@ class PruningOptions(TechniqueOptions):
     @field_validator("criterion")
     @classmethod
     def _check_criterion(cls, name: str) -> str:
-        from search.pruning.criteria import CRITERIA
-
         if name not in CRITERIA:
             raise ValueError(f"unknown criterion {name!r}; {nearest(name, list(CRITERIA))}")
         return name
@@ -219,7 +218,6 @@ class PruningTechnique(ModuleTechnique):
     ) -> Mapping[str, NDArray[np.float64]]:
         """Importance of the groups' channels; computed once for the task's own module."""
         from search.pruning import ChannelGroup
-        from search.pruning.criteria import CRITERIA
 
         if not groups:
             return {}
