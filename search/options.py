@@ -103,7 +103,7 @@ def _model_at(model: type[BaseModel], path: Sequence[Any]) -> type[BaseModel]:
 class StrategyOptions(BaseModel):
     """Options of a strategy; unknown keys are rejected."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @property
     def screens(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 import traceback
 from importlib import metadata
@@ -64,6 +65,10 @@ devices_app.command("agents")(agents.devices_agents)
 db_app.command("upgrade")(service.db_upgrade)
 
 
+_LEAST_FOR_BOXES = 60
+"""Least width of a terminal whose help is drawn in boxes, which cut options in narrower ones."""
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"paretune {metadata.version('paretune')}\n")
@@ -91,6 +96,7 @@ def show_help(
 def run_app(arguments: list[str]) -> int:
     """Runs a command line and returns its exit code; errors are printed, tracebacks only with ``--debug``."""
     debug = "--debug" in arguments
+    app.rich_markup_mode = "rich" if shutil.get_terminal_size().columns >= _LEAST_FOR_BOXES else None
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         code = app(args=arguments, prog_name="paretune", standalone_mode=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dashboards.cli.console import print_rows
+from dashboards.cli.listing import print_list
 from dashboards.cli.options import Db, FrontFormat, JobId, existing_store, print_json
 from dashboards.documents.report import Json
 from dashboards.documents.trials import trials_document
@@ -63,7 +63,7 @@ def _print_table(job_id: str, rows: list[Json], metrics: list[str]) -> None:
         }
         for row in rows
     ]
-    print_rows("", shown, columns, "no candidates yet")
+    print_list(shown, columns, "no candidates yet", wrap=["why", "summary"])
 
 
 def _print_csv(rows: list[Json], metrics: list[str]) -> None:

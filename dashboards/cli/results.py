@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from dashboards.cli.console import ProgressBar, err, out, print_formats
+from dashboards.cli.console import ProgressBar, err, out, print_fields, print_formats
 from dashboards.cli.fields import candidate_fields, digest_fields, health_fields, metric_fields
 from dashboards.cli.options import (
     AsFormat,
@@ -18,7 +18,6 @@ from dashboards.cli.options import (
     FrontFormat,
     JobId,
     existing_store,
-    print_fields,
     print_json,
     report_front,
 )

@@ -13,7 +13,8 @@ from dashboards.cli.console import err
 from dashboards.cli.options import Db, open_store, print_json
 from hwprofiles.errors import InvalidInput, StorageError
 from search.folders import default_database
-from search.job.schema import SCHEMA_FILE, SCHEMA_LINE, json_schema
+from search.job.job_file import SCHEMA_FILE, SCHEMA_LINE
+from search.job.schema import json_schema
 from search.store import upgrade
 
 _NICENESS = 10

@@ -40,7 +40,7 @@ LABELS = "labels"
 class OnnxOptions(BaseModel):
     """Options of the task ``onnx``; paths are relative to the job file's folder."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: Path
     data: Path | None = None

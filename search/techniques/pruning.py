@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from search.pruning import ChannelGroup, Group
-    from search.pruning.criteria import Batch
+    from search.pruning.criteria import Batch, Criterion
 
 KEPT, LEFT_OUT = "1", "0"
 USUAL_STEP = 8
@@ -221,7 +221,7 @@ class PruningTechnique(ModuleTechnique):
 
         if not groups:
             return {}
-        criterion = CRITERIA[self.options.criterion](seed=self.options.seed)
+        criterion: Criterion = CRITERIA[self.options.criterion](seed=self.options.seed)
         if not first:
             return criterion.scores(module, groups, self._batches)
         if self._first_scores is None:
