@@ -13,7 +13,7 @@ from dashboards.cli.console import err
 from dashboards.cli.options import Db, open_store, print_json
 from hwprofiles.errors import InvalidInput, StorageError
 from search.folders import default_database
-from search.job.job_file import SCHEMA_FILE, SCHEMA_LINE
+from search.job.job_file import SCHEMA_LINE
 from search.job.schema import json_schema
 from search.store import upgrade
 
@@ -44,7 +44,7 @@ def schema(
         print_json(json_schema())
         return
     if output.exists() and output.suffix != ".json":
-        raise InvalidInput(f"-o: {output} exists and is not a schema", f"write: paretune schema -o {SCHEMA_FILE}")
+        raise InvalidInput(f"-o: {output} exists and is not a schema", "write: paretune schema -o paretune.schema.json")
     try:
         output.write_text(json.dumps(json_schema(), indent=2) + "\n", encoding="utf-8")
     except OSError as error:

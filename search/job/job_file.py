@@ -16,7 +16,7 @@ SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA_FILE}"
 
 _TEXT = """\
 {schema}
-# An editor with a YAML language server completes names and marks mistakes, after: paretune schema -o {schema_file}
+# An editor with a YAML language server completes names and marks mistakes, after: paretune schema -o paretune.schema.json
 # A search job of Paretune.
 #   check it: paretune check {name}
 #   run it:   paretune run {name}

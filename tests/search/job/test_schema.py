@@ -173,12 +173,6 @@ def test_no_place_takes_an_unknown_key(validator: Draft202012Validator) -> None:
 
 def mappings(data: Any) -> list[dict[str, Any]]:
     """Every mapping of a job, apart from the options of losses, which only the parser knows."""
-    inner = (
-        [item for key, item in data.items() if key != "losses"]
-        if isinstance(data, dict)
-        else data
-        if isinstance(data, list)
-        else ()
-    )
-    below = [place for item in inner for place in mappings(item)]
-    return [data, *below] if isinstance(data, dict) else below
+    if isinstance(data, dict):
+        return [data, *(place for key, item in data.items() if key != "losses" for place in mappings(item))]
+    return [place for item in data for place in mappings(item)] if isinstance(data, list) else []
