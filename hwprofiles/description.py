@@ -34,7 +34,7 @@ from typing import Any
 from hwprofiles.errors import InvalidInput
 from hwprofiles.peaks import FORMATS, Peaks
 from hwprofiles.profile import Profile, check_threads
-from hwprofiles.suggestions import nearest
+from hwprofiles.suggestions import nearest, nearest_file
 
 VERSION = 1
 KINDS = ("cpu", "gpu")
@@ -50,6 +50,7 @@ KEYS = (
 
 _REFERENCE = re.compile(r"\[([A-Za-z0-9_-]+)\]")
 _HELP = "see the example in: paretune docs devices"
+_DESCRIBE = "describe a machine there with: paretune devices probe --output NAME.toml"
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def parse_description(text: str, place: str) -> Description:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(f"{place} is not TOML: {error}", "check quotes and brackets") from None
+        raise InvalidInput(f"{place} is not TOML: {error}", _DESCRIBE) from None
     _check_keys(data, KEYS, place, "")
     if data.get("version") != VERSION or isinstance(data.get("version"), bool):
         raise InvalidInput(f"{place}: version: must be {VERSION}", f"write: version = {VERSION}")
@@ -181,7 +182,7 @@ def read_text(path: Path) -> str:
             content = file.read(LARGEST_BYTES + 1)
         text = content.decode()
     except FileNotFoundError:
-        raise InvalidInput(f"file {path} does not exist", "check the path") from None
+        raise InvalidInput(f"file {path} does not exist", nearest_file(path, _DESCRIBE)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"file {path} cannot be read: {error}", "use a readable TOML text file") from None
     if len(content) > LARGEST_BYTES:

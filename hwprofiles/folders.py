@@ -15,12 +15,13 @@ if os.environ.get("PARETUNE_HOME"):  # child processes may have another working 
 
 
 def data_folder() -> Path:
-    """Returns the user's data folder, created if missing: the default database, exported candidates, added devices.
+    """Returns the user's data folder: the default database, exported candidates, added devices.
 
-    ``PARETUNE_HOME`` overrides it. Raises :class:`StorageError` if it cannot be created.
+    ``PARETUNE_HOME`` overrides it. It is not created: what only looks leaves nothing behind.
     """
     home = os.environ.get("PARETUNE_HOME")
-    return make_folder(Path(home)) if home else make_private(platformdirs.user_data_path("paretune"))
+    folder = Path(home) if home else platformdirs.user_data_path("paretune")
+    return make_private(folder) if folder.exists() and not home else folder
 
 
 def cache_folder() -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from hwprofiles.core_types import best_first, core_types
 from hwprofiles.digest import digest_of
 from hwprofiles.errors import StorageError
-from hwprofiles.folders import data_folder
+from hwprofiles.folders import data_folder, make_folder
 from hwprofiles.processor import siblings
 from hwprofiles.sysfs import text_at
 
@@ -30,10 +30,7 @@ def choose_cores(cores: Sequence[int], count: int, root: Path) -> tuple[int, ...
     """
     key = root, tuple(cores), count
     if key not in _chosen:
-        try:
-            file = data_folder() / f"cores-{digest_of([list(cores), count])[:16]}.json"
-        except StorageError:
-            file = None
+        file = data_folder() / f"cores-{digest_of([list(cores), count])[:16]}.json"
         _chosen[key] = _read_choice(file, cores, count) or _store_choice(
             file, measure_idlest(cores, count, root), cores
         )
@@ -90,22 +87,21 @@ def _busy_ticks(root: Path) -> dict[int, int]:
     return busy
 
 
-def _read_choice(file: Path | None, cores: Sequence[int], count: int) -> tuple[int, ...]:
+def _read_choice(file: Path, cores: Sequence[int], count: int) -> tuple[int, ...]:
     """Reads an earlier choice of these cores; empty if there is none or the file is invalid."""
     try:
-        choice = [] if file is None else json.loads(file.read_text())
+        choice = json.loads(file.read_text())
     except (OSError, ValueError):
         return ()
     usable = isinstance(choice, list) and len(choice) == count and all(core in cores for core in choice)
     return tuple(choice) if usable else ()
 
 
-def _store_choice(file: Path | None, chosen: tuple[int, ...], cores: Sequence[int]) -> tuple[int, ...]:
+def _store_choice(file: Path, chosen: tuple[int, ...], cores: Sequence[int]) -> tuple[int, ...]:
     """Stores a choice if possible, and returns the valid one: of two processes at once the first wins."""
-    if file is None:
-        return chosen
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    with suppress(OSError):
+    with suppress(OSError, StorageError):
+        make_folder(file.parent)
         partial.write_text(json.dumps(chosen))
         try:
             os.link(partial, file)
@@ -113,5 +109,6 @@ def _store_choice(file: Path | None, chosen: tuple[int, ...], cores: Sequence[in
             chosen = _read_choice(file, cores, len(chosen)) or chosen
             partial.write_text(json.dumps(chosen))
             partial.replace(file)
-    partial.unlink(missing_ok=True)
+    with suppress(OSError):
+        partial.unlink(missing_ok=True)
     return chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -12,17 +13,23 @@ T = TypeVar("T")
 class Registry(Mapping[str, type[T]], Generic[T]):
     """Names to classes. A package adds its own by an entry point in ``group``; it cannot replace what ships.
 
+    What ships may be named as ``module:Class``, so that its names are known before it is imported.
+
     >>> Registry("example.group", {"one": int})["one"]
     <class 'int'>
     """
 
-    def __init__(self, group: str, shipped: Mapping[str, type[T]]) -> None:
+    def __init__(self, group: str, shipped: Mapping[str, type[T] | str]) -> None:
         self.group = group
         self._shipped = dict(shipped)
 
     def __getitem__(self, name: str) -> type[T]:
         if name in self._shipped:
-            return self._shipped[name]
+            kind = self._shipped[name]
+            if isinstance(kind, str):
+                module, _, attribute = kind.partition(":")
+                kind = self._shipped[name] = getattr(import_module(module), attribute)
+            return kind
         for point in entry_points(group=self.group, name=name):
             loaded: type[T] = point.load()
             return loaded

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
+from search.corrections import LIST_TYPES, MAPPING_TYPES, how_written
 
 _Options = TypeVar("_Options", bound=BaseModel)
 
@@ -31,19 +34,29 @@ def explain_error(error: ValidationError, model: type[BaseModel], where: str = "
         return InvalidInput(f"{place}: unknown key {path[-1]!r}", nearest(str(path[-1]), _keys_at(model, path[:-1])))
     if problem["type"] == "missing":
         return InvalidInput(f"{place}: missing", f"add the field {str(path[-1])!r}")
-    value = problem.get("input")
-    shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ", but is empty" * (value is None)
-    return InvalidInput(f"{place}: {_expectation(problem)}{shown}", _example(problem, path))
+    expectation, _, remedy = _expectation(problem).partition("; ")
+    shown = "" if problem["type"] == "value_error" else _shown(problem.get("input"))
+    return InvalidInput(
+        f"{place}: {expectation}{shown}", remedy or how_written(problem, place.split("."), _field_at(model, path))
+    )
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Names the field in the message of every :class:`InvalidInput` of the block."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"{place}: {error.message}", error.hint) from None
 
 
 _UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
-_LIST, _MAPPING = ("tuple_type", "list_type"), ("model_type", "dict_type")
 _KINDS = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
-    **dict.fromkeys(_LIST, "a list"),
-    **dict.fromkeys(_MAPPING, "a mapping of fields"),
+    **dict.fromkeys(LIST_TYPES, "a list"),
+    **dict.fromkeys(MAPPING_TYPES, "a mapping of fields"),
     "string_type": "text",
     "finite_number": "a finite number",
 }
@@ -58,36 +71,39 @@ def _expectation(problem: Mapping[str, Any]) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _example(problem: Mapping[str, Any], path: Sequence[Any]) -> str:
-    """Returns a hint that shows how a misplaced plain value is written."""
-    value = problem.get("input")
-    field = next((part for part in reversed(path) if isinstance(part, str)), "")
-    if problem["type"] in _LIST and isinstance(value, str):
-        return f"write: {field}: [{value!r}]"
-    if problem["type"] == "model_type" and isinstance(value, str) and field in ("task", "devices", "strategy"):
-        return f"write: {field}: {{name: {value}}}"
-    if problem["type"] == "model_type" and field == "objectives":
-        return "write: objectives: [{metric: speedup, direction: max}]"
-    if value is None:
-        return f"give {field or 'it'} a value, or leave the line out"
-    return "see: paretune docs job-file"
+def _shown(value: Any) -> str:
+    """Returns what was written instead, if it is short."""
+    return f", not {value!r}" if isinstance(value, str | int | float | bool) else ", but is empty" * (value is None)
+
+
+def _field_at(model: type[BaseModel], path: Sequence[Any]) -> FieldInfo | None:
+    """Returns the field at a path of the model; None for an item of a mapping of options."""
+    names = [part for part in path if isinstance(part, str)]
+    if not names or names[-1] not in _keys_at(model, path[: path.index(names[-1])]):
+        return None
+    return _model_at(model, path[: path.index(names[-1])]).model_fields[names[-1]]
 
 
 def _keys_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
     """Returns the fields allowed at a path of the model."""
+    return list(_model_at(model, path).model_fields)
+
+
+def _model_at(model: type[BaseModel], path: Sequence[Any]) -> type[BaseModel]:
     for part in path:
         if isinstance(part, int):
             continue
         field = model.model_fields.get(str(part))
         candidates = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        candidates += [inner for candidate in candidates for inner in get_args(candidate)]
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
-    return list(model.model_fields)
+    return model
 
 
 class StrategyOptions(BaseModel):
     """Options of a strategy; unknown keys are rejected."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @property
     def screens(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 import traceback
 from importlib import metadata
@@ -28,6 +29,7 @@ from dashboards.cli import (
     service,
 )
 from dashboards.cli.console import print_error
+from dashboards.cli.usage_errors import explain_usage
 from hwprofiles.errors import ParetuneError
 from hwprofiles.installed import install_command
 
@@ -63,6 +65,10 @@ devices_app.command("agents")(agents.devices_agents)
 db_app.command("upgrade")(service.db_upgrade)
 
 
+_LEAST_FOR_BOXES = 60
+"""Least width of a terminal whose help is drawn in boxes, which cut options in narrower ones."""
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"paretune {metadata.version('paretune')}\n")
@@ -90,6 +96,7 @@ def show_help(
 def run_app(arguments: list[str]) -> int:
     """Runs a command line and returns its exit code; errors are printed, tracebacks only with ``--debug``."""
     debug = "--debug" in arguments
+    app.rich_markup_mode = "rich" if shutil.get_terminal_size().columns >= _LEAST_FOR_BOXES else None
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         code = app(args=arguments, prog_name="paretune", standalone_mode=False)
@@ -103,7 +110,7 @@ def run_app(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001
         if debug:
             traceback.print_exc()
-        message, hint, code = _explain(error)
+        message, hint, code = _explain(error, arguments)
         if message:
             print_error(message, hint)
         _abandon_output()
@@ -111,7 +118,7 @@ def run_app(arguments: list[str]) -> int:
     return int(code or 0)
 
 
-def _explain(error: Exception) -> tuple[str, str, int]:
+def _explain(error: Exception, arguments: list[str]) -> tuple[str, str, int]:
     """Returns the message, the hint and the exit code of an error."""
     if isinstance(error, ParetuneError):
         return error.message, error.hint, error.exit_code
@@ -120,10 +127,7 @@ def _explain(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{error.filename or 'standard output'}: {error.strerror}", "free some space there", 4
     if hasattr(error, "format_message"):  # Typer's error about the command line itself
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else "paretune"
-        message = str(error.format_message()).replace("Value error, ", "").rstrip(".")
-        return message[:1].lower() + message[1:], f"see: {path} --help", 2
+        return *explain_usage(error, arguments), 2
     return f"unexpected {type(error).__name__}: {error}", "run it again with --debug and report what it prints", 4
 
 

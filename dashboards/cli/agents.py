@@ -118,7 +118,7 @@ def devices_agents(
         return
     rows = [{**agent, "state": agent_state(agent), "seen_at": moment(agent["seen_at"])} for agent in shown]
     columns = {"device": "device", "state": "state", "seen_at": "last heard from", "processor": "processor"}
-    print_list(rows, columns, "no remote devices; make a token with: paretune devices token NAME")
+    print_list(rows, columns, "no remote devices; make a token with: paretune devices token NAME", cut=["processor"])
     if hidden := len(agents) - len(shown):
         out.print(
             f"{hidden} with a revoked token not shown; show all with: paretune devices agents --all", soft_wrap=True

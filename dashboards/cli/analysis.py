@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dashboards.cli.console import ProgressBar, err, out, print_rows
-from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
+from dashboards.cli.options import AsFormat, Db, Format, print_json, store_if_any
 from dashboards.documents.report import Json
 from hwprofiles import Profile
 from hwprofiles.errors import InvalidInput
@@ -41,7 +41,7 @@ def analyse(
     from search.analysis import analyse_weights, compare_recovery_of_job, device_view, model_of_file, model_of_job
     from search.devices.capabilities import capability_of
 
-    with open_store(db) as store:
+    with store_if_any(db) as store:
         registry = DeviceRegistry(store)
         job = load_job(source, registry) if source.suffix.lower() in _JOB_FILES else None
         if recover and job is None:
@@ -56,7 +56,7 @@ def analyse(
             analysis = analyse_weights(model)
             if recover and job is not None:
                 analysis["recovered"] = compare_recovery_of_job(job, source.parent, progress.say)
-        view = device_view(profile, capability_of(store, profile.digest))
+        view = device_view(profile, None if store is None else capability_of(store, profile.digest))
     document = {"model": str(source), **analysis, "device": view}
     if html or png:
         from dashboards.web.analysis_picture import save_html, save_png

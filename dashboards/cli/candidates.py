@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from dashboards.cli.console import print_rows
-from dashboards.cli.options import Db, FrontFormat, JobId, open_store, print_json
+from dashboards.cli.listing import print_list
+from dashboards.cli.options import Db, FrontFormat, JobId, existing_store, print_json
 from dashboards.documents.report import Json
 from dashboards.documents.trials import trials_document
 from dashboards.figures import figure, short_title
@@ -34,7 +34,7 @@ def candidates(
     wanted = states_of(state)
     if wanted is None:
         raise InvalidInput(f"--state: unknown state {state!r}", nearest(str(state), [*TrialState, FAILED]))
-    with open_store(db) as store:
+    with existing_store(db) as store:
         document = trials_document(store, job)
     rows = [row for row in document["trials"] if row["state"] in wanted]
     if format is FrontFormat.JSON:
@@ -63,7 +63,7 @@ def _print_table(job_id: str, rows: list[Json], metrics: list[str]) -> None:
         }
         for row in rows
     ]
-    print_rows("", shown, columns, "no candidates yet")
+    print_list(shown, columns, "no candidates yet", wrap=["why", "summary"])
 
 
 def _print_csv(rows: list[Json], metrics: list[str]) -> None:

@@ -12,6 +12,7 @@ from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
 from dashboards.documents.report import Json
 from dashboards.figures import precision_title
 from hwprofiles.errors import DeviceUnavailable
+from search.folders import default_database
 
 
 def devices_capability(
@@ -29,15 +30,15 @@ def devices_capability(
     from search.devices.capabilities import probe_and_store
     from search.devices.lookup import DeviceRegistry
 
-    with open_store(db) as store:
-        profile = DeviceRegistry(store).find(device, threads, batch)
-        if profile.simulated:
-            raise DeviceUnavailable(
-                f"device {device!r} is modelled: there is nothing to probe",
-                "probe one that measures, such as this machine: paretune devices capability local-cpu",
-            )
-        with ProgressBar() as progress:
-            document = document_of(profile, probe_and_store(store, profile, progress.say, refresh=refresh))
+    with DeviceRegistry.at(db or default_database()) as registry:
+        profile = registry.find(device, threads, batch)
+    if profile.simulated:
+        raise DeviceUnavailable(
+            f"device {device!r} is simulated: there is nothing to probe",
+            "probe one that measures, such as this machine: paretune devices capability local-cpu",
+        )
+    with open_store(db) as store, ProgressBar() as progress:
+        document = document_of(profile, probe_and_store(store, profile, progress.say, refresh=refresh))
     if format is Format.JSON:
         print_json(document)
     else:

@@ -135,11 +135,24 @@ def print_rows(title: str, rows: list[Json], columns: Mapping[str, str], empty: 
         out.print(empty)
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title or None)
-    for heading in columns.values():
-        table.add_column(heading, overflow="fold")
+    for number, heading in enumerate(columns.values()):
+        table.add_column(heading, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(Text("" if row.get(key) is None else str(row[key])) for key in columns))
     out.print(table)
+
+
+def print_fields(fields: Json) -> None:
+    """Prints names and values as a table, without None; as plain lines if a word of a value would be cut."""
+    shown = {name: str(value) for name, value in fields.items() if value is not None}
+    if not shown:
+        return
+    room = out.width - max(map(len, shown)) - 5
+    if max(len(word) for value in shown.values() for word in value.split() or [""]) <= room:
+        print_rows("", [{"name": name, "value": value} for name, value in shown.items()], {"name": "", "value": ""}, "")
+        return
+    for name, value in shown.items():
+        out.print(f"{name}: {value}", soft_wrap=True, markup=False)
 
 
 def as_text(print_report: Callable[[], None]) -> str:

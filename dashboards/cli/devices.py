@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from dashboards.cli.completion import complete_device
-from dashboards.cli.console import ProgressBar, err, out, print_rows
+from dashboards.cli.console import ProgressBar, err, out, print_fields, print_rows
 from dashboards.cli.fields import flatten
 from dashboards.cli.listing import print_list
-from dashboards.cli.options import AsFormat, Db, Format, print_fields, print_json, store_if_any
+from dashboards.cli.options import AsFormat, Db, Format, print_json, store_if_any
 from dashboards.documents import devices
 from dashboards.documents.report import Json
 from dashboards.figures import moment
@@ -42,7 +42,7 @@ def devices_list(
         {**device, "figures": devices.figures_in_words(device), "what": devices.device_in_words(device)}
         for device in document["devices"]
     ]
-    print_list(rows, {name: name for name in ("device", "figures", "origin", "what")}, "")
+    print_list(rows, {name: name for name in ("device", "figures", "origin", "what")}, "", cut=["what"])
     missing = [device["device"] for device in document["devices"] if not device["available"]]
     if missing:
         out.print(f"why one is not available: paretune devices show {missing[0]}", soft_wrap=True)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dashboards.cli.console import out
+from dashboards.cli.listing import print_hidden
 from dashboards.documents.answer import BEST_COMPROMISE
 from dashboards.documents.jobs import state_in_words
 from dashboards.documents.metrics import USUAL_METRICS, metric_names
@@ -80,8 +81,7 @@ def _print_table(document: Json, members: Sequence[Json], every: bool) -> None:
         shown = shown[:-1]
         table = _table(document, members, shown, every)
     out.print(table)
-    if hidden:
-        out.print(f"not shown, the terminal is narrow: {', '.join(hidden)}", soft_wrap=True)
+    print_hidden(hidden)
 
 
 def _table(document: Json, members: Sequence[Json], shown: Sequence[str], every: bool) -> Table:

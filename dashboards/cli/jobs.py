@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.cli.console import out, print_rows
+from dashboards.cli.console import out, print_fields
 from dashboards.cli.fields import status_fields
 from dashboards.cli.front_table import print_answer
+from dashboards.cli.listing import print_list
 from dashboards.cli.options import (
     AsFormat,
     Db,
@@ -15,7 +16,6 @@ from dashboards.cli.options import (
     existing_store,
     is_new_home,
     print_coverage,
-    print_fields,
     print_json,
 )
 from dashboards.documents.jobs import device_names, job_document, jobs_document, state_in_words
@@ -49,7 +49,7 @@ def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
         }
         for job in document["jobs"]
     ]
-    print_rows("", rows, columns, "no jobs yet; start one with: paretune run MODEL.onnx")
+    print_list(rows, columns, "no jobs yet; start one with: paretune run MODEL.onnx")
 
 
 def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from rich import box
 from rich.table import Table
@@ -15,10 +15,13 @@ _LEAST = 12
 """Fewest characters of a column that is cut."""
 
 
-def print_list(rows: list[Json], columns: Mapping[str, str], empty: str) -> None:
-    """Prints rows in one line each, ``columns`` mapping keys to headings; prints ``empty`` without rows.
+def print_list(
+    rows: list[Json], columns: Mapping[str, str], empty: str, *, cut: Collection[str] = (), wrap: Collection[str] = ()
+) -> None:
+    """Prints rows in one line each, apart from the text of columns to ``wrap``; prints ``empty`` without rows.
 
-    The first column is never cut. Columns without room are left out; the last one shown is cut.
+    ``columns`` maps keys to headings. Columns without room are left out and named. Only text is cut
+    or wrapped, neither ids nor names.
     """
     if not rows:
         out.print(empty, soft_wrap=True)
@@ -29,12 +32,19 @@ def print_list(rows: list[Json], columns: Mapping[str, str], empty: str) -> None
     room = out.width
     for key, heading in columns.items():
         width = max(len(heading), *(len(row[key]) for row in cells))
-        if shown and room < min(width, _LEAST):
+        if shown and room < (min(width, _LEAST) if key in {*cut, *wrap} else width):
             break
         shown.append(key)
         width = width if len(shown) == 1 else min(width, room)
-        table.add_column(heading, no_wrap=True, width=width)
+        table.add_column(heading, no_wrap=key not in wrap, width=width)
         room -= width + 3
     for row in cells:
-        table.add_row(*(Text(row[key], overflow="ellipsis") for key in shown))
+        table.add_row(*(Text(row[key], overflow="fold" if key in wrap else "ellipsis") for key in shown))
     out.print(table, crop=False, soft_wrap=False)
+    print_hidden([heading for key, heading in columns.items() if key not in shown])
+
+
+def print_hidden(headings: Sequence[str]) -> None:
+    """Prints which columns had no room, if any."""
+    if headings:
+        out.print(f"not shown, the terminal is narrow: {', '.join(headings)}", soft_wrap=True)

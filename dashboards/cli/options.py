@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from dashboards.cli.completion import complete_candidate, complete_job
-from dashboards.cli.console import out, print_ending, print_rows
+from dashboards.cli.console import out, print_ending
 from dashboards.cli.front_table import print_front
 from dashboards.documents.front import front_document
 from dashboards.documents.report import Json
@@ -108,11 +108,6 @@ def print_coverage(document: Json) -> None:
 def print_json(document: Any) -> None:
     """Prints one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
-
-
-def print_fields(fields: Json) -> None:
-    """Prints names and values as a table, without None."""
-    print_rows("", [{"k": k, "v": v} for k, v in fields.items() if v is not None], {"k": "", "v": ""}, "")
 
 
 def report_front(

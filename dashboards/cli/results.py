@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from dashboards.cli.console import ProgressBar, err, out, print_formats
+from dashboards.cli.console import ProgressBar, err, out, print_fields, print_formats
 from dashboards.cli.fields import candidate_fields, digest_fields, health_fields, metric_fields
 from dashboards.cli.options import (
     AsFormat,
@@ -17,7 +18,6 @@ from dashboards.cli.options import (
     FrontFormat,
     JobId,
     existing_store,
-    print_fields,
     print_json,
     report_front,
 )
@@ -32,6 +32,9 @@ from dashboards.documents.words import quality_in_words, training_in_words
 from dashboards.evidence import EXPLANATIONS, Evidence
 from dashboards.figures import figure, metric_title
 from hwprofiles.errors import InvalidInput, ParetuneError
+
+_VERDICTS = {"unclaimed": "exported; the search was simulated, so there was nothing to verify"}
+"""Verdicts of receipts that are not a word for people."""
 
 
 def front(
@@ -134,7 +137,9 @@ def export(
         print_json({**receipt, "folder": str(folder)})
     else:
         latency = receipt["latency"]
-        out.print(f"[bold]{receipt['verdict']}[/bold]: {folder / 'model.onnx'} ({receipt['size_bytes'] / 1e6:.2f} MB)")
+        verdict = _VERDICTS.get(receipt["verdict"], receipt["verdict"])
+        file = f"{folder / 'model.onnx'} ({receipt['size_bytes'] / 1e6:.2f} MB)"
+        out.print(Text.assemble((verdict, "bold"), f": {file}"), soft_wrap=True)
         if latency is None:
             out.print(f"no latency is claimed: {receipt['latency_missing']}", soft_wrap=True)
         else:

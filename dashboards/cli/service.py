@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dashboards.cli.console import err
 from dashboards.cli.options import Db, open_store, print_json
+from hwprofiles.errors import InvalidInput, StorageError
 from search.folders import default_database
+from search.job.job_file import SCHEMA_LINE
 from search.job.schema import json_schema
 from search.store import Store, upgrade
 
@@ -34,9 +38,22 @@ def serve_nicely(store: Store, host: str = "127.0.0.1", port: int = 8700) -> Non
     serve_store(store, host, port)
 
 
-def schema() -> None:
-    """Print the JSON Schema of the job file, for editors."""
-    print_json(json_schema())
+def schema(
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write it to this file, or bring the file up to date.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of the job file, with which editors check it and complete names."""
+    if output is None:
+        print_json(json_schema())
+        return
+    if output.exists() and output.suffix != ".json":
+        raise InvalidInput(f"-o: {output} exists and is not a schema", "write: paretune schema -o paretune.schema.json")
+    try:
+        output.write_text(json.dumps(json_schema(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"-o: {output} cannot be written: {error.strerror}", "choose a writable folder") from None
+    err.print(f"wrote {output}; a job file beside it names it in its first line: {SCHEMA_LINE}", soft_wrap=True)
 
 
 def db_upgrade(db: Db = None) -> None:

@@ -16,6 +16,7 @@ from onnx.external_data_helper import uses_external_data
 from evaluators.graphs.file import LARGE_BYTES, read_proto, size_of, write_proto
 from evaluators.tensors import TensorSpec
 from hwprofiles.errors import InvalidInput, StorageError, first_line
+from hwprofiles.suggestions import nearest_file
 
 MAX_MODEL_BYTES = 2**31 - 1
 """Largest size of a serialised model with its weights: the limit of protobuf."""
@@ -64,7 +65,9 @@ def model_files(path: Path) -> tuple[Path, ...]:
 def _parse(path: Path) -> onnx.ModelProto:
     """Parses a file without loading external weights."""
     if not path.is_file():
-        raise InvalidInput(f"there is no model file {str(path)!r}", "give the path of an .onnx file")
+        raise InvalidInput(
+            f"there is no model file {str(path)!r}", nearest_file(path, "give the path of an .onnx file")
+        )
     _check_size(path.stat().st_size, path)
     with path.open("rb") as file:
         kind = _foreign_kind(file.read(4096))

@@ -185,8 +185,8 @@ def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None, regist
     profile = registry.find(spec.name if device in (None, label) else device, spec.threads, spec.batch)
     if profile.simulated:
         raise InvalidInput(
-            f"candidate {row.candidate_id} cannot be exported for {profile.device!r}, which measures nothing",
-            "name a real device: --device local-cpu",
+            f"candidate {row.candidate_id} cannot be exported for {profile.device!r}, which is simulated",
+            "export it for a real device: --device local-cpu",
         )
     if not row.simulated and profile.digest != digests_of(job_row).get(label):
         raise InvalidInput(

@@ -13,7 +13,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class OneShotOptions(BaseModel):
     """Options of a one-shot search; points in time are shares of the training. Does not import torch."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     targets: tuple[Positive, ...] = Field((16.0, 28.0, 45.0), min_length=1)
     """How many times cheaper than fp32 the candidates shall be."""

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from evaluators.metrics import Metric, metric_of
 from hwprofiles.errors import InvalidInput
+from search.fronts.constraint_mistakes import mend_constraint
 from search.fronts.metrics import DEVICES, FOLDS, figure_on, is_device_metric
 
 Metrics = Mapping[str, Any]
@@ -168,10 +169,7 @@ class Constraint:
         """
         match = _CONSTRAINT.fullmatch(text)
         if match is None:
-            raise InvalidInput(
-                f"constraint {text!r} cannot be read",
-                "write it as: metric (<=|>=) number, or metric (<=|>=) baseline (-|+|*) number",
-            )
+            raise InvalidInput(f"constraint {text!r} cannot be read", mend_constraint(text))
         if match["number"] is not None:
             factor, offset = 0.0, float(match["number"])
         else:

@@ -10,7 +10,13 @@ import yaml
 
 from search.job.target import TargetJob
 
+SCHEMA_FILE = "paretune.schema.json"
+SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA_FILE}"
+"""First line of a job file whose editor finds the schema beside it."""
+
 _TEXT = """\
+{schema}
+# An editor with a YAML language server completes names and marks mistakes, after: paretune schema -o {schema_file}
 # A search job of Paretune.
 #   check it: paretune check {name}
 #   run it:   paretune run {name}
@@ -49,6 +55,8 @@ def job_file_text(target: TargetJob, path: Path) -> str:
     note = "# Without data, as here, inputs are random; for your own samples add to the options: data: samples.npz\n"
     parts = {key: _section(key, value) for key, value in data.items()}
     return _TEXT.format(
+        schema=SCHEMA_LINE,
+        schema_file=SCHEMA_FILE,
         name=path.name,
         job=_section("name", job["name"]),
         data=note * target.has_random_inputs,

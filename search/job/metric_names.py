@@ -13,7 +13,9 @@ from evaluators.modelled.dry_run import dry_run_metrics
 from evaluators.processes.sandbox import in_own_process
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput
-from hwprofiles.suggestions import nearest
+from hwprofiles.suggestions import closest, nearest
+from search.fronts.metrics import FOLDS
+from search.job.checks import either
 from search.job.spec import Job
 from search.tasks import TASKS, open_task
 from search.tasks.metric_names import metric_names_of
@@ -58,15 +60,23 @@ def check_names(job: Job, profile: Profile, own_names: Callable[[], Names]) -> N
     available |= own
     for place, name in missing:
         if not _is_available(name, available):
-            names = ", ".join(sorted(available))
-            near = nearest(name, available)
             if name in label_metrics(()):
                 raise InvalidInput(
                     f"{place}: the task has no metric {name!r}, because it has no labels",
                     "put an array 'labels' into the data file, or give the TorchTask labels; without labels use cosine",
                 )
-            hint = f"{near} known: {names}" if near.startswith("did you mean") else f"known: {names}"
-            raise InvalidInput(f"{place}: the task has no metric {name!r}", hint)
+            raise InvalidInput(f"{place}: the task has no metric {name!r}", _hint(name, available, job))
+
+
+def _hint(name: str, available: frozenset[str], job: Job) -> str:
+    """Returns the hint for an unknown metric; a known one may have an unknown fold behind its ``@``."""
+    base = name.rpartition("@")[0]
+    if base not in available:
+        near = closest(name, available | label_metrics(()))
+        return f"did you mean {near!r}?" if near else nearest(name, available)
+    if len(job.devices) == 1:
+        return f"write {base}: the job has one device"
+    return f"write {either(f'{base}@{fold}' for fold in FOLDS)}, or a device: {either(job.labels)}"
 
 
 def device_names(profile: Profile) -> frozenset[str]:

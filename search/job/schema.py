@@ -7,10 +7,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from evaluators.metrics import METRICS
+from evaluators.runtimes import RUNTIMES
+from hwprofiles.registry import device_origins
+from search.criterion_names import CRITERIA
+from search.job.descriptions import DESCRIPTIONS
 from search.job.spec import Job
 from search.strategies import STRATEGIES
 from search.tasks import TASKS
-from search.techniques import TECHNIQUES
+from search.techniques import TECHNIQUES, own_metrics
+from search.training.loss_names import LOSSES
 
 Json = dict[str, Any]
 
@@ -35,8 +41,16 @@ def json_schema() -> Json:
     task["properties"]["name"]["anyOf"] = [{"enum": list(tasks)}, {"pattern": ":"}]
     task["allOf"] = [_where(name, options) for name, options in tasks.items()]
     losses = recipe["properties"]["losses"]
-    losses["additionalProperties"] = {"anyOf": [{"type": "number"}, losses["additionalProperties"]]}
+    # Names alone: the options of losses stand in modules that import torch.
+    section = {"anyOf": [{"type": "number"}, losses.pop("additionalProperties")]}
+    losses["properties"] = dict.fromkeys(LOSSES, section)
+    losses["additionalProperties"] = False
     _allow_short_forms(definitions)
+    _offer_names(fields, definitions)
+    for place, texts in DESCRIPTIONS.items():
+        properties = definitions[place]["properties"] if place else fields
+        for name, text in texts.items():
+            properties[name]["description"] = text
     return {"$schema": DIALECT, **schema}
 
 
@@ -59,6 +73,18 @@ def _where(name: str, options: Json, *, usual: bool = False) -> Json:
         "if": {"properties": {"name": {"const": name}}, **required},
         "then": {"properties": {"options": options}},
     }  # fmt: skip
+
+
+def _offer_names(fields: Json, definitions: Json) -> None:
+    """Adds the names that an editor offers; where users have names of their own, any other text stays right."""
+    devices = {"anyOf": [{"enum": list(device_origins())}, {"type": "string"}]}
+    fields["devices"]["items"]["anyOf"][0] = devices
+    definitions["DeviceSpec"]["properties"]["name"] |= devices
+    metrics = [*METRICS, *own_metrics(TECHNIQUES)]
+    definitions["ObjectiveSpec"]["properties"]["metric"] |= {"anyOf": [{"enum": metrics}, {"type": "string"}]}
+    definitions["technique.pruning"]["properties"]["criterion"]["enum"] = list(CRITERIA)
+    runtimes = {"anyOf": [{"enum": list(RUNTIMES)}, {"type": "string"}]}
+    definitions["technique.runtime"]["properties"]["choices"]["items"] |= runtimes
 
 
 def _allow_short_forms(definitions: Json) -> None:

@@ -7,11 +7,10 @@ stored with the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from evaluators.measuring.latency import Protocol
@@ -23,13 +22,11 @@ from hwprofiles.suggestions import nearest
 from search.devices.lookup import NO_AGENTS, DeviceRegistry
 from search.fronts.metrics import FOLDS, is_device_metric
 from search.fronts.objectives import Constraint, Objective
+from search.job.checks import PERCENTILE, check_percentile, check_techniques, either
 from search.job.devices import labels_of
+from search.job.yaml_text import read_yaml
 from search.options import explain_error, hide_default, validate_options
 from search.training.recipe import Recipe
-
-_PERCENTILE = "latency_ms.p"
-_MEANT = {**dict.fromkeys(("quantisation", "quantise", "quant", "int8", "int4"), "precision"), "fusion": "graph"}
-"""Techniques by other usual names."""
 
 
 class _Strict(BaseModel):
@@ -222,7 +219,7 @@ class Job(_Strict):
     @property
     def protocol(self) -> Protocol:
         """The latency protocol: with as many inferences as the percentiles that the job names need."""
-        named = {int(name.removeprefix(_PERCENTILE)) for name in self._figures if name.startswith(_PERCENTILE)}
+        named = {int(name.removeprefix(PERCENTILE)) for name in self._figures if name.startswith(PERCENTILE)}
         return Protocol(samples=max((PERCENTILE_SAMPLES[percent] for percent in named - {50}), default=0))
 
     @property
@@ -255,20 +252,7 @@ def load_job(path: Path, registry: DeviceRegistry = NO_AGENTS) -> Job:
 
     Raises :class:`InvalidInput` as :func:`parse_job` does, also for a missing file.
     """
-    try:
-        data = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InvalidInput(
-            f"job file {path} does not exist", "check the path, or write one with: paretune init"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"job file {path} cannot be read: {error}", "give a readable YAML text file") from None
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        place = "" if line is None else f" at line {line + 1}"
-        raise InvalidInput(
-            f"job file {path} is not YAML{place}", "check indentation, brackets and quotes there"
-        ) from None
+    data = read_yaml(path)
     named = {"name": path.stem, **data} if isinstance(data, dict) else data
     return parse_job(named, folder=path.parent, registry=registry)
 
@@ -281,7 +265,9 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
     if not job.devices:
         raise InvalidInput("devices: at least one device is needed", "write: devices: [local-cpu]")
     if not job.objectives:
-        raise InvalidInput("objectives: at least one objective is needed", "write: [{metric: speedup, direction: max}]")
+        raise InvalidInput(
+            "objectives: at least one objective is needed", "write: objectives: [{metric: cosine, direction: max}]"
+        )
     _check_devices(job, registry)
     check_task(job.task.name, folder)
     if job.task.name in TASKS:
@@ -299,8 +285,14 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
             )
     if job.space is not None:
         STRATEGIES[job.strategy.name].sections(job.space, job.strategy.options)
-    _check_techniques(job.space or {})
+    check_techniques(job.space or {})
+    _check_trainable(job)
     if job.recovery is not None and (trains(job.space or ()) or job.recovery.losses != Recipe().losses):
+        from search.training.loss_names import LOSSES
+
+        for name in job.recovery.losses:
+            if name not in LOSSES:
+                raise InvalidInput(f"recovery.losses: unknown loss {name!r}", nearest(name, list(LOSSES)))
         from search.training.losses import make_losses  # imports torch, which few jobs need here
 
         make_losses(job.recovery.losses, "recovery.losses")
@@ -312,41 +304,25 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
         if constraint.device not in (None, *job.labels):
             raise InvalidInput(
                 f"constraints.{number}: {text!r} names device {constraint.device!r}, which the job does not use",
-                f"use {_either(f'@{label}' for label in job.labels)}, or no device",
+                f"use {either(f'@{label}' for label in job.labels)}, or no device",
             )
-        _check_percentile(constraint.metric, f"constraints.{number}")
+        check_percentile(constraint.metric, f"constraints.{number}")
     for number, spec in enumerate(job.objectives):
         _check_objective(job, spec, f"objectives.{number}")
-        _check_percentile(job.split(spec)[0], f"objectives.{number}")
+        check_percentile(job.split(spec)[0], f"objectives.{number}")
 
 
-def _check_techniques(space: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuses unknown techniques, wrong options, and two techniques that decide the same."""
-    from search.techniques import TECHNIQUES
+def _check_trainable(job: Job) -> None:
+    """Refuses techniques that train, if the task is known to have only a file."""
+    from search.tasks import TASKS
+    from search.techniques import trains
 
-    deciding: dict[str, str] = {}
-    for name, options in sorted(space.items()):
-        if name not in TECHNIQUES:
-            meant = _MEANT.get(name.lower().replace("quantiz", "quantis"))
-            hint = f"did you mean {meant!r}?" if meant else nearest(name, list(TECHNIQUES))
-            raise InvalidInput(f"space: unknown technique {name!r}", hint)
-        validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
-        question = TECHNIQUES[name].decides
-        if question in deciding:
+    for name in job.space or ():
+        if trains([name]) and job.task.name in TASKS and not TASKS[job.task.name].trainable:
             raise InvalidInput(
-                f"space: {deciding[question]} and {name} both decide {question}", "leave one of them out"
+                f"space: {name} needs a PyTorch model, but task {job.task.name!r} has only an ONNX file",
+                f"leave {name} out, or make the task a function that returns a paretune.TorchTask",
             )
-        deciding |= {question: name} if question else {}
-
-
-def _check_percentile(metric: str, place: str) -> None:
-    """Raises :class:`InvalidInput` for a percentile that is not computed, before anything is measured."""
-    percentiles = [50, *PERCENTILE_SAMPLES]
-    if metric.startswith(_PERCENTILE) and metric not in [f"{_PERCENTILE}{percent}" for percent in percentiles]:
-        raise InvalidInput(
-            f"{place}: there is no metric {metric!r}",
-            f"write {_either(f'{_PERCENTILE}{percent}' for percent in percentiles)}",
-        )
 
 
 def _check_devices(job: Job, registry: DeviceRegistry) -> None:
@@ -365,8 +341,8 @@ def _check_devices(job: Job, registry: DeviceRegistry) -> None:
     modelled = [label for label, profile in zip(job.labels, profiles, strict=True) if profile.simulated]
     if modelled and len(modelled) < len(profiles):
         raise InvalidInput(
-            f"devices: {modelled[0]!r} is modelled and others measure, which never share a front",
-            "write one job for the modelled devices and one for those that measure",
+            f"devices: {modelled[0]!r} is simulated and others are measured, which never share a front",
+            "write one job for the simulated devices and one for those that measure",
         )
     invented = [label for label, profile in zip(job.labels, profiles, strict=True) if profile.is_dry_run]
     if invented and len(invented) < len(profiles):
@@ -383,7 +359,7 @@ def _check_objective(job: Job, spec: ObjectiveSpec, where: str) -> None:
     """Checks that an objective names a device of the job, and at most one of device, ``@`` and aggregate."""
     if spec.device is not None and spec.device not in job.labels:
         raise InvalidInput(
-            f"{where}.device: {spec.device!r} is no device of the job", f"use {_either(job.labels)}, or no device"
+            f"{where}.device: {spec.device!r} is no device of the job", f"use {either(job.labels)}, or no device"
         )
     named = {name for name in (job.split(spec)[1], spec.device, spec.aggregate) if name is not None}
     if len(named) > 1:
@@ -391,9 +367,3 @@ def _check_objective(job: Job, spec: ObjectiveSpec, where: str) -> None:
             f"{where}: names {' and '.join(map(repr, sorted(named)))}, of which one can be meant",
             "leave out device, or aggregate",
         )
-
-
-def _either(names: Iterable[str]) -> str:
-    """Names as a choice: ``a, b or c``."""
-    *most, last = names
-    return f"{', '.join(most)} or {last}" if most else last

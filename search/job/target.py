@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any
 
 from evaluators.metrics import METRICS, base_of, metric_of
 from hwprofiles.errors import InvalidInput
-from hwprofiles.suggestions import nearest
+from hwprofiles.suggestions import closest, nearest, nearest_file
 from search.devices.lookup import NO_AGENTS, DeviceRegistry
 from search.job.default_objectives import resolve_objectives
 from search.job.spec import Job, load_job, parse_job
@@ -82,10 +81,10 @@ class JobOptions:
             else error.message
         )
         if not from_file:
-            message = re.sub(r"^task\.name: ", "", message)
+            message = re.sub(r"^task\.(name|options\.model): ", "", message)
         hint = error.hint
-        if message.startswith("--") and hint.startswith(("see: paretune docs", "write: ")):
-            hint = "see: paretune run --help"
+        if message.startswith("--") and (written := re.match(r"write: \w+: (.*)", hint)):
+            hint = f"write: {message.partition(':')[0]} {written[1]}"
         return InvalidInput(message, hint)
 
     def _has(self, flag: str) -> bool:
@@ -190,6 +189,9 @@ def _select_devices(devices: list[dict[str, Any]], labels: Sequence[str], names:
     """For each name the devices with that label or name; without any, all devices under that name; no duplicates."""
     selected: list[dict[str, Any]] = []
     for name in names:
+        if "," in name:
+            each = " ".join(f"--device {part.strip()}" for part in name.split(","))
+            raise InvalidInput(f"--device: {name!r} is not one device", f"write: {each}")
         matches = [row for row, label in zip(devices, labels, strict=True) if name in (label, row["name"])]
         selected += matches or [row | {"name": name} for row in devices]
     return [row for number, row in enumerate(selected) if row not in selected[:number]]
@@ -240,10 +242,9 @@ def _check_exists(path: Path, noun: str) -> None:
         return
     if path.is_dir():
         raise InvalidInput(f"{noun} {path} is a folder", _HINT)
-    beside = [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, beside, n=1)
+    near = None if path.suffix else closest(str(path), TASKS)
     raise InvalidInput(
-        f"{noun} {path} does not exist", f"did you mean {str(path.with_name(near[0]))!r}?" if near else _HINT
+        f"{noun} {path} does not exist", f"did you mean {near!r}?" if near else nearest_file(path, _HINT)
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from hwprofiles.errors import InvalidInput
 from hwprofiles.installed import install_command
@@ -40,13 +40,21 @@ def open_engine(url: str) -> Engine:
             f"database URL: the driver {error.name!r} is not installed",
             f"install it, for PostgreSQL with: {install_command('postgres')}",
         ) from None
+    except NoSuchModuleError:
+        raise InvalidInput(f"database URL: unknown kind of database {parsed.drivername!r}", _URL_HINT) from None
     except (ArgumentError, ValueError) as error:
-        raise InvalidInput(f"database URL: {str(error).splitlines()[0]}", _URL_HINT) from None
+        raise _invalid_url(url, error) from None
     if engine.dialect.is_async:
         raise InvalidInput(f"database URL: {parsed.drivername!r} is an asynchronous driver", _URL_HINT)
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     return engine
+
+
+def _invalid_url(url: str, error: Exception) -> InvalidInput:
+    if ":/" in url:
+        return InvalidInput(f"database URL: {str(error).splitlines()[0]}", _URL_HINT)
+    return InvalidInput(f"database URL: {url!r} is not a URL", f"for an SQLite file write: sqlite:///{url}")
 
 
 def place_of(engine: Engine) -> str:
@@ -62,8 +70,13 @@ def database_exists(url: str) -> bool:
     """
     try:
         parsed = make_url(url)
+        parsed.get_dialect()
+    except NoSuchModuleError:
+        raise InvalidInput(f"database URL: unknown kind of database {parsed.drivername!r}", _URL_HINT) from None
+    except ImportError:
+        return True  # opening it says which driver is missing
     except (ArgumentError, ValueError) as error:
-        raise InvalidInput(f"database URL: {str(error).splitlines()[0]}", _URL_HINT) from None
+        raise _invalid_url(url, error) from None
     file = parsed.database or ""
     return parsed.get_backend_name() != "sqlite" or file.startswith("file:") or Path(file).exists()
 

@@ -6,22 +6,23 @@ folder, or ``package.module:make_task``.
 
 from __future__ import annotations
 
-import difflib
+import ast
 import importlib
 import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from hwprofiles import digest_of
 from hwprofiles.errors import InvalidInput, first_line
 from hwprofiles.plugins import Registry
+from hwprofiles.suggestions import closest, nearest_file
+from search.options import validate_options
 from search.tasks.base import BuiltInTask, Predict, Split, Task
 from search.tasks.digits import Digits
 from search.tasks.onnx import OnnxTask
@@ -52,18 +53,30 @@ def check_task(name: str, folder: Path) -> None:
     """
     _check_place(name, folder)
     place, _, attribute = name.rpartition(":")
-    names = top_level_names(folder / place) if place.endswith(".py") else None
+    names = _names_in(folder / place) if place.endswith(".py") else None
     if names is not None and attribute not in names:
         raise _no_function(place, attribute, names)
+
+
+def _names_in(file: Path) -> set[str] | None:
+    """As :func:`top_level_names`; raises :class:`InvalidInput` for a file that is not Python."""
+    try:
+        ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        raise InvalidInput(f"task.name: {file} is not Python{line}: {error.args[0]}", "correct it there") from None
+    return top_level_names(file)
 
 
 def _check_place(name: str, folder: Path) -> None:
     if ":" not in name:
         if name not in TASKS:
-            near = difflib.get_close_matches(name, TASKS, n=1)
+            near = closest(name, TASKS)
             raise InvalidInput(
                 f"task.name: unknown task {name!r}",
-                f"did you mean {near[0]!r}?"
+                f"write: {name}:make_task, with the name of the function that returns the task"
+                if name.endswith(".py")
+                else f"did you mean {near!r}?"
                 if near
                 else f"known: {', '.join(TASKS)}; your own: ./my_task.py:make_task or package.module:make_task",
             )
@@ -71,7 +84,14 @@ def _check_place(name: str, folder: Path) -> None:
     place = name.rpartition(":")[0]
     if place.endswith(".py") and not (folder / place).is_file():
         raise InvalidInput(
-            f"task.name: file {folder / place} does not exist", "give its path relative to the job file's folder"
+            f"task.name: file {folder / place} does not exist",
+            nearest_file(folder / place, "give its path relative to the job file's folder"),
+        )
+    top = place.partition(".")[0]
+    if not place.endswith(".py") and PathFinder.find_spec(top, [str(folder.resolve()), *sys.path]) is None:
+        raise InvalidInput(
+            f"task.name: {place} cannot be imported: there is no module {top!r}",
+            "install it in this environment, or put it next to the job file",
         )
 
 
@@ -97,18 +117,7 @@ def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
     _check_place(name, folder)
     if name in TASKS:
         kind = TASKS[name]
-        try:
-            checked = kind.Options.model_validate(dict(options))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            place = ".".join(str(part) for part in ("task.options", *problem["loc"]))
-            near = difflib.get_close_matches(str(problem["loc"][-1]), kind.Options.model_fields, n=1)
-            raise InvalidInput(
-                f"{place}: {problem['msg'].lower()}",
-                f"did you mean {near[0]!r}?"
-                if near and problem["type"] == "extra_forbidden"
-                else f"options of {name}: {', '.join(kind.Options.model_fields)}",
-            ) from None
+        checked = validate_options(kind.Options, options, "task.options")
         return kind.open(checked, folder)
     function = _function(name, folder)
     try:
@@ -120,7 +129,7 @@ def open_task(name: str, options: Mapping[str, Any], folder: Path) -> Task:
     task = function(**options)
     if not isinstance(task, Task):
         raise InvalidInput(
-            f"task.name: {name} returned {type(task).__name__}, not a Task", "return search.tasks.TorchTask(…)"
+            f"task.name: {name} returned {type(task).__name__}, not a Task", "return paretune.TorchTask(…)"
         )
     return task
 
@@ -150,11 +159,12 @@ def _function(name: str, folder: Path) -> Callable[..., Any]:
     return make_task
 
 
-def _no_function(place: str, attribute: str, names: Iterable[str]) -> InvalidInput:
-    near = difflib.get_close_matches(attribute, list(names), n=1)
+def _no_function(place: str, attribute: str, names: Collection[str]) -> InvalidInput:
+    near = closest(attribute, list(names))
+    functions = ", ".join(sorted(name for name in names if not name.startswith("_")))
     return InvalidInput(
         f"task.name: {place} has no function {attribute!r}",
-        f"did you mean {near[0]!r}?" if near else "give the name of the function that returns the task",
+        f"did you mean {near!r}?" if near else f"name the function that returns the task; {place} defines: {functions}",
     )
 
 

@@ -101,8 +101,8 @@ class Task(ABC):
 
     def _untrainable(self) -> InvalidInput:
         return InvalidInput(
-            f"task: {type(self).__name__} has no torch module, which techniques that train need",
-            "make the task a function that returns a search.tasks.TorchTask, or remove those techniques from space",
+            f"task: {type(self).__name__} has no PyTorch model, which techniques that train need",
+            "make the task a function that returns a paretune.TorchTask, or remove those techniques from space",
         )
 
 

@@ -18,6 +18,8 @@ from evaluators.runtimes import OnnxRuntime
 from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import CandidateError, InvalidInput, first_line
+from hwprofiles.suggestions import nearest_file
+from search.options import naming
 from search.tasks.arrays import arrays_digest
 from search.tasks.base import BuiltInTask, Split
 from search.tasks.random_inputs import draw_random_inputs
@@ -38,7 +40,7 @@ LABELS = "labels"
 class OnnxOptions(BaseModel):
     """Options of the task ``onnx``; paths are relative to the job file's folder."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: Path
     data: Path | None = None
@@ -63,7 +65,8 @@ class OnnxTask(BuiltInTask):
         self._data_name = RANDOM if options.data is None else options.data.name
         self._seed = options.seed
         self._false_negatives = options.false_negatives
-        model = load_model(self._path)
+        with naming("task.options.model"):
+            model = load_model(self._path)
         narrow = narrow_types(model)
         self.notes = (widening_note(narrow),) if narrow else ()
         model = widen_to_float32(model)
@@ -73,11 +76,13 @@ class OnnxTask(BuiltInTask):
             samples = dict(drawn.samples)
             self.notes = (*self.notes, drawn.note)
         else:
-            samples = _load_samples(folder / options.data)
+            with naming("task.options.data"):
+                samples = _load_samples(folder / options.data)
         del model  # may be large; only its inputs are needed
         self._labels = samples.pop(LABELS, None) if LABELS not in {spec.name for spec in specs} else None
-        self._samples = {spec.name: _convert_samples(spec, samples, self._data_name) for spec in specs}
-        _check_counts(self._samples, self._labels, self._data_name)
+        with naming("task.options.data"):
+            self._samples = {spec.name: _convert_samples(spec, samples, self._data_name) for spec in specs}
+            _check_counts(self._samples, self._labels, self._data_name)
         self._has_open_sizes = any(None in spec.shape[1:] for spec in specs)
         self._splits: dict[Split, dict[str, Array]] = {}
         self.shared_split = self._count < ENOUGH_TO_SPLIT
@@ -191,7 +196,7 @@ def _load_samples(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise InvalidInput(
             f"data file {path} {'is a folder' if path.is_dir() else 'does not exist'}",
-            "check the path; in a job file (task.options.data) it starts from the file's folder",
+            nearest_file(path, "check the path; in a job file (task.options.data) it starts from the file's folder"),
         )
     try:
         with path.open("rb") as file:

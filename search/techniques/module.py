@@ -38,8 +38,8 @@ class ModuleTechnique(Technique):
         if subject.task is None or not subject.task.trainable:
             kind = type(subject.task).__name__
             raise InvalidInput(
-                f"space: {type(self).__name__} needs a torch module, but the task {kind} has none",
-                "make the task a function that returns a search.tasks.TorchTask, or leave the technique out",
+                f"space: {type(self).__name__} needs a PyTorch model, but the task {kind} has none",
+                "make the task a function that returns a paretune.TorchTask, or leave the technique out",
             )
         self.task: Task = subject.task
 

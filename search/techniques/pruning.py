@@ -13,6 +13,7 @@ from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.tensors import Arrays
 from hwprofiles import Precision
 from hwprofiles.suggestions import nearest
+from search.criterion_names import CRITERIA
 from search.space.candidate import Decision
 from search.space.layer_changes import LayerWidth
 from search.space.offer import Offer
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from search.pruning import ChannelGroup, Group
-    from search.pruning.criteria import Batch
+    from search.pruning.criteria import Batch, Criterion
 
 KEPT, LEFT_OUT = "1", "0"
 USUAL_STEP = 8
@@ -77,8 +78,6 @@ class PruningOptions(TechniqueOptions):
     @field_validator("criterion")
     @classmethod
     def _check_criterion(cls, name: str) -> str:
-        from search.pruning.criteria import CRITERIA
-
         if name not in CRITERIA:
             raise ValueError(f"unknown criterion {name!r}; {nearest(name, list(CRITERIA))}")
         return name
@@ -219,11 +218,10 @@ class PruningTechnique(ModuleTechnique):
     ) -> Mapping[str, NDArray[np.float64]]:
         """Importance of the groups' channels; computed once for the task's own module."""
         from search.pruning import ChannelGroup
-        from search.pruning.criteria import CRITERIA
 
         if not groups:
             return {}
-        criterion = CRITERIA[self.options.criterion](seed=self.options.seed)
+        criterion: Criterion = CRITERIA[self.options.criterion](seed=self.options.seed)
         if not first:
             return criterion.scores(module, groups, self._batches)
         if self._first_scores is None:

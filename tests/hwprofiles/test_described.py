@@ -157,7 +157,7 @@ class TestMistakes:
             (changed('fp32 = {value = 16e9, source = "4 cores x 4 [leaflet]"}', ""), "s.fp32: missing", "add it"),
             (changed('"guessed"', '"[leafelt]"'), "bytes_per_s.source: no document 'leafelt'", "mean 'leaflet'"),
             (changed('"The leaflet that came with it"', "1"), "documents.leaflet: must be one line", "leaflet"),
-            (changed("[operations_per_s]", "[operations_per_s"), "is not TOML", "quotes and brackets"),
+            (changed("[operations_per_s]", "[operations_per_s"), "is not TOML", "devices probe --output"),
             ("", "version: must be 1", "version"),
             ("operations_per_s = 3\n" + TOASTER.partition("[oper")[0], "operations_per_s: must be a table", ""),
             ("documents = 3\n" + TOASTER.partition("[documents]")[0], "documents: must be a table", ""),

@@ -70,7 +70,7 @@ def test_what_an_earlier_version_left_open_is_closed_when_it_is_used() -> None:
 
 
 def test_a_home_that_the_user_named_keeps_its_own_mode() -> None:
-    data_folder().chmod(0o755)
+    data_folder().mkdir(mode=0o755)
     cache_folder()
     assert mode(data_folder()) == 0o755
 
@@ -79,9 +79,16 @@ def test_the_users_data_folder_is_closed(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delenv("PARETUNE_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data_folder().mkdir(parents=True)
     for folder in (data_folder(), cache_folder()):
         open_to_all(folder)
     assert {mode(data_folder()), mode(cache_folder())} == {0o700}
+
+
+def test_the_data_folder_is_not_made_by_asking_for_it() -> None:
+    assert not data_folder().exists()
+    assert default_database().startswith("sqlite:///")
+    assert not data_folder().exists()
 
 
 def test_a_database_is_not_made_by_looking_for_one(tmp_path: Path) -> None:

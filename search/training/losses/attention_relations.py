@@ -27,6 +27,7 @@ class AttentionRelationsOptions(LossOptions):
     heads: int = Field(ge=1)
     """Number of equal parts that the widths are split into."""
     relations: tuple[Relation, ...] = Field(("qk", "vv"), min_length=1)
+    """Which products are compared."""
 
     @field_validator("student", "teacher")
     @classmethod

@@ -15,7 +15,7 @@ from search.training.outputs import LossInputs, ModuleOutputs
 class LossOptions(BaseModel):
     """Options of a loss: its section in a recipe's ``losses``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     weight: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Factor in the sum of losses."""

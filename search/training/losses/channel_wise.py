@@ -17,6 +17,7 @@ class ChannelWiseOptions(LossOptions):
     features: dict[str, str] = Field(min_length=1)
     """Maps a submodule of the student to the submodule of the teacher that its output is compared with."""
     temperature: float = Field(4.0, gt=0, allow_inf_nan=False)
+    """Softens both distributions."""
 
 
 class ChannelWise(Loss):

@@ -66,7 +66,7 @@ def outside(folder: Path) -> None:
         ({"task": {"name": "digit"}}, "digit", "digits"),
         ({"devices": ["locale-cpu"]}, "locale-cpu", "local-cpu"),
         ({"space": {"precision": {"choice": ["fp32"]}}}, "choice", "choices"),
-        ({"constraints": ["accuracy > 0.9"]}, "accuracy > 0.9", "<="),
+        ({"constraints": ["accuracy > 0.9"]}, "accuracy > 0.9", "accuracy >= 0.9"),
     ],
 )
 def test_a_job_file_that_is_wrong_names_the_field(

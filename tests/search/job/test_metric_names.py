@@ -48,10 +48,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 class TestChecked:
-    def test_a_misspelling_names_what_was_meant_and_what_there_is(self, folder: Path) -> None:
+    def test_a_misspelling_names_what_was_meant(self, folder: Path) -> None:
         with pytest.raises(InvalidInput, match=r"objectives\.0: the task has no metric 'acuracy'") as error:
             checked(folder, objectives=maximised("acuracy", "speedup"))
-        assert error.value.hint.startswith("did you mean 'accuracy'? known: accuracy, bit_operations, cold_start_ms")
+        assert error.value.hint == "did you mean 'accuracy'?"
 
     def test_so_does_one_in_a_constraint(self, folder: Path) -> None:
         with pytest.raises(InvalidInput, match=r"constraints\.1: the task has no metric 'acc'"):

@@ -391,7 +391,7 @@ class TestWrongValues:
     @pytest.mark.parametrize(
         ("fields", "said"),
         [
-            ({"devices": ["dry-run", "local-cpu"]}, "devices: 'dry-run' is modelled and others measure"),
+            ({"devices": ["dry-run", "local-cpu"]}, "devices: 'dry-run' is simulated and others are measured"),
             ({"devices": ["dry-run", "dry-run"]}, "devices.1: the same device as devices.0"),
             ({"devices": [{"name": "dry-run"}, {"name": "dry-run", "batch": 1}]}, "devices.1: the same device"),
             ({"devices": ["dry-run", "dry-ran"]}, "devices.1.name: unknown device 'dry-ran'"),
@@ -533,7 +533,7 @@ class TestFiles:
     )
     def test_one_that_is_not_yaml(self, path: Path, text: str, line: int) -> None:
         path.write_text(text)
-        assert self.message(path) == f"job file {path} is not YAML at line {line}"
+        assert self.message(path).startswith(f"job file {path} is not YAML at line {line}: ")
 
     @pytest.mark.parametrize("text", ["", "# nothing yet\n", "- task\n", "digits\n"])
     def test_one_that_holds_no_fields(self, path: Path, text: str) -> None:

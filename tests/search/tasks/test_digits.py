@@ -129,12 +129,12 @@ class TestOptions:
             ({"width": 2}, "task.options.width"),
             ({"size": "large"}, "task.options.size"),
             ({"preset": "huge"}, "task.options.preset"),
-            ({"depth": 7}, "task.options.depth: input should be greater than or equal to 8"),
-            ({"depth": 9}, "task.options.depth: value error, depth must be 8, 14, 20, …"),
+            ({"depth": 7}, "task.options.depth: must be at least 8"),
+            ({"depth": 9}, "task.options.depth: depth must be 8, 14, 20, …"),
             ({"model": "vgg"}, "task.options.model"),
-            ({"model": "vit", "depth": 0}, "task.options.depth: input should be greater than or equal to 1"),
-            ({"model": "vit", "width": 40}, "task.options.width: value error, width must be a multiple of 16"),
-            ({"model": "vit", "size": 18}, "task.options.size: value error, size must be a multiple of 4"),
+            ({"model": "vit", "depth": 0}, "task.options.depth: must be at least 1"),
+            ({"model": "vit", "width": 40}, "task.options.width: width must be a multiple of 16"),
+            ({"model": "vit", "size": 18}, "task.options.size: size must be a multiple of 4"),
         ],
     )
     def test_options_that_do_not_fit_are_named(self, options: dict[str, Any], said: str) -> None:

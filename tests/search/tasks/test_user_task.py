@@ -134,7 +134,7 @@ class TestFinding:
     def test_checking_a_name_runs_nothing(self, write: Callable[..., Path], tmp_path: Path) -> None:
         write("def make_task(): ...\nraise SystemExit(1)")
         check_task("./my_task.py:make_task", tmp_path)
-        check_task("no_such_package.at.all:make_task", tmp_path)
+        check_task("json.tool:make_task", tmp_path)
 
     @pytest.mark.parametrize(
         "text",
@@ -164,7 +164,10 @@ class TestRefusing:
             ("./my_task.py:not_a_function", "has no function 'not_a_function'"),
             ("./my_task.py:make_nothing", "returned dict, not a Task"),
             ("./my_tusk.py:make_task", "my_tusk.py does not exist"),
-            ("no_such_package.tasks:make_task", "no_such_package.tasks cannot be imported: ModuleNotFoundError"),
+            (
+                "no_such_package.tasks:make_task",
+                "no_such_package.tasks cannot be imported: there is no module",
+            ),
             ("digit", "unknown task 'digit'"),
             ("wit", "unknown task 'wit'"),
             (":make_task", "cannot be imported"),
@@ -359,7 +362,7 @@ class TestTraining:
         assert not task.trainable
         for call in (task.module, task.training):
             message, hint = refused(call)
-            assert "Lines has no torch module" in message
+            assert "Lines has no PyTorch model" in message
             assert "TorchTask" in hint
 
     def test_false_negatives_of_named_classes(self) -> None:

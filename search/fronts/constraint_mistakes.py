@@ -1,0 +1,58 @@
+"""How a constraint is written that was written wrongly."""
+
+from __future__ import annotations
+
+import re
+
+from evaluators.metrics import METRICS
+from hwprofiles.suggestions import closest
+
+FORM = "write it as: metric (<=|>=) number, or metric (<=|>=) baseline (-|+|*) number"
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_SIGN = r"<=|>=|==|=<|=>|<|>|=|≤|≥"
+_NAME = r"([A-Za-z_]\w*(?:[/@-]\w+)*(?::\w+)?(?:\.\w+)*(?:@[\w.-]+)?)"
+_PLAIN = re.compile(rf"\s*{_NAME}\s*({_SIGN})\s*({_NUMBER})\s*(%|[A-Za-zµ]+)?\s*")
+_RELATIVE = re.compile(rf"\s*{_NAME}\s*({_SIGN})\s*base\w*(?:\s*([-+*])\s*({_NUMBER})\s*(%)?)?\s*")
+_TURNED = re.compile(rf"\s*({_NUMBER})\s*({_SIGN})\s*{_NAME}\s*")
+_TURN = str.maketrans("<>≤≥", "><≥≤")
+_UNITS = {
+    "bytes": {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30},
+    "ms": {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3},
+    "mj": {"mj": 1.0, "j": 1e3},
+}
+"""Factor of a unit by the unit that a metric's name ends with."""
+
+
+def mend_constraint(text: str) -> str:
+    """Returns the hint for a constraint that cannot be read.
+
+    It can be read, unless it shows only the form.
+
+    >>> mend_constraint("latency <= 5ms"), mend_constraint("accuracy > 95%")
+    ('write: latency_ms <= 5, without a unit', 'write: accuracy >= 0.95')
+    """
+    if turned := _TURNED.fullmatch(text):
+        text = f"{turned[3]} {turned[2].translate(_TURN)} {turned[1]}"
+    if plain := _PLAIN.fullmatch(text):
+        metric, number, unit = plain[1], float(plain[3]), plain[4]
+        if unit is None or unit == "%":
+            return f"write: {metric} {_sign(plain[2], metric)} {number / 100 if unit else number:.12g}"
+        metric = metric if metric in METRICS else closest(metric, METRICS) or metric
+        factor = _UNITS.get(metric.rpartition("_")[2], {}).get(unit.lower(), 1.0)
+        return f"write: {metric} {_sign(plain[2], metric)} {number * factor:.12g}, without a unit"
+    if relative := _RELATIVE.fullmatch(text):
+        metric, operator, operand, percent = relative[1], *relative.group(3, 4, 5)
+        by = f" {operator} {float(operand) / 100 if percent else float(operand):.12g}" if operator else ""
+        return f"write: {metric} {_sign(relative[2], metric)} baseline{by}"
+    return FORM
+
+
+def _sign(sign: str, metric: str) -> str:
+    """Returns the sign that is meant; of an equality the one that the metric's direction suggests."""
+    if "<" in sign or sign == "≤":
+        return "<="
+    if ">" in sign or sign == "≥":
+        return ">="
+    row = METRICS.get(metric)
+    return "<=" if row is not None and row.better == "min" else ">="
