@@ -124,7 +124,7 @@ def _values_in_words(row: Json, document: Json) -> str:
 def _print_estimate(document: Json) -> None:
     estimate: dict[str, Any] | None = document["estimate"]
     if estimate is None:
-        out.print("time: not estimated, the device was not asked")
+        out.print("time: not estimated, nothing was measured")
         return
     latency = figure(estimate["latency_ms"], "latency_ms")
     out.print(

@@ -23,8 +23,8 @@ from dashboards.figures import duration, figure, short_title
 from search.fronts.objectives import metric_interval, metric_value
 from search.short_names import short_name
 
-_WIDE = 110
-"""Least width of a terminal that shows each candidate's changes."""
+_CHANGES_WIDTH = 30
+"""Least room for the column of each candidate's changes."""
 
 
 def print_answer(document: Json) -> None:
@@ -58,7 +58,8 @@ def print_front(document: Json, *, every: bool = False, export_option: str = "")
         )
     _print_unconfirmed(document)
     if any(member["like"] for member in document["front"]) and not every:
-        out.print(f"equal within noise: one row; all: paretune front {document['job_id']} --all", soft_wrap=True)
+        command = f"paretune front {document['job_id']} --all"
+        out.print(f"members that are equal within noise in every column are one row; all: {command}", soft_wrap=True)
     best = document["best_compromise"]
     if best:
         out.print(f"best compromise: {best} ({BEST_COMPROMISE})", soft_wrap=True)
@@ -75,18 +76,19 @@ def _print_table(document: Json, members: Sequence[Json], every: bool) -> None:
     usual = [name for name in USUAL_METRICS if name in known and name not in objectives]
     runtime = ["runtime"] if document["runtime"] else []
     shown = [*objectives, *runtime, *usual]  # from the most to the least important
-    table, hidden = _table(document, members, shown, every), list[str]()
-    while _least_width(table) > out.width and len(shown) > 1:
+    hidden: list[str] = []
+    while (width := _width(_table(document, members, shown, every))) > out.width and len(shown) > 1:
         hidden.insert(0, shown[-1])
         shown = shown[:-1]
-        table = _table(document, members, shown, every)
-    out.print(table)
+    out.print(_table(document, members, shown, every, changes=out.width - width >= _CHANGES_WIDTH))
     print_hidden(hidden)
 
 
-def _table(document: Json, members: Sequence[Json], shown: Sequence[str], every: bool) -> Table:
+def _table(
+    document: Json, members: Sequence[Json], shown: Sequence[str], every: bool, *, changes: bool = False
+) -> Table:
     evidence, baseline = Evidence(document["evidence"]), document["baseline"]["metrics"]
-    metrics, executed, wide = [name for name in shown if name != "runtime"], "runtime" in shown, out.width >= _WIDE
+    metrics, executed = [name for name in shown if name != "runtime"], "runtime" in shown
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("candidate", no_wrap=True)
     for metric in metrics:
@@ -95,12 +97,12 @@ def _table(document: Json, members: Sequence[Json], shown: Sequence[str], every:
         table.add_column(f"{title}\n{device}" if device else title, justify="right", no_wrap=True)
     if executed:
         table.add_column("runtime", no_wrap=True)
-    if wide:
+    if changes:
         table.add_column("what it changes", overflow="fold")
 
-    def add_row(name: Text | str, figures: Mapping[str, Any], runtime: str, changes: str, style: str = "") -> None:
+    def add_row(name: Text | str, figures: Mapping[str, Any], runtime: str, summary: str, style: str = "") -> None:
         further = [Text(runtime)] if executed else []
-        further += [Text(changes)] if wide else []
+        further += [Text(summary)] if changes else []
         table.add_row(name, *(_cell(figures, metric) for metric in metrics), *further, style=style)
 
     if baseline:
@@ -116,9 +118,9 @@ def _table(document: Json, members: Sequence[Json], shown: Sequence[str], every:
     return table
 
 
-def _least_width(table: Table) -> int:
-    """Returns the width below which ids or figures would be cut."""
-    return table.__rich_measure__(out, out.options.update(max_width=10_000)).minimum
+def _width(table: Table) -> int:
+    """Returns the width of a table in which nothing is cut."""
+    return table.__rich_measure__(out, out.options.update(max_width=10_000)).maximum
 
 
 def _remarks(member: Json, likes: int) -> list[str]:

@@ -31,7 +31,8 @@ from dashboards.documents.trials import trials_document
 from dashboards.documents.words import quality_in_words, training_in_words
 from dashboards.evidence import EXPLANATIONS, Evidence
 from dashboards.figures import figure, metric_title
-from hwprofiles.errors import InvalidInput, ParetuneError
+from hwprofiles.errors import InvalidInput, NotFound, ParetuneError
+from search.store import Store
 
 _VERDICTS = {"unclaimed": "exported; the search was simulated, so there was nothing to verify"}
 """Verdicts of receipts that are not a word for people."""
@@ -110,6 +111,22 @@ def show(candidate: CandidateId, db: Db = None, format: AsFormat = Format.TABLE)
     print_fields(digest_fields(document))
 
 
+def _candidate_or_best(store: Store, text: str, device: str | None) -> str:
+    """Returns the id of a candidate, or of the best compromise of the job that the text names."""
+    try:
+        return store.trials.get(text).candidate_id
+    except NotFound as unknown:
+        try:
+            job_id = store.jobs.get(text).job_id
+        except NotFound:
+            raise unknown from None
+    best: str | None = front_document(store, job_id, device)["best_compromise"]
+    if best is None:
+        raise NotFound(f"job {text!r} has no best compromise", f"choose a candidate: paretune front {job_id}")
+    err.print(f"exporting the best compromise of the job: {best}")
+    return best
+
+
 def export(
     candidate: CandidateId,
     folder: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.", show_default=False)],
@@ -123,12 +140,14 @@ def export(
     db: Db = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
-    """Write a candidate's model with a receipt; exits 4 when the file does not reproduce the measured result."""
+    """Write a candidate's model, or a job's best compromise, with a receipt; exits 4 when the file does not reproduce
+    the measured result."""
     from search.export.export import export_candidate
 
     if target != "onnx":
         raise InvalidInput(f"--target: {target!r} is not available", "use --target onnx")
     with existing_store(db) as store, ProgressBar() as progress:
+        candidate = _candidate_or_best(store, candidate, device)
         receipt = export_candidate(
             store, candidate, folder, device=device, wait_quiet_s=wait_quiet, progress=progress.say
         )

@@ -8,15 +8,19 @@ from typing import Any
 from dashboards.documents.metrics import metric_names
 from dashboards.evidence import Evidence
 from dashboards.figures import figure, row_of, short_title
+from evaluators.metrics import base_of
 from search.fronts.objectives import Constraint, metric_interval, metric_value
 
 Json = dict[str, Any]
 
-BEST_COMPROMISE = "the candidate with the largest product of its gains in all objectives"
+BEST_COMPROMISE = "the largest product of gains in all objectives; where none gains in all, the smallest largest loss"
 """What the best compromise is, in one line."""
 
-_NOTICEABLE = 1.02
-"""Ratio from which a difference in size is worth a word."""
+_ALWAYS = ("speedup", "latency_ms", "size_bytes")
+"""Costs that the sentence has anyway."""
+
+_NOTICEABLE, _NOTICEABLE_SPEED = 1.02, 1.01
+"""Ratios from which a difference in size and in speed is worth a word."""
 
 
 def answer_of(front: Mapping[str, Any]) -> str | None:
@@ -29,7 +33,7 @@ def answer_of(front: Mapping[str, Any]) -> str | None:
     if best is not None:
         return comparison_of(front, best["metrics"])
     if members:
-        return "No candidate improves on the unchanged model"
+        return "No candidate improves measurably on the unchanged model in any objective"
     if front["nearest_miss"] is not None:
         return f"No candidate meets all constraints; closest: {miss_in_words(front)}"
     return None
@@ -73,6 +77,8 @@ def _comparisons(front: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[s
     """Returns the speed, the size and the quality against the fp32 model; what is not known is left out."""
     baseline = front["baseline"]["metrics"]
     parts = [_speed(metrics, Evidence(front["evidence"])), _size(metrics, baseline)]
+    names = [o["metric"] for o in front["objectives"]]
+    parts += [_cost(metrics, baseline, name) for name in names if row_of(name).cost and base_of(name) not in _ALWAYS]
     parts += [_quality(metrics, baseline, name) for name in _quality_metrics(front, baseline)]
     return [part for part in parts if part]
 
@@ -82,7 +88,7 @@ def _speed(metrics: Mapping[str, Any], evidence: Evidence) -> str:
     if ratio is None:
         return ""
     low, high = bounds or (ratio, ratio)
-    if low <= 1 <= high:
+    if low <= 1 <= high or 1 / _NOTICEABLE_SPEED < ratio < _NOTICEABLE_SPEED:
         return f"no measurable difference in speed ({ratio:.2f}x)"
     most = "at most " if evidence is Evidence.MODELLED else ""
     return f"{most}{_times(ratio)} faster" if ratio > 1 else f"{_times(1 / ratio)} slower"
@@ -98,8 +104,26 @@ def _size(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
     return f"{_times(ratio)} smaller" if ratio > 1 else f"{_times(1 / ratio)} larger"
 
 
+def _cost(metrics: Mapping[str, Any], baseline: Mapping[str, Any], name: str) -> str:
+    """Compares a further cost that is an objective, such as peak memory."""
+    value, original = metric_value(metrics, name), metric_value(baseline, name)
+    if not value or not original:
+        return ""
+    title, lower = _lower(short_title(name)), row_of(name).better == "min"
+    ratio = original / value
+    if 1 / _NOTICEABLE < ratio < _NOTICEABLE:
+        return f"same {title}"
+    less, more = ("less", "more") if lower else ("lower", "higher")
+    return f"{_times(ratio)} {less} {title}" if ratio > 1 else f"{_times(1 / ratio)} {more} {title}"
+
+
+def _lower(title: str) -> str:
+    """Returns a title within a sentence; abbreviations stay."""
+    return title[:1].lower() + title[1:] if title[1:2].islower() else title
+
+
 def _times(ratio: float) -> str:
-    return f"{ratio:.2f}x" if ratio < 2 else f"{ratio:.1f}x"
+    return f"{ratio:.2f}x" if ratio < 1.995 else f"{ratio:.1f}x"
 
 
 def _quality_metrics(front: Mapping[str, Any], baseline: Mapping[str, Any]) -> Sequence[str]:
@@ -107,7 +131,7 @@ def _quality_metrics(front: Mapping[str, Any], baseline: Mapping[str, Any]) -> S
     names = [o["metric"] for o in front["objectives"] if not row_of(o["metric"]).cost]
     own = [name for name in metric_names(baseline) if not row_of(name).cost and not row_of(name).fidelity]
     labelled = [name for name in names if not row_of(name).fidelity] or [name for name in own if name == "accuracy"]
-    return (labelled or names)[:1]
+    return labelled or names
 
 
 def _quality(metrics: Mapping[str, Any], baseline: Mapping[str, Any], name: str) -> str:
@@ -115,7 +139,7 @@ def _quality(metrics: Mapping[str, Any], baseline: Mapping[str, Any], name: str)
     if value is None:
         return ""
     shown, title = figure(value, name), short_title(name)
-    title = title[:1].lower() + title[1:] if title[1:2].islower() else title
+    title = _lower(title)
     if row_of(name).fidelity:
         return f"{title} of the outputs to the original's {shown}"
     if original is None:

@@ -8,10 +8,12 @@ from functools import cache
 from dashboards.documents.answer import answer_of
 from dashboards.documents.candidates import candidate_of
 from dashboards.documents.health import verdict_on
+from dashboards.documents.metrics import USUAL_METRICS
 from dashboards.documents.report import JobReport, Json
 from dashboards.documents.time_spent import time_document
+from dashboards.figures import row_of
 from search.fronts.objectives import Objective
-from search.fronts.pareto import Entry, best_compromise, reference_point
+from search.fronts.pareto import Entry, best_compromise
 from search.fronts.similar import group_similar
 from search.space.coverage import COVERAGE
 from search.store import Store, TrialRow, is_orphan
@@ -87,19 +89,26 @@ def front_of(report: JobReport) -> Json:
 
 
 def _best_compromise(report: JobReport, members: Sequence[TrialRow]) -> str | None:
-    """Returns the id of the member that alone dominates the largest volume; None if all are the unchanged model."""
+    """Returns the id of the best compromise; None if no member is better than the unchanged model."""
     changed = [trial for trial in members if not report.is_unchanged(trial)]
-    objectives = _objectives(report)
-    best = best_compromise(_entries(changed), objectives, reference_point(objectives, report.baseline["metrics"]))
+    best = best_compromise(_entries(changed), _objectives(report), report.baseline["metrics"])
     return None if best is None else best.candidate_id
 
 
 def _members_of(report: JobReport, members: Sequence[TrialRow], best: str | None) -> list[Json]:
     """Returns the members; ``like`` names the member that stands for one that equals it within noise."""
     changed = [trial for trial in members if not report.is_unchanged(trial)]
-    groups = group_similar(_entries(changed), _objectives(report), best)
+    groups = group_similar(_entries(changed), _figures_shown(report), best)
     likes = {name: other for name, other in groups.items() if name != other}
     return [candidate_of(report, trial) | {"like": likes.get(trial.candidate_id)} for trial in members]
+
+
+def _figures_shown(report: JobReport) -> list[Objective]:
+    """Returns the objectives, and the further figures that a front shows: members differ if one of these does."""
+    objectives = _objectives(report)
+    further = dict.fromkeys(USUAL_METRICS) if report.baseline["metrics"] else {}
+    named = {objective.metric for objective in objectives}
+    return [*objectives, *(Objective(name, row_of(name).better) for name in further if name not in named)]
 
 
 def _objectives(report: JobReport) -> list[Objective]:

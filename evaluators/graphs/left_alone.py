@@ -26,7 +26,7 @@ _OTHER_OF_THE_RUNTIME = (
 )  # fmt: skip
 
 QUANTISED_ALREADY = "quantised already"
-NONE_PAYS = "no other precision pays"
+NONE_PAYS = "no other precision is faster on this device"
 
 
 @dataclass(frozen=True)

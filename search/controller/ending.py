@@ -49,7 +49,7 @@ def ending_of(
         minutes = f"the budget of {budget.minutes:g} min" if budget.minutes is not None else "the time"
         text = f"{minutes} left no time for another one after {of}"
         if untried:
-            text += f"; faster when the device was asked, but not tried: {', '.join(map(_in_words, untried))}"
+            text += f"; faster when benchmarked, but not tried: {', '.join(map(_in_words, untried))}"
         return Ending("time", text, tuple(untried))
     if repeats:
         return Ending(

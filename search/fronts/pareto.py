@@ -128,20 +128,42 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
 
 
 def best_compromise(
-    front: Sequence[Entry], objectives: Sequence[Objective], reference: Mapping[str, float]
+    front: Sequence[Entry], objectives: Sequence[Objective], baseline: Mapping[str, Any]
 ) -> Entry | None:
-    """Returns the member that by itself dominates the largest volume above the reference.
+    """Returns the member with the largest product of its gains over :func:`reference_point` in all objectives.
 
-    If none lies above it, the member with the smallest largest loss (minimax regret). Objectives are not scaled to the
-    range of the front: a cosine between 0.99998 and 1 would weigh as much as a speed-up between 1 and 3.5.
+    If none gains in all of them, the member with the smallest largest loss (minimax regret); None if no member is
+    better than the baseline in any objective. Of a figure with an interval the worse end counts, so that noise is no
+    gain. Objectives are not scaled to the range of the front: a cosine between 0.99998 and 1 would weigh as much as a
+    speed-up between 1 and 3.5.
     """
-    floor = floor_of(objectives, reference)
-    points = {e.candidate_id: gains(objectives, e.metrics) or floor for e in front}
-    volumes = {name: hypervolume([point], floor) for name, point in points.items()}
+    points = {e.candidate_id: point for e in front if (point := _certain_gains(objectives, e.metrics)) is not None}
+    usual = [_baseline_gain(objective, baseline) for objective in objectives]
+    better = [e for e in front if _is_better(points.get(e.candidate_id, ()), usual)]
+    floor = floor_of(objectives, reference_point(objectives, baseline))
+    volumes = {e.candidate_id: hypervolume([points[e.candidate_id]], floor) for e in better}
     if any(volumes.values()):
-        return max(front, key=lambda e: volumes[e.candidate_id])
-    best = [max(column) for column in zip(*points.values(), strict=True)]
-    return min(front, key=lambda e: _largest_loss(points[e.candidate_id], best, floor), default=None)
+        return max(better, key=lambda e: volumes[e.candidate_id])
+    best = [max(column) for column in zip(*(points[e.candidate_id] for e in better), strict=True)]
+    return min(better, key=lambda e: _largest_loss(points[e.candidate_id], best, floor), default=None)
+
+
+def _certain_gains(objectives: Sequence[Objective], metrics: Mapping[str, Any]) -> Point | None:
+    """Returns all gains, the worse end of those with an interval; None if a metric is missing."""
+    if (point := gains(objectives, metrics)) is None:
+        return None
+    bounds = [objective.gain_interval(metrics) for objective in objectives]
+    return tuple(gain if ends is None else ends[0] for gain, ends in zip(point, bounds, strict=True))
+
+
+def _baseline_gain(objective: Objective, baseline: Mapping[str, Any]) -> float | None:
+    """Returns the baseline's gain: by definition, where it has one."""
+    fixed = objective.row.baseline
+    return objective.gain(baseline) if fixed is None else fixed if objective.direction == "max" else -fixed
+
+
+def _is_better(point: Sequence[float], usual: Sequence[float | None]) -> bool:
+    return any(other is not None and gain > other for gain, other in zip(point, usual, strict=False))
 
 
 def _largest_loss(point: Point, best: Sequence[float], floor: Point) -> float:

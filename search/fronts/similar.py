@@ -8,8 +8,9 @@ from typing import Any
 from search.fronts.objectives import Objective
 from search.fronts.pareto import Entry
 
-RESOLUTION = 0.001
-"""Share of a figure below which a difference does not matter, for metrics without an interval."""
+RESOLUTION, FIDELITY_RESOLUTION = 0.001, 0.0001
+"""Differences that do not matter, for metrics without an interval: as a share of the figure, and of comparisons with
+the fp32 model's outputs, whose 1 is perfect, as they are."""
 
 
 def group_similar(
@@ -17,23 +18,25 @@ def group_similar(
 ) -> dict[str, str]:
     """Maps each member to the member that stands for it, itself if none does.
 
-    Members are similar if in every objective their 95 % intervals overlap; without intervals, if they differ by less
-    than :data:`RESOLUTION`. In the front's order, but the candidate ``first`` stands for its like wherever it is.
+    Two members are similar if in every objective each figure lies in the other's 95 % interval; without intervals, if
+    they differ by no more than :data:`RESOLUTION`. All members of a group are similar to each other. In the front's
+    order, but the candidate ``first`` stands for its like wherever it is.
 
     >>> speedup = [Objective("speedup", "max")]
     >>> def entry(name: str, low: float, high: float) -> Entry:
     ...     return Entry(name, 0, {"speedup": {"ratio": (low + high) / 2, "ci95": [low, high]}})
     >>> group_similar([entry("a", 2.0, 2.1), entry("b", 2.05, 2.2), entry("c", 3.0, 3.1)], speedup)
-    {'a': 'a', 'b': 'a', 'c': 'c'}
+    {'a': 'a', 'b': 'b', 'c': 'c'}
     """
-    representatives: list[Entry] = []
-    groups = {}
+    groups: list[list[Entry]] = []
     for member in sorted(members, key=lambda entry: entry.candidate_id != first):
-        like = next((other for other in representatives if _are_similar(member, other, objectives)), None)
+        like = next((g for g in groups if all(_are_similar(member, other, objectives) for other in g)), None)
         if like is None:
-            representatives.append(member)
-        groups[member.candidate_id] = (like or member).candidate_id
-    return {member.candidate_id: groups[member.candidate_id] for member in members}
+            groups.append([member])
+        else:
+            like.append(member)
+    stands = {member.candidate_id: group[0].candidate_id for group in groups for member in group}
+    return {member.candidate_id: stands[member.candidate_id] for member in members}
 
 
 def _are_similar(first: Entry, second: Entry, objectives: Sequence[Objective]) -> bool:
@@ -43,8 +46,13 @@ def _are_similar(first: Entry, second: Entry, objectives: Sequence[Objective]) -
 def _are_equal(first: Mapping[str, Any], second: Mapping[str, Any], objective: Objective) -> bool:
     bounds = objective.gain_interval(first), objective.gain_interval(second)
     if bounds[0] is not None and bounds[1] is not None:
-        return bounds[0][0] <= bounds[1][1] and bounds[1][0] <= bounds[0][1]
+        gains = objective.gain(first), objective.gain(second)
+        return all(
+            gain is not None and low <= gain <= high
+            for gain, (low, high) in zip(gains, (bounds[1], bounds[0]), strict=True)
+        )
     values = objective.value(first), objective.value(second)
     if values[0] is None or values[1] is None:
         return values[0] is values[1]
-    return abs(values[0] - values[1]) <= RESOLUTION * max(abs(values[0]), abs(values[1]))
+    most = FIDELITY_RESOLUTION if objective.row.fidelity else RESOLUTION * max(abs(values[0]), abs(values[1]))
+    return abs(values[0] - values[1]) <= most

@@ -78,7 +78,9 @@ def coverage_lines(document: Mapping[str, Any]) -> list[str]:
     lines += [f"left out: {', '.join(out)}"] if out else []
     open_questions = [f"{row['precision']} in {row['runtime']}" for row in document.get("unanswered", ())]
     return lines + (
-        [f"no time or too busy to ask the device first about: {', '.join(open_questions)}"] if open_questions else []
+        [f"not benchmarked, for lack of time or because the machine was busy: {', '.join(open_questions)}"]
+        if open_questions
+        else []
     )
 
 

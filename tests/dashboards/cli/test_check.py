@@ -69,7 +69,7 @@ def test_a_table(run: Run, folder: Path) -> None:
         "small: can be run", "device dry-run: simulated, measures nothing",
         "objectives: accuracy (max), speedup (max) (default; the task has labels)",
         "constraint: accuracy >= 0.5", "space: 4 decisions, 625 candidates", "4 of 4 layers decided",
-        "time: not estimated, the device was not asked",
+        "time: not estimated, nothing was measured",
     ):  # fmt: skip
         assert said in out
     assert "--minutes" not in out

@@ -51,6 +51,14 @@ def test_gains_and_costs(metrics: dict[str, Any], words: str) -> None:
     assert answer_of(front(metrics)) == words
 
 
+def test_a_further_cost_that_is_an_objective() -> None:
+    objectives = [*OBJECTIVES, {"metric": "peak_memory_bytes", "direction": "min"}]
+    baseline = {"metrics": BASELINE | {"peak_memory_bytes": 4e6}}
+    metrics = {"speedup": speedup(1.003, 0.001), "peak_memory_bytes": 1e6}
+    answer = answer_of(front(metrics, objectives=objectives, baseline=baseline))
+    assert answer == "no measurable difference in speed (1.00x), 4.0x less peak memory"
+
+
 def test_where_only_outputs_are_compared() -> None:
     objectives = [{"metric": "cosine", "direction": "max"}]
     metrics = {"speedup": speedup(2.0), "cosine": 0.99998}
@@ -77,7 +85,7 @@ def test_what_was_not_measured_is_said(evidence: str, words: str) -> None:
 
 def test_without_a_candidate_that_is_better() -> None:
     unchanged = front({"speedup": speedup(1.0)}, best_compromise=None)
-    assert answer_of(unchanged) == "No candidate improves on the unchanged model"
+    assert answer_of(unchanged) == "No candidate improves measurably on the unchanged model in any objective"
 
 
 def test_without_a_feasible_candidate() -> None:

@@ -247,11 +247,27 @@ class TestBestCompromise:
 
     def test_a_narrow_objective_does_not_weigh_as_much_as_a_wide_one(self) -> None:
         front = pareto_front(entries([(0.99998, 3.5), (0.999998, 1.6), (1.0, 1.0)]), objectives(2))
-        assert chosen(front, {"a": 0.9, "b": 1.0}).trial == 0
+        assert chosen(front, {"a": 1.0, "b": 1.0}).trial == 0
 
     def test_where_none_lies_above_the_reference_the_one_that_loses_least_where_it_loses_most(self) -> None:
         front = pareto_front(entries([(1.0, 0.5), (0.4, 1.0), (0.8, 0.9)]), objectives(2))
-        assert chosen(front, {"a": 2.0, "b": 2.0}).trial == 2
+        assert chosen(front, {"a": 0.9, "b": 0.95}).trial == 0
+
+    def test_one_that_is_better_in_nothing_is_none(self) -> None:
+        front = pareto_front(entries([(1.0, 0.5), (0.4, 1.0), (0.8, 0.9)]), objectives(2))
+        assert best_compromise(front, objectives(2), {"a": 2.0, "b": 2.0}) is None
+
+    def test_noise_is_no_gain(self) -> None:
+        both = [Objective("accuracy", "max"), Objective("speedup", "max")]
+        faster = [
+            Entry(name, n, {"accuracy": 0.95, "speedup": {"ratio": ratio, "ci95": [ratio - 0.02, ratio + 0.02]}})
+            for n, (name, ratio) in enumerate([("noise", 1.01), ("gain", 1.05)])
+        ]
+        baseline = {"accuracy": 0.97, "speedup": {"ratio": 1.0}}
+        best = best_compromise(faster, both, baseline)
+        assert best is not None
+        assert best.candidate_id == "gain"
+        assert best_compromise(faster[:1], both, baseline) is None
 
     @pytest.mark.parametrize(
         ("metric", "direction", "quality"),
@@ -264,7 +280,7 @@ class TestBestCompromise:
         both = [Objective(metric, direction), Objective("speedup", "max")]
         baseline = {metric: {"nll": 0.5, "neg_mse": -0.5, "error": 0.0}[metric], "speedup": 1.0}
         found = [Entry(f"id{n}", n, {metric: quality[n], "speedup": (3.3, 2.9)[n]}) for n in range(2)]
-        best = best_compromise(pareto_front(found, both), both, reference_point(both, baseline))
+        best = best_compromise(pareto_front(found, both), both, baseline)
         assert best is not None
         assert best.trial == 1
 
@@ -279,7 +295,7 @@ class TestBestCompromise:
         assert best_compromise([], objectives(2), {"a": 0.0, "b": 0.0}) is None
 
 
-def chosen(front: list[Entry], reference: dict[str, float]) -> Entry:
-    found = best_compromise(front, objectives(2), reference)
+def chosen(front: list[Entry], baseline: dict[str, float]) -> Entry:
+    found = best_compromise(front, objectives(2), baseline)
     assert found is not None
     return found

@@ -88,8 +88,7 @@ def test_what_gained_and_was_not_tried_is_told_with_its_gain() -> None:
     ending = ending_of(Budget(trials=60, minutes=1.0), finished=2, size=99, repeats=False, late=True, untried=left)
     assert ending is not None
     assert ending.text.endswith(
-        "faster when the device was asked, but not tried: openvino:bf16 1.90x [1.86, 1.94], "
-        "fused openvino 1.30x [1.27, 1.33]"
+        "faster when benchmarked, but not tried: openvino:bf16 1.90x [1.86, 1.94], fused openvino 1.30x [1.27, 1.33]"
     )
     assert ending.to_dict()["untried"] == tuple(left)
 
