@@ -56,7 +56,7 @@ def job_file_text(target: TargetJob, path: Path) -> str:
     parts = {key: _section(key, value) for key, value in data.items()}
     return _TEXT.format(
         schema=SCHEMA_LINE,
-        schema_command=f"paretune schema -o {SCHEMA_FILE}",
+        schema_command="paretune schema -o paretune.schema.json",
         name=path.name,
         job=_section("name", job["name"]),
         data=note * target.has_random_inputs,
