@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := demo-output
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test lint format browser bench dist dist-test clean
+.PHONY: help setup demo test lint format browser bench dist dist-test first-hour clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ dist: setup ## the wheel and the sdist, in dist/
 
 dist-test: setup ## the wheel with everything that [full] needs, installed anew (gigabytes, minutes)
 	$(BIN)/python -m pytest -q -m dist
+
+first-hour: dist ## play three new users with the wheel, and record them in docs/first-hour.md (about 15 minutes)
+	$(BIN)/python scripts/first_hour.py dist/*.whl -o docs/first-hour.md
 
 clean: ## everything that was made here
 	rm -rf $(VENV) $(DEMO) dist node_modules dashboards/web/static/vendor .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

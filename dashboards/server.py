@@ -111,7 +111,8 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise InvalidInput(
-            f"cannot serve on {host} port {port}: {error.strerror or error}", "--port 0 takes a free one"
+            f"cannot serve on {host} port {port}: {error.strerror or error}",
+            "name another with: paretune serve --port PORT (0 takes a free one)",
         ) from None
 
 

@@ -38,6 +38,8 @@ class Candidate:
     """The runtime that executed it; None if nothing was executed."""
     health: str | None = None
     """The verdict on the machine while it was measured; None if nothing was measured."""
+    unchanged: bool = False
+    """Whether it is the model itself."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,12 @@ class Result:
         return str(self.document["state"])
 
     @property
+    def answer(self) -> str | None:
+        """What the best compromise gains and costs, in one sentence; None while nothing is known yet."""
+        answer: str | None = self.document["answer"]
+        return answer
+
+    @property
     def front(self) -> list[Candidate]:
         """The members of the front; of a job on several devices, those of the first device."""
         return [_candidate(row) for row in self.document["front"]]
@@ -71,11 +79,11 @@ class Result:
     def baseline(self) -> Candidate:
         """The model itself, with its figures on the same device."""
         metrics = self.document["baseline"]["metrics"]
-        return Candidate("baseline", {}, *_figures(metrics), runtime=self.document["runtime"])
+        return Candidate("baseline", {}, *_figures(metrics), runtime=self.document["runtime"], unchanged=True)
 
     @property
     def best(self) -> Candidate | None:
-        """The member of the front that is the best compromise; None for an empty front."""
+        """The member of the front that is the best compromise, never the model itself; None if there is no other."""
         named = self.document["best_compromise"]
         return next((member for member in self.front if member.candidate_id == named), None)
 
@@ -139,7 +147,7 @@ def open(job: str, db: str | None = None, *, device: str | None = None) -> Resul
 
 
 def _candidate(row: Json) -> Candidate:
-    known = {key: row[key] for key in ("candidate_id", "summary", "runtime", "health")}
+    known = {key: row[key] for key in ("candidate_id", "summary", "runtime", "health", "unchanged")}
     return replace(Candidate("", row["decisions"], *_figures(row["metrics"])), **known)
 
 

@@ -20,7 +20,7 @@ from paretune.results import open as open_result
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
 from search.job.spec import Job, parse_job
-from search.job.target import JobOptions, TargetJob, check_target, read_target
+from search.job.target import JobOptions, TargetJob, read_target, resolve_target
 from search.tasks import Task
 
 Target = str | os.PathLike[str] | Mapping[str, Any] | Job | Callable[..., Task]
@@ -74,9 +74,9 @@ def run(
     with DeviceRegistry.at(db or default_database()) as registry:
         job = _read(target, options, registry)
         if isinstance(space, Mapping):
-            fields = job.job.model_dump(mode="json") | {"space": space}
+            fields = job.job.to_dict() | {"space": space}
             job = replace(job, job=parse_job(fields, folder=job.folder, registry=registry))
-        check_target(job, options, registry)
+        job = resolve_target(job, options, registry)
     return _search(job, db, progress)
 
 
@@ -107,7 +107,7 @@ def _read(target: object, options: JobOptions, registry: DeviceRegistry) -> Targ
             raise InvalidInput("data: a job names its own data", "write it into task.options.data")
         folder = Path()
         job = target if isinstance(target, Job) else parse_job(target, folder=folder, registry=registry)
-        fields = options.apply(job.model_dump(mode="json"), job.labels)
+        fields = options.apply(job.to_dict(), job.labels)
         return TargetJob(parse_job(fields, folder=folder, registry=registry), folder, from_file=True)
     if callable(target):
         return read_target(_place_of(target), options, registry)

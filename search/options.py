@@ -109,3 +109,8 @@ class StrategyOptions(BaseModel):
     def screens(self) -> bool:
         """Whether predictions choose the proposals: all layer tables are then measured before the first candidate."""
         return False
+
+
+def hide_default(schema: dict[str, Any]) -> None:
+    """Removes the default from the schema of a field whose default depends on the job."""
+    schema.pop("default")

@@ -14,6 +14,7 @@ from dashboards.cli.completion import complete_device
 from dashboards.cli.console import err, out
 from dashboards.cli.listing import print_list
 from dashboards.cli.options import AsFormat, Db, Format, existing_store, open_store, print_json, store_if_any
+from dashboards.cli.service import serve_nicely
 from dashboards.documents.agents import agent_state, agents_document
 from dashboards.figures import moment
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
@@ -45,6 +46,7 @@ def devices_token(
         str | None,
         typer.Option(help="Where the device reaches paretune serve; default: a tunnel of ssh.", show_default=False),
     ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Then serve, until Ctrl-C.")] = False,
     db: Db = None,
 ) -> None:
     """Make a token for a remote device's agent; replaces (revokes) the previous token."""
@@ -60,11 +62,13 @@ def devices_token(
             with _secret_file(output) as file:
                 file.write(f"{store.agents.new_token(device)}\n")
             err.print(f"wrote {output}")
-    for line in _next_steps(device, output, server):
-        err.print(line, soft_wrap=True)
+        for line in _next_steps(device, output, server, serve):
+            err.print(line, soft_wrap=True)
+        if serve:
+            serve_nicely(store)
 
 
-def _next_steps(device: str, output: Path | None, server: str | None) -> Iterator[str]:
+def _next_steps(device: str, output: Path | None, server: str | None, serves: bool) -> Iterator[str]:
     """Yields what to do with a new token: how it gets to the device, and the agent's whole command."""
     file = shlex.quote(output.name if output else f"{device}.token")
     command = agent_command(device, shlex.quote(server or SERVER), file)
@@ -74,7 +78,7 @@ def _next_steps(device: str, output: Path | None, server: str | None) -> Iterato
         yield f"copy the token:       scp {shlex.quote(str(output))} BOARD:{file}"
     else:
         yield f"on the device, write the token to a file:  (umask 077; cat > {file})"
-    yield "here, keep running:   paretune serve"
+    yield "here, keep running:   this command" if serves else "here, keep running:   paretune serve"
     if server is None:
         yield f"connect the device:   ssh -R 8700:{SERVER.removeprefix('http://')} BOARD"
     yield f"on the device:        {command}"

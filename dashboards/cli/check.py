@@ -24,7 +24,7 @@ from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
 from search.job.devices import JobDevice
 from search.job.profiles import profiles_of
-from search.job.target import JobOptions, TargetJob, check_target, read_target
+from search.job.target import JobOptions, TargetJob, read_target, resolve_target
 from search.space.coverage import COVERAGE, coverage_lines
 
 _MOST_VALUES = 8
@@ -52,15 +52,14 @@ def check(
         data, device or (), objective or (), constraint or (), space or (), minutes, trials, seed, name
     )
     with DeviceRegistry.at(db or default_database()) as registry:
-        job = read_target(target, options, registry)
-        check_target(job, options, registry)
+        job = resolve_target(read_target(target, options, registry), options, registry)
         devices = profiles_of(job.job, registry)
     with ProgressBar() as progress:
         document = _document(job, devices, forecast(job.job, job.folder, devices, progress.say))
     if format is Format.JSON:
         print_json(document)
         return
-    _print(document)
+    _print(document, job.default_objectives)
     if not job.from_file:
         out.print(job.limits_in_words, soft_wrap=True)
 
@@ -83,13 +82,14 @@ def _document(job: TargetJob, devices: tuple[JobDevice, ...], space: Json) -> Js
     }
 
 
-def _print(document: Json) -> None:
+def _print(document: Json, default_objectives: str) -> None:
     job, space = document["job"], document["space"]
     out.print(f"[bold]{job['name']}[/bold]: can be run", soft_wrap=True)
     for row in document["devices"]:
         out.print(f"device {row['device']}: {_device_in_words(row)}", soft_wrap=True)
     goals = ", ".join(f"{goal['metric']} ({goal['direction']})" for goal in job["objectives"])
-    out.print(f"objectives: {goals}", soft_wrap=True)
+    why = f" ({default_objectives})" if default_objectives else ""
+    out.print(f"objectives: {goals}{why}", soft_wrap=True, markup=False)
     for text in job["constraints"]:
         out.print(f"constraint: {text}", soft_wrap=True, markup=False)
     for note in document["notes"]:

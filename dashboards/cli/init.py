@@ -28,7 +28,7 @@ from hwprofiles.errors import InvalidInput
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
 from search.job.job_file import job_file_text
-from search.job.target import DEFAULT_MINUTES, JobOptions, TargetJob, check_target, read_target
+from search.job.target import DEFAULT_MINUTES, JobOptions, TargetJob, read_target, resolve_target
 
 
 def init(
@@ -62,8 +62,7 @@ def init(
             if not sys.stdin.isatty():
                 raise InvalidInput("no model or task was given", "write: paretune init MODEL.onnx --data SAMPLES.npz")
             target, options = _ask_all(options, registry)
-        job = _read(target, options, registry)
-        check_target(job, options, registry)
+        job = resolve_target(_read(target, options, registry), options, registry)
     text = job_file_text(job, output)
     try:
         with output.open("x") as file:
@@ -96,19 +95,27 @@ def _ask_all(options: JobOptions, registry: DeviceRegistry) -> tuple[str, JobOpt
     target = _ask("Model (.onnx) or task (my_task.py:make_task)", "", lambda text: _read(text, options, registry))
     answers = [options]
 
-    def take(**fields: object) -> None:
+    def read(given: JobOptions) -> TargetJob:
+        return _read(target, given, registry)
+
+    def resolve(given: JobOptions) -> TargetJob:
+        return resolve_target(read(given), given, registry)
+
+    def take(check: Callable[[JobOptions], TargetJob], **fields: object) -> None:
         taken = replace(answers[-1], **fields)  # type: ignore[arg-type]
-        check_target(_read(target, taken, registry), taken, registry)
+        check(taken)
         answers.append(taken)
 
     if target.endswith(".onnx") and options.data is None:
-        _ask("Samples (.npz); empty for random inputs", "", lambda text: take(data=Path(text) if text else None))
+        ask_data = "Samples (.npz); empty for random inputs"
+        _ask(ask_data, "", lambda text: take(resolve, data=Path(text) if text else None))
     if not options.devices:
-        _ask("Devices, separated by commas", "local-cpu", lambda text: take(devices=_split(text)))
+        _ask("Devices, separated by commas", "local-cpu", lambda text: take(read, devices=_split(text)))
     if not options.objectives:
-        _ask("Objectives, separated by commas", "cosine, speedup", lambda text: take(objectives=_split(text)))
+        default = ", ".join(goal.metric for goal in resolve(answers[-1]).job.objectives)
+        _ask("Objectives, separated by commas", default, lambda text: take(resolve, objectives=_split(text)))
     if options.minutes is None:
-        _ask("Minutes", f"{DEFAULT_MINUTES:g}", lambda text: take(minutes=_number(text)))
+        _ask("Minutes", f"{DEFAULT_MINUTES:g}", lambda text: take(read, minutes=_number(text)))
     return target, answers[-1]
 
 

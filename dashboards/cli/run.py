@@ -19,7 +19,7 @@ from dashboards.cli.options import AsFormat, Db, Format, FrontFormat, JobId, exi
 from search.controller.open_results import has_open_results
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
-from search.job.target import JobOptions, TargetJob, check_target, read_target
+from search.job.target import JobOptions, TargetJob, read_target, resolve_target
 from search.short_names import short_name
 from search.states import JobState
 from search.store import Store
@@ -50,8 +50,7 @@ def run(
         data, device or (), objective or (), constraint or (), space or (), minutes, trials, seed, name
     )
     with DeviceRegistry.at(db or default_database()) as registry:
-        job = read_target(target, options, registry)
-        check_target(job, options, registry)
+        job = resolve_target(read_target(target, options, registry), options, registry)
     with open_store(db) as store:
         job_id = submit(store, job.job, job.folder)
         err.print(
@@ -67,6 +66,8 @@ def run(
 def plan_lines(job: TargetJob) -> list[str]:
     """Returns what to know of a job before it starts, unless a job file says it."""
     lines = [] if job.from_file else [job.limits_in_words]
+    if job.default_objectives:
+        lines.append(f"objectives: {job.objectives_in_words}")
     if job.has_random_inputs:
         lines.append(RANDOM_INPUTS)
     return lines

@@ -15,7 +15,7 @@ from hwprofiles.errors import InvalidInput, StorageError
 from search.folders import default_database
 from search.job.job_file import SCHEMA_LINE
 from search.job.schema import json_schema
-from search.store import upgrade
+from search.store import Store, upgrade
 
 _NICENESS = 10
 
@@ -26,12 +26,16 @@ def serve(
     db: Db = None,
 ) -> None:
     """Show jobs and fronts in the browser, live."""
+    with open_store(db) as store:
+        serve_nicely(store, host, port)
+
+
+def serve_nicely(store: Store, host: str = "127.0.0.1", port: int = 8700) -> None:
+    """Serves until interrupted, at low priority: on the machine that is measured, a search comes first."""
     from dashboards.server import serve as serve_store
 
-    # On the machine that is measured, a search has priority.
     os.nice(_NICENESS)
-    with open_store(db) as store:
-        serve_store(store, host, port)
+    serve_store(store, host, port)
 
 
 def schema(

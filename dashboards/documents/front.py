@@ -77,7 +77,7 @@ def front_of(report: JobReport) -> Json:
         "runtime": report.runtime,
         "baseline": report.baseline,
         "front": _members_of(report, members, best),
-        "contenders": [candidate_of(report, trial) for trial in contenders],
+        "contenders": [candidate_of(report, trial) | {"like": None} for trial in contenders],
         "best_compromise": best,
         "prediction": report.job.prediction,
         "nearest_miss": miss,

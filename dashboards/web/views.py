@@ -83,6 +83,7 @@ def _job_context(reports: Reports, job: str) -> dict[str, Any]:
     front, trials = front_of(report), trials_of(report)
     return {
         "job": job_of(report),
+        "answer": front["answer"] if "fronts" not in front else None,
         "coverage": report.coverage,
         "ended": report.job.state.ended,
         "linked": True,

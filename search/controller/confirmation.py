@@ -108,7 +108,7 @@ class Confirmation:
             for count, (place, phase) in enumerate(measurements, 1):
                 if self._is_over():
                     return
-                action = "measuring again" if phase == AGAIN else "confirming the members"
+                action = "re-measuring the front" if phase == AGAIN else "confirming the members"
                 self._report(plan.rows, fronts, f"{action}, {count} of {len(measurements)}")
                 self._measure(plan, place, phase)
 

@@ -12,7 +12,8 @@ from search.tasks import check_files
 
 
 def submit(store: Store, job: Job, folder: Path) -> str:
-    """Queues a job and returns its id; raises :class:`InvalidInput` if the task's files cannot be used."""
+    """Queues a job, with the objectives that it has, and returns its id; raises :class:`InvalidInput` if the task's
+    files cannot be used."""
     check_files(job.task.name, job.task.options, folder)
     devices = profiles_of(job, DeviceRegistry(store))
     return store.jobs.create(

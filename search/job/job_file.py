@@ -28,7 +28,7 @@ version: 1
 {data}{task}
 # Where to measure; list them with: paretune devices list
 {devices}
-# What is better: each a metric, and max or min.
+# What is better: each a metric, and max or min.{why}
 {objectives}
 # What must hold, such as "accuracy >= baseline - 0.01" or "size_bytes <= 2000000".
 {constraints}
@@ -60,6 +60,7 @@ def job_file_text(target: TargetJob, path: Path) -> str:
         job=_section("name", job["name"]),
         data=note * target.has_random_inputs,
         **parts,
+        why=f" These are the {target.default_objectives}." if target.default_objectives else "",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from functools import cache
 from pathlib import Path
 
 from evaluators.measuring.quality import label_metrics
@@ -13,10 +14,9 @@ from evaluators.processes.sandbox import in_own_process
 from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, InvalidInput
 from hwprofiles.suggestions import closest, nearest
-from search.devices.lookup import NO_AGENTS, DeviceRegistry
 from search.fronts.metrics import FOLDS
-from search.job.profiles import profiles_of
-from search.job.spec import Job, either
+from search.job.checks import either
+from search.job.spec import Job
 from search.tasks import TASKS, open_task
 from search.tasks.metric_names import metric_names_of
 
@@ -24,13 +24,13 @@ Names = frozenset[str] | None
 """Names of a task's own metrics; None if they are unknown before the model is evaluated."""
 
 
-def check_metrics(job: Job, folder: Path, registry: DeviceRegistry = NO_AGENTS) -> None:
-    """Raises :class:`InvalidInput` for an objective or constraint whose metric nothing in the job provides.
+def task_names(job: Job, folder: Path) -> Callable[[], Names]:
+    """Returns a function that asks a job's task for the names of its metrics, once.
 
-    Opens a user's own task in a separate process, and only if the job names a metric that not every task has; a task
-    that does not declare its metrics evaluates a few samples.
+    Opens a user's own task in a separate process; one that does not declare its metrics evaluates a few samples.
     """
 
+    @cache
     def names() -> Names:
         if job.task.name in TASKS:
             return open_task(job.task.name, job.task.options, folder).metric_names()
@@ -42,16 +42,19 @@ def check_metrics(job: Job, folder: Path, registry: DeviceRegistry = NO_AGENTS) 
         except CandidateError:
             return None  # preparation reports what is wrong with the task
 
-    check_names(job, profiles_of(job, registry)[0].profile, names)
+    return names
 
 
-def check_names(job: Job, profile: Profile, task_names: Callable[[], Names]) -> None:
-    """As :func:`check_metrics`; ``task_names`` is called only if the device does not provide all metrics."""
-    available = _device_names(profile) | frozenset(job.own_metrics)
+def check_names(job: Job, profile: Profile, own_names: Callable[[], Names]) -> None:
+    """Raises :class:`InvalidInput` for an objective or constraint whose metric nothing in the job provides.
+
+    ``own_names`` is called only if the device does not provide all metrics.
+    """
+    available = device_names(profile) | frozenset(job.own_metrics)
     missing = [(place, name) for place, name in _metric_places(job) if not _is_available(name, available)]
     if not missing:
         return
-    own: Names = frozenset() if profile.is_dry_run else task_names()
+    own: Names = frozenset() if profile.is_dry_run else own_names()
     if own is None:
         return
     available |= own
@@ -76,8 +79,8 @@ def _hint(name: str, available: frozenset[str], job: Job) -> str:
     return f"write {either(f'{base}@{fold}' for fold in FOLDS)}, or a device: {either(job.labels)}"
 
 
-def _device_names(profile: Profile) -> frozenset[str]:
-    """Metrics that every task has on the device; for a dry run all that it invents."""
+def device_names(profile: Profile) -> frozenset[str]:
+    """Returns the metrics that every task has on the device; for a dry run all that it invents."""
     if profile.is_dry_run:
         return frozenset(dry_run_metrics(ModelledCandidate(()))) | _names(lambda row: row.exact)
     on_device = _names(lambda row: row.timed if profile.modelled else row.per_device)

@@ -7,7 +7,7 @@ stored with the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,14 +22,11 @@ from hwprofiles.suggestions import nearest
 from search.devices.lookup import NO_AGENTS, DeviceRegistry
 from search.fronts.metrics import FOLDS, is_device_metric
 from search.fronts.objectives import Constraint, Objective
+from search.job.checks import PERCENTILE, check_percentile, check_techniques, either
 from search.job.devices import labels_of
 from search.job.yaml_text import read_yaml
-from search.options import explain_error, validate_options
+from search.options import explain_error, hide_default, validate_options
 from search.training.recipe import Recipe
-
-_PERCENTILE = "latency_ms.p"
-_MEANT = {**dict.fromkeys(("quantisation", "quantise", "quant", "int8", "int4"), "precision"), "fusion": "graph"}
-"""Techniques by other usual names."""
 
 
 class _Strict(BaseModel):
@@ -112,10 +109,12 @@ class Job(_Strict):
     name: str = "job"
     task: TaskSpec
     devices: tuple[DeviceSpec, ...] = (DeviceSpec(name="local-cpu"),)
-    objectives: tuple[ObjectiveSpec, ...] = (
-        ObjectiveSpec(metric="cosine", direction="max"),
-        ObjectiveSpec(metric="speedup", direction="max"),
+    objectives: tuple[ObjectiveSpec, ...] = Field(
+        (ObjectiveSpec(metric="cosine", direction="max"), ObjectiveSpec(metric="speedup", direction="max")),
+        description="Default: accuracy and speedup if the task has labels, else cosine and speedup.",
+        json_schema_extra=hide_default,
     )
+    """Those of a task that was not asked; :func:`search.job.default_objectives.resolve_objectives` asks it."""
     constraints: tuple[str, ...] = ()
     space: dict[str, dict[str, Any]] | None = None
     recovery: Recipe | None = Recipe()
@@ -127,7 +126,8 @@ class Job(_Strict):
     @field_validator("devices", mode="before")
     @classmethod
     def _device_specs(cls, value: Any) -> Any:
-        return [{"name": item} if isinstance(item, str) else item for item in value] if _is_list(value) else value
+        is_list = isinstance(value, list | tuple)
+        return [{"name": item} if isinstance(item, str) else item for item in value] if is_list else value
 
     @field_validator("space", mode="before")
     @classmethod
@@ -140,6 +140,11 @@ class Job(_Strict):
     def labels(self) -> tuple[str, ...]:
         """Labels of the devices, in their order."""
         return labels_of([(device.name, device.threads, device.batch) for device in self.devices])
+
+    @property
+    def names_objectives(self) -> bool:
+        """Whether it was given objectives; otherwise they depend on its task."""
+        return "objectives" in self.model_fields_set
 
     @property
     def joint_objectives(self) -> tuple[Objective, ...]:
@@ -190,6 +195,10 @@ class Job(_Strict):
         """Returns the constraints that must hold on one device."""
         return tuple(constraint for constraint in self.joint_constraints if constraint.device in (None, label))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the job file as data; without objectives if it names none."""
+        return self.model_dump(mode="json", exclude=None if self.names_objectives else {"objectives"})
+
     def alone(self, label: str) -> dict[str, Any]:
         """Returns the job file as data, if this device were the only one."""
         data = self.model_dump(mode="json")
@@ -210,7 +219,7 @@ class Job(_Strict):
     @property
     def protocol(self) -> Protocol:
         """The latency protocol: with as many inferences as the percentiles that the job names need."""
-        named = {int(name.removeprefix(_PERCENTILE)) for name in self._figures if name.startswith(_PERCENTILE)}
+        named = {int(name.removeprefix(PERCENTILE)) for name in self._figures if name.startswith(PERCENTILE)}
         return Protocol(samples=max((PERCENTILE_SAMPLES[percent] for percent in named - {50}), default=0))
 
     @property
@@ -248,10 +257,6 @@ def load_job(path: Path, registry: DeviceRegistry = NO_AGENTS) -> Job:
     return parse_job(named, folder=path.parent, registry=registry)
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)
-
-
 def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
     from search.strategies import STRATEGIES
     from search.tasks import TASKS, check_task
@@ -280,7 +285,7 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
             )
     if job.space is not None:
         STRATEGIES[job.strategy.name].sections(job.space, job.strategy.options)
-    _check_techniques(job.space or {})
+    check_techniques(job.space or {})
     _check_trainable(job)
     if job.recovery is not None and (trains(job.space or ()) or job.recovery.losses != Recipe().losses):
         from search.training.loss_names import LOSSES
@@ -301,29 +306,10 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
                 f"constraints.{number}: {text!r} names device {constraint.device!r}, which the job does not use",
                 f"use {either(f'@{label}' for label in job.labels)}, or no device",
             )
-        _check_percentile(constraint.metric, f"constraints.{number}")
+        check_percentile(constraint.metric, f"constraints.{number}")
     for number, spec in enumerate(job.objectives):
         _check_objective(job, spec, f"objectives.{number}")
-        _check_percentile(job.split(spec)[0], f"objectives.{number}")
-
-
-def _check_techniques(space: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuses unknown techniques, wrong options, and two techniques that decide the same."""
-    from search.techniques import TECHNIQUES
-
-    deciding: dict[str, str] = {}
-    for name, options in sorted(space.items()):
-        if name not in TECHNIQUES:
-            meant = _MEANT.get(name.lower().replace("quantiz", "quantis"))
-            hint = f"did you mean {meant!r}?" if meant else nearest(name, list(TECHNIQUES))
-            raise InvalidInput(f"space: unknown technique {name!r}", hint)
-        validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
-        question = TECHNIQUES[name].decides
-        if question in deciding:
-            raise InvalidInput(
-                f"space: {deciding[question]} and {name} both decide {question}", "leave one of them out"
-            )
-        deciding |= {question: name} if question else {}
+        check_percentile(job.split(spec)[0], f"objectives.{number}")
 
 
 def _check_trainable(job: Job) -> None:
@@ -337,16 +323,6 @@ def _check_trainable(job: Job) -> None:
                 f"space: {name} needs a PyTorch model, but task {job.task.name!r} has only an ONNX file",
                 f"leave {name} out, or make the task a function that returns a paretune.TorchTask",
             )
-
-
-def _check_percentile(metric: str, place: str) -> None:
-    """Raises :class:`InvalidInput` for a percentile that is not computed, before anything is measured."""
-    percentiles = [50, *PERCENTILE_SAMPLES]
-    if metric.startswith(_PERCENTILE) and metric not in [f"{_PERCENTILE}{percent}" for percent in percentiles]:
-        raise InvalidInput(
-            f"{place}: there is no metric {metric!r}",
-            f"write {either(f'{_PERCENTILE}{percent}' for percent in percentiles)}",
-        )
 
 
 def _check_devices(job: Job, registry: DeviceRegistry) -> None:
@@ -391,9 +367,3 @@ def _check_objective(job: Job, spec: ObjectiveSpec, where: str) -> None:
             f"{where}: names {' and '.join(map(repr, sorted(named)))}, of which one can be meant",
             "leave out device, or aggregate",
         )
-
-
-def either(names: Iterable[str]) -> str:
-    """Names as a choice: ``a, b or c``."""
-    *most, last = names
-    return f"{', '.join(most)} or {last}" if most else last

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from evaluators.metrics import METRICS, base_of, metric_of
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import closest, nearest, nearest_file
 from search.devices.lookup import NO_AGENTS, DeviceRegistry
-from search.job.metric_names import check_metrics
+from search.job.default_objectives import resolve_objectives
 from search.job.spec import Job, load_job, parse_job
 from search.tasks import TASKS, check_files
 
@@ -104,6 +104,15 @@ class TargetJob:
     folder: Path
     from_file: bool
     """Whether it was read from a job file."""
+    default_objectives: str = ""
+    """Why it has the default objectives; empty if it named its own, or if its task was not asked yet."""
+
+    @property
+    def objectives_in_words(self) -> str:
+        """The objectives' metrics, and why these are the default."""
+        *most, last = [goal.metric for goal in self.job.objectives]
+        names = f"{', '.join(most)} and {last}" if most else last
+        return f"{names} ({self.default_objectives})" if self.default_objectives else names
 
     @property
     def has_random_inputs(self) -> bool:
@@ -119,20 +128,22 @@ class TargetJob:
 
 
 def read_target(text: str, options: JobOptions = JobOptions(), registry: DeviceRegistry = NO_AGENTS) -> TargetJob:
-    """Returns the job that a command names, checked as a job file is; without a file it works in the current folder.
+    """Returns the job that a command names, checked as a job file is.
+
+    Without a job file a task file works in its own folder, everything else in the current one.
 
     Raises :class:`InvalidInput`, in the words of the command for what its options say.
     """
     task = _task_of(text, options.data)
     if task is None:
         job = load_job(Path(text), registry)
-        folder, data = Path(text).parent, job.model_dump(mode="json")
+        folder, data = Path(text).parent, job.to_dict()
         if options.data is not None:
             data["task"] = _with_data(data["task"], options.data, folder)
         labels: Sequence[str] = job.labels
     else:
         limited = options.minutes is not None or options.trials is not None
-        folder, labels = Path(), ("local-cpu",)
+        (folder, task), labels = _folder_of(task), ("local-cpu",)
         data = {
             "name": _name_of(text), "task": task, "devices": [{"name": "local-cpu", "threads": 1, "batch": 1}],
             "budget": {} if limited else {"minutes": DEFAULT_MINUTES},
@@ -143,16 +154,17 @@ def read_target(text: str, options: JobOptions = JobOptions(), registry: DeviceR
         raise options.explain(error, from_file=task is None) from None
 
 
-def check_target(target: TargetJob, options: JobOptions, registry: DeviceRegistry = NO_AGENTS) -> None:
-    """Checks the job's metrics and the files of its task, before anything is stored.
+def resolve_target(target: TargetJob, options: JobOptions, registry: DeviceRegistry = NO_AGENTS) -> TargetJob:
+    """Checks the job's metrics and the files of its task, before anything is stored; returns it with objectives.
 
     Raises :class:`InvalidInput` as :func:`read_target` does.
     """
     try:
         check_files(target.job.task.name, target.job.task.options, target.folder)
-        check_metrics(target.job, target.folder, registry)
+        job, reason = resolve_objectives(target.job, target.folder, registry)
     except InvalidInput as error:
         raise options.explain(error, from_file=target.from_file) from None
+    return replace(target, job=job, default_objectives=reason)
 
 
 def parse_objective(text: str) -> dict[str, str]:
@@ -214,6 +226,14 @@ def _task_of(text: str, data: Path | None) -> dict[str, Any] | None:
     if data is not None:
         raise InvalidInput(f"--data: {text} brings its own data", "leave --data out; it is for a model (.onnx)")
     return {"name": task}
+
+
+def _folder_of(task: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Returns the folder that a task without a job file works in, and the task as it is called there."""
+    place, _, function = task["name"].rpartition(":")
+    if not place.endswith(".py"):
+        return Path(), task
+    return Path(place).parent, {**task, "name": f"{Path(place).name}:{function}"}
 
 
 def _check_exists(path: Path, noun: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,16 +21,17 @@ HANDFUL = 8
 
 
 def metric_names_of(name: str, options: Mapping[str, Any], folder: Path) -> frozenset[str] | None:
-    """Returns the names of a task's metrics; if the task does not declare them, evaluates it on a few validation
-    samples. None if that fails, since its ``evaluate`` may not accept figures of so few samples."""
-    task = open_task(name, options, folder)
-    names = task.metric_names()
-    if names is not None:
-        return names
-    try:
-        return frozenset(_evaluate_handful(task))
-    except Exception:  # noqa: BLE001 - a user's own code; the job's preparation reports what is wrong with it
-        return None
+    """Returns the names of a task's metrics, working in its folder; if the task does not declare them, evaluates it on
+    a few validation samples. None if that fails, since its ``evaluate`` may not accept figures of so few samples."""
+    with contextlib.chdir(folder):
+        task = open_task(name, options, Path())
+        names = task.metric_names()
+        if names is not None:
+            return names
+        try:
+            return frozenset(_evaluate_handful(task))
+        except Exception:  # noqa: BLE001 - a user's own code; the job's preparation reports what is wrong with it
+            return None
 
 
 def _evaluate_handful(task: Task) -> dict[str, float]:

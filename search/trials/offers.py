@@ -28,7 +28,7 @@ def collect_offers(
     for name, technique in techniques.items():
         proposals: list[Sequence[Decision]] = []
         for job_device, device in devices:
-            with stopwatch.timing(f"asking the device about {name}"):
+            with stopwatch.timing(f"benchmarking {name}"):
                 offer = technique.offer(device, earlier)
             earlier = earlier.merge(offer)
             proposals.append(_on_further_device(offer.decisions, job_device) if proposals else offer.decisions)

@@ -53,6 +53,11 @@ def test_a_model_becomes_a_front(result: paretune.Result, capsys: pytest.Capture
     assert (result.name, result.state, result.devices) == ("model", "done", ["dry-run"])
     assert result.front
     assert result.best in result.front
+    assert result.best is not None
+    assert not result.best.unchanged
+    assert result.answer
+    assert result.answer in str(result).splitlines()[1]
+    assert [goal["metric"] for goal in result.to_dict()["objectives"]] == ["accuracy", "speedup"]
     assert result.baseline.metrics["speedup"] == 1.0
     for member in result.front:
         assert set(member.intervals) <= set(member.metrics)
@@ -83,7 +88,8 @@ def test_it_shows_in_a_notebook(result: paretune.Result) -> None:
     picture = re.search(r'src="data:image/png;base64,([^"]+)"', shown)
     assert picture is not None
     assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
-    assert shown.count("<tr>") == 2 + len(result.front)
+    folded = sum(member["unchanged"] or member["like"] is not None for member in result.to_dict()["front"])
+    assert shown.count("<tr>") == 2 + len(result.front) - folded
 
 
 def test_jobs_are_taken_as_files_and_as_dictionaries(here: Path) -> None:

@@ -66,7 +66,8 @@ def test_a_table(run: Run, folder: Path) -> None:
     code, out, _ = run(str(write_job(folder, constraints=["accuracy >= 0.5"])))
     assert code == 0
     for said in (
-        "small: can be run", "device dry-run: simulated, measures nothing", "objectives: cosine (max), speedup (max)",
+        "small: can be run", "device dry-run: simulated, measures nothing",
+        "objectives: accuracy (max), speedup (max) (default; the task has labels)",
         "constraint: accuracy >= 0.5", "space: 4 decisions, 625 candidates", "4 of 4 layers decided",
         "time: not estimated, the device was not asked",
     ):  # fmt: skip

@@ -356,6 +356,16 @@ class TestRemote:
         assert "paretune agent --server https://tune.example --token-file pi.token --device pi" in err
         assert "BOARD" not in err
 
+    def test_a_token_and_its_server_are_one_command(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        served: list[tuple[str, int]] = []
+        monkeypatch.setattr("os.nice", lambda steps: steps)
+        monkeypatch.setattr("dashboards.server.serve", lambda store, host, port: served.append((host, port)))
+        code, _, err = run("devices", "token", "pi", "-o", tmp_path / "pi.token", "--serve")
+        assert (code, served) == (0, [("127.0.0.1", 8700)])
+        assert "here, keep running:   this command" in err
+
     def test_a_token_of_a_model_s_name(self, run: Run) -> None:
         err = run("devices", "token", "raspberry-pi-5")[2]
         assert "'raspberry-pi-5' is a built-in device model" in err

@@ -67,6 +67,18 @@ def test_the_file_is_commented_and_has_nothing_strange(run: Run, folder: Path) -
     assert yaml.safe_load(text)["budget"] == {"trials": 60, "minutes": 10}
 
 
+def test_default_objectives_are_written_out_with_the_reason(run: Run, folder: Path) -> None:
+    run("model.onnx", "--data", "samples.npz")
+    text = (folder / "job.yaml").read_text()
+    assert "# What is better: each a metric, and max or min. These are the default; the task has labels.\n" in text
+    assert [goal["metric"] for goal in yaml.safe_load(text)["objectives"]] == ["accuracy", "speedup"]
+
+
+def test_they_are_offered_on_a_terminal(run: Run) -> None:
+    _, _, err = run("--device", "dry-run", "--minutes", "1", answers="model.onnx\nsamples.npz\n\n")
+    assert "[accuracy, speedup]" in err
+
+
 def test_it_can_be_run_from_another_folder(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "jobs").mkdir()
     assert (
@@ -81,7 +93,7 @@ def test_it_can_be_run_from_another_folder(run: Run, tmp_path: Path, capsys: pyt
 def test_a_task_file_is_found_from_the_job_file(run: Run, folder: Path, tmp_path: Path) -> None:
     (folder / "my_task.py").write_text("def make_task(): ...")
     (tmp_path / "jobs").mkdir()
-    assert run("my_task.py", "-o", str(tmp_path / "jobs" / "a.yaml"))[0] == 0
+    assert run("my_task.py", "--objective", "speedup", "-o", str(tmp_path / "jobs" / "a.yaml"))[0] == 0
     assert load_job(tmp_path / "jobs" / "a.yaml").task.name == "./../work/my_task.py:make_task".removeprefix("./")
 
 

@@ -197,7 +197,7 @@ class TestTelling:
         spent = job_document(store, run.job_id)["time_s"]
         assert {"preparing", "searching", "confirming"} < set(spent)
         assert sum(spent[phase] for phase in ("preparing", "searching", "confirming")) == pytest.approx(run.took_s)
-        assert spent["parts"]["asking the device about precision"] > 0
+        assert spent["parts"]["benchmarking precision"] > 0
         assert spent["parts"]["measuring the fp32 model"] >= 2.0
 
 

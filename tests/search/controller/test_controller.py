@@ -383,7 +383,7 @@ class TestTroubleInTheEnd:
         (member,) = front_document(store, job_id)["front"]
         assert (member["trial"], member["metrics"]["speedup"]["ratio"]) == (0, 3.0)
         assert member["unconfirmed"] == "the interval is still wide"
-        assert sum(status.message.startswith("measuring again") for status in watcher.seen) == 3
+        assert sum(status.message.startswith("re-measuring the front") for status in watcher.seen) == 3
 
     def test_a_full_disk_is_no_failure_of_the_candidate(self, store: Store, job_of: Callable[..., str]) -> None:
         job_id = job_of({0: [1.0], 1: [3.0, StorageError("no space is left on the disk")]})

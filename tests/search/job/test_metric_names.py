@@ -11,7 +11,7 @@ from small_jobs import spec, write_classifier
 
 from dashboards.cli import run_app
 from hwprofiles.errors import InvalidInput
-from search.job.metric_names import check_metrics
+from search.job.default_objectives import resolve_objectives
 from search.job.spec import parse_job
 from search.tasks.metric_names import HANDFUL, metric_names_of
 
@@ -33,7 +33,7 @@ OWN_TASK = """
 
 
 def checked(folder: Path, device: str = "local-cpu", **fields: Any) -> None:
-    check_metrics(parse_job(spec(devices=[device], **fields), folder=folder), folder)
+    resolve_objectives(parse_job(spec(devices=[device], **fields), folder=folder), folder)
 
 
 def maximised(*names: str) -> list[dict[str, str]]:
