@@ -17,7 +17,7 @@ def hints_shown() -> Iterator[None]:
     except ParetuneError as error:
         error.message = re.sub(r"^--([a-z-]+): ", lambda match: f"{match[1].replace('-', '_')}: ", error.message)
         error.args = (error.message,)
-        error.hint = error.hint.replace("paretune run --help", "help(paretune.run)")
+        error.hint = re.sub(r"^write: --([a-z-]+) (.*)", r"write: \1=\2; all arguments: help(paretune.run)", error.hint)
         note = f"hint: {error.hint}"
         if error.hint and note not in getattr(error, "__notes__", ()):
             error.add_note(note)

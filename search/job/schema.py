@@ -50,7 +50,7 @@ def json_schema() -> Json:
     for place, texts in DESCRIPTIONS.items():
         properties = definitions[place]["properties"] if place else fields
         for name, text in texts.items():
-            properties[name]["description"] = text
+            properties[name].setdefault("description", text)
     return {"$schema": DIALECT, **schema}
 
 

@@ -54,7 +54,9 @@ def open_engine(url: str) -> Engine:
 def _invalid_url(url: str, error: Exception) -> InvalidInput:
     if ":/" in url:
         return InvalidInput(f"database URL: {str(error).splitlines()[0]}", _URL_HINT)
-    return InvalidInput(f"database URL: {url!r} is not a URL", f"for an SQLite file write: sqlite:///{url}")
+    return InvalidInput(
+        f"database URL: {url!r} is not a URL", f"for an SQLite file write: sqlite:///{url or 'jobs.db'}"
+    )
 
 
 def place_of(engine: Engine) -> str:

@@ -102,7 +102,7 @@ def test_a_candidate(run: Run, ids: dict[str, Any]) -> None:
 def test_a_check(run: Run, tmp_path: Path) -> None:
     output = run("check", write_job(tmp_path))
     assert "small: can be run" in output
-    assert "objectives: cosine (max), speedup (max)" in output
+    assert "objectives: accuracy (max), speedup (max)" in output
 
 
 @pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["devices", "--help"], ["help", "devices", "list"]])

@@ -47,7 +47,7 @@ class TestUrls:
         with pytest.raises(InvalidInput, match=r"^database URL: ") as caught:
             use(url)
         _check_lines(caught.value)
-        assert "sqlite:////" in caught.value.hint
+        assert "sqlite:///" in caught.value.hint
 
     def test_a_driver_that_is_not_installed(self) -> None:
         with pytest.raises(InvalidInput, match="driver 'pg8000' is not installed") as caught:
