@@ -16,7 +16,7 @@ SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA_FILE}"
 
 _TEXT = """\
 {schema}
-# An editor with a YAML language server completes names and marks mistakes, after: {schema_command}
+# A YAML language server completes names and marks mistakes, after: paretune schema -o paretune.schema.json
 # A search job of Paretune.
 #   check it: paretune check {name}
 #   run it:   paretune run {name}
@@ -56,7 +56,6 @@ def job_file_text(target: TargetJob, path: Path) -> str:
     parts = {key: _section(key, value) for key, value in data.items()}
     return _TEXT.format(
         schema=SCHEMA_LINE,
-        schema_command="paretune schema -o paretune.schema.json",
         name=path.name,
         job=_section("name", job["name"]),
         data=note * target.has_random_inputs,
