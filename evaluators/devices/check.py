@@ -82,8 +82,8 @@ def _same_profile(profile: Profile, registered: Profile | None) -> Check:
         return Check("profile", UNKNOWN, "no job has used this device with this database yet")
     changed = changes(registered.to_dict(), profile.to_dict())
     if not changed:
-        return Check("profile", OK, f"unchanged since a job last used it ({profile.digest[:12]})")
-    return Check("profile", FAILED, f"changed since a job last used it (results are kept apart): {'; '.join(changed)}")
+        return Check("profile", OK, f"unchanged since it was last stored ({profile.digest[:12]})")
+    return Check("profile", FAILED, f"changed since it was last stored (results are kept apart): {'; '.join(changed)}")
 
 
 def changes(before: Any, now: Any, path: str = "") -> list[str]:

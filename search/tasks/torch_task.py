@@ -164,6 +164,10 @@ def _code_of(function: Callable[..., object] | None) -> str | None:
 
 def _check(inputs: Mapping[Split, Mapping[str, Array]], labels: Mapping[Split, Array] | None) -> None:
     """Raises :class:`InvalidInput` unless every split has inputs, and one label per sample if there are labels."""
+    if not isinstance(inputs, Mapping) or not all(isinstance(arrays, Mapping) for arrays in inputs.values()):
+        raise InvalidInput(
+            "task: TorchTask's inputs must map each split to named arrays", 'write: {"calibration": {"x": array}, …}'
+        )
     for split in get_args(Split):
         if not inputs.get(split):
             raise InvalidInput(

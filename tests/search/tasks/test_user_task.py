@@ -372,3 +372,9 @@ class TestTraining:
         found = task.evaluate(lambda feeds: {"output": logits}, "test")
         assert found["fnr:1"] == pytest.approx(0.25)
         assert set(found) == {"accuracy", "nll", "fnr:1"}
+
+
+@pytest.mark.parametrize("inputs", [None, {"calibration": None}, [1.0]])
+def test_inputs_that_are_no_mapping_of_splits_are_refused(inputs: Any) -> None:
+    with pytest.raises(InvalidInput, match="must map each split to named arrays"):
+        TorchTask(torch.nn.Linear(2, 2), inputs)
