@@ -85,7 +85,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def modelled_job(tmp_path_factory: pytest.TempPathFactory) -> FinishedJob:
     """A search on the modelled device, run by the command line with Ray; it has infeasible candidates too."""
     folder = tmp_path_factory.mktemp("modelled")
-    job = write_job(folder, name="modelled.yaml", constraints=["accuracy >= baseline - 0.0024"])
+    objectives = [{"metric": metric, "direction": "max"} for metric in ("cosine", "speedup")]
+    job = write_job(folder, name="modelled.yaml", objectives=objectives, constraints=["accuracy >= baseline - 0.0024"])
     command = paretune("run", job, "--trials", "24", "--format", "json", home=folder / "home")
     return FinishedJob(folder, folder / "home", document(command), command)
 

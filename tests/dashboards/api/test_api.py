@@ -181,7 +181,7 @@ def test_a_taken_port_is_an_invalid_input(store: Store) -> None:
         with pytest.raises(InvalidInput) as caught:
             serve(store, port=port)
     assert str(port) in caught.value.message
-    assert "--port 0" in caught.value.hint
+    assert "paretune serve --port PORT" in caught.value.hint
 
 
 @pytest.mark.parametrize(("host", "port"), [("0.0.0.0", 0), ("example.org", 0), ("127.0.0.1", 70000)])

@@ -457,13 +457,13 @@ class TestFromElsewhere:
 
     def test_without_a_token_nobody_is_listened_to(self, store: Store) -> None:
         for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
-            with pytest.raises(InvalidInput, match="no device has a token") as caught:
+            with pytest.raises(InvalidInput, match="no device token exists") as caught:
                 server.serve(store, host, 0)
             assert "ssh -L" in caught.value.hint
 
     def test_a_revoked_token_is_none(self, store: Store, token: str) -> None:
         store.agents.revoke("pi")
-        with pytest.raises(InvalidInput, match="no device has a token"):
+        with pytest.raises(InvalidInput, match="no device token exists"):
             server.serve(store, "0.0.0.0", 0)
 
     @pytest.fixture

@@ -480,6 +480,7 @@ class TestFiles:
             Blobs().put(models[0])
 
     def test_nothing_but_digests_is_found(self, home: Path) -> None:
+        data_folder().mkdir(parents=True, exist_ok=True)
         (data_folder() / "secret").write_text("x")
         for name in ("../secret", "secret", "", "/etc/passwd", "A" * 64):
             assert Blobs().find(name) is None
