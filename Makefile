@@ -49,7 +49,7 @@ browser: ## Chromium and its driver, which the browser tests need
 
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
 	for name in interval same planted overhead memory transformer runtimes prediction rounding criteria sparse_dense \
-	    joint fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts mistakes; do \
+	    joint fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts mistake_times; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 dist: setup ## the wheel and the sdist, in dist/

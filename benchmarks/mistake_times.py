@@ -1,6 +1,6 @@
 """How long the answer to a mistake takes, as a process of its own: twenty job files and command lines.
 
-python benchmarks/mistakes.py
+python benchmarks/mistake_times.py
 """
 
 from __future__ import annotations
