@@ -564,7 +564,7 @@ class TestInAJob:
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
         write_classifier(tmp_path, layers=1)
         job = spec(
-            devices=["pi"], strategy={"name": "random"}, budget={"trials": 4, "batch": 4}, limits={"device_s": 0.5},
+            devices=["pi"], strategy={"name": "random"}, budget={"trials": 4, "batch": 4}, limits={"device_s": 2.0},
             space={"precision": {"choices": ["fp32", "int8"], "activations": "uint8"}},
         )  # fmt: skip
         parsed = parse_job(job, folder=tmp_path, registry=DeviceRegistry(store))
