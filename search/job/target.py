@@ -74,7 +74,7 @@ class JobOptions:
 
     def explain(self, error: InvalidInput, *, from_file: bool) -> InvalidInput:
         """Returns the error in the words of the command: it names the option that was given, rather than the field."""
-        fields = "|".join(re.escape(field) for field, flag in _FLAGS.items() if self._has(flag))
+        fields = "|".join(re.escape(field) for field in _FLAGS if self._has(field))
         message = (
             re.sub(rf"^({fields})(\.\w+)*: ", lambda match: f"{_FLAGS[match[1]]}: ", error.message)
             if fields
@@ -87,13 +87,9 @@ class JobOptions:
             hint = f"write: {message.partition(':')[0]} {written[1]}"
         return InvalidInput(message, hint)
 
-    def _has(self, flag: str) -> bool:
-        values = {
-            "--data": self.data, "--device": self.devices, "--objective": self.objectives, "--space": self.space,
-            "--constraint": self.constraints, "--minutes": self.minutes, "--trials": self.trials, "--seed": self.seed,
-            "--name": self.name,
-        }  # fmt: skip
-        return values[flag] not in (None, (), [])
+    def _has(self, field: str) -> bool:
+        """Returns whether the option for a field of the job file was given, named like the last part."""
+        return getattr(self, field.rpartition(".")[2]) not in (None, (), [])
 
 
 @dataclass(frozen=True)

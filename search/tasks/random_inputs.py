@@ -147,8 +147,7 @@ def _name_of(dim: Any) -> str:
 
 def _values_of(graph: onnx.GraphProto, name: str) -> list[int] | int | None:
     """Returns what the graph shows of an integer input: the constants that it is compared with, or the number of rows
-    of the
-    smallest table that it indexes; None if neither."""
+    of the smallest table that it indexes; None if neither."""
     constants = _constants(graph)
     aliases = {name}
     rows: list[int] = []
