@@ -5,18 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.cli.console import ProgressBar, out, print_rows
-from dashboards.cli.job_options import (
-    Constraints,
-    Data,
-    DeviceNames,
-    Minutes,
-    Name,
-    Objectives,
-    Seed,
-    Target,
-    Techniques,
-    Trials,
-)
+from dashboards.cli.job_options import Target, takes_job_options
 from dashboards.cli.options import AsFormat, Db, Format, print_json
 from dashboards.documents.report import Json
 from dashboards.figures import duration, figure
@@ -31,26 +20,16 @@ _MOST_VALUES = 8
 _COUNTABLE = 10**6
 
 
+@takes_job_options
 def check(
     target: Target,
-    data: Data = None,
-    device: DeviceNames = None,
-    objective: Objectives = None,
-    constraint: Constraints = None,
-    space: Techniques = None,
-    minutes: Minutes = None,
-    trials: Trials = None,
-    seed: Seed = None,
-    name: Name = None,
+    options: JobOptions,
     db: Db = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Check a job without starting it: opens its task and devices, shows its space, estimates its time."""
     from search.analysis.forecast import forecast
 
-    options = JobOptions(
-        data, device or (), objective or (), constraint or (), space or (), minutes, trials, seed, name
-    )
     with DeviceRegistry.at(db or default_database()) as registry:
         job = resolve_target(read_target(target, options, registry), options, registry)
         devices = profiles_of(job.job, registry)

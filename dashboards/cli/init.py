@@ -11,17 +11,7 @@ from typing import Annotated
 import typer
 
 from dashboards.cli.console import err, print_error
-from dashboards.cli.job_options import (
-    Constraints,
-    Data,
-    DeviceNames,
-    Minutes,
-    Name,
-    Objectives,
-    Seed,
-    Techniques,
-    Trials,
-)
+from dashboards.cli.job_options import takes_job_options
 from dashboards.cli.options import Db
 from dashboards.cli.run import RANDOM_INPUTS
 from hwprofiles.errors import InvalidInput
@@ -31,7 +21,9 @@ from search.job.job_file import job_file_text
 from search.job.target import DEFAULT_MINUTES, JobOptions, TargetJob, read_target, resolve_target
 
 
+@takes_job_options
 def init(
+    *,
     target: Annotated[
         str | None,
         typer.Argument(
@@ -41,22 +33,11 @@ def init(
         ),
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write; must not exist.")] = Path("job.yaml"),
-    data: Data = None,
-    device: DeviceNames = None,
-    objective: Objectives = None,
-    constraint: Constraints = None,
-    space: Techniques = None,
-    minutes: Minutes = None,
-    trials: Trials = None,
-    seed: Seed = None,
-    name: Name = None,
+    options: JobOptions,
     db: Db = None,
 ) -> None:
     """Write a commented job file for a model or a task; on a terminal, ask for what is needed."""
     _check_output(output)
-    options = JobOptions(
-        data, device or (), objective or (), constraint or (), space or (), minutes, trials, seed, name
-    )
     with DeviceRegistry.at(db or default_database()) as registry:
         if target is None:
             if not sys.stdin.isatty():

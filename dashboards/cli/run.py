@@ -3,18 +3,7 @@
 from __future__ import annotations
 
 from dashboards.cli.console import ProgressBar, err
-from dashboards.cli.job_options import (
-    Constraints,
-    Data,
-    DeviceNames,
-    Minutes,
-    Name,
-    Objectives,
-    Seed,
-    Target,
-    Techniques,
-    Trials,
-)
+from dashboards.cli.job_options import Target, takes_job_options
 from dashboards.cli.options import AsFormat, Db, Format, FrontFormat, JobId, existing_store, open_store, report_front
 from search.controller.open_results import has_open_results
 from search.devices.lookup import DeviceRegistry
@@ -29,26 +18,16 @@ RANDOM_INPUTS = (
 )
 
 
+@takes_job_options
 def run(
     target: Target,
-    data: Data = None,
-    device: DeviceNames = None,
-    objective: Objectives = None,
-    constraint: Constraints = None,
-    space: Techniques = None,
-    minutes: Minutes = None,
-    trials: Trials = None,
-    seed: Seed = None,
-    name: Name = None,
+    options: JobOptions,
     db: Db = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Run a search job here, and print its front. Options override the fields of a job file."""
     from search.controller.submission import submit
 
-    options = JobOptions(
-        data, device or (), objective or (), constraint or (), space or (), minutes, trials, seed, name
-    )
     with DeviceRegistry.at(db or default_database()) as registry:
         job = resolve_target(read_target(target, options, registry), options, registry)
     with open_store(db) as store:
