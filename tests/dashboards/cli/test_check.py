@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_jobs import write_classifier, write_job
+from small_jobs import write_job
 
 from dashboards.cli import run_app
 
@@ -19,10 +19,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_classifier(tmp_path / "work")
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "work"
+def folder(model_folder: Path) -> Path:
+    """A model with its data in the current folder."""
+    return model_folder
 
 
 @pytest.fixture

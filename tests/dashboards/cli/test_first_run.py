@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from command_line import error_lines, paretune
-from small_jobs import classifier, write_classifier, write_job
+from small_jobs import classifier, write_job
 
 from dashboards.cli import run_app
 from search.job.target import DEFAULT_MINUTES, JobOptions, parse_objective, read_target
@@ -30,11 +30,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(model_folder: Path) -> Path:
     """A model with its data in the current folder."""
-    write_classifier(tmp_path / "work")
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "work"
+    return model_folder
 
 
 @pytest.fixture

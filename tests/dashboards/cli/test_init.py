@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_jobs import write_classifier, write_job
+from small_jobs import write_job
 
 from dashboards.cli import run_app
 from search.job.spec import load_job
@@ -18,10 +18,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_classifier(tmp_path / "work")
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "work"
+def folder(model_folder: Path) -> Path:
+    """A model with its data in the current folder."""
+    return model_folder
 
 
 @pytest.fixture
@@ -85,7 +84,7 @@ def test_it_can_be_run_from_another_folder(run: Run, tmp_path: Path, capsys: pyt
         run("model.onnx", "--data", "samples.npz", "--device", "dry-run", "-o", str(tmp_path / "jobs" / "a.yaml"))[0]
         == 0
     )
-    assert load_job(tmp_path / "jobs" / "a.yaml").task.options["model"] == "../work/model.onnx"
+    assert load_job(tmp_path / "jobs" / "a.yaml").task.options["model"] == "../models/model.onnx"
     assert run_app(["check", str(tmp_path / "jobs" / "a.yaml")]) == 0
     assert "model: can be run" in capsys.readouterr().out
 
@@ -94,7 +93,7 @@ def test_a_task_file_is_found_from_the_job_file(run: Run, folder: Path, tmp_path
     (folder / "my_task.py").write_text("def make_task(): ...")
     (tmp_path / "jobs").mkdir()
     assert run("my_task.py", "--objective", "speedup", "-o", str(tmp_path / "jobs" / "a.yaml"))[0] == 0
-    assert load_job(tmp_path / "jobs" / "a.yaml").task.name == "./../work/my_task.py:make_task".removeprefix("./")
+    assert load_job(tmp_path / "jobs" / "a.yaml").task.name == "../models/my_task.py:make_task"
 
 
 def test_an_existing_file_stays(run: Run, folder: Path) -> None:

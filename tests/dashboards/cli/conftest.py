@@ -1,0 +1,17 @@
+"""What tests of commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_jobs import write_classifier
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: it has a model with its data, and nothing else."""
+    folder = tmp_path / "models"
+    write_classifier(folder)
+    monkeypatch.chdir(folder)
+    return folder
