@@ -9,9 +9,9 @@ from small_jobs import write_classifier
 
 
 @pytest.fixture
-def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder: it has a model with its data, and nothing else."""
-    folder = tmp_path / "models"
-    write_classifier(folder)
-    monkeypatch.chdir(folder)
-    return folder
+    path = tmp_path / "models"
+    write_classifier(path)
+    monkeypatch.chdir(path)
+    return path

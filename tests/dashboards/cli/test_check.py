@@ -16,12 +16,7 @@ from dashboards.cli import run_app
 DOCS = Path(__file__).parents[3] / "docs"
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def folder(model_folder: Path) -> Path:
-    """A model with its data in the current folder."""
-    return model_folder
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture

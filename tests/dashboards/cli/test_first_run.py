@@ -27,12 +27,7 @@ def make_task(width: int = 8) -> TorchTask:
 """
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def folder(model_folder: Path) -> Path:
-    """A model with its data in the current folder."""
-    return model_folder
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture

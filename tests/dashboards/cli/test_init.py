@@ -15,12 +15,7 @@ from search.job.spec import load_job
 from search.job.target import JobOptions, read_target
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def folder(model_folder: Path) -> Path:
-    """A model with its data in the current folder."""
-    return model_folder
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture
