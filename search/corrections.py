@@ -16,7 +16,9 @@ LIST_TYPES, MAPPING_TYPES = ("tuple_type", "list_type"), ("model_type", "dict_ty
 """Kinds of pydantic's errors: a list, or a mapping, was expected."""
 
 _QUANTITY = re.compile(r"\s*(\d+\.?\d*)\s*([A-Za-z]+)\s*")
-_BYTES = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+BYTE_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+"""Bytes of a unit, in lower case."""
+
 _EXAMPLES = {
     "task": "{name: digits}", "devices": "[local-cpu]", "objectives": "[{metric: speedup, direction: max}]",
     "constraints": "['accuracy >= baseline - 0.01']", "space": "{precision: {}}", "options": "{OPTION: VALUE}",
@@ -43,7 +45,7 @@ def how_written(problem: Mapping[str, Any], place: Sequence[str], field: FieldIn
     if kind in MAPPING_TYPES:
         return f"write: {name}: {_as_mapping(value, name, field)}"
     if isinstance(value, str) and (match := _QUANTITY.fullmatch(value)):
-        factor = _BYTES.get(match[2].lower(), 1) if name.endswith("_bytes") else 1
+        factor = BYTE_UNITS.get(match[2].lower(), 1) if name.endswith("_bytes") else 1
         return f"write: {name}: {float(match[1]) * factor:.15g}, without a unit"
     if kind == "string_type" and isinstance(value, str | int | float | bool):
         return f"write: {name}: '{value}'"

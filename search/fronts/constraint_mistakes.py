@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from evaluators.metrics import METRICS
 from hwprofiles.suggestions import closest
+from search.corrections import BYTE_UNITS
 
 FORM = "write it as: metric (<=|>=) number, or metric (<=|>=) baseline (-|+|*) number"
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+NAME = r"[A-Za-z_]\w*(?:[/@-]\w+)*(?::\w+)?(?:\.\w+)*(?:@[\w.-]+)?"
+"""A metric, with its class, field and device."""
+
 _SIGN = r"<=|>=|==|=<|=>|<|>|=|≤|≥"
-_NAME = r"([A-Za-z_]\w*(?:[/@-]\w+)*(?::\w+)?(?:\.\w+)*(?:@[\w.-]+)?)"
-_PLAIN = re.compile(rf"\s*{_NAME}\s*({_SIGN})\s*({_NUMBER})\s*(%|[A-Za-zµ]+)?\s*")
-_RELATIVE = re.compile(rf"\s*{_NAME}\s*({_SIGN})\s*base\w*(?:\s*([-+*])\s*({_NUMBER})\s*(%)?)?\s*")
-_TURNED = re.compile(rf"\s*({_NUMBER})\s*({_SIGN})\s*{_NAME}\s*")
+_PLAIN = re.compile(rf"\s*({NAME})\s*({_SIGN})\s*({NUMBER})\s*(%|[A-Za-zµ]+)?\s*")
+_RELATIVE = re.compile(rf"\s*({NAME})\s*({_SIGN})\s*base\w*(?:\s*([-+*])\s*({NUMBER})\s*(%)?)?\s*")
+_TURNED = re.compile(rf"\s*({NUMBER})\s*({_SIGN})\s*({NAME})\s*")
 _TURN = str.maketrans("<>≤≥", "><≥≤")
-_UNITS = {
-    "bytes": {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30},
+_UNITS: dict[str, Mapping[str, float]] = {
+    "bytes": BYTE_UNITS,
     "ms": {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3},
     "mj": {"mj": 1.0, "j": 1e3},
 }

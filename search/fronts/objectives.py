@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from evaluators.metrics import Metric, metric_of
 from hwprofiles.errors import InvalidInput
-from search.fronts.constraint_mistakes import mend_constraint
+from search.fronts.constraint_mistakes import NAME, NUMBER, mend_constraint
 from search.fronts.metrics import DEVICES, FOLDS, figure_on, is_device_metric
 
 Metrics = Mapping[str, Any]
@@ -138,10 +138,9 @@ def gains(objectives: Sequence[Objective], metrics: Metrics) -> tuple[float, ...
     return None if any(value is None for value in values) else tuple(v for v in values if v is not None)
 
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _CONSTRAINT = re.compile(
-    rf"\s*(?P<name>[A-Za-z_]\w*(?:[/@-]\w+)*(?::\w+)?(?:\.\w+)*(?:@[\w.-]+)?)\s*(?P<sign><=|>=)\s*"
-    rf"(?:(?P<number>{_NUMBER})|baseline(?:\s*(?P<operator>[-+*])\s*(?P<operand>{_NUMBER}))?)\s*"
+    rf"\s*(?P<name>{NAME})\s*(?P<sign><=|>=)\s*"
+    rf"(?:(?P<number>{NUMBER})|baseline(?:\s*(?P<operator>[-+*])\s*(?P<operand>{NUMBER}))?)\s*"
 )
 
 
