@@ -10,14 +10,30 @@ class JobState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
     FAILED = "failed"
     DONE = "done"
 
     @property
     def ended(self) -> bool:
         """Whether no controller works on the job, nor will unless somebody resumes it."""
-        return self in (JobState.DONE, JobState.FAILED, JobState.INTERRUPTED)
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+class JobRequest(StrEnum):
+    """What the controller of a running job is asked to do."""
+
+    PAUSE = "pause"
+    CANCEL = "cancel"
+    HAND_BACK = "hand_back"
+    """Return the job to the queue."""
+
+    @property
+    def state(self) -> JobState:
+        """The state of a job after the request."""
+        return {"pause": JobState.PAUSED, "cancel": JobState.CANCELLED, "hand_back": JobState.QUEUED}[self]
 
 
 class TrialState(StrEnum):

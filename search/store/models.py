@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Integer, MetaData, String, UniqueConstraint
+from sqlalchemy import Float, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from search.states import JobState, RequestState, TrialState
+from search.states import JobRequest, JobState, RequestState, TrialState
 from search.store.columns import FreeText, UtcDateTime, json_column, state_column
+from search.store.rows import DEFAULT_PROJECT, LOCAL_USER
 
 _Json = dict[str, Any]
 
@@ -93,9 +94,17 @@ class Request(Base):
 
 
 class Job(Base):
-    """A job and its lease: ``epoch`` counts the leases, ``lease_until`` is None while nobody holds one."""
+    """A job and its lease: ``epoch`` counts the leases, ``lease_until`` is None while nobody holds one.
+
+    A ``detached`` job is run by workers, any other by the command that made it. ``requested`` is what its controller is
+    asked to do. ``losses`` counts the controllers lost in a row, since ``finished_at_loss`` candidates were finished.
+    """
 
     __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_state_submitted_by", "state", "submitted_by", "priority", "created_at"),
+        Index("uq_jobs_submitted_by_idempotency_key", "submitted_by", "idempotency_key", unique=True),
+    )
 
     job_id: Mapped[str] = mapped_column(String(8), primary_key=True)
     name: Mapped[str] = mapped_column(FreeText, index=True)
@@ -118,6 +127,62 @@ class Job(Base):
     epoch: Mapped[int]
     lease_owner: Mapped[_Json | None]
     lease_until: Mapped[datetime | None]
+    detached: Mapped[bool] = mapped_column(server_default=false())
+    submitted_by: Mapped[str] = mapped_column(String(255), server_default=LOCAL_USER)
+    project: Mapped[str] = mapped_column(String(255), server_default=DEFAULT_PROJECT)
+    priority: Mapped[int] = mapped_column(server_default=text("0"))
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    files: Mapped[_Json | None]
+    requested: Mapped[JobRequest | None] = mapped_column(state_column(JobRequest))
+    losses: Mapped[int] = mapped_column(server_default=text("0"))
+    finished_at_loss: Mapped[int] = mapped_column(server_default=text("0"))
+    retry_at: Mapped[datetime | None]
+    progress: Mapped[_Json | None]
+
+
+class Dependency(Base):
+    """A job begins after another one is done."""
+
+    __tablename__ = "dependencies"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), primary_key=True)
+    after_job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), primary_key=True)
+
+
+class LogLine(Base):
+    """A line of a job's log."""
+
+    __tablename__ = "job_logs"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), index=True)
+    at: Mapped[datetime]
+    level: Mapped[str] = mapped_column(String(16))
+    text: Mapped[str] = mapped_column(FreeText)
+    candidate_id: Mapped[str | None] = mapped_column(String(12))
+
+
+class Worker(Base):
+    """A worker that runs queued jobs: its process, and when it was last heard from."""
+
+    __tablename__ = "workers"
+
+    worker_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    owner: Mapped[_Json]
+    slots: Mapped[int]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    stopped_at: Mapped[datetime | None]
+
+
+class Usage(Base):
+    """Seconds that a user's jobs ran, halved for each half-life up to ``at``."""
+
+    __tablename__ = "usage"
+
+    submitted_by: Mapped[str] = mapped_column(String(255), primary_key=True)
+    used_s: Mapped[float]
+    at: Mapped[datetime]
 
 
 class Trial(Base):

@@ -1,0 +1,77 @@
+"""The service: jobs of several users in a queue, workers, logs."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    for column in (
+        sa.Column("detached", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("submitted_by", sa.String(255), nullable=False, server_default="local"),
+        sa.Column("project", sa.String(255), nullable=False, server_default="default"),
+        sa.Column("priority", sa.Integer(), nullable=False, server_default=sa.text("0")),
+        sa.Column("idempotency_key", sa.String(255), nullable=True),
+        sa.Column("files", sa.JSON(), nullable=True),
+        sa.Column("requested", sa.String(32), nullable=True),
+        sa.Column("losses", sa.Integer(), nullable=False, server_default=sa.text("0")),
+        sa.Column("finished_at_loss", sa.Integer(), nullable=False, server_default=sa.text("0")),
+        sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("progress", sa.JSON(), nullable=True),
+    ):
+        op.add_column("jobs", column)
+    op.create_index("ix_jobs_state_submitted_by", "jobs", ["state", "submitted_by", "priority", "created_at"])
+    op.create_index("uq_jobs_submitted_by_idempotency_key", "jobs", ["submitted_by", "idempotency_key"], unique=True)
+    op.create_table(
+        "dependencies",
+        sa.Column("job_id", sa.String(8), nullable=False),
+        sa.Column("after_job_id", sa.String(8), nullable=False),
+        sa.PrimaryKeyConstraint("job_id", "after_job_id", name="pk_dependencies"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.job_id"], name="fk_dependencies_job_id"),
+        sa.ForeignKeyConstraint(["after_job_id"], ["jobs.job_id"], name="fk_dependencies_after_job_id"),
+    )
+    op.create_table(
+        "job_logs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("job_id", sa.String(8), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("level", sa.String(16), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("candidate_id", sa.String(12), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_job_logs"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.job_id"], name="fk_job_logs_job_id"),
+    )
+    op.create_index("ix_job_logs_job_id", "job_logs", ["job_id"])
+    op.create_table(
+        "workers",
+        sa.Column("worker_id", sa.String(16), nullable=False),
+        sa.Column("owner", sa.JSON(), nullable=False),
+        sa.Column("slots", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("worker_id", name="pk_workers"),
+    )
+    op.create_table(
+        "usage",
+        sa.Column("submitted_by", sa.String(255), nullable=False),
+        sa.Column("used_s", sa.Float(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("submitted_by", name="pk_usage"),
+    )
+
+
+def downgrade() -> None:
+    for table in ("usage", "workers", "job_logs", "dependencies"):
+        op.drop_table(table)
+    for index in ("uq_jobs_submitted_by_idempotency_key", "ix_jobs_state_submitted_by"):
+        op.drop_index(index, "jobs")
+    for column in (
+        "progress", "retry_at", "finished_at_loss", "losses", "requested", "files", "idempotency_key", "priority",
+        "project", "submitted_by", "detached",
+    ):  # fmt: skip
+        op.drop_column("jobs", column)
