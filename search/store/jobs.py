@@ -51,8 +51,7 @@ class Jobs:
         """
         devices = devices or {profile.device: profile}
         with self._transactions.writing() as connection:
-            for device_profile in reversed(list(devices.values())):
-                statements.register(connection, device_profile)
+            statements.register(connection, *devices.values())
             job_id = _new_id(connection)
             connection.execute(
                 insert(Job).values(
