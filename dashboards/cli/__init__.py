@@ -27,6 +27,7 @@ from dashboards.cli import (
     results,
     run,
     service,
+    worker,
 )
 from dashboards.cli.console import print_error
 from dashboards.cli.usage_errors import explain_usage
@@ -48,7 +49,8 @@ app.add_typer(db_app, name="db")
 # In the order in which --help lists them.
 for command in (
     run.run, init.init, check.check, run.resume, jobs.jobs, jobs.status, results.front, candidates.candidates,
-    results.show, results.export, profiling.profile, analysis.analyse, service.serve, agents.agent, service.schema,
+    results.show, results.export, profiling.profile, analysis.analyse, worker.up, service.serve, worker.worker,
+    agents.agent, service.schema,
     examples.examples, docs.docs,
 ):  # fmt: skip
     app.command()(command)
