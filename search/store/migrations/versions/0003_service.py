@@ -10,6 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _complete_agents()
     for column in (
         sa.Column("detached", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("submitted_by", sa.String(255), nullable=False, server_default="local"),
@@ -63,6 +64,18 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("submitted_by", name="pk_usage"),
     )
+
+
+def _complete_agents() -> None:
+    """Adds the columns that the first form of revision 0002 lacked; nothing wrote these tables then."""
+    if "offer" in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("agents")}:
+        return
+    with op.batch_alter_table("agents") as agents:
+        agents.add_column(sa.Column("instance", sa.String(64), nullable=True))
+        agents.add_column(sa.Column("offer", sa.JSON(), nullable=False))
+    with op.batch_alter_table("errands") as errands:
+        errands.add_column(sa.Column("deaths", sa.Integer(), nullable=False))
+        errands.add_column(sa.Column("holder", sa.String(64), nullable=True))
 
 
 def downgrade() -> None:
