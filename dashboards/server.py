@@ -118,7 +118,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _check_reach(store: Store, host: str) -> None:
     """On other hosts than the loopback, the server answers only agents with a token: refuse to serve without one."""
-    if not is_loopback(host) and all(agent.revoked_at is not None for agent in store.agents.all()):
+    if not is_loopback(host) and not store.agents.has_tokens():
         raise InvalidInput(
             f"host {host!r} is not this machine's loopback, and no device token exists yet",
             "make one with: paretune devices token NAME; for pages use a tunnel: ssh -L 8700:127.0.0.1:8700 HOST",
