@@ -1,7 +1,7 @@
 """The process of a job that a worker has taken: ``python -m search.controller.process JOB EPOCH``.
 
-The database is that of ``PARETUNE_DB``. SIGTERM, and the end of the worker that started it (the end of stdin), hand the
-job back to the queue. The worker learns from the store how the job went, not from the exit code.
+The database is that of ``PARETUNE_DB``. The end of stdin hands the job back to the queue: the worker closes it to stop,
+and the system does if the worker was killed. The worker learns from the store how the job went, not from the exit code.
 """
 
 from __future__ import annotations
@@ -66,8 +66,6 @@ def _fail(store: Store, lease: Lease, error: ParetuneError) -> int:
 
 
 def _watch_worker(hand_back: Callable[[], None]) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: hand_back())
-
     def wait() -> None:
         os.read(0, 1)  # not through sys.stdin, whose lock would be held at this process's end
         hand_back()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -116,7 +115,8 @@ class Worker:
     def _hand_back(self) -> None:
         """Asks all controllers to hand back their jobs, waits for them, and kills those that do not end."""
         for job in self._running:
-            job.process.send_signal(signal.SIGTERM)
+            if job.process.stdin is not None:
+                job.process.stdin.close()
         ends_at = time.monotonic() + GRACE_S
         for job in self._running:
             try:
