@@ -7,6 +7,7 @@
     ├── NotFound                  exit 3  no such job, candidate or device
     ├── DeviceUnavailable         exit 5  the device cannot be used now, or not in this way
     ├── StorageError              exit 4  the database or a folder cannot be read or written
+    ├── ClusterLost               exit 75 the Ray cluster cannot be reached; try again later
     └── CandidateError            (never ends a job: one candidate has no result)
         │   caused by the candidate; becomes its final state:
         ├── BuildFailed               build_failed
@@ -71,6 +72,12 @@ class DeviceUnavailable(ParetuneError):
 
 class StorageError(ParetuneError):
     """A database or folder that cannot be read or written."""
+
+
+class ClusterLost(ParetuneError):
+    """A Ray cluster that cannot be reached, or not any more: the job goes on when it is back."""
+
+    exit_code = 75
 
 
 class CandidateError(ParetuneError):
