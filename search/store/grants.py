@@ -1,30 +1,11 @@
-"""What a valid token or session allows, and where users belong."""
+"""What grants are made of: the scopes of tokens, and where users belong."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
 from search.permissions import Role, Scope
 from search.store.models import Member
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What a valid token or session allows: a user's rights, and the restrictions of the token."""
-
-    user: str
-    admin: bool
-    """Whether the user is an administrator."""
-    scopes: frozenset[Scope]
-    roles: Mapping[str, Role]
-    """What the user is in their projects, by the project's name."""
-    project: str | None
-    """The only project that the token is for; None for all."""
-    token_id: str | None
-    """The token, or the one that opened the session; None for a session that none opened."""
 
 
 def roles_of(connection: Connection, user: str) -> dict[str, Role]:

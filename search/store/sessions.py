@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from sqlalchemy import and_, delete, insert, or_, select
 
-from search.permissions import Scope
+from search.permissions import Grant, Scope
 from search.store import secret
 from search.store.columns import utc_now
-from search.store.grants import Grant, known_scopes, roles_of
+from search.store.grants import known_scopes, roles_of
 from search.store.models import Session, Token, User
 from search.store.transactions import Transactions
 

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, insert, or_, select, update
 
 from hwprofiles.errors import InvalidInput, NotFound
-from search.permissions import Scope
+from search.permissions import Grant, Scope
 from search.store import secret
 from search.store.columns import utc_now
-from search.store.grants import Grant, known_scopes, roles_of
+from search.store.grants import known_scopes, roles_of
 from search.store.models import Token, User
 from search.store.projects import require_project
 from search.store.transactions import Transactions
