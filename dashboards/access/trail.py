@@ -33,21 +33,26 @@ class Trail:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        status = 500
-        state = scope.setdefault("state", {})
+        state, started = scope.setdefault("state", {}), False
 
-        async def send_and_look(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self.app(scope, receive, send_and_look)
-        finally:
+        async def note(status: int) -> None:
             identity: Identity | None = state.get("identity")
             if identity is not None and (scope["method"] not in SAFE_METHODS or status == 403):
                 await run_in_threadpool(self._note, HTTPConnection(scope), identity, status)
+
+        async def note_and_send(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                await note(message["status"])  # before anyone learns of it
+            await send(message)
+
+        try:
+            await self.app(scope, receive, note_and_send)
+        except Exception:
+            if not started:
+                await note(500)
+            raise
 
     def _note(self, request: HTTPConnection, identity: Identity, status: int) -> None:
         route = getattr(request.scope.get("route"), "path", request.url.path)

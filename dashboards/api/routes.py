@@ -8,7 +8,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from dashboards.access import Identity
 from dashboards.access.gate import READ
+from dashboards.access.streams import while_identified
 from dashboards.api.events import job_events
 from dashboards.api.reports import Reports
 from dashboards.documents.candidates import candidate_document
@@ -71,16 +73,11 @@ def api_router(store: Store, reports: Reports) -> APIRouter:
     def device_capability(device: str) -> Json:
         return capability_document(store, device)
 
-    @router.get(
-        "/jobs/{job}/events",
-        summary="Server-sent events while a job runs",
-        dependencies=[READ],
-        response_class=StreamingResponse,
-    )
-    async def events(job: str, request: Request) -> StreamingResponse:
+    @router.get("/jobs/{job}/events", summary="Server-sent events while a job runs", response_class=StreamingResponse)
+    async def events(job: str, request: Request, identity: Identity = READ) -> StreamingResponse:
         # Read once before the answer starts, so that an unknown job is a problem and not an empty stream.
         version = await run_in_threadpool(reports.version, job)
-        stream = job_events(reports, version.job_id, request.app.state.stopping)
+        stream = while_identified(request, identity, job_events(reports, version.job_id, request.app.state.stopping))
         return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
 
     return router

@@ -46,12 +46,12 @@ def sign_in_router(store: Store) -> APIRouter:
 
     @router.post("/logout")
     async def close_session(request: Request) -> Response:
-        check_origin(request)
         cookie = cookie_of(request)
-        await check_form_token(request, cookie)
         grant = await run_in_threadpool(store.sessions.grant, cookie)
         if grant is not None:
             request.state.identity = identity_of(grant)  # for the audit log
+        check_origin(request)
+        await check_form_token(request, cookie)
         await run_in_threadpool(store.sessions.close, cookie)
         answer = RedirectResponse(LOGIN, status_code=303)
         delete_cookie(request, answer)
