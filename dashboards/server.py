@@ -25,6 +25,7 @@ from dashboards.api import (
     agent_problem,
     agent_router,
     api_router,
+    me_router,
     problem_headers,
     problem_response,
     problem_status,
@@ -71,6 +72,7 @@ def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
     reports = Reports(store)
     app.include_router(api_router(store, reports))
     app.include_router(agent_router(store))
+    app.include_router(me_router())
     mount_pages(app, store, reports)
     _handle_errors(app)
     check_gates(app)
