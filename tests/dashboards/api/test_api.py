@@ -103,6 +103,7 @@ def test_routes_are_described_and_nothing_is_loaded_from_elsewhere(address: str)
         "/api/v1/jobs/{job}/front",
         "/api/v1/jobs/{job}/layers",
         "/api/v1/jobs/{job}/trials",
+        "/api/v1/me",
         "/healthz",
     }
     assert httpx.get(f"{address}/docs").status_code == 404
