@@ -80,7 +80,8 @@ def agent_router(store: Store) -> APIRouter:
             raise RequestRefused(404, f"device {device!r} holds no errand that needs this file", "lease it first")
         path = Blobs().find(sha256)
         if path is None:
-            raise RequestRefused(404, "the file is not here", "start the server with the same PARETUNE_HOME as the job")
+            hint = "start the server with the same PARETUNE_HOME or PARETUNE_ARTEFACTS as the job"
+            raise RequestRefused(404, "the file is not here", hint)
         return FileResponse(path, media_type="application/octet-stream")
 
     @router.post("/errands/{errand_id}/heartbeat", summary="Keeps a lease; says whether the result is still wanted")
