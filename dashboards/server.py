@@ -165,8 +165,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _check_reach(store: Store, settings: AccessSettings) -> None:
     """Refuses to serve other machines where nobody could sign in: there is neither a valid token nor an agent's."""
     tokens = any(token.valid for token in store.tokens.all())
-    agents = any(agent.revoked_at is None for agent in store.agents.all())
-    if not (settings.on_loopback or tokens or agents):
+    if not (settings.on_loopback or tokens or store.agents.has_tokens()):
         raise InvalidInput(
             f"host {settings.host!r} is not this machine's loopback, and there is no token that anyone could use",
             "add a user and a token: paretune users add NAME; paretune tokens create --user NAME --scopes read,submit",
