@@ -6,6 +6,8 @@ import math
 import os
 
 from hwprofiles.errors import InvalidInput
+from search.store import Store
+from search.store.errors import OverQuota
 
 MAX_OPEN_UPLOADS = 16
 """Files that a user may be sending at the same time."""
@@ -13,8 +15,15 @@ MAX_OPEN_UPLOADS = 16
 UPLOAD_IDLE_S = 24 * 3600.0
 """An upload of which nothing arrives for so long is given up."""
 
+AGENT_IDLE_S = 600.0
+"""Seconds for which a file for agents stays that no request needs: its request may be about to be stored."""
+
 GRACE_S = 24 * 3600.0
 """Seconds for which a file stays that no job names: its job may be about to be submitted."""
+
+
+QUOTA_WITHIN_S = 7 * 86400.0
+"""Jobs that ended earlier do not count for the quota of time."""
 
 
 def quota_bytes() -> float:
@@ -25,6 +34,16 @@ def quota_bytes() -> float:
 def quota_hours() -> float:
     """Hours that a user's jobs may run within 7 days: ``PARETUNE_QUOTA_HOURS``, without a limit by default."""
     return _number("PARETUNE_QUOTA_HOURS", math.inf)
+
+
+def check_time(store: Store, owner: str) -> None:
+    """Raises :class:`search.store.OverQuota` if a user's jobs have run for as long as they may."""
+    used_hours, hours = store.jobs.run_s(owner, QUOTA_WITHIN_S) / 3600, quota_hours()
+    if used_hours >= hours:
+        raise OverQuota(
+            f"jobs of {owner} have run for {used_hours:.1f} h within 7 days, of {hours:g} h that are allowed",
+            "submit again in some days, or ask the operator to raise PARETUNE_QUOTA_HOURS",
+        )
 
 
 def keep_days() -> float:
