@@ -25,6 +25,7 @@ from dashboards.api import (
     agent_problem,
     agent_router,
     api_router,
+    artefact_router,
     me_router,
     problem_headers,
     problem_response,
@@ -88,6 +89,7 @@ def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
     app.include_router(api_router(store, reports))
     app.include_router(agent_router(store))
     app.include_router(me_router())
+    app.include_router(artefact_router(store))
     app.include_router(metrics_router(metrics))
     mount_pages(app, store, reports)
     _handle_errors(app)

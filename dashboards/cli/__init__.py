@@ -25,6 +25,7 @@ from dashboards.cli import (
     init,
     jobs,
     login,
+    maintenance,
     profiling,
     results,
     run,
@@ -58,7 +59,8 @@ app.add_typer(db_app, name="db")
 for command in (
     run.run, init.init, check.check, run.resume, jobs.jobs, jobs.status, results.front, candidates.candidates,
     results.show, results.export, profiling.profile, analysis.analyse, worker.up, service.serve, worker.worker,
-    agents.agent, login.login, login.logout, access.audit, service.schema, examples.examples, docs.docs,
+    agents.agent, login.login, login.logout, access.audit,
+    maintenance.gc, maintenance.backup, maintenance.restore, service.schema, examples.examples, docs.docs,
 ):  # fmt: skip
     app.command()(command)
 devices_app.command("list")(devices.devices_list)

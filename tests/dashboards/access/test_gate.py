@@ -34,6 +34,7 @@ VALUES = {
     "device": "dry-run",
     "errand_id": "1" * 32,
     "sha256": "c" * 64,
+    "upload_id": "d" * 32,
 }
 """What stands for the parameters of paths; a further parameter needs a value here."""
 
