@@ -58,8 +58,8 @@ SURFACES = {
         "StrategyContext", "StrategyOptions",
     },
     "search.store": {
-        "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists",
-        "digests_of", "is_orphan", "this_process", "upgrade",
+        "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "Submission", "TrialRow",
+        "database_exists", "digests_of", "is_orphan", "this_process", "upgrade",
     },
 }  # fmt: skip
 
@@ -130,6 +130,10 @@ def test_an_agent_loads_only_what_its_machine_has() -> None:
 def test_hardware_profiles_load_nothing_of_ours() -> None:
     loaded = loaded_by(f"import {', '.join(modules_of(hwprofiles))}")
     assert not loaded & {*LARGE, "onnx", "onnxruntime", "numpy", "evaluators", "search", "dashboards"}
+
+
+def test_a_client_names_files_without_what_a_search_needs() -> None:
+    assert not loaded_by("import search.artefacts.job_files") & {*LARGE, "numpy", "onnx", "fsspec"}
 
 
 def test_the_console_script_loads_nothing_large() -> None:

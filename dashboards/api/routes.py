@@ -8,6 +8,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from dashboards.access import Identity
+from dashboards.access.gate import READ
+from dashboards.access.streams import while_identified
 from dashboards.api.events import job_events
 from dashboards.api.reports import Reports
 from dashboards.documents.candidates import candidate_document
@@ -28,47 +31,53 @@ def api_router(store: Store, reports: Reports) -> APIRouter:
     job)."""
     router = APIRouter(prefix="/api/v1", tags=["v1"])
 
-    @router.get("/jobs", summary="All jobs, the newest first")
+    @router.get("/jobs", summary="All jobs, the newest first", dependencies=[READ])
     def jobs() -> Json:
         return reports.jobs_document()
 
-    @router.get("/jobs/{job}", summary="State, progress and budget of a job")
+    @router.get("/jobs/{job}", summary="State, progress and budget of a job", dependencies=[READ])
     def job_status(job: str) -> Json:
         return status_of(reports.read(job))
 
-    @router.get("/jobs/{job}/front", summary="A job's Pareto front")
+    @router.get("/jobs/{job}/front", summary="A job's Pareto front", dependencies=[READ])
     def front(job: str, device: str | None = None) -> Json:
         return front_document(store, job, device, reports.read(job))
 
-    @router.get("/jobs/{job}/trials", summary="Every candidate of a job with its objectives")
+    @router.get("/jobs/{job}/trials", summary="Every candidate of a job with its objectives", dependencies=[READ])
     def trials(job: str, device: str | None = None) -> Json:
         return trials_of(reports.read(job).on(device))
 
-    @router.get("/jobs/{job}/layers", summary="What each layer of a job's model takes on its devices")
+    @router.get(
+        "/jobs/{job}/layers", summary="What each layer of a job's model takes on its devices", dependencies=[READ]
+    )
     def layers(job: str) -> Json:
         return layers_document(store, job)
 
-    @router.get("/candidates/{candidate}", summary="All that is known of one candidate")
+    @router.get("/candidates/{candidate}", summary="All that is known of one candidate", dependencies=[READ])
     def candidate(candidate: str) -> Json:
         return candidate_document(store, candidate)
 
-    @router.get("/devices", summary="All devices; remote ones with the state of their agents")
+    @router.get("/devices", summary="All devices; remote ones with the state of their agents", dependencies=[READ])
     def devices() -> Json:
         return devices_document(store)
 
-    @router.get("/devices/{device}", summary="A device's profile, or why it is not available")
+    @router.get("/devices/{device}", summary="A device's profile, or why it is not available", dependencies=[READ])
     def device(device: str) -> Json:
         return device_document(device, store)
 
-    @router.get("/devices/{device}/capability", summary="What a device can do, as it answered when it was probed")
+    @router.get(
+        "/devices/{device}/capability",
+        summary="What a device can do, as it answered when it was probed",
+        dependencies=[READ],
+    )
     def device_capability(device: str) -> Json:
         return capability_document(store, device)
 
     @router.get("/jobs/{job}/events", summary="Server-sent events while a job runs", response_class=StreamingResponse)
-    async def events(job: str, request: Request) -> StreamingResponse:
+    async def events(job: str, request: Request, identity: Identity = READ) -> StreamingResponse:
         # Read once before the answer starts, so that an unknown job is a problem and not an empty stream.
         version = await run_in_threadpool(reports.version, job)
-        stream = job_events(reports, version.job_id, request.app.state.stopping)
+        stream = while_identified(request, identity, job_events(reports, version.job_id, request.app.state.stopping))
         return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
 
     return router

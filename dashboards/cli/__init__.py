@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from dashboards.cli import (
+    access,
     agents,
     analysis,
     candidates,
@@ -23,6 +24,8 @@ from dashboards.cli import (
     examples,
     init,
     jobs,
+    login,
+    maintenance,
     profiling,
     results,
     run,
@@ -42,16 +45,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 devices_app = typer.Typer(help="The devices that a job can measure on.", no_args_is_help=True)
+users_app = typer.Typer(help="The users of a server.", no_args_is_help=True)
+tokens_app = typer.Typer(help="The API tokens of a server's users.", no_args_is_help=True)
+projects_app = typer.Typer(help="Projects, whose members see their jobs.", no_args_is_help=True)
 db_app = typer.Typer(help="The database.", no_args_is_help=True)
 app.add_typer(devices_app, name="devices")
+app.add_typer(users_app, name="users")
+app.add_typer(tokens_app, name="tokens")
+app.add_typer(projects_app, name="projects")
 app.add_typer(db_app, name="db")
 
 # In the order in which --help lists them.
 for command in (
     run.run, init.init, check.check, run.resume, jobs.jobs, jobs.status, results.front, candidates.candidates,
     results.show, results.export, profiling.profile, analysis.analyse, worker.up, service.serve, worker.worker,
-    agents.agent, service.schema,
-    examples.examples, docs.docs,
+    agents.agent, login.login, login.logout, access.audit,
+    maintenance.gc, maintenance.backup, maintenance.restore, service.schema, examples.examples, docs.docs,
 ):  # fmt: skip
     app.command()(command)
 devices_app.command("list")(devices.devices_list)
@@ -64,6 +73,17 @@ devices_app.command("capability")(capability.devices_capability)
 devices_app.command("token")(agents.devices_token)
 devices_app.command("revoke")(agents.devices_revoke)
 devices_app.command("agents")(agents.devices_agents)
+users_app.command("add")(access.users_add)
+users_app.command("list")(access.users_list)
+users_app.command("disable")(access.users_disable)
+users_app.command("enable")(access.users_enable)
+users_app.command("admin")(access.users_admin)
+tokens_app.command("create")(access.tokens_create)
+tokens_app.command("list")(access.tokens_list)
+tokens_app.command("revoke")(access.tokens_revoke)
+projects_app.command("add")(access.projects_add)
+projects_app.command("list")(access.projects_list)
+projects_app.command("members")(access.projects_members)
 db_app.command("upgrade")(service.db_upgrade)
 
 

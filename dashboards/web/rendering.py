@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from dashboards import figures
+from dashboards.access.gate import VISITOR
 from dashboards.documents import format_strip
 from dashboards.documents.answer import BEST_COMPROMISE, miss_in_words
 from dashboards.documents.devices import device_in_words, figures_in_words
@@ -63,6 +64,7 @@ _environment.globals |= {
     "metric_value": metric_value,
     "metric_interval": metric_interval,
     "training_in_words": training_in_words,
+    "visitor": VISITOR.get,
 }
 
 

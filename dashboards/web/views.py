@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from dashboards.access.gate import READ
 from dashboards.api.reports import Reports
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.capability import devices_with_capability, latest_capability
@@ -19,9 +21,11 @@ from dashboards.documents.layers import layers_document
 from dashboards.documents.trials import trials_of
 from dashboards.web.heat import capability_context
 from dashboards.web.rendering import has_chart_library, render, views_context
+from dashboards.web.sign_in import sign_in_router
 from hwprofiles.errors import NotFound
 from search.store import Store
 
+LIVE_PATHS = "/live/"
 STATIC = Path(__file__).parent / "static"
 
 
@@ -29,15 +33,15 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
     """Adds the pages and their static files. ``/live/…`` returns only the changing part of a page."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-    @router.get("/")
+    @router.get("/", dependencies=[READ])
     def jobs() -> str:
         return render("jobs.html", **reports.jobs_document())
 
-    @router.get("/live/jobs")
+    @router.get("/live/jobs", dependencies=[READ])
     def live_jobs() -> str:
         return render("_jobs.html", **reports.jobs_document())
 
-    @router.get("/jobs/{job}")
+    @router.get("/jobs/{job}", dependencies=[READ])
     def job(job: str) -> str:
         context = _job_context(reports, job)
         layers = layers_document(store, context["job"]["job_id"])
@@ -45,19 +49,19 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
         probed = [name for name in names if name in devices]
         return render("job.html", vendored=has_chart_library(), layers=layers, probed=probed, **context)
 
-    @router.get("/live/jobs/{job}")
+    @router.get("/live/jobs/{job}", dependencies=[READ])
     def live_job(job: str) -> str:
         return render("_job.html", **_job_context(reports, job))
 
-    @router.get("/candidates/{candidate}")
+    @router.get("/candidates/{candidate}", dependencies=[READ])
     def candidate(candidate: str) -> str:
         return render("candidate.html", candidate=candidate_document(store, candidate))
 
-    @router.get("/devices")
+    @router.get("/devices", dependencies=[READ])
     def devices() -> str:
         return render("devices.html", **devices_document(store))
 
-    @router.get("/devices/{device}")
+    @router.get("/devices/{device}", dependencies=[READ])
     def device(device: str) -> str:
         capability = latest_capability(store, device)
         try:
@@ -70,12 +74,14 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports) -> None:
         return render("device.html", vendored=has_chart_library(), name=device, device=document, **context)
 
     app.include_router(router)
+    app.include_router(sign_in_router(store))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 
-def problem_page(status: int, detail: str, hint: str) -> HTMLResponse:
+def problem_page(status: int, detail: str, hint: str, headers: Mapping[str, str] | None = None) -> HTMLResponse:
     """Returns an error as a page: what is wrong, and how to fix it."""
-    return HTMLResponse(render("problem.html", status=status, detail=detail, hint=hint), status_code=status)
+    page = render("problem.html", status=status, detail=detail, hint=hint)
+    return HTMLResponse(page, status_code=status, headers=headers)
 
 
 def _job_context(reports: Reports, job: str) -> dict[str, Any]:

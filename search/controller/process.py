@@ -7,6 +7,7 @@ The worker learns from the store how the job went, not from the exit code.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from hwprofiles.errors import ClusterLost, ParetuneError, StorageError
+from hwprofiles.logs import log_to_stderr
 from search.controller.controller import Controller
 from search.controller.store_watcher import StoreWatcher
 from search.devices.link import ray_address
@@ -24,6 +26,8 @@ from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.states import JobRequest, JobState
 from search.store import Lease, StaleLease, Store
+
+log = logging.getLogger("paretune.controller")
 
 LOST = ClusterLost.exit_code
 """Exit code of a controller that could not go on; the queue gives the job to another one."""
@@ -38,12 +42,12 @@ def run_job(store: Store, lease: Lease) -> int:
         _watch_worker(lambda: controller.ask(JobRequest.HAND_BACK))
         controller.run()
     except (StaleLease, StorageError, ClusterLost) as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        log.warning("%s", error.message, extra={"job_id": lease.job_id})
         return LOST
     except KeyboardInterrupt:
         return 130
     except ParetuneError as error:
-        print(f"error: {error.message}\n  hint: {error.hint}", file=sys.stderr)
+        log.error("%s; %s", error.message, error.hint, extra={"job_id": lease.job_id})
         return _fail(store, lease, error)
     return 0
 
@@ -78,5 +82,6 @@ def _watch_worker(hand_back: Callable[[], None]) -> None:
 if __name__ == "__main__":
     # A controller runs in a session of its own: Ctrl-C at the worker's terminal must not reach it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    log_to_stderr()
     with Store(os.environ.get("PARETUNE_DB") or default_database()) as opened:
         sys.exit(run_job(opened, Lease(sys.argv[1], int(sys.argv[2]))))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import math
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,13 +12,11 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, select, update
 
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound, ParetuneError
-from search.store import models, statements
+from search.store import models, secret, statements
 from search.store.columns import utc_now
 from search.store.models import Agent, Request
 from search.store.rows import Json
 from search.store.transactions import Transactions
-
-TOKEN_BYTES = 32
 
 ONLINE_S = 60.0
 """An agent that was heard from within these seconds is online; one that waits for work asks at least every 20 s."""
@@ -85,8 +80,8 @@ class Agents:
 
         Revokes the board's previous token, and the agent that registered with it.
         """
-        token = secrets.token_urlsafe(TOKEN_BYTES)
-        values = {"token_sha256": _hash(token), "revoked_at": None}
+        token = secret.new_secret()
+        values = {"token_sha256": secret.hash_of(token), "revoked_at": None}
         with self._transactions.writing() as connection:
             key = {"device": device, "board": board}
             statements.insert_if_absent(connection, Agent, **key, created_at=utc_now(), offer={}, **values)
@@ -118,14 +113,14 @@ class Agents:
 
         Compares hashes in constant time.
         """
-        sha256, match = _hash(token), None
+        match = None
         with self._transactions.reading() as connection:
             query = select(Agent.device, Agent.token_sha256).where(
                 Agent.revoked_at.is_(None), Agent.token_sha256.is_not(None)
             )
             rows = connection.execute(query).all()
         for device, token_sha256 in rows:
-            if hmac.compare_digest(sha256, token_sha256 or ""):
+            if token_sha256 is not None and secret.matches(token, token_sha256):
                 match = str(device)
         return match
 
@@ -136,7 +131,7 @@ class Agents:
         ``token`` is not, or no longer, one of the device's, :class:`BoardDiffers` if another board is online with
         another profile.
         """
-        conditions = Agent.device == device, Agent.token_sha256 == _hash(token), Agent.revoked_at.is_(None)
+        conditions = Agent.device == device, Agent.token_sha256 == secret.hash_of(token), Agent.revoked_at.is_(None)
         with self._transactions.writing() as connection:
             board = connection.execute(select(Agent.board).where(*conditions)).scalar_one_or_none()
             if board is None:
@@ -273,7 +268,3 @@ def _rows() -> Select[*tuple[Any, ...]]:
 
 def _profile(data: Json | None) -> Profile | None:
     return None if data is None else Profile.from_dict(data)
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="replace")).hexdigest()

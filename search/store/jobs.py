@@ -8,10 +8,10 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from hwprofiles import Profile
-from hwprofiles.errors import InvalidInput
+from hwprofiles.errors import InvalidInput, StorageError
 from search.short_names import short_name
 from search.states import JobRequest, JobState
 from search.store import lookup, statements
@@ -71,23 +71,28 @@ class Jobs:
                     lookup.require_job(connection, other)
             statements.register(connection, *devices.values())
             job_id = _new_id(connection)
-            connection.execute(
-                insert(Job).values(
-                    job_id=job_id,
-                    name=name,
-                    state=JobState.QUEUED,
-                    spec=spec,
-                    spec_folder=spec_folder,
-                    device=next(iter(devices)),
-                    profile_digest=profile.digest,
-                    devices=[{"device": label, "profile_digest": p.digest} for label, p in devices.items()],
-                    created_at=utc_now(),
-                    wall_s=0.0,
-                    epoch=0,
-                    **({} if submission is None else submission.columns),
-                )
-            )
-            if submission is not None and submission.after:
+            values: Json = {
+                "job_id": job_id,
+                "name": name,
+                "state": JobState.QUEUED,
+                "spec": spec,
+                "spec_folder": spec_folder,
+                "device": next(iter(devices)),
+                "profile_digest": profile.digest,
+                "devices": [{"device": label, "profile_digest": p.digest} for label, p in devices.items()],
+                "created_at": utc_now(),
+                "wall_s": 0.0,
+                "epoch": 0,
+            }
+            if submission is None:
+                connection.execute(insert(Job), values)
+                return job_id
+            if not statements.insert_if_absent(connection, Job, **values | submission.columns):
+                earlier = _job_of_key(connection, submission, spec)  # of a process that was quicker
+                if earlier is None:
+                    raise StorageError(f"another job has just got the id {job_id}", "submit the job again")
+                return earlier
+            if submission.after:
                 rows = [{"job_id": job_id, "after_job_id": other} for other in dict.fromkeys(submission.after)]
                 connection.execute(insert(Dependency), rows)
         return job_id
@@ -177,6 +182,14 @@ class Jobs:
         with self._transactions.holding(lease) as connection:
             _change(connection, lease.job_id, wall_s=Job.wall_s + seconds)
             charge(connection, lease.job_id, seconds)
+
+    def run_s(self, user: str, within_s: float) -> float:
+        """Seconds that a user's detached jobs have run, of those that run or have ended within so many seconds."""
+        since = utc_now() - timedelta(seconds=within_s)
+        recent = or_(Job.finished_at.is_(None), Job.finished_at >= since)
+        query = select(func.coalesce(func.sum(Job.wall_s), 0.0)).where(Job.submitted_by == user, Job.detached, recent)
+        with self._transactions.reading() as connection:
+            return float(connection.execute(query).scalar_one())
 
     def set_strategy_state(self, lease: Lease, state: Json) -> None:
         """Stores the strategy's state after a block was told to it."""

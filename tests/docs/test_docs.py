@@ -591,8 +591,11 @@ def test_routes_are_documented(store: Store) -> None:
             row = next((line for line in text.splitlines() if line.startswith(f"| `{method.upper()} {path}` |")), None)
             assert row is not None, f"{method.upper()} {path}"
             for parameter in description.get("parameters", ()):
-                assert parameter["in"] == "path" or f"?{parameter['name']}=" in row, row
-    documented = set(re.findall(r"^\| `(?:GET|POST) ([^`]*)` \|", text, re.MULTILINE))
+                if parameter["in"] == "header":
+                    assert f"`{parameter['name']}`".lower() in text.lower(), parameter["name"]
+                else:
+                    assert parameter["in"] == "path" or f"?{parameter['name']}=" in row, row
+    documented = set(re.findall(r"^\| `[A-Z]+ ([^`]*)` \|", text, re.MULTILINE))
     assert documented == {*routes, "/openapi.json"}
 
 

@@ -39,6 +39,7 @@ from hwprofiles.errors import (
     UnsupportedOp,
 )
 from hwprofiles.folders import data_folder
+from search.artefacts.backend import object_name
 from search.controller.controller import Controller
 from search.controller.submission import submit
 from search.devices import remote, store_transport
@@ -424,7 +425,7 @@ class TestFiles:
         device = RemoteDevice(profile, link())
         measure(device, models)
         device.close()
-        left = {path.name for path in (data_folder() / "blobs").iterdir()}
+        left = {path.name for path in (data_folder() / "artefacts" / "agents").glob("??/??/*")}
         assert digest_of_file(models[0]) in left
         assert digest_of_file(models[1]) not in left
 
@@ -444,13 +445,13 @@ class TestFiles:
         agent()
         device = RemoteDevice(profile, link())
         measure(device, models)
-        for path in (data_folder() / "blobs").iterdir():
+        for path in (data_folder() / "artefacts" / "agents").glob("??/??/*"):
             os.utime(path, (1000, 1000))
         earlier = digest_of_file(models[1])
         onnx.save(classifier(1, seed=2), models[1])
         monkeypatch.setattr(device._transport, "_prune_at", 0.0)
         measure(device, models)
-        left = {path.name for path in (data_folder() / "blobs").iterdir()}
+        left = {path.name for path in (data_folder() / "artefacts" / "agents").glob("??/??/*")}
         assert left >= set(map(digest_of_file, models))
         assert earlier not in left
         pruned: list[object] = []
@@ -461,13 +462,14 @@ class TestFiles:
 
     def test_half_a_file_is_written_anew(self, home: Path) -> None:
         file = Blobs().put_bytes(b"weights")
-        path = data_folder() / "blobs" / file.sha256
+        path = data_folder() / "artefacts" / "agents" / object_name(file.sha256)
+        path.chmod(0o600)
         path.write_bytes(b"wei")
         assert not Blobs().touch(file)
         assert Blobs().put_bytes(b"weights") == file
         assert path.read_bytes() == b"weights"
 
-    @pytest.mark.parametrize("place", ["search.devices.blobs.digest_of_file", "os.utime", "shutil.copyfile"])
+    @pytest.mark.parametrize("place", ["search.artefacts.store.digest_of_file", "os.utime", "os.copy_file_range"])
     def test_a_disk_in_the_way(
         self, home: Path, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, place: str
     ) -> None:

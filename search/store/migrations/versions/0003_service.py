@@ -1,4 +1,6 @@
-"""The service: jobs of several users in a queue, workers, logs; several boards of a remote device."""
+"""The service: jobs of several users in a queue, workers, logs; who may do what; several boards of a remote device."""
+
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from alembic import op
@@ -65,6 +67,107 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("submitted_by", name="pk_usage"),
     )
+    _create_tables_of_users()
+    _create_tables_of_projects()
+    _create_tables_of_artefacts()
+
+
+def _create_tables_of_users() -> None:
+    op.create_table(
+        "users",
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("admin", sa.Boolean(), nullable=False),
+        sa.Column("subject", sa.String(512), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("name", name="pk_users"),
+        sa.UniqueConstraint("subject", name="uq_users_subject"),
+    )
+    op.create_table(
+        "tokens",
+        sa.Column("token_id", sa.String(8), nullable=False),
+        sa.Column("user_name", sa.String(255), nullable=False),
+        sa.Column("label", sa.String(255), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("project", sa.String(255), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("token_id", name="pk_tokens"),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], name="fk_tokens_user_name"),
+    )
+    op.create_index("ix_tokens_user_name", "tokens", ["user_name"])
+    op.create_table(
+        "sessions",
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("user_name", sa.String(255), nullable=False),
+        sa.Column("token_id", sa.String(8), nullable=True),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name="pk_sessions"),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], name="fk_sessions_user_name"),
+        sa.ForeignKeyConstraint(["token_id"], ["tokens.token_id"], name="fk_sessions_token_id"),
+    )
+    op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+
+
+def _create_tables_of_projects() -> None:
+    projects = op.create_table(
+        "projects",
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_projects"),
+    )
+    op.bulk_insert(projects, [{"name": "default", "created_at": datetime.now(UTC)}])
+    op.create_table(
+        "members",
+        sa.Column("project", sa.String(255), nullable=False),
+        sa.Column("user_name", sa.String(255), nullable=False),
+        sa.Column("role", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("project", "user_name", name="pk_members"),
+        sa.ForeignKeyConstraint(["project"], ["projects.name"], name="fk_members_project"),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], name="fk_members_user_name"),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("user_name", sa.String(255), nullable=True),
+        sa.Column("token_id", sa.String(8), nullable=True),
+        sa.Column("action", sa.String(255), nullable=False),
+        sa.Column("object", sa.Text(), nullable=False),
+        sa.Column("address", sa.String(64), nullable=True),
+        sa.Column("outcome", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_audit"),
+    )
+    op.create_index("ix_audit_at", "audit", ["at"])
+
+
+def _create_tables_of_artefacts() -> None:
+    op.create_table(
+        "artefacts",
+        sa.Column("owner", sa.String(255), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("owner", "sha256", name="pk_artefacts"),
+    )
+    op.create_index("ix_artefacts_sha256", "artefacts", ["sha256"])
+    op.create_index("ix_artefacts_used_at", "artefacts", ["used_at"])
+    op.create_table(
+        "uploads",
+        sa.Column("upload_id", sa.String(32), nullable=False),
+        sa.Column("owner", sa.String(255), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("upload_id", name="pk_uploads"),
+    )
+    op.create_index("ix_uploads_owner", "uploads", ["owner"])
 
 
 def _complete_agents() -> None:
@@ -92,6 +195,10 @@ def _add_boards() -> None:
 
 
 def downgrade() -> None:
+    for table in ("uploads", "artefacts"):
+        op.drop_table(table)
+    for table in ("audit", "members", "projects", "sessions", "tokens", "users"):
+        op.drop_table(table)
     op.drop_column("errands", "tried")
     op.execute("DELETE FROM agents WHERE board <> '' OR token_sha256 IS NULL")
     with op.batch_alter_table("agents") as agents:
