@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from dashboards.access.gate import ANYONE, check_gates, describe_gates
 from dashboards.access.guard import Guard
+from dashboards.access.oidc import OidcProvider
 from dashboards.access.settings import AccessSettings
 from dashboards.access.trail import Trail
 from dashboards.api import (
@@ -73,7 +74,7 @@ def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
     app.include_router(api_router(store, reports))
     app.include_router(agent_router(store))
     app.include_router(me_router())
-    mount_pages(app, store, reports)
+    mount_pages(app, store, reports, OidcProvider(settings.oidc) if settings.oidc else None)
     _handle_errors(app)
     check_gates(app)
     return app
@@ -149,7 +150,7 @@ def _check_reach(store: Store, settings: AccessSettings) -> None:
     """Refuses to serve other machines where nobody could sign in: there is neither a valid token nor an agent's."""
     tokens = any(token.valid for token in store.tokens.all())
     agents = any(agent.revoked_at is None for agent in store.agents.all())
-    if not (settings.on_loopback or tokens or agents):
+    if not (settings.on_loopback or settings.oidc or tokens or agents):
         raise InvalidInput(
             f"host {settings.host!r} is not this machine's loopback, and there is no token that anyone could use",
             "add a user and a token: paretune users add NAME; paretune tokens create --user NAME --scopes read,submit",
