@@ -29,6 +29,7 @@ from dashboards.cli import (
     results,
     run,
     service,
+    worker,
 )
 from dashboards.cli.console import print_error
 from dashboards.cli.usage_errors import explain_usage
@@ -56,8 +57,8 @@ app.add_typer(db_app, name="db")
 # In the order in which --help lists them.
 for command in (
     run.run, init.init, check.check, run.resume, jobs.jobs, jobs.status, results.front, candidates.candidates,
-    results.show, results.export, profiling.profile, analysis.analyse, service.serve, agents.agent, login.login,
-    login.logout, access.audit, service.schema, examples.examples, docs.docs,
+    results.show, results.export, profiling.profile, analysis.analyse, worker.up, service.serve, worker.worker,
+    agents.agent, login.login, login.logout, access.audit, service.schema, examples.examples, docs.docs,
 ):  # fmt: skip
     app.command()(command)
 devices_app.command("list")(devices.devices_list)

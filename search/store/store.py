@@ -7,12 +7,15 @@ from typing import Self
 from hwprofiles.errors import ParetuneError
 from search.store.agents import Agents
 from search.store.audit import Audit
+from search.store.counts import Counts
 from search.store.devices import Devices
 from search.store.engine import open_engine, url_of
 from search.store.exports import Exports
 from search.store.fronts import FrontVersions
 from search.store.jobs import Jobs
+from search.store.logs import Logs
 from search.store.projects import Projects
+from search.store.queue import Queue
 from search.store.requests import Requests
 from search.store.sessions import Sessions
 from search.store.tokens import Tokens
@@ -20,6 +23,7 @@ from search.store.transactions import Transactions
 from search.store.trials import Trials
 from search.store.upgrade import prepare
 from search.store.users import Users
+from search.store.workers import Workers
 
 
 class Store:
@@ -44,6 +48,14 @@ class Store:
         transactions = Transactions(self._engine)
         self.jobs = Jobs(transactions)
         """Jobs, their states and leases."""
+        self.queue = Queue(transactions)
+        """Which job a worker runs next, and what users ask of jobs."""
+        self.workers = Workers(transactions)
+        """Workers that run queued jobs."""
+        self.counts = Counts(transactions)
+        """How much there is of what."""
+        self.logs = Logs(transactions)
+        """Lines of jobs' logs."""
         self.trials = Trials(transactions)
         """Candidates of jobs, with results and measurements."""
         self.fronts = FrontVersions(transactions)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, select
 
-from search.store.engine import WRITES, place_of
+from search.store.engine import READS, WRITES, place_of
 from search.store.errors import StaleLease, storage_errors
 from search.store.models import Job
 from search.store.rows import Lease
@@ -22,14 +22,14 @@ class Transactions:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._reader = engine.execution_options(**READS.get(engine.dialect.name, {}))
         self._writer = engine.execution_options(**WRITES)
         self._place = place_of(engine)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Begins a transaction that only reads, and sees one state of the database throughout."""
-        with storage_errors(self._place), self._engine.begin() as connection:
+        with storage_errors(self._place), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -47,8 +47,13 @@ class Transactions:
         with self.writing() as connection:
             held = select(Job.epoch).where(Job.job_id == lease.job_id, Job.lease_until.is_not(None)).with_for_update()
             if connection.execute(held).scalar_one_or_none() != lease.epoch:
-                raise StaleLease(
-                    f"the lease of job {lease.job_id} (epoch {lease.epoch}) is not valid any more",
-                    f"another controller took the job over: follow it with: paretune status {lease.job_id}",
-                )
+                raise stale(lease)
             yield connection
+
+
+def stale(lease: Lease) -> StaleLease:
+    """Returns the error for a lease that is not valid any more."""
+    return StaleLease(
+        f"the lease of job {lease.job_id} (epoch {lease.epoch}) is not valid any more",
+        f"another controller took the job over: follow it with: paretune status {lease.job_id}",
+    )

@@ -1,4 +1,4 @@
-"""The service: jobs of several users in a queue, workers, logs; who may do what."""
+"""The service: jobs of several users in a queue, workers, logs; who may do what; several boards of a remote device."""
 
 from datetime import UTC, datetime
 
@@ -12,6 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _complete_agents()
+    _add_boards()
     for column in (
         sa.Column("detached", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("submitted_by", sa.String(255), nullable=False, server_default="local"),
@@ -139,9 +141,41 @@ def _create_tables_of_access() -> None:
     op.create_index("ix_audit_at", "audit", ["at"])
 
 
+def _complete_agents() -> None:
+    """Adds the columns that the first form of revision 0002 lacked; nothing wrote these tables then."""
+    if "offer" in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("agents")}:
+        return
+    with op.batch_alter_table("agents") as agents:
+        agents.add_column(sa.Column("instance", sa.String(64), nullable=True))
+        agents.add_column(sa.Column("offer", sa.JSON(), nullable=False))
+    with op.batch_alter_table("errands") as errands:
+        errands.add_column(sa.Column("deaths", sa.Integer(), nullable=False))
+        errands.add_column(sa.Column("holder", sa.String(64), nullable=True))
+
+
+def _add_boards() -> None:
+    """Lets a remote device have several boards."""
+    empty = sa.text("''")
+    with op.batch_alter_table("agents") as agents:
+        agents.add_column(sa.Column("board", sa.String(255), nullable=False, server_default=empty))
+        agents.add_column(sa.Column("resource", sa.String(255), nullable=True))
+        agents.alter_column("token_sha256", existing_type=sa.String(64), nullable=True)
+        agents.drop_constraint("pk_agents", type_="primary")
+        agents.create_primary_key("pk_agents", ["device", "board"])
+    op.add_column("errands", sa.Column("tried", sa.Text(), nullable=False, server_default=empty))
+
+
 def downgrade() -> None:
     for table in ("audit", "members", "projects", "sessions", "tokens", "users"):
         op.drop_table(table)
+    op.drop_column("errands", "tried")
+    op.execute("DELETE FROM agents WHERE board <> '' OR token_sha256 IS NULL")
+    with op.batch_alter_table("agents") as agents:
+        agents.drop_constraint("pk_agents", type_="primary")
+        agents.create_primary_key("pk_agents", ["device"])
+        agents.alter_column("token_sha256", existing_type=sa.String(64), nullable=False)
+        agents.drop_column("resource")
+        agents.drop_column("board")
     for table in ("usage", "workers", "job_logs", "dependencies"):
         op.drop_table(table)
     for index in ("uq_jobs_submitted_by_idempotency_key", "ix_jobs_state_submitted_by"):
