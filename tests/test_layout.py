@@ -58,8 +58,8 @@ SURFACES = {
         "StrategyContext", "StrategyOptions",
     },
     "search.store": {
-        "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists",
-        "digests_of", "is_orphan", "this_process", "upgrade",
+        "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "Submission", "TrialRow",
+        "database_exists", "digests_of", "is_orphan", "this_process", "upgrade",
     },
 }  # fmt: skip
 

@@ -67,10 +67,11 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("submitted_by", name="pk_usage"),
     )
-    _create_tables_of_access()
+    _create_tables_of_users()
+    _create_tables_of_projects()
 
 
-def _create_tables_of_access() -> None:
+def _create_tables_of_users() -> None:
     op.create_table(
         "users",
         sa.Column("name", sa.String(255), nullable=False),
@@ -110,6 +111,9 @@ def _create_tables_of_access() -> None:
         sa.ForeignKeyConstraint(["token_id"], ["tokens.token_id"], name="fk_sessions_token_id"),
     )
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+
+
+def _create_tables_of_projects() -> None:
     projects = op.create_table(
         "projects",
         sa.Column("name", sa.String(255), nullable=False),
