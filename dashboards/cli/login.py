@@ -45,7 +45,7 @@ def logout() -> None:
 def _ask_who(login: Login) -> dict[str, Any]:
     """Asks the server whose token it is."""
     if not login.token.isascii() or not login.token.isprintable() or not login.token:
-        raise InvalidInput("what was entered is no token", "paste the line that paretune tokens create printed")
+        raise InvalidInput("what was entered is no token", "paste the whole line, which begins with pt_")
     try:
         headers = {"Authorization": f"Bearer {login.token}"}
         answer = httpx.get(f"{login.server}/api/v1/me", headers=headers, timeout=_PATIENCE_S)

@@ -104,7 +104,6 @@ def test_routes_are_described_and_nothing_is_loaded_from_elsewhere(address: str)
         "/api/v1/jobs/{job}/layers",
         "/api/v1/jobs/{job}/trials",
         "/api/v1/me",
-        "/api/v1/me",
         "/healthz",
         "/livez",
         "/metrics",
