@@ -23,6 +23,7 @@ from dashboards.documents.trials import trials_of
 from dashboards.web.heat import capability_context
 from dashboards.web.rendering import has_chart_library, render, views_context
 from dashboards.web.sign_in import sign_in_router
+from dashboards.web.tokens import tokens_router
 from hwprofiles.errors import NotFound
 from search.store import Store
 
@@ -79,6 +80,7 @@ def mount_pages(app: FastAPI, store: Store, reports: Reports, provider: OidcProv
 
     app.include_router(router)
     app.include_router(sign_in_router(store, provider))
+    app.include_router(tokens_router(store))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 

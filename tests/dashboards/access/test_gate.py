@@ -33,6 +33,7 @@ OPEN_ROUTES = {
 
 VALUES = {
     "job": "11111111", "candidate": "111111111111", "device": "dry-run", "errand_id": "1" * 32, "sha256": "c" * 64,
+    "token": "00000000",
 }  # fmt: skip
 """What stands for the parameters of paths; a further parameter needs a value here."""
 

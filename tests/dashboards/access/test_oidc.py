@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,7 +27,9 @@ from dashboards.access.oidc_settings import OidcSettings
 from dashboards.access.settings import AccessSettings
 from dashboards.server import background, create_app
 from hwprofiles.errors import InvalidInput
+from search.permissions import Scope
 from search.store import Store
+from search.store.columns import utc_now
 
 USERS = [
     {"sub": "1", "email": "Ada@example.org", "email_verified": True, "name": "Ada"},
@@ -158,6 +161,54 @@ class TestSigningIn:
         client = browser()
         assert client.post("/login", data={"token": people.token("ada")}).status_code == 303
         assert client.get("/").status_code == 200
+
+
+class TestTokens:
+    """Users who signed in through the provider make tokens for themselves."""
+
+    def make(self, client: httpx.Client, **fields: str) -> httpx.Response:
+        (form_token, *_) = re.findall(r'name="form_token" value="(\w+)"', client.get("/tokens").text)
+        return client.post("/tokens", data={"name": "laptop", "days": "30", "form_token": form_token, **fields})
+
+    def test_one_is_shown_once_and_works(self, browser: Browser, store: Store) -> None:
+        client = browser()
+        sign_in(client, "1")
+        assert 'href="/tokens"' in client.get("/").text
+        page = self.make(client, **{"scope-read": "1", "scope-admin": "1"})
+        (text,) = re.findall(r"pt_\w{8}_[\w-]+", page.text)
+        assert text not in client.get("/tokens").text
+        (row,) = store.tokens.all("ada@example.org")
+        assert (row.label, row.scopes) == ("laptop", {Scope.READ})  # no scope that the user lacks
+        assert row.expires_at is not None
+        assert timedelta(days=29) < row.expires_at - utc_now() < timedelta(days=30)
+        headers = {"Authorization": f"Bearer {text}"}
+        assert browser().get("/api/v1/me", headers=headers).json()["user"] == "ada@example.org"
+
+    def test_it_is_revoked_by_its_owner_alone(self, browser: Browser, people: People, store: Store) -> None:
+        theirs = people.token("ada").split("_")[1]
+        client = browser()
+        sign_in(client, "1")
+        form = re.findall(r'name="form_token" value="(\w+)"', self.make(client, **{"scope-read": "1"}).text)[0]
+        (row,) = store.tokens.all("ada@example.org")
+        assert client.post(f"/tokens/{theirs}/revoke", data={"form_token": form}).status_code == 404
+        assert client.post(f"/tokens/{row.token_id}/revoke").status_code == 403
+        assert client.post(f"/tokens/{row.token_id}/revoke", data={"form_token": form}).status_code == 303
+        assert [token.valid for token in store.tokens.all()] == [True, False]
+
+    def test_a_token_makes_no_further_ones(self, browser: Browser, people: People) -> None:
+        client, token = browser(), people.token("ada")
+        client.post("/login", data={"token": token})
+        assert 'href="/tokens"' not in client.get("/").text
+        assert client.get("/tokens").status_code == 404
+        for more in ({"headers": {"Authorization": f"Bearer {token}"}}, {}):
+            assert client.post("/tokens", data={"days": "30"}, **more).status_code in (403, 404)
+
+    @pytest.mark.parametrize("fields", [{"days": "9999"}, {"days": ""}, {"days": "x"}, {}])
+    def test_mistakes(self, browser: Browser, store: Store, fields: dict[str, str]) -> None:
+        client = browser()
+        sign_in(client, "1")
+        assert self.make(client, **fields).status_code == 400
+        assert store.tokens.all() == []
 
 
 class TestForgery:
