@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from access_people import People
+from access_routes import VALUES, gates_by_route
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from dashboards import server
 from dashboards.access import Identity
 from dashboards.access.credentials import SESSION_LASTS, form_token
-from dashboards.access.gate import ADMINISTER, ANYONE, READ, SUBMIT, Gate, OpenGate, check_gates, gates_of
+from dashboards.access.gate import ADMINISTER, ANYONE, READ, SUBMIT, Gate, OpenGate, check_gates
 from dashboards.access.guard import Guard
 from dashboards.access.settings import AccessSettings
 from dashboards.api.problems import problem_status
@@ -31,22 +32,7 @@ OPEN_ROUTES = {
 }  # fmt: skip
 """Those that answer everyone; a further one is added here on purpose."""
 
-VALUES = {
-    "job": "11111111", "candidate": "111111111111", "device": "dry-run", "errand_id": "1" * 32, "sha256": "c" * 64,
-    "token": "00000000",
-}  # fmt: skip
-"""What stands for the parameters of paths; a further parameter needs a value here."""
-
-
-def routes() -> Iterator[tuple[str, str, Any]]:
-    """Lists each method and path of the server with its gate."""
-    with_store: Any = None
-    for route, gates in gates_of(create_app(with_store, AccessSettings())):
-        for method in sorted(route.methods or ()):
-            yield method, route.path, gates[0]
-
-
-ROUTES = list(routes())
+ROUTES = [(method, path, gate) for (method, path), gate in gates_by_route().items()]
 
 
 def test_a_route_without_a_gate_is_not_served() -> None:
