@@ -19,6 +19,7 @@ from dashboards.cli import (
     candidates,
     capability,
     check,
+    cluster,
     devices,
     docs,
     examples,
@@ -73,6 +74,7 @@ devices_app.command("capability")(capability.devices_capability)
 devices_app.command("token")(agents.devices_token)
 devices_app.command("revoke")(agents.devices_revoke)
 devices_app.command("agents")(agents.devices_agents)
+devices_app.command("resources")(cluster.devices_resources)
 users_app.command("add")(access.users_add)
 users_app.command("list")(access.users_list)
 users_app.command("disable")(access.users_disable)

@@ -1,7 +1,7 @@
 """A Ray cluster of several nodes on this machine, each with folders of its own; ends with whoever started it.
 
-Run as a process of its own: ``python ray_nodes.py`` reads commands from stdin, a JSON object each, and answers each with
-a line. The nodes' processes hold files in a folder that a reaper watches, so that they end however this one does.
+Run as a process of its own: ``python ray_nodes.py`` reads commands from stdin, a JSON object each, and answers each
+with a line. The nodes' processes hold files in a folder that a reaper watches, so that they end however this one does.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
