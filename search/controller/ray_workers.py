@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ray import tune
-from ray.tune.search import Searcher
-
 from evaluators.devices.deadline import NEVER, Deadline
 from hwprofiles.errors import NotAsked, ParetuneError, TransientError, WorkerLost, first_line
 from search.budget.allowance import Allowance
 from search.controller.scheduler import Scheduler
+from search.devices.cluster import settings  # noqa: F401 - before Ray
 from search.devices.link import DeviceLost
 from search.job.facts import JobFacts
 from search.outcome import TrialOutcome
@@ -23,6 +21,10 @@ from search.store import TrialRow
 from search.training.asha import Figures
 from search.trials.context import JobContext
 from search.trials.trial import TrialRunner
+
+# isort: split
+from ray import tune
+from ray.tune.search import Searcher
 
 _LOST_HINT = "see that this machine has memory left"
 

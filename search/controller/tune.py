@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ray import tune
-
 from search.controller.place import Place
+from search.devices.cluster import settings  # noqa: F401 - before Ray
+
+# isort: split
+from ray import tune
 
 MANY = 10_000
 """More trials than any cluster has places for: :attr:`Place.most` limits them."""

@@ -55,7 +55,10 @@ def connect(address: str) -> None:
             configure_logging=True,
         )  # fmt: skip
     except ConnectionError as error:
-        raise ClusterLost(f"the Ray cluster at {address} cannot be joined: {first_line(error)}", _HINT) from None
+        raise ClusterLost(
+            f"the Ray cluster at {address} cannot be joined: {first_line(error)}",
+            "see that it is a head of Ray, and that the token here is that of the cluster",
+        ) from None
     except (RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise InvalidInput(
             f"the Ray cluster at {address} cannot be joined: {first_line(error)}",

@@ -1,0 +1,129 @@
+"""How a search grows with the places of a cluster: trials that sleep, on four nodes that are started on this machine.
+
+    python benchmarks/cluster.py [SECONDS]
+
+To hold: with trials of 1 s, 8 places finish at least 0.9 times 8 as many trials a second as 1 place; our own part
+(asking, telling, writing to the database, the front) is at most 20 ms a trial with 32 trials in flight. The nodes share
+the cores of this machine: the driver and Ray Tune compete with the processes of all places.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks_path import ROOT
+from rows import write_rows
+
+sys.path.append(str(ROOT / "tests" / "builders"))
+
+from ray_nodes import ray_nodes
+
+PLACES = (1, 2, 4, 8, 32)
+NODES, CPUS = 4, 8
+RUN_S = 30.0
+SLEEP_S = 1.0
+
+
+def measure(address: str, places: int, run_s: float) -> list[dict[str, Any]]:
+    """Runs a search with so many trials in flight; returns a row for each trial, with our own milliseconds of it."""
+    from search.controller import ray_workers
+    from search.controller.cluster_place import Share
+    from search.controller.controller import Controller
+    from search.controller.submission import submit
+    from search.folders import default_database
+    from search.job.spec import parse_job
+    from search.store import Store
+
+    class Sleeping(ray_workers.CandidateTrainable):  # type: ignore[misc]
+        def step(self) -> dict[str, Any]:
+            time.sleep(SLEEP_S)
+            return super().step()
+
+    own: list[float] = []
+    cpu: list[float] = []
+    finished: list[float] = []
+
+    class Timed(ray_workers.BlockSearcher):
+        def suggest(self, trial_id: str) -> Any:
+            start, start_cpu = time.perf_counter(), time.thread_time()
+            suggested = super().suggest(trial_id)
+            if isinstance(suggested, dict):
+                own.append((time.perf_counter() - start) * 1e3)
+                cpu.append((time.thread_time() - start_cpu) * 1e3)
+            return suggested
+
+        def on_trial_complete(self, trial_id: str, *arguments: Any, **named: Any) -> None:
+            start, start_cpu = time.perf_counter(), time.thread_time()
+            super().on_trial_complete(trial_id, *arguments, **named)
+            own[-1] += (time.perf_counter() - start) * 1e3
+            cpu[-1] += (time.thread_time() - start_cpu) * 1e3
+            finished.append(time.perf_counter())
+
+    originals = ray_workers.CandidateTrainable, ray_workers.BlockSearcher, Share.most
+    ray_workers.CandidateTrainable, ray_workers.BlockSearcher = Sleeping, Timed  # type: ignore[misc]
+    Share.most = lambda _: places  # type: ignore[method-assign]
+    trials = int(places * max(4, run_s / SLEEP_S))
+    job = parse_job(
+        {
+            "task": {"name": "digits", "options": {"depth": 20}},
+            "devices": ["dry-run"],
+            "strategy": {"name": "random"},
+            "budget": {"trials": trials, "batch": trials},
+        },
+        folder=ROOT,
+    )
+    try:
+        with Store(default_database()) as store:
+            Controller(store, submit(store, job, ROOT), ray_address=address).run()
+    finally:
+        ray_workers.CandidateTrainable, ray_workers.BlockSearcher, Share.most = originals  # type: ignore[misc, method-assign]
+    return [
+        {
+            "places": places,
+            "finished_s": round(at - finished[0], 4),
+            "own_ms": round(ms, 3),
+            "own_cpu_ms": round(busy, 3),
+        }
+        for at, ms, busy in zip(finished, own, cpu, strict=True)
+    ]
+
+
+def rate(rows: list[dict[str, Any]], places: int) -> float:
+    """Trials a second while all places were at work: without the first two of each place, and without the last."""
+    times = [row["finished_s"] for row in rows][2 * places : -places]
+    return (len(times) - 1) / (times[-1] - times[0])
+
+
+def main(run_s: float) -> None:
+    """Measures every number of places, and reports."""
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder, ray_nodes(Path(folder)) as nodes:
+        nodes.add("head", cpus=0)
+        for number in range(NODES):
+            nodes.add(f"node{number}", cpus=CPUS)
+        os.environ.update(nodes.environment, PARETUNE_HOME=folder)
+        first = 0.0
+        for places in PLACES:
+            taken = measure(nodes.address, places, run_s)
+            first = first or rate(taken, places)
+            share = rate(taken, places) / places / first
+            own_ms, cpu_ms = (statistics.mean(row[key] for row in taken) for key in ("own_ms", "own_cpu_ms"))
+            print(
+                f"{places} places: {rate(taken, places):.2f} trials a second, {share:.2f} of linear; our own part "
+                f"{own_ms:.1f} ms a trial, {cpu_ms:.1f} ms of them on the processor",
+                flush=True,
+            )
+            rows += taken
+    from hwprofiles import find_device
+
+    print(write_rows("cluster", find_device("dry-run"), rows).name)
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else RUN_S)
