@@ -67,7 +67,7 @@ def _needed_files(artefacts: ArtefactStore, task: Mapping[str, Any], files: Mapp
     model, data = names.get("model", ""), names.get("data", "")
     if model in files:
         folder = PurePosixPath(model).parent
-        locations = external_files(artefacts.fetch(files[model]), MAX_FILE_BYTES)
+        locations = external_files(artefacts.fetch(files[model]), MAX_FILE_BYTES, model)
         needed |= {str(folder / check_file_name(location)) for location in locations}
     if data in files:
         check_samples(artefacts.fetch(files[data]), MAX_SAMPLES_BYTES)
