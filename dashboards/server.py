@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from dashboards.access.gate import ANYONE, check_gates, describe_gates
 from dashboards.access.guard import Guard
+from dashboards.access.oidc import OidcProvider
 from dashboards.access.settings import AccessSettings
 from dashboards.access.trail import Trail
 from dashboards.api import (
@@ -91,7 +92,7 @@ def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
     app.include_router(me_router())
     app.include_router(artefact_router(store))
     app.include_router(metrics_router(metrics))
-    mount_pages(app, store, reports)
+    mount_pages(app, store, reports, OidcProvider(settings.oidc) if settings.oidc else None)
     _handle_errors(app)
     check_gates(app)
     return app
@@ -167,7 +168,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _check_reach(store: Store, settings: AccessSettings) -> None:
     """Refuses to serve other machines where nobody could sign in: there is neither a valid token nor an agent's."""
     tokens = any(token.valid for token in store.tokens.all())
-    if not (settings.on_loopback or tokens or store.agents.has_tokens()):
+    if not (settings.on_loopback or settings.oidc or tokens or store.agents.has_tokens()):
         raise InvalidInput(
             f"host {settings.host!r} is not this machine's loopback, and there is no token that anyone could use",
             "add a user and a token: paretune users add NAME; paretune tokens create --user NAME --scopes read,submit",
