@@ -36,6 +36,9 @@ from hwprofiles.errors import InvalidInput, ParetuneError  # noqa: E402
 from search.artefacts.job_folders import materialise  # noqa: E402
 from search.artefacts.store import ArtefactStore  # noqa: E402
 from search.artefacts.submitted import check_submission  # noqa: E402
+from search.folders import default_database  # noqa: E402
+from search.permissions import LOCAL_USER  # noqa: E402
+from search.store import Store  # noqa: E402
 from search.tasks import check_files  # noqa: E402
 
 JOBS, LIMIT_S = 10_000, 60.0
@@ -70,11 +73,11 @@ def send(client: httpx.Client, data: bytes) -> tuple[str, list[int]]:
     return sha256, statuses
 
 
-def judge(job: MutatedJob, names: Mapping[str, str], sandbox: Sandbox) -> tuple[str, str]:
+def judge(store: Store, job: MutatedJob, names: Mapping[str, str], sandbox: Sandbox) -> tuple[str, str]:
     """Returns what the check of the submission says, and what became of it in the sandbox."""
     artefacts = ArtefactStore()
     try:
-        check_submission(artefacts, job.task, names)
+        check_submission(store, LOCAL_USER, artefacts, job.task, names)
     except InvalidInput as error:
         return f"refused: {error.message[:100]}", ""
     folder = materialise(artefacts, names)
@@ -101,7 +104,7 @@ def main() -> int:
         home.mkdir()
         (Path(place) / "bystander").write_text("stays")
         os.environ["PARETUNE_HOME"] = str(home)
-        with serve(home) as (client, server):
+        with serve(home) as (client, server), Store(default_database()) as store:
             sandbox = Sandbox()
             client.get("/healthz").raise_for_status()
             before = other_files(home)
@@ -109,7 +112,7 @@ def main() -> int:
                 job, started = mutated_job(number), time.perf_counter()
                 sent = {name: send(client, data) for name, data in job.files.items()}
                 checked = time.perf_counter()
-                answer, opened = judge(job, {name: sha256 for name, (sha256, _) in sent.items()}, sandbox)
+                answer, opened = judge(store, job, {name: sha256 for name, (sha256, _) in sent.items()}, sandbox)
                 rows.append({
                     "seed": number, "changed": job.changed, "mutation": job.mutation,
                     "size_bytes": len(job.files[job.changed]),
