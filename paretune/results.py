@@ -12,8 +12,8 @@ from dashboards.cli.console import ProgressBar, as_text
 from dashboards.cli.options import existing_store, print_report
 from dashboards.cli.results import check_verdict
 from dashboards.documents.front import front_document
-from dashboards.documents.metrics import metric_names
 from dashboards.documents.trials import trials_document
+from dashboards.words.metrics import metric_names
 from hwprofiles.errors import InvalidInput
 from paretune.hints import hints_shown
 from search.fronts.objectives import metric_interval, metric_value

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from dashboards.documents.jobs import job_of
-from dashboards.documents.report import JobReport, Json
+from dashboards.documents.report import JobReport
+from dashboards.words import Json
 from search.store import JobVersion, Store
 
 _CACHED_JOBS = 16

@@ -10,14 +10,13 @@ import typer
 
 from dashboards.cli.listing import print_list
 from dashboards.cli.options import Db, FrontFormat, JobId, existing_store, print_json
-from dashboards.documents.report import Json
 from dashboards.documents.trials import trials_document
 from dashboards.figures import figure, short_title
+from dashboards.words import Json
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
-from search.controller.failures import FAILED, states_of
 from search.short_names import candidate_name
-from search.states import TrialState
+from search.states import FAILED, TrialState, states_of
 
 
 def candidates(

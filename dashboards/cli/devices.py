@@ -13,8 +13,9 @@ from dashboards.cli.fields import flatten
 from dashboards.cli.listing import print_list
 from dashboards.cli.options import AsFormat, Db, Format, print_json, store_if_any
 from dashboards.documents import devices
-from dashboards.documents.report import Json
 from dashboards.figures import moment
+from dashboards.words import Json
+from dashboards.words.devices import device_in_words, figures_in_words
 from hwprofiles import find_device
 from hwprofiles.catalogue import add_description, remove_description
 from hwprofiles.description import NAME
@@ -39,7 +40,7 @@ def devices_list(
         print_json(document)
         return
     rows = [
-        {**device, "figures": devices.figures_in_words(device), "what": devices.device_in_words(device)}
+        {**device, "figures": figures_in_words(device), "what": device_in_words(device)}
         for device in document["devices"]
     ]
     print_list(rows, {name: name for name in ("device", "figures", "origin", "what")}, "", cut=["what"])
@@ -56,7 +57,7 @@ def devices_show(device: DeviceName, db: Db = None, format: AsFormat = Format.TA
         print_json(document)
         return
     if document.get("simulated"):
-        out.print(f"{devices.figures_in_words(document)}, not measured")
+        out.print(f"{figures_in_words(document)}, not measured")
     contact = {
         key: moment(value) if key.endswith("_at") else value for key, value in document.get("contact", {}).items()
     }

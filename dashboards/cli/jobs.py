@@ -18,9 +18,10 @@ from dashboards.cli.options import (
     print_coverage,
     print_json,
 )
-from dashboards.documents.jobs import device_names, job_document, jobs_document, state_in_words
-from dashboards.documents.time_spent import left_in_words, spent_in_words
+from dashboards.documents.jobs import job_document, jobs_document
 from dashboards.figures import moment
+from dashboards.words.jobs import device_names, state_in_words
+from dashboards.words.time_spent import left_in_words, spent_in_words
 
 
 def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:

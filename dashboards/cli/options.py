@@ -17,11 +17,11 @@ from dashboards.cli.completion import complete_candidate, complete_job
 from dashboards.cli.console import out, print_ending
 from dashboards.cli.front_table import print_front
 from dashboards.documents.front import front_document
-from dashboards.documents.report import Json
+from dashboards.words import Json
 from hwprofiles.errors import NotFound
 from search.folders import default_database
 from search.fronts.objectives import metric_value
-from search.space.coverage import COVERAGE, coverage_lines
+from search.space.coverage_words import COVERAGE, coverage_lines
 from search.store import Store, database_exists
 
 

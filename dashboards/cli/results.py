@@ -22,15 +22,15 @@ from dashboards.cli.options import (
     report_front,
 )
 from dashboards.documents.candidates import baseline_on, candidate_document
-from dashboards.documents.format_strip import blocks_of
 from dashboards.documents.front import front_document
-from dashboards.documents.health import health_in_words
-from dashboards.documents.report import Json
-from dashboards.documents.runtime import costs_in_words, runtime_line
 from dashboards.documents.trials import trials_document
-from dashboards.documents.words import quality_in_words, training_in_words
 from dashboards.evidence import EXPLANATIONS, Evidence
 from dashboards.figures import figure, metric_title
+from dashboards.words import Json
+from dashboards.words.candidates import quality_in_words, training_in_words
+from dashboards.words.format_strip import blocks_of
+from dashboards.words.health import health_in_words
+from dashboards.words.runtime import costs_in_words, runtime_line
 from hwprofiles.errors import InvalidInput, NotFound, ParetuneError
 from search.store import Store
 

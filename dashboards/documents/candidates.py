@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.documents.answer import comparison_of
 from dashboards.documents.display import display_of, formats_of
-from dashboards.documents.format_strip import blocks_of, decided_formats, formats_in_words, formats_without_decision
-from dashboards.documents.health import last_health
-from dashboards.documents.report import JobReport, Json
-from dashboards.documents.runtime import costs_of
-from dashboards.documents.words import UNCHANGED, decisions_summary
+from dashboards.documents.report import JobReport
+from dashboards.words import Json
+from dashboards.words.answer import comparison_of
+from dashboards.words.candidates import UNCHANGED, decisions_summary
+from dashboards.words.format_strip import blocks_of, decided_formats, formats_in_words, formats_without_decision
+from dashboards.words.health import last_health
+from dashboards.words.runtime import costs_of
 from search.fronts.metrics import DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, SIMULATED_FORMATS, figures_on
 from search.short_names import candidate_name
 from search.space.display import DISPLAY

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from dashboards.documents.answer import answer_of
 from dashboards.documents.candidates import candidate_of
-from dashboards.documents.health import verdict_on
-from dashboards.documents.metrics import USUAL_METRICS
-from dashboards.documents.report import JobReport, Json
+from dashboards.documents.report import JobReport
 from dashboards.documents.time_spent import time_document
 from dashboards.figures import row_of
+from dashboards.words import Json
+from dashboards.words.answer import answer_of
+from dashboards.words.health import verdict_on
+from dashboards.words.metrics import USUAL_METRICS
 from search.fronts.objectives import Objective
 from search.fronts.pareto import Entry, best_compromise
 from search.fronts.similar import group_similar
-from search.space.coverage import COVERAGE
+from search.space.coverage_words import COVERAGE
 from search.store import Store, TrialRow, is_orphan
 
 _OF_THE_JOB = (

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from dashboards.documents.front import front_of
-from dashboards.documents.report import JobReport, Json
+from dashboards.documents.report import JobReport
 from dashboards.documents.time_spent import left_document, time_document
+from dashboards.words import Json
 from search.folders import data_folder
 from search.fronts.objectives import metric_value
 from search.short_names import short_name
 from search.space.candidate import Space
-from search.space.coverage import COVERAGE
+from search.space.coverage_words import COVERAGE
 from search.states import JobState
 from search.store import Store, is_orphan
 from search.trials.activity import notices
@@ -77,16 +78,6 @@ def job_of(report: JobReport) -> Json:
         "error": job.error,
         "hint": job.hint,
     }
-
-
-def state_in_words(job: Mapping[str, Any]) -> str:
-    """Returns a job's state, from its status document; one whose process has died goes on only when it is resumed."""
-    return "interrupted (its process has died)" if job["process_died"] else str(job["state"])
-
-
-def device_names(job: Mapping[str, Any]) -> list[str]:
-    """Returns the devices of a job's status document."""
-    return [part["device"] for part in job.get("devices", [job])]
 
 
 def _devices(report: JobReport) -> list[Json]:

@@ -8,22 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from dashboards.documents.runtime import runtime_on
 from dashboards.documents.time_spent import OF_THE_CLOCK
 from dashboards.documents.views import DeviceView, joint_view, views_by_device
 from dashboards.evidence import Evidence, evidence_of
+from dashboards.words import Json
+from dashboards.words.runtime import runtime_on
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
 from search.fronts.metrics import SIMULATED_FORMATS
 from search.job.facts import JobFacts
 from search.space.candidate import Space
-from search.space.coverage import COVERAGE
+from search.space.coverage_words import COVERAGE
 from search.states import TrialState
 from search.store import JobRow, Store, TrialRow, digests_of
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

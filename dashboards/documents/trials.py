@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dashboards.documents.candidates import standing_of
-from dashboards.documents.metrics import USUAL_METRICS, baseline_value
-from dashboards.documents.report import JobReport, Json
+from dashboards.documents.report import JobReport
 from dashboards.figures import figure, interval
+from dashboards.words import Json
+from dashboards.words.metrics import USUAL_METRICS, baseline_value
 from search.fronts.objectives import Objective, metric_interval, metric_value
 from search.store import Store, TrialRow
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dashboards.words import Json
 from hwprofiles import Profile
 from search.fronts.views import View
 from search.job.spec import Job
 from search.job.views import views_of
 from search.store import JobRow, TrialRow, digests_of
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dashboards.cli.front_table import print_front
 from dashboards.documents.candidates import candidate_document, without_samples
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import job_document, jobs_document
-from dashboards.documents.metrics import metric_names
 from dashboards.documents.trials import trials_document
 from dashboards.web import rendering
+from dashboards.words.metrics import metric_names
 from hwprofiles.errors import NotFound
 from search.folders import job_folder
 from search.outcome import TrialOutcome

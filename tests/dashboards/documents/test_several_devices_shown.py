@@ -17,10 +17,10 @@ from dashboards.cli import run_app
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import jobs_document
-from dashboards.documents.metrics import metric_names
 from dashboards.documents.trials import trials_document
 from dashboards.web.picture import save_html, save_png
 from dashboards.web.rendering import trials_on
+from dashboards.words.metrics import metric_names
 from search.controller.controller import Controller
 from search.job.target import JobOptions, read_target
 from search.store import Store

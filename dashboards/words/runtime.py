@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dashboards.figures import figure, metric_title
+from dashboards.words import Json
 from evaluators.metrics import METRICS
 from search.fronts.objectives import metric_value
 from search.space.candidate import runtime_decision
-
-Json = dict[str, Any]
 
 COSTS = tuple(name for name, row in METRICS.items() if row.of_runtime)
 _WORSE = 1.1
