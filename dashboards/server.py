@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from dashboards.api import AGENT_PATHS, agent_problem, agent_router, api_router, problem_response, problem_status
-from dashboards.api.reports import Reports
+from dashboards.documents.reports import Reports
 from dashboards.web.headers import SecurityHeaders
 from dashboards.web.views import mount_pages, problem_page
 from hwprofiles.addresses import is_loopback

@@ -24,10 +24,10 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from dashboards.api.problems import problem, problem_status
-from dashboards.api.reports import Reports
 from dashboards.documents.front import front_of
 from dashboards.documents.jobs import job_of
 from dashboards.documents.report import JobReport
+from dashboards.documents.reports import Reports
 from dashboards.documents.trials import trials_of
 from hwprofiles.errors import ParetuneError
 

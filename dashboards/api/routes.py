@@ -9,13 +9,13 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from dashboards.api.events import job_events
-from dashboards.api.reports import Reports
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.capability import capability_document
 from dashboards.documents.devices import device_document, devices_document
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import status_of
 from dashboards.documents.layers import layers_document
+from dashboards.documents.reports import Reports
 from dashboards.documents.trials import trials_of
 from search.store import Store
 

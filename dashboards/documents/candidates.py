@@ -132,7 +132,7 @@ def _standings(report: JobReport, candidate_id: str) -> Json:
     """Returns a candidate's state and place on the front of each device."""
     standings = {}
     for label, view in report.views.items():
-        trial = next(trial for trial in view.trials if trial.candidate_id == candidate_id)
+        trial = view.candidates.some([candidate_id])[candidate_id]
         own = standing_of(view, trial)
         standings[label] = {
             **{key: own[key] for key in ("state", "reason", "on_front", "tied_with")},

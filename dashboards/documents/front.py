@@ -52,12 +52,12 @@ def front_of(report: JobReport) -> Json:
     if report.views:
         return _front_on_all(report)
     stored = report.stored_front or {}
-    by_id = {trial.candidate_id: trial for trial in report.trials}
+    miss = stored.get("nearest_miss")
+    by_id = report.candidates.some({*report.members, *report.ties, *([miss["candidate_id"]] if miss else [])})
     members = [by_id[candidate_id] for candidate_id in report.members if candidate_id in by_id]
     tied = [candidate_id for candidate_id in report.ties if candidate_id not in report.members]
     contenders = [by_id[candidate_id] for candidate_id in tied if candidate_id in by_id]
     best = _best_compromise(report, members)
-    miss = stored.get("nearest_miss")
     if miss is not None and miss["candidate_id"] in by_id:
         miss = candidate_of(report, by_id[miss["candidate_id"]]) | {"reason": miss["reason"]}
     document = {

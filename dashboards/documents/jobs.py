@@ -98,11 +98,11 @@ def _best_speedup(report: JobReport) -> float | None:
     """Returns the speed-up of the front's fastest member, if the front names it; otherwise the largest of its
     members."""
     fastest = (report.stored_front or {}).get("fastest")
-    speedups = [metric_value(t.metrics, "speedup") for t in report.trials if t.candidate_id == fastest]
-    if speedups and speedups[0] is not None:
-        return speedups[0]
-    speedups = [metric_value(t.metrics, "speedup") for t in report.trials if t.candidate_id in report.members]
-    return max((value for value in speedups if value is not None), default=None)
+    rows = report.candidates.some({*report.members, *([fastest] if fastest else [])})
+    speedups = {name: metric_value(row.metrics, "speedup") for name, row in rows.items()}
+    if fastest in speedups and speedups[fastest] is not None:
+        return speedups[fastest]
+    return max((speedups[name] for name in report.members if speedups.get(name) is not None), default=None)
 
 
 def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:
@@ -111,7 +111,7 @@ def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:
     ``time_left_s`` is estimated from the pace so far, while the job runs.
     """
     job = report.job
-    finished = sum(trial.state.finished for trial in report.trials)
+    finished = report.finished
     planned, minutes = budget.get("trials"), budget.get("minutes")
     if planned and job.space:
         planned = min(planned, Space.from_dict(job.space).size)
@@ -142,8 +142,7 @@ def _at_work(report: JobReport) -> list[Json]:
     texts = notices(data_folder() / "jobs" / report.job.job_id)
     return [
         {"trial": trial.number, "candidate_id": trial.candidate_id, "doing": texts[trial.digest]}
-        for trial in report.trials
-        if trial.digest in texts
+        for trial in report.candidates.with_digests(texts)
     ]
 
 

@@ -47,7 +47,7 @@ def trials_of(report: JobReport) -> Json:
         }
         if metrics
         else None,
-        "trials": [_row(report, trial, names) for trial in report.trials],
+        "trials": [_row(report, trial, names) for trial in report.candidates.all],
     }
 
 

@@ -9,13 +9,13 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from dashboards.api.reports import Reports
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.capability import devices_with_capability, latest_capability
 from dashboards.documents.devices import device_document, devices_document
 from dashboards.documents.front import front_of
 from dashboards.documents.jobs import job_of
 from dashboards.documents.layers import layers_document
+from dashboards.documents.reports import Reports
 from dashboards.documents.trials import trials_of
 from dashboards.web.heat import capability_context
 from dashboards.web.rendering import has_chart_library, render, views_context

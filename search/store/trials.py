@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
 
 from search.outcome import TrialOutcome
 from search.space.candidate import Candidate
@@ -131,6 +131,22 @@ class Trials:
             if not rows:
                 lookup.require_job(connection, job_id)
         return rows
+
+    def some(self, job_id: str, candidate_ids: Collection[str]) -> list[TrialRow]:
+        """Returns those of a job's candidates that have one of these ids, by trial number."""
+        with self._transactions.reading() as connection:
+            return _read(connection, Trial.job_id == job_id, Trial.candidate_id.in_(candidate_ids))
+
+    def with_digests(self, job_id: str, digests: Collection[str]) -> list[TrialRow]:
+        """Returns those of a job's candidates that have one of these digests, by trial number."""
+        with self._transactions.reading() as connection:
+            return _read(connection, Trial.job_id == job_id, Trial.digest.in_(digests))
+
+    def by_state(self, job_id: str) -> dict[TrialState, int]:
+        """Returns the number of a job's candidates by state."""
+        query = select(Trial.state, func.count()).where(Trial.job_id == job_id).group_by(Trial.state)
+        with self._transactions.reading() as connection:
+            return {state: count for state, count in connection.execute(query)}
 
     def since(self, version: JobVersion, earlier: Mapping[str, TrialRow]) -> list[TrialRow]:
         """As :meth:`of_job`, but reads only candidates that may have changed since ``version``.

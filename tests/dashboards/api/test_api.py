@@ -213,7 +213,7 @@ def test_an_unexpected_failure_is_a_problem_without_its_details(
     def broken(*_: Any) -> Any:
         raise RuntimeError("secret path")
 
-    monkeypatch.setattr("dashboards.api.reports.Reports.jobs_document", broken)
+    monkeypatch.setattr("dashboards.documents.reports.Reports.jobs_document", broken)
     with make_app() as client:
         answer = client("/api/v1/jobs")
     assert answer.status_code == 500

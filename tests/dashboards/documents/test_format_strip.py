@@ -13,7 +13,7 @@ import pytest
 
 from dashboards.cli import run_app
 from dashboards.cli.console import out, print_formats
-from dashboards.documents import format_strip
+from dashboards.words import format_strip
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.display import formats_of
 from dashboards.documents.front import front_document

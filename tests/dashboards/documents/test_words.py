@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dashboards.documents import words
+from dashboards.words import candidates as words
 from dashboards.words.candidates import decisions_summary, training_in_words
 from search.space.candidate import Decision, Scope, Space
 

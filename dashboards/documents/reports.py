@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from dashboards.documents.job_candidates import StoredCandidates
 from dashboards.documents.jobs import job_of
 from dashboards.documents.report import JobReport
 from dashboards.words import Json
-from search.store import JobVersion, Store
+from search.store import JobVersion, Store, TrialRow
 
 _CACHED_JOBS = 16
 """Jobs whose reports are cached; few are viewed at once."""
@@ -19,6 +22,15 @@ _CACHED_JOBS = 16
 class _CachedReport:
     version: JobVersion
     report: JobReport
+    candidates: StoredCandidates
+    earlier: tuple[JobVersion, Sequence[TrialRow]] | None
+    """All candidates as they were at an earlier version; None if nobody asked for them."""
+
+    @property
+    def last(self) -> tuple[JobVersion, Sequence[TrialRow]] | None:
+        """All candidates as they were last read."""
+        loaded = self.candidates.loaded
+        return self.earlier if loaded is None else (self.version, loaded)
 
 
 class Reports:
@@ -65,14 +77,17 @@ class Reports:
             if cached is not None and cached.version == version:
                 self._cache.move_to_end(version.job_id)
                 return cached.report
-        rows = {} if cached is None else {row.candidate_id: row for row in cached.report.trials}
-        since = version if cached is None else cached.version
-        report = JobReport.of(
-            self._store, self._store.jobs.get(version.job_id), lambda: self._store.trials.since(since, rows)
-        )
+        earlier = None if cached is None else cached.last
+        read_all = None if earlier is None else partial(self._read_changed, *earlier)
+        candidates = StoredCandidates(self._store, version.job_id, read_all)
+        report = JobReport.of(self._store, self._store.jobs.get(version.job_id), candidates)
         with self._lock:
-            self._cache[version.job_id] = _CachedReport(version, report)
+            self._cache[version.job_id] = _CachedReport(version, report, candidates, earlier)
             self._cache.move_to_end(version.job_id)
             while len(self._cache) > _CACHED_JOBS:
                 self._cache.popitem(last=False)
         return report
+
+    def _read_changed(self, version: JobVersion, rows: Sequence[TrialRow]) -> list[TrialRow]:
+        """Returns all candidates of a job, of which ``rows`` were read at an earlier version."""
+        return self._store.trials.since(version, {row.candidate_id: row for row in rows})
