@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module, metadata
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,7 +24,9 @@ COMMANDS: Mapping[str, str] = {
     "export": "exporting.export",
     "profile": "profiling.profile",
     "analyse": "analysis.analyse",
+    "up": "worker.up",
     "serve": "service.serve",
+    "worker": "worker.worker",
     "agent": "agents.agent",
     "schema": "service.schema",
     "examples": "examples.examples",
@@ -51,6 +53,8 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "db": ("The database.", {"upgrade": "service.db_upgrade"}),
 }
 
+_OURS = ("dashboards", "search", "evaluators", "hwprofiles")
+
 
 def build_app(word: str | None = None) -> typer.Typer:
     """Returns the command line; of commands other than ``word``, if that is one, it has the names only."""
@@ -64,30 +68,37 @@ def build_app(word: str | None = None) -> typer.Typer:
     )
     app.callback()(_options)
     for name, place in COMMANDS.items():
-        app.command(name)(_load(place) if everything or name == word else _nothing)
+        _add(app, name, place if everything or name == word else None)
     app.command("help")(show_help)
     for name, (about, commands) in GROUPS.items():
         group = typer.Typer(help=about, no_args_is_help=True)
         for own_name, place in commands.items():
-            group.command(own_name)(_load(place) if everything or name == word else _nothing)
+            _add(group, own_name, place if everything or name == word else None)
         app.add_typer(group, name=name)
     return app
 
 
-def _load(place: str) -> Callable[..., Any]:
-    """Returns a command's function; if a package that it needs is missing, another that says so."""
+def _add(app: typer.Typer, name: str, place: str | None) -> None:
+    """Adds a command by its place; one that only says what is missing, if a package is, and a name without a place."""
+    if place is None:
+        app.command(name)(_nothing)
+        return
     module, _, function = place.partition(".")
     try:
-        command: Callable[..., Any] = getattr(import_module(f"dashboards.cli.{module}"), function)
+        app.command(name)(getattr(import_module(f"dashboards.cli.{module}"), function))
     except ModuleNotFoundError as error:
-        missing = error
+        if error.name is None or error.name.partition(".")[0] in _OURS:
+            raise
+        any_arguments = {"allow_extra_args": True, "ignore_unknown_options": True}
+        app.command(name, context_settings=any_arguments)(_refusal(error))
 
-        def refuse(context: typer.Context) -> None:
-            raise missing
 
-        refuse.__doc__ = f"(needs {install_command('full')})"
-        return refuse
-    return command
+def _refusal(error: ModuleNotFoundError) -> Callable[..., None]:
+    def refuse(context: typer.Context) -> None:
+        raise error
+
+    refuse.__doc__ = f"(needs more packages: {install_command('full')})"
+    return refuse
 
 
 def _nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from evaluators.devices.deadline import Clock, Deadline
-from hwprofiles.errors import ParetuneError
+from hwprofiles.errors import ParetuneError, StorageError
 from search.budget.allowance import Allowance
 from search.budget.time_budget import TimeBudget
 from search.controller.confirmation import Confirmation
@@ -31,12 +33,21 @@ from search.job.facts import JobFacts
 from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.space.candidate import Space
-from search.states import JobState
+from search.states import JobRequest, JobState
 from search.store import JobRow, Lease, StaleLease, Store, TrialRow, digests_of
 from search.trials.context import JobContext
 from search.trials.preparation import PreparationResult
 
 _RESUME = "go on with: paretune resume JOB, with --debug to see more"
+
+
+def _interrupt() -> None:
+    """Interrupts the main thread as Ctrl-C does: it may wait for a trial of minutes."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _taken_over() -> StaleLease:
+    return StaleLease("another controller took the job over", "watch it with: paretune jobs")
 
 
 class Controller:
@@ -47,9 +58,15 @@ class Controller:
     """
 
     def __init__(
-        self, store: Store, job_id: str, watcher: Watcher | None = None, clock: Clock = time.monotonic
+        self,
+        store: Store,
+        job_id: str,
+        watcher: Watcher | None = None,
+        clock: Clock = time.monotonic,
+        lease: Lease | None = None,
     ) -> None:
-        self._store, self._clock = store, clock
+        """With a ``lease``, as a worker took it for the job, the controller adopts it when it runs."""
+        self._store, self._clock, self._given_lease = store, clock, lease
         self._row: JobRow = store.jobs.get(job_id)
         self._job = Job.model_validate(self._row.spec)
         self._folder = job_folder(self._row.job_id)
@@ -74,10 +91,12 @@ class Controller:
     def run(self) -> JobState:
         """Runs the job to its end (minutes to hours), and returns its state.
 
-        Ctrl-C leaves the job ``interrupted``, to be resumed; any other error leaves it ``failed`` with its message.
-        Both are raised again.
+        A job that is paused, cancelled or handed back ends within seconds, with what is finished stored. Ctrl-C leaves
+        the job ``interrupted``, to be resumed; any other error leaves it ``failed`` with its message. Both are raised
+        again. A detached job whose database cannot be reached stays as it is: the queue gives it to another controller.
         """
-        with LeaseKeeper(self._store, self._row.job_id) as self._keeper:
+        keeper = LeaseKeeper(self._store, self._row.job_id, self._given_lease, _interrupt)
+        with keeper as self._keeper:
             self._lease = self._keeper.lease
             try:
                 self._store.jobs.set_state(self._lease, JobState.RUNNING)
@@ -85,17 +104,29 @@ class Controller:
                 self._run_phases()
                 self._end(JobState.DONE)
             except KeyboardInterrupt:
+                if self._keeper.is_lost:
+                    raise _taken_over() from None
+                if self._keeper.requested is not None:
+                    state: JobState = self._keeper.requested.state
+                    self._end(state)
+                    return state
                 self._end(JobState.INTERRUPTED)
                 raise
             except StaleLease:
                 raise
             except ParetuneError as error:
+                if isinstance(error, StorageError) and self._row.detached:
+                    raise
                 self._end(JobState.FAILED, error)
                 raise
             except Exception as error:
                 self._end(JobState.FAILED, ParetuneError(f"unexpected {type(error).__name__}: {error}", _RESUME))
                 raise
         return JobState.DONE
+
+    def ask(self, request: JobRequest) -> None:
+        """Asks the running controller to end its work; from any thread."""
+        self._keeper.ask(request)
 
     def _run_phases(self) -> None:
         """Prepares the job, searches unless the final measurements have begun, and takes the final measurements."""
@@ -170,7 +201,7 @@ class Controller:
         )  # fmt: skip
         search.run()
         if self._keeper.is_lost:
-            raise StaleLease("another controller took the job over", "watch it with: paretune jobs")
+            raise _taken_over()
         self._ending = search.ending
         self._store.trials.drop_open(self._lease)
         rows = job.trials()

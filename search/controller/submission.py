@@ -7,13 +7,15 @@ from pathlib import Path
 from search.devices.lookup import DeviceRegistry
 from search.job.profiles import profiles_of
 from search.job.spec import Job
-from search.store import Store
+from search.store import Store, Submission
 from search.tasks import check_files
 
 
-def submit(store: Store, job: Job, folder: Path) -> str:
-    """Queues a job, with the objectives that it has, and returns its id; raises :class:`InvalidInput` if the task's
-    files cannot be used."""
+def submit(store: Store, job: Job, folder: Path, submission: Submission | None = None) -> str:
+    """Stores a job, with the objectives that it has, and returns its id; with a ``submission`` workers run it.
+
+    Raises :class:`InvalidInput` if the task's files cannot be used.
+    """
     check_files(job.task.name, job.task.options, folder)
     devices = profiles_of(job, DeviceRegistry(store))
     return store.jobs.create(
@@ -22,4 +24,5 @@ def submit(store: Store, job: Job, folder: Path) -> str:
         spec_folder=str(folder.resolve()),
         profile=devices[0].profile,
         devices={device.label: device.profile for device in devices},
+        submission=submission,
     )

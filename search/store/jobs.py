@@ -8,18 +8,20 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from hwprofiles import Profile
+from hwprofiles.errors import InvalidInput
 from search.short_names import short_name
-from search.states import JobState
+from search.states import JobRequest, JobState
 from search.store import lookup, statements
 from search.store.columns import utc_now
 from search.store.errors import JobBusy
-from search.store.models import Job
+from search.store.models import Dependency, Export, Front, Job, LogLine, Measurement, Trial
 from search.store.owner import is_dead
-from search.store.rows import JobRow, Json, Lease
-from search.store.transactions import Transactions
+from search.store.rows import JobRow, Json, Lease, Submission
+from search.store.transactions import Transactions, stale
+from search.store.usage import charge
 from search.store.versions import JobVersion, version_of
 
 _TRIES = 200
@@ -42,15 +44,31 @@ class Jobs:
         self._transactions = transactions
 
     def create(
-        self, *, name: str, spec: Json, spec_folder: str, profile: Profile, devices: Mapping[str, Profile] | None = None
+        self,
+        *,
+        name: str,
+        spec: Json,
+        spec_folder: str,
+        profile: Profile,
+        devices: Mapping[str, Profile] | None = None,
+        submission: Submission | None = None,
     ) -> str:
-        """Queues a job and returns its new id; ``profile`` becomes its device's current profile.
+        """Stores a job and returns its new id; ``profile`` becomes its device's current profile.
 
         ``spec`` is the resolved job file, ``spec_folder`` the folder that its relative paths start from. ``devices``
-        are the profiles of all devices by label, ``profile`` first; by default it is the only one.
+        are the profiles of all devices by label, ``profile`` first; by default it is the only one. With a
+        ``submission`` the job is queued for workers; without, its maker runs it. A submission whose user has used its
+        key before returns the id of that job and stores nothing; raises :class:`InvalidInput` if that job differs, and
+        :class:`NotFound` if a job that it waits for does not exist.
         """
         devices = devices or {profile.device: profile}
         with self._transactions.writing() as connection:
+            if submission is not None:
+                earlier = _job_of_key(connection, submission, spec)
+                if earlier is not None:
+                    return earlier
+                for other in submission.after:
+                    lookup.require_job(connection, other)
             for device_profile in reversed(list(devices.values())):
                 statements.register(connection, device_profile)
             job_id = _new_id(connection)
@@ -67,9 +85,34 @@ class Jobs:
                     created_at=utc_now(),
                     wall_s=0.0,
                     epoch=0,
+                    **({} if submission is None else submission.columns),
                 )
             )
+            if submission is not None and submission.after:
+                rows = [{"job_id": job_id, "after_job_id": other} for other in dict.fromkeys(submission.after)]
+                connection.execute(insert(Dependency), rows)
         return job_id
+
+    def delete(self, job_id: str) -> None:
+        """Removes a job with all that is stored of it; raises :class:`JobBusy` unless it has ended, and
+        :class:`InvalidInput` while another job waits for it."""
+        with self._transactions.writing() as connection:
+            row = connection.execute(
+                select(Job.state, Job.lease_owner, Job.lease_until).where(Job.job_id == job_id).with_for_update()
+            ).one_or_none()
+            if row is None:
+                raise lookup.no_job(job_id)
+            alive = row.lease_until is not None and row.lease_until > utc_now() and not is_dead(row.lease_owner)
+            if alive or not row.state.ended:
+                raise JobBusy(f"job {job_id} is {row.state}", f"end it first with: paretune cancel {job_id}")
+            waiting = select(Dependency.job_id).where(Dependency.after_job_id == job_id).limit(1)
+            if (other := connection.execute(waiting).scalar_one_or_none()) is not None:
+                raise InvalidInput(f"job {other} waits for job {job_id}", f"delete it first: paretune delete {other}")
+            trials = select(Trial.candidate_id).where(Trial.job_id == job_id)
+            for table in (Measurement, Export):
+                connection.execute(delete(table).where(table.candidate_id.in_(trials)))
+            for kind in (Trial, Front, LogLine, Dependency, Job):
+                connection.execute(delete(kind).where(kind.job_id == job_id))
 
     def lease(self, job_id: str, owner: Json, lease_s: float = 30.0) -> Lease:
         """Takes the right to write a job for ``lease_s`` seconds; earlier leases become stale.
@@ -94,6 +137,12 @@ class Jobs:
             _change(connection, job_id, epoch=lease.epoch, lease_owner=owner, lease_until=until)
         return lease
 
+    def adopt(self, lease: Lease, owner: Json, lease_s: float = 30.0) -> None:
+        """Passes a lease on to ``owner``, a process that was started to run the job."""
+        with self._transactions.holding(lease) as connection:
+            until = utc_now() + timedelta(seconds=lease_s)
+            _change(connection, lease.job_id, lease_owner=owner, lease_until=until)
+
     def renew(self, lease: Lease, lease_s: float = 30.0) -> None:
         """Extends a lease to ``lease_s`` seconds from now, also an expired one that nobody else took."""
         with self._transactions.holding(lease) as connection:
@@ -113,7 +162,9 @@ class Jobs:
             values: Json = {"state": state, "error": error, "hint": hint}
             if state is JobState.RUNNING:
                 values |= {"started_at": func.coalesce(Job.started_at, utc_now()), "finished_at": None}
-            elif state.ended:
+            else:
+                values |= {"requested": None, "progress": None}
+            if state.ended:
                 values |= {"finished_at": utc_now()}
             _change(connection, lease.job_id, **values)
 
@@ -126,11 +177,35 @@ class Jobs:
         """Adds to the time that a job has run, over all of its controllers."""
         with self._transactions.holding(lease) as connection:
             _change(connection, lease.job_id, wall_s=Job.wall_s + seconds)
+            charge(connection, lease.job_id, seconds)
 
     def set_strategy_state(self, lease: Lease, state: Json) -> None:
         """Stores the strategy's state after a block was told to it."""
         with self._transactions.holding(lease) as connection:
             _change(connection, lease.job_id, strategy_state=state)
+
+    def set_devices(self, lease: Lease, devices: Mapping[str, Profile]) -> None:
+        """Stores the devices of a job that has measured nothing yet, by label, the first one first."""
+        with self._transactions.holding(lease) as connection:
+            for profile in devices.values():
+                statements.register(connection, profile)
+            rows = [{"device": label, "profile_digest": profile.digest} for label, profile in devices.items()]
+            _change(connection, lease.job_id, profile_digest=rows[0]["profile_digest"], devices=rows)
+
+    def set_progress(self, lease: Lease, progress: Json) -> None:
+        """Stores what is going on in a running job."""
+        with self._transactions.holding(lease) as connection:
+            _change(connection, lease.job_id, progress=progress)
+
+    def request_of(self, lease: Lease) -> JobRequest | None:
+        """Returns what the lease's holder is asked to do; raises :class:`StaleLease` if the job was taken over."""
+        with self._transactions.reading() as connection:
+            query = select(Job.requested, Job.epoch).where(Job.job_id == lease.job_id)
+            row = connection.execute(query).one_or_none()
+        if row is None or row.epoch != lease.epoch:
+            raise stale(lease)
+        requested: JobRequest | None = row.requested
+        return requested
 
     def set_prediction(self, lease: Lease, prediction: Json) -> None:
         """Stores how accurately the layer table predicts a job's latencies."""
@@ -160,6 +235,24 @@ class Jobs:
         """Returns the job's version, which changes whenever the job does; much faster than reading the job."""
         with self._transactions.reading() as connection:
             return version_of(connection, lookup.find_job(connection, id_or_prefix))
+
+
+def _job_of_key(connection: Connection, submission: Submission, spec: Json) -> str | None:
+    """Returns the job that the submission's user has made with its key; raises :class:`InvalidInput` if it differs."""
+    if submission.idempotency_key is None:
+        return None
+    query = select(Job.job_id, Job.spec, Job.files).where(
+        Job.submitted_by == submission.submitted_by, Job.idempotency_key == submission.idempotency_key
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    if (row.spec, row.files) != (spec, submission.columns["files"]):
+        raise InvalidInput(
+            f"Idempotency-Key: {submission.idempotency_key!r} was used for job {row.job_id}, which is another one",
+            "make a new key for each new job",
+        )
+    return str(row.job_id)
 
 
 def _new_id(connection: Connection) -> str:

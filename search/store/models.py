@@ -10,6 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from search.states import JobRequest, JobState, RequestState, TrialState
 from search.store.columns import FreeText, UtcDateTime, json_column, state_column
+from search.store.rows import DEFAULT_PROJECT, LOCAL_USER
 
 _Json = dict[str, Any]
 
@@ -90,10 +91,6 @@ class Request(Base):
     result: Mapped[_Json | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
-
-
-LOCAL_USER, DEFAULT_PROJECT = "local", "default"
-"""Who submits, and where to, without a server."""
 
 
 class Job(Base):

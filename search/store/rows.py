@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from search.outcome import TrialOutcome
-from search.states import JobState, TrialState
+from search.states import JobRequest, JobState, TrialState
 
 Json = dict[str, Any]
+
+LOCAL_USER, DEFAULT_PROJECT = "local", "default"
+"""Who submits, and where to, without a server."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,51 @@ class JobRow:
     """The process that may write the job."""
     lease_until: datetime | None = None
     """End of the lease; None while nobody holds one."""
+    detached: bool = False
+    """Whether workers run it; else the command that made it does."""
+    submitted_by: str = LOCAL_USER
+    project: str = DEFAULT_PROJECT
+    priority: int = 0
+    """Of two queued jobs of a user, the one with the higher priority begins first."""
+    files: Json | None = None
+    """SHA-256 of the job's files by path, which are in the artefact store; None: they are in ``spec_folder``."""
+    requested: JobRequest | None = None
+    """What its controller is asked to do."""
+    losses: int = 0
+    """Controllers that were lost in a row without any progress."""
+    retry_at: datetime | None = None
+    """When a job whose controller was lost may begin again."""
+    progress: Json | None = None
+    """What is going on while it runs."""
 
 
 def digests_of(job: JobRow) -> dict[str, str]:
     """Profile digests of a job's devices by label, in the job's order."""
     further = (job.devices or [])[1:]
     return {job.device: job.profile_digest} | {device["device"]: device["profile_digest"] for device in further}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """How a job gets into the queue."""
+
+    submitted_by: str = LOCAL_USER
+    project: str = DEFAULT_PROJECT
+    priority: int = 0
+    idempotency_key: str | None = None
+    """Two submissions of a user with one key make one job."""
+    files: Mapping[str, str] | None = None
+    """SHA-256 of the job's files by path; None: they are in its folder."""
+    after: tuple[str, ...] = ()
+    """Ids of the jobs that must be done before."""
+
+    @property
+    def columns(self) -> Json:
+        """Values of the job's columns."""
+        return {
+            "detached": True, "submitted_by": self.submitted_by, "project": self.project, "priority": self.priority,
+            "idempotency_key": self.idempotency_key, "files": None if self.files is None else dict(self.files),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)

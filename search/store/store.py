@@ -11,10 +11,13 @@ from search.store.engine import open_engine, url_of
 from search.store.exports import Exports
 from search.store.fronts import FrontVersions
 from search.store.jobs import Jobs
+from search.store.logs import Logs
+from search.store.queue import Queue
 from search.store.requests import Requests
 from search.store.transactions import Transactions
 from search.store.trials import Trials
 from search.store.upgrade import prepare
+from search.store.workers import Workers
 
 
 class Store:
@@ -39,6 +42,12 @@ class Store:
         transactions = Transactions(self._engine)
         self.jobs = Jobs(transactions)
         """Jobs, their states and leases."""
+        self.queue = Queue(transactions)
+        """Which job a worker runs next, and what users ask of jobs."""
+        self.workers = Workers(transactions)
+        """Workers that run queued jobs."""
+        self.logs = Logs(transactions)
+        """Lines of jobs' logs."""
         self.trials = Trials(transactions)
         """Candidates of jobs, with results and measurements."""
         self.fronts = FrontVersions(transactions)

@@ -47,8 +47,13 @@ class Transactions:
         with self.writing() as connection:
             held = select(Job.epoch).where(Job.job_id == lease.job_id, Job.lease_until.is_not(None)).with_for_update()
             if connection.execute(held).scalar_one_or_none() != lease.epoch:
-                raise StaleLease(
-                    f"the lease of job {lease.job_id} (epoch {lease.epoch}) is not valid any more",
-                    f"another controller took the job over: follow it with: paretune status {lease.job_id}",
-                )
+                raise stale(lease)
             yield connection
+
+
+def stale(lease: Lease) -> StaleLease:
+    """Returns the error for a lease that is not valid any more."""
+    return StaleLease(
+        f"the lease of job {lease.job_id} (epoch {lease.epoch}) is not valid any more",
+        f"another controller took the job over: follow it with: paretune status {lease.job_id}",
+    )

@@ -1,0 +1,56 @@
+"""Commands that run queued jobs: a worker, and a worker with a server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from dashboards.cli.console import err
+from dashboards.cli.options import Db, open_store
+from dashboards.cli.service import serve_nicely
+from search.store import Store
+
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Jobs to run at a time.")]
+
+
+def worker(jobs: Jobs = 1, db: Db = None) -> None:
+    """Run queued jobs, until Ctrl-C; jobs under way then return to the queue."""
+    from search.queue.worker import Worker
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with open_store(db) as store:
+        err.print(f"worker ready for {jobs} job{'s' if jobs > 1 else ''} at a time (Ctrl-C ends it)", soft_wrap=True)
+        Worker(store, jobs, report=lambda line: err.print(line, soft_wrap=True)).run(stop)
+
+
+def up(
+    host: Annotated[str, typer.Option(help="Address; this machine only by default.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8700,
+    jobs: Jobs = 1,
+    db: Db = None,
+) -> None:
+    """Start everything on this machine: the server with its pages, and a worker that runs submitted jobs."""
+    with open_store(db) as store, _worker_process(store, jobs):
+        serve_nicely(store, host, port)
+
+
+@contextmanager
+def _worker_process(store: Store, jobs: int) -> Iterator[None]:
+    """Runs a worker as a child process while the block runs."""
+    command = [sys.executable, "-m", "dashboards.main", "worker", "--jobs", str(jobs)]
+    process = subprocess.Popen(command, env=os.environ | {"PARETUNE_DB": store.url}, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()

@@ -1,0 +1,82 @@
+"""The process of a job that a worker has taken: ``python -m search.controller.process JOB EPOCH``.
+
+The database is that of ``PARETUNE_DB``. SIGTERM, and the end of the worker that started it (the end of stdin), hand the
+job back to the queue. The worker learns from the store how the job went, not from the exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from hwprofiles.errors import ParetuneError, StorageError
+from search.controller.controller import Controller
+from search.controller.store_watcher import StoreWatcher
+from search.devices.lookup import DeviceRegistry
+from search.folders import default_database
+from search.job.profiles import profiles_of
+from search.job.spec import Job
+from search.states import JobRequest, JobState
+from search.store import Lease, StaleLease, Store
+
+LOST = 75
+"""Exit code of a controller that could not go on; the queue gives the job to another one."""
+
+
+def run_job(store: Store, lease: Lease) -> int:
+    """Runs a job that was leased for this process, and returns the exit code."""
+    watcher = StoreWatcher(store, lease)
+    try:
+        bind_devices(store, lease)
+        controller = Controller(store, lease.job_id, watcher, lease=lease)
+        _watch_worker(lambda: controller.ask(JobRequest.HAND_BACK))
+        controller.run()
+    except (StaleLease, StorageError) as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return LOST
+    except KeyboardInterrupt:
+        return 130
+    except ParetuneError as error:
+        print(f"error: {error.message}\n  hint: {error.hint}", file=sys.stderr)
+        return _fail(store, lease, error)
+    return 0
+
+
+def bind_devices(store: Store, lease: Lease) -> None:
+    """Sets the profiles of a job that has measured nothing yet to those that its devices have now, seen from here.
+
+    A job may have been submitted on another machine, whose ``local-cpu`` is another one.
+    """
+    row = store.jobs.get(lease.job_id)
+    if row.space is None:
+        devices = profiles_of(Job.model_validate(row.spec), DeviceRegistry(store))
+        store.jobs.set_devices(lease, {device.label: device.profile for device in devices})
+
+
+def _fail(store: Store, lease: Lease, error: ParetuneError) -> int:
+    """Stores the error of a job whose controller has not stored it."""
+    with suppress(StaleLease):
+        store.jobs.set_state(lease, JobState.FAILED, error=error.message, hint=error.hint)
+        store.jobs.release(lease)
+    return error.exit_code
+
+
+def _watch_worker(hand_back: Callable[[], None]) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: hand_back())
+
+    def wait() -> None:
+        os.read(0, 1)  # not through sys.stdin, whose lock would be held at this process's end
+        hand_back()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if __name__ == "__main__":
+    # A controller runs in a session of its own: Ctrl-C at the worker's terminal must not reach it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Store(os.environ.get("PARETUNE_DB") or default_database()) as opened:
+        sys.exit(run_job(opened, Lease(sys.argv[1], int(sys.argv[2]))))

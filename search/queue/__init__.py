@@ -1,0 +1,1 @@
+"""The worker: takes queued jobs, and runs a controller process for each."""

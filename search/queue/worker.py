@@ -1,0 +1,127 @@
+"""The worker: takes queued jobs of a store, and runs a controller process for each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwprofiles.errors import ParetuneError, StorageError
+from search.devices.lookup import DeviceRegistry
+from search.folders import job_folder
+from search.job.profiles import profiles_of
+from search.job.spec import Job
+from search.store import JobRow, Store, digests_of, this_process
+
+HEARTBEAT_S = 10.0
+POLL_S = 0.5
+GRACE_S = 20.0
+"""Seconds that controllers have to hand their jobs back when the worker stops."""
+
+LOG = "controller.log"
+"""Name of the file in a job's folder with the output of its controllers."""
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """A job and the process of its controller."""
+
+    job_id: str
+    process: subprocess.Popen[bytes]
+
+
+class Worker:
+    """Runs up to ``slots`` jobs at a time, each in a controller process that ends with the worker.
+
+    Controllers hand their jobs back to the queue when the worker stops or is killed; if they are killed too, their
+    leases end and any worker returns the jobs to the queue. ``report`` receives a line whenever a job begins or ends.
+    Used from one thread.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        slots: int = 1,
+        *,
+        report: Callable[[str], None] = lambda line: None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """``environment`` is added to that of the controllers."""
+        self._store, self._slots, self._report = store, slots, report
+        self._environment = os.environ | {"PARETUNE_DB": store.url} | (environment or {})
+        self._owner = this_process()
+        self._running: list[RunningJob] = []
+        self._heartbeat_at = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until ``stop`` is set, then hands back its jobs; goes on when the database was away for a while."""
+        self.worker_id = self._store.workers.add(self._owner, self._slots)
+        away = False
+        try:
+            while not stop.is_set():
+                try:
+                    self._step()
+                    away = False
+                except StorageError as error:
+                    if not away:
+                        self._report(f"{error.message}; trying again")
+                    away = True
+                    stop.wait(HEARTBEAT_S / 10)
+                stop.wait(POLL_S)
+        finally:
+            self._hand_back()
+            self._store.workers.stop(self.worker_id)
+
+    def _step(self) -> None:
+        """Does what is to be done now: notes ended controllers, and starts new ones."""
+        for job in [job for job in self._running if job.process.poll() is not None]:
+            self._running.remove(job)
+            self._store.queue.return_lost()
+            self._report(f"job {job.job_id} is {self._store.jobs.get(job.job_id).state}")
+        if time.monotonic() >= self._heartbeat_at:
+            self._store.workers.note_contact(self.worker_id)
+            self._heartbeat_at = time.monotonic() + HEARTBEAT_S
+        while len(self._running) < self._slots:
+            taken = self._store.queue.take(self._owner, self._can_run)
+            if taken is None:
+                return
+            row, lease = taken
+            self._running.append(RunningJob(row.job_id, self._start(row.job_id, lease.epoch)))
+            self._report(f"job {row.job_id} ({row.name}) begins")
+
+    def _can_run(self, row: JobRow) -> bool:
+        """Returns whether the job's files and devices are within reach of this machine."""
+        if row.files is None and not Path(row.spec_folder).is_dir():
+            return False
+        try:
+            devices = profiles_of(Job.model_validate(row.spec), DeviceRegistry(self._store))
+        except ParetuneError:
+            return False
+        return row.space is None or digests_of(row) == {device.label: device.profile.digest for device in devices}
+
+    def _start(self, job_id: str, epoch: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "search.controller.process", job_id, str(epoch)]
+        with (job_folder(job_id) / LOG).open("ab") as log:
+            return subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environment, start_new_session=True
+            )
+
+    def _hand_back(self) -> None:
+        """Asks all controllers to hand back their jobs, waits for them, and kills those that do not end."""
+        for job in self._running:
+            job.process.send_signal(signal.SIGTERM)
+        ends_at = time.monotonic() + GRACE_S
+        for job in self._running:
+            try:
+                job.process.wait(max(0.1, ends_at - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                job.process.kill()
+                job.process.wait()
+        self._running.clear()
+        self._store.queue.return_lost()

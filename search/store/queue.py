@@ -1,0 +1,222 @@
+"""The queue of jobs: which job a worker runs next, and what users ask of jobs in it.
+
+Workers are shared fairly: the next job belongs to the user with the fewest running jobs, among equals to the one whose
+jobs ran for the least time (time used an hour ago counts half). Of a user's jobs the one with the highest priority
+comes first, then the oldest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+from sqlalchemy.orm import aliased
+
+from hwprofiles.errors import InvalidInput
+from search.states import JobRequest, JobState, TrialState
+from search.store import lookup
+from search.store.columns import utc_now
+from search.store.models import Dependency, Job, Trial
+from search.store.owner import is_dead
+from search.store.rows import JobRow, Json, Lease
+from search.store.transactions import Transactions
+from search.store.usage import usage_of
+
+LOSSES_UNTIL_FAILED = 5
+"""After so many controllers in a row were lost without a finished candidate in between, the job fails."""
+
+RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
+"""Wait before a job whose controller was lost begins again: doubled with each loss in a row."""
+
+STARTING_S = 120.0
+"""Seconds that a controller may take to start."""
+
+_AT_A_TIME = 20
+"""Jobs of a user that are read at a time."""
+
+_COLUMNS = [getattr(Job, field.name) for field in fields(JobRow)]
+_OVER = (JobState.FAILED, JobState.CANCELLED)
+
+
+class Queue:
+    """The store's part about the queue of detached jobs; each method is a transaction.
+
+    Every job is taken by one worker at a time, also if several ask at once. A job whose controller was lost returns to
+    the queue.
+    """
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def take(self, owner: Json, can_run: Callable[[JobRow], bool] = lambda job: True) -> tuple[JobRow, Lease] | None:
+        """Leases the next job that ``can_run`` accepts to a worker, as running; None if there is none.
+
+        ``owner`` is the worker's process. The lease holds for :data:`STARTING_S`; the controller adopts and renews it.
+        First returns jobs to the queue whose controllers were lost, and ends those that wait for a job in vain.
+        """
+        with self._transactions.writing() as connection:
+            _return_lost(connection)
+            _end_hopeless(connection)
+            for user in _users_in_turn(connection):
+                for row in _jobs_of(connection, user):
+                    if can_run(row) and (lease := _lease(connection, row.job_id, owner)) is not None:
+                        return row, lease
+        return None
+
+    def return_lost(self) -> None:
+        """Returns jobs to the queue whose controllers were lost, or ends them as was asked for."""
+        with self._transactions.writing() as connection:
+            _return_lost(connection)
+
+    def ask(self, job_id: str, request: JobRequest) -> JobState:
+        """Asks to pause or cancel a job, and returns its state: still ``running`` while its controller ends.
+
+        A job that nobody runs is paused or cancelled at once. Raises :class:`InvalidInput` for one that has ended.
+        """
+        with self._transactions.writing() as connection:
+            _return_lost(connection)
+            columns = Job.state, Job.lease_owner, Job.lease_until, Job.requested
+            row = connection.execute(select(*columns).where(Job.job_id == job_id).with_for_update()).one_or_none()
+            if row is None:
+                raise lookup.no_job(job_id)
+            wanted = request.state
+            if row.state is wanted:
+                return request.state
+            if row.state in (JobState.DONE, *_OVER) or (row.state.ended and request is JobRequest.PAUSE):
+                raise InvalidInput(f"job {job_id} is {row.state} already", f"look at it with: paretune status {job_id}")
+            if row.state is JobState.RUNNING and not _is_lost(row.lease_owner, row.lease_until, utc_now()):
+                if row.requested is not JobRequest.CANCEL:
+                    _change(connection, job_id, requested=request)
+                return JobState.RUNNING
+            _change(connection, job_id, state=wanted, **_released(wanted))
+        return request.state
+
+    def resume(self, job_id: str) -> None:
+        """Queues a job again that has ended without being done; what is finished stays.
+
+        A job that is done is queued for what is left to measure. Raises :class:`InvalidInput` for one that is queued
+        or runs.
+        """
+        with self._transactions.writing() as connection:
+            _return_lost(connection)
+            columns = Job.state, Job.lease_owner, Job.lease_until
+            row = connection.execute(select(*columns).where(Job.job_id == job_id).with_for_update()).one_or_none()
+            if row is None:
+                raise lookup.no_job(job_id)
+            lost = row.state is JobState.RUNNING and _is_lost(row.lease_owner, row.lease_until, utc_now())
+            if not (row.state.ended or lost):
+                raise InvalidInput(f"job {job_id} is {row.state}", f"follow it with: paretune status {job_id}")
+            _change(
+                connection, job_id, state=JobState.QUEUED, detached=True, losses=0, error=None, hint=None,
+                **_released(JobState.QUEUED),
+            )  # fmt: skip
+
+    def length(self) -> int:
+        """Returns how many detached jobs are queued."""
+        with self._transactions.reading() as connection:
+            query = select(func.count()).select_from(Job).where(Job.state == JobState.QUEUED, Job.detached)
+            return int(connection.execute(query).scalar_one())
+
+
+def _ready() -> tuple[ColumnElement[bool], ...]:
+    """Conditions of a job that may begin."""
+    earlier = aliased(Job)
+    open_ones = (
+        select(Dependency.job_id)
+        .join(earlier, earlier.job_id == Dependency.after_job_id)
+        .where(Dependency.job_id == Job.job_id, earlier.state != JobState.DONE)
+    )
+    due = or_(Job.retry_at.is_(None), Job.retry_at <= utc_now())
+    return Job.state == JobState.QUEUED, Job.detached.is_(True), due, ~open_ones.exists()
+
+
+def _users_in_turn(connection: Connection) -> Sequence[str]:
+    """Returns the users with a job that may begin, the one whose turn it is first."""
+    waiting = connection.execute(select(Job.submitted_by).where(*_ready()).distinct()).scalars().all()
+    running = select(Job.submitted_by, func.count().label("jobs")).where(Job.state == JobState.RUNNING, Job.detached)
+    busy = {row.submitted_by: row.jobs for row in connection.execute(running.group_by(Job.submitted_by))}
+    used = usage_of(connection)
+    return sorted(waiting, key=lambda user: (busy.get(user, 0), used.get(user, 0.0), user))
+
+
+def _jobs_of(connection: Connection, user: str) -> Sequence[JobRow]:
+    query = select(*_COLUMNS).where(*_ready(), Job.submitted_by == user)
+    order = Job.priority.desc(), Job.created_at, Job.job_id
+    return [JobRow(*row) for row in connection.execute(query.order_by(*order).limit(_AT_A_TIME))]
+
+
+def _lease(connection: Connection, job_id: str, owner: Json) -> Lease | None:
+    """Leases a job unless another worker has taken it meanwhile."""
+    query = select(Job.epoch).where(Job.job_id == job_id, Job.state == JobState.QUEUED)
+    epoch = connection.execute(query.with_for_update(skip_locked=True)).scalar_one_or_none()
+    if epoch is None:
+        return None
+    now = utc_now()
+    _change(
+        connection, job_id, state=JobState.RUNNING, epoch=epoch + 1, lease_owner=owner, requested=None,
+        lease_until=now + timedelta(seconds=STARTING_S), started_at=func.coalesce(Job.started_at, now),
+        finished_at=None, error=None, hint=None,
+    )  # fmt: skip
+    return Lease(job_id, epoch + 1)
+
+
+def _return_lost(connection: Connection) -> None:
+    now = utc_now()
+    columns = Job.job_id, Job.lease_owner, Job.lease_until, Job.requested, Job.losses, Job.finished_at_loss, Job.epoch
+    running = select(*columns).where(Job.state == JobState.RUNNING, Job.detached)
+    for row in connection.execute(running.with_for_update(skip_locked=True)).all():
+        if not _is_lost(row.lease_owner, row.lease_until, now):
+            continue
+        finished = _finished_trials(connection, row.job_id)
+        losses = row.losses + 1 if finished <= row.finished_at_loss else 1
+        wanted = JobState.QUEUED if row.requested is None else row.requested.state
+        values: Json = {"losses": losses, "finished_at_loss": finished, "epoch": row.epoch + 1}
+        if wanted is JobState.QUEUED and losses >= LOSSES_UNTIL_FAILED:
+            wanted = JobState.FAILED
+            values |= {
+                "error": f"its controller was lost {losses} times in a row without finishing a candidate",
+                "hint": f"see the log of its worker, then: paretune resume {row.job_id}",
+            }
+        values |= _released(wanted)
+        if wanted is JobState.QUEUED:
+            values["retry_at"] = now + timedelta(seconds=min(RETRY_S * 2 ** (losses - 1), LONGEST_RETRY_S))
+        _change(connection, row.job_id, state=wanted, **values)
+
+
+def _end_hopeless(connection: Connection) -> None:
+    """Fails jobs that wait for one that has failed or was cancelled."""
+    earlier = aliased(Job)
+    query = (
+        select(Dependency.job_id, Dependency.after_job_id, earlier.state)
+        .join(Job, Job.job_id == Dependency.job_id)
+        .join(earlier, earlier.job_id == Dependency.after_job_id)
+        .where(Job.state == JobState.QUEUED, earlier.state.in_(_OVER))
+    )
+    for job_id, other, state in connection.execute(query).all():
+        _change(
+            connection, job_id, state=JobState.FAILED, error=f"job {other}, which it waits for, is {state}",
+            hint=f"resume that one, then this one: paretune resume {other}; paretune resume {job_id}",
+            finished_at=utc_now(),
+        )  # fmt: skip
+
+
+def _finished_trials(connection: Connection, job_id: str) -> int:
+    finished = Trial.job_id == job_id, Trial.state.not_in((TrialState.PENDING, TrialState.BUILDING))
+    return int(connection.execute(select(func.count()).select_from(Trial).where(*finished)).scalar_one())
+
+
+def _is_lost(owner: Json | None, until: datetime | None, now: datetime) -> bool:
+    return owner is None or until is None or until <= now or is_dead(owner)
+
+
+def _released(state: JobState) -> Json:
+    """Returns the values of a job that nobody runs any more."""
+    ended = {"finished_at": utc_now()} if state.ended else {}
+    return {"lease_owner": None, "lease_until": None, "requested": None, "progress": None, "retry_at": None} | ended
+
+
+def _change(connection: Connection, job_id: str, **values: Any) -> None:
+    connection.execute(update(Job).where(Job.job_id == job_id).values(**values))
