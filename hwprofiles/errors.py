@@ -5,6 +5,7 @@
     ParetuneError                 exit 4  the job or export failed
     ├── InvalidInput              exit 2  an invalid job, file or option; names the field
     ├── NotFound                  exit 3  no such job, candidate or device
+    ├── NotAllowed                exit 4  it is not this user's to do
     ├── DeviceUnavailable         exit 5  the device cannot be used now, or not in this way
     ├── StorageError              exit 4  the database or a folder cannot be read or written
     └── CandidateError            (never ends a job: one candidate has no result)
@@ -61,6 +62,10 @@ class NotFound(ParetuneError):
     """A job, candidate or device that does not exist."""
 
     exit_code = 3
+
+
+class NotAllowed(ParetuneError):
+    """Something that this user, or their token, may not do."""
 
 
 class DeviceUnavailable(ParetuneError):

@@ -6,9 +6,11 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotFound, ParetuneError, StorageError
+from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotAllowed, NotFound, ParetuneError, StorageError
 
-_STATUS: dict[type[ParetuneError], int] = {InvalidInput: 400, NotFound: 404, DeviceUnavailable: 409, StorageError: 503}
+_STATUS: dict[type[ParetuneError], int] = {
+    InvalidInput: 400, NotAllowed: 403, NotFound: 404, DeviceUnavailable: 409, StorageError: 503,
+}  # fmt: skip
 _TITLES = {
     400: "Invalid input",
     401: "Not allowed",

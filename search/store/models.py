@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Float, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from search.permissions import DEFAULT_PROJECT, LOCAL_USER
 from search.states import JobRequest, JobState, RequestState, TrialState
 from search.store.columns import FreeText, UtcDateTime, json_column, state_column
 from search.store.rows import DEFAULT_PROJECT, LOCAL_USER

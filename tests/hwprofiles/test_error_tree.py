@@ -15,6 +15,7 @@ EXIT_CODES = {
     "ParetuneError": 4,
     "InvalidInput": 2,
     "NotFound": 3,
+    "NotAllowed": 4,
     "DeviceUnavailable": 5,
     "StorageError": 4,
     "CandidateError": 4,
@@ -83,7 +84,7 @@ def test_states(name: str) -> None:
 def test_passing_is_what_says_nothing_about_the_candidate() -> None:
     passing = {name for name in EXIT_CODES if is_transient(getattr(errors, name)("said"))}
     assert passing == {
-        "ParetuneError", "InvalidInput", "NotFound", "DeviceUnavailable", "StorageError",
+        "ParetuneError", "InvalidInput", "NotFound", "NotAllowed", "DeviceUnavailable", "StorageError",
         "TransientError", "UnhealthyMeasurement", "MachineBusy", "MemoryShort", "WorkerLost", "NotAsked",
     }  # fmt: skip
 
