@@ -11,7 +11,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from search.permissions import DEFAULT_PROJECT, LOCAL_USER
 from search.states import JobRequest, JobState, RequestState, TrialState
 from search.store.columns import FreeText, UtcDateTime, json_column, state_column
-from search.store.rows import DEFAULT_PROJECT, LOCAL_USER
 
 _Json = dict[str, Any]
 
@@ -104,6 +103,8 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_state_submitted_by", "state", "submitted_by", "priority", "created_at"),
+        # Lists of jobs: without it each row is read, which may hold megabytes.
+        Index("ix_jobs_created_at_job_id", "created_at", "job_id", "submitted_by", "project", "state"),
         Index("uq_jobs_submitted_by_idempotency_key", "submitted_by", "idempotency_key", unique=True),
     )
 
@@ -190,7 +191,11 @@ class Trial(Base):
     """A candidate of a job; listings use the index of (job_id, number) too."""
 
     __tablename__ = "trials"
-    __table_args__ = (UniqueConstraint("job_id", "number"), UniqueConstraint("job_id", "digest"))
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        UniqueConstraint("job_id", "digest"),
+        Index("ix_trials_job_id_state", "job_id", "state", "number"),
+    )
 
     candidate_id: Mapped[str] = mapped_column(String(12), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"))
@@ -211,12 +216,15 @@ class Measurement(Base):
     """One measurement record of a candidate with its raw samples; never changed, later ones are added."""
 
     __tablename__ = "measurements"
+    __table_args__ = (Index("ix_measurements_job_id_id", "job_id", "id"),)
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     candidate_id: Mapped[str] = mapped_column(ForeignKey("trials.candidate_id"), index=True)
     phase: Mapped[str] = mapped_column(String(32))
     record: Mapped[_Json]
     created_at: Mapped[datetime]
+    job_id: Mapped[str] = mapped_column(String(8), server_default=text("''"))
+    """That of the candidate: it finds a job's newest measurement without its candidates."""
 
 
 class Front(Base):

@@ -92,7 +92,7 @@ class Trials:
             )
             for record in (outcome.measurement, *outcome.further_measurements):
                 if record is not None:
-                    _add_measurement(connection, candidate_id, "search", record)
+                    _add_measurement(connection, lease, candidate_id, "search", record)
 
     def replace_measurement(
         self,
@@ -108,7 +108,7 @@ class Trials:
         """Adds a later measurement of a candidate, and replaces its state, ``reason`` and metrics."""
         with self._transactions.holding(lease) as connection:
             _change(connection, lease, candidate_id, state=state, reason=reason, metrics=dict(metrics))
-            _add_measurement(connection, candidate_id, phase, measurement)
+            _add_measurement(connection, lease, candidate_id, phase, measurement)
 
     def reset_open(self, lease: Lease) -> list[TrialRow]:
         """Makes a job's unfinished candidates pending again, for resuming; returns them by trial number."""
@@ -146,7 +146,7 @@ class Trials:
         """Returns the number of a job's candidates by state."""
         query = select(Trial.state, func.count()).where(Trial.job_id == job_id).group_by(Trial.state)
         with self._transactions.reading() as connection:
-            return {state: count for state, count in connection.execute(query)}
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def since(self, version: JobVersion, earlier: Mapping[str, TrialRow]) -> list[TrialRow]:
         """As :meth:`of_job`, but reads only candidates that may have changed since ``version``.
@@ -156,7 +156,8 @@ class Trials:
         of_job = Trial.job_id == version.job_id
         unfinished = [candidate_id for candidate_id, row in earlier.items() if not row.state.finished]
         last = max((row.number for row in earlier.values()), default=-1)
-        measured = select(Measurement.candidate_id).where(Measurement.id > version.measurement)
+        newer = Measurement.job_id == version.job_id, Measurement.id > version.measurement
+        measured = select(Measurement.candidate_id).where(*newer)
         changed = or_(
             Trial.number > last, Trial.state.in_(_UNFINISHED), Trial.candidate_id.in_(unfinished),
             Trial.candidate_id.in_(measured),
@@ -196,9 +197,11 @@ def _change(connection: Connection, lease: Lease, candidate_id: str, **values: A
         raise lookup.no_candidate(candidate_id)
 
 
-def _add_measurement(connection: Connection, candidate_id: str, phase: str, record: Json) -> None:
-    """Adds a measurement record to a candidate."""
-    values = {"candidate_id": candidate_id, "phase": phase, "record": record, "created_at": utc_now()}
+def _add_measurement(connection: Connection, lease: Lease, candidate_id: str, phase: str, record: Json) -> None:
+    """Adds a measurement record to a candidate of the lease's job."""
+    values = {
+        "candidate_id": candidate_id, "phase": phase, "record": record, "created_at": utc_now(), "job_id": lease.job_id,
+    }  # fmt: skip
     connection.execute(insert(Measurement), values)
 
 

@@ -13,12 +13,12 @@ import pytest
 
 from dashboards.cli import run_app
 from dashboards.cli.console import out, print_formats
-from dashboards.words import format_strip
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.display import formats_of
 from dashboards.documents.front import front_document
 from dashboards.documents.trials import trials_document
 from dashboards.web.picture import save_html
+from dashboards.words import format_strip
 from dashboards.words.format_strip import (
     blocks_of,
     count_formats,

@@ -26,6 +26,14 @@ def upgrade() -> None:
         op.add_column("jobs", column)
     op.create_index("ix_jobs_state_submitted_by", "jobs", ["state", "submitted_by", "priority", "created_at"])
     op.create_index("uq_jobs_submitted_by_idempotency_key", "jobs", ["submitted_by", "idempotency_key"], unique=True)
+    op.create_index("ix_jobs_created_at_job_id", "jobs", ["created_at", "job_id", "submitted_by", "project", "state"])
+    op.create_index("ix_trials_job_id_state", "trials", ["job_id", "state", "number"])
+    op.add_column("measurements", sa.Column("job_id", sa.String(8), nullable=False, server_default=sa.text("''")))
+    op.execute(
+        "UPDATE measurements SET job_id = "
+        "(SELECT trials.job_id FROM trials WHERE trials.candidate_id = measurements.candidate_id)"
+    )
+    op.create_index("ix_measurements_job_id_id", "measurements", ["job_id", "id"])
     op.create_table(
         "dependencies",
         sa.Column("job_id", sa.String(8), nullable=False),
@@ -68,7 +76,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("usage", "workers", "job_logs", "dependencies"):
         op.drop_table(table)
-    for index in ("uq_jobs_submitted_by_idempotency_key", "ix_jobs_state_submitted_by"):
+    op.drop_index("ix_measurements_job_id_id", "measurements")
+    op.drop_column("measurements", "job_id")
+    op.drop_index("ix_trials_job_id_state", "trials")
+    for index in (
+        "ix_jobs_created_at_job_id", "uq_jobs_submitted_by_idempotency_key", "ix_jobs_state_submitted_by",
+    ):  # fmt: skip
         op.drop_index(index, "jobs")
     for column in (
         "progress", "retry_at", "finished_at_loss", "losses", "requested", "files", "idempotency_key", "priority",
