@@ -63,6 +63,20 @@ class TrialState(StrEnum):
         return self in (TrialState.DONE, TrialState.INFEASIBLE)
 
 
+class ExportState(StrEnum):
+    """State of an export that a worker was asked for."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self in (ExportState.DONE, ExportState.FAILED)
+
+
 class RequestState(StrEnum):
     """State of a measurement request to a remote device."""
 

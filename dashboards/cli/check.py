@@ -12,8 +12,9 @@ from dashboards.words import Json
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
 from search.job.devices import JobDevice
+from search.job.job_options import JobOptions
 from search.job.profiles import profiles_of
-from search.job.target import JobOptions, TargetJob, read_target, resolve_target
+from search.job.target import TargetJob, read_target, resolve_target
 from search.space.coverage_words import COVERAGE, coverage_lines
 
 _MOST_VALUES = 8

@@ -8,14 +8,11 @@ from dashboards.cli.options import AsFormat, Db, Format, FrontFormat, JobId, exi
 from search.controller.open_results import has_open_results
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
-from search.job.target import JobOptions, TargetJob, read_target, resolve_target
+from search.job.job_options import JobOptions
+from search.job.target import read_target, resolve_target
 from search.short_names import short_name
 from search.states import JobState
 from search.store import Store
-
-RANDOM_INPUTS = (
-    "no --data: inputs are random, so quality is only the similarity to the fp32 model's outputs, not accuracy"
-)
 
 
 @takes_job_options
@@ -37,19 +34,9 @@ def run(
             "paretune serve",
             soft_wrap=True,
         )
-        for line in plan_lines(job):
+        for line in job.plan:
             err.print(line, soft_wrap=True)
         _control(store, job_id, format)
-
-
-def plan_lines(job: TargetJob) -> list[str]:
-    """Returns what to know of a job before it starts, unless a job file says it."""
-    lines = [] if job.from_file else [job.limits_in_words]
-    if job.default_objectives:
-        lines.append(f"objectives: {job.objectives_in_words}")
-    if job.has_random_inputs:
-        lines.append(RANDOM_INPUTS)
-    return lines
 
 
 def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:

@@ -64,7 +64,7 @@ def front_of(report: JobReport) -> Json:
         "job_id": report.job.job_id,
         "name": report.job.name,
         "state": str(report.job.state),
-        "process_died": is_orphan(report.job),
+        "process_died": is_orphan(report.job) and not report.job.detached,
         "device": report.job.device,
         "profile_digest": report.job.profile_digest,
         "simulated": report.profile.simulated,

@@ -54,7 +54,12 @@ def job_of(report: JobReport) -> Json:
         "short_name": short_name(job.job_id),
         "name": job.name,
         "state": str(job.state),
-        "process_died": is_orphan(job),
+        "process_died": is_orphan(job) and not job.detached,
+        "detached": job.detached,
+        "requested": job.requested and str(job.requested),
+        "submitted_by": job.submitted_by,
+        "project": job.project,
+        "priority": job.priority,
         "device": job.device,
         "profile_digest": job.profile_digest,
         "simulated": report.profile.simulated,
@@ -130,7 +135,13 @@ def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:
         "time_left_s": min(left) if running and left else None,
         "left_s": _left(report, minutes) if running and report.facts.measuring_s else None,
         "at_work": _at_work(report) if alive else [],
+        "doing": _doing(job.progress) if alive and job.progress else None,
     }
+
+
+def _doing(status: Mapping[str, Any]) -> str:
+    """Returns what is going on in a job that a worker runs, in words."""
+    return ": ".join(filter(None, [str(status.get("phase", "")), str(status.get("message", ""))]))
 
 
 def _left(report: JobReport, minutes: float | None) -> Json:

@@ -12,10 +12,14 @@ from dashboards.documents.job_candidates import StoredCandidates
 from dashboards.documents.jobs import job_of
 from dashboards.documents.report import JobReport
 from dashboards.words import Json
+from search.states import JobState
 from search.store import JobVersion, Store, TrialRow
 
 _CACHED_JOBS = 16
 """Jobs whose reports are cached; few are viewed at once."""
+
+_LISTED_JOBS = 2000
+"""Jobs whose documents are cached, as lists have them."""
 
 
 @dataclass(frozen=True)
@@ -42,33 +46,34 @@ class Reports:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._cache: OrderedDict[str, _CachedReport] = OrderedDict()
-        self._final: dict[str, tuple[JobVersion, Json]] = {}
+        self._documents: OrderedDict[str, tuple[JobVersion, Json]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def version(self, job_id_or_prefix: str) -> JobVersion:
+    def version(self, job_id: str) -> JobVersion:
         """Returns a job's version, which changes whenever the job does; raises :class:`NotFound` for an unknown job."""
-        return self._store.jobs.version(job_id_or_prefix)
+        return self._store.jobs.version(job_id)
 
-    def read(self, job_id_or_prefix: str) -> JobReport:
+    def read(self, job_id: str) -> JobReport:
         """Returns a job's current report; raises :class:`NotFound` for an unknown job."""
         # The version first, so that changes during the reading are noticed the next time.
-        return self._at(self.version(job_id_or_prefix))
+        return self._at(self.version(job_id))
 
-    def jobs_document(self) -> Json:
-        """See :func:`dashboards.documents.jobs.jobs_document`."""
-        return {"jobs": [self._document(job_id) for job_id in self._store.jobs.ids()]}
-
-    def _document(self, job_id: str) -> Json:
+    def listed(self, job_id: str) -> Json:
+        """Returns a job's document as lists have it; reports of jobs that are only listed are not kept."""
         version = self.version(job_id)
         with self._lock:
-            cached = self._final.get(job_id)
-        if cached is not None and cached[0] == version:
-            return cached[1]
-        report = self._at(version)
+            kept = self._documents.get(job_id)
+            cached = self._cache.get(job_id)
+        if kept is not None and kept[0] == version:
+            return kept[1]
+        same = cached is not None and cached.version == version
+        report = cached.report if cached is not None and same else JobReport.read(self._store, job_id)
         document = job_of(report)
-        if report.job.state.ended:
+        if report.job.state is not JobState.RUNNING:  # what a running job does is not in its version
             with self._lock:
-                self._final[job_id] = version, document
+                self._documents[job_id] = version, document
+                while len(self._documents) > _LISTED_JOBS:
+                    self._documents.popitem(last=False)
         return document
 
     def _at(self, version: JobVersion) -> JobReport:

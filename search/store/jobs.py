@@ -18,7 +18,7 @@ from search.store import lookup, statements
 from search.store.columns import utc_now
 from search.store.errors import JobBusy
 from search.store.job_filters import JobFilters
-from search.store.models import Dependency, Export, Front, Job, LogLine, Measurement, Trial
+from search.store.models import Dependency, Export, ExportRequest, Front, Job, LogLine, Measurement, Trial
 from search.store.owner import is_dead
 from search.store.rows import JobRow, Json, Lease, Submission
 from search.store.sight import EVERYTHING, Sight
@@ -111,6 +111,7 @@ class Jobs:
             if (other := connection.execute(waiting).scalar_one_or_none()) is not None:
                 raise InvalidInput(f"job {other} waits for job {job_id}", f"delete it first: paretune delete {other}")
             trials = select(Trial.candidate_id).where(Trial.job_id == job_id)
+            connection.execute(delete(ExportRequest).where(ExportRequest.job_id == job_id))
             for table in (Measurement, Export):
                 connection.execute(delete(table).where(table.candidate_id.in_(trials)))
             for kind in (Trial, Front, LogLine, Dependency, Job):

@@ -67,6 +67,14 @@ def require_candidate(connection: Connection, candidate_id: str) -> None:
         raise no_candidate(candidate_id)
 
 
+def job_of(connection: Connection, candidate_id: str) -> str:
+    """Returns the job of a candidate by its full id; raises :class:`NotFound`."""
+    job_id = connection.execute(select(Trial.job_id).where(Trial.candidate_id == candidate_id)).scalar_one_or_none()
+    if job_id is None:
+        raise no_candidate(candidate_id)
+    return job_id
+
+
 def no_job(text: str) -> NotFound:
     """Returns the error for a job that does not exist."""
     return NotFound(f"there is no job {text!r}", "list them with: paretune jobs")

@@ -9,7 +9,7 @@ from sqlalchemy import Float, ForeignKey, Index, Integer, MetaData, String, Uniq
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from search.permissions import DEFAULT_PROJECT, LOCAL_USER
-from search.states import JobRequest, JobState, RequestState, TrialState
+from search.states import ExportState, JobRequest, JobState, RequestState, TrialState
 from search.store.columns import FreeText, UtcDateTime, json_column, state_column
 
 _Json = dict[str, Any]
@@ -249,3 +249,35 @@ class Export(Base):
     verdict: Mapped[str] = mapped_column(FreeText)
     receipt: Mapped[_Json]
     created_at: Mapped[datetime]
+
+
+class ExportRequest(Base):
+    """An export that a worker is asked for: what is wanted, its lease, and what came of it.
+
+    ``losses`` counts the workers that were lost while they held it.
+    """
+
+    __tablename__ = "export_requests"
+    __table_args__ = (
+        Index("ix_export_requests_state_created_at", "state", "created_at"),
+        Index("uq_export_requests_submitted_by_idempotency_key", "submitted_by", "idempotency_key", unique=True),
+    )
+
+    export_id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), index=True)
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("trials.candidate_id"))
+    options: Mapped[_Json]
+    submitted_by: Mapped[str] = mapped_column(String(255))
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    state: Mapped[ExportState] = mapped_column(state_column(ExportState))
+    doing: Mapped[str | None] = mapped_column(FreeText)
+    epoch: Mapped[int]
+    losses: Mapped[int]
+    lease_owner: Mapped[_Json | None]
+    lease_until: Mapped[datetime | None]
+    bundle_sha256: Mapped[str | None] = mapped_column(String(64))
+    receipt: Mapped[_Json | None]
+    error: Mapped[str | None] = mapped_column(FreeText)
+    hint: Mapped[str | None] = mapped_column(FreeText)
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]

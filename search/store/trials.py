@@ -16,6 +16,7 @@ from search.store import lookup
 from search.store.columns import utc_now
 from search.store.models import Measurement, Trial
 from search.store.rows import Json, Lease, TrialRow
+from search.store.sight import EVERYTHING, Sight
 from search.store.transactions import Transactions
 from search.store.versions import JobVersion
 
@@ -137,6 +138,20 @@ class Trials:
         with self._transactions.reading() as connection:
             return _read(connection, Trial.job_id == job_id, Trial.candidate_id.in_(candidate_ids))
 
+    def page(
+        self, job_id: str, states: Collection[TrialState], limit: int, *, after: int | None = None, down: bool = False
+    ) -> list[TrialRow]:
+        """Returns at most ``limit`` of a job's candidates in these states by trial number, ``down`` from the highest.
+
+        They begin behind the trial number ``after``.
+        """
+        further = () if after is None else (Trial.number < after if down else Trial.number > after,)
+        conditions = Trial.job_id == job_id, Trial.state.in_(states), *further
+        order = Trial.number.desc() if down else Trial.number
+        query = select(*_COLUMNS).where(*conditions).order_by(order).limit(limit)
+        with self._transactions.reading() as connection:
+            return [TrialRow(*row) for row in connection.execute(query)]
+
     def with_digests(self, job_id: str, digests: Collection[str]) -> list[TrialRow]:
         """Returns those of a job's candidates that have one of these digests, by trial number."""
         with self._transactions.reading() as connection:
@@ -167,10 +182,11 @@ class Trials:
             existing: Collection[str] = set(connection.execute(select(Trial.candidate_id).where(of_job)).scalars())
         return sorted((row for row in rows.values() if row.candidate_id in existing), key=lambda row: row.number)
 
-    def get(self, id_or_prefix: str) -> TrialRow:
-        """Returns the candidate whose id begins with the text, or ``JOB/NUMBER``."""
+    def get(self, id_or_prefix: str, sight: Sight = EVERYTHING) -> TrialRow:
+        """Returns the candidate whose id begins with the text, or ``JOB/NUMBER``; those of jobs that are not within
+        ``sight`` do not exist."""
         with self._transactions.reading() as connection:
-            candidate_id = lookup.find_trial(connection, id_or_prefix)
+            candidate_id = lookup.find_trial(connection, id_or_prefix, sight)
             return _read(connection, Trial.candidate_id == candidate_id)[0]
 
     def measurements(self, candidate_id: str) -> list[Json]:

@@ -22,7 +22,8 @@ from dashboards.web.picture import save_html, save_png
 from dashboards.web.rendering import trials_on
 from dashboards.words.metrics import metric_names
 from search.controller.controller import Controller
-from search.job.target import JobOptions, read_target
+from search.job.job_options import JobOptions
+from search.job.target import read_target
 from search.store import Store
 
 ONE, OTHER = "dry-run-t1-b1", "dry-run-t2-b8"

@@ -71,10 +71,40 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("submitted_by", name="pk_usage"),
     )
+    op.create_table(
+        "export_requests",
+        sa.Column("export_id", sa.String(12), nullable=False),
+        sa.Column("job_id", sa.String(8), nullable=False),
+        sa.Column("candidate_id", sa.String(12), nullable=False),
+        sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("submitted_by", sa.String(255), nullable=False),
+        sa.Column("idempotency_key", sa.String(255), nullable=True),
+        sa.Column("state", sa.String(32), nullable=False),
+        sa.Column("doing", sa.Text(), nullable=True),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("losses", sa.Integer(), nullable=False),
+        sa.Column("lease_owner", sa.JSON(), nullable=True),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("bundle_sha256", sa.String(64), nullable=True),
+        sa.Column("receipt", sa.JSON(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("hint", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("export_id", name="pk_export_requests"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.job_id"], name="fk_export_requests_job_id"),
+        sa.ForeignKeyConstraint(["candidate_id"], ["trials.candidate_id"], name="fk_export_requests_candidate_id"),
+    )
+    op.create_index("ix_export_requests_job_id", "export_requests", ["job_id"])
+    op.create_index("ix_export_requests_state_created_at", "export_requests", ["state", "created_at"])
+    op.create_index(
+        "uq_export_requests_submitted_by_idempotency_key", "export_requests", ["submitted_by", "idempotency_key"],
+        unique=True,
+    )  # fmt: skip
 
 
 def downgrade() -> None:
-    for table in ("usage", "workers", "job_logs", "dependencies"):
+    for table in ("export_requests", "usage", "workers", "job_logs", "dependencies"):
         op.drop_table(table)
     op.drop_index("ix_measurements_job_id_id", "measurements")
     op.drop_column("measurements", "job_id")
