@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import document, paretune
+from databases import KINDS, Databases
 from inline_search import measuring_briefly, without_ray
 from installation import build
 from small_jobs import FinishedJob, spec, write_job
@@ -62,6 +63,30 @@ def own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time limit is exceeded for the sake of what else runs beside the tests."""
     monkeypatch.setattr("evaluators.processes.pressure.Pressure.starves", lambda *_: False)
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Makes databases of both kinds; the PostgreSQL server that it starts ends with the tests."""
+    made = Databases(tmp_path_factory.mktemp("databases"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=KINDS)
+def database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """A new database of each kind, with the schema of this version."""
+    url = databases.create(request.param)
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture(params=KINDS)
+def empty_database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """A new database of each kind, without a schema; of SQLite the file is not made yet."""
+    url = databases.create(request.param, empty=True)
+    yield url
+    databases.drop(url)
 
 
 @pytest.fixture

@@ -28,6 +28,17 @@ LOG = "controller.log"
 """Name of the file in a job's folder with the output of its controllers."""
 
 
+def can_run(store: Store, row: JobRow) -> bool:
+    """Returns whether a job's files and devices are within reach of this machine."""
+    if row.files is None and not Path(row.spec_folder).is_dir():
+        return False
+    try:
+        devices = profiles_of(Job.model_validate(row.spec), DeviceRegistry(store))
+    except ParetuneError:
+        return False
+    return row.space is None or digests_of(row) == {device.label: device.profile.digest for device in devices}
+
+
 @dataclass(frozen=True)
 class RunningJob:
     """A job and the process of its controller."""
@@ -88,22 +99,12 @@ class Worker:
             self._store.workers.note_contact(self.worker_id)
             self._heartbeat_at = time.monotonic() + HEARTBEAT_S
         while len(self._running) < self._slots:
-            taken = self._store.queue.take(self._owner, self._can_run)
+            taken = self._store.queue.take(self._owner, lambda row: can_run(self._store, row))
             if taken is None:
                 return
             row, lease = taken
             self._running.append(RunningJob(row.job_id, self._start(row.job_id, lease.epoch)))
             self._report(f"job {row.job_id} ({row.name}) begins")
-
-    def _can_run(self, row: JobRow) -> bool:
-        """Returns whether the job's files and devices are within reach of this machine."""
-        if row.files is None and not Path(row.spec_folder).is_dir():
-            return False
-        try:
-            devices = profiles_of(Job.model_validate(row.spec), DeviceRegistry(self._store))
-        except ParetuneError:
-            return False
-        return row.space is None or digests_of(row) == {device.label: device.profile.digest for device in devices}
 
     def _start(self, job_id: str, epoch: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "search.controller.process", job_id, str(epoch)]

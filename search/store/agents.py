@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound, ParetuneError
@@ -67,8 +67,8 @@ class Agents:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         values = {"token_sha256": _hash(token), "revoked_at": None, "instance": None}
         with self._transactions.writing() as connection:
-            if not connection.execute(update(Agent).where(Agent.device == device), values).rowcount:
-                connection.execute(insert(Agent), {"device": device, "created_at": utc_now(), "offer": {}, **values})
+            statements.insert_if_absent(connection, Agent, device=device, created_at=utc_now(), offer={}, **values)
+            connection.execute(update(Agent).where(Agent.device == device), values)
         return token
 
     def revoke(self, device: str) -> None:

@@ -20,6 +20,15 @@ from search.store.errors import REPORT, Unstorable, storage_errors
 # Option of an engine whose transactions write: on SQLite they take the write lock at their beginning.
 WRITES = {"paretune_writes": True}
 
+# Options of an engine whose transactions only read, by kind of database: each sees one state throughout. SQLite's do.
+READS: dict[str, dict[str, Any]] = {"postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}}
+
+# A server that went silent is given up: within 10 s when connecting, within half a minute later. The URL may say else.
+_PATIENCE = {
+    "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}  # fmt: skip
+
 _BUSY_TIMEOUT_MS = 30_000
 _SIDE_FILES = ("-wal", "-shm")
 _JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
@@ -34,7 +43,7 @@ def open_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         _refuse_memory(parsed)
-        engine = create_engine(parsed, json_serializer=_to_json, hide_parameters=True)
+        engine = create_engine(parsed, json_serializer=_to_json, hide_parameters=True, **_connecting(parsed))
     except ImportError as error:
         raise InvalidInput(
             f"database URL: the driver {error.name!r} is not installed",
@@ -49,6 +58,14 @@ def open_engine(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     return engine
+
+
+def _connecting(url: URL) -> dict[str, Any]:
+    """Returns the options of connections to a server; they are tried before each use, since it may have restarted."""
+    if url.get_backend_name() != "postgresql":
+        return {}
+    patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    return {"pool_pre_ping": True, "connect_args": patience}
 
 
 def _invalid_url(url: str, error: Exception) -> InvalidInput:

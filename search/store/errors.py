@@ -30,6 +30,7 @@ _REMEDIES = (
     ("no space left", "free some space, then go on with: paretune resume JOB"),
     ("not a database", "name another file with --db, or put a backup in its place"),
     ("malformed", "put a backup in its place, or name another file with --db"),
+    ("deadlock", "another process wrote the same at the same time: try again"),
     ("locked", "another process holds it: wait for that one to finish, then try again"),
     ("readonly", "check that you may write to the file and its folder, or name another with --db"),
     ("unable to open", "check that you may write to the file and its folder, or name another with --db"),

@@ -71,8 +71,7 @@ class Jobs:
                     return earlier
                 for other in submission.after:
                     lookup.require_job(connection, other)
-            for device_profile in reversed(list(devices.values())):
-                statements.register(connection, device_profile)
+            statements.register(connection, *devices.values())
             job_id = _new_id(connection)
             connection.execute(
                 insert(Job).values(

@@ -14,15 +14,20 @@ from search.store.columns import utc_now
 from search.store.models import Device
 
 
-def register(connection: Connection, profile: Profile) -> None:
-    """Stores a profile, and makes it its device's current one."""
+def register(connection: Connection, *profiles: Profile) -> None:
+    """Stores profiles, and makes each its device's current one; of several of one device, the first of them.
+
+    Locks rows in the order of their keys, so that two transactions never wait for each other.
+    """
     now = utc_now()
-    stored = connection.execute(select(models.Profile.digest).where(models.Profile.digest == profile.digest)).first()
-    if stored is None:
-        insert_if_absent(connection, models.Profile, digest=profile.digest, data=profile.to_dict(), created_at=now)
-    current = {"profile_digest": profile.digest, "seen_at": now}
-    if not connection.execute(update(Device).where(Device.name == profile.device), current).rowcount:
-        insert_if_absent(connection, Device, name=profile.device, **current)
+    for digest, profile in sorted({profile.digest: profile for profile in profiles}.items()):
+        stored = connection.execute(select(models.Profile.digest).where(models.Profile.digest == digest)).first()
+        if stored is None:
+            insert_if_absent(connection, models.Profile, digest=digest, data=profile.to_dict(), created_at=now)
+    for device, digest in sorted({profile.device: profile.digest for profile in reversed(profiles)}.items()):
+        current = {"profile_digest": digest, "seen_at": now}
+        if not connection.execute(update(Device).where(Device.name == device), current).rowcount:
+            insert_if_absent(connection, Device, name=device, **current)
 
 
 def insert_if_absent(connection: Connection, table: type[models.Base], **values: Any) -> None:

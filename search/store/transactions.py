@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, select
 
-from search.store.engine import WRITES, place_of
+from search.store.engine import READS, WRITES, place_of
 from search.store.errors import StaleLease, storage_errors
 from search.store.models import Job
 from search.store.rows import Lease
@@ -22,14 +22,14 @@ class Transactions:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._reader = engine.execution_options(**READS.get(engine.dialect.name, {}))
         self._writer = engine.execution_options(**WRITES)
         self._place = place_of(engine)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Begins a transaction that only reads, and sees one state of the database throughout."""
-        with storage_errors(self._place), self._engine.begin() as connection:
+        with storage_errors(self._place), self._reader.begin() as connection:
             yield connection
 
     @contextmanager

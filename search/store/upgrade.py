@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 
 from hwprofiles.errors import StorageError
 from search.store.engine import WRITES, open_engine, place_of
@@ -17,12 +17,16 @@ from search.store.revision import HEAD, revision_of
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+_LOCK = 0x7061726574756E65
+"""The advisory lock of upgrades on PostgreSQL: "paretune" in bytes."""
+
 
 def upgrade(url: str) -> tuple[str | None, str]:
     """Upgrades the database at ``url`` in one transaction; returns the revision before (None: empty) and after.
 
-    Raises :class:`InvalidInput` for a URL that cannot be used, :class:`StorageError` for a database that cannot be
-    upgraded: unreachable, unwritable, another program's, or newer than this version of Paretune.
+    Waits for an upgrade by another process. Raises :class:`InvalidInput` for a URL that cannot be used,
+    :class:`StorageError` for a database that cannot be upgraded: unreachable, unwritable, another program's, or newer
+    than this version of Paretune.
     """
     engine = open_engine(url)
     try:
@@ -61,6 +65,8 @@ def upgrade_engine(engine: Engine) -> tuple[str | None, str]:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     try:
         with storage_errors(place), engine.execution_options(**WRITES).begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
             before = revision_of(connection, place)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

@@ -525,7 +525,7 @@ class TestLease:
 
         monkeypatch.setattr(store.jobs, "renew", renew)
         monkeypatch.setattr("search.controller.lease.RENEW_S", 0.0)
-        monkeypatch.setattr("search.controller.lease.RENEW_AGAIN_S", 0.0)
+        monkeypatch.setattr("search.controller.lease.LOOK_S", 0.0)
         keeper.renew_until(threading.Event())
         assert len(renewals) == 5
         assert keeper.is_lost

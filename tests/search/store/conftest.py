@@ -1,38 +1,17 @@
-"""What the store's conformance tests share: every test that takes ``url`` runs on each kind of database."""
+"""What the store's conformance tests share: each test that takes ``store`` runs on every kind of database."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy
 
 from hwprofiles import find_device
 from search.space.candidate import Candidate, Decision, Space
-from search.store import Lease, Store, TrialRow, this_process, upgrade
-
-# The URL of a PostgreSQL database in which the tests may make schemas adds that kind.
-_SERVER = os.environ.get("PARETUNE_TEST_POSTGRESQL")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"] if _SERVER else ["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/jobs.db"
-        return
-    schema = "test_" + secrets.token_hex(4)
-    engine = sqlalchemy.create_engine(_SERVER or "")
-    with engine.begin() as connection:
-        connection.execute(sqlalchemy.text(f"CREATE SCHEMA {schema}"))
-    yield f"{_SERVER}?options=-csearch_path%3D{schema}"
-    with engine.begin() as connection:
-        connection.execute(sqlalchemy.text(f"DROP SCHEMA {schema} CASCADE"))
-    engine.dispose()
+from search.store import Lease, Store, TrialRow, this_process
 
 
 @pytest.fixture
@@ -42,10 +21,9 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[Store]:
+def store(database_url: str) -> Iterator[Store]:
     """An open store, empty."""
-    upgrade(url)
-    with Store(url) as opened:
+    with Store(database_url) as opened:
         yield opened
 
 
@@ -88,9 +66,9 @@ def trials(store: Store, lease: Lease, candidates: list[Candidate]) -> list[Tria
 
 
 @pytest.fixture
-def contents(url: str) -> Iterator[Callable[[], dict[str, list[tuple[object, ...]]]]]:
+def contents(database_url: str) -> Iterator[Callable[[], dict[str, list[tuple[object, ...]]]]]:
     """Reads every row of every table, past the store."""
-    engine = sqlalchemy.create_engine(url)
+    engine = sqlalchemy.create_engine(database_url)
 
     def read() -> dict[str, list[tuple[object, ...]]]:
         with engine.connect() as connection:

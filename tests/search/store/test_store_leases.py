@@ -149,10 +149,10 @@ class TestLeases:
         assert contents() == before
 
     def test_a_killed_controller_is_followed_at_once(
-        self, url: str, store: Store, new_job: NewJob, start: Start
+        self, database_url: str, store: Store, new_job: NewJob, start: Start
     ) -> None:
         job_id = new_job()
-        child = start(url, job_id)
+        child = start(database_url, job_id)
         assert _hear(child) == "ready"
         _say(child)
         assert _hear(child) == "1"
@@ -166,9 +166,9 @@ class TestLeases:
             store.jobs.set_state(Lease(job_id, 1), JobState.RUNNING)
         store.jobs.set_state(lease, JobState.RUNNING)
 
-    def test_one_of_two_racing_controllers_wins(self, url: str, new_job: NewJob, start: Start) -> None:
+    def test_one_of_two_racing_controllers_wins(self, database_url: str, new_job: NewJob, start: Start) -> None:
         job_id = new_job()
-        children = [start(url, job_id), start(url, job_id)]
+        children = [start(database_url, job_id), start(database_url, job_id)]
         assert [_hear(child) for child in children] == ["ready", "ready"]
         for child in children:
             _say(child)

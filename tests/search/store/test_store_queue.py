@@ -91,10 +91,10 @@ class TestTaking:
         got = [each[0] for each in taken if each is not None]
         assert sorted(got) == sorted(ids)
 
-    def test_processes_take_each_job_once(self, store: Store, url: str, submit: Submit) -> None:
+    def test_processes_take_each_job_once(self, store: Store, database_url: str, submit: Submit) -> None:
         ids = {submit() for _ in range(20)}
         with multiprocessing.get_context("spawn").Pool(3) as pool:
-            got = [job_id for part in pool.map(_take_all, [url] * 3) for job_id in part]
+            got = [job_id for part in pool.map(_take_all, [database_url] * 3) for job_id in part]
         assert sorted(got) == sorted(ids)
 
 

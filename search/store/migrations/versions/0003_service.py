@@ -10,6 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _complete_agents()
     for column in (
         sa.Column("detached", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("submitted_by", sa.String(255), nullable=False, server_default="local"),
@@ -101,6 +102,18 @@ def upgrade() -> None:
         "uq_export_requests_submitted_by_idempotency_key", "export_requests", ["submitted_by", "idempotency_key"],
         unique=True,
     )  # fmt: skip
+
+
+def _complete_agents() -> None:
+    """Adds the columns that the first form of revision 0002 lacked; nothing wrote these tables then."""
+    if "offer" in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("agents")}:
+        return
+    with op.batch_alter_table("agents") as agents:
+        agents.add_column(sa.Column("instance", sa.String(64), nullable=True))
+        agents.add_column(sa.Column("offer", sa.JSON(), nullable=False))
+    with op.batch_alter_table("errands") as errands:
+        errands.add_column(sa.Column("deaths", sa.Integer(), nullable=False))
+        errands.add_column(sa.Column("holder", sa.String(64), nullable=True))
 
 
 def downgrade() -> None:

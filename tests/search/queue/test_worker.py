@@ -1,0 +1,161 @@
+"""Workers and the controllers that they start, as processes: jobs run, stop when asked, and survive kills."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from command_line import relatives, started, wait_gone, wait_until
+from inline_search import without_ray
+from small_jobs import write_classifier, write_job
+
+from search.controller.controller import Controller
+from search.controller.submission import submit
+from search.folders import default_database
+from search.job.spec import Job, load_job
+from search.queue.worker import can_run
+from search.states import JobRequest, JobState
+from search.store import Store, Submission, TrialRow
+
+TRIALS = 150
+JOB = {"budget": {"trials": TRIALS}, "space": {"precision": {}}}
+
+SECONDS_TO_STOP = 20.0
+"""Far more than it takes, on a machine that runs other tests; far less than the job."""
+
+
+@pytest.fixture
+def store(home: Path) -> Iterator[Store]:
+    with Store(default_database()) as opened:
+        yield opened
+
+
+def load(folder: Path, **fields: Any) -> Job:
+    """A job whose space is much larger than its trials."""
+    path = write_job(folder, **(JOB | fields))
+    write_classifier(folder, layers=7)
+    return load_job(path)
+
+
+def submit_job(store: Store, folder: Path, **fields: Any) -> str:
+    return submit(store, load(folder, **fields), folder, Submission("ann"))
+
+
+def finished(store: Store, job_id: str) -> int:
+    return sum(row.state.finished for row in store.trials.of_job(job_id))
+
+
+def comparable(rows: list[TrialRow]) -> list[tuple[object, ...]]:
+    return [(row.number, row.block, row.digest, row.state, row.reason, row.metrics) for row in rows]
+
+
+def undisturbed(store: Store, folder: Path) -> list[tuple[object, ...]]:
+    """The candidates of the same job when nobody disturbs it; without Ray, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch, prepare_here=True)
+        job_id = submit(store, load(folder), folder)
+        assert Controller(store, job_id).run() is JobState.DONE
+    return comparable(store.trials.of_job(job_id))
+
+
+def controllers(store: Store, job_id: str) -> list[psutil.Process]:
+    """The process that holds the job, and all that it has started."""
+    owner = store.jobs.get(job_id).lease_owner
+    assert owner is not None
+    process = psutil.Process(owner["pid"])
+    return [process, *process.children(recursive=True)]
+
+
+def test_a_job_survives_all_that_happens_to_it(store: Store, home: Path, tmp_path: Path) -> None:
+    """Paused, resumed, its controller killed, its worker killed, its worker ended: the same candidates as ever."""
+    expected = undisturbed(store, tmp_path)
+    job_id = submit_job(store, tmp_path)
+
+    def wait_for_more(count: int) -> int:
+        target = finished(store, job_id) + count
+        wait_until(lambda: finished(store, job_id) >= target, f"trial {target} of {job_id}")
+        assert store.jobs.get(job_id).state is JobState.RUNNING
+        return finished(store, job_id)
+
+    with started("worker", home=home, log=tmp_path / "first.log") as worker:
+        wait_for_more(1)
+        family = controllers(store, job_id)
+        assert store.queue.ask(job_id, JobRequest.PAUSE) is JobState.RUNNING
+        asked_at = time.monotonic()
+        wait_until(lambda: store.jobs.get(job_id).state is JobState.PAUSED, "the pause")
+        assert time.monotonic() - asked_at < SECONDS_TO_STOP
+        wait_gone(family)
+        kept = finished(store, job_id)
+        store.queue.resume(job_id)
+        wait_until(lambda: finished(store, job_id) > kept, "trials after the pause")
+
+        family = controllers(store, job_id)
+        family[0].kill()
+        wait_until(lambda: store.jobs.get(job_id).losses == 1, "the loss of the controller")
+        wait_gone(family)
+        wait_until(lambda: store.jobs.get(job_id).state is JobState.RUNNING, "the next controller")
+        wait_for_more(1)
+
+        everything = relatives(worker)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        wait_gone(everything)
+    assert store.jobs.get(job_id).state is JobState.QUEUED
+    assert finished(store, job_id) < TRIALS
+    log = tmp_path / "second.log"
+    with started("worker", home=home, log=log) as worker:
+        wait_for_more(1)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait() == 0
+    assert store.jobs.get(job_id).state is JobState.QUEUED
+    with started("worker", home=home, log=log) as worker:
+        wait_until(lambda: store.jobs.get(job_id).state is JobState.DONE, "the end")
+        wait_until(lambda: f"job {job_id} is done" in log.read_text(), "the worker's report")
+    assert comparable(store.trials.of_job(job_id)) == expected
+    assert [line.text for line in store.logs.of_job(job_id)].count("preparing: opening the task") == 1
+
+
+def test_a_cancelled_job_stops_while_it_is_prepared_and_the_next_one_begins(
+    store: Store, home: Path, tmp_path: Path
+) -> None:
+    first, second = submit_job(store, tmp_path), submit_job(store, tmp_path, budget={"trials": 2})
+    with started("worker", "--jobs", "2", home=home, log=tmp_path / "log.txt"):
+        wait_until(lambda: store.jobs.get(first).progress is not None, "the preparation")
+        store.queue.ask(first, JobRequest.CANCEL)
+        wait_until(lambda: store.jobs.get(first).state is JobState.CANCELLED, "the cancelling")
+        wait_until(lambda: store.jobs.get(second).state is JobState.DONE, "the second job")
+    assert finished(store, second) == 2
+
+
+def test_a_request_reaches_a_command_in_the_foreground(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ray(monkeypatch, prepare_here=True)
+    monkeypatch.setattr("search.controller.lease.LOOK_S", 0.01)
+    job_id = submit(store, load(tmp_path, budget={"trials": 5000}), tmp_path)
+    controller = Controller(store, job_id)
+
+    def ask(*_: object) -> None:
+        if finished(store, job_id) >= 3:
+            store.queue.ask(job_id, JobRequest.CANCEL)
+
+    monkeypatch.setattr("search.controller.status.StatusReporter.tell_rows", ask)
+    assert controller.run() is JobState.CANCELLED
+    row = store.jobs.get(job_id)
+    assert (row.state, row.requested, row.lease_until) == (JobState.CANCELLED, None, None)
+    assert 3 <= finished(store, job_id) < 5000
+
+
+def test_a_worker_leaves_jobs_that_it_cannot_run(store: Store, tmp_path: Path) -> None:
+    row = store.jobs.get(submit_job(store, tmp_path))
+    elsewhere = {**row.spec, "devices": [{**row.spec["devices"][0], "name": "phone"}]}
+    assert can_run(store, row)
+    assert not can_run(store, replace(row, spec=elsewhere))
+    assert not can_run(store, replace(row, spec_folder="/nowhere"))
+    assert not can_run(store, replace(row, space={}, profile_digest="0" * 64, devices=None))

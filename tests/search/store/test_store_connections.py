@@ -1,0 +1,114 @@
+"""Connections: what is cut, refused or late is an error with a hint, and the next call works."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from databases import Databases
+from sqlalchemy import select
+
+from hwprofiles import Profile, find_device
+from hwprofiles.errors import ParetuneError, StorageError
+from search.states import JobState
+from search.store import Lease, Store
+from search.store.engine import open_engine
+from search.store.models import Job
+from search.store.statements import register
+from search.store.transactions import Transactions
+
+NewJob = Callable[..., str]
+
+
+@pytest.fixture
+def transactions(store: Store) -> Transactions:
+    return Transactions(store._engine)
+
+
+def _run_together(*calls: Callable[[], object]) -> list[ParetuneError]:
+    """Runs each call in a thread; returns what they raised."""
+    errors: list[ParetuneError] = []
+
+    def attempt(call: Callable[[], object]) -> None:
+        try:
+            call()
+        except ParetuneError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=attempt, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+class TestLostConnections:
+    def test_a_server_that_was_started_anew_is_not_noticed(
+        self, databases: Databases, store: Store, lease: Lease
+    ) -> None:
+        databases.server.restart()
+        store.jobs.set_state(lease, JobState.RUNNING)
+        databases.server.restart()
+        assert store.jobs.get(lease.job_id).state is JobState.RUNNING
+
+    def test_a_server_that_is_down(self, databases: Databases, store: Store, lease: Lease) -> None:
+        calls = (lambda: store.jobs.get(lease.job_id), lambda: store.jobs.renew(lease), lambda: Store(store.url))
+        databases.server.stop()
+        try:
+            for call in calls:
+                with pytest.raises(StorageError, match=r"connection to server .* failed") as caught:
+                    call()
+                assert caught.value.hint.startswith("check that the server runs")
+        finally:
+            databases.server.start()
+        store.jobs.renew(lease)
+        assert store.jobs.get(lease.job_id).lease_until is not None
+
+    def test_a_connection_cut_within_a_transaction_writes_nothing(
+        self, databases: Databases, store: Store, transactions: Transactions, lease: Lease
+    ) -> None:
+        def write() -> None:
+            with transactions.holding(lease) as connection:
+                register(connection, find_device("dry-run", 2, 8))
+                databases.server.cut_connections(store._engine.url.database or "")
+                connection.execute(select(Job.job_id))
+
+        with pytest.raises(StorageError) as caught:
+            write()
+        assert "\n" not in caught.value.message
+        assert caught.value.hint.startswith("check that the server runs")
+        assert [profile.threads for _, profile in store.devices.all()] == [1]
+        store.jobs.renew(lease)
+
+    def test_the_url_may_say_how_long_to_wait(self, database_url: str) -> None:
+        with Store(f"{database_url}&connect_timeout=3") as store:
+            assert store.jobs.all() == []
+        engine = open_engine(f"{database_url}&connect_timeout=3")
+        with engine.connect() as connection:
+            assert connection.connection.dbapi_connection.info.get_parameters()["connect_timeout"] == "3"
+        engine.dispose()
+
+
+class TestSideBySide:
+    def test_a_reader_sees_one_state_throughout(
+        self, transactions: Transactions, store: Store, new_job: NewJob
+    ) -> None:
+        with transactions.reading() as connection:
+            before = connection.execute(select(Job.job_id)).all()
+            new_job()
+            assert connection.execute(select(Job.job_id)).all() == before
+
+    def test_jobs_on_the_same_devices_in_any_order_do_not_block_one_another(self, store: Store) -> None:
+        profiles = [replace(find_device("dry-run"), device=name) for name in "abcdefgh"]
+
+        def create(profiles: list[Profile]) -> None:
+            devices = {profile.device: profile for profile in profiles}
+            for _ in range(5):
+                store.jobs.create(name="digits", spec={}, spec_folder="", profile=profiles[0], devices=devices)
+
+        assert _run_together(lambda: create(profiles), lambda: create(profiles[::-1])) == []
+        assert len(store.jobs.all()) == 10
