@@ -6,8 +6,10 @@ import logging
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -15,11 +17,24 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from dashboards.api import AGENT_PATHS, agent_problem, agent_router, api_router, problem_response, problem_status
+from dashboards.access.gate import ANYONE, check_gates, describe_gates
+from dashboards.access.guard import Guard
+from dashboards.access.settings import AccessSettings
+from dashboards.access.trail import Trail
+from dashboards.api import (
+    AGENT_PATHS,
+    agent_problem,
+    agent_router,
+    api_router,
+    problem_headers,
+    problem_response,
+    problem_status,
+)
 from dashboards.documents.reports import Reports
+from dashboards.service.local import LocalService
 from dashboards.web.headers import SecurityHeaders
-from dashboards.web.views import mount_pages, problem_page
-from hwprofiles.addresses import is_loopback
+from dashboards.web.sign_in import sign_in_first
+from dashboards.web.views import LIVE_PATHS, mount_pages, problem_page
 from hwprofiles.errors import InvalidInput, ParetuneError
 from search.store import Store
 
@@ -31,46 +46,59 @@ _GRACE_S = 2  # answers that take longer are cut off at the end
 _MACHINE_PATHS = ("/api/", "/healthz", "/openapi.json")
 
 
-def create_app(store: Store) -> FastAPI:
+def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
     """Returns the application: ``/api/v1``, ``/healthz``, ``/openapi.json`` and the pages.
 
     Setting the event ``app.state.stopping`` ends open event streams. The caller closes the store.
     """
+    settings = settings or AccessSettings.of(DEFAULT_HOST)
     # No built-in documentation pages, since they load from other hosts; /openapi.json describes the routes.
-    app = FastAPI(title="Paretune", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Paretune", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.stopping = threading.Event()
-    app.add_middleware(SecurityHeaders)
+    app.state.guard = Guard(store, settings)
+    app.add_middleware(Trail, store=store)
+    app.add_middleware(SecurityHeaders, settings=settings)
 
-    @app.get("/healthz", summary="Whether the server and its store answer")
+    @app.get("/healthz", summary="Whether the server and its store answer", dependencies=[ANYONE])
     def healthz() -> dict[str, str]:
         store.devices.all()
         return {"status": "ok"}
 
+    @app.get("/openapi.json", include_in_schema=False, dependencies=[ANYONE])
+    def openapi() -> dict[str, Any]:
+        document = app.openapi()
+        describe_gates(app, document)
+        return document
+
     reports = Reports(store)
-    app.include_router(api_router(store, reports))
+    service_of = partial(LocalService, store, reports=reports, trusted=False)
+    app.include_router(api_router(store, reports, service_of))
     app.include_router(agent_router(store))
-    mount_pages(app, store, reports)
+    mount_pages(app, store, service_of)
     _handle_errors(app)
+    check_gates(app)
     return app
 
 
 def serve(store: Store, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> None:
     """Serves until interrupted; prints the address to stderr. ``port`` 0 takes a free one.
 
-    Raises :class:`InvalidInput` for an address that cannot be used, and ``KeyboardInterrupt`` after Ctrl-C, once open
-    answers are finished.
+    Raises :class:`InvalidInput` for an address or settings that cannot be used, and ``KeyboardInterrupt`` after Ctrl-C,
+    once open answers are finished.
     """
-    _check_reach(store, host)
+    settings = AccessSettings.of(host)
+    _check_reach(store, settings)
     listener = _listen(host, port)
     print(f"Paretune is at {_url(listener)} (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    _Server(_config(create_app(store))).run(sockets=[listener])
+    _Server(_config(create_app(store, settings), settings)).run(sockets=[listener])
 
 
 @contextmanager
 def background(store: Store, host: str = DEFAULT_HOST, port: int = 0) -> Iterator[str]:
     """Serves in a thread while the block runs; yields the address, such as ``http://127.0.0.1:8700``."""
+    settings = AccessSettings.of(host)
     listener = _listen(host, port)
-    server = _Server(_config(create_app(store)))
+    server = _Server(_config(create_app(store, settings), settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="paretune-server", daemon=True)
     thread.start()
     try:
@@ -88,7 +116,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _config(app: FastAPI) -> uvicorn.Config:
+def _config(app: FastAPI, settings: AccessSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",
@@ -99,6 +127,8 @@ def _config(app: FastAPI) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
         timeout_graceful_shutdown=_GRACE_S,
     )
 
@@ -116,12 +146,14 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def _check_reach(store: Store, host: str) -> None:
-    """On other hosts than the loopback, the server answers only agents with a token: refuse to serve without one."""
-    if not is_loopback(host) and all(agent.revoked_at is not None for agent in store.agents.all()):
+def _check_reach(store: Store, settings: AccessSettings) -> None:
+    """Refuses to serve other machines where nobody could sign in: there is neither a valid token nor an agent's."""
+    tokens = any(token.valid for token in store.tokens.all())
+    agents = any(agent.revoked_at is None for agent in store.agents.all())
+    if not (settings.on_loopback or tokens or agents):
         raise InvalidInput(
-            f"host {host!r} is not this machine's loopback, and no device token exists yet",
-            "make one with: paretune devices token NAME; for pages use a tunnel: ssh -L 8700:127.0.0.1:8700 HOST",
+            f"host {settings.host!r} is not this machine's loopback, and there is no token that anyone could use",
+            "add a user and a token: paretune users add NAME; paretune tokens create --user NAME --scopes read,submit",
         )
 
 
@@ -134,7 +166,7 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(ParetuneError)
     def ours(request: Request, error: ParetuneError) -> Response:
         status = agent_problem(error) or problem_status(error)
-        return _answer(request, status, error.message, error.hint)
+        return _answer(request, status, error.message, error.hint, problem_headers(error))
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> Response:
@@ -151,11 +183,15 @@ def _handle_errors(app: FastAPI) -> None:
         return _answer(request, 500, f"the server failed: {type(error).__name__}", "its log has the details")
 
 
-def _answer(request: Request, status: int, detail: str, hint: str) -> Response:
+def _answer(
+    request: Request, status: int, detail: str, hint: str, headers: Mapping[str, str] | None = None
+) -> Response:
     path = request.url.path
     if path.startswith(AGENT_PATHS) and status < 500:
         peer = request.client.host if request.client else "unknown"
         log.warning("refused a request of %s for %.200r with %d: %.400r; %s", peer, path, status, detail, hint)
     if path.startswith(_MACHINE_PATHS):
-        return problem_response(status, detail, hint, instance=path)
-    return problem_page(status, detail, hint)
+        return problem_response(status, detail, hint, instance=path, headers=headers)
+    if status == 401 and not path.startswith(LIVE_PATHS):
+        return sign_in_first(request)
+    return problem_page(status, detail, hint, headers)

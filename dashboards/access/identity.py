@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from hwprofiles.errors import NotAllowed, NotFound
-from search.permissions import DEFAULT_PROJECT, LOCAL_USER, Scope
+from search.permissions import DEFAULT_PROJECT, LOCAL_USER, Grant, Role, Scope
 
 
 class OwnedJob(Protocol):
@@ -96,3 +96,17 @@ class Identity:
 
 LOCAL = Identity(LOCAL_USER, frozenset(Scope), admin=True)
 """May do everything: the command line on a database, and whoever asks a server on the loopback that has no users."""
+
+
+def identity_of(grant: Grant) -> Identity:
+    """Returns who a token or session stands for, and what they may. The scope ``admin`` is of administrators only."""
+    admin = grant.admin and Scope.ADMIN in grant.scopes
+    return Identity(
+        grant.user,
+        grant.scopes if admin else grant.scopes - {Scope.ADMIN},
+        projects=frozenset(grant.roles),
+        owned_projects=frozenset(project for project, role in grant.roles.items() if role is Role.OWNER),
+        admin=admin,
+        only_project=grant.project,
+        token_id=grant.token_id,
+    )

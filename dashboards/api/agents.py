@@ -11,13 +11,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from dashboards.access.credentials import bearer_of
+from dashboards.access.gate import DEVICE
 from dashboards.api.problems import RequestRefused
 from evaluators.devices.request import UNAVAILABLE, VERSION
 from hwprofiles import Profile
@@ -25,7 +26,7 @@ from hwprofiles.errors import ParetuneError
 from search.devices.blobs import Blobs
 from search.states import RequestState
 from search.store import Store
-from search.store.agents import AgentReplaced, Agents
+from search.store.agents import AgentReplaced
 from search.store.requests import LEASE_S, RequestRow, StaleRequest
 
 Json = dict[str, Any]
@@ -50,24 +51,23 @@ _HINT = "install the same version of Paretune on both sides"
 def agent_router(store: Store) -> APIRouter:
     """Returns all of ``/api/v1/agent`` over one store; every route requires a device's token."""
     router = APIRouter(prefix="/api/v1/agent", tags=["agent"])
-    allowed = Depends(_device_by_token(store.agents))
     polls = _Polls(store)
 
     @router.post("/register", summary="An agent says what its device is")
-    async def register(request: Request, device: str = allowed) -> Json:
+    async def register(request: Request, device: str = DEVICE) -> Json:
         body = await _body(request, "instance", "version", "profile", "runtimes", "cores")
         if body["version"] != VERSION:
             raise RequestRefused(
                 400, f"the agent speaks version {str(body['version'])[:40]!r}, the server {VERSION}", _HINT
             )
         profile, offer = _profile(body["profile"], device), _offer(body)
-        await run_in_threadpool(store.agents.register, device, _token(request), _instance(body), profile, offer)
+        await run_in_threadpool(store.agents.register, device, bearer_of(request), _instance(body), profile, offer)
         polls.end(device)
         log.info("device %s: agent registered", device)
         return {"device": device, "profile_digest": profile.digest, "heartbeat_s": HEARTBEAT_S}
 
     @router.post("/lease", summary="The next errand, or 204 after a while without one", response_model=None)
-    async def lease(request: Request, device: str = allowed) -> Json | Response:
+    async def lease(request: Request, device: str = DEVICE) -> Json | Response:
         instance = _instance(await _body(request, "instance"))
         row = await polls.next_errand(device, instance, request)
         if row is None:
@@ -75,7 +75,7 @@ def agent_router(store: Store) -> APIRouter:
         return {"errand_id": row.errand_id, "epoch": row.epoch, "request": row.request}
 
     @router.get("/errands/{errand_id}/files/{sha256}", summary="A file of an errand", response_class=FileResponse)
-    def file(errand_id: str, sha256: str, device: str = allowed) -> FileResponse:
+    def file(errand_id: str, sha256: str, device: str = DEVICE) -> FileResponse:
         if sha256 not in store.requests.files_of_lease(device, errand_id):
             raise RequestRefused(404, f"device {device!r} holds no errand that needs this file", "lease it first")
         path = Blobs().find(sha256)
@@ -84,13 +84,13 @@ def agent_router(store: Store) -> APIRouter:
         return FileResponse(path, media_type="application/octet-stream")
 
     @router.post("/errands/{errand_id}/heartbeat", summary="Keeps a lease; says whether the result is still wanted")
-    async def heartbeat(errand_id: str, request: Request, device: str = allowed) -> Json:
+    async def heartbeat(errand_id: str, request: Request, device: str = DEVICE) -> Json:
         body = await _body(request, "instance", "epoch")
         held = device, _instance(body), errand_id, _epoch(body)
         return {"wanted": await run_in_threadpool(store.requests.renew, *held)}
 
     @router.post("/errands/{errand_id}/result", summary="Hands in what came of an errand")
-    async def result(errand_id: str, request: Request, device: str = allowed) -> Json:
+    async def result(errand_id: str, request: Request, device: str = DEVICE) -> Json:
         body = await _body(request, "instance", "epoch", "answer", max_bytes=MAX_RESULT_BYTES)
         held = device, _instance(body), errand_id, _epoch(body)
         state = _state_of(body["answer"])
@@ -98,7 +98,7 @@ def agent_router(store: Store) -> APIRouter:
         return {"state": state}
 
     @router.post("/errands/{errand_id}/release", summary="Gives an errand back undone")
-    async def release(errand_id: str, request: Request, device: str = allowed) -> Json:
+    async def release(errand_id: str, request: Request, device: str = DEVICE) -> Json:
         body = await _body(request, "instance", "epoch")
         await run_in_threadpool(store.requests.release, device, _instance(body), errand_id, _epoch(body))
         return {"state": RequestState.QUEUED}
@@ -113,27 +113,6 @@ def agent_problem(error: ParetuneError) -> int | None:
     if isinstance(error, AgentReplaced):
         return 403
     return error.status if isinstance(error, RequestRefused) else None
-
-
-def _device_by_token(agents: Agents) -> Callable[[Request], str]:
-    """Returns a dependency that returns the device of the request's bearer token; refuses other requests."""
-
-    def device(request: Request) -> str:
-        token = _token(request)
-        name = agents.device_of(token) if token else None
-        if name is None:
-            raise RequestRefused(
-                401, "the token is missing, unknown or revoked", "make one with: paretune devices token NAME"
-            )
-        return name
-
-    return device
-
-
-def _token(request: Request) -> str:
-    """Returns the bearer token of a request; empty without one."""
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" else ""
 
 
 class _Polls:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi.responses import JSONResponse
 
+from dashboards.access.failures import TooManyFailures
+from dashboards.access.guard import NotSignedIn
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotAllowed, NotFound, ParetuneError, StorageError
 
 _STATUS: dict[type[ParetuneError], int] = {
-    InvalidInput: 400, NotAllowed: 403, NotFound: 404, DeviceUnavailable: 409, StorageError: 503,
+    InvalidInput: 400, NotSignedIn: 401, NotAllowed: 403, NotFound: 404, DeviceUnavailable: 409, TooManyFailures: 429,
+    StorageError: 503,
 }  # fmt: skip
 _TITLES = {
     400: "Invalid input",
-    401: "Not allowed",
+    401: "Not signed in",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
@@ -21,6 +25,7 @@ _TITLES = {
     409: "Conflict",
     413: "Too large",
     422: "Invalid input",
+    429: "Too many failures",
     503: "Storage unavailable",
 }
 
@@ -38,6 +43,13 @@ def problem_status(error: ParetuneError) -> int:
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 
+def problem_headers(error: ParetuneError) -> dict[str, str]:
+    """Returns the headers that belong to the answer to one of our errors."""
+    if isinstance(error, NotSignedIn):
+        return {"WWW-Authenticate": 'Bearer error="invalid_token"' if error.wrong_token else "Bearer"}
+    return {"Retry-After": str(error.wait_s)} if isinstance(error, TooManyFailures) else {}
+
+
 def problem(status: int, detail: str, hint: str = "", instance: str | None = None) -> dict[str, Any]:
     """Returns the problem document; ``detail`` says what is wrong, ``hint`` how to fix it."""
     title = _TITLES.get(status, "Error")
@@ -51,8 +63,9 @@ def problem(status: int, detail: str, hint: str = "", instance: str | None = Non
     return document
 
 
-def problem_response(status: int, detail: str, hint: str = "", instance: str | None = None) -> JSONResponse:
+def problem_response(
+    status: int, detail: str, hint: str = "", instance: str | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     """:func:`problem` as a response."""
-    return JSONResponse(
-        problem(status, detail, hint, instance), status_code=status, media_type="application/problem+json"
-    )
+    document = problem(status, detail, hint, instance)
+    return JSONResponse(document, status_code=status, media_type="application/problem+json", headers=headers)

@@ -27,7 +27,7 @@ from dashboards.service.submission import Submission, SubmittedOptions
 from dashboards.words import Json
 from hwprofiles.errors import InvalidInput, NotAllowed, NotFound
 from hwprofiles.suggestions import nearest
-from search.artefacts import ArtefactStore
+from search.artefacts.store import ArtefactStore
 from search.controller.submission import submit
 from search.options import validate_options
 from search.permissions import Scope
@@ -166,6 +166,10 @@ class LocalService(Service):
         self._identity.require_scope(Scope.READ)
         return self._store.jobs.version(job, self._sight)
 
+    def report(self, job: str) -> JobReport:
+        """Returns everything that is stored of a job, for the pages."""
+        return self._reports.read(self._job(job, Action.SEE).job_id)
+
     # Exports
 
     def export(self, candidate: str, options: Mapping[str, Any] = {}, key: str | None = None) -> Json:
@@ -202,12 +206,12 @@ class LocalService(Service):
     def missing(self, digests: Sequence[str]) -> list[str]:
         """See :meth:`Service.missing`."""
         self._identity.require_scope(Scope.SUBMIT)
-        return [digest for digest in dict.fromkeys(digests) if not self._artefacts.has(digest)]
+        return [digest for digest in dict.fromkeys(digests) if not self._artefacts.contains(digest)]
 
     def upload(self, path: Path) -> str:
         """See :meth:`Service.upload`."""
         self._identity.require_scope(Scope.SUBMIT)
-        return self._artefacts.put(path)
+        return self._artefacts.put(path).sha256
 
     # Devices
 

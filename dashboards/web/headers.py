@@ -1,12 +1,12 @@
-"""Security headers of answers, and a check of each request's host and origin."""
+"""Security headers of answers, and a check of each request's host."""
 
 from __future__ import annotations
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dashboards.access.settings import AccessSettings
 from dashboards.api import AGENT_PATHS, problem_response
-from hwprofiles.addresses import is_loopback, is_loopback_address
 
 POLICY = "; ".join(
     (
@@ -16,29 +16,29 @@ POLICY = "; ".join(
         "img-src 'self' data:",
         "connect-src 'self'",
         "base-uri 'none'",
-        "form-action 'none'",
+        "form-action 'self'",
         "frame-ancestors 'none'",
     )
 )
-_TUNNEL = "reach the pages through: ssh -L 8700:127.0.0.1:8700 HOST"
+_HINT = "use http://127.0.0.1, or name the host in PARETUNE_HOSTS where the server runs"
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer, and refuses requests for other hosts than the loopback or from other machines.
+    """Adds the headers to every answer, and refuses requests for other hosts than this server, except of agents.
 
-    Only agents may come from other machines, since they have tokens. The host is checked against DNS rebinding: a
-    foreign page could let its own name point to this machine, to read what is served here.
+    The host is checked against DNS rebinding. Agents send a token with each request, which no foreign page has.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, settings: AccessSettings) -> None:
         self.app = app
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
@@ -51,24 +51,11 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-cache")
+                headers.setdefault("Cache-Control", "private, no-cache")
             await send(message)
 
+        host, server = Headers(scope=scope).get("host", ""), scope.get("server")
         answer: ASGIApp = self.app
-        if not scope["path"].startswith(AGENT_PATHS):
-            peer = scope.get("client")
-            if not names_loopback(Headers(scope=scope).get("host", "")):
-                answer = problem_response(400, "the host of the request is not this machine", "use http://127.0.0.1")
-            elif peer is not None and not is_loopback_address(peer[0]):
-                answer = problem_response(403, "only agents are answered from elsewhere", _TUNNEL)
+        if not scope["path"].startswith(AGENT_PATHS) and not self._settings.allows_host(host, server and server[0]):
+            answer = problem_response(400, "the host of the request is not a name of this server", _HINT)
         await answer(scope, receive, send_with_headers)
-
-
-def names_loopback(host: str) -> bool:
-    """Returns whether a ``Host`` header names the loopback.
-
-    >>> names_loopback("localhost:8700"), names_loopback("[::1]"), names_loopback("example.org")
-    (True, True, False)
-    """
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return is_loopback(name)

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from dashboards import figures
+from dashboards.access.gate import VISITOR
 from dashboards.evidence import EXPLANATIONS
 from dashboards.words import Json, format_strip
 from dashboards.words.answer import BEST_COMPROMISE, miss_in_words
@@ -61,6 +62,7 @@ _environment.globals |= {
     "metric_value": metric_value,
     "metric_interval": metric_interval,
     "training_in_words": training_in_words,
+    "visitor": VISITOR.get,
 }
 
 

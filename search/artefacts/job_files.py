@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from hwprofiles import digest_of
 from hwprofiles.errors import InvalidInput
-from search.artefacts import ArtefactStore
+from search.artefacts.store import ArtefactStore
 from search.folders import cache_folder
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hwprofiles.errors import ParetuneError, StorageError
-from search.artefacts import ArtefactStore
+from search.artefacts.store import ArtefactStore
 from search.devices.lookup import DeviceRegistry
 from search.export.export import export_candidate
 from search.folders import default_database, job_folder
@@ -53,7 +53,7 @@ def run_export(store: Store, lease: ExportLease) -> None:
                 store, export.candidate_id, bundle, device=export.options.get("device"),
                 wait_quiet_s=export.options.get("wait_quiet_s", 0.0), progress=keeper.say, recorded=False,
             )  # fmt: skip
-            digest = ArtefactStore().put(_zip(bundle))
+            digest = ArtefactStore().put(_zip(bundle)).sha256
         except ParetuneError as error:
             store.export_requests.fail(lease, error.message, error.hint)
             return

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import math
-import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,13 +10,11 @@ from sqlalchemy import Connection, Select, delete, select, update
 
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound, ParetuneError
-from search.store import models, statements
+from search.store import models, secret, statements
 from search.store.columns import utc_now
 from search.store.models import Agent, Request
 from search.store.rows import Json
 from search.store.transactions import Transactions
-
-TOKEN_BYTES = 32
 
 ONLINE_S = 60.0
 """An agent that was heard from within these seconds is online; one that waits for work asks at least every 20 s."""
@@ -64,8 +59,8 @@ class Agents:
 
         Revokes the device's previous token, and the agent that registered with it.
         """
-        token = secrets.token_urlsafe(TOKEN_BYTES)
-        values = {"token_sha256": _hash(token), "revoked_at": None, "instance": None}
+        token = secret.new_secret()
+        values = {"token_sha256": secret.hash_of(token), "revoked_at": None, "instance": None}
         with self._transactions.writing() as connection:
             statements.insert_if_absent(connection, Agent, device=device, created_at=utc_now(), offer={}, **values)
             connection.execute(update(Agent).where(Agent.device == device), values)
@@ -89,12 +84,12 @@ class Agents:
 
         Compares hashes in constant time.
         """
-        sha256, match = _hash(token), None
+        match = None
         with self._transactions.reading() as connection:
             query = select(Agent.device, Agent.token_sha256).where(Agent.revoked_at.is_(None))
             rows = connection.execute(query).all()
         for device, token_sha256 in rows:
-            if hmac.compare_digest(sha256, token_sha256):
+            if secret.matches(token, token_sha256):
                 match = str(device)
         return match
 
@@ -104,7 +99,7 @@ class Agents:
         Replaces earlier instances: requests that they had leased can be leased again. Raises :class:`AgentReplaced` if
         ``token`` is not, or no longer, the device's.
         """
-        conditions = Agent.device == device, Agent.token_sha256 == _hash(token), Agent.revoked_at.is_(None)
+        conditions = Agent.device == device, Agent.token_sha256 == secret.hash_of(token), Agent.revoked_at.is_(None)
         with self._transactions.writing() as connection:
             statements.register(connection, profile)
             now = utc_now()
@@ -160,7 +155,3 @@ def _row(
 ) -> AgentRow:
     stored = None if profile is None else Profile.from_dict(profile)
     return AgentRow(device, stored, offer, created_at, seen_at, revoked_at)
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="replace")).hexdigest()

@@ -6,6 +6,7 @@ from typing import Self
 
 from hwprofiles.errors import ParetuneError
 from search.store.agents import Agents
+from search.store.audit import Audit
 from search.store.devices import Devices
 from search.store.engine import open_engine, url_of
 from search.store.export_requests import ExportRequests
@@ -13,11 +14,15 @@ from search.store.exports import Exports
 from search.store.fronts import FrontVersions
 from search.store.jobs import Jobs
 from search.store.logs import Logs
+from search.store.projects import Projects
 from search.store.queue import Queue
 from search.store.requests import Requests
+from search.store.sessions import Sessions
+from search.store.tokens import Tokens
 from search.store.transactions import Transactions
 from search.store.trials import Trials
 from search.store.upgrade import prepare
+from search.store.users import Users
 from search.store.workers import Workers
 
 
@@ -63,6 +68,16 @@ class Store:
         """Agents of remote devices, and their tokens."""
         self.requests = Requests(transactions)
         """Measurement requests to remote devices."""
+        self.users = Users(transactions)
+        """Users of a server."""
+        self.tokens = Tokens(transactions)
+        """API tokens of users."""
+        self.sessions = Sessions(transactions)
+        """Users at browsers."""
+        self.projects = Projects(transactions)
+        """Projects and their members."""
+        self.audit = Audit(transactions)
+        """Who did what."""
         try:
             prepare(self._engine)
         except ParetuneError:

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
-from small_jobs import write_classifier
 
 from dashboards.service import Service
 from dashboards.service.local import LocalService
-from hwprofiles.errors import InvalidInput, NotFound, ParetuneError
-from search.states import JobState
 from search.store import Store
 
 

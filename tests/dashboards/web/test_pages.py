@@ -207,18 +207,3 @@ def test_figures_have_units(value: float | None, metric: str, text: str) -> None
 )
 def test_durations_are_words(seconds: float | None, text: str) -> None:
     assert figures.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        ("127.0.0.1:8700", True),
-        ("localhost", True),
-        ("[::1]:80", True),
-        ("127.0.0.1.example.org", False),
-        ("10.0.0.1:8700", False),
-        ("", False),
-    ],
-)
-def test_loopback_hosts(host: str, loopback: bool) -> None:
-    assert headers.names_loopback(host) is loopback

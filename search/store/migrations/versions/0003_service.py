@@ -1,4 +1,6 @@
-"""The service: jobs of several users in a queue, workers, logs."""
+"""The service: jobs of several users in a queue, workers, logs; who may do what."""
+
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from alembic import op
@@ -102,6 +104,78 @@ def upgrade() -> None:
         "uq_export_requests_submitted_by_idempotency_key", "export_requests", ["submitted_by", "idempotency_key"],
         unique=True,
     )  # fmt: skip
+    _create_tables_of_access()
+
+
+def _create_tables_of_access() -> None:
+    op.create_table(
+        "users",
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("admin", sa.Boolean(), nullable=False),
+        sa.Column("subject", sa.String(512), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("name", name="pk_users"),
+        sa.UniqueConstraint("subject", name="uq_users_subject"),
+    )
+    op.create_table(
+        "tokens",
+        sa.Column("token_id", sa.String(8), nullable=False),
+        sa.Column("user_name", sa.String(255), nullable=False),
+        sa.Column("label", sa.String(255), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("project", sa.String(255), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("token_id", name="pk_tokens"),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], name="fk_tokens_user_name"),
+    )
+    op.create_index("ix_tokens_user_name", "tokens", ["user_name"])
+    op.create_table(
+        "sessions",
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("user_name", sa.String(255), nullable=False),
+        sa.Column("token_id", sa.String(8), nullable=True),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name="pk_sessions"),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], name="fk_sessions_user_name"),
+        sa.ForeignKeyConstraint(["token_id"], ["tokens.token_id"], name="fk_sessions_token_id"),
+    )
+    op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+    projects = op.create_table(
+        "projects",
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_projects"),
+    )
+    op.bulk_insert(projects, [{"name": "default", "created_at": datetime.now(UTC)}])
+    op.create_table(
+        "members",
+        sa.Column("project", sa.String(255), nullable=False),
+        sa.Column("user_name", sa.String(255), nullable=False),
+        sa.Column("role", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("project", "user_name", name="pk_members"),
+        sa.ForeignKeyConstraint(["project"], ["projects.name"], name="fk_members_project"),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], name="fk_members_user_name"),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("user_name", sa.String(255), nullable=True),
+        sa.Column("token_id", sa.String(8), nullable=True),
+        sa.Column("action", sa.String(255), nullable=False),
+        sa.Column("object", sa.Text(), nullable=False),
+        sa.Column("address", sa.String(64), nullable=True),
+        sa.Column("outcome", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_audit"),
+    )
+    op.create_index("ix_audit_at", "audit", ["at"])
 
 
 def _complete_agents() -> None:
@@ -117,7 +191,10 @@ def _complete_agents() -> None:
 
 
 def downgrade() -> None:
-    for table in ("export_requests", "usage", "workers", "job_logs", "dependencies"):
+    for table in (
+        "audit", "members", "projects", "sessions", "tokens", "users", "export_requests", "usage", "workers",
+        "job_logs", "dependencies",
+    ):  # fmt: skip
         op.drop_table(table)
     op.drop_index("ix_measurements_job_id_id", "measurements")
     op.drop_column("measurements", "job_id")
