@@ -30,6 +30,8 @@ from dashboards.api import (
     problem_response,
     problem_status,
 )
+from dashboards.api.description import describe
+from dashboards.api.files import files_router
 from dashboards.documents.reports import Reports
 from dashboards.service.local import LocalService
 from dashboards.web.headers import SecurityHeaders
@@ -67,12 +69,14 @@ def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
     @app.get("/openapi.json", include_in_schema=False, dependencies=[ANYONE])
     def openapi() -> dict[str, Any]:
         document = app.openapi()
+        describe(document)
         describe_gates(app, document)
         return document
 
     reports = Reports(store)
     service_of = partial(LocalService, store, reports=reports, trusted=False)
     app.include_router(api_router(store, reports, service_of))
+    app.include_router(files_router(service_of))
     app.include_router(agent_router(store))
     mount_pages(app, store, service_of)
     _handle_errors(app)

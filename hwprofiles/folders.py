@@ -36,9 +36,14 @@ def devices_folder() -> Path:
 
 
 def make_folder(folder: Path) -> Path:
-    """Creates a folder for its user alone, unless it exists; returns it. Raises :class:`StorageError` on failure."""
+    """Creates a folder for its user alone, and missing parents too, unless it exists; returns it.
+
+    Raises :class:`StorageError` on failure.
+    """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([parent for parent in folder.parents if not parent.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StorageError(
             f"folder {folder} cannot be created: {error.strerror}", "set PARETUNE_HOME to a writable folder"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.cli.console import ProgressBar, as_text
+from dashboards.cli.exporting import check_verdict
 from dashboards.cli.options import existing_store, print_report
-from dashboards.cli.results import check_verdict
 from dashboards.documents.front import front_document
 from dashboards.documents.trials import trials_document
 from dashboards.words.metrics import metric_names

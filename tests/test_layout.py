@@ -18,7 +18,7 @@ import evaluators
 import hwprofiles
 import paretune
 import search
-from dashboards.cli import app
+from dashboards.cli.commands import build_app
 from dashboards.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -164,7 +164,7 @@ def test_the_console_script_leads_to_the_command_line(
 
 def test_only_commands_that_exist_are_recommended() -> None:
     """A hint such as ``paretune resume JOB`` must work."""
-    known = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    known = set(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
     for package in PACKAGES:
         for file in Path(package.__file__ or "").parent.rglob("*.py"):
             for command in re.findall(r": paretune ([a-z]+)\b", file.read_text()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Body, Header, Path, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -13,6 +13,7 @@ from dashboards.access import Identity
 from dashboards.access.gate import READ, SUBMIT
 from dashboards.access.streams import while_identified
 from dashboards.api.answers import answer, answer_at
+from dashboards.api.description import body_of
 from dashboards.api.events import JobFeed, LogFeed
 from dashboards.api.feeds import Feeds
 from dashboards.documents.reports import Reports
@@ -45,6 +46,8 @@ Key = Annotated[
     str | None,
     Header(alias="Idempotency-Key", description="Two requests with one key do one thing", max_length=255),
 ]
+Given = Annotated[Json, Body()]
+GivenIfAny = Annotated[Json | None, Body()]
 LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", max_length=255)]
 
 
@@ -81,17 +84,18 @@ def _add_jobs(router: APIRouter, service_of: ServiceOf) -> None:
     def job_status(request: Request, job: Job, identity: Identity = READ) -> Response:
         return answer(request, service_of(identity).job(job))
 
-    @router.post("/jobs", summary="Submits a job", status_code=201, response_model=Json)
-    def submit(request: Request, submission: Submission, key: Key = None, identity: Identity = SUBMIT) -> Response:
-        return _made(request, service_of(identity).submit(submission.model_dump(mode="json"), key))
+    @router.post("/jobs", summary="Submits a job", status_code=201, response_model=Json,
+                 openapi_extra=body_of(Submission))  # fmt: skip
+    def submit(request: Request, submission: Given, key: Key = None, identity: Identity = SUBMIT) -> Response:
+        return _made(request, service_of(identity).submit(submission, key))
 
-    @router.post("/jobs/{job}/clone", summary="Submits a job like another one", status_code=201, response_model=Json)
+    @router.post("/jobs/{job}/clone", summary="Submits a job like another one", status_code=201, response_model=Json,
+                 openapi_extra=body_of(SubmittedOptions, required=False))  # fmt: skip
     def clone(
-        request: Request, job: Job, options: SubmittedOptions | None = None, key: Key = None,
+        request: Request, job: Job, options: GivenIfAny = None, key: Key = None,
         identity: Identity = SUBMIT,
     ) -> Response:  # fmt: skip
-        given = {} if options is None else options.model_dump(mode="json")
-        return _made(request, service_of(identity).clone(job, given, key))
+        return _made(request, service_of(identity).clone(job, options or {}, key))
 
 
 def _made(request: Request, document: Json) -> Response:
@@ -188,13 +192,13 @@ def _add_streams(router: APIRouter, service_of: ServiceOf, store: Store, reports
 
 def _add_exports(router: APIRouter, service_of: ServiceOf) -> None:
     @router.post("/candidates/{candidate:path}/exports", summary="Asks a worker to export a candidate",
-                 status_code=201, response_model=Json)  # fmt: skip
+                 status_code=201, response_model=Json,
+                 openapi_extra=body_of(ExportOptions, required=False))  # fmt: skip
     def export(
-        request: Request, candidate: Candidate, options: ExportOptions | None = None, key: Key = None,
+        request: Request, candidate: Candidate, options: GivenIfAny = None, key: Key = None,
         identity: Identity = SUBMIT,
     ) -> Response:  # fmt: skip
-        given = {} if options is None else options.model_dump(mode="json")
-        document = service_of(identity).export(candidate, given, key)
+        document = service_of(identity).export(candidate, options or {}, key)
         return answer(request, document, 201, {"Location": f"/api/v1/exports/{document['export_id']}"})
 
     @router.get("/exports/{export}", summary="State of an export, with its receipt", response_model=Json)
@@ -210,8 +214,8 @@ def _add_exports(router: APIRouter, service_of: ServiceOf) -> None:
 
 def _add_devices(router: APIRouter, service_of: ServiceOf) -> None:
     @router.get("/devices", summary="All devices; remote ones with the state of their agents", response_model=Json)
-    def devices(request: Request, identity: Identity = READ) -> Response:
-        return answer(request, service_of(identity).devices())
+    def devices(request: Request, revoked: bool = False, identity: Identity = READ) -> Response:
+        return answer(request, service_of(identity).devices(revoked=revoked))
 
     @router.get("/devices/{device}", summary="A device's profile, or why it is not available", response_model=Json)
     def device(request: Request, device: Device, identity: Identity = READ) -> Response:

@@ -1,10 +1,11 @@
-"""Commands that start and continue jobs."""
+"""The command that runs a job here."""
 
 from __future__ import annotations
 
 from dashboards.cli.console import ProgressBar, err
 from dashboards.cli.job_options import Target, takes_job_options
-from dashboards.cli.options import AsFormat, Db, Format, FrontFormat, JobId, existing_store, open_store, report_front
+from dashboards.cli.options import AsFormat, Db, Format, FrontFormat, existing_store, open_store, report_front
+from dashboards.documents.front import front_document
 from search.controller.open_results import has_open_results
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
@@ -39,14 +40,13 @@ def run(
         _control(store, job_id, format)
 
 
-def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Continue an interrupted or killed job; finished candidates are kept. For a job that is done, retry measurements
-    that the machine disturbed."""
+def resume_here(job: str, db: str | None, format: Format) -> None:
+    """Continues a job in this process, and prints its front."""
     with existing_store(db) as store:
         row = store.jobs.get(job)
         if row.state is JobState.DONE and not has_open_results(store, row.job_id):
             err.print(f"job {row.job_id} is done already")
-            report_front(store, row.job_id, FrontFormat(format.value))
+            report_front(front_document(store, row.job_id), FrontFormat(format.value))
             return
         _control(store, row.job_id, format)
 
@@ -60,4 +60,4 @@ def _control(store: Store, job_id: str, format: Format) -> None:
     except KeyboardInterrupt:
         err.print(f"interrupted; go on with: paretune resume {job_id}")
         raise
-    report_front(store, job_id, FrontFormat(format.value))
+    report_front(front_document(store, job_id), FrontFormat(format.value))

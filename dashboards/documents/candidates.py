@@ -13,7 +13,7 @@ from dashboards.words.candidates import UNCHANGED, decisions_summary
 from dashboards.words.format_strip import blocks_of, decided_formats, formats_in_words, formats_without_decision
 from dashboards.words.health import last_health
 from dashboards.words.runtime import costs_of
-from search.fronts.metrics import DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, SIMULATED_FORMATS, figures_on
+from search.fronts.metrics import QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, SIMULATED_FORMATS
 from search.short_names import candidate_name
 from search.space.display import DISPLAY
 from search.store import Store, TrialRow, digests_of
@@ -84,17 +84,6 @@ def standing_of(report: JobReport, trial: TrialRow) -> Json:
         "tied_with": report.ties.get(trial.candidate_id, []),
         "summary": _summary_of(report, trial),
     }
-
-
-def baseline_on(store: Store, candidate_id_or_prefix: str, device: str) -> Mapping[str, Any]:
-    """Returns the fp32 model's metrics on a device, to compare with a candidate's; empty if it was not measured
-    there."""
-    row = store.trials.get(candidate_id_or_prefix)
-    job = store.jobs.get(row.job_id)
-    metrics: Json = (job.baseline or {}).get("metrics") or {}
-    if row.simulated or device not in digests_of(job):
-        return {}
-    return figures_on(metrics, device) if DEVICES in metrics else metrics
 
 
 def without_samples(value: Any) -> Any:

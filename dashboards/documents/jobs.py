@@ -25,11 +25,6 @@ def job_document(store: Store, job_id_or_prefix: str) -> Json:
     return status_of(JobReport.read(store, job_id_or_prefix))
 
 
-def jobs_document(store: Store) -> Json:
-    """Returns all jobs, the newest first."""
-    return {"jobs": [job_of(JobReport.read(store, job_id)) for job_id in store.jobs.ids()]}
-
-
 def status_of(report: JobReport) -> Json:
     """:func:`job_document` of a report."""
     return {"answer": _answer(report)} | job_of(report) | {COVERAGE: report.coverage}
@@ -135,13 +130,8 @@ def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:
         "time_left_s": min(left) if running and left else None,
         "left_s": _left(report, minutes) if running and report.facts.measuring_s else None,
         "at_work": _at_work(report) if alive else [],
-        "doing": _doing(job.progress) if alive and job.progress else None,
+        **({key: (job.progress or {}).get(key) if alive else None for key in ("phase", "message")}),
     }
-
-
-def _doing(status: Mapping[str, Any]) -> str:
-    """Returns what is going on in a job that a worker runs, in words."""
-    return ": ".join(filter(None, [str(status.get("phase", "")), str(status.get("message", ""))]))
 
 
 def _left(report: JobReport, minutes: float | None) -> Json:

@@ -28,7 +28,7 @@ from dashboards.words import Json
 from hwprofiles.errors import InvalidInput, NotAllowed, NotFound
 from hwprofiles.suggestions import nearest
 from search.artefacts.store import ArtefactStore
-from search.controller.submission import submit
+from search.controller.submission import store_job
 from search.options import validate_options
 from search.permissions import Scope
 from search.states import ExportState, JobRequest, JobState
@@ -75,7 +75,8 @@ class LocalService(Service):
         queued = StoredSubmission(
             self._identity.user, checked.project, checked.priority, key, dict(checked.files) or None, after
         )
-        return self._status(submit(self._store, target.job, target.folder, queued)) | {"plan": target.plan}
+        job_id = store_job(self._store, target.job, target.folder, queued)
+        return self._status(job_id) | {"plan": target.plan}
 
     def jobs(self, filters: Mapping[str, str] = {}, *, limit: int = PAGE, cursor: str | None = None) -> Json:
         """See :meth:`Service.jobs`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from importlib.machinery import all_suffixes
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from dashboards.service.submission import Submission
 from evaluators.processes.sandbox import in_own_process
 from hwprofiles.errors import CandidateError, InvalidInput
-from search.artefacts.job_files import materialise
+from search.artefacts.job_folders import materialise
+from search.artefacts.store import ArtefactStore
 from search.devices.lookup import DeviceRegistry
 from search.job.spec import TaskSpec
 from search.job.target import TargetJob, read_mapping, read_target, resolve_target
@@ -26,28 +27,22 @@ ALLOWED = "PARETUNE_TASK_PACKAGES"
 """Environment variable of the server: packages, separated by commas, whose tasks users may submit."""
 
 
-CODE = tuple(all_suffixes())
-"""Endings of files that Python imports."""
-
-
 def resolve(submission: Submission, folder: Path, url: str, *, trusted: bool) -> TargetJob:
     """Returns the job that a submission describes, with objectives, checked as ``paretune run`` checks one.
 
     The paths of a job start from ``folder``, unless it has files; these are read in a process of their own. ``url`` is
-    that of the store with the devices. Only a ``trusted`` submission, from the user of this machine, may bring code or
-    name any task. Raises :class:`InvalidInput`.
+    that of the store with the devices. Only a ``trusted`` submission, from the user of this machine, may name any task
+    and any file. Raises :class:`InvalidInput`.
     """
     submission.check()
-    if not trusted and (code := [path for path in submission.files if path.endswith(CODE)]):
-        raise _code_refused(code[0])
     if not submission.files:
         return _resolve(submission, folder, url, trusted)
+    own = materialise(ArtefactStore(), submission.files)
     try:
-        return in_own_process(
-            _resolve_in, materialise(submission.files), submission, url, trusted, stage="training", limit_s=LIMIT_S
-        )
+        target = in_own_process(_resolve_in, own, submission, url, trusted, stage="training", limit_s=LIMIT_S)
     except CandidateError as error:
         raise InvalidInput(f"the job's files cannot be read: {error.message}", error.hint) from None
+    return replace(target, folder=own)
 
 
 def _resolve_in(folder: Path, submission: Submission, url: str, trusted: bool) -> TargetJob:
@@ -82,7 +77,10 @@ def _check_task(task: TaskSpec, files: Collection[str]) -> None:
         return
     place = task.name.partition(":")[0]
     if place.endswith(".py"):
-        raise _code_refused(place)
+        raise InvalidInput(
+            f"task.name: a server runs no code of its users, and {place} is code",
+            "have the package of your task installed there, and name it like package.module:make_task",
+        )
     package = place.partition(".")[0]
     allowed = [name.strip() for name in os.environ.get(ALLOWED, "").split(",") if name.strip()]
     if package not in allowed:
@@ -91,10 +89,3 @@ def _check_task(task: TaskSpec, files: Collection[str]) -> None:
             f"task.name: the package {package!r} is not allowed on this server; allowed: {names}",
             f"ask its operator to install it and to name it in {ALLOWED}",
         )
-
-
-def _code_refused(path: str) -> InvalidInput:
-    return InvalidInput(
-        f"files: a server runs no uploaded code, and {path} is code",
-        "have the package of your task installed there, and name it like package.module:make_task",
-    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from hwprofiles.errors import InvalidInput
+from search.artefacts.names import check_file_name
 from search.job.job_options import JobOptions
 from search.permissions import DEFAULT_PROJECT
 
@@ -65,7 +66,5 @@ class Submission(BaseModel):
         """Raises :class:`InvalidInput` unless it has either a target or a job, and its paths stay in their folder."""
         if (self.target is None) == (self.job is None):
             raise InvalidInput("submission: needs either a target or a job", 'write: {"target": "model.onnx"}')
-        for path in self.files:
-            plain = PurePosixPath(path)
-            if plain.is_absolute() or ".." in plain.parts or str(plain) != path or "\\" in path or "\0" in path:
-                raise InvalidInput(f"files: {path!r} is not a plain relative path", "write it like: data/samples.npz")
+        for name in self.files:
+            check_file_name(name)

@@ -1,17 +1,20 @@
 """Checks an untrusted ONNX file without the onnx package, which a remote agent does not have.
 
 Reads only the framing of protobuf (`its encoding <https://protobuf.dev/programming-guides/encoding/>`_), no weights:
-enough to tell that the file is a complete model without external weights.
+enough to tell that the file is a complete model, and in which files its external weights are.
 """
 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
 from pathlib import Path
 
 from hwprofiles.errors import InvalidInput
 
 _MAX_DEPTH = 64
+_MAX_LOCATION = 4096
+"""Bytes of a location that are read: no file has a longer name."""
 _LAST_FIELD = 2**29 - 1
 """Parsers truncate larger field numbers and so read another field."""
 
@@ -31,6 +34,8 @@ _FIELDS: dict[str, dict[int, str]] = {
 }
 _IR_VERSION, _GRAPH = 1, 7
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_KEY, _VALUE = 1, 2
+"""Fields of an entry of external data."""
 
 _HINT = "export the model again, as one file"
 
@@ -40,6 +45,16 @@ def check_model_file(path: Path, max_bytes: int) -> None:
 
     Raises:
         InvalidInput: it is not; opening it could read other files.
+    """
+    if external_files(path, max_bytes):
+        raise InvalidInput(f"model {path.name} refers to weights in other files", _HINT)
+
+
+def external_files(path: Path, max_bytes: int) -> frozenset[str]:
+    """Returns the locations of a model's external weights, as the file ``path`` names them: not checked, and relative
+    to its folder if they are harmless.
+
+    Raises :class:`InvalidInput` unless ``path`` is a complete ONNX model of at most ``max_bytes``.
     """
     size_bytes = path.stat().st_size
     if size_bytes > max_bytes:
@@ -54,6 +69,7 @@ def check_model_file(path: Path, max_bytes: int) -> None:
         walk.message("model", 0, size_bytes, 0)
         if not {_IR_VERSION, _GRAPH} <= walk.top:
             raise _invalid(path.name, "it has no graph")
+        return frozenset(walk.locations)
 
 
 class _Walk:
@@ -62,26 +78,38 @@ class _Walk:
     def __init__(self, data: mmap.mmap, name: str) -> None:
         self._data, self._name = data, name
         self.top: set[int] = set()
+        self.locations: set[str] = set()
 
     def message(self, kind: str, start: int, end: int, depth: int) -> None:
         """Checks the message from ``start`` to ``end``, and the messages in it."""
         if depth > _MAX_DEPTH:
             raise _invalid(self._name, "it is nested too deeply")
         inner_kinds = _FIELDS[kind]
+        is_external, locations = False, set[str]()
+        for number, wire, at, until in self._fields(start, end):
+            if depth == 0:
+                self.top.add(number)
+            if kind == "tensor" and number == _DATA_LOCATION and wire == _VARINT:
+                is_external |= bool(self._varint(at, until)[0])
+            elif kind == "tensor" and number == _EXTERNAL_DATA:
+                is_external = True
+                locations |= self._location(at, until) if wire == _BYTES else set()
+            elif wire == _BYTES and number in inner_kinds:
+                self.message(inner_kinds[number], at, until, depth + 1)
+        if is_external:
+            self.locations |= locations or {""}
+
+    def _fields(self, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yields number, kind, start and end of each field of a message."""
         at = start
         while at < end:
             tag, at = self._varint(at, end)
             number, wire = tag >> 3, tag & 7
             if not 1 <= number <= _LAST_FIELD:
                 raise _invalid(self._name, f"it has a field of the number {number}")
-            if depth == 0:
-                self.top.add(number)
             if wire == _VARINT:
-                value, at = self._varint(at, end)
-                if kind == "tensor" and number == _DATA_LOCATION and value:
-                    raise self._external()
-                continue
-            if wire == _BYTES:
+                length = self._varint(at, end)[1] - at
+            elif wire == _BYTES:
                 length, at = self._varint(at, end)
             elif wire in _WIDTHS:
                 length = _WIDTHS[wire]
@@ -89,11 +117,15 @@ class _Walk:
                 raise _invalid(self._name, f"it has a field of the unknown kind {wire}")
             if length > end - at:
                 raise _invalid(self._name, "it ends too early")
-            if kind == "tensor" and number == _EXTERNAL_DATA:
-                raise self._external()
-            if wire == _BYTES and number in inner_kinds:
-                self.message(inner_kinds[number], at, at + length, depth + 1)
+            yield number, wire, at, at + length
             at += length
+
+    def _location(self, start: int, end: int) -> set[str]:
+        """Returns the location that an entry of external data names, if it names that and not the offset or so."""
+        texts = {number: self._data[at:until] for number, wire, at, until in self._fields(start, end) if wire == _BYTES}
+        if texts.get(_KEY) != b"location":
+            return set()
+        return {texts.get(_VALUE, b"")[:_MAX_LOCATION].decode(errors="replace")}
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         """Reads a number of up to 64 bits; returns it and the offset of its end."""
@@ -106,9 +138,6 @@ class _Walk:
                 return value, at
             shift += 7
         raise _invalid(self._name, "it ends too early" if shift < 70 else "it has a number of more than 64 bits")
-
-    def _external(self) -> InvalidInput:
-        return InvalidInput(f"model {self._name} refers to weights in other files", _HINT)
 
 
 def _invalid(name: str, why: str) -> InvalidInput:

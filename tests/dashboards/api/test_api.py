@@ -14,7 +14,8 @@ import pytest
 
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.front import front_document
-from dashboards.documents.jobs import job_document, jobs_document
+from dashboards.documents.jobs import job_document, job_of
+from dashboards.documents.report import JobReport
 from dashboards.documents.trials import trials_document
 from dashboards.server import background, create_app, serve
 from hwprofiles.errors import InvalidInput
@@ -43,7 +44,7 @@ def _parsed(lines: Iterator[str]) -> Iterator[Event]:
 def test_routes_answer_with_the_documents(address: str, store: Store, search: Any) -> None:
     job = search.job_id
     for path, document in {
-        "/api/v1/jobs": jobs_document(store),
+        "/api/v1/jobs": {"jobs": [job_of(JobReport.read(store, job))], "next": None},
         f"/api/v1/jobs/{job}": job_document(store, job),
         f"/api/v1/jobs/{job[:6]}/front": front_document(store, job),
         f"/api/v1/jobs/{job}/front?device=dry-run": front_document(store, job),
@@ -213,7 +214,7 @@ def test_an_unexpected_failure_is_a_problem_without_its_details(
     def broken(*_: Any) -> Any:
         raise RuntimeError("secret path")
 
-    monkeypatch.setattr("dashboards.documents.reports.Reports.jobs_document", broken)
+    monkeypatch.setattr("dashboards.documents.reports.Reports.listed", broken)
     with make_app() as client:
         answer = client("/api/v1/jobs")
     assert answer.status_code == 500

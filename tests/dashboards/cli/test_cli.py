@@ -20,19 +20,21 @@ from command_line import document, environment, paretune
 from inline_search import measuring_briefly, without_ray
 from small_jobs import FinishedJob, write_classifier, write_job
 
-from dashboards.cli import app, run_app
+from dashboards.cli import run_app
+from dashboards.cli.commands import build_app
 from hwprofiles import DEVICES
 from hwprofiles.registry import device_origins
 from search.store import Store
 
 COMMANDS = {
-    "run", "init", "check", "resume", "jobs", "status", "front", "candidates", "show", "export", "profile", "analyse",
-    "serve", "agent", "schema", "help", "examples", "docs",
+    "run", "init", "check", "submit", "jobs", "status", "logs", "pause", "resume", "cancel", "clone", "delete", "front",
+    "candidates", "show", "export", "profile", "analyse", "up", "serve", "worker", "login", "logout", "agent", "schema",
+    "help", "examples", "docs",
     "devices list", "devices show", "devices probe", "devices add", "devices remove", "devices check",
     "devices capability", "devices token", "devices revoke", "devices agents", "db upgrade",
 }  # fmt: skip
 WITH_FORMAT = COMMANDS - {
-    "init", "help", "examples", "docs", "serve", "agent", "schema", "devices add", "devices remove", "devices token",
+    "init", "help", "examples", "docs", "up", "serve", "worker", "login", "logout", "delete", "agent", "schema", "devices add", "devices remove", "devices token",
     "devices revoke", "db upgrade",
 }  # fmt: skip
 
@@ -46,7 +48,7 @@ def every_command() -> dict[str, Any]:
         if not hasattr(command, "commands"):
             found[path] = command
 
-    walk(typer.main.get_command(app), "")
+    walk(typer.main.get_command(build_app()), "")
     return found
 
 

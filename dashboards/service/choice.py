@@ -1,0 +1,89 @@
+"""Which service a command asks: a server's, or that of a database on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dashboards.service.base import Service
+from dashboards.service.login import read_login
+from dashboards.service.remote import RemoteService
+from hwprofiles.errors import InvalidInput, NotFound
+from search.folders import default_database
+
+SERVER, TOKEN, DATABASE = "PARETUNE_SERVER", "PARETUNE_TOKEN", "PARETUNE_DB"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server to ask."""
+
+    url: str
+    token: str | None
+
+
+def choose_server(server: str | None = None, db: str | None = None) -> Server | None:
+    """Returns the server to ask; None for a database of this machine.
+
+    In this order: what is given, ``PARETUNE_SERVER``, ``PARETUNE_DB``, the server of ``paretune login``. The token is
+    ``PARETUNE_TOKEN``, else that of the login to the same server. Raises :class:`InvalidInput` if both are given.
+    """
+    if server is not None and db is not None:
+        raise InvalidInput("--server and --db: a job is on a server or in a database", "leave one of them out")
+    url = server or (None if db is not None else os.environ.get(SERVER))
+    login = None if db is not None or (url is None and os.environ.get(DATABASE)) else read_login()
+    if url is None:
+        url = None if login is None else login.url
+    if url is None:
+        return None
+    known = login.token if login is not None and login.url.rstrip("/") == url.rstrip("/") else None
+    return Server(url, os.environ.get(TOKEN) or known)
+
+
+@contextmanager
+def open_service(server: str | None = None, db: str | None = None, *, create: bool = False) -> Iterator[Service]:
+    """Opens the service of a server, or of a database, for the time of a command.
+
+    Raises :class:`NotFound` for a database that does not exist, unless it is to be created.
+    """
+    chosen = choose_server(server, db)
+    if chosen is not None:
+        with RemoteService(chosen.url, chosen.token) as remote:
+            yield remote
+        return
+    # Imported here: a client of a server has no database.
+    from dashboards.service.local import LocalService
+    from search.store import Store, database_exists
+
+    place = db or default_database()
+    if not (create or database_exists(place)):
+        raise no_database(place)
+    with Store(place) as store:
+        yield LocalService(store)
+
+
+@contextmanager
+def service_if_any(server: str | None = None, db: str | None = None) -> Iterator[Service | None]:
+    """As :func:`open_service`; None while nothing was run so far: no database is named, and the usual one does not
+    exist."""
+    if db is None and not os.environ.get(DATABASE) and choose_server(server) is None and _is_new_home():
+        yield None
+        return
+    with open_service(server, db) as service:
+        yield service
+
+
+def no_database(place: str) -> NotFound:
+    """Returns the error for a database that does not exist."""
+    return NotFound(
+        f"there is no database at {place.partition(':///')[2] or place}",
+        "check --db, PARETUNE_DB and PARETUNE_HOME; make one with: paretune run MODEL.onnx",
+    )
+
+
+def _is_new_home() -> bool:
+    from search.store import database_exists
+
+    return not database_exists(default_database())
