@@ -26,7 +26,8 @@ PACKAGES = (hwprofiles, evaluators, search, dashboards, paretune)
 
 SURFACES = {
     "paretune": {
-        "Candidate", "ParetuneError", "ProfileReport", "Result", "TorchTask", "__version__", "open", "profile", "run",
+        "Candidate", "Client", "Job", "JobStatus", "ParetuneError", "ProfileReport", "Result",
+        "TorchTask", "__version__", "open", "profile", "run",
     },
     "hwprofiles": {"DEVICES", "Precision", "Profile", "digest_of", "digest_of_file", "find_device"},
     "evaluators.runtimes": {

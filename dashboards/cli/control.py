@@ -9,8 +9,8 @@ import typer
 from dashboards.cli.console import err
 from dashboards.cli.job_options import takes_job_options
 from dashboards.cli.options import AsFormat, Db, Format, JobId, Server, print_json
-from dashboards.cli.submitted import options_document
 from dashboards.service.choice import choose_server, open_service
+from dashboards.service.outgoing import options_document
 from dashboards.words import Json
 from hwprofiles.errors import InvalidInput
 from search.job.job_options import JobOptions

@@ -10,8 +10,8 @@ from dashboards.cli.console import err
 from dashboards.cli.following import follow
 from dashboards.cli.job_options import Target, takes_job_options
 from dashboards.cli.options import AsFormat, Db, Format, FrontFormat, Server, print_json, report_front
-from dashboards.cli.submitted import read_submission
 from dashboards.service.choice import choose_server, open_service
+from dashboards.service.outgoing import read_submission
 from search.job.job_options import JobOptions
 from search.short_names import short_name
 

@@ -34,7 +34,8 @@ COMMANDS = {
     "devices capability", "devices token", "devices revoke", "devices agents", "db upgrade",
 }  # fmt: skip
 WITH_FORMAT = COMMANDS - {
-    "init", "help", "examples", "docs", "up", "serve", "worker", "login", "logout", "delete", "agent", "schema", "devices add", "devices remove", "devices token",
+    "init", "help", "examples", "docs", "up", "serve", "worker", "login", "logout", "delete",
+    "agent", "schema", "devices add", "devices remove", "devices token",
     "devices revoke", "db upgrade",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What a command sends to a service: a job with its files, and its options. Reads only what it sends."""
+"""What is sent to a service: a job with its files, and its options. Reads only what it sends."""
 
 from __future__ import annotations
 
