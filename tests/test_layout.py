@@ -59,8 +59,9 @@ SURFACES = {
         "StrategyContext", "StrategyOptions",
     },
     "search.store": {
-        "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "TrialRow", "database_exists",
-        "digests_of", "is_orphan", "this_process", "upgrade",
+        "EVERYTHING", "ExportLease", "ExportRow", "JobBusy", "JobFilters", "JobRow", "JobVersion", "Json", "Lease",
+        "Sight", "StaleLease", "Store", "Submission", "TrialRow", "database_exists", "digests_of", "is_orphan",
+        "this_process", "upgrade",
     },
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from dashboards.service.base import Service
 from dashboards.service.login import read_login
 from dashboards.service.remote import RemoteService
 from hwprofiles.errors import InvalidInput, NotFound
+from hwprofiles.installed import install_command
 from search.folders import default_database
 
 SERVER, TOKEN, DATABASE = "PARETUNE_SERVER", "PARETUNE_TOKEN", "PARETUNE_DB"
@@ -53,10 +54,14 @@ def open_service(server: str | None = None, db: str | None = None, *, create: bo
         with RemoteService(chosen.url, chosen.token) as remote:
             yield remote
         return
-    # Imported here: a client of a server has no database.
-    from dashboards.service.local import LocalService
-    from search.store import Store, database_exists
-
+    try:  # here: a client of a server has no database
+        from dashboards.service.local import LocalService
+        from search.store import Store, database_exists
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            f"this command needs a server, or the package {error.name!r}",
+            f"name a server with --server URL, or: {install_command('full')}",
+        ) from None
     place = db or default_database()
     if not (create or database_exists(place)):
         raise no_database(place)
@@ -84,6 +89,9 @@ def no_database(place: str) -> NotFound:
 
 
 def _is_new_home() -> bool:
-    from search.store import database_exists
+    try:
+        from search.store import database_exists
+    except ModuleNotFoundError:
+        return False  # opening the service says what is missing
 
     return not database_exists(default_database())

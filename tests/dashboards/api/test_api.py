@@ -95,15 +95,27 @@ def test_routes_are_described_and_nothing_is_loaded_from_elsewhere(address: str)
     paths = httpx.get(f"{address}/openapi.json").json()["paths"]
     assert {path for path in paths if not path.startswith("/api/v1/agent/")} == {
         "/api/v1/candidates/{candidate}",
+        "/api/v1/candidates/{candidate}/exports",
         "/api/v1/devices",
         "/api/v1/devices/{device}",
         "/api/v1/devices/{device}/capability",
+        "/api/v1/exports/{export}",
+        "/api/v1/exports/{export}/bundle",
+        "/api/v1/files/missing",
+        "/api/v1/files/{sha256}",
         "/api/v1/jobs",
         "/api/v1/jobs/{job}",
+        "/api/v1/jobs/{job}/cancel",
+        "/api/v1/jobs/{job}/clone",
         "/api/v1/jobs/{job}/events",
         "/api/v1/jobs/{job}/front",
         "/api/v1/jobs/{job}/layers",
+        "/api/v1/jobs/{job}/logs",
+        "/api/v1/jobs/{job}/logs/events",
+        "/api/v1/jobs/{job}/pause",
+        "/api/v1/jobs/{job}/resume",
         "/api/v1/jobs/{job}/trials",
+        "/api/v1/workers",
         "/healthz",
     }
     assert httpx.get(f"{address}/docs").status_code == 404
@@ -162,9 +174,9 @@ def test_a_reader_that_leaves_is_forgotten(store: Store, search: Any, monkeypatc
     reads = []
     read = store.jobs.version
 
-    def counted(job: str) -> Any:
+    def counted(job: str, *sight: Any) -> Any:
         reads.append(job)
-        return read(job)
+        return read(job, *sight)
 
     monkeypatch.setattr(store.jobs, "version", counted)
     with background(store) as address:

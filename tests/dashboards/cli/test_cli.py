@@ -416,9 +416,15 @@ class TestBaseInstall:
 
     @pytest.mark.parametrize("package", ["typer", "rich", "pydantic", "sqlalchemy", "yaml"])
     def test_without_the_full_install(self, home: Path, package: str) -> None:
-        code, (error, hint) = self.run_without({package}, "jobs", home=home)
+        code, (error, hint) = self.run_without({package}, "check", "digits", home=home)
         assert (code, error) == (2, f"error: this command needs the package {package!r}")
         assert hint.endswith("pip install 'paretune[full]'")
+
+    @pytest.mark.parametrize("package", ["pydantic", "sqlalchemy"])
+    def test_without_a_database_a_server_is_asked(self, home: Path, package: str) -> None:
+        code, (error, hint) = self.run_without({package}, "jobs", home=home)
+        assert (code, error) == (2, f"error: this command needs a server, or the package {package!r}")
+        assert hint.startswith("  hint: name a server with --server URL, or: ")
 
     def test_without_what_one_command_needs(self, home: Path, tmp_path: Path) -> None:
         """Ray is looked for only when a search begins; the job is there to be resumed."""

@@ -126,7 +126,7 @@ def test_trials_are_the_points_of_a_scatter(store: Store, search: Any) -> None:
 def test_the_status_says_how_far_a_job_is(store: Store, search: Any) -> None:
     status = job_document(store, search.job_id)
     progress = {"finished": 13, "planned": 60, "fraction": 13 / 60, "time_left_s": 94.0, "left_s": None}
-    assert status["progress"] == progress | {"at_work": []}
+    assert status["progress"] == progress | {"at_work": [], "phase": None, "message": None}
     assert (status["front_size"], status["strategy"], status["task"]) == (3, "nsga2", "digits")
     assert status["best_speedup"] == max(
         m["metrics"]["speedup"]["ratio"] for m in front_document(store, search.job_id)["front"]

@@ -106,7 +106,7 @@ class TestSubmitting:
             service.submit({"target": "model.onnx", "files": files, "options": {"devices": ["dry-run"]}})
 
     def test_a_file_that_was_not_uploaded(self, service: Service) -> None:
-        with pytest.raises(NotFound, match="f" * 64):
+        with pytest.raises(InvalidInput, match="'model.onnx' is not stored"):
             service.submit({"target": "model.onnx", "files": {"model.onnx": "f" * 64}})
 
 
