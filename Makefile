@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := demo-output
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test lint format browser bench dist dist-test first-hour clean
+.PHONY: help setup demo test lint format browser bench soak dist dist-test first-hour clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ bench: setup ## all benchmarks; raw rows go to benchmarks/results
 	for name in interval same planted overhead memory transformer runtimes prediction rounding criteria sparse_dense \
 	    joint fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts mistake_times; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+soak: setup ## kill parts of a whole service 300 times at random moments (about an hour); raw rows go to benchmarks/results
+	$(BIN)/python benchmarks/soak.py
 
 dist: setup ## the wheel and the sdist, in dist/
 	rm -rf dist

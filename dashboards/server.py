@@ -26,6 +26,7 @@ from dashboards.api import (
     agent_problem,
     agent_router,
     api_router,
+    me_router,
     problem_headers,
     problem_response,
     problem_status,
@@ -34,10 +35,12 @@ from dashboards.api.description import describe
 from dashboards.api.files import files_router
 from dashboards.documents.reports import Reports
 from dashboards.service.local import LocalService
+from dashboards.api.metrics import ServerMetrics, TimedRequests, metrics_router
 from dashboards.web.headers import SecurityHeaders
 from dashboards.web.sign_in import sign_in_first
 from dashboards.web.views import LIVE_PATHS, mount_pages, problem_page
 from hwprofiles.errors import InvalidInput, ParetuneError
+from hwprofiles.logs import log_to_stderr
 from search.store import Store
 
 log = logging.getLogger("paretune.server")
@@ -45,7 +48,7 @@ log = logging.getLogger("paretune.server")
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8700
 _GRACE_S = 2  # answers that take longer are cut off at the end
-_MACHINE_PATHS = ("/api/", "/healthz", "/openapi.json")
+_MACHINE_PATHS = ("/api/", "/healthz", "/livez", "/readyz", "/metrics", "/openapi.json")
 
 
 def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
@@ -58,11 +61,24 @@ def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
     app = FastAPI(title="Paretune", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.stopping = threading.Event()
     app.state.guard = Guard(store, settings)
+    metrics = ServerMetrics(store)
+    app.add_middleware(TimedRequests, metrics=metrics)
     app.add_middleware(Trail, store=store)
     app.add_middleware(SecurityHeaders, settings=settings)
 
     @app.get("/healthz", summary="Whether the server and its store answer", dependencies=[ANYONE])
     def healthz() -> dict[str, str]:
+        store.devices.all()
+        return {"status": "ok"}
+
+    @app.get("/livez", summary="Whether the server's process answers", dependencies=[ANYONE])
+    async def livez() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", summary="Whether the server can take requests", dependencies=[ANYONE])
+    def readyz() -> dict[str, str]:
+        if app.state.stopping.is_set():
+            raise HTTPException(503, "the server is stopping")
         store.devices.all()
         return {"status": "ok"}
 
@@ -78,6 +94,8 @@ def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
     app.include_router(api_router(store, reports, service_of))
     app.include_router(files_router(service_of))
     app.include_router(agent_router(store))
+    app.include_router(me_router())
+    app.include_router(metrics_router(metrics))
     mount_pages(app, store, service_of)
     _handle_errors(app)
     check_gates(app)
@@ -90,6 +108,7 @@ def serve(store: Store, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT) -> N
     Raises :class:`InvalidInput` for an address or settings that cannot be used, and ``KeyboardInterrupt`` after Ctrl-C,
     once open answers are finished.
     """
+    log_to_stderr()
     settings = AccessSettings.of(host)
     _check_reach(store, settings)
     listener = _listen(host, port)
@@ -153,8 +172,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _check_reach(store: Store, settings: AccessSettings) -> None:
     """Refuses to serve other machines where nobody could sign in: there is neither a valid token nor an agent's."""
     tokens = any(token.valid for token in store.tokens.all())
-    agents = any(agent.revoked_at is None for agent in store.agents.all())
-    if not (settings.on_loopback or tokens or agents):
+    if not (settings.on_loopback or tokens or store.agents.has_tokens()):
         raise InvalidInput(
             f"host {settings.host!r} is not this machine's loopback, and there is no token that anyone could use",
             "add a user and a token: paretune users add NAME; paretune tokens create --user NAME --scopes read,submit",

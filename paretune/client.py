@@ -43,8 +43,8 @@ class Client:
         server = choose_server(url)
         if server is None:
             raise InvalidInput("no server is named", "name one: paretune.Client(URL, TOKEN), or: paretune login URL")
-        self.url = server.url
-        self._service = RemoteService(server.url, token or server.token)
+        self.url = server.server
+        self._service = RemoteService(server.server, token or server.token)
 
     def close(self) -> None:
         """Closes all connections."""

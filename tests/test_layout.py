@@ -134,6 +134,10 @@ def test_hardware_profiles_load_nothing_of_ours() -> None:
     assert not loaded & {*LARGE, "onnx", "onnxruntime", "numpy", "evaluators", "search", "dashboards"}
 
 
+def test_a_client_names_files_without_what_a_search_needs() -> None:
+    assert not loaded_by("import search.artefacts.job_files") & {*LARGE, "numpy", "onnx", "fsspec"}
+
+
 def test_the_console_script_loads_nothing_large() -> None:
     loaded = loaded_by("import dashboards.main")
     assert not loaded & {*LARGE, "numpy", "onnx", "onnxruntime", "search", "evaluators", "hwprofiles"}

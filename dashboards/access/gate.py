@@ -44,7 +44,8 @@ VISITOR: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
 class Gate:
     """What a request needs to reach a route; FastAPI calls it first, and gives the route what it returns."""
 
-    scope: Scope
+    scope: Scope | None
+    """None for whoever can say who they are."""
 
     async def __call__(self, request: Request) -> Identity:
         """Returns who asks, if they have the scope; else raises an error of :mod:`dashboards.access`."""
@@ -57,7 +58,8 @@ class Gate:
             check_origin(request)
             if cookie:
                 await check_form_token(request, cookie)
-        identity.require_scope(self.scope)
+        if self.scope is not None:
+            identity.require_scope(self.scope)
         return identity
 
 
@@ -78,8 +80,8 @@ class DeviceGate:
         return await run_in_threadpool(guard_of(request).device_of, request)
 
 
-READ, SUBMIT, CONNECT, ADMINISTER = (
-    Depends(Gate(scope)) for scope in (Scope.READ, Scope.SUBMIT, Scope.AGENT, Scope.ADMIN)
+READ, SUBMIT, CONNECT, ADMINISTER, SIGNED_IN = (
+    Depends(Gate(scope)) for scope in (Scope.READ, Scope.SUBMIT, Scope.AGENT, Scope.ADMIN, None)
 )
 ANYONE: Any = Depends(OpenGate())
 DEVICE: Any = Depends(DeviceGate())
@@ -117,6 +119,6 @@ def describe_gates(app: FastAPI, document: dict[str, Any]) -> None:
         for method in route.methods or ():
             operation = document["paths"].get(route.path, {}).get(method.lower())
             if operation is not None and isinstance(gates[0], Gate):
-                operation["security"] = [{"token": [str(gates[0].scope)]}]
+                operation["security"] = [{"token": [str(gates[0].scope)] if gates[0].scope else []}]
             elif operation is not None and isinstance(gates[0], DeviceGate):
                 operation["security"] = [{"device": []}]

@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -22,7 +23,7 @@ from dashboards.access.gate import DEVICE
 from dashboards.api.problems import RequestRefused
 from evaluators.devices.request import UNAVAILABLE, VERSION
 from hwprofiles import Profile
-from hwprofiles.errors import ParetuneError
+from hwprofiles.errors import ParetuneError, transient_states
 from search.devices.blobs import Blobs
 from search.states import RequestState
 from search.store import Store
@@ -61,8 +62,9 @@ def agent_router(store: Store) -> APIRouter:
                 400, f"the agent speaks version {str(body['version'])[:40]!r}, the server {VERSION}", _HINT
             )
         profile, offer = _profile(body["profile"], device), _offer(body)
-        await run_in_threadpool(store.agents.register, device, bearer_of(request), _instance(body), profile, offer)
-        polls.end(device)
+        instance = _instance(body)
+        await run_in_threadpool(store.agents.register, device, bearer_of(request), instance, profile, offer)
+        polls.end(instance)
         log.info("device %s: agent registered", device)
         return {"device": device, "profile_digest": profile.digest, "heartbeat_s": HEARTBEAT_S}
 
@@ -80,7 +82,8 @@ def agent_router(store: Store) -> APIRouter:
             raise RequestRefused(404, f"device {device!r} holds no errand that needs this file", "lease it first")
         path = Blobs().find(sha256)
         if path is None:
-            raise RequestRefused(404, "the file is not here", "start the server with the same PARETUNE_HOME as the job")
+            hint = "start the server with the same PARETUNE_HOME or PARETUNE_ARTEFACTS as the job"
+            raise RequestRefused(404, "the file is not here", hint)
         return FileResponse(path, media_type="application/octet-stream")
 
     @router.post("/errands/{errand_id}/heartbeat", summary="Keeps a lease; says whether the result is still wanted")
@@ -94,7 +97,8 @@ def agent_router(store: Store) -> APIRouter:
         body = await _body(request, "instance", "epoch", "answer", max_bytes=MAX_RESULT_BYTES)
         held = device, _instance(body), errand_id, _epoch(body)
         state = _state_of(body["answer"])
-        await run_in_threadpool(store.requests.finish, *held, state, body["answer"])
+        finish = partial(store.requests.finish, elsewhere=_may_differ(body["answer"]))
+        await run_in_threadpool(finish, *held, state, body["answer"])
         return {"state": state}
 
     @router.post("/errands/{errand_id}/release", summary="Gives an errand back undone")
@@ -116,7 +120,7 @@ def agent_problem(error: ParetuneError) -> int | None:
 
 
 class _Polls:
-    """The waiting requests for an errand. Only a device's newest request leases, while its agent is connected.
+    """The waiting requests for an errand. Only an agent's newest request leases, while the agent is connected.
 
     An errand leased for an abandoned request would reach nobody, and end the lease of the agent at work.
     """
@@ -126,18 +130,25 @@ class _Polls:
         self._newest: dict[str, object] = {}
         self._leasing = asyncio.Lock()
 
-    def end(self, device: str) -> None:
-        """Ends the waiting of the device's request."""
-        self._newest.pop(device, None)
+    def end(self, instance: str) -> None:
+        """Ends the waiting of an agent's request."""
+        self._newest.pop(instance, None)
 
     async def next_errand(self, device: str, instance: str, request: Request) -> RequestRow | None:
-        """Returns the device's next errand, waited for a while."""
-        mine = self._newest[device] = object()
+        """Returns the next errand for an agent, waited for a while."""
+        mine = self._newest[instance] = object()
+        try:
+            return await self._wait(device, instance, request, mine)
+        finally:
+            if self._newest.get(instance) is mine:
+                del self._newest[instance]
+
+    async def _wait(self, device: str, instance: str, request: Request, mine: object) -> RequestRow | None:
         stopping: threading.Event = request.app.state.stopping
         ends_at = time.monotonic() + WAIT_S
         while True:
             async with self._leasing:
-                if self._newest.get(device) is not mine or await request.is_disconnected():
+                if self._newest.get(instance) is not mine or await request.is_disconnected():
                     return None
                 row = await run_in_threadpool(self._store.requests.lease, device, instance)
             if row is not None or stopping.is_set() or time.monotonic() > ends_at:
@@ -242,3 +253,8 @@ def _state_of(answer: Any) -> RequestState:
     if not isinstance(error, dict) or set(error) != {"state", "message", "hint"}:
         raise RequestRefused(400, "answer: an error must hold state, message and hint", _HINT)
     return RequestState.REFUSED if error["state"] == UNAVAILABLE else RequestState.FAILED
+
+
+def _may_differ(answer: Json) -> bool:
+    """Returns whether another board may answer otherwise: this one was disturbed, or could not measure."""
+    return "error" in answer and answer["error"]["state"] in (UNAVAILABLE, *transient_states())

@@ -23,11 +23,17 @@ from hwprofiles.description import NAME
 from hwprofiles.errors import InvalidInput, StorageError
 from hwprofiles.registry import device_origins
 from search.devices.lookup import SERVER, agent_command
+from search.store.agents import DEFAULT_BOARD
 
 DeviceName = Annotated[
     str, typer.Argument(help="What the remote device is called.", show_default=False, autocompletion=complete_device)
 ]
 
+
+Board = Annotated[
+    str | None,
+    typer.Option(help="One of several equal boards under this name; each needs a token.", show_default=False),
+]
 
 _KINDS = {
     "built-in": "a device of every machine",
@@ -39,6 +45,7 @@ _KINDS = {
 
 def devices_token(
     device: DeviceName,
+    board: Board = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Write it to this file, for nobody else to read.", show_default=False),
@@ -50,18 +57,20 @@ def devices_token(
     serve: Annotated[bool, typer.Option("--serve", help="Then serve, until Ctrl-C.")] = False,
     db: Db = None,
 ) -> None:
-    """Make a token for a remote device's agent; replaces (revokes) the previous token."""
+    """Make a token for a remote device's agent; replaces (revokes) the previous token of the device or board."""
     if not NAME.fullmatch(device):
         raise InvalidInput(f"{device!r} is not a valid device name", "use letters, digits, dots and dashes")
+    if board is not None and not NAME.fullmatch(board):
+        raise InvalidInput(f"--board: {board!r} is not a valid name", "use letters, digits, dots and dashes")
     origin = device_origins().get(device)
     if origin is not None:
         raise InvalidInput(f"{device!r} is {_KINDS[origin]}", f"name your board otherwise, e.g. my-{device}")
     with open_store(db) as store:
         if output is None:
-            out.print(store.agents.new_token(device), soft_wrap=True)
+            out.print(store.agents.new_token(device, board or DEFAULT_BOARD), soft_wrap=True)
         else:
             with _secret_file(output) as file:
-                file.write(f"{store.agents.new_token(device)}\n")
+                file.write(f"{store.agents.new_token(device, board or DEFAULT_BOARD)}\n")
             err.print(f"wrote {output}")
         for line in _next_steps(device, output, server, serve):
             err.print(line, soft_wrap=True)
@@ -96,11 +105,11 @@ def _secret_file(output: Path) -> TextIO:
     return os.fdopen(handle, "w")
 
 
-def devices_revoke(device: DeviceName, db: Db = None) -> None:
-    """Refuses a remote device's token from now on; its agent ends."""
+def devices_revoke(device: DeviceName, board: Board = None, db: Db = None) -> None:
+    """Refuses a remote device's tokens from now on, or that of one board; its agent ends."""
     with existing_store(db) as store:
-        store.agents.revoke(device)
-    err.print(f"the token of {device} is refused from now on")
+        store.agents.revoke(device, board)
+    err.print(f"the token of {device if board is None else f'board {board} of {device}'} is refused from now on")
     err.print(f"a new token: paretune devices token {device}; to forget the device: paretune devices remove {device}",
               soft_wrap=True)  # fmt: skip
 
@@ -110,7 +119,7 @@ def devices_agents(
     db: Db = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
-    """List the remote devices, and when their agents were last heard from."""
+    """List the boards of remote devices, and when each was last heard from."""
     with store_if_any(db) as store:
         agents = agents_document(store, revoked=True)["agents"]
     shown = [agent for agent in agents if revoked or agent["state"] != "revoked"]
@@ -118,7 +127,10 @@ def devices_agents(
         print_json({"agents": shown})
         return
     rows = [{**agent, "state": agent_state(agent), "seen_at": moment(agent["seen_at"])} for agent in shown]
-    columns = {"device": "device", "state": "state", "seen_at": "last heard from", "processor": "processor"}
+    columns = {"device": "device", "board": "board", "state": "state", "seen_at": "last heard from",
+               "processor": "processor"}  # fmt: skip
+    if not any(row["board"] for row in rows):
+        del columns["board"]
     print_list(rows, columns, "no remote devices; make a token with: paretune devices token NAME", cut=["processor"])
     if hidden := len(agents) - len(shown):
         out.print(

@@ -33,9 +33,10 @@ COMMANDS: Mapping[str, str] = {
     "up": "worker.up",
     "serve": "service.serve",
     "worker": "worker.worker",
+    "agent": "agents.agent",
     "login": "login.login",
     "logout": "login.logout",
-    "agent": "agents.agent",
+    "audit": "access.audit",
     "schema": "service.schema",
     "examples": "examples.examples",
     "docs": "docs.docs",
@@ -57,6 +58,24 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "revoke": "agents.devices_revoke",
             "agents": "agents.devices_agents",
         },
+    ),
+    "users": (
+        "The users of a server.",
+        {
+            "add": "access.users_add",
+            "list": "access.users_list",
+            "disable": "access.users_disable",
+            "enable": "access.users_enable",
+            "admin": "access.users_admin",
+        },
+    ),
+    "tokens": (
+        "The API tokens of a server's users.",
+        {"create": "access.tokens_create", "list": "access.tokens_list", "revoke": "access.tokens_revoke"},
+    ),
+    "projects": (
+        "Projects, whose members see their jobs.",
+        {"add": "access.projects_add", "list": "access.projects_list", "members": "access.projects_members"},
     ),
     "db": ("The database.", {"upgrade": "service.db_upgrade"}),
 }

@@ -96,5 +96,5 @@ def _device_words(url: str | None) -> Words:
 
     with _store_at(url) as store:
         agents = store.agents.all() if store else []
-    remote = [(agent.device, "remote device") for agent in agents if agent.revoked_at is None]
+    remote = dict.fromkeys((agent.device, "remote device") for agent in agents if agent.revoked_at is None)
     return [*device_origins().items(), *remote]

@@ -16,6 +16,7 @@ import typer
 from dashboards.cli.console import err
 from dashboards.cli.options import Db, open_store
 from dashboards.cli.service import serve_nicely
+from hwprofiles.logs import log_to_stderr
 from search.store import Store
 
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Jobs to run at a time.")]
@@ -30,7 +31,8 @@ def worker(jobs: Jobs = 1, db: Db = None) -> None:
         signal.signal(number, lambda *_: stop.set())
     with open_store(db) as store:
         err.print(f"worker ready for {jobs} job{'s' if jobs > 1 else ''} at a time (Ctrl-C ends it)", soft_wrap=True)
-        Worker(store, jobs, report=lambda line: err.print(line, soft_wrap=True)).run(stop)
+        log_to_stderr()
+        Worker(store, jobs).run(stop)
 
 
 def up(

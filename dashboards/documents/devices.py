@@ -32,7 +32,7 @@ def devices_document(store: Store | None = None, *, revoked: bool = False) -> Js
     Remote ones whose token is revoked are listed only if ``revoked``.
     """
     origins = device_origins()
-    remote = [agent["device"] for agent in agents_document(store, revoked=revoked)["agents"]]
+    remote = [board["device"] for board in agents_document(store, revoked=revoked)["agents"]]
     origins |= {name: REMOTE for name in remote if name not in origins}
     names = sorted(origins, key=lambda name: _ORDER.index(origins[name]))
     return {"devices": [device_document(name, store) for name in names]}
@@ -42,8 +42,7 @@ def device_document(name: str, store: Store | None = None) -> Json:
     """Returns a device's profile and description, or why it is not available. Raises :class:`NotFound` for an unknown
     one."""
     origin = origin_of(name, store)
-    row = None if store is None or origin != REMOTE else store.agents.row(name)
-    contact = {} if row is None else {"contact": {key: agent_document(row)[key] for key in _CONTACT}}
+    contact = {} if store is None or origin != REMOTE else _contact(name, store)
     try:
         profile = DeviceRegistry(store).find(name)
         description = None if name in DEVICES else lookup_description(name)
@@ -59,6 +58,17 @@ def device_document(name: str, store: Store | None = None) -> Json:
         "sources": {} if description is None else description.sources(),
         **contact,
     }
+
+
+def _contact(name: str, store: Store) -> Json:
+    """Returns the contact with a remote device: that of the board that was heard from last; of several boards, also how
+    many there are and are online."""
+    row = store.agents.row(name)
+    if row is None:
+        return {}
+    boards = [agent for agent in store.agents.all() if agent.device == name and agent.revoked_at is None]
+    counts = {"boards": len(boards), "boards_online": sum(board.online for board in boards)} if len(boards) > 1 else {}
+    return {"contact": {**{key: agent_document(row)[key] for key in _CONTACT}, **counts}}
 
 
 def probe_document() -> Json:

@@ -5,42 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from dashboards.access.saved_login import SERVER, Login, current_login
 from dashboards.service.base import Service
-from dashboards.service.login import read_login
 from dashboards.service.remote import RemoteService
 from hwprofiles.errors import InvalidInput, NotFound
 from hwprofiles.installed import install_command
 from search.folders import default_database
 
-SERVER, TOKEN, DATABASE = "PARETUNE_SERVER", "PARETUNE_TOKEN", "PARETUNE_DB"
+DATABASE = "PARETUNE_DB"
 
 
-@dataclass(frozen=True)
-class Server:
-    """A server to ask."""
+def choose_server(server: str | None = None, db: str | None = None) -> Login | None:
+    """Returns the server to ask, and the token for it; None for a database of this machine.
 
-    url: str
-    token: str | None
-
-
-def choose_server(server: str | None = None, db: str | None = None) -> Server | None:
-    """Returns the server to ask; None for a database of this machine.
-
-    In this order: what is given, ``PARETUNE_SERVER``, ``PARETUNE_DB``, the server of ``paretune login``. The token is
-    ``PARETUNE_TOKEN``, else that of the login to the same server. Raises :class:`InvalidInput` if both are given.
+    In this order: what is given, ``PARETUNE_SERVER``, ``PARETUNE_DB``, the server of ``paretune login``. Raises
+    :class:`InvalidInput` if both are given.
     """
     if server is not None and db is not None:
         raise InvalidInput("--server and --db: a job is on a server or in a database", "leave one of them out")
-    url = server or (None if db is not None else os.environ.get(SERVER))
-    login = None if db is not None or (url is None and os.environ.get(DATABASE)) else read_login()
-    if url is None:
-        url = None if login is None else login.url
-    if url is None:
+    if server is not None:
+        return current_login({**os.environ, SERVER: server})
+    if db is not None or (os.environ.get(DATABASE) and not os.environ.get(SERVER)):
         return None
-    known = login.token if login is not None and login.url.rstrip("/") == url.rstrip("/") else None
-    return Server(url, os.environ.get(TOKEN) or known)
+    return current_login()
 
 
 @contextmanager
@@ -51,7 +39,7 @@ def open_service(server: str | None = None, db: str | None = None, *, create: bo
     """
     chosen = choose_server(server, db)
     if chosen is not None:
-        with RemoteService(chosen.url, chosen.token) as remote:
+        with RemoteService(chosen.server, chosen.token) as remote:
             yield remote
         return
     try:  # here: a client of a server has no database

@@ -12,11 +12,18 @@ from pathlib import Path
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES
 from evaluators.devices.request import FileRef
 from hwprofiles import digest_of_file
-from hwprofiles.errors import DeviceUnavailable, InvalidInput
+from hwprofiles.errors import DeviceUnavailable, InvalidInput, ParetuneError
 from hwprofiles.folders import make_folder
 
 Fetch = Callable[[FileRef, int], Iterator[bytes]]
 """Fetches a file's content, starting at a byte."""
+
+
+class Unanswered(ParetuneError):
+    """Base of errors that end the work on a request without an answer: nobody waits for it, or its files cannot come.
+
+    Raised by a :data:`Fetch`.
+    """
 
 
 class BlobCache:

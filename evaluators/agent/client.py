@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from evaluators.agent.blobs import Unanswered
 from evaluators.devices.request import VERSION, FileRef
 from hwprofiles import Profile
 from hwprofiles.addresses import is_loopback
-from hwprofiles.errors import DeviceUnavailable, InvalidInput, ParetuneError
+from hwprofiles.errors import DeviceUnavailable, InvalidInput
 
 _TIMEOUT = httpx.Timeout(10.0, read=60.0)
 _QUICK_TIMEOUT = httpx.Timeout(5.0)
@@ -22,15 +23,15 @@ _PROBLEM = "application/problem+json"
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
 
-class ServerGone(ParetuneError):
+class ServerGone(Unanswered):
     """The server cannot be reached now: try again later."""
 
 
-class Dismissed(ParetuneError):
+class Dismissed(Unanswered):
     """The server refuses this agent: its token is invalid, or a newer agent has replaced it."""
 
 
-class LeaseLost(ParetuneError):
+class LeaseLost(Unanswered):
     """The lease of a request is not valid any more."""
 
 
@@ -84,12 +85,11 @@ class AgentClient:
         """Closes the connections."""
         self._http.close()
 
-    def register(self, profile: Profile, runtimes: Sequence[str], cores: Sequence[Sequence[int]]) -> Terms:
-        """Registers the device with its allowed runtimes and its cores for 1, 2, … threads.
+    def register(self, profile: Profile, offer: dict[str, Any]) -> Terms:
+        """Registers the device with its ``offer`` (:attr:`evaluators.agent.executor.Executor.offer`).
 
         From now on the server accepts no earlier agent of the device.
         """
-        offer = {"runtimes": list(runtimes), "cores": [list(ids) for ids in cores]}
         body = {"version": VERSION, "profile": profile.to_dict(), **offer}
         answer = self._post("register", body)
         heartbeat_s = answer.get("heartbeat_s")

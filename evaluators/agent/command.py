@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import sys
 import traceback
@@ -14,6 +13,7 @@ from types import FrameType
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, ParetuneError
 from hwprofiles.folders import cache_folder
+from hwprofiles.logs import log_to_stderr
 
 _MAX_TOKEN_BYTES = 1000
 
@@ -68,7 +68,7 @@ def run_agent(arguments: Sequence[str]) -> int:
         options = parser().parse_args(arguments)
     except SystemExit as ended:  # --help, or an error that argparse has printed
         return int(ended.code or 0)
-    _log_to_stderr()
+    log_to_stderr()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _serve(options)
@@ -125,11 +125,3 @@ def read_token(file: Path) -> str:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("paretune")
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.INFO)

@@ -13,6 +13,8 @@ from pathlib import Path
 from hwprofiles.errors import InvalidInput
 
 _MAX_DEPTH = 64
+_MAX_FIELDS = 10_000_000
+"""Most fields that are looked at: some seconds."""
 _MAX_LOCATION = 4096
 """Bytes of a location that are read: no file has a longer name."""
 _LAST_FIELD = 2**29 - 1
@@ -79,6 +81,7 @@ class _Walk:
         self._data, self._name = data, name
         self.top: set[int] = set()
         self.locations: set[str] = set()
+        self._count = 0
 
     def message(self, kind: str, start: int, end: int, depth: int) -> None:
         """Checks the message from ``start`` to ``end``, and the messages in it."""
@@ -103,6 +106,9 @@ class _Walk:
         """Yields number, kind, start and end of each field of a message."""
         at = start
         while at < end:
+            self._count += 1
+            if self._count > _MAX_FIELDS:
+                raise _invalid(self._name, f"it has more than {_MAX_FIELDS} fields")
             tag, at = self._varint(at, end)
             number, wire = tag >> 3, tag & 7
             if not 1 <= number <= _LAST_FIELD:

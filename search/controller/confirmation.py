@@ -12,7 +12,7 @@ from search.budget.allowance import Allowance
 from search.controller.final_plan import AGAIN, FINAL_ROUNDS, FinalPlan, Place
 from search.controller.prepared_job import PreparedJob
 from search.controller.scheduler import TROUBLES_IN_A_ROW
-from search.devices.link import DeviceLost, RequestLink
+from search.devices.link import DeviceLost
 from search.fronts.joint import Fronts
 from search.fronts.metrics import drop_device, replace_device
 from search.outcome import TrialOutcome
@@ -186,12 +186,10 @@ class Confirmation:
     def _runner(self, phase: str) -> TrialRunner:
         """Returns the runner of a phase: a remote device measures an equal request for an equal purpose only once."""
         if phase not in self._runners:
-            purpose = f"{self._lease.job_id} {phase}"
-            link = RequestLink(self._store.url, purpose, self._job.spec.limits.device_s)
+            context = self._job.context.with_purpose(f"{self._lease.job_id} {phase}")
             self._runners[phase] = TrialRunner(
-                replace(self._job.context, link=link), self._job.prepared.facts, self._job.folder,
-                allowance=self._allowance,
-            )  # fmt: skip
+                context, self._job.prepared.facts, self._job.folder, allowance=self._allowance
+            )
         return self._runners[phase]
 
     def _seconds_at(self, row: TrialRow, label: str) -> float:

@@ -25,7 +25,7 @@ from search.controller.status import StatusReporter
 from search.controller.time_account import TimeAccount
 from search.controller.trial_search import TrialSearch
 from search.devices.capabilities import capabilities_of
-from search.devices.link import RequestLink
+from search.devices.link import StoreLink
 from search.devices.lookup import DeviceRegistry
 from search.folders import job_folder
 from search.job.devices import JobDevice
@@ -75,7 +75,7 @@ class Controller:
             self._job,
             self._row.spec_folder,
             tuple(JobDevice(label, store.devices.profile(digest)) for label, digest in self._digests.items()),
-            RequestLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
+            StoreLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
             capabilities_of(store, self._digests.values()),
         )
         self._budget = TimeBudget(self._job.budget.total_s, self._row.wall_s, clock)

@@ -1,11 +1,12 @@
 """The process of a job that a worker has taken: ``python -m search.controller.process JOB EPOCH``.
 
-The database is that of ``PARETUNE_DB``. SIGTERM, and the end of the worker that started it (the end of stdin), hand the
-job back to the queue. The worker learns from the store how the job went, not from the exit code.
+The database is that of ``PARETUNE_DB``. The end of stdin hands the job back to the queue: the worker closes it to stop,
+and the system does if the worker was killed. The worker learns from the store how the job went, not from the exit code.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from hwprofiles.errors import ParetuneError, StorageError
+from hwprofiles.logs import log_to_stderr
 from search.controller.controller import Controller
 from search.controller.store_watcher import StoreWatcher
 from search.devices.lookup import DeviceRegistry
@@ -22,6 +24,8 @@ from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.states import JobRequest, JobState
 from search.store import Lease, StaleLease, Store
+
+log = logging.getLogger("paretune.controller")
 
 LOST = 75
 """Exit code of a controller that could not go on; the queue gives the job to another one."""
@@ -36,12 +40,12 @@ def run_job(store: Store, lease: Lease) -> int:
         _watch_worker(lambda: controller.ask(JobRequest.HAND_BACK))
         controller.run()
     except (StaleLease, StorageError) as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        log.warning("%s", error.message, extra={"job_id": lease.job_id})
         return LOST
     except KeyboardInterrupt:
         return 130
     except ParetuneError as error:
-        print(f"error: {error.message}\n  hint: {error.hint}", file=sys.stderr)
+        log.error("%s; %s", error.message, error.hint, extra={"job_id": lease.job_id})
         return _fail(store, lease, error)
     return 0
 
@@ -66,8 +70,6 @@ def _fail(store: Store, lease: Lease, error: ParetuneError) -> int:
 
 
 def _watch_worker(hand_back: Callable[[], None]) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: hand_back())
-
     def wait() -> None:
         os.read(0, 1)  # not through sys.stdin, whose lock would be held at this process's end
         hand_back()
@@ -78,5 +80,6 @@ def _watch_worker(hand_back: Callable[[], None]) -> None:
 if __name__ == "__main__":
     # A controller runs in a session of its own: Ctrl-C at the worker's terminal must not reach it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    log_to_stderr()
     with Store(os.environ.get("PARETUNE_DB") or default_database()) as opened:
         sys.exit(run_job(opened, Lease(sys.argv[1], int(sys.argv[2]))))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from search.store import TrialRow
+
 
 @dataclass(frozen=True)
 class Status:
@@ -38,3 +40,6 @@ class Watcher:
 
     def note(self, text: str) -> None:
         """Receives a line that should stay visible."""
+
+    def candidate(self, row: TrialRow) -> None:
+        """Receives a candidate that has just been finished."""

@@ -38,6 +38,11 @@ class StatusReporter:
         """Passes on a line that stays visible."""
         self._watcher.note(text)
 
+    def candidate(self, row: TrialRow) -> None:
+        """Passes on a finished candidate."""
+        with self._lock:
+            self._watcher.candidate(row)
+
     def tell(self, phase: str, message: str) -> None:
         """Reports a message in a phase without results."""
         has_limit = phase == "preparing" and self._budget.has_limit

@@ -99,6 +99,7 @@ class TrialSearch:
 
     def _finish(self, row: TrialRow, outcome: TrialOutcome) -> None:
         self._failures.add(row)
+        self._reporter.candidate(row)
         self._budget.add_trial(outcome.wall_s)
         if time.monotonic() - self._reported_at >= REPORT_EVERY_S or self._scheduler.is_over:
             self._report(self._scheduler.history)

@@ -11,7 +11,7 @@ from evaluators.probing.operators_probe import local_nodes, no_nodes, probe
 from evaluators.probing.questions import LayerAnswers
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles import Profile
-from search.devices.link import RequestLink
+from search.devices.link import StoreLink
 from search.devices.lookup import open_device
 from search.folders import cache_folder
 from search.json_cache import JsonCache
@@ -40,7 +40,7 @@ def probe_and_store(store: Store, profile: Profile, progress: Progress, *, refre
     stored = capability_of(store, profile.digest)
     if stored is not None and stored.complete and not refresh:
         return stored
-    device = open_device(profile, RequestLink(store.url))
+    device = open_device(profile, StoreLink(store.url))
     cache = JsonCache(cache_folder() / "layers")
     answers: MutableMapping[str, Any] = {} if refresh else cache
     try:

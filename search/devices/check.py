@@ -7,7 +7,7 @@ from collections.abc import Callable
 from evaluators.devices.check import FAILED, OK, Check, check_device
 from evaluators.devices.device import Device
 from hwprofiles import Profile
-from search.devices.link import RequestLink
+from search.devices.link import StoreLink
 from search.devices.lookup import agent_command, open_device
 from search.store import Store
 from search.store.agents import AgentRow
@@ -31,7 +31,7 @@ def check_any_device(
     url = store.url
 
     def open_remote(profile: Profile) -> Device:
-        return open_device(profile, RequestLink(url, away_s=_AWAY_S))
+        return open_device(profile, StoreLink(url, away_s=_AWAY_S))
 
     return (Check("agent", OK, _last_contact(agent)), *check_device(profile, registered, say=say, opener=open_remote))
 

@@ -15,7 +15,7 @@ from hwprofiles import registry as local_registry
 from hwprofiles.errors import DeviceUnavailable, InvalidInput
 from hwprofiles.profile import check_threads
 from hwprofiles.suggestions import nearest
-from search.devices.link import RequestLink
+from search.devices.link import DeviceLink
 
 if TYPE_CHECKING:
     # Checking a job file must not import SQLAlchemy.
@@ -94,7 +94,7 @@ def remote_profile(agent: AgentRow, threads: int, batch: int) -> Profile:
     return replace(agent.profile, threads=threads, batch=batch, cores=tuple(cores[threads - 1]))
 
 
-def open_device(profile: Profile, link: RequestLink | None = None) -> Device:
+def open_device(profile: Profile, link: DeviceLink | None = None) -> Device:
     """Returns the device that a profile describes; a remote one is reached through ``link``.
 
     Raises :class:`DeviceUnavailable` for one that cannot measure.

@@ -11,7 +11,7 @@ from typing import Any
 from evaluators.processes.sandbox import Sandbox, in_own_process
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
-from search.devices.link import RequestLink
+from search.devices.link import StoreLink
 from search.devices.lookup import DeviceRegistry
 from search.export.bundle import Bundle, check_target
 from search.export.receipt import file_findings, latency_part, manifest_of, package_versions, receipt_of
@@ -110,7 +110,7 @@ def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, pr
     job, facts = Job.model_validate(job_row.spec), JobFacts.from_dict((job_row.baseline or {})["facts"])
     space = Space.from_dict(job_row.space or {})
     chosen = _device(job, job_row, row, device, DeviceRegistry(store))
-    link = RequestLink(store.url, away_s=job.limits.device_s)
+    link = StoreLink(store.url, away_s=job.limits.device_s)
     if row.simulated:
         progress("preparing the model for the device")
         alone = Job.model_validate(job.alone(job.labels[0]))

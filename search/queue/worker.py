@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from search.folders import job_folder
 from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.store import JobRow, Store, digests_of, this_process
+
+log = logging.getLogger("paretune.worker")
 
 HEARTBEAT_S = 10.0
 POLL_S = 0.5
@@ -51,20 +52,13 @@ class Worker:
     """Runs up to ``slots`` jobs at a time, each in a controller process that ends with the worker.
 
     Controllers hand their jobs back to the queue when the worker stops or is killed; if they are killed too, their
-    leases end and any worker returns the jobs to the queue. ``report`` receives a line whenever a job begins or ends.
-    Used from one thread.
+    leases end and any worker returns the jobs to the queue. Logs a line whenever a job begins or ends. Used from one
+    thread.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        slots: int = 1,
-        *,
-        report: Callable[[str], None] = lambda line: None,
-        environment: dict[str, str] | None = None,
-    ) -> None:
+    def __init__(self, store: Store, slots: int = 1, environment: dict[str, str] | None = None) -> None:
         """``environment`` is added to that of the controllers."""
-        self._store, self._slots, self._report = store, slots, report
+        self._store, self._slots = store, slots
         self._environment = os.environ | {"PARETUNE_DB": store.url} | (environment or {})
         self._owner = this_process()
         self._running: list[RunningJob] = []
@@ -81,7 +75,7 @@ class Worker:
                     away = False
                 except StorageError as error:
                     if not away:
-                        self._report(f"{error.message}; trying again")
+                        log.warning("%s; trying again", error.message)
                     away = True
                     stop.wait(HEARTBEAT_S / 10)
                 stop.wait(POLL_S)
@@ -94,7 +88,7 @@ class Worker:
         for job in [job for job in self._running if job.process.poll() is not None]:
             self._running.remove(job)
             self._store.queue.return_lost()
-            self._report(f"job {job.job_id} is {self._store.jobs.get(job.job_id).state}")
+            log.info("job %s is %s", job.job_id, self._store.jobs.get(job.job_id).state, extra=self._ids(job.job_id))
         if time.monotonic() >= self._heartbeat_at:
             self._store.workers.note_contact(self.worker_id)
             self._heartbeat_at = time.monotonic() + HEARTBEAT_S
@@ -104,7 +98,11 @@ class Worker:
                 return
             row, lease = taken
             self._running.append(RunningJob(row.job_id, self._start(row.job_id, lease.epoch)))
-            self._report(f"job {row.job_id} ({row.name}) begins")
+            log.info("job %s (%s) begins", row.job_id, row.name, extra=self._ids(row.job_id))
+
+    def _ids(self, job_id: str) -> dict[str, str]:
+        """Returns what a line about a job can be searched by."""
+        return {"job_id": job_id, "worker_id": self.worker_id}
 
     def _start(self, job_id: str, epoch: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "search.controller.process", job_id, str(epoch)]
@@ -116,7 +114,8 @@ class Worker:
     def _hand_back(self) -> None:
         """Asks all controllers to hand back their jobs, waits for them, and kills those that do not end."""
         for job in self._running:
-            job.process.send_signal(signal.SIGTERM)
+            if job.process.stdin is not None:
+                job.process.stdin.close()
         ends_at = time.monotonic() + GRACE_S
         for job in self._running:
             try:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from hwprofiles import Profile
-from hwprofiles.errors import InvalidInput
+from hwprofiles.errors import InvalidInput, StorageError
 from search.short_names import short_name
 from search.states import JobRequest, JobState
 from search.store import lookup, statements
@@ -73,23 +73,28 @@ class Jobs:
                     lookup.require_job(connection, other)
             statements.register(connection, *devices.values())
             job_id = _new_id(connection)
-            connection.execute(
-                insert(Job).values(
-                    job_id=job_id,
-                    name=name,
-                    state=JobState.QUEUED,
-                    spec=spec,
-                    spec_folder=spec_folder,
-                    device=next(iter(devices)),
-                    profile_digest=profile.digest,
-                    devices=[{"device": label, "profile_digest": p.digest} for label, p in devices.items()],
-                    created_at=utc_now(),
-                    wall_s=0.0,
-                    epoch=0,
-                    **({} if submission is None else submission.columns),
-                )
-            )
-            if submission is not None and submission.after:
+            values: Json = {
+                "job_id": job_id,
+                "name": name,
+                "state": JobState.QUEUED,
+                "spec": spec,
+                "spec_folder": spec_folder,
+                "device": next(iter(devices)),
+                "profile_digest": profile.digest,
+                "devices": [{"device": label, "profile_digest": p.digest} for label, p in devices.items()],
+                "created_at": utc_now(),
+                "wall_s": 0.0,
+                "epoch": 0,
+            }
+            if submission is None:
+                connection.execute(insert(Job), values)
+                return job_id
+            if not statements.insert_if_absent(connection, Job, **values | submission.columns):
+                earlier = _job_of_key(connection, submission, spec)  # of a process that was quicker
+                if earlier is None:
+                    raise StorageError(f"another job has just got the id {job_id}", "submit the job again")
+                return earlier
+            if submission.after:
                 rows = [{"job_id": job_id, "after_job_id": other} for other in dict.fromkeys(submission.after)]
                 connection.execute(insert(Dependency), rows)
         return job_id

@@ -60,12 +60,15 @@ class Capability(Base):
 
 
 class Agent(Base):
-    """The agent of a remote device, identified by the hash of its token; refused once revoked."""
+    """A board of a remote device. Its agent is identified by the hash of its token, and refused once revoked; a node of
+    a Ray cluster has no token, but the ``resource`` by which it declares the device."""
 
     __tablename__ = "agents"
 
     device: Mapped[str] = mapped_column(String(255), primary_key=True)
-    token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    board: Mapped[str] = mapped_column(String(255), primary_key=True, server_default=text("''"))
+    token_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
+    resource: Mapped[str | None] = mapped_column(String(255))
     instance: Mapped[str | None] = mapped_column(String(64))
     profile_digest: Mapped[str | None] = mapped_column(ForeignKey("profiles.digest"))
     offer: Mapped[_Json]
@@ -75,7 +78,10 @@ class Agent(Base):
 
 
 class Request(Base):
-    """A measurement request to a remote device: its content, its lease, and its result. The table is called errands."""
+    """A measurement request to a remote device: its content, its lease, and its result. The table is called errands.
+
+    ``tried`` names the boards that could not answer it for the moment, each between bars.
+    """
 
     __tablename__ = "errands"
 
@@ -86,6 +92,7 @@ class Request(Base):
     state: Mapped[RequestState] = mapped_column(state_column(RequestState))
     epoch: Mapped[int]
     deaths: Mapped[int]
+    tried: Mapped[str] = mapped_column(FreeText, server_default=text("''"))
     holder: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None]
     result: Mapped[_Json | None]

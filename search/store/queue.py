@@ -67,7 +67,10 @@ class Queue:
         return None
 
     def return_lost(self) -> None:
-        """Returns jobs to the queue whose controllers were lost, or ends them as was asked for."""
+        """Returns jobs to the queue whose controllers were lost, or ends them as was asked for.
+
+        A transaction of its own: it may lock many jobs, and one that then waited for another might wait for ever.
+        """
         with self._transactions.writing() as connection:
             _return_lost(connection)
 
@@ -76,8 +79,8 @@ class Queue:
 
         A job that nobody runs is paused or cancelled at once. Raises :class:`InvalidInput` for one that has ended.
         """
+        self.return_lost()
         with self._transactions.writing() as connection:
-            _return_lost(connection)
             columns = Job.state, Job.lease_owner, Job.lease_until, Job.requested
             row = connection.execute(select(*columns).where(Job.job_id == job_id).with_for_update()).one_or_none()
             if row is None:
@@ -100,8 +103,8 @@ class Queue:
         A job that is done is queued for what is left to measure. Raises :class:`InvalidInput` for one that is queued
         or runs.
         """
+        self.return_lost()
         with self._transactions.writing() as connection:
-            _return_lost(connection)
             columns = Job.state, Job.lease_owner, Job.lease_until
             row = connection.execute(select(*columns).where(Job.job_id == job_id).with_for_update()).one_or_none()
             if row is None:
@@ -164,11 +167,14 @@ def _lease(connection: Connection, job_id: str, owner: Json) -> Lease | None:
 
 
 def _return_lost(connection: Connection) -> None:
-    now = utc_now()
+    now, running = utc_now(), (Job.state == JobState.RUNNING, Job.detached)
+    leases = select(Job.job_id, Job.lease_owner, Job.lease_until).where(*running)
+    lost = [job_id for job_id, owner, until in connection.execute(leases) if _is_lost(owner, until, now)]
     columns = Job.job_id, Job.lease_owner, Job.lease_until, Job.requested, Job.losses, Job.finished_at_loss, Job.epoch
-    running = select(*columns).where(Job.state == JobState.RUNNING, Job.detached)
-    for row in connection.execute(running.with_for_update(skip_locked=True)).all():
-        if not _is_lost(row.lease_owner, row.lease_until, now):
+    for job_id in lost:
+        held = select(*columns).where(Job.job_id == job_id, *running).with_for_update(skip_locked=True)
+        row = connection.execute(held).one_or_none()
+        if row is None or not _is_lost(row.lease_owner, row.lease_until, now):
             continue
         finished = _finished_trials(connection, row.job_id)
         losses = row.losses + 1 if finished <= row.finished_at_loss else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, or_, select, update
@@ -22,6 +22,7 @@ LEASE_S = 30.0
 DEATHS_UNTIL_CRASHED = 3
 """After so many agents were lost while they held a request, the request is held responsible."""
 
+_BAR = "|"
 _OPEN = (RequestState.QUEUED, RequestState.LEASED)
 _AGAIN = (RequestState.CANCELLED, RequestState.REFUSED)
 
@@ -46,6 +47,8 @@ class RequestRow:
     """Agents that were lost while they held it."""
     result: Json | None
     """The agent's answer, None until then."""
+    tried: str = ""
+    """The boards that could not answer it, each between bars."""
 
 
 _COLUMNS = [getattr(Request, field.name) for field in fields(RequestRow)]
@@ -54,9 +57,9 @@ _COLUMNS = [getattr(Request, field.name) for field in fields(RequestRow)]
 class Requests:
     """The store's part about measurement requests; each method is a transaction.
 
-    A job enqueues a request and polls it until it has ended; agents lease, renew and finish it. A device holds one
-    request at a time. Only the newest lease (by epoch) may write, so that an agent that was given up writes nothing. An
-    expired lease that nobody took may still finish.
+    A job enqueues a request and polls it until it has ended; agents lease, renew and finish it. Each board of a device
+    holds one request at a time. Only the newest lease (by epoch) may write, so that an agent that was given up writes
+    nothing. An expired lease that nobody took may still finish.
     """
 
     def __init__(self, transactions: Transactions) -> None:
@@ -79,7 +82,7 @@ class Requests:
                 )  # fmt: skip
             elif state in _AGAIN:
                 _change(
-                    connection, errand_id, state=RequestState.QUEUED, deaths=0, result=None, finished_at=None,
+                    connection, errand_id, state=RequestState.QUEUED, deaths=0, tried="", result=None, finished_at=None,
                     created_at=utc_now(),
                 )  # fmt: skip
 
@@ -124,33 +127,21 @@ class Requests:
     # The agent's side
 
     def lease(self, device: str, instance: str, lease_s: float = LEASE_S) -> RequestRow | None:
-        """Leases the oldest open request to a device's agent; None if there is none.
+        """Leases the oldest open request to the agent of one of a device's boards; None if there is none.
 
         Returns a request that this agent holds already again: the response was lost on the way. A request whose agent
-        was lost counts a death, and fails as ``crashed`` after :data:`DEATHS_UNTIL_CRASHED`. Raises
-        :class:`search.store.agents.AgentReplaced` for an agent that is not the device's newest.
+        was lost counts a death, and fails as ``crashed`` after :data:`DEATHS_UNTIL_CRASHED`. A request that this board
+        could not answer is left to the others that are online. Raises :class:`search.store.agents.AgentReplaced` for an
+        agent that is not its board's newest.
         """
         with self._transactions.writing() as connection:
-            _check_agent(connection, device, instance)
+            board = _check_agent(connection, device, instance)
             while True:
                 now = utc_now()
-                free = or_(
-                    Request.state == RequestState.QUEUED,
-                    (Request.state == RequestState.LEASED)
-                    & or_(Request.holder == instance, Request.lease_until <= now),
-                )
-                oldest = (
-                    select(*_COLUMNS, Request.holder)
-                    .where(Request.device == device, free)
-                    .order_by(Request.state != RequestState.LEASED, Request.created_at, Request.errand_id)
-                    .limit(1)
-                    .with_for_update(skip_locked=True)
-                )
-                match = connection.execute(oldest).one_or_none()
+                match = _oldest_free(connection, device, board, instance, now)
                 if match is None:
                     return None
-                *columns, holder = match
-                row = RequestRow(*columns)
+                row, holder = match
                 deaths = row.deaths + (row.state is RequestState.LEASED and holder != instance)
                 if deaths >= DEATHS_UNTIL_CRASHED:
                     _change(
@@ -179,18 +170,31 @@ class Requests:
             _change(connection, errand_id, lease_until=utc_now() + timedelta(seconds=lease_s))
         return True
 
-    def finish(self, device: str, instance: str, errand_id: str, epoch: int, state: RequestState, result: Json) -> None:
-        """Stores the result of a request. Idempotent; raises as :meth:`renew` does, and for a cancelled request."""
+    def finish(
+        self, device: str, instance: str, errand_id: str, epoch: int, state: RequestState, result: Json,
+        *, elsewhere: bool = False,
+    ) -> None:  # fmt: skip
+        """Stores the result of a request. Idempotent; raises as :meth:`renew` does, and for a cancelled request.
+
+        ``elsewhere`` tells that another board may answer otherwise: the request returns to the queue if one is online
+        that has not tried it.
+        """
         with self._transactions.writing() as connection:
-            _check_agent(connection, device, instance)
+            board = _check_agent(connection, device, instance)
             row = _require_lease(connection, device, errand_id, epoch)
-            if row.state is RequestState.LEASED:
+            if row.state is not RequestState.LEASED:
+                if row.state is not state:
+                    raise _stale(errand_id)
+                return
+            tried = f"{row.tried or _BAR}{board}{_BAR}"
+            if elsewhere and _untried(connection, device, tried):
                 _change(
-                    connection, errand_id, state=state, result=result, holder=None, lease_until=None,
-                    finished_at=utc_now(),
+                    connection, errand_id, state=RequestState.QUEUED, tried=tried, holder=None, lease_until=None
                 )  # fmt: skip
-            elif row.state is not state:
-                raise _stale(errand_id)
+                return
+            _change(
+                connection, errand_id, state=state, result=result, holder=None, lease_until=None, finished_at=utc_now()
+            )
 
     def release(self, device: str, instance: str, errand_id: str, epoch: int) -> None:
         """Returns a request to the queue without counting a death; raises as :meth:`renew` does."""
@@ -207,9 +211,52 @@ class Requests:
         return frozenset() if request is None else _files_of(request)
 
 
-def _check_agent(connection: Connection, device: str, instance: str) -> None:
-    if not agents.note_contact(connection, device, instance):
+def _check_agent(connection: Connection, device: str, instance: str) -> str:
+    """Notes the contact of an agent, and returns its board; raises :class:`search.store.agents.AgentReplaced`."""
+    board = agents.note_contact(connection, device, instance)
+    if board is None:
         raise agents.replacement_error(device)
+    return board
+
+
+def _oldest_free(
+    connection: Connection, device: str, board: str, instance: str, now: datetime
+) -> tuple[RequestRow, str | None] | None:
+    """Returns the request that a board is to answer next, and its holder: what its agent holds, else the oldest free
+    one that it has not tried, else one that no other board is left for."""
+    free = or_(
+        Request.state == RequestState.QUEUED,
+        (Request.state == RequestState.LEASED) & or_(Request.holder == instance, Request.lease_until <= now),
+    )
+    tried = Request.tried.contains(_key(board), autoescape=True)
+    query = (
+        select(*_COLUMNS, Request.holder)
+        .where(Request.device == device, free)
+        .order_by(Request.state != RequestState.LEASED, Request.created_at, Request.errand_id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    match = connection.execute(query.where(~tried)).one_or_none()
+    if match is None:
+        match = connection.execute(query.where(tried)).one_or_none()
+        if match is not None and any(
+            _key(other) not in match.tried for other in agents.online_boards(connection, device)
+        ):
+            return None
+    if match is None:
+        return None
+    *columns, holder = match
+    return RequestRow(*columns), holder
+
+
+def _untried(connection: Connection, device: str, tried: str) -> bool:
+    """Returns whether a board of the device is online that is not among those named in ``tried``."""
+    return any(_key(board) not in tried for board in agents.online_boards(connection, device))
+
+
+def _key(board: str) -> str:
+    """Returns how a board is named in ``tried``."""
+    return f"{_BAR}{board}{_BAR}"
 
 
 def _require_lease(connection: Connection, device: str, errand_id: str, epoch: int) -> RequestRow:

@@ -8,12 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from search.outcome import TrialOutcome
+from search.permissions import DEFAULT_PROJECT, LOCAL_USER
 from search.states import JobRequest, JobState, TrialState
 
 Json = dict[str, Any]
-
-LOCAL_USER, DEFAULT_PROJECT = "local", "default"
-"""Who submits, and where to, without a server."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -30,7 +29,14 @@ def register(connection: Connection, *profiles: Profile) -> None:
             insert_if_absent(connection, Device, name=device, **current)
 
 
-def insert_if_absent(connection: Connection, table: type[models.Base], **values: Any) -> None:
-    """Adds a row unless it exists: another process may have inserted it since the caller looked."""
-    with suppress(IntegrityError), connection.begin_nested():
-        connection.execute(insert(table), values)
+def insert_if_absent(connection: Connection, table: type[models.Base], **values: Any) -> bool:
+    """Adds a row unless a unique value of it exists, and returns whether it was added.
+
+    Waits for another transaction that is adding the same.
+    """
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(table), values)
+    except IntegrityError:
+        return False
+    return True

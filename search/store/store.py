@@ -7,6 +7,7 @@ from typing import Self
 from hwprofiles.errors import ParetuneError
 from search.store.agents import Agents
 from search.store.audit import Audit
+from search.store.counts import Counts
 from search.store.devices import Devices
 from search.store.engine import open_engine, url_of
 from search.store.export_requests import ExportRequests
@@ -52,6 +53,8 @@ class Store:
         """Which job a worker runs next, and what users ask of jobs."""
         self.workers = Workers(transactions)
         """Workers that run queued jobs."""
+        self.counts = Counts(transactions)
+        """How much there is of what."""
         self.logs = Logs(transactions)
         """Lines of jobs' logs."""
         self.trials = Trials(transactions)

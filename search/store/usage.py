@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from search.store.columns import utc_now
 from search.store.models import Job, Usage
+from search.store.statements import insert_if_absent
 
 HALF_LIFE_S = 3600.0
 """Time used so long ago counts half."""
@@ -20,11 +21,11 @@ def charge(connection: Connection, job_id: str, seconds: float) -> None:
     user = connection.execute(query).scalar_one_or_none()
     if user is None:
         return
-    now = utc_now()
-    row = connection.execute(select(Usage).where(Usage.submitted_by == user).with_for_update()).one_or_none()
+    now, stored = utc_now(), select(Usage).where(Usage.submitted_by == user).with_for_update()
+    row = connection.execute(stored).one_or_none()
     if row is None:
-        connection.execute(insert(Usage), {"submitted_by": user, "used_s": seconds, "at": now})
-        return
+        insert_if_absent(connection, Usage, submitted_by=user, used_s=0.0, at=now)
+        row = connection.execute(stored).one()
     values = {"used_s": _decayed(row.used_s, row.at, now) + seconds, "at": now}
     connection.execute(update(Usage).where(Usage.submitted_by == user), values)
 

@@ -10,7 +10,7 @@ from evaluators.probing.capability import Capability
 from evaluators.probing.layer_table import LayerTable
 from evaluators.quantize import Scheme
 from hwprofiles import Profile, digest_of
-from search.devices.link import RequestLink
+from search.devices.link import DeviceLink
 from search.job.devices import JobDevice
 from search.job.facts import JobFacts
 from search.job.spec import Job
@@ -26,7 +26,7 @@ class JobContext:
     """The folder that paths in the job file start from."""
     devices: tuple[JobDevice, ...]
     """All devices of the job, the first one first."""
-    link: RequestLink | None = None
+    link: DeviceLink | None = None
     """How remote devices are reached."""
     capabilities: tuple[Capability, ...] = ()
     """Probed capabilities of the devices."""
@@ -43,6 +43,10 @@ class JobContext:
         """Returns the context of the job after its preparation, with the facts and the space."""
         schemes, times = facts.static_schemes, facts.layer_times
         return replace(self, subject=facts.subject, space=space, static_schemes=schemes, layer_times=times)
+
+    def with_purpose(self, purpose: str) -> JobContext:
+        """Returns the context of the job for measurements of this purpose."""
+        return self if self.link is None else replace(self, link=self.link.with_purpose(purpose))
 
     @property
     def prepared_space(self) -> Space:

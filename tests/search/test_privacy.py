@@ -51,8 +51,8 @@ def test_folders_and_files_are_their_users_own() -> None:
     fill()
     files = [path for path in data_folder().rglob("*") if path.is_file()]
     assert len(files) >= 5
-    assert {mode(path) for path in files} == {0o600}
-    assert {mode(data_folder() / name) for name in ("", "jobs", "blobs", "cache")} == {0o700}
+    assert {mode(path) for path in files} == {0o400, 0o600}
+    assert {mode(data_folder() / name) for name in ("", "jobs", "artefacts", "cache")} == {0o700}
     with Notice(job_folder("12ab"), "digest") as notice:
         notice.say("building")
         assert {mode(path) for path in job_folder("12ab").glob("*.notice")} == {0o600}
@@ -65,8 +65,8 @@ def test_what_an_earlier_version_left_open_is_closed_when_it_is_used() -> None:
         store.agents.new_token("pi")
         assert {mode(path) for path in data_folder().glob("paretune.db*")} == {0o600}
     assert {mode(path) for path in (job_folder("12ab").parent, cache_folder())} == {0o700}
-    Blobs()
-    assert mode(data_folder() / "blobs") == 0o700
+    Blobs().put_bytes(b"another sample")
+    assert mode(data_folder() / "artefacts" / "agents") == 0o700
 
 
 def test_a_home_that_the_user_named_keeps_its_own_mode() -> None:

@@ -45,6 +45,7 @@
   // Fetch the fragment and bring the page to it. Elements with an id are matched by it; others of `element` stay.
   async function refresh(element) {
     const answer = await fetch(element.dataset.live, { headers: { Accept: "text/html" } });
+    if (answer.status === 401) window.location.reload(); // leads to the log-in page, and back
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const fragment = new DOMParser().parseFromString(await answer.text(), "text/html").body;
     const parts = [...fragment.children];

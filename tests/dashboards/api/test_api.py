@@ -115,6 +115,7 @@ def test_routes_are_described_and_nothing_is_loaded_from_elsewhere(address: str)
         "/api/v1/jobs/{job}/pause",
         "/api/v1/jobs/{job}/resume",
         "/api/v1/jobs/{job}/trials",
+        "/api/v1/me",
         "/api/v1/workers",
         "/healthz",
     }

@@ -21,7 +21,7 @@ from dashboards import server
 from dashboards.access.settings import AccessSettings
 from dashboards.api import agents as routes
 from dashboards.server import background, create_app
-from evaluators.devices.request import VERSION
+from evaluators.devices.request import VERSION, FileRef
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import InvalidInput
 from search.devices.blobs import Blobs
@@ -444,10 +444,10 @@ class TestFiles:
             assert agent.http.get(f"errands/{errand[0]}/files/{name}").status_code == 404
 
     def test_one_that_went_missing(
-        self, agent: Agent, errand: tuple[str, str], home: Path, caplog: pytest.LogCaptureFixture
+        self, agent: Agent, errand: tuple[str, str], caplog: pytest.LogCaptureFixture
     ) -> None:
         agent.lease()
-        (home / "blobs" / errand[1]).unlink()
+        Blobs().remove([FileRef(errand[1], 0)], ())
         document = problem(agent.http.get(f"errands/{errand[0]}/files/{errand[1]}"), 404)
         assert "PARETUNE_HOME" in document["hint"]
         assert "PARETUNE_HOME" in caplog.text

@@ -33,8 +33,8 @@ from evaluators.runtimes import OnnxRuntime
 from hwprofiles.errors import BuildFailed, ParetuneError, UnsupportedOp
 from search.controller.controller import Controller
 from search.controller.submission import submit
-from search.devices import remote
-from search.devices.link import DeviceLost, RequestLink
+from search.devices import remote, store_transport
+from search.devices.link import DeviceLost, StoreLink
 from search.devices.lookup import DeviceRegistry
 from search.devices.remote import RemoteDevice
 from search.folders import default_database
@@ -49,7 +49,7 @@ SAMPLE = {"x": np.ones((1, 16), np.float32)}
 def hosts(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
     monkeypatch.setattr(routes, "HEARTBEAT_S", 0.3)
     monkeypatch.setattr(routes, "_LOOK_S", 0.02)
-    monkeypatch.setattr(remote, "_LOOK_S", 0.02)
+    monkeypatch.setattr(store_transport, "_LOOK_S", 0.02)
     # Locks of the test's own: it waits for no measurement of anyone else.
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -73,7 +73,7 @@ def models(tmp_path: Path) -> tuple[Path, Path]:
 
 def open_remote(store: Store, purpose: str | None = "test", **size: int) -> RemoteDevice:
     profile = DeviceRegistry(store).find("pi", **size)
-    return RemoteDevice(profile, RequestLink(default_database(), purpose))
+    return RemoteDevice(profile, StoreLink(default_database(), purpose))
 
 
 class Asking(threading.Thread):
@@ -396,7 +396,7 @@ class TestRefused:
         hosts.start_agent()
         registered(hosts)
         profile = DeviceRegistry(store).find("pi")
-        device = RemoteDevice(replace(profile, memory_bytes=1), RequestLink(default_database()))
+        device = RemoteDevice(replace(profile, memory_bytes=1), StoreLink(default_database()))
         with pytest.raises(DeviceLost, match="is no longer what the job measures on"):
             Asking(device, models).result()
         assert hosts.begun == 0

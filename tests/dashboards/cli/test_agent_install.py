@@ -17,7 +17,7 @@ from remote_host import BRIEF, Hosts
 from small_jobs import classifier
 
 from evaluators.measuring.latency import LatencyRequest
-from search.devices.link import RequestLink
+from search.devices.link import StoreLink
 from search.devices.lookup import DeviceRegistry
 from search.devices.remote import RemoteDevice
 from search.folders import default_database
@@ -86,7 +86,7 @@ def test_an_agent_from_a_fresh_environment(installed: Environment, hosts: Hosts,
             )  # fmt: skip
         hosts.processes.append(agent)
         hosts.wait_for("registered as pi")
-        device = RemoteDevice(DeviceRegistry(store).find("pi"), RequestLink(default_database()))
+        device = RemoteDevice(DeviceRegistry(store).find("pi"), StoreLink(default_database()))
         sample = {"x": np.ones((1, 16), np.float32)}
         try:
             found = device.measure(LatencyRequest(*models, sample, BRIEF, limit_s=120.0))

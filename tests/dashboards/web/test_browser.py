@@ -23,6 +23,7 @@ from dashboards.web.picture import save_html
 from dashboards.web.rendering import ECHARTS
 from hwprofiles import find_device
 from search.controller.controller import Controller
+from search.permissions import Scope
 from search.store import Store
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -370,3 +371,26 @@ def test_a_saved_page_opens_from_disk(browser: Browser, store: Store, search: An
     assert browser.points() == {"front": 2, "contenders": 1, "others": 8, "infeasible": 0, "baseline": 1}
     assert browser.painted() > 20
     assert browser.rows() == 12
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_signing_in_and_out(browser: Browser, address: str, search: Any, store: Store, scripts: bool) -> None:
+    store.users.add("ada")
+    _, token = store.tokens.create("ada", [Scope.READ])
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
+    try:
+        browser.open(f"{address}/devices")
+        assert browser.one("h1").text == "Sign in"
+        browser.one("[name=token]").send_keys(token, Keys.ENTER)
+        browser.until(lambda: browser.one("h1").text == "Devices")
+        assert browser.one(".visitor span").text == "ada"
+        browser.open(address)
+        browser.one("tbody a").click()
+        browser.until(lambda: browser.one("h1").text == "digits-here")
+        browser.one(".visitor button").click()
+        browser.until(lambda: browser.one("h1").text == "Sign in")
+        browser.open(address)
+        assert browser.one("h1").text == "Sign in"
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+        browser.driver.delete_all_cookies()

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from evaluators.agent import agent as module
+from evaluators.agent import executor
 from evaluators.agent.agent import Agent, AgentSettings
 from evaluators.agent.client import Dismissed, LeasedRequest, ServerGone, Terms
+from evaluators.agent.executor import Executor
 from evaluators.devices.request import FileRef
 
 DONE = {"peak_memory_bytes": 4096}
@@ -69,9 +71,9 @@ def agent(server: Server, tmp_path: Path) -> Agent:
 def answers(monkeypatch: pytest.MonkeyPatch, first: Callable[[], Any]) -> None:
     """The first errand comes to what ``first`` gives or raises, every other is done."""
     given = iter([first])
-    monkeypatch.setattr(Agent, "_measure", lambda *_: next(given, lambda: DONE)())
+    monkeypatch.setattr(Executor, "_measure", lambda *_: next(given, lambda: DONE)())
     monkeypatch.setattr(
-        module.MeasurementRequest, "from_dict", lambda _: type("E", (), {"kind": "", "candidate": FileRef("", 1)})
+        executor.MeasurementRequest, "from_dict", lambda _: type("E", (), {"kind": "", "candidate": FileRef("", 1)})
     )
 
 

@@ -39,11 +39,12 @@ from hwprofiles.errors import (
     UnsupportedOp,
 )
 from hwprofiles.folders import data_folder
+from search.artefacts.backend import object_name
 from search.controller.controller import Controller
 from search.controller.submission import submit
-from search.devices import remote
+from search.devices import remote, store_transport
 from search.devices.blobs import Blobs
-from search.devices.link import DeviceLost, RequestLink
+from search.devices.link import DeviceLost, StoreLink
 from search.devices.lookup import NO_AGENTS, DeviceRegistry, open_device
 from search.devices.remote import RemoteDevice
 from search.folders import default_database
@@ -58,7 +59,7 @@ OFFER = {"runtimes": ["onnxruntime"], "cores": [[1], [0, 1]]}
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "_LOOK_S", 0.01)
+    monkeypatch.setattr(store_transport, "_LOOK_S", 0.01)
 
 
 @pytest.fixture
@@ -74,8 +75,8 @@ def models(tmp_path: Path) -> tuple[Path, Path]:
     return write_two_classifiers(tmp_path)
 
 
-def link(purpose: str | None = "job search", away_s: float = 600.0) -> RequestLink:
-    return RequestLink(default_database(), purpose, away_s)
+def link(purpose: str | None = "job search", away_s: float = 600.0) -> StoreLink:
+    return StoreLink(default_database(), purpose, away_s)
 
 
 @pytest.fixture
@@ -310,8 +311,10 @@ class TestGone:
         self, profile: Profile, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = [100.0]
-        monkeypatch.setattr(remote, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: None))
-        watch = remote._Watch(store, "pi", away_s=600.0)
+        monkeypatch.setattr(
+            store_transport, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: None)
+        )
+        watch = store_transport._Watch(store, "pi", away_s=600.0)
         watch.pause()
         now[0] += 1200.0
         watch.pause()
@@ -326,7 +329,7 @@ class TestGone:
     def test_a_clock_that_is_set_is_no_silence(
         self, profile: Profile, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        watch = remote._Watch(store, "pi", away_s=600.0)
+        watch = store_transport._Watch(store, "pi", away_s=600.0)
         row = store.agents.row("pi")
         assert row is not None
         monkeypatch.setattr(store.agents, "row", lambda name: replace(row, seen_at=datetime(2000, 1, 1, tzinfo=UTC)))
@@ -341,8 +344,8 @@ class TestGone:
     def test_an_agent_that_keeps_no_limit(
         self, device: RemoteDevice, store: Store, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(remote, "GRACE_S", 0.0)
-        monkeypatch.setattr(remote, "SLOWEST_BYTES_S", 1e12)
+        monkeypatch.setattr(store_transport, "GRACE_S", 0.0)
+        monkeypatch.setattr(store_transport, "SLOWEST_BYTES_S", 1e12)
         taken = threading.Thread(target=self._take, args=(store,))
         taken.start()
         with pytest.raises(StageTimeout, match=r"took longer than 0\.1 s"):
@@ -355,10 +358,10 @@ class TestGone:
         self, device: RemoteDevice, store: Store, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, why: str
     ) -> None:
         """Of 0.8 s with a limit of 0.5 s: an agent that was lost, one that was away, and files that travel slowly."""
-        monkeypatch.setattr(remote, "GRACE_S", 0.0)
-        monkeypatch.setattr(remote, "SLOWEST_BYTES_S", 100.0 if why == "a slow link" else 1e12)
-        monkeypatch.setattr(remote, "LEASE_S", 0.1 if why == "absent" else 30.0)
-        monkeypatch.setattr(remote, "_LOOK_AT_AGENT_S", 0.01)
+        monkeypatch.setattr(store_transport, "GRACE_S", 0.0)
+        monkeypatch.setattr(store_transport, "SLOWEST_BYTES_S", 100.0 if why == "a slow link" else 1e12)
+        monkeypatch.setattr(store_transport, "LEASE_S", 0.1 if why == "absent" else 30.0)
+        monkeypatch.setattr(store_transport, "_LOOK_AT_AGENT_S", 0.01)
 
         def work() -> None:
             row = self._take(store)
@@ -422,7 +425,7 @@ class TestFiles:
         device = RemoteDevice(profile, link())
         measure(device, models)
         device.close()
-        left = {path.name for path in (data_folder() / "blobs").iterdir()}
+        left = {path.name for path in (data_folder() / "artefacts" / "agents").glob("??/??/*")}
         assert digest_of_file(models[0]) in left
         assert digest_of_file(models[1]) not in left
 
@@ -442,13 +445,13 @@ class TestFiles:
         agent()
         device = RemoteDevice(profile, link())
         measure(device, models)
-        for path in (data_folder() / "blobs").iterdir():
+        for path in (data_folder() / "artefacts" / "agents").glob("??/??/*"):
             os.utime(path, (1000, 1000))
         earlier = digest_of_file(models[1])
         onnx.save(classifier(1, seed=2), models[1])
-        monkeypatch.setattr(device, "_prune_at", 0.0)
+        monkeypatch.setattr(device._transport, "_prune_at", 0.0)
         measure(device, models)
-        left = {path.name for path in (data_folder() / "blobs").iterdir()}
+        left = {path.name for path in (data_folder() / "artefacts" / "agents").glob("??/??/*")}
         assert left >= set(map(digest_of_file, models))
         assert earlier not in left
         pruned: list[object] = []
@@ -459,13 +462,14 @@ class TestFiles:
 
     def test_half_a_file_is_written_anew(self, home: Path) -> None:
         file = Blobs().put_bytes(b"weights")
-        path = data_folder() / "blobs" / file.sha256
+        path = data_folder() / "artefacts" / "agents" / object_name(file.sha256)
+        path.chmod(0o600)
         path.write_bytes(b"wei")
         assert not Blobs().touch(file)
         assert Blobs().put_bytes(b"weights") == file
         assert path.read_bytes() == b"weights"
 
-    @pytest.mark.parametrize("place", ["search.devices.blobs.digest_of_file", "os.utime", "shutil.copyfile"])
+    @pytest.mark.parametrize("place", ["search.artefacts.store.digest_of_file", "os.utime", "os.copy_file_range"])
     def test_a_disk_in_the_way(
         self, home: Path, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, place: str
     ) -> None:
@@ -623,5 +627,5 @@ class TestInAJob:
 
 
 def test_a_link_does_not_show_the_password() -> None:
-    secret = RequestLink("postgresql://me:hunter2@host/jobs")
+    secret = StoreLink("postgresql://me:hunter2@host/jobs")
     assert "hunter2" not in repr(secret)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from databases import Databases
@@ -12,12 +14,13 @@ from sqlalchemy import select
 
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import ParetuneError, StorageError
-from search.states import JobState
-from search.store import Lease, Store
+from search.states import JobRequest, JobState
+from search.store import Lease, Store, Submission, this_process
 from search.store.engine import open_engine
 from search.store.models import Job
 from search.store.statements import register
 from search.store.transactions import Transactions
+from search.store.usage import usage_of
 
 NewJob = Callable[..., str]
 
@@ -112,3 +115,39 @@ class TestSideBySide:
 
         assert _run_together(lambda: create(profiles), lambda: create(profiles[::-1])) == []
         assert len(store.jobs.all()) == 10
+
+    def test_submissions_with_one_key_make_one_job(self, store: Store) -> None:
+        submission = Submission(idempotency_key="k")
+
+        def submit() -> str:
+            return store.jobs.create(
+                name="digits", spec={}, spec_folder="", profile=find_device("dry-run"), submission=submission
+            )
+
+        with ThreadPoolExecutor(6) as pool:
+            assert len({job.result() for job in [pool.submit(submit) for _ in range(12)]}) == 1
+
+    def test_the_time_of_a_user_s_jobs_adds_up(self, store: Store, transactions: Transactions) -> None:
+        leases = [_run_detached(store) for _ in range(6)]
+        assert _run_together(*(partial(store.jobs.add_wall_time, lease, 10.0) for lease in leases)) == []
+        with transactions.reading() as connection:
+            assert usage_of(connection) == {"local": pytest.approx(60.0, rel=0.01)}
+
+    def test_requests_do_not_block_one_another(self, store: Store) -> None:
+        ids = [_run_detached(store).job_id for _ in range(6)]
+
+        def ask(ids: list[str]) -> None:
+            for job_id in ids * 4:
+                store.queue.ask(job_id, JobRequest.PAUSE)
+
+        assert _run_together(lambda: ask(ids), lambda: ask(ids[::-1]), lambda: ask(ids[3:] + ids[:3])) == []
+        assert [store.jobs.get(job_id).state for job_id in ids] == [JobState.RUNNING] * 6
+
+
+def _run_detached(store: Store) -> Lease:
+    store.jobs.create(
+        name="digits", spec={}, spec_folder="", profile=find_device("dry-run"), submission=Submission()
+    )  # fmt: skip
+    taken = store.queue.take(this_process())
+    assert taken is not None
+    return taken[1]

@@ -15,7 +15,7 @@ from small_jobs import spec
 from evaluators.probing.layer_table import LayerTable
 from evaluators.quantize import Scheme
 from hwprofiles import find_device
-from search.devices.link import RequestLink
+from search.devices.link import StoreLink
 from search.job.devices import JobDevice
 from search.job.facts import JobFacts
 from search.job.spec import Job
@@ -29,7 +29,7 @@ CHANGES: dict[str, Any] = {
     "job": Job.model_validate(spec(seed=1)),
     "folder": "/elsewhere",
     "devices": (JobDevice("dry-run", find_device("dry-run", 2)),),
-    "link": RequestLink("sqlite://", "job search"),
+    "link": StoreLink("sqlite://", "job search"),
     "capabilities": (capability_of(DRY_RUN),),
     "subject": "model and data",
     "static_schemes": {"onnxruntime": Scheme("int8")},

@@ -1,4 +1,4 @@
-"""The service: jobs of several users in a queue, workers, logs; who may do what."""
+"""The service: jobs of several users in a queue, workers, logs; who may do what; several boards of a remote device."""
 
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     _complete_agents()
+    _add_boards()
     for column in (
         sa.Column("detached", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("submitted_by", sa.String(255), nullable=False, server_default="local"),
@@ -104,10 +105,11 @@ def upgrade() -> None:
         "uq_export_requests_submitted_by_idempotency_key", "export_requests", ["submitted_by", "idempotency_key"],
         unique=True,
     )  # fmt: skip
-    _create_tables_of_access()
+    _create_tables_of_users()
+    _create_tables_of_projects()
 
 
-def _create_tables_of_access() -> None:
+def _create_tables_of_users() -> None:
     op.create_table(
         "users",
         sa.Column("name", sa.String(255), nullable=False),
@@ -147,6 +149,9 @@ def _create_tables_of_access() -> None:
         sa.ForeignKeyConstraint(["token_id"], ["tokens.token_id"], name="fk_sessions_token_id"),
     )
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+
+
+def _create_tables_of_projects() -> None:
     projects = op.create_table(
         "projects",
         sa.Column("name", sa.String(255), nullable=False),
@@ -190,12 +195,32 @@ def _complete_agents() -> None:
         errands.add_column(sa.Column("holder", sa.String(64), nullable=True))
 
 
+def _add_boards() -> None:
+    """Lets a remote device have several boards."""
+    empty = sa.text("''")
+    with op.batch_alter_table("agents") as agents:
+        agents.add_column(sa.Column("board", sa.String(255), nullable=False, server_default=empty))
+        agents.add_column(sa.Column("resource", sa.String(255), nullable=True))
+        agents.alter_column("token_sha256", existing_type=sa.String(64), nullable=True)
+        agents.drop_constraint("pk_agents", type_="primary")
+        agents.create_primary_key("pk_agents", ["device", "board"])
+    op.add_column("errands", sa.Column("tried", sa.Text(), nullable=False, server_default=empty))
+
+
 def downgrade() -> None:
     for table in (
         "audit", "members", "projects", "sessions", "tokens", "users", "export_requests", "usage", "workers",
         "job_logs", "dependencies",
     ):  # fmt: skip
         op.drop_table(table)
+    op.drop_column("errands", "tried")
+    op.execute("DELETE FROM agents WHERE board <> '' OR token_sha256 IS NULL")
+    with op.batch_alter_table("agents") as agents:
+        agents.drop_constraint("pk_agents", type_="primary")
+        agents.create_primary_key("pk_agents", ["device"])
+        agents.alter_column("token_sha256", existing_type=sa.String(64), nullable=False)
+        agents.drop_column("resource")
+        agents.drop_column("board")
     op.drop_index("ix_measurements_job_id_id", "measurements")
     op.drop_column("measurements", "job_id")
     op.drop_index("ix_trials_job_id_state", "trials")
