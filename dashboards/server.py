@@ -33,9 +33,9 @@ from dashboards.api import (
 )
 from dashboards.api.description import describe
 from dashboards.api.files import files_router
+from dashboards.api.metrics import ServerMetrics, TimedRequests, metrics_router
 from dashboards.documents.reports import Reports
 from dashboards.service.local import LocalService
-from dashboards.api.metrics import ServerMetrics, TimedRequests, metrics_router
 from dashboards.web.headers import SecurityHeaders
 from dashboards.web.sign_in import sign_in_first
 from dashboards.web.views import LIVE_PATHS, mount_pages, problem_page

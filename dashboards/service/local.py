@@ -70,12 +70,8 @@ class LocalService(Service):
                 f"{self._identity.user} may not submit to the project {checked.project!r}", "ask one of its owners"
             )
         _check_key(key)
-        absent = {digest for digest in set(checked.files.values()) if not self._artefacts.contains(digest)}
-        if absent:
-            name = next(name for name, digest in checked.files.items() if digest in absent)
-            raise InvalidInput(f"files: {name!r} is not stored", "upload it first")
         after = tuple(self._job(job, Action.SEE).job_id for job in checked.after)
-        target = resolve(checked, folder, self._store.url, trusted=self._trusted)
+        target = resolve(checked, self._artefacts, folder, self._store.url, trusted=self._trusted)
         queued = StoredSubmission(
             self._identity.user, checked.project, checked.priority, key, dict(checked.files) or None, after
         )

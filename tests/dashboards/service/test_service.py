@@ -80,12 +80,12 @@ class TestSubmitting:
         [
             ({}, "needs either a target or a job"),
             ({"target": "digits", "jib": 1}, "unknown key 'jib'|extra"),
-            ({"target": "model.onnx"}, "'model.onnx' is none of the files"),
-            ({"target": "/etc/passwd"}, "'/etc/passwd' is none of the files"),
-            ({"target": "os:system"}, "the package 'os' is not allowed"),
+            ({"target": "model.onnx"}, "needs 'model.onnx', which was not sent"),
+            ({"target": "/etc/passwd"}, "there is no task '/etc/passwd'"),
+            ({"target": "os:system"}, "does not allow tasks of module 'os'"),
             ({"target": "my_task.py", "files": {"my_task.py": "a" * 64}}, "is code, which is never uploaded"),
             ({"target": "digits", "files": {"../x": "a" * 64}}, "is not the name of a job's file"),
-            ({"job": {"task": {"name": "onnx", "options": {"model": "/etc/passwd"}}}}, "is none of the files"),
+            ({"job": {"task": {"name": "onnx", "options": {"model": "/etc/passwd"}}}}, "not the name of a job's file"),
             ({"target": "digits", "after": ["ffff"]}, "there is no job 'ffff'"),
         ],
     )
@@ -106,7 +106,7 @@ class TestSubmitting:
             service.submit({"target": "model.onnx", "files": files, "options": {"devices": ["dry-run"]}})
 
     def test_a_file_that_was_not_uploaded(self, service: Service) -> None:
-        with pytest.raises(InvalidInput, match="'model.onnx' is not stored"):
+        with pytest.raises(InvalidInput, match=r"'model\.onnx' is not stored"):
             service.submit({"target": "model.onnx", "files": {"model.onnx": "f" * 64}})
 
 
