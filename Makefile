@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := demo-output
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test lint format browser bench soak dist dist-test first-hour clean
+.PHONY: help setup demo test lint format browser proxies bench soak dist dist-test first-hour clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,7 @@ demo: setup ## search the digits network on this machine, and export the best co
 
 test: ## lint, types, layering, and every test
 	$(MAKE) --no-print-directory --jobs=2 setup browser
+	$(MAKE) --no-print-directory proxies
 	$(MAKE) --no-print-directory lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not alone and not dist" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m pytest -q -m alone
@@ -46,6 +47,13 @@ browser: ## Chromium and its driver, which the browser tests need
 	  command -v apt-get >/dev/null || { echo "error: chromium and chromedriver are missing"; echo "  hint: install both with your system's package manager"; exit 2; }; \
 	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq chromium chromium-driver >/dev/null; }
+
+proxies: setup ## nginx and Caddy, which the tests of docs/proxy.md need: unpacked, so that no service starts
+	@test -d $(VENV)/proxies || { command -v nginx && command -v caddy; } >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "error: nginx and caddy are missing"; echo "  hint: install both with your system's package manager"; exit 2; }; \
+	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); rm -rf $(VENV)/proxies.new; mkdir $(VENV)/proxies.new; cd $(VENV)/proxies.new; \
+	  $$SUDO apt-get update -qq && apt-get download -qq nginx caddy 2>/dev/null && \
+	  for package in *.deb; do dpkg -x $$package . && rm $$package || exit 1; done && mv ../proxies.new ../proxies; }
 
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
 	for name in interval same planted overhead memory transformer runtimes prediction rounding criteria sparse_dense \

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from dashboards.access.gate import ANYONE, check_gates, describe_gates
 from dashboards.access.guard import Guard
+from dashboards.access.oidc import OidcProvider
 from dashboards.access.settings import AccessSettings
 from dashboards.access.trail import Trail
 from dashboards.api import (
@@ -26,13 +27,13 @@ from dashboards.api import (
     agent_problem,
     agent_router,
     api_router,
+    artefact_router,
     me_router,
     problem_headers,
     problem_response,
     problem_status,
 )
 from dashboards.api.description import describe
-from dashboards.api.files import files_router
 from dashboards.api.metrics import ServerMetrics, TimedRequests, metrics_router
 from dashboards.documents.reports import Reports
 from dashboards.service.local import LocalService
@@ -92,11 +93,11 @@ def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
     reports = Reports(store)
     service_of = partial(LocalService, store, reports=reports, trusted=False)
     app.include_router(api_router(store, reports, service_of))
-    app.include_router(files_router(service_of))
     app.include_router(agent_router(store))
     app.include_router(me_router())
+    app.include_router(artefact_router(store))
     app.include_router(metrics_router(metrics))
-    mount_pages(app, store, service_of)
+    mount_pages(app, store, service_of, OidcProvider(settings.oidc) if settings.oidc else None)
     _handle_errors(app)
     check_gates(app)
     return app
@@ -172,7 +173,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _check_reach(store: Store, settings: AccessSettings) -> None:
     """Refuses to serve other machines where nobody could sign in: there is neither a valid token nor an agent's."""
     tokens = any(token.valid for token in store.tokens.all())
-    if not (settings.on_loopback or tokens or store.agents.has_tokens()):
+    if not (settings.on_loopback or settings.oidc or tokens or store.agents.has_tokens()):
         raise InvalidInput(
             f"host {settings.host!r} is not this machine's loopback, and there is no token that anyone could use",
             "add a user and a token: paretune users add NAME; paretune tokens create --user NAME --scopes read,submit",

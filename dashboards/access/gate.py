@@ -34,6 +34,8 @@ class Visitor:
     user: str
     form_token: str
     """What the page's forms carry."""
+    makes_tokens: bool
+    """Whether they may make API tokens: they signed in through a provider, not by a token."""
 
 
 VISITOR: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
@@ -53,7 +55,7 @@ class Gate:
         request.state.identity = identity
         cookie = "" if bearer_of(request) or identity is LOCAL else cookie_of(request)
         if identity is not LOCAL:
-            VISITOR.set(Visitor(identity.user, form_token(cookie)))
+            VISITOR.set(Visitor(identity.user, form_token(cookie), identity.token_id is None))
         if request.method not in SAFE_METHODS:
             check_origin(request)
             if cookie:

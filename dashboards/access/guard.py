@@ -99,7 +99,7 @@ class Guard:
             and is_loopback(host_of(request.headers.get("host", "")))
             and not any(name in request.headers for name in _FORWARDED)
         )
-        return self.settings.on_loopback and directly and not self._has_users()
+        return self.settings.is_open and directly and not self._has_users()
 
     def _has_users(self) -> bool:
         return self._store.users.exist()

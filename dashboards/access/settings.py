@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from dashboards.access.oidc_settings import OidcSettings
 from hwprofiles.addresses import is_loopback
 from hwprofiles.errors import InvalidInput
 
@@ -23,6 +24,8 @@ class AccessSettings:
     """Names that it has, apart from the loopback's and the address that a request came to."""
     proxies: tuple[str, ...] = ()
     """Addresses and networks of reverse proxies, whose word about the client's address and TLS counts."""
+    oidc: OidcSettings | None = None
+    """The OpenID Connect provider that knows users too."""
 
     @classmethod
     def of(cls, host: str, environment: Mapping[str, str] = os.environ) -> AccessSettings:
@@ -41,7 +44,12 @@ class AccessSettings:
                 raise InvalidInput(
                     f"{PROXIES}: {proxy!r} is neither an address nor a network", "write e.g. 127.0.0.1,10.0.0.0/24"
                 ) from None
-        return cls(host, hosts, proxies)
+        return cls(host, hosts, proxies, OidcSettings.of(environment))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may answer this machine's programs without asking who they are."""
+        return self.on_loopback and self.oidc is None
 
     @property
     def on_loopback(self) -> bool:

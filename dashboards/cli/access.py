@@ -44,8 +44,7 @@ def users_add(
     with open_store(db) as store:
         store.users.add(user, admin=admin)
         _note(store, "users add", user)
-    err.print(f"added {user}; a token for them: paretune tokens create --user {user} --scopes read,submit",
-              soft_wrap=True)  # fmt: skip
+    err.print(f"added {user}; make a token for them with: paretune tokens create")
 
 
 def users_list(db: Db = None, format: AsFormat = Format.TABLE) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +126,8 @@ class Service(ABC):
     # Files
 
     @abstractmethod
-    def missing(self, digests: Sequence[str]) -> list[str]:
-        """Returns which files are not stored yet, by SHA-256."""
-
-    @abstractmethod
     def upload(self, path: Path) -> str:
-        """Stores a file; returns its SHA-256. What was sent before a lost connection is not sent again."""
+        """Stores a file, unless it is stored; returns its SHA-256. After a lost connection the rest is sent."""
 
     # Devices
 

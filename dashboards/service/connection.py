@@ -80,14 +80,10 @@ class Connection:
         answer = self._ask(method, path, headers=headers, **content)
         return {} if answer.status_code == HTTPStatus.NO_CONTENT else self._json(answer.content)
 
-    def upload(self, path: str, file: Path) -> None:
-        """Sends a file."""
-
-        def send() -> httpx.Response:
-            with file.open("rb") as content:
-                return self._client.put(path, content=content)
-
-        self._repeat(send)
+    def send_part(self, path: str, content: bytes, offset: int) -> Json:
+        """Sends a part of a file that begins at ``offset`` bytes; returns how far the upload is."""
+        headers = {"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"}
+        return self._json(self._ask("PATCH", path, headers=headers, content=content).content)
 
     def download(self, path: str, file: Path) -> None:
         """Writes what the server sends to a file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from dashboards.service.submission import Submission, SubmittedOptions
 from dashboards.words import Json
 from hwprofiles.errors import InvalidInput, NotAllowed, NotFound
 from hwprofiles.suggestions import nearest
+from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.store import ArtefactStore
 from search.controller.submission import store_job
 from search.options import validate_options
@@ -53,6 +54,7 @@ class LocalService(Service):
         self._store, self._identity, self._trusted = store, identity, trusted
         self._reports = reports or Reports(store)
         self._artefacts = ArtefactStore()
+        self._own_files = OwnedArtefacts(store, identity.user, self._artefacts)
         self._sight = Sight(None if identity.admin else identity.user, identity.projects, identity.only_project)
 
     # Jobs
@@ -71,6 +73,7 @@ class LocalService(Service):
             )
         _check_key(key)
         after = tuple(self._job(job, Action.SEE).job_id for job in checked.after)
+        self._check_owned(checked.files)
         target = resolve(checked, self._artefacts, folder, self._store.url, trusted=self._trusted)
         queued = StoredSubmission(
             self._identity.user, checked.project, checked.priority, key, dict(checked.files) or None, after
@@ -204,15 +207,10 @@ class LocalService(Service):
 
     # Files
 
-    def missing(self, digests: Sequence[str]) -> list[str]:
-        """See :meth:`Service.missing`."""
-        self._identity.require_scope(Scope.SUBMIT)
-        return [digest for digest in dict.fromkeys(digests) if not self._artefacts.contains(digest)]
-
     def upload(self, path: Path) -> str:
         """See :meth:`Service.upload`."""
         self._identity.require_scope(Scope.SUBMIT)
-        return self._artefacts.put(path).sha256
+        return self._own_files.put(path).sha256
 
     # Devices
 
@@ -237,6 +235,13 @@ class LocalService(Service):
         return workers_document(self._store)
 
     # What they may
+
+    def _check_owned(self, files: Mapping[str, str]) -> None:
+        """Raises :class:`InvalidInput` for a file that they have not uploaded: a hash alone gives nobody a file."""
+        absent = set(self._own_files.missing(list(files.values())))
+        for name, digest in files.items():
+            if digest in absent:
+                raise InvalidInput(f"files: {name!r} is not stored", "upload it first")
 
     def _job(self, text: str, action: Action) -> JobRow:
         """Returns a job with which they may do this; raises :class:`NotFound` for one that is not theirs to see."""

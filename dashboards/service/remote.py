@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -12,7 +13,14 @@ from dashboards.service.base import LINES, PAGE, Service
 from dashboards.service.connection import Connection
 from dashboards.words import Json
 from hwprofiles import digest_of_file
-from hwprofiles.errors import StorageError
+from hwprofiles.errors import NotFound, StorageError
+
+
+PART_BYTES = 8 * 2**20
+"""What is sent of a file at a time."""
+
+_UPLOADS = 3
+"""Attempts to send a file whose upload was over too early."""
 
 
 class RemoteService(Service):
@@ -120,17 +128,20 @@ class RemoteService(Service):
 
     # Files
 
-    def missing(self, digests: Sequence[str]) -> list[str]:
-        """See :meth:`Service.missing`."""
-        names: list[str] = self._connection.send("POST", "files/missing", list(digests))["missing"]
-        return names
-
     def upload(self, path: Path) -> str:
         """See :meth:`Service.upload`."""
-        digest = digest_of_file(path)
-        if self.missing([digest]):
-            self._connection.upload(f"files/{digest}", path)
-        return digest
+        announcement = {"sha256": digest_of_file(path), "size_bytes": path.stat().st_size}
+        with path.open("rb") as file:
+            for _ in range(_UPLOADS):
+                progress = self._connection.send("POST", "artefacts", announcement)
+                with suppress(NotFound):  # over: stored by the last part whose answer was lost, or given up
+                    while progress["upload_id"] is not None:
+                        file.seek(progress["received_bytes"])
+                        progress = self._connection.send_part(
+                            f"uploads/{progress['upload_id']}", file.read(PART_BYTES), progress["received_bytes"]
+                        )
+                    return str(announcement["sha256"])
+        raise StorageError(f"file {path} could not be sent", "try again")
 
     # Devices
 

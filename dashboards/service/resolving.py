@@ -46,9 +46,6 @@ def resolve(submission: Submission, artefacts: ArtefactStore, folder: Path, url:
 
 def _check(submission: Submission, artefacts: ArtefactStore) -> None:
     """Checks the task and the files, without loading anything."""
-    for name, digest in submission.files.items():
-        if not artefacts.contains(digest):
-            raise InvalidInput(f"files: {name!r} is not stored", "upload it first")
     try:
         check_submission(artefacts, _task_of(submission), submission.files)
     except InvalidInput as error:

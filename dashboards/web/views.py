@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 
 from dashboards.access import Identity
 from dashboards.access.gate import READ
+from dashboards.access.oidc import OidcProvider
 from dashboards.api.routes import ServiceOf
 from dashboards.documents.capability import devices_with_capability, latest_capability
 from dashboards.documents.front import front_of
@@ -21,6 +22,7 @@ from dashboards.documents.trials import trials_of
 from dashboards.web.heat import capability_context
 from dashboards.web.rendering import has_chart_library, render, views_context
 from dashboards.web.sign_in import sign_in_router
+from dashboards.web.tokens import tokens_router
 from hwprofiles.errors import NotFound
 from search.store import Store
 
@@ -28,8 +30,11 @@ LIVE_PATHS = "/live/"
 STATIC = Path(__file__).parent / "static"
 
 
-def mount_pages(app: FastAPI, store: Store, service_of: ServiceOf) -> None:
-    """Adds the pages and their static files. ``/live/…`` returns only the changing part of a page."""
+def mount_pages(app: FastAPI, store: Store, service_of: ServiceOf, provider: OidcProvider | None = None) -> None:
+    """Adds the pages and their static files. ``/live/…`` returns only the changing part of a page.
+
+    ``provider`` signs users in too.
+    """
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     @router.get("/")
@@ -74,7 +79,8 @@ def mount_pages(app: FastAPI, store: Store, service_of: ServiceOf) -> None:
         return render("device.html", vendored=has_chart_library(), name=device, device=document, **context)
 
     app.include_router(router)
-    app.include_router(sign_in_router(store))
+    app.include_router(sign_in_router(store, provider))
+    app.include_router(tokens_router(store))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 

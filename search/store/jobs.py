@@ -186,6 +186,14 @@ class Jobs:
             _change(connection, lease.job_id, wall_s=Job.wall_s + seconds)
             charge(connection, lease.job_id, seconds)
 
+    def run_s(self, user: str, within_s: float) -> float:
+        """Seconds that a user's detached jobs have run, of those that run or have ended within so many seconds."""
+        since = utc_now() - timedelta(seconds=within_s)
+        recent = or_(Job.finished_at.is_(None), Job.finished_at >= since)
+        query = select(func.coalesce(func.sum(Job.wall_s), 0.0)).where(Job.submitted_by == user, Job.detached, recent)
+        with self._transactions.reading() as connection:
+            return float(connection.execute(query).scalar_one())
+
     def set_strategy_state(self, lease: Lease, state: Json) -> None:
         """Stores the strategy's state after a block was told to it."""
         with self._transactions.holding(lease) as connection:

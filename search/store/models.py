@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from search.permissions import DEFAULT_PROJECT, LOCAL_USER, Role
@@ -364,3 +364,27 @@ class AuditEntry(Base):
     object: Mapped[str] = mapped_column(FreeText)
     address: Mapped[str | None] = mapped_column(String(64))
     outcome: Mapped[str] = mapped_column(String(32))
+
+
+class Artefact(Base):
+    """A user's right to a file in the artefact store; ``used_at`` is when they last put or named it."""
+
+    __tablename__ = "artefacts"
+
+    owner: Mapped[str] = mapped_column(String(255), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Upload(Base):
+    """A file that a user is sending: what was announced; ``changed_at`` is when a part of it last arrived."""
+
+    __tablename__ = "uploads"
+
+    upload_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(255), index=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    changed_at: Mapped[datetime]

@@ -6,6 +6,7 @@ from typing import Self
 
 from hwprofiles.errors import ParetuneError
 from search.store.agents import Agents
+from search.store.artefacts import Artefacts
 from search.store.audit import Audit
 from search.store.counts import Counts
 from search.store.devices import Devices
@@ -71,6 +72,8 @@ class Store:
         """Agents of remote devices, and their tokens."""
         self.requests = Requests(transactions)
         """Measurement requests to remote devices."""
+        self.artefacts = Artefacts(transactions)
+        """Users' files in the artefact store, and their uploads."""
         self.users = Users(transactions)
         """Users of a server."""
         self.tokens = Tokens(transactions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -41,17 +41,17 @@ class Users:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
-    def add(self, name: str, *, admin: bool = False, subject: str | None = None) -> None:
-        """Adds a user; raises :class:`InvalidInput` for a name that is taken or cannot be one."""
+    def add(self, name: str, *, admin: bool = False, subject: str | None = None) -> UserRow:
+        """Adds a user and returns them; raises :class:`InvalidInput` for a name that is taken or cannot be one."""
         check_name("user", name)
         if name == LOCAL_USER:
             raise InvalidInput(f"the name {name!r} stands for the command line of this machine", "choose another")
         with self._transactions.writing() as connection:
             if find_user(connection, name) is not None:
                 raise InvalidInput(f"there is a user {name!r} already", "list them with: paretune users list")
-            connection.execute(
-                insert(User).values(name=name, admin=admin, subject=subject, created_at=utc_now(), disabled_at=None)
-            )
+            user = UserRow(name, admin, subject, utc_now(), None)
+            connection.execute(insert(User).values(asdict(user)))
+        return user
 
     def get(self, name: str) -> UserRow | None:
         """Returns a user; None if there is none of this name."""

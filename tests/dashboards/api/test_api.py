@@ -101,8 +101,6 @@ def test_routes_are_described_and_nothing_is_loaded_from_elsewhere(address: str)
         "/api/v1/devices/{device}/capability",
         "/api/v1/exports/{export}",
         "/api/v1/exports/{export}/bundle",
-        "/api/v1/files/missing",
-        "/api/v1/files/{sha256}",
         "/api/v1/jobs",
         "/api/v1/jobs/{job}",
         "/api/v1/jobs/{job}/cancel",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dashboards.access.saved_login import current_login
+from dashboards.access.saved_login import Login, current_login
 from dashboards.cli import run_app
 from dashboards.server import background
 from search.folders import default_database
@@ -170,11 +170,25 @@ class TestLogin:
 
     def test_a_wrong_one_is_not(self, run: Run, address: str, enter: Callable[[str], None]) -> None:
         run("users", "add", "ada")
-        for text, message in (("pt_00000000_x\n", "unknown or revoked"), ("\n", "no token"), ("a\tb\n", "no token")):
-            enter(text)
+        mistakes = {"pt_00000000_x": "unknown or revoked", "": "wants to know who asks", "a\tb": "no token"}
+        for text, message in mistakes.items():
+            enter(f"{text}\n")
             code, _, errors = run("login", address)
-            assert (code, message in errors) == (4 if "pt_" in text else 2, True)
+            assert (code, message in errors) == (2 if "\t" in text else 4, True)
         assert current_login({}) is None
+
+    def test_an_open_server_needs_none(self, run: Run, address: str, enter: Callable[[str], None]) -> None:
+        enter("")
+        assert run("login", address)[0] == 0
+        assert current_login({}) == Login(address, "")
+
+    def test_from_a_file(self, run: Run, report: Callable[..., Any], address: str, tmp_path: Path) -> None:
+        run("users", "add", "ada")
+        file = tmp_path / "token"
+        assert run("login", address, "--token-file", str(file))[0] == 2
+        file.write_text(report("tokens", "create", "--user", "ada")["token"] + "\n")
+        assert run("login", address, "--token-file", str(file))[0] == 0
+        assert current_login({}) == Login(address, file.read_text().strip())
 
     def test_a_server_that_does_not_answer(self, run: Run, enter: Callable[[str], None]) -> None:
         enter("pt_00000000_x\n")

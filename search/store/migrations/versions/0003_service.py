@@ -107,6 +107,7 @@ def upgrade() -> None:
     )  # fmt: skip
     _create_tables_of_users()
     _create_tables_of_projects()
+    _create_tables_of_artefacts()
 
 
 def _create_tables_of_users() -> None:
@@ -183,6 +184,30 @@ def _create_tables_of_projects() -> None:
     op.create_index("ix_audit_at", "audit", ["at"])
 
 
+def _create_tables_of_artefacts() -> None:
+    op.create_table(
+        "artefacts",
+        sa.Column("owner", sa.String(255), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("owner", "sha256", name="pk_artefacts"),
+    )
+    op.create_index("ix_artefacts_sha256", "artefacts", ["sha256"])
+    op.create_index("ix_artefacts_used_at", "artefacts", ["used_at"])
+    op.create_table(
+        "uploads",
+        sa.Column("upload_id", sa.String(32), nullable=False),
+        sa.Column("owner", sa.String(255), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("upload_id", name="pk_uploads"),
+    )
+    op.create_index("ix_uploads_owner", "uploads", ["owner"])
+
+
 def _complete_agents() -> None:
     """Adds the columns that the first form of revision 0002 lacked; nothing wrote these tables then."""
     if "offer" in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("agents")}:
@@ -209,8 +234,8 @@ def _add_boards() -> None:
 
 def downgrade() -> None:
     for table in (
-        "audit", "members", "projects", "sessions", "tokens", "users", "export_requests", "usage", "workers",
-        "job_logs", "dependencies",
+        "uploads", "artefacts", "audit", "members", "projects", "sessions", "tokens", "users", "export_requests",
+        "usage", "workers", "job_logs", "dependencies",
     ):  # fmt: skip
         op.drop_table(table)
     op.drop_column("errands", "tried")
