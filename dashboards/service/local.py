@@ -74,8 +74,7 @@ class LocalService(Service):
         _check_key(key)
         after = tuple(self._job(job, Action.SEE).job_id for job in checked.after)
         checked.check()
-        self._check_owned(checked.files)
-        target = resolve(checked, self._artefacts, folder, self._store.url, trusted=self._trusted)
+        target = resolve(checked, self._own_files, folder, self._store.url, trusted=self._trusted)
         queued = StoredSubmission(
             self._identity.user, checked.project, checked.priority, key, dict(checked.files) or None, after
         )
@@ -163,6 +162,7 @@ class LocalService(Service):
         row = self._job(job, Action.SEE)
         validate_options(SubmittedOptions, options, "options")
         place: Json = {} if row.files is None else {"files": row.files}
+        self._own_files.share((row.files or {}).values())
         submission = {"job": row.spec, "options": options, "project": row.project, "priority": row.priority, **place}
         return self._queue(submission, key, Path(row.spec_folder))
 
@@ -236,13 +236,6 @@ class LocalService(Service):
         return workers_document(self._store)
 
     # What they may
-
-    def _check_owned(self, files: Mapping[str, str]) -> None:
-        """Raises :class:`InvalidInput` for a file that they have not uploaded: a hash alone gives nobody a file."""
-        absent = set(self._own_files.missing(list(files.values())))
-        for name, digest in files.items():
-            if digest in absent:
-                raise InvalidInput(f"files: {name!r} is not stored", "upload it first")
 
     def _job(self, text: str, action: Action) -> JobRow:
         """Returns a job with which they may do this; raises :class:`NotFound` for one that is not theirs to see."""

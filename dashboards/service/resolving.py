@@ -11,8 +11,7 @@ from dashboards.words import Json
 from evaluators.processes.sandbox import in_own_process
 from hwprofiles.errors import CandidateError, InvalidInput
 from hwprofiles.suggestions import nearest
-from search.artefacts.job_folders import materialise
-from search.artefacts.store import ArtefactStore
+from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.submitted import check_submission
 from search.devices.lookup import DeviceRegistry
 from search.job.target import TargetJob, read_mapping, read_target, resolve_target
@@ -24,7 +23,7 @@ LIMIT_S = 120.0
 _MODEL = ".onnx"
 
 
-def resolve(submission: Submission, artefacts: ArtefactStore, folder: Path, url: str, *, trusted: bool) -> TargetJob:
+def resolve(submission: Submission, artefacts: OwnedArtefacts, folder: Path, url: str, *, trusted: bool) -> TargetJob:
     """Returns the job that a submission describes, with objectives, checked as ``paretune run`` checks one.
 
     The paths of a job start from ``folder``, unless it has files; these are loaded in a process of their own. ``url``
@@ -32,25 +31,15 @@ def resolve(submission: Submission, artefacts: ArtefactStore, folder: Path, url:
     may name any task and any file. Raises :class:`InvalidInput`.
     """
     if submission.files or not trusted:
-        _check(submission, artefacts)
+        check_submission(artefacts, _task_of(submission), submission.files)
     if not submission.files:
         return _resolve(submission, folder, url)
-    own = materialise(artefacts, submission.files)
+    own = artefacts.folder(submission.files)
     try:
         target = in_own_process(_resolve_in, own, submission, url, stage="training", limit_s=LIMIT_S)
     except CandidateError as error:
         raise InvalidInput(f"the job's files cannot be read: {error.message}", error.hint) from None
     return replace(target, folder=own)
-
-
-def _check(submission: Submission, artefacts: ArtefactStore) -> None:
-    """Checks the task and the files, without loading anything."""
-    try:
-        check_submission(artefacts, _task_of(submission), submission.files)
-    except InvalidInput as error:
-        names = {digest: name for name, digest in submission.files.items()}
-        message = next((error.message.replace(key, names[key]) for key in names if key in error.message), error.message)
-        raise InvalidInput(message, error.hint) from None
 
 
 def _task_of(submission: Submission) -> Json:

@@ -50,6 +50,17 @@ class Artefacts:
                 _check_quota(connection, owner, size_bytes, quota_bytes)
                 _add(connection, owner, sha256, size_bytes)
 
+    def share(self, owner: str, names: Collection[str], quota_bytes: float) -> None:
+        """Stores that a user has files that somebody has, by SHA-256; raises as :meth:`claim` does."""
+        with self._transactions.writing() as connection:
+            _lock(connection)
+            for sha256 in dict.fromkeys(names):
+                sizes = select(Artefact.size_bytes).where(Artefact.sha256 == sha256).limit(1)
+                size_bytes = connection.execute(sizes).scalar_one_or_none()
+                if size_bytes is not None and not _use(connection, owner, sha256):
+                    _check_quota(connection, owner, size_bytes, quota_bytes)
+                    _add(connection, owner, sha256, size_bytes)
+
     def renew(self, owner: str, names: Collection[str]) -> list[str]:
         """Stores that a user uses files now, by SHA-256; returns those that they do not have."""
         with self._transactions.writing() as connection:
