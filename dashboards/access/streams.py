@@ -12,7 +12,7 @@ from dashboards.access.gate import guard_of
 from dashboards.access.identity import Identity
 from hwprofiles.errors import ParetuneError
 
-CHECK_S = 2.0
+CHECK_S = 5.0
 """Nothing is sent for longer than this after a token was revoked, or its user's rights changed."""
 
 
