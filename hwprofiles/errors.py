@@ -8,6 +8,7 @@
     ├── NotAllowed                exit 4  it is not this user's to do
     ├── DeviceUnavailable         exit 5  the device cannot be used now, or not in this way
     ├── StorageError              exit 4  the database or a folder cannot be read or written
+    ├── ClusterLost               exit 75 the Ray cluster cannot be reached; try again later
     └── CandidateError            (never ends a job: one candidate has no result)
         │   caused by the candidate; becomes its final state:
         ├── BuildFailed               build_failed
@@ -76,6 +77,12 @@ class DeviceUnavailable(ParetuneError):
 
 class StorageError(ParetuneError):
     """A database or folder that cannot be read or written."""
+
+
+class ClusterLost(ParetuneError):
+    """A Ray cluster that cannot be reached, or not any more: the job goes on when it is back."""
+
+    exit_code = 75
 
 
 class CandidateError(ParetuneError):

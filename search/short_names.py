@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 _ADJECTIVES = (
     "able airy amber ample azure bold brave brief bright brisk broad bronze busy calm candid careful central cheerful "
@@ -25,6 +26,7 @@ _ANIMALS = (
 _FIRST, _SECOND = _ADJECTIVES.split(), _ANIMALS.split()
 
 
+@lru_cache(maxsize=100_000)
 def short_name(job_id: str) -> str:
     """Returns the short name of a job: two words.
 

@@ -16,7 +16,7 @@ CHECK_S = 5.0
 """Nothing is sent for longer than this after a token was revoked, or its user's rights changed."""
 
 
-async def while_identified(request: Request, identity: Identity, chunks: AsyncIterator[str]) -> AsyncIterator[str]:
+async def while_identified(request: Request, identity: Identity, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yields the chunks of a stream as long as the request is still one of this identity.
 
     A reader whose rights changed connects again by itself, and is then answered by the new ones.

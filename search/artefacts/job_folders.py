@@ -45,11 +45,11 @@ def materialise(artefacts: ArtefactStore, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def remove_unused(idle_s: float) -> list[Path]:
+def remove_unused(idle_s: float, *, dry_run: bool = False) -> list[Path]:
     """Removes the folders that no process of this node asked for within so many seconds, and returns them."""
     before = time.time() - idle_s
     idle = [folder for folder in (cache_folder() / "jobs").glob("*") if folder.stat().st_mtime < before]
-    for folder in idle:
+    for folder in () if dry_run else idle:
         _remove(folder)
     return idle
 

@@ -6,12 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
 from evaluators.devices.deadline import Clock, Deadline
-from hwprofiles.errors import ParetuneError, StorageError
+from hwprofiles.errors import ClusterLost, ParetuneError, StorageError
 from search.budget.allowance import Allowance
 from search.budget.time_budget import TimeBudget
 from search.controller.confirmation import Confirmation
@@ -51,7 +51,7 @@ def _taken_over() -> StaleLease:
 
 
 class Controller:
-    """Runs one job in this process, with a Ray cluster of its own for the trials.
+    """Runs one job in this process, with a Ray cluster of its own for the trials, or in one that it joins.
 
     The only writer of the job while it holds the lease; a controller that lost it writes nothing more and raises
     :class:`StaleLease`. May be killed at any moment: another controller resumes from what is in the store.
@@ -64,9 +64,12 @@ class Controller:
         watcher: Watcher | None = None,
         clock: Clock = time.monotonic,
         lease: Lease | None = None,
+        ray_address: str | None = None,
     ) -> None:
-        """With a ``lease``, as a worker took it for the job, the controller adopts it when it runs."""
+        """With a ``lease``, as a worker took it for the job, the controller adopts it when it runs. With a
+        ``ray_address`` (``HOST:PORT``) it joins that Ray cluster, of which this machine is a node."""
         self._store, self._clock, self._given_lease = store, clock, lease
+        self._ray_address = ray_address
         self._row: JobRow = store.jobs.get(job_id)
         self._job = Job.model_validate(self._row.spec)
         self._folder = job_folder(self._row.job_id)
@@ -75,7 +78,7 @@ class Controller:
             self._job,
             self._row.spec_folder,
             tuple(JobDevice(label, store.devices.profile(digest)) for label, digest in self._digests.items()),
-            StoreLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s),
+            StoreLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s, ray_address),
             capabilities_of(store, self._digests.values()),
         )
         self._budget = TimeBudget(self._job.budget.total_s, self._row.wall_s, clock)
@@ -101,7 +104,8 @@ class Controller:
             try:
                 self._store.jobs.set_state(self._lease, JobState.RUNNING)
                 self._check_profile()
-                self._run_phases()
+                with self._cluster():
+                    self._run_phases()
                 self._end(JobState.DONE)
             except KeyboardInterrupt:
                 if self._keeper.is_lost:
@@ -115,7 +119,7 @@ class Controller:
             except StaleLease:
                 raise
             except ParetuneError as error:
-                if isinstance(error, StorageError) and self._row.detached:
+                if isinstance(error, StorageError | ClusterLost) and self._row.detached:
                     raise
                 self._end(JobState.FAILED, error)
                 raise
@@ -127,6 +131,14 @@ class Controller:
     def ask(self, request: JobRequest) -> None:
         """Asks the running controller to end its work; from any thread."""
         self._keeper.ask(request)
+
+    def _cluster(self) -> AbstractContextManager[None]:
+        """Joins the Ray cluster, if the job is to run on one."""
+        if self._ray_address is None:
+            return nullcontext()
+        from search.devices.cluster.connection import joined
+
+        return joined(self._ray_address)
 
     def _run_phases(self) -> None:
         """Prepares the job, searches unless the final measurements have begun, and takes the final measurements."""
@@ -198,6 +210,7 @@ class Controller:
         search = TrialSearch(
             job, results.predictor, self._reporter.trials, self._budget, self._reporter,
             must_stop=lambda: self._keeper.is_lost, report=report,
+            joined=self._ray_address is not None,
         )  # fmt: skip
         search.run()
         if self._keeper.is_lost:

@@ -1,7 +1,8 @@
 """The process of a job that a worker has taken: ``python -m search.controller.process JOB EPOCH``.
 
-The database is that of ``PARETUNE_DB``. The end of stdin hands the job back to the queue: the worker closes it to stop,
-and the system does if the worker was killed. The worker learns from the store how the job went, not from the exit code.
+The database is that of ``PARETUNE_DB``, the Ray cluster that of ``PARETUNE_RAY_ADDRESS`` (without it: its own). The end
+of stdin hands the job back to the queue: the worker closes it to stop, and the system does if the worker was killed.
+The worker learns from the store how the job went, not from the exit code.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from hwprofiles.errors import ParetuneError, StorageError
+from hwprofiles.errors import ClusterLost, ParetuneError, StorageError
 from hwprofiles.logs import log_to_stderr
 from search.controller.controller import Controller
 from search.controller.store_watcher import StoreWatcher
+from search.devices.link import ray_address
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
 from search.job.profiles import profiles_of
@@ -27,7 +29,7 @@ from search.store import Lease, StaleLease, Store
 
 log = logging.getLogger("paretune.controller")
 
-LOST = 75
+LOST = ClusterLost.exit_code
 """Exit code of a controller that could not go on; the queue gives the job to another one."""
 
 
@@ -36,10 +38,10 @@ def run_job(store: Store, lease: Lease) -> int:
     watcher = StoreWatcher(store, lease)
     try:
         bind_devices(store, lease)
-        controller = Controller(store, lease.job_id, watcher, lease=lease)
+        controller = Controller(store, lease.job_id, watcher, lease=lease, ray_address=ray_address())
         _watch_worker(lambda: controller.ask(JobRequest.HAND_BACK))
         controller.run()
-    except (StaleLease, StorageError) as error:
+    except (StaleLease, StorageError, ClusterLost) as error:
         log.warning("%s", error.message, extra={"job_id": lease.job_id})
         return LOST
     except KeyboardInterrupt:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -18,10 +19,33 @@ from search.devices.link import DeviceLost
 from search.job.facts import JobFacts
 from search.outcome import TrialOutcome
 from search.store import TrialRow
+from search.training.asha import Figures
 from search.trials.context import JobContext
 from search.trials.trial import TrialRunner
 
 _LOST_HINT = "see that this machine has memory left"
+
+LOSSES_UNTIL_PUT_OFF = 5
+"""Times that the process of one trial may be lost before the trial is put off."""
+
+
+class Runner(Protocol):
+    """Runs trials: :class:`TrialRunner`, or on a cluster :class:`search.controller.node_setup.NodeRunner`."""
+
+    def run(
+        self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures], ends: Deadline
+    ) -> TrialOutcome:
+        """See :meth:`TrialRunner.run`."""
+
+    def close(self) -> None:
+        """See :meth:`TrialRunner.close`."""
+
+
+class Setup(Protocol):
+    """Makes the runner of a process on a node of a cluster."""
+
+    def runner(self, context: JobContext, facts: JobFacts, allowance: Allowance) -> Runner:
+        """Makes the runner."""
 
 
 class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
@@ -29,12 +53,21 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(
         self, config: dict[str, Any], order: JobContext, facts: JobFacts, folder: str,
-        allowance: Allowance = Allowance(),  # noqa: B008 - frozen
+        allowance: Allowance = Allowance(), node: Setup | None = None,  # noqa: B008 - frozen
     ) -> None:  # fmt: skip
-        """Called once per actor."""
-        self._runner = TrialRunner(order, facts, Path(folder), allowance=allowance)
+        """Called once per actor; on a cluster with a ``node`` setup."""
         self._clock = allowance.ends.clock
         self._candidate = config
+        self._runner: Runner | None = None
+        self._trouble: ParetuneError | None = None
+        try:
+            self._runner = (
+                TrialRunner(order, facts, Path(folder), allowance=allowance)
+                if node is None
+                else node.runner(order, facts, allowance)
+            )
+        except ParetuneError as error:
+            self._trouble = error
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Sets the next candidate of the actor."""
@@ -44,6 +77,8 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Runs the candidate; the outcome is returned as text, since Tune flattens mappings key by key."""
         try:
+            if self._runner is None:
+                raise self._trouble or WorkerLost("the worker process could not begin", _LOST_HINT)
             outcome = self._runner.run(
                 json.loads(self._candidate["decisions"]),
                 self._candidate["digest"],
@@ -60,14 +95,15 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
 
     def cleanup(self) -> None:
         """Called when the actor ends."""
-        self._runner.close()
+        if self._runner is not None:
+            self._runner.close()
 
 
 class BlockSearcher(Searcher):  # type: ignore[misc]
     """Adapts our scheduler to Tune.
 
     ``after_trial`` is called with each finished row and its outcome, ``stopping`` returns whether to hand out no more,
-    ``until`` the deadline of a candidate that is handed out now.
+    ``most`` how many may be in work, ``until`` the deadline of a candidate that is handed out now.
     """
 
     def __init__(
@@ -75,11 +111,14 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         scheduler: Scheduler,
         after_trial: Callable[[TrialRow, TrialOutcome], None],
         stopping: Callable[[], bool],
+        most: Callable[[], int],
         until: Callable[[], Deadline] = lambda: NEVER,
     ) -> None:
         super().__init__(metric="outcome", mode="max")
-        self._scheduler, self._after_trial, self._stopping, self._until = scheduler, after_trial, stopping, until
+        self._scheduler, self._after_trial, self._stopping = scheduler, after_trial, stopping
+        self._most, self._until = most, until
         self._running: dict[str, TrialRow] = {}
+        self._losses: Counter[str] = Counter()
         self.lost: DeviceLost | None = None
         """The lost device that stopped the search, if any."""
 
@@ -91,7 +130,7 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         """Returns the next candidate, None while a block is open, or the end marker."""
         if self._stopping():
             self._scheduler.stop()
-        row = self._scheduler.next()
+        row = self._scheduler.next() if len(self._running) < self._most() else None
         if row is None:
             return Searcher.FINISHED if self._scheduler.is_over else None
         self._running[trial_id] = row
@@ -102,10 +141,15 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         }  # fmt: skip
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Records the outcome. A lost actor is not the fault of its candidate, whose code runs in a sandbox."""
+        """Records the outcome. A lost actor or node is not the fault of its candidate, whose code runs in a sandbox: it
+        is handed out again."""
         row = self._running.pop(trial_id)
         if error or result is None or "outcome" not in result:
-            self._scheduler.put_off(row, WorkerLost("the worker process was lost", _LOST_HINT))
+            self._losses[row.digest] += 1
+            if self._losses[row.digest] < LOSSES_UNTIL_PUT_OFF:
+                self._scheduler.return_trial(row)
+            else:
+                self._scheduler.put_off(row, WorkerLost("the worker process was lost", _LOST_HINT))
             return
         answer = json.loads(result["outcome"])
         if "lost" in answer:

@@ -108,6 +108,14 @@ class Scheduler:
         self._cut_short = True
         self.stop()
 
+    def return_trial(self, row: TrialRow) -> None:
+        """Takes back a trial whose process was lost; hands it out again, under the same number, unless it has to
+        stop."""
+        if self._stopped:
+            self.abandon(row)
+        else:
+            self._queue.appendleft(row)
+
     def put_off(self, row: TrialRow, why: ParetuneError) -> None:
         """Leaves a trial pending that failed for a transient reason; stops after several in a row."""
         self._store.trials.put_off(self._lease, row.candidate_id, why.message)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from search.budget.allowance import Allowance
 from search.budget.time_budget import TimeBudget
 from search.controller.ending import ending_of
 from search.controller.failures import Failures
+from search.controller.place import Place
 from search.controller.prepared_job import PreparedJob
 from search.controller.scheduler import Scheduler
 from search.controller.status import StatusReporter
+from search.devices.link import StoreLink
 from search.folders import data_folder
 from search.json_cache import JsonCache
 from search.options import validate_options
@@ -30,7 +33,8 @@ REPORT_EVERY_S = 0.5
 class TrialSearch:
     """Runs the trials of a prepared job; resumes from the store what an earlier search left.
 
-    ``trials`` is the number of candidates to try. ``must_stop`` returns whether to hand out no more of them, ``report``
+    ``trials`` is the number of candidates to try, ``joined`` whether this process has joined a Ray cluster, where they
+    run then. ``must_stop`` returns whether to hand out no more of them, ``report``
     is called with those that are finished, after the last one and at most every :data:`REPORT_EVERY_S` before.
     """
 
@@ -44,9 +48,10 @@ class TrialSearch:
         *,
         must_stop: Callable[[], bool],
         report: Callable[[Sequence[TrialRow]], None],
+        joined: bool = False,
     ) -> None:
         self._job, self._budget, self._reporter = job, budget, reporter
-        self._must_stop, self._report = must_stop, report
+        self._must_stop, self._report, self._joined = must_stop, report, joined
         self._failures = Failures(job.prepared.space.baseline().digest)
         self._scheduler = self._new_scheduler(self._new_strategy(predictor), trials)
         self._late = False
@@ -54,9 +59,6 @@ class TrialSearch:
 
     def run(self) -> None:
         """Searches (minutes to hours). Raises the error that ended the search before its time, if one did."""
-        from search.controller.ray_cluster import local_cluster, run_trials
-        from search.controller.ray_workers import BlockSearcher, CandidateTrainable
-
         self._job.store.trials.reset_open(self._job.lease)
         self._reporter.start_searching()
         forget_notices(self._job.folder)
@@ -67,10 +69,15 @@ class TrialSearch:
                 "order": self._job.context, "facts": self._job.prepared.facts, "folder": str(self._job.folder),
                 "allowance": Allowance.within(self._job.spec, self._budget.end),
             }  # fmt: skip
-            parallel = self._job.spec.budget.parallel
-            searcher = BlockSearcher(self._scheduler, self._finish, self._is_over, lambda: self._budget.giving_up)
-            with local_cluster(parallel) as folder, self._reporter.listening():
-                run_trials(CandidateTrainable, parameters, searcher, parallel, folder)
+            with self._open_place() as place, self._reporter.listening():
+                # Only now: Ray reads its settings when it is imported.
+                from search.controller.ray_workers import BlockSearcher, CandidateTrainable
+                from search.controller.tune import run_trials
+
+                searcher = BlockSearcher(
+                    self._scheduler, self._finish, self._is_over, place.most, lambda: self._budget.giving_up
+                )
+                run_trials(CandidateTrainable, parameters, searcher, place)
             if searcher.lost is not None:
                 raise searcher.lost
             if self._scheduler.trouble is not None:
@@ -90,6 +97,17 @@ class TrialSearch:
             untried=untried,
         )  # fmt: skip
         return None if ending is None else ending.to_dict()
+
+    def _open_place(self) -> AbstractContextManager[Place]:
+        """Opens the place for the trials: the cluster that this process has joined, or one of its own."""
+        link = self._job.context.link
+        if self._joined and isinstance(link, StoreLink):
+            from search.controller.cluster_place import on_cluster
+
+            return on_cluster(self._job, link, self._budget.clock)
+        from search.controller.ray_cluster import local_cluster
+
+        return local_cluster(self._job.spec.budget.parallel)
 
     def _is_over(self) -> bool:
         if self._failures.hopeless or self._must_stop():

@@ -8,11 +8,9 @@ from pathlib import Path
 
 from evaluators.devices.request import FileRef
 from hwprofiles.errors import NotFound
+from search.artefacts.limits import AGENT_IDLE_S
 from search.artefacts.names import is_sha256
 from search.artefacts.store import ArtefactStore, artefacts_url
-
-IDLE_S = 600.0
-"""Seconds for which a file that no request needs is kept: its request may be about to be stored."""
 
 
 class Blobs:
@@ -49,7 +47,7 @@ class Blobs:
             if file.sha256 not in needed:
                 self._artefacts.delete(file.sha256)
 
-    def prune(self, needed: Collection[str], idle_s: float = IDLE_S) -> None:
+    def prune(self, needed: Collection[str], idle_s: float = AGENT_IDLE_S) -> None:
         """Removes files that no request needs and that were not put for ``idle_s`` seconds."""
         before = time.time() - idle_s
         for stored in self._artefacts.all():

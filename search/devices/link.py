@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,15 @@ from hwprofiles.errors import DeviceUnavailable
 
 AWAY_S = 600.0
 """Seconds without contact after which a device is given up."""
+
+
+ADDRESS = "PARETUNE_RAY_ADDRESS"
+"""Variable with the address of the Ray cluster that this machine is a node of."""
+
+
+def ray_address() -> str | None:
+    """Returns the address of the Ray cluster that this machine is a node of; None for none."""
+    return os.environ.get(ADDRESS) or None
 
 
 class DeviceLost(DeviceUnavailable):
@@ -69,7 +79,8 @@ class DeviceLink(ABC):
 
 @dataclass(frozen=True)
 class StoreLink(DeviceLink):
-    """The way to devices with an agent: through the store."""
+    """The way to remote devices from a machine that reaches the store: through it to devices with an agent, through the
+    cluster to the nodes of one."""
 
     url: str = field(repr=False)
     """URL of the store."""
@@ -78,12 +89,30 @@ class StoreLink(DeviceLink):
     stored result, so that a resumed job measures nothing twice. None: results are not reused."""
     away_s: float = AWAY_S
     """Seconds without contact after which a device is given up."""
+    ray_address: str | None = field(default_factory=ray_address)
+    """Address of the Ray cluster of which this machine is a node."""
 
     def open(self, profile: Profile) -> Transport:
-        """See :meth:`DeviceLink.open`."""
+        """See :meth:`DeviceLink.open`. Raises :class:`DeviceUnavailable` for a node's device without a cluster."""
         from search.devices.store_transport import StoreTransport  # imports SQLAlchemy
+        from search.store import Store
 
-        return StoreTransport(profile, self)
+        with Store(self.url) as store:
+            board = store.agents.row(profile.device)
+        if board is None or board.resource is None:
+            return StoreTransport(profile, self)
+        if self.ray_address is None:
+            raise DeviceUnavailable(
+                f"device {profile.device!r} is measured by nodes of a Ray cluster, which this process has not joined",
+                f"on a machine of the cluster, set {ADDRESS} to HOST:PORT of its head",
+            )
+        from search.devices.cluster.connection import connect
+        from search.devices.cluster.measuring import ClusterTransport
+        from search.devices.cluster.resources import devices_among
+
+        connect(self.ray_address)
+        (device,) = devices_among([board.resource])
+        return ClusterTransport(device, tuple(board.offer.get("runtimes", ())), self.away_s)
 
     def with_purpose(self, purpose: str) -> Self:
         """See :meth:`DeviceLink.with_purpose`."""

@@ -13,7 +13,8 @@ from evaluators.devices.request import VERSION, FileRef, MeasurementRequest, ans
 from evaluators.processes.sandbox_child import waiting
 from hwprofiles import Profile, digest_of
 from hwprofiles.errors import DeviceUnavailable, StageTimeout, TransientError
-from search.devices.blobs import IDLE_S, Blobs
+from search.artefacts.limits import AGENT_IDLE_S
+from search.devices.blobs import Blobs
 from search.devices.link import DeviceLost, StoreLink, Transport
 from search.states import RequestState
 from search.store import Store
@@ -102,10 +103,10 @@ class StoreTransport(Transport):
                 return errand_id
 
     def _prune(self) -> None:
-        """Removes files that nobody needs, at most every :data:`IDLE_S`."""
+        """Removes files that nobody needs, at most every :data:`AGENT_IDLE_S`."""
         if time.monotonic() >= self._prune_at:
             self._blobs.prune(self._store.requests.files())
-            self._prune_at = time.monotonic() + IDLE_S
+            self._prune_at = time.monotonic() + AGENT_IDLE_S
 
     def _wait_for(self, errand_id: str, request: MeasurementRequest) -> RequestRow:
         """Waits until a request has ended; raises :class:`StageTimeout` if it takes too long.

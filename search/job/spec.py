@@ -91,7 +91,8 @@ class Budget(_Strict):
 class Limits(_Strict):
     """Time limits of the stages in seconds, and the memory limit of a stage's process in bytes.
 
-    ``device_s`` is the silence after which a remote device is given up.
+    ``device_s`` is the silence after which a remote device is given up. On a Ray cluster a trial takes ``memory_bytes``
+    and ``gpus`` of a node.
     """
 
     training_s: Positive = 3600
@@ -100,6 +101,7 @@ class Limits(_Strict):
     measuring_s: Positive = 300
     device_s: Positive = 600
     memory_bytes: Count | None = None
+    gpus: float = Field(0, ge=0, strict=True)
 
 
 class Job(_Strict):

@@ -18,6 +18,10 @@ class JobBusy(InvalidInput):
     """Raised for a job whose lease is held by a process that seems to be alive."""
 
 
+class OverQuota(InvalidInput):
+    """Raised for a user who may not have or do more."""
+
+
 class Unstorable(StorageError, DontWrapMixin):
     """Raised for a value that JSON cannot hold, such as NaN. SQLAlchemy does not wrap it: some drivers would."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from search.permissions import DEFAULT_PROJECT, LOCAL_USER, Role
-from search.states import JobRequest, JobState, RequestState, TrialState
+from search.states import ExportState, JobRequest, JobState, RequestState, TrialState
 from search.store.columns import FreeText, UtcDateTime, json_column, state_column
 
 _Json = dict[str, Any]
@@ -110,6 +110,8 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_state_submitted_by", "state", "submitted_by", "priority", "created_at"),
+        # Lists of jobs: without it each row is read, which may hold megabytes.
+        Index("ix_jobs_created_at_job_id", "created_at", "job_id", "submitted_by", "project", "state"),
         Index("uq_jobs_submitted_by_idempotency_key", "submitted_by", "idempotency_key", unique=True),
     )
 
@@ -196,7 +198,11 @@ class Trial(Base):
     """A candidate of a job; listings use the index of (job_id, number) too."""
 
     __tablename__ = "trials"
-    __table_args__ = (UniqueConstraint("job_id", "number"), UniqueConstraint("job_id", "digest"))
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        UniqueConstraint("job_id", "digest"),
+        Index("ix_trials_job_id_state", "job_id", "state", "number"),
+    )
 
     candidate_id: Mapped[str] = mapped_column(String(12), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"))
@@ -217,12 +223,15 @@ class Measurement(Base):
     """One measurement record of a candidate with its raw samples; never changed, later ones are added."""
 
     __tablename__ = "measurements"
+    __table_args__ = (Index("ix_measurements_job_id_id", "job_id", "id"),)
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     candidate_id: Mapped[str] = mapped_column(ForeignKey("trials.candidate_id"), index=True)
     phase: Mapped[str] = mapped_column(String(32))
     record: Mapped[_Json]
     created_at: Mapped[datetime]
+    job_id: Mapped[str] = mapped_column(String(8), server_default=text("''"))
+    """That of the candidate: it finds a job's newest measurement without its candidates."""
 
 
 class Front(Base):
@@ -247,6 +256,38 @@ class Export(Base):
     verdict: Mapped[str] = mapped_column(FreeText)
     receipt: Mapped[_Json]
     created_at: Mapped[datetime]
+
+
+class ExportRequest(Base):
+    """An export that a worker is asked for: what is wanted, its lease, and what came of it.
+
+    ``losses`` counts the workers that were lost while they held it.
+    """
+
+    __tablename__ = "export_requests"
+    __table_args__ = (
+        Index("ix_export_requests_state_created_at", "state", "created_at"),
+        Index("uq_export_requests_submitted_by_idempotency_key", "submitted_by", "idempotency_key", unique=True),
+    )
+
+    export_id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), index=True)
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("trials.candidate_id"))
+    options: Mapped[_Json]
+    submitted_by: Mapped[str] = mapped_column(String(255))
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    state: Mapped[ExportState] = mapped_column(state_column(ExportState))
+    doing: Mapped[str | None] = mapped_column(FreeText)
+    epoch: Mapped[int]
+    losses: Mapped[int]
+    lease_owner: Mapped[_Json | None]
+    lease_until: Mapped[datetime | None]
+    bundle_sha256: Mapped[str | None] = mapped_column(String(64))
+    receipt: Mapped[_Json | None]
+    error: Mapped[str | None] = mapped_column(FreeText)
+    hint: Mapped[str | None] = mapped_column(FreeText)
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
 
 
 class User(Base):
@@ -323,3 +364,27 @@ class AuditEntry(Base):
     object: Mapped[str] = mapped_column(FreeText)
     address: Mapped[str | None] = mapped_column(String(64))
     outcome: Mapped[str] = mapped_column(String(32))
+
+
+class Artefact(Base):
+    """A user's right to a file in the artefact store; ``used_at`` is when they last put or named it."""
+
+    __tablename__ = "artefacts"
+
+    owner: Mapped[str] = mapped_column(String(255), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Upload(Base):
+    """A file that a user is sending: what was announced; ``changed_at`` is when a part of it last arrived."""
+
+    __tablename__ = "uploads"
+
+    upload_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(255), index=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    changed_at: Mapped[datetime]

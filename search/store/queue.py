@@ -12,7 +12,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from hwprofiles.errors import InvalidInput
@@ -39,6 +39,36 @@ _AT_A_TIME = 20
 
 _COLUMNS = [getattr(Job, field.name) for field in fields(JobRow)]
 _OVER = (JobState.FAILED, JobState.CANCELLED)
+
+# Statements are made once: with thousands of queued jobs, making them takes longer than executing them.
+_EARLIER = aliased(Job)
+_WAITING = (
+    select(Dependency.job_id)
+    .join(_EARLIER, _EARLIER.job_id == Dependency.after_job_id)
+    .where(_EARLIER.state != JobState.DONE)
+)
+_READY = (
+    Job.state == JobState.QUEUED,
+    Job.detached.is_(True),
+    or_(Job.retry_at.is_(None), Job.retry_at <= bindparam("now")),
+    Job.job_id.not_in(_WAITING),
+)
+_READY_USERS = select(Job.submitted_by).where(*_READY).distinct()
+_READY_JOBS = (
+    select(*_COLUMNS)
+    .where(*_READY, Job.submitted_by == bindparam("user"))
+    .order_by(Job.priority.desc(), Job.created_at, Job.job_id)
+    .limit(_AT_A_TIME)
+)
+_RUNNING = Job.state == JobState.RUNNING, Job.detached.is_(True)
+_BUSY_USERS = select(Job.submitted_by, func.count().label("jobs")).where(*_RUNNING).group_by(Job.submitted_by)
+_LEASES = select(Job.job_id, Job.lease_owner, Job.lease_until).where(*_RUNNING)
+_HOPELESS = (
+    select(Dependency.job_id, Dependency.after_job_id, _EARLIER.state)
+    .join(Job, Job.job_id == Dependency.job_id)
+    .join(_EARLIER, _EARLIER.job_id == Dependency.after_job_id)
+    .where(Job.state == JobState.QUEUED, _EARLIER.state.in_(_OVER))
+)
 
 
 class Queue:
@@ -124,31 +154,17 @@ class Queue:
             return int(connection.execute(query).scalar_one())
 
 
-def _ready() -> tuple[ColumnElement[bool], ...]:
-    """Conditions of a job that may begin."""
-    earlier = aliased(Job)
-    open_ones = (
-        select(Dependency.job_id)
-        .join(earlier, earlier.job_id == Dependency.after_job_id)
-        .where(Dependency.job_id == Job.job_id, earlier.state != JobState.DONE)
-    )
-    due = or_(Job.retry_at.is_(None), Job.retry_at <= utc_now())
-    return Job.state == JobState.QUEUED, Job.detached.is_(True), due, ~open_ones.exists()
-
-
 def _users_in_turn(connection: Connection) -> Sequence[str]:
     """Returns the users with a job that may begin, the one whose turn it is first."""
-    waiting = connection.execute(select(Job.submitted_by).where(*_ready()).distinct()).scalars().all()
-    running = select(Job.submitted_by, func.count().label("jobs")).where(Job.state == JobState.RUNNING, Job.detached)
-    busy = {row.submitted_by: row.jobs for row in connection.execute(running.group_by(Job.submitted_by))}
+    waiting = connection.execute(_READY_USERS, {"now": utc_now()}).scalars().all()
+    busy = {row.submitted_by: row.jobs for row in connection.execute(_BUSY_USERS)}
     used = usage_of(connection)
     return sorted(waiting, key=lambda user: (busy.get(user, 0), used.get(user, 0.0), user))
 
 
 def _jobs_of(connection: Connection, user: str) -> Sequence[JobRow]:
-    query = select(*_COLUMNS).where(*_ready(), Job.submitted_by == user)
-    order = Job.priority.desc(), Job.created_at, Job.job_id
-    return [JobRow(*row) for row in connection.execute(query.order_by(*order).limit(_AT_A_TIME))]
+    rows = connection.execute(_READY_JOBS, {"now": utc_now(), "user": user})
+    return [JobRow(*row) for row in rows]
 
 
 def _lease(connection: Connection, job_id: str, owner: Json) -> Lease | None:
@@ -167,12 +183,11 @@ def _lease(connection: Connection, job_id: str, owner: Json) -> Lease | None:
 
 
 def _return_lost(connection: Connection) -> None:
-    now, running = utc_now(), (Job.state == JobState.RUNNING, Job.detached)
-    leases = select(Job.job_id, Job.lease_owner, Job.lease_until).where(*running)
-    lost = [job_id for job_id, owner, until in connection.execute(leases) if _is_lost(owner, until, now)]
+    now = utc_now()
+    lost = [job_id for job_id, owner, until in connection.execute(_LEASES) if _is_lost(owner, until, now)]
     columns = Job.job_id, Job.lease_owner, Job.lease_until, Job.requested, Job.losses, Job.finished_at_loss, Job.epoch
     for job_id in lost:
-        held = select(*columns).where(Job.job_id == job_id, *running).with_for_update(skip_locked=True)
+        held = select(*columns).where(Job.job_id == job_id, *_RUNNING).with_for_update(skip_locked=True)
         row = connection.execute(held).one_or_none()
         if row is None or not _is_lost(row.lease_owner, row.lease_until, now):
             continue
@@ -194,14 +209,7 @@ def _return_lost(connection: Connection) -> None:
 
 def _end_hopeless(connection: Connection) -> None:
     """Fails jobs that wait for one that has failed or was cancelled."""
-    earlier = aliased(Job)
-    query = (
-        select(Dependency.job_id, Dependency.after_job_id, earlier.state)
-        .join(Job, Job.job_id == Dependency.job_id)
-        .join(earlier, earlier.job_id == Dependency.after_job_id)
-        .where(Job.state == JobState.QUEUED, earlier.state.in_(_OVER))
-    )
-    for job_id, other, state in connection.execute(query).all():
+    for job_id, other, state in connection.execute(_HOPELESS).all():
         _change(
             connection, job_id, state=JobState.FAILED, error=f"job {other}, which it waits for, is {state}",
             hint=f"resume that one, then this one: paretune resume {other}; paretune resume {job_id}",

@@ -6,10 +6,12 @@ from typing import Self
 
 from hwprofiles.errors import ParetuneError
 from search.store.agents import Agents
+from search.store.artefacts import Artefacts
 from search.store.audit import Audit
 from search.store.counts import Counts
 from search.store.devices import Devices
 from search.store.engine import open_engine, url_of
+from search.store.export_requests import ExportRequests
 from search.store.exports import Exports
 from search.store.fronts import FrontVersions
 from search.store.jobs import Jobs
@@ -62,12 +64,16 @@ class Store:
         """Versions of jobs' fronts."""
         self.exports = Exports(transactions)
         """Exports of candidates."""
+        self.export_requests = ExportRequests(transactions)
+        """Exports that workers are asked for."""
         self.devices = Devices(transactions)
         """Devices, their profiles and capabilities."""
         self.agents = Agents(transactions)
         """Agents of remote devices, and their tokens."""
         self.requests = Requests(transactions)
         """Measurement requests to remote devices."""
+        self.artefacts = Artefacts(transactions)
+        """Users' files in the artefact store, and their uploads."""
         self.users = Users(transactions)
         """Users of a server."""
         self.tokens = Tokens(transactions)

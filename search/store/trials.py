@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
 
 from search.outcome import TrialOutcome
 from search.space.candidate import Candidate
@@ -16,6 +16,7 @@ from search.store import lookup
 from search.store.columns import utc_now
 from search.store.models import Measurement, Trial
 from search.store.rows import Json, Lease, TrialRow
+from search.store.sight import EVERYTHING, Sight
 from search.store.transactions import Transactions
 from search.store.versions import JobVersion
 
@@ -92,7 +93,7 @@ class Trials:
             )
             for record in (outcome.measurement, *outcome.further_measurements):
                 if record is not None:
-                    _add_measurement(connection, candidate_id, "search", record)
+                    _add_measurement(connection, lease, candidate_id, "search", record)
 
     def replace_measurement(
         self,
@@ -108,7 +109,7 @@ class Trials:
         """Adds a later measurement of a candidate, and replaces its state, ``reason`` and metrics."""
         with self._transactions.holding(lease) as connection:
             _change(connection, lease, candidate_id, state=state, reason=reason, metrics=dict(metrics))
-            _add_measurement(connection, candidate_id, phase, measurement)
+            _add_measurement(connection, lease, candidate_id, phase, measurement)
 
     def reset_open(self, lease: Lease) -> list[TrialRow]:
         """Makes a job's unfinished candidates pending again, for resuming; returns them by trial number."""
@@ -132,6 +133,36 @@ class Trials:
                 lookup.require_job(connection, job_id)
         return rows
 
+    def some(self, job_id: str, candidate_ids: Collection[str]) -> list[TrialRow]:
+        """Returns those of a job's candidates that have one of these ids, by trial number."""
+        with self._transactions.reading() as connection:
+            return _read(connection, Trial.job_id == job_id, Trial.candidate_id.in_(candidate_ids))
+
+    def page(
+        self, job_id: str, states: Collection[TrialState], limit: int, *, after: int | None = None, down: bool = False
+    ) -> list[TrialRow]:
+        """Returns at most ``limit`` of a job's candidates in these states by trial number, ``down`` from the highest.
+
+        They begin behind the trial number ``after``.
+        """
+        further = () if after is None else (Trial.number < after if down else Trial.number > after,)
+        conditions = Trial.job_id == job_id, Trial.state.in_(states), *further
+        order = Trial.number.desc() if down else Trial.number
+        query = select(*_COLUMNS).where(*conditions).order_by(order).limit(limit)
+        with self._transactions.reading() as connection:
+            return [TrialRow(*row) for row in connection.execute(query)]
+
+    def with_digests(self, job_id: str, digests: Collection[str]) -> list[TrialRow]:
+        """Returns those of a job's candidates that have one of these digests, by trial number."""
+        with self._transactions.reading() as connection:
+            return _read(connection, Trial.job_id == job_id, Trial.digest.in_(digests))
+
+    def by_state(self, job_id: str) -> dict[TrialState, int]:
+        """Returns the number of a job's candidates by state."""
+        query = select(Trial.state, func.count()).where(Trial.job_id == job_id).group_by(Trial.state)
+        with self._transactions.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
     def since(self, version: JobVersion, earlier: Mapping[str, TrialRow]) -> list[TrialRow]:
         """As :meth:`of_job`, but reads only candidates that may have changed since ``version``.
 
@@ -140,7 +171,8 @@ class Trials:
         of_job = Trial.job_id == version.job_id
         unfinished = [candidate_id for candidate_id, row in earlier.items() if not row.state.finished]
         last = max((row.number for row in earlier.values()), default=-1)
-        measured = select(Measurement.candidate_id).where(Measurement.id > version.measurement)
+        newer = Measurement.job_id == version.job_id, Measurement.id > version.measurement
+        measured = select(Measurement.candidate_id).where(*newer)
         changed = or_(
             Trial.number > last, Trial.state.in_(_UNFINISHED), Trial.candidate_id.in_(unfinished),
             Trial.candidate_id.in_(measured),
@@ -150,10 +182,11 @@ class Trials:
             existing: Collection[str] = set(connection.execute(select(Trial.candidate_id).where(of_job)).scalars())
         return sorted((row for row in rows.values() if row.candidate_id in existing), key=lambda row: row.number)
 
-    def get(self, id_or_prefix: str) -> TrialRow:
-        """Returns the candidate whose id begins with the text, or ``JOB/NUMBER``."""
+    def get(self, id_or_prefix: str, sight: Sight = EVERYTHING) -> TrialRow:
+        """Returns the candidate whose id begins with the text, or ``JOB/NUMBER``; those of jobs that are not within
+        ``sight`` do not exist."""
         with self._transactions.reading() as connection:
-            candidate_id = lookup.find_trial(connection, id_or_prefix)
+            candidate_id = lookup.find_trial(connection, id_or_prefix, sight)
             return _read(connection, Trial.candidate_id == candidate_id)[0]
 
     def measurements(self, candidate_id: str) -> list[Json]:
@@ -180,9 +213,11 @@ def _change(connection: Connection, lease: Lease, candidate_id: str, **values: A
         raise lookup.no_candidate(candidate_id)
 
 
-def _add_measurement(connection: Connection, candidate_id: str, phase: str, record: Json) -> None:
-    """Adds a measurement record to a candidate."""
-    values = {"candidate_id": candidate_id, "phase": phase, "record": record, "created_at": utc_now()}
+def _add_measurement(connection: Connection, lease: Lease, candidate_id: str, phase: str, record: Json) -> None:
+    """Adds a measurement record to a candidate of the lease's job."""
+    values = {
+        "candidate_id": candidate_id, "phase": phase, "record": record, "created_at": utc_now(), "job_id": lease.job_id,
+    }  # fmt: skip
     connection.execute(insert(Measurement), values)
 
 

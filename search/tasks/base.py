@@ -115,3 +115,9 @@ class BuiltInTask(Task):
     @abstractmethod
     def open(cls, options: Any, folder: Path) -> Self:
         """Opens the task with these ``Options``; paths in them are relative to ``folder``."""
+
+    @classmethod
+    def cached_files(cls, options: Any) -> list[Path]:
+        """Lists the files of the cache folder that the task with these ``Options`` has made, such as trained weights:
+        another machine would make them again, and perhaps others."""
+        return []

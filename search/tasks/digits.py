@@ -136,6 +136,17 @@ class Digits(BuiltInTask):
         """See :meth:`BuiltInTask.open`."""
         return cls(options)
 
+    @classmethod
+    def cached_files(cls, options: DigitsOptions) -> list[Path]:
+        """See :meth:`BuiltInTask.cached_files`: the trained teacher."""
+        weights = cls(options).weights
+        return [weights] if weights.exists() else []
+
+    @property
+    def weights(self) -> Path:
+        """The file of the trained teacher in the cache folder."""
+        return cache_folder() / "teachers" / f"{self.digest}.pt"
+
     def export(self, path: Path, *, trained: bool = True, module: torch.nn.Module | None = None) -> None:
         """See :meth:`Task.export`; the trained teacher is cached by the task's digest."""
         export_module(
@@ -165,7 +176,7 @@ class Digits(BuiltInTask):
 
         torch.manual_seed(self.options.seed)
         model = self._build_network()
-        weights = cache_folder() / "teachers" / f"{self.digest}.pt"
+        weights = self.weights
         if trained and weights.exists():
             model.load_state_dict(torch.load(weights, weights_only=True))
         elif trained:

@@ -22,22 +22,36 @@ def origin(name: str, options: Mapping[str, Any], folder: Path) -> str:
     Runs no code, so that it is the same in every process. ``name`` is the name of an open task:
     ``./my_task.py:make_task``, or ``package.module:make_task``.
     """
+    opened = _open(name, folder)
+    if opened is None:
+        return digest_of([name, dict(options)])
+    sources, first = opened
+    return digest_of(
+        [dict(options), {str(file.relative_to(sources.root)): digest_of_file(file) for file in sources.of(first)}]
+    )
+
+
+def source_files(name: str, folder: Path) -> list[Path]:
+    """Lists the source files of a task, as :func:`origin` follows them; none if they cannot be found."""
+    opened = _open(name, folder)
+    return [] if opened is None else opened[0].of(opened[1])
+
+
+def _open(name: str, folder: Path) -> tuple[_Sources, Path] | None:
+    """Returns the sources that a task's own file belongs to, and that file; None if it cannot be found."""
     place = name.rpartition(":")[0]
     if place.endswith(".py"):
         first = (folder / place).resolve()
-        sources = _Sources(first.parent, None)
-    else:
-        module = sys.modules.get(place)
-        file = getattr(module, "__file__", None) or _file_of(place)
-        if file is None:
-            return digest_of([name, dict(options)])
-        first = Path(file).resolve()
-        depth = place.count(".") + (first.name == "__init__.py")
-        # Of an installed package only its own files: the folder contains all other packages too.
-        installed = "site-packages" in first.parts or first.is_relative_to(sys.prefix)
-        sources = _Sources(first.parents[depth], place.partition(".")[0] if installed else None)
-    files = sources.of(first)
-    return digest_of([dict(options), {str(file.relative_to(sources.root)): digest_of_file(file) for file in files}])
+        return _Sources(first.parent, None), first
+    module = sys.modules.get(place)
+    source = getattr(module, "__file__", None) or _file_of(place)
+    if source is None:
+        return None
+    first = Path(source).resolve()
+    depth = place.count(".") + (first.name == "__init__.py")
+    # Of an installed package only its own files: the folder contains all other packages too.
+    installed = "site-packages" in first.parts or first.is_relative_to(sys.prefix)
+    return _Sources(first.parents[depth], place.partition(".")[0] if installed else None), first
 
 
 def top_level_names(file: Path) -> set[str] | None:

@@ -23,7 +23,7 @@ class JobContext:
 
     job: Job
     folder: str
-    """The folder that paths in the job file start from."""
+    """The folder that paths in the job file start from, on this machine."""
     devices: tuple[JobDevice, ...]
     """All devices of the job, the first one first."""
     link: DeviceLink | None = None
@@ -38,11 +38,18 @@ class JobContext:
     """The search space; None until the job is prepared."""
     layer_times: LayerTable | None = None
     """The first device's table of the model's layers, if candidates are built by it."""
+    files: Mapping[str, str] | None = None
+    """The files in ``folder`` by their relative paths, with their SHA-256; None if the job was not submitted with
+    any."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the job's inputs (:attr:`JobFacts.digests`); empty until the job is prepared."""
 
     def with_preparation(self, facts: JobFacts, space: Space) -> JobContext:
         """Returns the context of the job after its preparation, with the facts and the space."""
         schemes, times = facts.static_schemes, facts.layer_times
-        return replace(self, subject=facts.subject, space=space, static_schemes=schemes, layer_times=times)
+        return replace(
+            self, subject=facts.subject, space=space, static_schemes=schemes, layer_times=times, digests=facts.digests
+        )
 
     def with_purpose(self, purpose: str) -> JobContext:
         """Returns the context of the job for measurements of this purpose."""
@@ -69,6 +76,8 @@ class JobContext:
                 "static_schemes": {family: asdict(scheme) for family, scheme in self.static_schemes.items()},
                 "space": None if self.space is None else self.space.to_dict(),
                 "layer_times": None if self.layer_times is None else self.layer_times.to_dict(),
+                "files": self.files,
+                "digests": dict(self.digests),
             }
         )
 

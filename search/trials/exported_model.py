@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -23,13 +24,16 @@ FORMAT = 2
 class ExportedModel:
     """The file that every candidate of a job starts from; exported once for all jobs that share it.
 
-    Processes of a ``prepared`` job find the file by the task's digest. The preparation exports a user's own model
-    again: a digest cannot cover the files that its code reads and the packages that it calls. Unless ``trained``, the
+    Processes of a ``prepared`` job find the file by the digests of the preparation, or of the task. The preparation
+    exports a user's own model again: a digest cannot cover the files that its code reads and the packages that it
+    calls. Unless ``trained``, the
     task gives the structure alone. ``origin`` names the sources of a user's task (see
     :func:`search.tasks.origin.origin`), and is empty for a built-in one.
     """
 
-    def __init__(self, task: Task, origin: str, cache: Path, *, trained: bool, prepared: bool) -> None:
+    def __init__(
+        self, task: Task, origin: str, cache: Path, *, trained: bool, prepared: Mapping[str, str] | None
+    ) -> None:
         self._task, self._origin, self._cache = task, origin, cache
         self._trained, self._prepared = trained, prepared
         self.notes: list[str] = []
@@ -38,9 +42,13 @@ class ExportedModel:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the file, which is exported on first use (the task may train its model: minutes)."""
+        if self._prepared and self._prepared.get("task") == self._task_digest:
+            sha256 = self._prepared["model"]
+            if self._path_of(sha256).exists():
+                return sha256
         key = digest_of(["export", FORMAT, onnx.__version__, self._task.digest, self._origin, self._trained])
         exports = JsonCache(self._cache / "exports")
-        if self._prepared or isinstance(self._task, BuiltInTask):
+        if self._prepared is not None or isinstance(self._task, BuiltInTask):
             cached: str | None = exports.get(key)
             if cached is not None and self._path_of(cached).exists():
                 return cached
@@ -61,8 +69,11 @@ class ExportedModel:
     @property
     def digests(self) -> dict[str, str]:
         """Digests of the job's inputs by name: the model's file, the data, and the task that made both."""
-        task = digest_of([self._task.digest, self._origin])
-        return {"model": self.sha256, "data": self._data_digest, "task": task}
+        return {"model": self.sha256, "data": self._data_digest, "task": self._task_digest}
+
+    @property
+    def _task_digest(self) -> str:
+        return digest_of([self._task.digest, self._origin])
 
     @property
     def _data_digest(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -49,13 +49,16 @@ class TrialRunner:
         folder: Path,
         files: Path | None = None,
         allowance: Allowance | None = None,
+        notice: Callable[[Path, str], Notice] = Notice,
     ) -> None:
-        """``folder`` is the job's; candidates' files go to ``files``, by default the same folder."""
+        """``folder`` is the job's; candidates' files go to ``files``, by default the same folder. ``notice`` makes the
+        notice of a candidate, from the job's folder and the candidate's digest."""
         self._context, self._facts = context, facts
         self._folder, self._files = folder, files or folder
         self._job = context.job
         self._limits = self._job.limits
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
+        self._new_notice = notice
         self._notice: Notice | None = None
         self._evaluators = [self._new_evaluator(device, facts, allowance) for device in context.devices]
         self._ends = NEVER if allowance is None else allowance.ends
@@ -90,7 +93,7 @@ class TrialRunner:
             fp32 = digest == self._context.prepared_space.baseline().digest
             metrics |= invent_file_metrics(self._job, metrics, None if fp32 else digest)
             return TrialOutcome(TrialState.DONE, metrics=metrics, wall_s=round(self._clock() - start, 3))
-        with Notice(self._folder, digest) as self._notice:
+        with self._new_notice(self._folder, digest) as self._notice:
             try:
                 outcome = self._run(decisions, digest, earlier)
             finally:

@@ -97,7 +97,7 @@ class Workspace:
         self.task: Task = open_task(self.job.task.name, self.job.task.options, Path(context.folder))
         self.exported = ExportedModel(
             self.task, self._origin(), self.cache, trained=trained and not self.profile.is_dry_run,
-            prepared=context.subject is not None,
+            prepared=None if context.subject is None else context.digests,
         )  # fmt: skip
         """The fp32 model's file, and what names it."""
         self.samples = Samples(self.task, self.profile, lambda: self.baseline_path)

@@ -11,7 +11,7 @@ from dashboards.server import create_app
 
 VALUES = {
     "job": "11111111", "candidate": "111111111111", "device": "dry-run", "errand_id": "1" * 32, "sha256": "c" * 64,
-    "token": "00000000", "export": "111111111111",
+    "token": "00000000", "export": "111111111111", "upload_id": "d" * 32,
 }  # fmt: skip
 """What stands for the parameters of paths; a further parameter needs a value here."""
 

@@ -14,6 +14,7 @@ import pytest
 from evaluators.devices.device import Device, LocalDevice
 from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.measurement import Measurement
+from search.controller.place import Place
 
 ANY_INTERVAL = Protocol(min_pairs=3, min_s=0.0, max_s=0.0, half_width=math.inf, usable_width=math.inf, attempts=1)
 """A short measurement that is healthy however noisy the machine is."""
@@ -35,7 +36,7 @@ class InlineSandbox:
 def without_ray(monkeypatch: pytest.MonkeyPatch, *, prepare_here: bool = False) -> None:
     """From now on a controller in this process works on its trials itself, and with ``prepare_here`` on all else."""
     monkeypatch.setattr("search.controller.ray_cluster.local_cluster", _no_cluster)
-    monkeypatch.setattr("search.controller.ray_cluster.run_trials", run_trials)
+    monkeypatch.setattr("search.controller.tune.run_trials", run_trials)
     if prepare_here:
         monkeypatch.setattr("search.controller.preparing.Sandbox", InlineSandbox)
 
@@ -67,18 +68,18 @@ def measuring_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def _no_cluster(parallel: int) -> Iterator[Path]:
-    yield Path()
+def _no_cluster(parallel: int) -> Iterator[Place]:
+    yield Place(Path(), lambda: parallel)
 
 
-def run_trials(trainable: Any, parameters: dict[str, Any], searcher: Any, parallel: int, folder: Path) -> None:
-    """As :func:`search.controller.ray_cluster.run_trials`; of the trials in flight, the last one begun ends first."""
+def run_trials(trainable: Any, parameters: dict[str, Any], searcher: Any, place: Place) -> None:
+    """As :func:`search.controller.tune.run_trials`; of the trials in flight, the last one begun ends first."""
     worker = trainable.__new__(trainable)  # Tune's own constructor is not wanted
     worker.setup({}, **parameters)
     begun, running, over = 0, [], False
     try:
         while running or not over:
-            while not over and len(running) < parallel:
+            while not over and len(running) < place.most():
                 config = searcher.suggest(str(begun))
                 over = config == searcher.FINISHED
                 if over or config is None:

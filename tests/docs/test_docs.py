@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from small_jobs import classifier
 
 from dashboards.api.problems import problem
-from dashboards.cli import app
+from dashboards.cli.commands import build_app
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.capability import document_of
 from dashboards.documents.devices import check_document, device_document, probe_document
@@ -124,7 +124,7 @@ def the_json(tag: str) -> Any:
 
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     """Every command by its words, the groups too."""
-    command = command or typer.main.get_command(app)
+    command = command or typer.main.get_command(build_app())
     found = {path: command}
     for name, inner in getattr(command, "commands", {}).items():
         found |= commands(inner, (*path, name))
@@ -591,8 +591,11 @@ def test_routes_are_documented(store: Store) -> None:
             row = next((line for line in text.splitlines() if line.startswith(f"| `{method.upper()} {path}` |")), None)
             assert row is not None, f"{method.upper()} {path}"
             for parameter in description.get("parameters", ()):
-                assert parameter["in"] == "path" or f"?{parameter['name']}=" in row, row
-    documented = set(re.findall(r"^\| `(?:GET|POST) ([^`]*)` \|", text, re.MULTILINE))
+                if parameter["in"] == "header":
+                    assert f"`{parameter['name']}`".lower() in text.lower(), parameter["name"]
+                else:
+                    assert parameter["in"] == "path" or f"?{parameter['name']}=" in row, row
+    documented = set(re.findall(r"^\| `[A-Z]+ ([^`]*)` \|", text, re.MULTILINE))
     assert documented == {*routes, "/openapi.json"}
 
 

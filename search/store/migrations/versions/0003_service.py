@@ -30,6 +30,14 @@ def upgrade() -> None:
         op.add_column("jobs", column)
     op.create_index("ix_jobs_state_submitted_by", "jobs", ["state", "submitted_by", "priority", "created_at"])
     op.create_index("uq_jobs_submitted_by_idempotency_key", "jobs", ["submitted_by", "idempotency_key"], unique=True)
+    op.create_index("ix_jobs_created_at_job_id", "jobs", ["created_at", "job_id", "submitted_by", "project", "state"])
+    op.create_index("ix_trials_job_id_state", "trials", ["job_id", "state", "number"])
+    op.add_column("measurements", sa.Column("job_id", sa.String(8), nullable=False, server_default=sa.text("''")))
+    op.execute(
+        "UPDATE measurements SET job_id = "
+        "(SELECT trials.job_id FROM trials WHERE trials.candidate_id = measurements.candidate_id)"
+    )
+    op.create_index("ix_measurements_job_id_id", "measurements", ["job_id", "id"])
     op.create_table(
         "dependencies",
         sa.Column("job_id", sa.String(8), nullable=False),
@@ -67,8 +75,39 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("submitted_by", name="pk_usage"),
     )
+    op.create_table(
+        "export_requests",
+        sa.Column("export_id", sa.String(12), nullable=False),
+        sa.Column("job_id", sa.String(8), nullable=False),
+        sa.Column("candidate_id", sa.String(12), nullable=False),
+        sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("submitted_by", sa.String(255), nullable=False),
+        sa.Column("idempotency_key", sa.String(255), nullable=True),
+        sa.Column("state", sa.String(32), nullable=False),
+        sa.Column("doing", sa.Text(), nullable=True),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("losses", sa.Integer(), nullable=False),
+        sa.Column("lease_owner", sa.JSON(), nullable=True),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("bundle_sha256", sa.String(64), nullable=True),
+        sa.Column("receipt", sa.JSON(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("hint", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("export_id", name="pk_export_requests"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.job_id"], name="fk_export_requests_job_id"),
+        sa.ForeignKeyConstraint(["candidate_id"], ["trials.candidate_id"], name="fk_export_requests_candidate_id"),
+    )
+    op.create_index("ix_export_requests_job_id", "export_requests", ["job_id"])
+    op.create_index("ix_export_requests_state_created_at", "export_requests", ["state", "created_at"])
+    op.create_index(
+        "uq_export_requests_submitted_by_idempotency_key", "export_requests", ["submitted_by", "idempotency_key"],
+        unique=True,
+    )  # fmt: skip
     _create_tables_of_users()
     _create_tables_of_projects()
+    _create_tables_of_artefacts()
 
 
 def _create_tables_of_users() -> None:
@@ -145,6 +184,30 @@ def _create_tables_of_projects() -> None:
     op.create_index("ix_audit_at", "audit", ["at"])
 
 
+def _create_tables_of_artefacts() -> None:
+    op.create_table(
+        "artefacts",
+        sa.Column("owner", sa.String(255), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("owner", "sha256", name="pk_artefacts"),
+    )
+    op.create_index("ix_artefacts_sha256", "artefacts", ["sha256"])
+    op.create_index("ix_artefacts_used_at", "artefacts", ["used_at"])
+    op.create_table(
+        "uploads",
+        sa.Column("upload_id", sa.String(32), nullable=False),
+        sa.Column("owner", sa.String(255), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("upload_id", name="pk_uploads"),
+    )
+    op.create_index("ix_uploads_owner", "uploads", ["owner"])
+
+
 def _complete_agents() -> None:
     """Adds the columns that the first form of revision 0002 lacked; nothing wrote these tables then."""
     if "offer" in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("agents")}:
@@ -170,7 +233,10 @@ def _add_boards() -> None:
 
 
 def downgrade() -> None:
-    for table in ("audit", "members", "projects", "sessions", "tokens", "users"):
+    for table in (
+        "uploads", "artefacts", "audit", "members", "projects", "sessions", "tokens", "users", "export_requests",
+        "usage", "workers", "job_logs", "dependencies",
+    ):  # fmt: skip
         op.drop_table(table)
     op.drop_column("errands", "tried")
     op.execute("DELETE FROM agents WHERE board <> '' OR token_sha256 IS NULL")
@@ -180,9 +246,12 @@ def downgrade() -> None:
         agents.alter_column("token_sha256", existing_type=sa.String(64), nullable=False)
         agents.drop_column("resource")
         agents.drop_column("board")
-    for table in ("usage", "workers", "job_logs", "dependencies"):
-        op.drop_table(table)
-    for index in ("uq_jobs_submitted_by_idempotency_key", "ix_jobs_state_submitted_by"):
+    op.drop_index("ix_measurements_job_id_id", "measurements")
+    op.drop_column("measurements", "job_id")
+    op.drop_index("ix_trials_job_id_state", "trials")
+    for index in (
+        "ix_jobs_created_at_job_id", "uq_jobs_submitted_by_idempotency_key", "ix_jobs_state_submitted_by",
+    ):  # fmt: skip
         op.drop_index(index, "jobs")
     for column in (
         "progress", "retry_at", "finished_at_loss", "losses", "requested", "files", "idempotency_key", "priority",
