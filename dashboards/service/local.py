@@ -73,6 +73,7 @@ class LocalService(Service):
             )
         _check_key(key)
         after = tuple(self._job(job, Action.SEE).job_id for job in checked.after)
+        checked.check()
         self._check_owned(checked.files)
         target = resolve(checked, self._artefacts, folder, self._store.url, trusted=self._trusted)
         queued = StoredSubmission(

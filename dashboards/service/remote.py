@@ -15,7 +15,6 @@ from dashboards.words import Json
 from hwprofiles import digest_of_file
 from hwprofiles.errors import NotFound, StorageError
 
-
 PART_BYTES = 8 * 2**20
 """What is sent of a file at a time."""
 
