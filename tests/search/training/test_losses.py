@@ -24,7 +24,7 @@ def answers(output: Tensor, **features: Tensor) -> ModuleOutputs:
     return ModuleOutputs(output, output, features)
 
 
-def on_view(student: Tensor, teacher: Tensor | None = None, labels: list[int] | None = None) -> LossInputs:
+def seen(student: Tensor, teacher: Tensor | None = None, labels: list[int] | None = None) -> LossInputs:
     return LossInputs(
         answers(student, part=student),
         None if teacher is None else answers(teacher, part=teacher),
