@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from dashboards.cli.console import ProgressBar, as_text
-from dashboards.cli.exporting import check_verdict, export_there
+from dashboards.cli.exporting import check_verdict
 from dashboards.cli.following import status_of
 from dashboards.cli.options import print_report
 from dashboards.service.base import LINES
+from dashboards.service.bundles import export_there
 from dashboards.service.choice import choose_server
 from dashboards.service.outgoing import options_document, read_submission
 from dashboards.service.remote import RemoteService
@@ -288,7 +289,7 @@ class ServedCandidate(Candidate):
         """
         options = {"wait_quiet_s": wait_quiet_s, **({} if self.device is None else {"device": self.device})}
         with ProgressBar(shown=progress) as bar:
-            receipt = export_there(self.service, self.candidate_id, Path(folder), options, bar)
+            receipt = export_there(self.service, self.candidate_id, Path(folder), options, bar.say)
         check_verdict(receipt, Path(folder))
         return receipt
 

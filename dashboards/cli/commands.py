@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "serve": "service.serve",
     "worker": "worker.worker",
     "agent": "agents.agent",
+    "mcp": "mcp.mcp",
     "login": "login.login",
     "logout": "login.logout",
     "audit": "access.audit",

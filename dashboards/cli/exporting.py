@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -16,16 +13,14 @@ from dashboards.cli.console import ProgressBar, err, out
 from dashboards.cli.options import AsFormat, CandidateId, Db, Format, Server, existing_store, print_json
 from dashboards.figures import figure, metric_title
 from dashboards.service import Service
+from dashboards.service.bundles import export_there
 from dashboards.service.choice import choose_server, open_service
 from dashboards.words import Json
 from dashboards.words.candidates import quality_in_words
 from dashboards.words.health import health_in_words
 from dashboards.words.runtime import runtime_line, usual_on
-from hwprofiles import digest_of_file
-from hwprofiles.errors import InvalidInput, NotFound, ParetuneError, StorageError
+from hwprofiles.errors import InvalidInput, NotFound, ParetuneError
 
-LOOK_S = 1.0
-_FILES = ("manifest.json", "model.onnx", "receipt.json")
 _VERDICTS = {"unclaimed": "exported; the search was simulated, so there was nothing to verify"}
 """Verdicts of receipts that are not a word for people."""
 
@@ -54,7 +49,7 @@ def export(
             receipt = _export_here(found, folder, device, wait_quiet, db, progress)
         else:
             options = {"wait_quiet_s": wait_quiet, **({} if device is None else {"device": device})}
-            receipt = export_there(service, found, folder, options, progress)
+            receipt = export_there(service, found, folder, options, progress.say)
         usual = usual_on(service.candidate(found), receipt["device"])
     if format is Format.JSON:
         print_json({**receipt, "folder": str(folder)})
@@ -89,45 +84,9 @@ def _export_here(
         return export_candidate(store, candidate, folder, device=device, wait_quiet_s=wait_quiet, progress=progress.say)
 
 
-def export_there(service: Service, candidate: str, folder: Path, options: Json, progress: ProgressBar) -> Json:
-    """Has a worker export a candidate (minutes), writes its bundle to a new folder, and returns its receipt.
-
-    Checks the files against the hashes of the bundle and of the receipt.
-    """
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        raise InvalidInput(f"-o: {folder} exists and is not empty", "name a new folder with -o")
-    document = service.export(candidate, options)
-    while document["state"] not in ("done", "failed"):
-        progress.say(document["doing"] or "waiting for a worker")
-        time.sleep(LOOK_S)
-        document = service.export_state(document["export_id"])
-    if document["state"] == "failed":
-        raise ParetuneError(document["error"], document["hint"] or "")
-    receipt: Json = document["receipt"]
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-            _unpack(service, document["export_id"], Path(scratch), receipt)
-            if folder.exists():
-                folder.rmdir()
-            shutil.copytree(Path(scratch) / "bundle", folder)
-    except OSError as error:
-        raise StorageError(f"folder {folder} cannot be written: {error.strerror}", "name another with -o") from None
-    return receipt
-
-
-def _unpack(service: Service, export_id: str, scratch: Path, receipt: Json) -> None:
-    service.bundle(export_id, scratch / "bundle.zip")
-    with zipfile.ZipFile(scratch / "bundle.zip") as archive:
-        for name in _FILES:  # no other names, so that nothing is written elsewhere
-            archive.extract(name, scratch / "bundle")
-    if digest_of_file(scratch / "bundle" / "model.onnx") != receipt["model_sha256"]:
-        raise StorageError("the model is not the one that the receipt is about", "export it again")
-
-
-def _print_receipt(receipt: Json, folder: Path, usual: Json) -> None:
+def _print_receipt(receipt: Json, folder: Path, usual: Mapping[str, Any]) -> None:
     latency = receipt["latency"]
-    verdict = _VERDICTS.get(receipt["verdict"], receipt["verdict"])
+    verdict = str(_VERDICTS.get(receipt["verdict"], receipt["verdict"]))
     file = f"{folder / 'model.onnx'} ({receipt['size_bytes'] / 1e6:.2f} MB)"
     out.print(Text.assemble((verdict, "bold"), f": {file}"), soft_wrap=True)
     if latency is None:

@@ -60,7 +60,7 @@ class LoadedCandidates(JobCandidates):
         return [row for row in self._rows if row.digest in digests]
 
     @cached_property
-    def by_state(self) -> Mapping[TrialState, int]:  # type: ignore[override]
+    def by_state(self) -> Mapping[TrialState, int]:
         """See :attr:`JobCandidates.by_state`."""
         return Counter(row.state for row in self._rows)
 
@@ -96,7 +96,7 @@ class StoredCandidates(JobCandidates):
         return self._store.trials.with_digests(self._job_id, digests) if digests else ()
 
     @cached_property
-    def by_state(self) -> Mapping[TrialState, int]:  # type: ignore[override]
+    def by_state(self) -> Mapping[TrialState, int]:
         """See :attr:`JobCandidates.by_state`."""
         return self._store.trials.by_state(self._job_id)
 
@@ -110,7 +110,7 @@ class _SeenCandidates(JobCandidates):
         self._candidates, self._view, self._baseline = candidates, view, baseline
 
     @cached_property
-    def all(self) -> Sequence[TrialRow]:  # type: ignore[override]
+    def all(self) -> Sequence[TrialRow]:
         return self._view.rows(self._candidates.all, self._baseline)
 
     def some(self, ids: Collection[str]) -> dict[str, TrialRow]:
@@ -120,7 +120,7 @@ class _SeenCandidates(JobCandidates):
         return self._view.rows(self._candidates.with_digests(digests), self._baseline)
 
     @cached_property
-    def by_state(self) -> Mapping[TrialState, int]:  # type: ignore[override]
+    def by_state(self) -> Mapping[TrialState, int]:
         return Counter(row.state for row in self.all)
 
     def seen(self, view: View, baseline: Mapping[str, Any]) -> JobCandidates:

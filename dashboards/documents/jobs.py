@@ -102,7 +102,8 @@ def _best_speedup(report: JobReport) -> float | None:
     speedups = {name: metric_value(row.metrics, "speedup") for name, row in rows.items()}
     if fastest in speedups and speedups[fastest] is not None:
         return speedups[fastest]
-    return max((speedups[name] for name in report.members if speedups.get(name) is not None), default=None)
+    of_members = (speedups.get(name) for name in report.members)
+    return max((value for value in of_members if value is not None), default=None)
 
 
 def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:

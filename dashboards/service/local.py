@@ -74,6 +74,7 @@ class LocalService(Service):
             )
         _check_key(key)
         after = tuple(self._job(job, Action.SEE).job_id for job in checked.after)
+        checked.check()
         target = resolve(checked, self._own_files, folder, self._store.url, trusted=self._trusted)
         queued = StoredSubmission(
             self._identity.user, checked.project, checked.priority, key, dict(checked.files) or None, after

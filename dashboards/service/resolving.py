@@ -30,7 +30,6 @@ def resolve(submission: Submission, artefacts: OwnedArtefacts, folder: Path, url
     is that of the store with the devices. Only a ``trusted`` submission without files, from the user of this machine,
     may name any task and any file. Raises :class:`InvalidInput`.
     """
-    submission.check()
     if submission.files or not trusted:
         check_submission(artefacts, _task_of(submission), submission.files)
     if not submission.files:
@@ -48,8 +47,8 @@ def _task_of(submission: Submission) -> Json:
     target, job = submission.target, submission.job or {}
     if target is None:
         task = job.get("task")
-        valid = isinstance(task, dict) and isinstance(task.get("name"), str)
-        if not valid or not isinstance(task.get("options") or {}, dict):
+        named = isinstance(task, dict) and isinstance(task.get("name"), str)
+        if not isinstance(task, dict) or not named or not isinstance(task.get("options") or {}, dict):
             raise InvalidInput("job.task: must be a mapping with a name", 'write: {"task": {"name": "digits"}}')
         return task if submission.options.data is None else _with_data(task, submission.options.data)
     if Path(target).suffix.lower() != _MODEL:

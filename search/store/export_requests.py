@@ -114,6 +114,12 @@ class ExportRequests:
             rows = connection.execute(query.order_by(ExportRequest.created_at.desc(), ExportRequest.export_id))
             return [ExportRow(*row) for row in rows]
 
+    def is_open(self) -> bool:
+        """Returns whether an export is queued or runs; much cheaper than :meth:`take`."""
+        open_states = ExportRequest.state.in_([state for state in ExportState if not state.ended])
+        with self._transactions.reading() as connection:
+            return connection.execute(select(ExportRequest.export_id).where(open_states).limit(1)).first() is not None
+
     def take(
         self, owner: Json, can_run: Callable[[ExportRow], bool] = lambda row: True, lease_s: float = 60.0
     ) -> tuple[ExportRow, ExportLease] | None:

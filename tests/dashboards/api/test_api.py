@@ -94,6 +94,8 @@ def test_a_closed_database_is_a_problem(tmp_path: Any) -> None:
 def test_routes_are_described_and_nothing_is_loaded_from_elsewhere(address: str) -> None:
     paths = httpx.get(f"{address}/openapi.json").json()["paths"]
     assert {path for path in paths if not path.startswith("/api/v1/agent/")} == {
+        "/api/v1/artefacts",
+        "/api/v1/artefacts/{sha256}",
         "/api/v1/candidates/{candidate}",
         "/api/v1/candidates/{candidate}/exports",
         "/api/v1/devices",
@@ -114,6 +116,7 @@ def test_routes_are_described_and_nothing_is_loaded_from_elsewhere(address: str)
         "/api/v1/jobs/{job}/resume",
         "/api/v1/jobs/{job}/trials",
         "/api/v1/me",
+        "/api/v1/uploads/{upload_id}",
         "/api/v1/workers",
         "/healthz",
         "/livez",

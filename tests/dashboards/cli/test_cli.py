@@ -29,12 +29,12 @@ from search.store import Store
 COMMANDS = {
     "run", "init", "check", "submit", "jobs", "status", "logs", "pause", "resume", "cancel", "clone", "delete", "front",
     "candidates", "show", "export", "profile", "analyse", "up", "serve", "worker", "login", "logout", "agent", "schema",
-    "help", "examples", "docs",
+    "mcp", "help", "examples", "docs",
     "devices list", "devices show", "devices probe", "devices add", "devices remove", "devices check",
     "devices capability", "devices token", "devices revoke", "devices agents", "db upgrade",
 }  # fmt: skip
 WITH_FORMAT = COMMANDS - {
-    "init", "help", "examples", "docs", "up", "serve", "worker", "login", "logout", "delete",
+    "init", "help", "examples", "docs", "mcp", "up", "serve", "worker", "login", "logout", "delete",
     "agent", "schema", "devices add", "devices remove", "devices token",
     "devices revoke", "db upgrade",
 }  # fmt: skip

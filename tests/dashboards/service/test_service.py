@@ -12,10 +12,11 @@ from small_jobs import write_classifier
 
 from dashboards.server import background
 from dashboards.service import Service
+from dashboards.service.connection import Connection
 from dashboards.service.local import LocalService
 from dashboards.service.remote import RemoteService
 from hwprofiles import digest_of_file
-from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotFound
+from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotFound, StorageError
 from search.artefacts.store import ArtefactStore
 from search.folders import job_folder
 from search.states import JobState
@@ -273,6 +274,29 @@ def test_files(service: Service, tmp_path: Path) -> None:
     assert service.upload(tmp_path / "data.npz") == digest
     assert service.upload(tmp_path / "data.npz") == digest
     assert ArtefactStore().fetch(digest).read_bytes() == b"x" * 100_000
+
+
+def test_an_upload_goes_on_where_it_stopped(
+    store: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data.npz").write_bytes(bytes(range(250)) * 20)
+    monkeypatch.setattr("dashboards.service.remote.PART_BYTES", 1000)
+    parts, send = [], Connection.send_part
+
+    def send_part(self: Connection, path: str, content: bytes, offset: int) -> Any:
+        if len(parts) == 3:
+            parts.append(-1)
+            raise StorageError("the cable was pulled")
+        parts.append(offset)
+        return send(self, path, content, offset)
+
+    monkeypatch.setattr(Connection, "send_part", send_part)
+    with background(store) as address, RemoteService(address) as remote:
+        with pytest.raises(StorageError, match="cable"):
+            remote.upload(tmp_path / "data.npz")
+        digest = remote.upload(tmp_path / "data.npz")
+    assert parts == [0, 1000, 2000, -1, 3000, 4000]
+    assert ArtefactStore().fetch(digest).read_bytes() == (tmp_path / "data.npz").read_bytes()
 
 
 def test_a_document_belongs_to_its_caller(service: Service, search: Any) -> None:
