@@ -30,6 +30,7 @@ from hwprofiles.suggestions import nearest
 from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.store import ArtefactStore
 from search.controller.submission import store_job
+from search.folders import remove_job_folder
 from search.options import validate_options
 from search.permissions import Scope
 from search.states import ExportState, JobRequest, JobState
@@ -155,7 +156,9 @@ class LocalService(Service):
 
     def delete(self, job: str) -> None:
         """See :meth:`Service.delete`."""
-        self._store.jobs.delete(self._job(job, Action.CHANGE).job_id)
+        job_id = self._job(job, Action.CHANGE).job_id
+        self._store.jobs.delete(job_id)
+        remove_job_folder(job_id)
 
     def clone(self, job: str, options: Mapping[str, Any] = {}, key: str | None = None) -> Json:
         """See :meth:`Service.clone`."""
