@@ -54,7 +54,6 @@ class LocalService(Service):
         self._store, self._identity, self._trusted = store, identity, trusted
         self._reports = reports or Reports(store)
         self._artefacts = ArtefactStore()
-        self._own_files = OwnedArtefacts(store, identity.user, self._artefacts)
         self._sight = Sight(None if identity.admin else identity.user, identity.projects, identity.only_project)
 
     # Jobs
@@ -73,9 +72,7 @@ class LocalService(Service):
             )
         _check_key(key)
         after = tuple(self._job(job, Action.SEE).job_id for job in checked.after)
-        checked.check()
-        self._check_owned(checked.files)
-        target = resolve(checked, self._artefacts, folder, self._store.url, trusted=self._trusted)
+        target = resolve(checked, self._store, self._identity.user, folder, trusted=self._trusted)
         queued = StoredSubmission(
             self._identity.user, checked.project, checked.priority, key, dict(checked.files) or None, after
         )
@@ -211,7 +208,7 @@ class LocalService(Service):
     def upload(self, path: Path) -> str:
         """See :meth:`Service.upload`."""
         self._identity.require_scope(Scope.SUBMIT)
-        return self._own_files.put(path).sha256
+        return OwnedArtefacts(self._store, self._identity.user, self._artefacts).put(path).sha256
 
     # Devices
 
@@ -236,13 +233,6 @@ class LocalService(Service):
         return workers_document(self._store)
 
     # What they may
-
-    def _check_owned(self, files: Mapping[str, str]) -> None:
-        """Raises :class:`InvalidInput` for a file that they have not uploaded: a hash alone gives nobody a file."""
-        absent = set(self._own_files.missing(list(files.values())))
-        for name, digest in files.items():
-            if digest in absent:
-                raise InvalidInput(f"files: {name!r} is not stored", "upload it first")
 
     def _job(self, text: str, action: Action) -> JobRow:
         """Returns a job with which they may do this; raises :class:`NotFound` for one that is not theirs to see."""
