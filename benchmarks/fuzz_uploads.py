@@ -33,7 +33,7 @@ from mutated_files import MutatedJob, mutated_job  # noqa: E402
 from evaluators.processes.sandbox import Sandbox  # noqa: E402
 from hwprofiles import find_device  # noqa: E402
 from hwprofiles.errors import InvalidInput, ParetuneError  # noqa: E402
-from search.artefacts.job_folders import materialise  # noqa: E402
+from search.artefacts.owned import OwnedArtefacts  # noqa: E402
 from search.artefacts.store import ArtefactStore  # noqa: E402
 from search.artefacts.submitted import check_submission  # noqa: E402
 from search.folders import default_database  # noqa: E402
@@ -75,12 +75,12 @@ def send(client: httpx.Client, data: bytes) -> tuple[str, list[int]]:
 
 def judge(store: Store, job: MutatedJob, names: Mapping[str, str], sandbox: Sandbox) -> tuple[str, str]:
     """Returns what the check of the submission says, and what became of it in the sandbox."""
-    artefacts = ArtefactStore()
+    artefacts = OwnedArtefacts(store, LOCAL_USER, ArtefactStore())
     try:
-        check_submission(store, LOCAL_USER, artefacts, job.task, names)
+        check_submission(artefacts, job.task, names)
     except InvalidInput as error:
         return f"refused: {error.message[:100]}", ""
-    folder = materialise(artefacts, names)
+    folder = artefacts.folder(names)
     try:
         sandbox.call(check_files, "onnx", job.task["options"], folder, stage="training", limit_s=LIMIT_S)
     except ParetuneError as error:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,9 +61,9 @@ class JobFeed(Feed):
         end = [Event.of("end", {"state": str(state)})] if state.ended else []
         return events + end, state.ended
 
-    async def stream(self, last_id: str | None) -> AsyncIterator[bytes]:
+    async def stream(self, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Yields the stream of a reader, who has all events up to ``last_id``."""
-        with self.joined() as queue:
+        with self.subscribe() as queue:
             yield RETRY
             number, events = await run_in_threadpool(self._missed, last_id or "")
             for event in events:
@@ -109,10 +109,10 @@ class LogFeed(Feed):
         end = [Event.of("end", {"state": str(state)})] if state.ended else []
         return [Event.of("line", line_of(row), row.id) for row in rows] + end, state.ended
 
-    async def stream(self, last_id: str | None) -> AsyncIterator[bytes]:
+    async def stream(self, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Yields the stream of a reader, who has all lines up to ``last_id``."""
         last = int(last_id) if last_id and last_id.isdecimal() and len(last_id) < 16 else 0
-        with self.joined() as queue:
+        with self.subscribe() as queue:
             yield RETRY
             while rows := await run_in_threadpool(self._store.logs.of_job, self._job_id, last):
                 for row in rows:

@@ -30,6 +30,7 @@ from hwprofiles.suggestions import nearest
 from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.store import ArtefactStore
 from search.controller.submission import store_job
+from search.folders import remove_job_folder
 from search.options import validate_options
 from search.permissions import Scope
 from search.states import ExportState, JobRequest, JobState
@@ -54,6 +55,7 @@ class LocalService(Service):
         self._store, self._identity, self._trusted = store, identity, trusted
         self._reports = reports or Reports(store)
         self._artefacts = ArtefactStore()
+        self._own_files = OwnedArtefacts(store, identity.user, self._artefacts)
         self._sight = Sight(None if identity.admin else identity.user, identity.projects, identity.only_project)
 
     # Jobs
@@ -72,7 +74,8 @@ class LocalService(Service):
             )
         _check_key(key)
         after = tuple(self._job(job, Action.SEE).job_id for job in checked.after)
-        target = resolve(checked, self._store, self._identity.user, folder, trusted=self._trusted)
+        checked.check()
+        target = resolve(checked, self._own_files, folder, self._store.url, trusted=self._trusted)
         queued = StoredSubmission(
             self._identity.user, checked.project, checked.priority, key, dict(checked.files) or None, after
         )
@@ -153,13 +156,16 @@ class LocalService(Service):
 
     def delete(self, job: str) -> None:
         """See :meth:`Service.delete`."""
-        self._store.jobs.delete(self._job(job, Action.CHANGE).job_id)
+        job_id = self._job(job, Action.CHANGE).job_id
+        self._store.jobs.delete(job_id)
+        remove_job_folder(job_id)
 
     def clone(self, job: str, options: Mapping[str, Any] = {}, key: str | None = None) -> Json:
         """See :meth:`Service.clone`."""
         row = self._job(job, Action.SEE)
         validate_options(SubmittedOptions, options, "options")
         place: Json = {} if row.files is None else {"files": row.files}
+        self._own_files.share((row.files or {}).values())
         submission = {"job": row.spec, "options": options, "project": row.project, "priority": row.priority, **place}
         return self._queue(submission, key, Path(row.spec_folder))
 
@@ -208,7 +214,7 @@ class LocalService(Service):
     def upload(self, path: Path) -> str:
         """See :meth:`Service.upload`."""
         self._identity.require_scope(Scope.SUBMIT)
-        return OwnedArtefacts(self._store, self._identity.user, self._artefacts).put(path).sha256
+        return self._own_files.put(path).sha256
 
     # Devices
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hwprofiles.errors import ParetuneError, StorageError
+from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.store import ArtefactStore
 from search.devices.lookup import DeviceRegistry
 from search.export.export import export_candidate
@@ -53,7 +54,7 @@ def run_export(store: Store, lease: ExportLease) -> None:
                 store, export.candidate_id, bundle, device=export.options.get("device"),
                 wait_quiet_s=export.options.get("wait_quiet_s", 0.0), progress=keeper.say, recorded=False,
             )  # fmt: skip
-            digest = ArtefactStore().put(_zip(bundle)).sha256
+            digest = OwnedArtefacts(store, export.submitted_by, ArtefactStore()).put(_zip(bundle)).sha256
         except ParetuneError as error:
             store.export_requests.fail(lease, error.message, error.hint)
             return

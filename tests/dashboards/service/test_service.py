@@ -19,6 +19,7 @@ from dashboards.service.remote import RemoteService
 from hwprofiles import digest_of_file
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotFound, StorageError
 from search.artefacts.store import ArtefactStore
+from search.folders import job_folder
 from search.states import JobState
 from search.store import Store, this_process
 
@@ -158,7 +159,9 @@ class TestChanging:
             (service.resume, "queued"), (service.cancel, "cancelled"), (service.cancel, "cancelled"),
         ):  # fmt: skip
             assert act(job_id)["state"] == state
+        folder = job_folder(job_id)
         service.delete(job_id)
+        assert not folder.exists()
         with pytest.raises(NotFound):
             service.job(job_id)
 

@@ -10,7 +10,6 @@ from databases import Databases
 from mutated_files import MUTATIONS, _whole_jobs, mutated_job
 
 from hwprofiles.errors import InvalidInput
-from search.artefacts.job_folders import materialise
 from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.store import ArtefactStore
 from search.artefacts.submitted import check_submission
@@ -28,9 +27,14 @@ def store(databases: Databases) -> Iterator[Store]:
 
 
 @pytest.fixture
-def put(store: Store, tmp_path: Path) -> Put:
+def owned(store: Store) -> OwnedArtefacts:
+    return OwnedArtefacts(store, "ann", ArtefactStore())
+
+
+@pytest.fixture
+def put(owned: OwnedArtefacts, tmp_path: Path) -> Put:
     """Sends files, and returns their SHA-256 by name."""
-    owned, path = OwnedArtefacts(store, "ann", ArtefactStore()), tmp_path / "file"
+    path = tmp_path / "file"
 
     def put_files(files: Mapping[str, bytes]) -> dict[str, str]:
         names = {}
@@ -42,24 +46,23 @@ def put(store: Store, tmp_path: Path) -> Put:
     return put_files
 
 
-def test_jobs_without_faults_are_accepted(store: Store, put: Put) -> None:
-    artefacts = ArtefactStore()
+def test_jobs_without_faults_are_accepted(owned: OwnedArtefacts, put: Put) -> None:
     for files in _whole_jobs():
         names = put(files)
-        check_submission(store, "ann", artefacts, mutated_job(0).task, names)
-        open_task("onnx", mutated_job(0).task["options"], materialise(artefacts, names))
+        check_submission(owned, mutated_job(0).task, names)
+        open_task("onnx", mutated_job(0).task["options"], owned.folder(names))
 
 
 def test_the_same_seed_gives_the_same_files() -> None:
     assert mutated_job(3) == mutated_job(3) != mutated_job(4)
 
 
-def test_files_with_faults_cost_an_error(store: Store, put: Put, home: Path, tmp_path: Path) -> None:
+def test_files_with_faults_cost_an_error(owned: OwnedArtefacts, put: Put, home: Path, tmp_path: Path) -> None:
     errors, accepted = list[InvalidInput](), 0
     for seed in range(COUNT):
         job = mutated_job(seed)
         try:
-            check_submission(store, "ann", ArtefactStore(), job.task, put(job.files))
+            check_submission(owned, job.task, put(job.files))
             accepted += 1
         except InvalidInput as error:
             errors.append(error)

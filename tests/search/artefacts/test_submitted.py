@@ -56,13 +56,14 @@ class User:
 
     def __init__(self, store: Store, scratch: Path) -> None:
         self.store, self.artefacts, self._scratch = store, ArtefactStore(), scratch
+        self.owned = OwnedArtefacts(store, "ann", self.artefacts)
 
     def put(self, data: bytes) -> str:
         self._scratch.write_bytes(data)
-        return OwnedArtefacts(self.store, "ann", self.artefacts).put(self._scratch).sha256
+        return self.owned.put(self._scratch).sha256
 
     def check(self, task: Mapping[str, Any], files: Mapping[str, str]) -> None:
-        check_submission(self.store, "ann", self.artefacts, task, files)
+        check_submission(self.owned, task, files)
 
 
 class TestJobs:
@@ -96,7 +97,7 @@ class TestJobs:
         model = user.put(path.read_bytes())
         with pytest.raises(InvalidInput, match=r"needs 'models/net.data', which was not sent"):
             user.check(task, {"models/net.onnx": model})
-        with pytest.raises(InvalidInput, match=r"'models/net.data' is not among your artefacts"):
+        with pytest.raises(InvalidInput, match=r"'models/net.data' is not stored"):
             user.check(task, {"models/net.onnx": model, "models/net.data": "0" * 64})
         weights = user.put((tmp_path / "net.data").read_bytes())
         user.check(task, {"models/net.onnx": model, "models/net.data": weights})
@@ -123,8 +124,11 @@ class TestJobs:
             user.check(TASK, files | {"samples.npz": files["model.onnx"]})
 
     def test_a_file_of_somebody_else(self, user: User, files: dict[str, str]) -> None:
-        with pytest.raises(InvalidInput, match=r"'model.onnx' is not among your artefacts"):
-            check_submission(user.store, "bob", user.artefacts, TASK, files)
+        bob = OwnedArtefacts(user.store, "bob", user.artefacts)
+        with pytest.raises(InvalidInput, match=r"'model.onnx' is not stored"):
+            check_submission(bob, TASK, files)
+        bob.share(files.values())
+        check_submission(bob, TASK, files)
 
     def test_a_user_whose_time_is_up(self, user: User, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PARETUNE_QUOTA_HOURS", "0")
