@@ -115,7 +115,7 @@ class TestSubmitting:
             service.submit({"target": "model.onnx", "files": files, "options": {"devices": ["dry-run"]}})
 
     def test_a_file_that_was_not_uploaded(self, service: Service) -> None:
-        with pytest.raises(InvalidInput, match=r"'model\.onnx' is not among your artefacts"):
+        with pytest.raises(InvalidInput, match=r"'model\.onnx' is not stored"):
             service.submit({"target": "model.onnx", "files": {"model.onnx": "f" * 64}})
 
 
