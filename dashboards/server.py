@@ -199,7 +199,8 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return _answer(request, 422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "")
+        place = ".".join(map(str, first["loc"]))
+        return _answer(request, 422, f"{place}: {first['msg']}", "/openapi.json says what this path takes")
 
     @app.exception_handler(Exception)
     def failure(request: Request, error: Exception) -> Response:

@@ -67,7 +67,7 @@ def _add_jobs(router: APIRouter, service_of: ServiceOf) -> None:
     @router.get("/jobs", summary="Jobs, the newest first, a page at a time", response_model=Json)
     def jobs(
         request: Request,
-        state: JobState | None = None,
+        state: Annotated[str | None, Query(description="One of: " + ", ".join(JobState), max_length=32)] = None,
         user: Filter = None,
         project: Filter = None,
         name: Filter = None,
@@ -77,7 +77,7 @@ def _add_jobs(router: APIRouter, service_of: ServiceOf) -> None:
         identity: Identity = READ,
     ) -> Response:
         filters = {"state": state, "user": user, "project": project, "name": name, "device": device}
-        given = {key: str(value) for key, value in filters.items() if value is not None}
+        given = {key: value for key, value in filters.items() if value is not None}
         return answer(request, service_of(identity).jobs(given, limit=limit, cursor=cursor))
 
     @router.get("/jobs/{job}", summary="State, progress and budget of a job", response_model=Json)

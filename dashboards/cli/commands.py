@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from hwprofiles.installed import install_command
-
 COMMANDS: Mapping[str, str] = {
     "run": "run.run",
     "init": "init.init",
@@ -129,7 +127,7 @@ def _refusal(error: ModuleNotFoundError) -> Callable[..., None]:
     def refuse(context: typer.Context) -> None:
         raise error
 
-    refuse.__doc__ = f"(needs more packages: {install_command('full')})"
+    refuse.__doc__ = "(needs more packages)"
     return refuse
 
 

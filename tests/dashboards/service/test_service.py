@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import Databases
 from small_jobs import write_classifier
 
 from dashboards.server import background
@@ -25,20 +26,26 @@ from search.store import Store, this_process
 DRY_RUN = {"target": "digits", "options": {"devices": ["dry-run"], "trials": 4}}
 
 
-@pytest.fixture(params=["local", "remote"])
-def service(request: pytest.FixtureRequest, store: Store, home: Path) -> Iterator[Service]:
-    if request.param == "local":
+@pytest.fixture(params=["of a database", "of a PostgreSQL database", "of a server"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def store(kind: str, databases: Databases) -> Iterator[Store]:
+    url = databases.create("postgresql" if "PostgreSQL" in kind else "sqlite")
+    with Store(url) as opened:
+        yield opened
+    databases.drop(url)
+
+
+@pytest.fixture
+def service(kind: str, store: Store) -> Iterator[Service]:
+    if "database" in kind:
         yield LocalService(store, trusted=False)
         return
     with background(store) as address, RemoteService(address) as remote:
         yield remote
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder of the test's own, for its artefacts."""
-    monkeypatch.setenv("PARETUNE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 def state_of(service: Service, job: str) -> str:
@@ -276,9 +283,8 @@ def test_files(service: Service, tmp_path: Path) -> None:
     assert ArtefactStore().fetch(digest).read_bytes() == b"x" * 100_000
 
 
-def test_an_upload_goes_on_where_it_stopped(
-    store: Store, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("kind", ["of a server"])
+def test_an_upload_goes_on_where_it_stopped(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data.npz").write_bytes(bytes(range(250)) * 20)
     monkeypatch.setattr("dashboards.service.remote.PART_BYTES", 1000)
     parts, send = [], Connection.send_part
