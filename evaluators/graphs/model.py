@@ -293,7 +293,9 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     try:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
     except KeyError:
-        raise InvalidInput(f"{value.name!r} has the unknown type {tensor.elem_type}", "export the model again") from None
+        raise InvalidInput(
+            f"{value.name!r} has the unknown type {tensor.elem_type}", "export the model again"
+        ) from None
     return TensorSpec(value.name, dtype, tuple(_size(dim) for dim in tensor.shape.dim))
 
 
