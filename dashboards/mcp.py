@@ -213,10 +213,10 @@ def _front_of(document: Json) -> Json:
         {key: row[key] for key in keys} | {"values": {name: metric_value(row["metrics"], name) for name in names}}
         for row in document["front"]
     ]
-    keys = ("job_id", "state", "device", "evidence", "answer", "best_compromise", "objectives", "constraints", "notes")
+    head = ("job_id", "state", "device", "evidence", "answer", "best_compromise", "objectives", "constraints", "notes")
     baseline = {name: metric_value(document["baseline"]["metrics"], name) for name in names}
     miss = document["nearest_miss"] and document["nearest_miss"]["reason"]
-    return {key: document[key] for key in keys} | {"baseline": baseline, "front": members, "nearest_miss": miss}
+    return {key: document[key] for key in head} | {"baseline": baseline, "front": members, "nearest_miss": miss}
 
 
 def _export_of(document: Json) -> Json:

@@ -63,7 +63,7 @@ class JobFeed(Feed):
 
     async def stream(self, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Yields the stream of a reader, who has all events up to ``last_id``."""
-        with self.joined() as queue:
+        with self.subscribe() as queue:
             yield RETRY
             number, events = await run_in_threadpool(self._missed, last_id or "")
             for event in events:
@@ -112,7 +112,7 @@ class LogFeed(Feed):
     async def stream(self, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """Yields the stream of a reader, who has all lines up to ``last_id``."""
         last = int(last_id) if last_id and last_id.isdecimal() and len(last_id) < 16 else 0
-        with self.joined() as queue:
+        with self.subscribe() as queue:
             yield RETRY
             while rows := await run_in_threadpool(self._store.logs.of_job, self._job_id, last):
                 for row in rows:

@@ -69,7 +69,7 @@ class Feed(ABC):
         """
 
     @contextmanager
-    def joined(self) -> Iterator[Queue]:
+    def subscribe(self) -> Iterator[Queue]:
         """Yields a reader's queue, which gets every event while the block runs."""
         queue: Queue = asyncio.Queue(_BEHIND)
         self._readers.add(queue)

@@ -61,6 +61,7 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "token": "agents.devices_token",
             "revoke": "agents.devices_revoke",
             "agents": "agents.devices_agents",
+            "resources": "cluster.devices_resources",
         },
     ),
     "users": (

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Annotated
 
 import typer
@@ -17,22 +17,37 @@ from dashboards.cli.console import err
 from dashboards.cli.options import Db, open_store
 from dashboards.cli.service import serve_nicely
 from hwprofiles.logs import log_to_stderr
+from search.devices.link import ADDRESS
 from search.store import Store
 
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Jobs to run at a time.")]
 
 
-def worker(jobs: Jobs = 1, db: Db = None) -> None:
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        envvar=ADDRESS, metavar="HOST:PORT", show_default=False,
+        help="Head of the Ray cluster to run trials in; this machine must be a node of it. Default: a Ray of its own.",
+    ),
+]  # fmt: skip
+
+
+def worker(jobs: Jobs = 1, ray_address: RayAddress = None, db: Db = None) -> None:
     """Run queued jobs, until Ctrl-C; jobs under way then return to the queue."""
+    from search.queue.cluster import ClusterWatch
     from search.queue.worker import Worker
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with open_store(db) as store:
-        err.print(f"worker ready for {jobs} job{'s' if jobs > 1 else ''} at a time (Ctrl-C ends it)", soft_wrap=True)
+    with open_store(db) as store, ExitStack() as stack:
         log_to_stderr()
-        Worker(store, jobs).run(stop)
+        cluster = None if ray_address is None else stack.enter_context(ClusterWatch(store.url, ray_address))
+        err.print(f"worker ready for {jobs} job{'s' if jobs > 1 else ''} at a time (Ctrl-C ends it)", soft_wrap=True)
+        if cluster is None:
+            Worker(store, jobs).run(stop)
+        else:
+            Worker(store, jobs, cluster.environment, lambda: cluster.is_there).run(stop)
 
 
 def up(

@@ -35,7 +35,7 @@ class JobCandidates(ABC):
         """Their number by state."""
 
     @abstractmethod
-    def seen(self, view: View, baseline: Mapping[str, Any]) -> JobCandidates:
+    def on_view(self, view: View, baseline: Mapping[str, Any]) -> JobCandidates:
         """Returns the same candidates as a view shows them; ``baseline`` has the job's metrics of the fp32 model."""
 
 
@@ -64,7 +64,7 @@ class LoadedCandidates(JobCandidates):
         """See :attr:`JobCandidates.by_state`."""
         return Counter(row.state for row in self._rows)
 
-    def seen(self, view: View, baseline: Mapping[str, Any]) -> JobCandidates:
+    def on_view(self, view: View, baseline: Mapping[str, Any]) -> JobCandidates:
         """See :meth:`JobCandidates.seen`."""
         return LoadedCandidates(view.rows(self._rows, baseline))
 
@@ -100,7 +100,7 @@ class StoredCandidates(JobCandidates):
         """See :attr:`JobCandidates.by_state`."""
         return self._store.trials.by_state(self._job_id)
 
-    def seen(self, view: View, baseline: Mapping[str, Any]) -> JobCandidates:
+    def on_view(self, view: View, baseline: Mapping[str, Any]) -> JobCandidates:
         """See :meth:`JobCandidates.seen`."""
         return self if view.label is None else _SeenCandidates(self, view, baseline)
 
@@ -123,5 +123,5 @@ class _SeenCandidates(JobCandidates):
     def by_state(self) -> Mapping[TrialState, int]:
         return Counter(row.state for row in self.all)
 
-    def seen(self, view: View, baseline: Mapping[str, Any]) -> JobCandidates:
+    def on_view(self, view: View, baseline: Mapping[str, Any]) -> JobCandidates:
         raise TypeError("candidates of a view have no further views")

@@ -53,6 +53,6 @@ def _view(view: View, job: JobRow, profile: Profile, front: Json | None, candida
         "constraints": [constraint.text for constraint in view.constraints],
     }
     own_baseline = None if baseline is None else {**baseline, "metrics": view.metrics(baseline["metrics"])}
-    seen = candidates if baseline is None else candidates.seen(view, baseline["metrics"])
+    seen = candidates if baseline is None else candidates.on_view(view, baseline["metrics"])
     own_job = replace(job, spec=spec, baseline=own_baseline, device=device, profile_digest=profile.digest)
     return DeviceView(own_job, profile, own_front, seen)

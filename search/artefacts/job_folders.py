@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import InvalidInput, StorageError
@@ -21,7 +22,22 @@ KEPT_S = 14 * 86400.0
 """Seconds for which a folder stays after a process last asked for it."""
 
 
-def materialise(artefacts: ArtefactStore, files: Mapping[str, str]) -> Path:
+class Source(Protocol):
+    """Where files come from: an :class:`ArtefactStore`, or the object store of a Ray cluster."""
+
+    def fetch(self, sha256: str) -> Path:
+        """See :meth:`ArtefactStore.fetch`."""
+
+
+def folder_of(files: Mapping[str, str] | None, folder: str) -> str:
+    """Returns the folder of a job on this node: made of its files, else the ``folder`` that it was written in.
+
+    Raises as :func:`materialise` does.
+    """
+    return folder if files is None else str(materialise(ArtefactStore(), files))
+
+
+def materialise(artefacts: Source, files: Mapping[str, str]) -> Path:
     """Returns a read-only folder of this node that holds a job's files, by their names and SHA-256.
 
     Equal ``files`` share a folder, in whatever process; it appears whole. Every file is checked each time. Raises
@@ -68,7 +84,7 @@ def _is_whole(folder: Path, files: Mapping[str, str]) -> bool:
     return False
 
 
-def _make(artefacts: ArtefactStore, folder: Path, files: Mapping[str, str]) -> None:
+def _make(artefacts: Source, folder: Path, files: Mapping[str, str]) -> None:
     scratch = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
     try:
         make_folder(scratch)

@@ -12,6 +12,7 @@ from typing import Any
 
 from evaluators.devices.deadline import Clock, Deadline
 from hwprofiles.errors import ClusterLost, ParetuneError, StorageError
+from search.artefacts.job_folders import folder_of
 from search.budget.allowance import Allowance
 from search.budget.time_budget import TimeBudget
 from search.controller.confirmation import Confirmation
@@ -76,10 +77,11 @@ class Controller:
         self._digests = digests_of(self._row)
         self._context = JobContext(
             self._job,
-            self._row.spec_folder,
+            folder_of(self._row.files, self._row.spec_folder),
             tuple(JobDevice(label, store.devices.profile(digest)) for label, digest in self._digests.items()),
             StoreLink(store.url, f"{self._row.job_id} search", self._job.limits.device_s, ray_address),
             capabilities_of(store, self._digests.values()),
+            files=self._row.files,
         )
         self._budget = TimeBudget(self._job.budget.total_s, self._row.wall_s, clock)
         self._time = TimeAccount(self._row.wall_s, clock)
@@ -136,9 +138,9 @@ class Controller:
         """Joins the Ray cluster, if the job is to run on one."""
         if self._ray_address is None:
             return nullcontext()
-        from search.devices.cluster.connection import joined
+        from search.devices.cluster.connection import join
 
-        return joined(self._ray_address)
+        return join(self._ray_address)
 
     def _run_phases(self) -> None:
         """Prepares the job, searches unless the final measurements have begun, and takes the final measurements."""

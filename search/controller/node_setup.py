@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.devices.deadline import Deadline
-from evaluators.devices.request import FileRef
-from hwprofiles import digest_of, digest_of_file
+from hwprofiles import digest_of_file
 from hwprofiles.errors import InvalidInput, StorageError
 from hwprofiles.folders import make_folder
+from search.artefacts.backend import object_name
+from search.artefacts.copying import link_or_copy, scratch_file
+from search.artefacts.job_folders import materialise
 from search.budget.allowance import Allowance
 from search.devices.cluster.hub import NodeLink, cause_of
 from search.devices.cluster.measuring import SHARED
 from search.devices.cluster.nodes import unlike_versions
-from search.folders import cache_folder, partial_path
+from search.folders import cache_folder
 from search.job.facts import JobFacts
 from search.outcome import TrialOutcome
 from search.tasks.files import cached_files, task_files
@@ -38,44 +40,37 @@ import ray
 class SharedFiles:
     """A job's files in the cluster's object store, by content: nothing depends on paths that machines share."""
 
-    folder: Mapping[str, FileRef]
-    """The files of the job's folder, by their relative paths."""
-    cache: Mapping[str, FileRef]
-    """Files that the preparation made, by their paths in the cache folder."""
-    contents: Mapping[FileRef, ray.ObjectRef]
+    folder: Mapping[str, str]
+    """SHA-256 of the files of the job's folder, by their names in it."""
+    cache: Mapping[str, str]
+    """SHA-256 of files that the preparation made, by their names in the cache folder."""
+    contents: Mapping[str, ray.ObjectRef]
+    """The files by SHA-256."""
 
-    def make_folder(self) -> Path:
-        """Makes the job's folder on this node, unless it is there, and returns it."""
-        names = {name: file.sha256 for name, file in sorted(self.folder.items())}
-        target = make_folder(cache_folder() / "jobs") / digest_of(names)
-        if not target.is_dir():
-            partial = target.with_name(f".{target.name}.{os.getpid()}")
-            for name, file in self.folder.items():
-                self._write(partial / name, file)
-            partial.mkdir(exist_ok=True)
-            with suppress(OSError):  # another process was faster
-                partial.rename(target)
-            shutil.rmtree(partial, ignore_errors=True)
-        return target
-
-    def fill_cache(self) -> None:
-        """Writes the files of the preparation to this node's cache folder, unless they are there."""
-        for name, file in self.cache.items():
-            path = cache_folder() / name
-            if not path.exists() or path.stat().st_size != file.size_bytes:
-                self._write(path, file)
-
-    def _write(self, path: Path, file: FileRef) -> None:
-        partial = partial_path(path)
+    def fetch(self, sha256: str) -> Path:
+        """Returns a file of this node with the content, among the copies that the node keeps; it is read-only."""
+        path = cache_folder() / "artefacts" / object_name(sha256)
         try:
-            partial.write_bytes(ray.get(self.contents[file]))
-            if digest_of_file(partial) != file.sha256:
-                raise StorageError(f"file {path.name} arrived with other content than it was sent with", "try again")
-            partial.replace(path)
+            if not path.exists() or digest_of_file(path) != sha256:
+                with scratch_file(make_folder(path.parent)) as scratch:
+                    scratch.write_bytes(ray.get(self.contents[sha256]))
+                    if digest_of_file(scratch) != sha256:
+                        raise StorageError(f"file {sha256[:12]} arrived with other content", "try again")
+                    scratch.chmod(0o400)
+                    scratch.replace(path)
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error.strerror}", "free some space on the node") from None
-        finally:
-            partial.unlink(missing_ok=True)
+        return path
+
+    def fill_cache(self) -> None:
+        """Puts the files of the preparation into this node's cache folder, unless they are there."""
+        for name, sha256 in self.cache.items():
+            path = cache_folder() / name
+            if not path.exists():
+                with scratch_file(make_folder(path.parent)) as scratch:
+                    link_or_copy(self.fetch(sha256), scratch)
+                    scratch.replace(path)
 
 
 def shared_files(context: JobContext, facts: JobFacts) -> SharedFiles:
@@ -85,19 +80,18 @@ def shared_files(context: JobContext, facts: JobFacts) -> SharedFiles:
     task, folder, cache = context.job.task, Path(context.folder), cache_folder()
     names = task_files(task.name, task.options, folder) if context.files is None else context.files
     made = [facts.model_path, *cached_files(task.name, task.options)]
-    contents: dict[FileRef, ray.ObjectRef] = {}
+    contents: dict[str, ray.ObjectRef] = {}
 
-    def put(path: Path) -> FileRef:
-        file = FileRef(digest_of_file(path), path.stat().st_size)
-        if file not in contents:
-            contents[file] = ray.put(path.read_bytes())
-        return file
+    def put(path: Path) -> str:
+        sha256 = digest_of_file(path)
+        if sha256 not in contents:
+            contents[sha256] = ray.put(path.read_bytes())
+        return sha256
 
     return SharedFiles(
-        {str(name): put(folder / name) for name in names},
-        {str(path.relative_to(cache)): put(path) for path in made},
+        {name: put(folder / name) for name in names}, {str(path.relative_to(cache)): put(path) for path in made},
         contents,
-    )
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,7 @@ class NodeRunner:
         self._shift_s = ray.get(self._hub.now.remote()) - time.monotonic()
         self._scratch = make_folder(cache_folder() / "trials") / f"{setup.job_id}-{os.getpid()}"
         self._scratch.mkdir(exist_ok=True)
-        folder = str(setup.files.make_folder()) if setup.files.folder else context.folder
+        folder = str(materialise(setup.files, setup.files.folder)) if setup.files.folder else context.folder
         self._runner = TrialRunner(
             replace(context, folder=folder, link=setup.link),
             replace(facts, model_path=cache_folder() / "models" / facts.model_path.name),

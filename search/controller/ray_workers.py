@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from evaluators.devices.deadline import NEVER, Deadline
-from hwprofiles.errors import NotAsked, ParetuneError, TransientError, WorkerLost
+from hwprofiles.errors import NotAsked, ParetuneError, TransientError, WorkerLost, first_line
 from search.budget.allowance import Allowance
 from search.controller.scheduler import Scheduler
 from search.devices.link import DeviceLost
@@ -91,6 +92,10 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
             return {"outcome": json.dumps({"late": True}), "done": True}
         except ParetuneError as error:  # transient
             return {"outcome": json.dumps({"trouble": [error.message, error.hint]}), "done": True}
+        except Exception as error:  # noqa: BLE001 - a mistake of ours: no code of the candidate runs here
+            traceback.print_exc()
+            reason = f"unexpected {type(error).__name__}: {first_line(error)}"
+            return {"outcome": json.dumps({"trouble": [reason, ""]}), "done": True}
         return {"outcome": json.dumps(outcome.to_dict()), "done": True}
 
     def cleanup(self) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 from evaluators.processes.sandbox import Sandbox, in_own_process
 from evaluators.processes.sandbox_child import Progress
 from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
-from search.artefacts.job_folders import materialise
-from search.artefacts.store import ArtefactStore
+from search.artefacts.job_folders import folder_of
 from search.devices.link import StoreLink
 from search.devices.lookup import DeviceRegistry
 from search.export.bundle import Bundle, check_target
@@ -112,17 +111,17 @@ def _source(store: Store, job_row: JobRow, row: TrialRow, device: str | None, pr
     job, facts = Job.model_validate(job_row.spec), JobFacts.from_dict((job_row.baseline or {})["facts"])
     space = Space.from_dict(job_row.space or {})
     chosen = _device(job, job_row, row, device, DeviceRegistry(store))
-    folder = str(materialise(ArtefactStore(), job_row.files)) if job_row.files else job_row.spec_folder
     link = StoreLink(store.url, away_s=job.limits.device_s)
+    place = folder_of(job_row.files, job_row.spec_folder)
     if row.simulated:
         progress("preparing the model for the device")
         alone = Job.model_validate(job.alone(job.labels[0]))
         device_alone = JobDevice(alone.labels[0], chosen.profile)
-        context = JobContext(alone, folder, (device_alone,), link)
+        context = JobContext(alone, place, (device_alone,), link)
         facts = _train_and_describe(context, job)
         return _Source(job, job_row, row, chosen, context.with_preparation(facts, space), facts)
     devices = tuple(JobDevice(label, store.devices.profile(digest)) for label, digest in digests_of(job_row).items())
-    context = JobContext(job, folder, devices, link).with_preparation(facts, space)
+    context = JobContext(job, place, devices, link).with_preparation(facts, space)
     return _Source(job, job_row, replace(row, metrics=_front_metrics(row, chosen)), chosen, context, facts)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +58,15 @@ class Worker:
     thread.
     """
 
-    def __init__(self, store: Store, slots: int = 1, environment: dict[str, str] | None = None) -> None:
-        """``environment`` is added to that of the controllers."""
-        self._store, self._slots = store, slots
+    def __init__(
+        self,
+        store: Store,
+        slots: int = 1,
+        environment: dict[str, str] | None = None,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``environment`` is added to that of the controllers; jobs are taken only while ``ready`` says so."""
+        self._store, self._slots, self._ready = store, slots, ready
         self._environment = os.environ | {"PARETUNE_DB": store.url} | (environment or {})
         self._owner = this_process()
         self._running: list[RunningJob] = []
@@ -95,7 +102,7 @@ class Worker:
             self._store.workers.note_contact(self.worker_id)
             self._heartbeat_at = time.monotonic() + HEARTBEAT_S
         self._exporter.step()
-        while len(self._running) < self._slots:
+        while len(self._running) < self._slots and self._ready():
             taken = self._store.queue.take(self._owner, lambda row: can_run(self._store, row))
             if taken is None:
                 return

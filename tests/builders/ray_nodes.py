@@ -1,7 +1,7 @@
 """A Ray cluster of several nodes on this machine, each with folders of its own; ends with whoever started it.
 
-Run as a process of its own: ``python ray_nodes.py`` reads commands from stdin, a JSON object each, and answers each with
-a line. The nodes' processes hold files in a folder that a reaper watches, so that they end however this one does.
+Run as a process of its own: ``python ray_nodes.py`` reads commands from stdin, a JSON object each, and answers each
+with a line. The nodes' processes hold files in a folder that a reaper watches, so that they end however this one does.
 """
 
 from __future__ import annotations

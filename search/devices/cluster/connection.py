@@ -55,10 +55,10 @@ def connect(address: str) -> None:
             configure_logging=True,
         )  # fmt: skip
     except ConnectionError as error:
-        raise ClusterLost(f"the Ray cluster at {address} cannot be joined: {first_line(error)}", _HINT) from None
+        raise ClusterLost(f"the Ray cluster at {address} cannot be join: {first_line(error)}", _HINT) from None
     except (RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise InvalidInput(
-            f"the Ray cluster at {address} cannot be joined: {first_line(error)}",
+            f"the Ray cluster at {address} cannot be join: {first_line(error)}",
             "this machine must be a node of the cluster: run ray start --address there, with the same versions",
         ) from None
 
@@ -74,7 +74,7 @@ def check_token() -> None:
 
 
 @contextmanager
-def joined(address: str) -> Iterator[None]:
+def join(address: str) -> Iterator[None]:
     """Joins a cluster inside the ``with`` block; use in the main thread.
 
     Raises :class:`ClusterLost` if the cluster is lost meanwhile. If this process then does not end by itself, since it

@@ -26,8 +26,8 @@ _LOOK_S = 2.0
 _NODES_LOST = 3
 """Times that Ray gives a request to another node when its node is lost."""
 
-SHARED: dict[FileRef, ray.ObjectRef] = {}
-"""Files of the job that are in the cluster's object store already; filled where a trial's process begins."""
+SHARED: dict[str, ray.ObjectRef] = {}
+"""Files of the job, by SHA-256, that are in the cluster's object store already; filled as a trial's process begins."""
 
 _executors: dict[NodeDevice, Executor] = {}
 
@@ -69,7 +69,7 @@ class ClusterTransport(Transport):
         """See :meth:`Transport.put_bytes`."""
         file = FileRef(hashlib.sha256(data).hexdigest(), len(data))
         if file not in self._files:
-            self._files[file] = SHARED[file] if file in SHARED else ray.put(data)
+            self._files[file] = SHARED[file.sha256] if file.sha256 in SHARED else ray.put(data)
         return file
 
     def has(self, file: FileRef) -> bool:
@@ -79,7 +79,8 @@ class ClusterTransport(Transport):
     def answer(self, request: MeasurementRequest) -> dict[str, Any]:
         """See :meth:`Transport.answer`."""
         files = {file.sha256: self._files[file] for file in request.files}
-        measure = _measure.options(resources={self._device.resource: 1})
+        # Not within the place of the trial that asks, as Ray would by default.
+        measure = _measure.options(resources={self._device.resource: 1}, scheduling_strategy="DEFAULT")
         task = measure.remote(self._device, request.to_dict(), files)
         try:
             with waiting():  # the node keeps the time limit

@@ -96,6 +96,8 @@ class NodeRegister:
         self._asked: dict[str, ray.ObjectRef] = {}
         self._reported: set[str] = set()
         self._remote = ray.remote(num_cpus=0, max_retries=1)(_report)
+        self.unlike: list[str] = []
+        """Names of the nodes that cannot work for us, since they have other versions."""
 
     def look(self, wait_s: float = 0.0) -> list[str]:
         """Asks new nodes, and waits for answers; returns what is wrong with nodes, a line each."""
@@ -117,9 +119,11 @@ class NodeRegister:
         except ray.exceptions.RayError as error:
             reason = first_line(getattr(error, "cause", None) or error)
             yield f"node {node.name} cannot run Paretune: {reason}; install the same version there"
+            self.unlike.append(node.name)
             return
         if (unlike := unlike_versions(report["versions"])) is not None:
             yield f"node {node.name} has {unlike}; install the same version there"
+            self.unlike.append(node.name)
         if report["authentication"] != "token":
             yield (
                 f"node {node.name} was started without RAY_AUTH_MODE=token: whoever reaches the cluster can run any "

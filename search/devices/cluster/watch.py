@@ -2,42 +2,58 @@
 
 Run as ``python -m search.devices.cluster.watch``, with stdin connected to the worker; the database is that of
 ``PARETUNE_DB``, the cluster that of ``PARETUNE_RAY_ADDRESS``. It is a process of its own, since Ray ends a process that
-has lost its cluster. Prints what is wrong with nodes, a line each; the first line is :data:`READY`.
+has lost its cluster. It prints JSON objects, a line each: ``{"ready": true}``, ``{"problem": "what is wrong with a
+node"}``, and, as the last one, ``{"error": ["message", "hint"], "lost": false}``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import sys
+from typing import Any
 
-from hwprofiles.errors import InvalidInput, ParetuneError, StorageError
+from hwprofiles.errors import ClusterLost, InvalidInput, ParetuneError, StorageError
 from search.devices.link import ADDRESS, ray_address
 from search.folders import default_database
 from search.store import Store
 
-READY = "ready"
 LOOK_S = 10.0
 
 
 def watch(store: Store, address: str) -> None:
-    """Registers the devices of the cluster's nodes until stdin ends. Raises as :func:`joined` does."""
-    from search.devices.cluster.connection import joined
+    """Registers the devices of the cluster's nodes until stdin ends.
+
+    Raises :class:`InvalidInput` if nodes have other versions than this machine when it begins, and as :func:`joined`
+    does.
+    """
+    from search.devices.cluster.connection import join
     from search.devices.cluster.nodes import REPORT_S, NodeRegister
 
-    with joined(address):
+    with join(address):
         register = NodeRegister(store)
-        lines, wait_s = register.look(REPORT_S), 0.0
-        print(READY, flush=True)
-        while True:
-            for line in lines:
-                print(line, flush=True)
-            if select.select([sys.stdin], [], [], wait_s)[0]:
-                return
+        _say_all(register.look(REPORT_S))
+        if register.unlike:
+            raise InvalidInput(
+                f"nodes of the Ray cluster with other versions than this machine: {', '.join(register.unlike)}",
+                "install the same version of Paretune and Ray on all of them",
+            )
+        _say(ready=True)
+        while not select.select([sys.stdin], [], [], LOOK_S)[0]:
             try:
-                lines, wait_s = register.look(), LOOK_S
+                _say_all(register.look())
             except StorageError:
-                lines, wait_s = [], LOOK_S  # the worker says so
+                continue  # the worker says so
+
+
+def _say_all(problems: list[str]) -> None:
+    for problem in problems:
+        _say(problem=problem)
+
+
+def _say(**line: Any) -> None:
+    print(json.dumps(line), flush=True)
 
 
 def main() -> int:
@@ -51,7 +67,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except ParetuneError as error:
-        print(f"{error.message}; {error.hint}", flush=True)
+        _say(error=[error.message, error.hint], lost=isinstance(error, ClusterLost))
         return error.exit_code
     return 0
 

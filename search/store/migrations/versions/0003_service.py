@@ -38,6 +38,14 @@ def upgrade() -> None:
         "(SELECT trials.job_id FROM trials WHERE trials.candidate_id = measurements.candidate_id)"
     )
     op.create_index("ix_measurements_job_id_id", "measurements", ["job_id", "id"])
+    _create_tables_of_queue()
+    _create_tables_of_users()
+    _create_tables_of_projects()
+    _create_tables_of_artefacts()
+    _create_table_of_exports()
+
+
+def _create_tables_of_queue() -> None:
     op.create_table(
         "dependencies",
         sa.Column("job_id", sa.String(8), nullable=False),
@@ -75,6 +83,9 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("submitted_by", name="pk_usage"),
     )
+
+
+def _create_table_of_exports() -> None:
     op.create_table(
         "export_requests",
         sa.Column("export_id", sa.String(12), nullable=False),
@@ -105,9 +116,6 @@ def upgrade() -> None:
         "uq_export_requests_submitted_by_idempotency_key", "export_requests", ["submitted_by", "idempotency_key"],
         unique=True,
     )  # fmt: skip
-    _create_tables_of_users()
-    _create_tables_of_projects()
-    _create_tables_of_artefacts()
 
 
 def _create_tables_of_users() -> None:
