@@ -219,6 +219,31 @@ class Trial(Base):
     wall_s: Mapped[float]
 
 
+class TrialCount(Base):
+    """How many candidates of a job are in a state: counting them would take longer with each one."""
+
+    __tablename__ = "trial_counts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), primary_key=True)
+    state: Mapped[TrialState] = mapped_column(state_column(TrialState), primary_key=True)
+    count: Mapped[int]
+
+
+class Figure(Base):
+    """The main figure of a candidate's metric, by which lists of candidates are sorted."""
+
+    __tablename__ = "figures"
+    __table_args__ = (
+        Index("ix_figures_job_id_metric", "job_id", "metric", "value", "number"),
+        {"sqlite_with_rowid": False},
+    )
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    metric: Mapped[str] = mapped_column(FreeText, primary_key=True)
+    value: Mapped[float]
+
+
 class Measurement(Base):
     """One measurement record of a candidate with its raw samples; never changed, later ones are added."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,9 @@ class TestEarlierSchemas:
             job = store.jobs.get("an earlier search")
             trials = store.trials.of_job(job.job_id)
             front = store.fronts.get(job.job_id)
+            assert store.trials.by_state(job.job_id) == Counter(trial.state for trial in trials)
+            fastest = store.trials.page(job.job_id, list(TrialState), 9, metric="speedup", down=True)
+            assert fastest == sorted(trials, key=lambda trial: (-trial.metrics["speedup"]["ratio"], -trial.number))
             lease = store.jobs.lease(job.job_id, this_process())
             store.jobs.set_state(lease, JobState.RUNNING)
             store.trials.set_state(lease, trials[-1].candidate_id, TrialState.BUILDING)
