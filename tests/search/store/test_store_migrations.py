@@ -19,7 +19,7 @@ from hwprofiles.errors import StorageError
 from search.states import JobState, TrialState
 from search.store import Store, digests_of, revision, this_process, upgrade
 from search.store import upgrade as upgrade_function
-from search.store.models import Base
+from search.store.base_model import Base
 from search.store.revision import HEAD, VERSION_TABLE
 
 DUMPS = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
