@@ -390,7 +390,7 @@ def test_the_checks_of_a_device_are_documented() -> None:
         for path in (
             "evaluators/devices/check.py",
             "search/devices/check.py",
-            "dashboards/cli/devices.py",
+            "dashboards/cli/probing.py",
         )
     )
     made = set(re.findall(r'Check\(\s*f?"([^"{]+)', code))

@@ -20,5 +20,5 @@ from search.artefacts.store import ArtefactStore
 from search.permissions import Scope
 from search.store import Store, this_process
 
-EXAMPLES = int(os.environ.get("PARETUNE_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "3"))
 """Requests for each operation and reader; ``make schemathesis`` sends many."""
