@@ -60,7 +60,8 @@ schemathesis: setup ## many requests of all kinds to every operation of REST (ab
 
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
 	for name in interval same planted overhead memory transformer runtimes prediction rounding criteria sparse_dense \
-	    joint fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts mistake_times; do \
+	    joint fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts mistake_times \
+	    large_database; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 soak: setup ## kill parts of a whole service 300 times at random moments (about an hour); raw rows go to benchmarks/results

@@ -2,9 +2,11 @@
 
 python benchmarks/fuzz_uploads.py [JOBS] [SEED]
 
-Each job is sent by REST to a server in a process of its own, and its files are checked as a submission is. What passes
-is opened in a sandbox, as the job's processes do: there it may fail in any way. The server must stay alive, answer no
-request with 5xx, and nothing may be written outside of the artefact store and the cache.
+The files of each job are sent by REST to a server in a process of its own. What the check of submissions refuses is
+submitted too, and the server must refuse it. What passes is opened in a sandbox, as the server and the job's processes
+do, and may fail there in any way; one in :data:`SUBMITTED` is also submitted, which costs the server a sandbox. The
+server must stay alive, answer no request with 5xx, and nothing may be written outside of the artefact store and the
+cache.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ sys.path += [str(ROOT), str(ROOT / "tests" / "builders")]
 
 import httpx  # noqa: E402
 from command_line import COMMAND, environment  # noqa: E402
-from mutated_files import MutatedJob, mutated_job  # noqa: E402
+from mutated_files import MODEL, SAMPLES, MutatedJob, mutated_job  # noqa: E402
 
 from evaluators.processes.sandbox import Sandbox  # noqa: E402
 from hwprofiles import find_device  # noqa: E402
@@ -42,6 +44,7 @@ from search.store import Store  # noqa: E402
 from search.tasks import check_files  # noqa: E402
 
 JOBS, LIMIT_S = 10_000, 60.0
+SUBMITTED = 25
 WRITABLE = ("artefacts", "cache", "uploads")
 """Folders of a home in which files may come and go."""
 
@@ -88,11 +91,34 @@ def judge(store: Store, job: MutatedJob, names: Mapping[str, str], sandbox: Sand
     return "accepted", "opened"
 
 
+def submit(client: httpx.Client, names: Mapping[str, str]) -> int:
+    """Submits a job; returns the status of the answer."""
+    options = {"data": SAMPLES, "devices": ["dry-run"], "trials": 1}
+    return client.post("/api/v1/jobs", json={"target": MODEL, "options": options, "files": names}).status_code
+
+
 def other_files(home: Path) -> dict[str, tuple[int, int]]:
     """Lists the size and time of each file that uploads must not touch."""
     paths = [path for path in home.parent.rglob("*") if path.is_file() and "paretune.db" not in path.name]
     outside = [path for path in paths if not any(path.is_relative_to(home / name) for name in WRITABLE)]
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in outside}
+
+
+def try_job(client: httpx.Client, store: Store, sandbox: Sandbox, number: int) -> dict[str, Any]:
+    """Sends and submits a job; returns its row."""
+    job, started = mutated_job(number), time.perf_counter()
+    sent = {name: send(client, data) for name, data in job.files.items()}
+    names = {name: sha256 for name, (sha256, _) in sent.items()}
+    arrived = time.perf_counter()
+    check, opened = judge(store, job, names, sandbox)
+    checked = time.perf_counter()
+    submitted = "" if check == "accepted" and number % SUBMITTED else submit(client, names)
+    return {
+        "seed": number, "changed": job.changed, "mutation": job.mutation, "size_bytes": len(job.files[job.changed]),
+        "sent": " ".join(str(status) for _, statuses in sent.values() for status in statuses), "check": check,
+        "sandbox": opened, "submitted": submitted, "send_ms": f"{(arrived - started) * 1e3:.1f}",
+        "check_ms": f"{(checked - arrived) * 1e3:.1f}", "submit_ms": f"{(time.perf_counter() - checked) * 1e3:.1f}",
+    }  # fmt: skip
 
 
 def main() -> int:
@@ -109,17 +135,7 @@ def main() -> int:
             client.get("/healthz").raise_for_status()
             before = other_files(home)
             for number in range(seed, seed + jobs):
-                job, started = mutated_job(number), time.perf_counter()
-                sent = {name: send(client, data) for name, data in job.files.items()}
-                checked = time.perf_counter()
-                answer, opened = judge(store, job, {name: sha256 for name, (sha256, _) in sent.items()}, sandbox)
-                rows.append({
-                    "seed": number, "changed": job.changed, "mutation": job.mutation,
-                    "size_bytes": len(job.files[job.changed]),
-                    "statuses": " ".join(str(status) for _, statuses in sent.values() for status in statuses),
-                    "check": answer, "sandbox": opened, "send_ms": f"{(checked - started) * 1e3:.1f}",
-                    "check_ms": f"{(time.perf_counter() - checked) * 1e3:.1f}",
-                })  # fmt: skip
+                rows.append(try_job(client, store, sandbox, number))
                 if len(rows) % 500 == 0:
                     print(f"{len(rows)} jobs", flush=True)
             sandbox.close()
@@ -131,13 +147,16 @@ def main() -> int:
 
 def report(rows: list[dict[str, Any]], *, healthy: bool, untouched: bool, path: Path) -> int:
     """Prints what happened; 1 if something did that must not."""
-    failures = sum(status.startswith("5") for row in rows for status in row["statuses"].split())
+    statuses = [int(status) for row in rows for status in f"{row['sent']} {row['submitted']}".split()]
+    failures = sum(status >= 500 for status in statuses)
     accepted = [row for row in rows if row["check"] == "accepted"]
+    wrong = sum(row["submitted"] not in range(400, 500) for row in rows if row["check"] != "accepted")
     print(f"{len(rows)} jobs, {len(rows) - len(accepted)} refused, {len(accepted)} accepted")
     for outcome, count in Counter(row["sandbox"].partition(":")[0] for row in accepted).most_common():
         print(f"  {count:6} {outcome}")
-    print(f"answers with 5xx: {failures}; server alive: {healthy}; other files untouched: {untouched}; rows: {path}")
-    return int(bool(failures) or not healthy or not untouched)
+    print(f"answers with 5xx: {failures}; refused files that the server took: {wrong}; server alive: {healthy}")
+    print(f"other files untouched: {untouched}; rows: {path}")
+    return int(bool(failures or wrong) or not healthy or not untouched)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 from dashboards.documents.candidates import candidate_of
 from dashboards.documents.report import JobReport
@@ -40,10 +39,11 @@ def front_document(
     """
     report = (report or JobReport.read(store, job_id_or_prefix)).on(device)
     document = front_of(report)
-    measurements = cache(store.trials.measurements)  # the same candidates are on several fronts
-    for part in (document, *document.get("fronts", {}).values(), *filter(None, [document.get("joint")])):
-        for entry in part["front"] + part["contenders"]:
-            entry["health"] = verdict_on(measurements(entry["candidate_id"]), part.get("profile_digest"))
+    parts = (document, *document.get("fronts", {}).values(), *filter(None, [document.get("joint")]))
+    entries = [(part.get("profile_digest"), entry) for part in parts for entry in part["front"] + part["contenders"]]
+    verdicts = store.trials.verdicts({entry["candidate_id"] for _, entry in entries})
+    for profile_digest, entry in entries:
+        entry["health"] = verdict_on(verdicts.get(entry["candidate_id"], ()), profile_digest)
     return document | {COVERAGE: report.coverage}
 
 

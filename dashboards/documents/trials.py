@@ -48,8 +48,9 @@ def candidates_document(
         raise InvalidInput(f"state: unknown state {state!r}", nearest(str(state), [*TrialState, FAILED]))
     key, down = sort.removeprefix("-"), sort.startswith("-")
     job_id, many = report.job.job_id, None if limit is None else limit + 1
-    if key == "trial" and many is not None:
-        rows = store.trials.page(job_id, wanted, many, after=after, down=down)
+    metric = None if key == "trial" else key
+    if many is not None and (metric is None or store.trials.has_figures(job_id, metric)):
+        rows = store.trials.page(job_id, wanted, many, metric=metric, after=after, down=down)
     else:
         rows = [row for row in report.candidates.all if row.state in wanted]
         rows = _sorted_by(rows, key, down) if key != "trial" else rows[:: -1 if down else 1]
@@ -63,10 +64,10 @@ def candidates_document(
 
 
 def _sorted_by(rows: Sequence[TrialRow], metric: str, down: bool) -> list[TrialRow]:
-    """Returns the candidates with a figure of the metric, in its order; equal ones by trial number."""
+    """Returns the candidates with a figure of the metric, in its order; equal ones in that of their trial numbers."""
     figures = {row.number: value for row in rows if (value := metric_value(row.metrics, metric)) is not None}
     listed = [row for row in rows if row.number in figures]
-    return sorted(listed, key=lambda row: (-figures[row.number] if down else figures[row.number], row.number))
+    return sorted(listed, key=lambda row: (figures[row.number], row.number), reverse=down)
 
 
 def trials_of(report: JobReport) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def on_cluster(job: PreparedJob, link: StoreLink, clock: Clock) -> Iterator[Plac
         shared_files(job.context, job.prepared.facts),
     )
     resources = _resources(job)
-    share = Share(resources, set(devices), job.spec.budget.parallel, measures=not job.simulated)
+    share = Share(resources, set(devices), job.spec.budget.parallel, None if job.simulated else _boards(job))
     share.check()
     hub = start_hub(job.lease.job_id, job.folder, link, clock)
     try:
@@ -66,6 +66,12 @@ def _node_devices(job: PreparedJob) -> dict[NodeDevice, tuple[str, ...]]:
     return devices
 
 
+def _boards(job: PreparedJob) -> int:
+    """Returns how many boards with agents may measure for a job at a time."""
+    names = {device.profile.device for device in job.context.devices}
+    return sum(board.device in names and board.resource is None and board.online for board in job.store.agents.all())
+
+
 def _resources(job: PreparedJob) -> dict[str, float]:
     """Returns what each trial of a job takes of the cluster."""
     limits = job.spec.limits
@@ -83,12 +89,15 @@ def _resources(job: PreparedJob) -> dict[str, float]:
 class Share:
     """A job's share of the cluster: as many trials as its nodes have places for, divided by the jobs that run.
 
-    Looked at again while the job runs: nodes and jobs come and go. ``devices`` are those that nodes declare; a job that
-    waits for their measurements gets no more than :data:`PER_DEVICE` trials for each, or ``parallel``.
+    Looked at again while the job runs: nodes and jobs come and go. ``devices`` are those that nodes declare,
+    ``measuring`` how many other devices measure; None for a job that measures nothing. One that waits for measurements
+    gets no more than :data:`PER_DEVICE` trials for each, or ``parallel``.
     """
 
-    def __init__(self, resources: dict[str, float], devices: set[NodeDevice], parallel: int, *, measures: bool) -> None:
-        self._resources, self._devices, self._parallel, self._measures = resources, devices, parallel, measures
+    def __init__(
+        self, resources: Mapping[str, float], devices: set[NodeDevice], parallel: int, measuring: int | None
+    ) -> None:
+        self._resources, self._devices, self._parallel, self._measuring = resources, devices, parallel, measuring
         self._most, self._look_at = 1, 0.0
 
     def most(self) -> int:
@@ -116,9 +125,9 @@ class Share:
         return min(node.cpus, int(node.memory_bytes // memory)) if memory else node.cpus
 
     def _useful(self, nodes: list[Node]) -> float:
-        if not self._measures:
+        if self._measuring is None:
             return math.inf
-        measuring = sum(bool(self._devices & set(node.devices)) for node in nodes)
+        measuring = self._measuring + sum(bool(self._devices & set(node.devices)) for node in nodes)
         return max(self._parallel, PER_DEVICE * measuring)
 
 

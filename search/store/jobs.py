@@ -18,7 +18,18 @@ from search.store import lookup, statements
 from search.store.columns import utc_now
 from search.store.errors import JobBusy
 from search.store.job_filters import JobFilters
-from search.store.models import Dependency, Export, ExportRequest, Front, Job, LogLine, Measurement, Trial
+from search.store.models import (
+    Dependency,
+    Export,
+    ExportRequest,
+    Figure,
+    Front,
+    Job,
+    LogLine,
+    Measurement,
+    Trial,
+    TrialCount,
+)
 from search.store.owner import is_dead
 from search.store.rows import JobRow, Json, Lease, Submission
 from search.store.sight import EVERYTHING, Sight
@@ -118,7 +129,7 @@ class Jobs:
             connection.execute(delete(ExportRequest).where(ExportRequest.job_id == job_id))
             for table in (Measurement, Export):
                 connection.execute(delete(table).where(table.candidate_id.in_(trials)))
-            for kind in (Trial, Front, LogLine, Dependency, Job):
+            for kind in (Trial, TrialCount, Figure, Front, LogLine, Dependency, Job):
                 connection.execute(delete(kind).where(kind.job_id == job_id))
 
     def lease(self, job_id: str, owner: Json, lease_s: float = 30.0) -> Lease:

@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
 
 from search.outcome import TrialOutcome
 from search.space.candidate import Candidate
 from search.states import TrialState
-from search.store import lookup
+from search.store import figures, lookup, trial_counts
 from search.store.columns import utc_now
 from search.store.models import Measurement, Trial
 from search.store.rows import Json, Lease, TrialRow
@@ -66,6 +66,7 @@ class Trials:
         with self._transactions.holding(lease) as connection:
             if trials:
                 connection.execute(insert(Trial), [vars(trial) for trial in trials])
+                trial_counts.add(connection, lease.job_id, TrialState.PENDING, len(trials))
         return trials
 
     def set_state(self, lease: Lease, candidate_id: str, state: TrialState) -> None:
@@ -116,6 +117,7 @@ class Trials:
         with self._transactions.holding(lease) as connection:
             unfinished = Trial.job_id == lease.job_id, Trial.state.in_(_UNFINISHED)
             connection.execute(update(Trial).where(*unfinished).values(state=TrialState.PENDING))
+            trial_counts.recount(connection, lease.job_id)
             return _read(connection, *unfinished)
 
     def drop_open(self, lease: Lease) -> None:
@@ -124,6 +126,7 @@ class Trials:
         with self._transactions.holding(lease) as connection:
             connection.execute(delete(Trial).where(*unfinished, Trial.reason.is_(None)))
             connection.execute(update(Trial).where(*unfinished).values(state=TrialState.PENDING))
+            trial_counts.recount(connection, lease.job_id)
 
     def of_job(self, job_id: str) -> list[TrialRow]:
         """Returns a job's candidates by trial number."""
@@ -136,21 +139,39 @@ class Trials:
     def some(self, job_id: str, candidate_ids: Collection[str]) -> list[TrialRow]:
         """Returns those of a job's candidates that have one of these ids, by trial number."""
         with self._transactions.reading() as connection:
-            return _read(connection, Trial.job_id == job_id, Trial.candidate_id.in_(candidate_ids))
+            # Without the job, by whose index SQLite would read all of its candidates.
+            rows = _read(connection, Trial.candidate_id.in_(candidate_ids))
+        return [row for row in rows if row.job_id == job_id]
 
     def page(
-        self, job_id: str, states: Collection[TrialState], limit: int, *, after: int | None = None, down: bool = False
+        self,
+        job_id: str,
+        states: Collection[TrialState],
+        limit: int,
+        *,
+        metric: str | None = None,
+        after: int | None = None,
+        down: bool = False,
     ) -> list[TrialRow]:
         """Returns at most ``limit`` of a job's candidates in these states by trial number, ``down`` from the highest.
 
-        They begin behind the trial number ``after``.
+        With a ``metric``, for which :meth:`has_figures` holds, those with a figure of it by that figure. They begin
+        behind the candidate with the trial number ``after``.
         """
-        further = () if after is None else (Trial.number < after if down else Trial.number > after,)
-        conditions = Trial.job_id == job_id, Trial.state.in_(states), *further
-        order = Trial.number.desc() if down else Trial.number
-        query = select(*_COLUMNS).where(*conditions).order_by(order).limit(limit)
+        query = select(*_COLUMNS).where(Trial.state.in_(states)).limit(limit)
         with self._transactions.reading() as connection:
+            if metric is not None:
+                query = figures.page_of(connection, query, job_id, metric, after, down)
+            else:
+                query = query.where(Trial.job_id == job_id).order_by(Trial.number.desc() if down else Trial.number)
+                if after is not None:
+                    query = query.where(Trial.number < after if down else Trial.number > after)
             return [TrialRow(*row) for row in connection.execute(query)]
+
+    def has_figures(self, job_id: str, metric: str) -> bool:
+        """Returns whether a job's candidates have figures of a metric by which :meth:`page` can sort."""
+        with self._transactions.reading() as connection:
+            return figures.has_figures(connection, job_id, metric)
 
     def with_digests(self, job_id: str, digests: Collection[str]) -> list[TrialRow]:
         """Returns those of a job's candidates that have one of these digests, by trial number."""
@@ -159,9 +180,8 @@ class Trials:
 
     def by_state(self, job_id: str) -> dict[TrialState, int]:
         """Returns the number of a job's candidates by state."""
-        query = select(Trial.state, func.count()).where(Trial.job_id == job_id).group_by(Trial.state)
         with self._transactions.reading() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            return trial_counts.counts_of(connection, job_id)
 
     def since(self, version: JobVersion, earlier: Mapping[str, TrialRow]) -> list[TrialRow]:
         """As :meth:`of_job`, but reads only candidates that may have changed since ``version``.
@@ -189,6 +209,20 @@ class Trials:
             candidate_id = lookup.find_trial(connection, id_or_prefix, sight)
             return _read(connection, Trial.candidate_id == candidate_id)[0]
 
+    def verdicts(self, candidate_ids: Collection[str]) -> dict[str, list[tuple[str | None, str | None]]]:
+        """Returns the profile's digest and the verdict on the machine of each measurement, by candidate.
+
+        The oldest first; candidates without a measurement are left out.
+        """
+        profile, verdict = Measurement.record["profile_digest"], Measurement.record["health", "verdict"]
+        columns = Measurement.candidate_id, profile.as_string(), verdict.as_string()
+        query = select(*columns).where(Measurement.candidate_id.in_(candidate_ids)).order_by(Measurement.id)
+        verdicts: dict[str, list[tuple[str | None, str | None]]] = {}
+        with self._transactions.reading() as connection:
+            for row in connection.execute(query):
+                verdicts.setdefault(row[0], []).append((row[1], row[2]))
+        return verdicts
+
     def measurements(self, candidate_id: str) -> list[Json]:
         """Returns a candidate's measurements as ``{"phase", "created_at", "record"}``, the oldest first."""
         with self._transactions.reading() as connection:
@@ -206,11 +240,18 @@ def _candidate_id(job_id: str, candidate: Candidate) -> str:
     return hashlib.sha256((job_id + candidate.digest).encode()).hexdigest()[:12]
 
 
-def _change(connection: Connection, lease: Lease, candidate_id: str, **values: Any) -> None:
+def _change(connection: Connection, lease: Lease, candidate_id: str, state: TrialState, **values: Any) -> None:
     """Sets columns of a candidate of the lease's job; raises :class:`NotFound` if the job has no such candidate."""
-    conditions = Trial.candidate_id == candidate_id, Trial.job_id == lease.job_id
-    if not connection.execute(update(Trial).where(*conditions), values).rowcount:
+    of_candidate = Trial.candidate_id == candidate_id, Trial.job_id == lease.job_id
+    row = connection.execute(select(Trial.number, Trial.state).where(*of_candidate)).one_or_none()
+    if row is None:
         raise lookup.no_candidate(candidate_id)
+    connection.execute(update(Trial).where(*of_candidate), {"state": state, **values})
+    if state is not row.state:
+        trial_counts.add(connection, lease.job_id, row.state, -1)
+        trial_counts.add(connection, lease.job_id, state, 1)
+    if "metrics" in values:
+        figures.replace_figures(connection, lease.job_id, row.number, values["metrics"])
 
 
 def _add_measurement(connection: Connection, lease: Lease, candidate_id: str, phase: str, record: Json) -> None:

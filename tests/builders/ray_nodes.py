@@ -76,12 +76,8 @@ def ray_nodes(folder: Path, token: str | None = None) -> Iterator[RayNodes]:
             [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             text=True,
         )  # fmt: skip
-    try:
+    with process:  # its stdin is closed at the end, which ends it
         yield RayNodes(process, token, folder)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait()
 
 
 def serve() -> None:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from dashboards.cli import app
+from dashboards.cli.commands import build_app
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNITS = sorted(DEPLOY.glob("*.service"))
@@ -22,7 +22,7 @@ UNITS = sorted(DEPLOY.glob("*.service"))
 
 def check_command(words: Sequence[str]) -> None:
     """Parses a command line without running it; raises for an unknown command or option."""
-    command: Any = get_command(app)
+    command: Any = get_command(build_app())
     words = list(words)
     context = command.make_context("paretune", [], resilient_parsing=True)
     while hasattr(command, "commands"):

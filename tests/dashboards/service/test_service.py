@@ -223,6 +223,21 @@ class TestReading:
         with pytest.raises(InvalidInput, match="unknown state 'dun'"):
             trials(state="dun")
 
+    def test_what_is_asked_often_reads_no_more_candidates_than_it_shows(
+        self, service: Service, search: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise AssertionError("reads all candidates")
+
+        for name in ("of_job", "since"):
+            monkeypatch.setattr(search.store.trials, name, refuse)
+        assert service.job(search.job_id)["trials"]["done"] == 12
+        assert service.jobs()["jobs"][0]["trials"]["failed"] == 1
+        assert len(service.front(search.job_id)["front"]) == 3
+        assert service.candidate(f"{search.job_id}/4")["on_front"]
+        for order in ("trial", "-trial", "speedup", "-cosine"):
+            assert len(service.candidates(search.job_id, limit=5, sort=order)["trials"]) == 5
+
     def test_a_candidate(self, service: Service, search: Any) -> None:
         document = service.candidate(search.ids[4])
         assert (document["trial"], document["job_id"]) == (4, search.job_id)

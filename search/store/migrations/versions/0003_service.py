@@ -14,6 +14,7 @@ depends_on = None
 def upgrade() -> None:
     _complete_agents()
     _add_boards()
+    _summarise_trials()
     for column in (
         sa.Column("detached", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("submitted_by", sa.String(255), nullable=False, server_default="local"),
@@ -216,6 +217,48 @@ def _create_tables_of_artefacts() -> None:
     op.create_index("ix_uploads_owner", "uploads", ["owner"])
 
 
+def _summarise_trials() -> None:
+    """Adds what is read in place of all candidates: their number by state, and their figures in order."""
+    op.create_table(
+        "trial_counts",
+        sa.Column("job_id", sa.String(8), nullable=False),
+        sa.Column("state", sa.String(32), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("job_id", "state", name="pk_trial_counts"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.job_id"], name="fk_trial_counts_job_id"),
+    )
+    counts = "SELECT job_id, state, count(*) FROM trials GROUP BY job_id, state"
+    op.execute(f"INSERT INTO trial_counts (job_id, state, count) {counts}")
+    figures = op.create_table(
+        "figures",
+        sa.Column("job_id", sa.String(8), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False, autoincrement=False),
+        sa.Column("metric", sa.Text(), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("job_id", "number", "metric", name="pk_figures"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.job_id"], name="fk_figures_job_id"),
+        sqlite_with_rowid=False,
+    )
+    trials = sa.table("trials", sa.column("job_id"), sa.column("number"), sa.column("metrics", sa.JSON()))
+    connection = op.get_bind()
+    for job_id in connection.execute(sa.select(trials.c.job_id).distinct()).scalars().all():
+        query = sa.select(trials.c.number, trials.c.metrics).where(trials.c.job_id == job_id)
+        rows = [
+            {"job_id": job_id, "number": number, "metric": metric, "value": value}
+            for number, metrics in connection.execute(query)
+            for metric, entry in metrics.items()
+            if (value := _main_figure(entry)) is not None
+        ]
+        op.bulk_insert(figures, rows)
+    op.create_index("ix_figures_job_id_metric", "figures", ["job_id", "metric", "value", "number"])
+
+
+def _main_figure(entry: object) -> float | None:
+    if isinstance(entry, dict):
+        entry = next((entry[name] for name in ("p50", "ratio", "value") if name in entry), None)
+    return float(entry) if isinstance(entry, int | float) and not isinstance(entry, bool) else None
+
+
 def _complete_agents() -> None:
     """Adds the columns that the first form of revision 0002 lacked; nothing wrote these tables then."""
     if "offer" in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("agents")}:
@@ -243,7 +286,7 @@ def _add_boards() -> None:
 def downgrade() -> None:
     for table in (
         "uploads", "artefacts", "audit", "members", "projects", "sessions", "tokens", "users", "export_requests",
-        "usage", "workers", "job_logs", "dependencies",
+        "usage", "workers", "job_logs", "dependencies", "figures", "trial_counts",
     ):  # fmt: skip
         op.drop_table(table)
     op.drop_column("errands", "tried")
