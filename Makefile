@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := demo-output
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test lint format browser proxies bench soak dist dist-test first-hour clean
+.PHONY: help setup demo test lint format browser proxies schemathesis bench soak dist dist-test first-hour clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ proxies: setup ## nginx and Caddy, which the tests of docs/proxy.md need: unpack
 	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); rm -rf $(VENV)/proxies.new; mkdir $(VENV)/proxies.new; cd $(VENV)/proxies.new; \
 	  $$SUDO apt-get update -qq && apt-get download -qq nginx caddy 2>/dev/null && \
 	  for package in *.deb; do dpkg -x $$package . && rm $$package || exit 1; done && mv ../proxies.new ../proxies; }
+
+schemathesis: setup ## many requests of all kinds to every operation of REST (about an hour)
+	PARETUNE_EXAMPLES=100 $(BIN)/python -m pytest -q tests/dashboards/api/test_openapi.py
 
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
 	for name in interval same planted overhead memory transformer runtimes prediction rounding criteria sparse_dense \

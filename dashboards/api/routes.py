@@ -27,7 +27,10 @@ from search.store import Store
 
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Server-sent events"}
+    200: {
+        "content": {"text/event-stream": {}},
+        "description": "Server-sent events, each with a JSON document as its data",
+    }
 }
 _MOST = 2**53
 """Whole numbers up to here are the same in every client."""
