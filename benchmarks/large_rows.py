@@ -12,12 +12,12 @@ from typing import Any
 
 from sqlalchemy import Connection, column, insert, table
 
-from evaluators.metrics import main_figure
 from hwprofiles import Profile
 from search.space.candidate import Decision, Space
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow, this_process
 from search.store.engine import WRITES, open_engine
+from search.store.figures import rows_of
 from search.store.trial_counts import recount
 
 Json = dict[str, Any]
@@ -121,11 +121,8 @@ def insert_results(url: str, trials: Iterable[TrialRow], measurements: Iterator[
         total += len(measured)
         with engine.execution_options(**WRITES).begin() as connection:
             _insert(connection, "trials", [_texts(trial) for trial in chunk])
-            _insert(connection, "figures", [
-                {"job_id": trial.job_id, "number": trial.number, "metric": name, "value": figure}
-                for trial in chunk for name, entry in trial.metrics.items()
-                if (figure := main_figure(entry)) is not None
-            ])  # fmt: skip
+            figures = [row for t in chunk for row in rows_of(t.job_id, t.number, t.state, t.metrics)]
+            _insert(connection, "figures", [row | {"state": str(row["state"])} for row in figures])
             for job_id in {trial.job_id for trial in chunk}:
                 recount(connection, job_id)
             _insert(connection, "measurements", [

@@ -40,8 +40,8 @@ def candidates_document(
 ) -> Json:
     """Returns the candidates of a report that are in a state, in an order; with a ``limit`` a page of them.
 
-    ``sort`` is ``trial`` or a metric, of which candidates without a figure are left out; ``-`` in front begins with the
-    highest. A page begins behind the candidate with the trial number ``after``, and has the ``next`` one.
+    ``sort`` is ``trial`` or a metric, which lists the measured candidates with a figure of it; ``-`` in front begins
+    with the highest. A page begins behind the candidate with the trial number ``after``, and has the ``next`` one.
     """
     wanted = states_of(state)
     if wanted is None:
@@ -66,7 +66,7 @@ def candidates_document(
 def _sorted_by(rows: Sequence[TrialRow], metric: str, down: bool) -> list[TrialRow]:
     """Returns the candidates with a figure of the metric, in its order; equal ones in that of their trial numbers."""
     figures = {row.number: value for row in rows if (value := metric_value(row.metrics, metric)) is not None}
-    listed = [row for row in rows if row.number in figures]
+    listed = [row for row in rows if row.state.measured and row.number in figures]
     return sorted(listed, key=lambda row: (figures[row.number], row.number), reverse=down)
 
 

@@ -214,17 +214,18 @@ class TrialCount(Base):
 
 
 class Figure(Base):
-    """The main figure of a candidate's metric, by which lists of candidates are sorted."""
+    """The main figure of a measured candidate's metric, by which lists of candidates are sorted."""
 
     __tablename__ = "figures"
     __table_args__ = (
-        Index("ix_figures_job_id_metric", "job_id", "metric", "value", "number"),
+        Index("ix_figures_job_id_metric_state", "job_id", "metric", "state", "value", "number"),
         {"sqlite_with_rowid": False},
     )
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     metric: Mapped[str] = mapped_column(FreeText, primary_key=True)
+    state: Mapped[TrialState] = mapped_column(state_column(TrialState))
     value: Mapped[float]
 
 

@@ -155,18 +155,16 @@ class Trials:
     ) -> list[TrialRow]:
         """Returns at most ``limit`` of a job's candidates in these states by trial number, ``down`` from the highest.
 
-        With a ``metric``, for which :meth:`has_figures` holds, those with a figure of it by that figure. They begin
+        With a ``metric``, for which :meth:`has_figures` holds, the measured ones by their figure of it. They begin
         behind the candidate with the trial number ``after``.
         """
-        query = select(*_COLUMNS).where(Trial.state.in_(states)).limit(limit)
         with self._transactions.reading() as connection:
-            if metric is not None:
-                query = figures.page_of(connection, query, job_id, metric, after, down)
+            if metric is None:
+                numbers = _numbers_of(connection, job_id, states, limit, after, down)
             else:
-                query = query.where(Trial.job_id == job_id).order_by(Trial.number.desc() if down else Trial.number)
-                if after is not None:
-                    query = query.where(Trial.number < after if down else Trial.number > after)
-            return [TrialRow(*row) for row in connection.execute(query)]
+                numbers = figures.page_of(connection, job_id, metric, states, limit, after, down)
+            rows = {row.number: row for row in _read(connection, Trial.job_id == job_id, Trial.number.in_(numbers))}
+        return [rows[number] for number in numbers]
 
     def has_figures(self, job_id: str, metric: str) -> bool:
         """Returns whether a job's candidates have figures of a metric by which :meth:`page` can sort."""
@@ -250,8 +248,8 @@ def _change(connection: Connection, lease: Lease, candidate_id: str, state: Tria
     if state is not row.state:
         trial_counts.add(connection, lease.job_id, row.state, -1)
         trial_counts.add(connection, lease.job_id, state, 1)
-    if "metrics" in values:
-        figures.replace_figures(connection, lease.job_id, row.number, values["metrics"])
+    if "metrics" in values or row.state.measured:
+        figures.replace_figures(connection, lease.job_id, row.number, state, values.get("metrics", {}))
 
 
 def _add_measurement(connection: Connection, lease: Lease, candidate_id: str, phase: str, record: Json) -> None:
@@ -260,6 +258,19 @@ def _add_measurement(connection: Connection, lease: Lease, candidate_id: str, ph
         "candidate_id": candidate_id, "phase": phase, "record": record, "created_at": utc_now(), "job_id": lease.job_id,
     }  # fmt: skip
     connection.execute(insert(Measurement), values)
+
+
+def _numbers_of(
+    connection: Connection, job_id: str, states: Collection[TrialState], limit: int, after: int | None, down: bool
+) -> list[int]:
+    """Returns the numbers of at most ``limit`` of a job's candidates in these states, in order, behind ``after``."""
+    further = () if after is None else (Trial.number < after if down else Trial.number > after,)
+    order = Trial.number.desc() if down else Trial.number
+    numbers: list[int] = []
+    for state in states:  # the index has the order within each state
+        query = select(Trial.number).where(Trial.job_id == job_id, Trial.state == state, *further)
+        numbers += connection.execute(query.order_by(order).limit(limit)).scalars()
+    return sorted(numbers, reverse=down)[:limit]
 
 
 def _read(connection: Connection, *where: ColumnElement[bool]) -> list[TrialRow]:

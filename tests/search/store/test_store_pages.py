@@ -69,6 +69,7 @@ class TestPages:
         for place in range(len(fastest)):
             assert page(metric="speedup", down=True, after=fastest[place], limit=2) == fastest[place + 1 : place + 3]
         assert page((TrialState.DONE,), metric="speedup", limit=2) == [0, 7]
+        assert page((TrialState.TIMEOUT, TrialState.INFEASIBLE), metric="speedup") == [4]
 
     def test_of_what_has_no_figure(self, store: Store, lease: Lease, page: Callable[..., list[int]]) -> None:
         assert page(metric="speedup", after=2) == []
@@ -86,14 +87,16 @@ class TestPages:
         )  # fmt: skip
         assert page(metric="speedup")[0] == 1
         assert page(metric="cosine") == [0, 3, 4, 5, 6, 7]
+        store.trials.set_state(lease, rows[1].candidate_id, TrialState.BUILDING)
+        assert page(metric="speedup")[0] == 4
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     @pytest.mark.parametrize(
         ("ask", "index"),
         [
             (lambda store, row: store.trials.some(row.job_id, [row.candidate_id]), "candidate_id=?"),
-            (lambda store, row: store.trials.page(row.job_id, MEASURED, 2), "(job_id=?"),
-            (lambda store, row: store.trials.page(row.job_id, MEASURED, 2, metric="speedup"), "figures_job_id_metric"),
+            (lambda store, row: store.trials.page(row.job_id, MEASURED, 2), "COVERING INDEX ix_trials_job_id_state"),
+            (lambda store, row: store.trials.page(row.job_id, MEASURED, 2, metric="cosine"), "INDEX ix_figures_job_id"),
             (lambda store, row: store.trials.by_state(row.job_id), "trial_counts_1 (job_id=?)"),
             (lambda store, row: store.trials.verdicts([row.candidate_id]), "candidate_id=?"),
         ],
@@ -105,11 +108,13 @@ class TestPages:
         statements: list[tuple[str, Any]] = []
         event.listen(store._engine, "before_cursor_execute", lambda *of: statements.append((of[2], of[3])))
         ask(store, rows[0])
-        (query,) = [each for each in statements if each[0].startswith("SELECT")]
-        with store._engine.connect() as connection:
-            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query[0]}", query[1])]
-        assert index in plan[0]
-        assert not any(step.startswith("SCAN") for step in plan)
+        plans = []
+        for statement, parameters in [each for each in statements if each[0].startswith("SELECT")]:
+            with store._engine.connect() as connection:
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                plans.append([row[3] for row in plan])
+        assert index in plans[0][0]
+        assert not any(step.startswith("SCAN") for plan in plans for step in plan)
 
 
 class TestCounts:

@@ -234,23 +234,25 @@ def _summarise_trials() -> None:
         sa.Column("job_id", sa.String(8), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False, autoincrement=False),
         sa.Column("metric", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(32), nullable=False),
         sa.Column("value", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("job_id", "number", "metric", name="pk_figures"),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.job_id"], name="fk_figures_job_id"),
         sqlite_with_rowid=False,
     )
-    trials = sa.table("trials", sa.column("job_id"), sa.column("number"), sa.column("metrics", sa.JSON()))
+    trials = sa.table("trials", *map(sa.column, ("job_id", "number", "state")), sa.column("metrics", sa.JSON()))
+    measured = trials.c.state.in_(("done", "infeasible"))
     connection = op.get_bind()
     for job_id in connection.execute(sa.select(trials.c.job_id).distinct()).scalars().all():
-        query = sa.select(trials.c.number, trials.c.metrics).where(trials.c.job_id == job_id)
+        query = sa.select(trials.c.number, trials.c.state, trials.c.metrics).where(trials.c.job_id == job_id, measured)
         rows = [
-            {"job_id": job_id, "number": number, "metric": metric, "value": value}
-            for number, metrics in connection.execute(query)
+            {"job_id": job_id, "number": number, "metric": metric, "state": state, "value": value}
+            for number, state, metrics in connection.execute(query)
             for metric, entry in metrics.items()
             if (value := _main_figure(entry)) is not None
         ]
         op.bulk_insert(figures, rows)
-    op.create_index("ix_figures_job_id_metric", "figures", ["job_id", "metric", "value", "number"])
+    op.create_index("ix_figures_job_id_metric_state", "figures", ["job_id", "metric", "state", "value", "number"])
 
 
 def _main_figure(entry: object) -> float | None:
