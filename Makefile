@@ -56,7 +56,7 @@ proxies: setup ## nginx and Caddy, which the tests of docs/proxy.md need: unpack
 	  for package in *.deb; do dpkg -x $$package . && rm $$package || exit 1; done && mv ../proxies.new ../proxies; }
 
 schemathesis: setup ## many requests of all kinds to every operation of REST (about an hour)
-	PARETUNE_EXAMPLES=100 $(BIN)/python -m pytest -q tests/dashboards/api/test_openapi.py
+	OPENAPI_EXAMPLES=100 $(BIN)/python -m pytest -q tests/dashboards/api/test_openapi.py
 
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
 	for name in interval same planted overhead memory transformer runtimes prediction rounding criteria sparse_dense \

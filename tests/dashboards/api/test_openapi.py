@@ -28,7 +28,7 @@ from dashboards.service.local import LocalService
 from search.permissions import Scope
 from search.store import Store
 
-EXAMPLES = int(os.environ.get("PARETUNE_EXAMPLES", "2"))
+EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "2"))
 """Requests for each operation, reader and kind; ``make schemathesis`` sends many."""
 
 READERS: dict[str, list[Scope]] = {"nobody": [], "everything": list(Scope), "a device": []}
