@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := demo-output
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test lint format browser proxies bench soak dist dist-test first-hour clean
+.PHONY: help setup demo test lint format browser proxies schemathesis bench soak dist dist-test first-hour clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,9 +55,13 @@ proxies: setup ## nginx and Caddy, which the tests of docs/proxy.md need: unpack
 	  $$SUDO apt-get update -qq && apt-get download -qq nginx caddy 2>/dev/null && \
 	  for package in *.deb; do dpkg -x $$package . && rm $$package || exit 1; done && mv ../proxies.new ../proxies; }
 
+schemathesis: setup ## many requests of all kinds to every operation of REST (about an hour)
+	OPENAPI_EXAMPLES=100 $(BIN)/python -m pytest -q tests/dashboards/api/test_openapi.py
+
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
 	for name in interval same planted overhead memory transformer runtimes prediction rounding criteria sparse_dense \
-	    joint fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts mistake_times cluster; do \
+	    joint fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts mistake_times \
+	    large_database cluster; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 soak: setup ## kill parts of a whole service 300 times at random moments (about an hour); raw rows go to benchmarks/results

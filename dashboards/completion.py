@@ -91,5 +91,7 @@ def complete() -> None:
     import typer  # noqa: F401 - with its own imports, before placeholders take their place
 
     with _only_signatures():
-        from dashboards.cli import app
+        from dashboards.cli.commands import build_app
+
+        app = build_app()
     app(args=[], prog_name="paretune")

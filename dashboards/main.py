@@ -15,7 +15,8 @@ Only the base package is installed here. It has one command:
   agent       Measure models on this machine for a server.
   --version   Show the version.
 
-All other commands need: {install}"""
+Commands that ask a server need: {client}
+All other commands need: {full}"""
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def _run_base(missing_package: str) -> int:
         print(f"paretune {metadata.version('paretune')}")
         return 0
     if arguments in ([], ["-h"], ["--help"], ["help"]):
-        print(_BASE_HELP.format(install=install_command("full")))
+        print(_BASE_HELP.format(client=install_command("client"), full=install_command("full")))
         return 0
     print(f"error: this command needs the package {missing_package!r}", file=sys.stderr)
     print(f"  hint: {install_command('full')}", file=sys.stderr)

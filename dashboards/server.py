@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -32,8 +33,10 @@ from dashboards.api import (
     problem_response,
     problem_status,
 )
+from dashboards.api.description import describe
 from dashboards.api.metrics import ServerMetrics, TimedRequests, metrics_router
-from dashboards.api.reports import Reports
+from dashboards.documents.reports import Reports
+from dashboards.service.local import LocalService
 from dashboards.web.headers import SecurityHeaders
 from dashboards.web.sign_in import sign_in_first
 from dashboards.web.views import LIVE_PATHS, mount_pages, problem_page
@@ -83,16 +86,18 @@ def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
     @app.get("/openapi.json", include_in_schema=False, dependencies=[ANYONE])
     def openapi() -> dict[str, Any]:
         document = app.openapi()
+        describe(document)
         describe_gates(app, document)
         return document
 
     reports = Reports(store)
-    app.include_router(api_router(store, reports))
+    service_of = partial(LocalService, store, reports=reports, trusted=False)
+    app.include_router(api_router(store, reports, service_of))
     app.include_router(agent_router(store))
     app.include_router(me_router())
     app.include_router(artefact_router(store))
     app.include_router(metrics_router(metrics))
-    mount_pages(app, store, reports, OidcProvider(settings.oidc) if settings.oidc else None)
+    mount_pages(app, store, service_of, OidcProvider(settings.oidc) if settings.oidc else None)
     _handle_errors(app)
     check_gates(app)
     return app
@@ -194,7 +199,8 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return _answer(request, 422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "")
+        place = ".".join(map(str, first["loc"]))
+        return _answer(request, 422, f"{place}: {first['msg']}", "/openapi.json says what this path takes")
 
     @app.exception_handler(Exception)
     def failure(request: Request, error: Exception) -> Response:

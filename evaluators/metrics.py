@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -92,6 +93,18 @@ def base_of(name: str) -> str:
     ('latency_ms', 'fnr')
     """
     return name.partition("@")[0].partition(".")[0].partition(":")[0]
+
+
+def main_figure(entry: Any) -> float | None:
+    """Returns the main figure of what metrics hold under a name: the number, or the ``p50`` or ``ratio`` of a mapping.
+
+    None if there is none, or if it is not finite.
+    """
+    if isinstance(entry, Mapping):
+        entry = next((entry[name] for name in ("p50", "ratio", "value") if name in entry), None)
+    if isinstance(entry, bool) or not isinstance(entry, int | float) or not math.isfinite(entry):
+        return None
+    return float(entry)
 
 
 def metric_of(name: str, own: Mapping[str, Metric] | None = None) -> Metric:

@@ -1,4 +1,4 @@
-"""Paretune in Python: run a search, look at its front, export a candidate, profile a model.
+"""Paretune in Python: run a search here or on a server, look at its front, export a candidate, profile a model.
 
 >>> import paretune
 >>> result = paretune.run("model.onnx", data="samples.npz", minutes=10)  # doctest: +SKIP
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hwprofiles.errors import ParetuneError
+    from paretune.candidates import Candidate
+    from paretune.client import Client, Job, JobStatus
     from paretune.profiling import ProfileReport, profile
-    from paretune.results import Candidate, Result, open
+    from paretune.results import Result, open
     from paretune.runs import run
     from search.tasks import TorchTask
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Candidate",
+    "Client",
+    "Job",
+    "JobStatus",
     "ParetuneError",
     "ProfileReport",
     "Result",
@@ -34,7 +39,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Candidate": "paretune.results",
+    "Candidate": "paretune.candidates",
+    "Client": "paretune.client",
+    "Job": "paretune.client",
+    "JobStatus": "paretune.client",
     "ParetuneError": "hwprofiles.errors",
     "ProfileReport": "paretune.profiling",
     "Result": "paretune.results",

@@ -4,42 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dashboards.cli.console import ProgressBar, as_text
+from dashboards.cli.exporting import check_verdict
 from dashboards.cli.options import existing_store, print_report
-from dashboards.cli.results import check_verdict
 from dashboards.documents.front import front_document
-from dashboards.documents.metrics import metric_names
 from dashboards.documents.trials import trials_document
 from hwprofiles.errors import InvalidInput
+from paretune.candidates import Candidate, baseline_of, fields_of
 from paretune.hints import hints_shown
-from search.fronts.objectives import metric_interval, metric_value
 
 Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One compressed version of the model, or the model itself."""
-
-    candidate_id: str
-    """``baseline`` for the model itself."""
-    decisions: Mapping[str, str]
-    """The chosen value of each decision."""
-    metrics: Mapping[str, float]
-    intervals: Mapping[str, tuple[float, float]]
-    """The 95 % intervals of measured metrics."""
-    summary: str = "fp32"
-    """What it changes, in words."""
-    runtime: str | None = None
-    """The runtime that executed it; None if nothing was executed."""
-    health: str | None = None
-    """The verdict on the machine while it was measured; None if nothing was measured."""
-    unchanged: bool = False
-    """Whether it is the model itself."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +51,12 @@ class Result:
     @property
     def front(self) -> list[Candidate]:
         """The members of the front; of a job on several devices, those of the first device."""
-        return [_candidate(row) for row in self.document["front"]]
+        return [Candidate(**fields_of(row)) for row in self.document["front"]]
 
     @property
     def baseline(self) -> Candidate:
         """The model itself, with its figures on the same device."""
-        metrics = self.document["baseline"]["metrics"]
-        return Candidate("baseline", {}, *_figures(metrics), runtime=self.document["runtime"], unchanged=True)
+        return baseline_of(self.document)
 
     @property
     def best(self) -> Candidate | None:
@@ -144,18 +121,3 @@ def open(job: str, db: str | None = None, *, device: str | None = None) -> Resul
     with existing_store(db) as store:
         document = front_document(store, job, device)
         return Result(document["job_id"], db, document, trials_document(store, document["job_id"], device))
-
-
-def _candidate(row: Json) -> Candidate:
-    known = {key: row[key] for key in ("candidate_id", "summary", "runtime", "health", "unchanged")}
-    return replace(Candidate("", row["decisions"], *_figures(row["metrics"])), **known)
-
-
-def _figures(metrics: Json) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """The values and the intervals of metrics by name."""
-    values = {name: metric_value(metrics, name) for name in metric_names(metrics)}
-    intervals = {name: metric_interval(metrics, name) for name in values}
-    return (
-        {name: value for name, value in values.items() if value is not None},
-        {name: bounds for name, bounds in intervals.items() if bounds is not None},
-    )

@@ -12,15 +12,15 @@ from typing import Any
 
 from dashboards.cli.console import ProgressBar, err
 from dashboards.cli.options import open_store
-from dashboards.cli.run import plan_lines
 from hwprofiles.errors import InvalidInput
 from paretune.hints import hints_shown
 from paretune.results import Result
 from paretune.results import open as open_result
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
+from search.job.job_options import JobOptions
 from search.job.spec import Job, parse_job
-from search.job.target import JobOptions, TargetJob, read_target, resolve_target
+from search.job.target import TargetJob, read_mapping, read_target, resolve_target
 from search.tasks import Task
 
 Target = str | os.PathLike[str] | Mapping[str, Any] | Job | Callable[..., Task]
@@ -88,7 +88,7 @@ def _search(job: TargetJob, db: str | None, progress: bool) -> Result:
         job_id = submit(store, job.job, job.folder)
         if progress:
             said = f"job {job_id} ({job.job.name}); a terminal can watch it with: paretune serve"
-            for line in (said, *plan_lines(job)):
+            for line in (said, *job.plan):
                 err.print(line, soft_wrap=True, markup=False)
         try:
             with ProgressBar(shown=progress) as bar:
@@ -105,10 +105,8 @@ def _read(target: object, options: JobOptions, registry: DeviceRegistry) -> Targ
     if isinstance(target, Mapping | Job):
         if options.data is not None:
             raise InvalidInput("data: a job names its own data", "write it into task.options.data")
-        folder = Path()
-        job = target if isinstance(target, Job) else parse_job(target, folder=folder, registry=registry)
-        fields = options.apply(job.to_dict(), job.labels)
-        return TargetJob(parse_job(fields, folder=folder, registry=registry), folder, from_file=True)
+        data = target.to_dict() if isinstance(target, Job) else dict(target)
+        return read_mapping(data, options, Path(), registry)
     if callable(target):
         return read_target(_place_of(target), options, registry)
     what = "a finished task" if isinstance(target, Task) else f"a value of type {type(target).__name__}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any
-
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from typing import TYPE_CHECKING, Any
 
 from hwprofiles.suggestions import closest
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 LIST_TYPES, MAPPING_TYPES = ("tuple_type", "list_type"), ("model_type", "dict_type", "mapping_type")
 """Kinds of pydantic's errors: a list, or a mapping, was expected."""
@@ -69,9 +69,10 @@ def _as_mapping(value: Any, name: str, field: FieldInfo | None) -> str:
     if isinstance(value, str) and name == "space":
         return f"{{{value}: {{}}}}"
     default = None if field is None else field.get_default(call_default_factory=True)
-    if not isinstance(default, BaseModel):
+    fields = getattr(type(default), "model_fields", None)
+    if fields is None:
         return _EXAMPLES.get(name, "{}")
-    key = next(iter(type(default).model_fields))
+    key = next(iter(fields))
     given = isinstance(value, int | float) and not isinstance(value, bool)
     return f"{{{key}: {value if given else getattr(default, key)}}}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -11,12 +12,25 @@ from typing import Any
 
 from hwprofiles.folders import cache_folder, data_folder, make_folder, make_private
 
-__all__ = ["cache_folder", "data_folder", "default_database", "job_folder", "partial_path", "write_json"]
+__all__ = [
+    "cache_folder",
+    "data_folder",
+    "default_database",
+    "job_folder",
+    "partial_path",
+    "remove_job_folder",
+    "write_json",
+]
 
 
 def job_folder(job_id: str) -> Path:
     """Returns the folder of a job's files, made if missing: candidates as ONNX files, logs."""
     return make_folder(make_private(data_folder() / "jobs") / job_id)
+
+
+def remove_job_folder(job_id: str) -> None:
+    """Removes the folder of a job's files on this machine, if it exists; what cannot be removed stays."""
+    shutil.rmtree(data_folder() / "jobs" / job_id, ignore_errors=True)
 
 
 def default_database() -> str:

@@ -63,6 +63,20 @@ class TrialState(StrEnum):
         return self in (TrialState.DONE, TrialState.INFEASIBLE)
 
 
+class ExportState(StrEnum):
+    """State of an export that a worker was asked for."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self in (ExportState.DONE, ExportState.FAILED)
+
+
 class RequestState(StrEnum):
     """State of a measurement request to a remote device."""
 
@@ -72,3 +86,21 @@ class RequestState(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     CANCELLED = "cancelled"
+
+
+FAILED = "failed"
+"""Name for all states that are failures."""
+
+
+def is_failure(state: TrialState) -> bool:
+    """Returns whether a state means that a candidate could not be measured."""
+    return state.finished and not state.measured
+
+
+def states_of(name: str | None) -> frozenset[TrialState] | None:
+    """Returns the states that a name stands for (None: all states); None for an unknown name."""
+    if name is None:
+        return frozenset(TrialState)
+    if name == FAILED:
+        return frozenset(filter(is_failure, TrialState))
+    return frozenset([TrialState(name)]) if name in list(TrialState) else None

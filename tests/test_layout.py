@@ -18,7 +18,7 @@ import evaluators
 import hwprofiles
 import paretune
 import search
-from dashboards.cli import app
+from dashboards.cli.commands import build_app
 from dashboards.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,8 @@ PACKAGES = (hwprofiles, evaluators, search, dashboards, paretune)
 
 SURFACES = {
     "paretune": {
-        "Candidate", "ParetuneError", "ProfileReport", "Result", "TorchTask", "__version__", "open", "profile", "run",
+        "Candidate", "Client", "Job", "JobStatus", "ParetuneError", "ProfileReport", "Result",
+        "TorchTask", "__version__", "open", "profile", "run",
     },
     "hwprofiles": {"DEVICES", "Precision", "Profile", "digest_of", "digest_of_file", "find_device"},
     "evaluators.runtimes": {
@@ -58,8 +59,9 @@ SURFACES = {
         "StrategyContext", "StrategyOptions",
     },
     "search.store": {
-        "JobBusy", "JobRow", "JobVersion", "Json", "Lease", "StaleLease", "Store", "Submission", "TrialRow",
-        "database_exists", "digests_of", "is_orphan", "this_process", "upgrade",
+        "EVERYTHING", "ExportLease", "ExportRow", "JobBusy", "JobFilters", "JobRow", "JobVersion", "Json", "Lease",
+        "Sight", "StaleLease", "Store", "Submission", "TrialRow", "database_exists", "digests_of", "is_orphan",
+        "this_process", "upgrade",
     },
 }  # fmt: skip
 
@@ -168,7 +170,7 @@ def test_the_console_script_leads_to_the_command_line(
 
 def test_only_commands_that_exist_are_recommended() -> None:
     """A hint such as ``paretune resume JOB`` must work."""
-    known = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    known = set(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
     for package in PACKAGES:
         for file in Path(package.__file__ or "").parent.rglob("*.py"):
             for command in re.findall(r": paretune ([a-z]+)\b", file.read_text()):

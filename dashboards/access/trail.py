@@ -16,6 +16,8 @@ from search.store import Store
 
 log = logging.getLogger("paretune.access")
 _LONGEST = 400
+_PARTS = "PATCH /api/v1/uploads/{upload_id}"
+"""Parts of a file, which was announced by a request of its own: noted only if they are refused."""
 
 
 class Trail:
@@ -58,6 +60,8 @@ class Trail:
         route = getattr(request.scope.get("route"), "path", request.url.path)
         action, path = f"{request.scope['method']} {route}", request.url.path[:_LONGEST]
         outcome = "ok" if status < 400 else str(status)
+        if action == _PARTS and outcome == "ok":
+            return
         try:
             self._store.audit.add(
                 identity.user, action, path, token_id=identity.token_id, address=address_of(request), outcome=outcome

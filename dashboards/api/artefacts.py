@@ -47,7 +47,8 @@ def artefact_router(store: Store) -> APIRouter:
     artefacts = ArtefactStore()
     uploads = Uploads(store, artefacts)
 
-    @router.post("/artefacts", summary="Announces a file; says where to send it, or that it is there")
+    @router.post("/artefacts", summary="Announces a file; says where to send it, or that it is there",
+                 responses={201: {"description": "It is to be sent", "model": Json}})  # fmt: skip
     def begin(file: Announcement, response: Response, identity: Identity = SUBMIT) -> Json:
         progress = uploads.begin(identity.user, file.sha256, file.size_bytes)
         if progress.upload_id is not None:

@@ -97,7 +97,8 @@ def metrics_router(metrics: ServerMetrics) -> APIRouter:
     """Returns the route ``/metrics``."""
     router = APIRouter(tags=["operations"])
 
-    @router.get("/metrics", summary="Metrics in Prometheus's text format", dependencies=[READ])
+    @router.get("/metrics", summary="Metrics in Prometheus's text format", dependencies=[READ],
+                response_class=PlainTextResponse)  # fmt: skip
     def read_metrics() -> PlainTextResponse:
         return PlainTextResponse(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 

@@ -7,122 +7,26 @@ import os
 import shutil
 import sys
 import traceback
-from importlib import metadata
-from typing import Annotated
 
 import typer
 
-from dashboards.cli import (
-    access,
-    agents,
-    analysis,
-    candidates,
-    capability,
-    check,
-    cluster,
-    devices,
-    docs,
-    examples,
-    init,
-    jobs,
-    login,
-    maintenance,
-    profiling,
-    results,
-    run,
-    service,
-    worker,
-)
+from dashboards.cli.commands import build_app
 from dashboards.cli.console import print_error
 from dashboards.cli.usage_errors import explain_usage
 from hwprofiles.errors import ParetuneError
 from hwprofiles.installed import install_command
 
-app = typer.Typer(
-    name="paretune",
-    help="Searches compressed versions of your model and measures each one on your device.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-devices_app = typer.Typer(help="The devices that a job can measure on.", no_args_is_help=True)
-users_app = typer.Typer(help="The users of a server.", no_args_is_help=True)
-tokens_app = typer.Typer(help="The API tokens of a server's users.", no_args_is_help=True)
-projects_app = typer.Typer(help="Projects, whose members see their jobs.", no_args_is_help=True)
-db_app = typer.Typer(help="The database.", no_args_is_help=True)
-app.add_typer(devices_app, name="devices")
-app.add_typer(users_app, name="users")
-app.add_typer(tokens_app, name="tokens")
-app.add_typer(projects_app, name="projects")
-app.add_typer(db_app, name="db")
-
-# In the order in which --help lists them.
-for command in (
-    run.run, init.init, check.check, run.resume, jobs.jobs, jobs.status, results.front, candidates.candidates,
-    results.show, results.export, profiling.profile, analysis.analyse, worker.up, service.serve, worker.worker,
-    agents.agent, login.login, login.logout, access.audit,
-    maintenance.gc, maintenance.backup, maintenance.restore, service.schema, examples.examples, docs.docs,
-):  # fmt: skip
-    app.command()(command)
-devices_app.command("list")(devices.devices_list)
-devices_app.command("show")(devices.devices_show)
-devices_app.command("probe")(devices.devices_probe)
-devices_app.command("add")(devices.devices_add)
-devices_app.command("remove")(devices.devices_remove)
-devices_app.command("check")(devices.devices_check)
-devices_app.command("capability")(capability.devices_capability)
-devices_app.command("token")(agents.devices_token)
-devices_app.command("revoke")(agents.devices_revoke)
-devices_app.command("agents")(agents.devices_agents)
-devices_app.command("resources")(cluster.devices_resources)
-users_app.command("add")(access.users_add)
-users_app.command("list")(access.users_list)
-users_app.command("disable")(access.users_disable)
-users_app.command("enable")(access.users_enable)
-users_app.command("admin")(access.users_admin)
-tokens_app.command("create")(access.tokens_create)
-tokens_app.command("list")(access.tokens_list)
-tokens_app.command("revoke")(access.tokens_revoke)
-projects_app.command("add")(access.projects_add)
-projects_app.command("list")(access.projects_list)
-projects_app.command("members")(access.projects_members)
-db_app.command("upgrade")(service.db_upgrade)
-
-
 _LEAST_FOR_BOXES = 60
 """Least width of a terminal whose help is drawn in boxes, which cut options in narrower ones."""
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        sys.stdout.write(f"paretune {metadata.version('paretune')}\n")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", "-V", help="Show the version.", is_eager=True, callback=_print_version)
-    ] = False,
-) -> None:
-    pass
-
-
-@app.command("help")
-def show_help(
-    command: Annotated[list[str] | None, typer.Argument(help="A command, such as run or devices list.")] = None,
-) -> int:
-    """Show the help of a command, as --help does."""
-    return run_app([*(command or ()), "--help"])
 
 
 def run_app(arguments: list[str]) -> int:
     """Runs a command line and returns its exit code; errors are printed, tracebacks only with ``--debug``."""
     debug = "--debug" in arguments
-    app.rich_markup_mode = "rich" if shutil.get_terminal_size().columns >= _LEAST_FOR_BOXES else None
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
+        app = build_app(arguments[0] if arguments else None)
+        app.rich_markup_mode = "rich" if shutil.get_terminal_size().columns >= _LEAST_FOR_BOXES else None
         code = app(args=arguments, prog_name="paretune", standalone_mode=False)
         sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):

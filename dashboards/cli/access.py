@@ -21,8 +21,8 @@ from dashboards.documents.access import (
     tokens_document,
     users_document,
 )
-from dashboards.documents.report import Json
 from dashboards.figures import moment
+from dashboards.words import Json
 from hwprofiles.errors import InvalidInput, NotFound
 from search.permissions import LOCAL_USER, Role, Scope
 from search.store import Store

@@ -15,8 +15,9 @@ from dashboards.cli.console import err, out
 from dashboards.cli.listing import print_list
 from dashboards.cli.options import AsFormat, Db, Format, existing_store, open_store, print_json, store_if_any
 from dashboards.cli.service import serve_nicely
-from dashboards.documents.agents import agent_state, agents_document
+from dashboards.documents.agents import agents_document
 from dashboards.figures import moment
+from dashboards.words.devices import agent_state
 from evaluators.agent.limits import DEFAULT_CACHE_BYTES, DEFAULT_MAX_MODEL_BYTES
 from hwprofiles.description import NAME
 from hwprofiles.errors import InvalidInput, StorageError

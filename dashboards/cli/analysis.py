@@ -9,7 +9,7 @@ import typer
 
 from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.options import AsFormat, Db, Format, print_json, store_if_any
-from dashboards.documents.report import Json
+from dashboards.words import Json
 from hwprofiles import Profile
 from hwprofiles.errors import InvalidInput
 from search.devices.lookup import DeviceRegistry

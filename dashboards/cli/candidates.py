@@ -9,15 +9,14 @@ from typing import Annotated
 import typer
 
 from dashboards.cli.listing import print_list
-from dashboards.cli.options import Db, FrontFormat, JobId, existing_store, print_json
-from dashboards.documents.report import Json
-from dashboards.documents.trials import trials_document
+from dashboards.cli.options import Db, FrontFormat, JobId, Server, print_json
 from dashboards.figures import figure, short_title
+from dashboards.service.choice import open_service
+from dashboards.words import Json
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
-from search.controller.failures import FAILED, states_of
 from search.short_names import candidate_name
-from search.states import TrialState
+from search.states import FAILED, TrialState, states_of
 
 
 def candidates(
@@ -25,20 +24,20 @@ def candidates(
     state: Annotated[
         str | None, typer.Option(help="Only candidates in this state; failed: in any that is a failure.")
     ] = None,
+    server: Server = None,
     db: Db = None,
     format: Annotated[
         FrontFormat, typer.Option("--format", help="table for people, csv or json for programs.")
     ] = FrontFormat.TABLE,
 ) -> None:
     """List every candidate of a job with its state and the reason for it."""
-    wanted = states_of(state)
-    if wanted is None:
+    if states_of(state) is None:
         raise InvalidInput(f"--state: unknown state {state!r}", nearest(str(state), [*TrialState, FAILED]))
-    with existing_store(db) as store:
-        document = trials_document(store, job)
-    rows = [row for row in document["trials"] if row["state"] in wanted]
+    with open_service(server, db) as service:
+        document = service.candidates(job, state=state)
+    rows = document["trials"]
     if format is FrontFormat.JSON:
-        print_json({**document, "trials": rows})
+        print_json(document)
     elif format is FrontFormat.CSV:
         _print_csv(rows, _metrics(document))
     else:

@@ -9,8 +9,8 @@ import typer
 from dashboards.cli.completion import complete_device
 from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
-from dashboards.documents.report import Json
 from dashboards.figures import precision_title
+from dashboards.words import Json
 from hwprofiles.errors import DeviceUnavailable
 from search.folders import default_database
 

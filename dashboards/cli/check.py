@@ -7,14 +7,15 @@ from typing import Any
 from dashboards.cli.console import ProgressBar, out, print_rows
 from dashboards.cli.job_options import Target, takes_job_options
 from dashboards.cli.options import AsFormat, Db, Format, print_json
-from dashboards.documents.report import Json
 from dashboards.figures import duration, figure
+from dashboards.words import Json
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
 from search.job.devices import JobDevice
+from search.job.job_options import JobOptions
 from search.job.profiles import profiles_of
-from search.job.target import JobOptions, TargetJob, read_target, resolve_target
-from search.space.coverage import COVERAGE, coverage_lines
+from search.job.target import TargetJob, read_target, resolve_target
+from search.space.coverage_words import COVERAGE, coverage_lines
 
 _MOST_VALUES = 8
 _COUNTABLE = 10**6

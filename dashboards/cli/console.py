@@ -11,10 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from dashboards.documents.format_strip import Block, count_formats
-from dashboards.documents.report import Json
-from dashboards.documents.time_spent import left_in_words, spent_in_words
 from dashboards.figures import duration
+from dashboards.words import Json
+from dashboards.words.format_strip import Block, count_formats
+from dashboards.words.time_spent import left_in_words, spent_in_words
 from search.controller.progress import Status, Watcher
 
 out = Console(highlight=False)

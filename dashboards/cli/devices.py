@@ -1,26 +1,20 @@
-"""Commands about devices."""
+"""Commands that list and show devices."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dashboards.cli.completion import complete_device
-from dashboards.cli.console import ProgressBar, err, out, print_fields, print_rows
+from dashboards.cli.console import out, print_fields
 from dashboards.cli.fields import flatten
 from dashboards.cli.listing import print_list
-from dashboards.cli.options import AsFormat, Db, Format, print_json, store_if_any
-from dashboards.documents import devices
-from dashboards.documents.report import Json
+from dashboards.cli.options import AsFormat, Db, Format, Server, print_json
 from dashboards.figures import moment
-from hwprofiles import find_device
-from hwprofiles.catalogue import add_description, remove_description
-from hwprofiles.description import NAME
-from hwprofiles.errors import DeviceUnavailable, InvalidInput, StorageError
-from hwprofiles.registry import DEVICES
-from search.devices.lookup import DeviceRegistry
+from dashboards.service.choice import service_if_any
+from dashboards.words import Json
+from dashboards.words.devices import device_in_words, figures_in_words
 
 DeviceName = Annotated[
     str, typer.Argument(help="The device's name.", show_default=False, autocompletion=complete_device)
@@ -29,17 +23,18 @@ DeviceName = Annotated[
 
 def devices_list(
     revoked: Annotated[bool, typer.Option("--all", help="Also remote devices whose token is revoked.")] = False,
+    server: Server = None,
     db: Db = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
     """List the devices: this machine, remote ones, and device models."""
-    with store_if_any(db) as store:
-        document = devices.devices_document(store, revoked=revoked)
+    with service_if_any(server, db) as service:
+        document = _own_devices() if service is None else service.devices(revoked=revoked)
     if format is Format.JSON:
         print_json(document)
         return
     rows = [
-        {**device, "figures": devices.figures_in_words(device), "what": devices.device_in_words(device)}
+        {**device, "figures": figures_in_words(device), "what": device_in_words(device)}
         for device in document["devices"]
     ]
     print_list(rows, {name: name for name in ("device", "figures", "origin", "what")}, "", cut=["what"])
@@ -48,108 +43,29 @@ def devices_list(
         out.print(f"why one is not available: paretune devices show {missing[0]}", soft_wrap=True)
 
 
-def devices_show(device: DeviceName, db: Db = None, format: AsFormat = Format.TABLE) -> None:
+def devices_show(device: DeviceName, server: Server = None, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     """Show a device: its processor, memory, caches and runtimes."""
-    with store_if_any(db) as store:
-        document = devices.device_document(device, store)
+    with service_if_any(server, db) as service:
+        document = _own_device(device) if service is None else service.device(device)
     if format is Format.JSON:
         print_json(document)
         return
     if document.get("simulated"):
-        out.print(f"{devices.figures_in_words(document)}, not measured")
+        out.print(f"{figures_in_words(document)}, not measured")
     contact = {
         key: moment(value) if key.endswith("_at") else value for key, value in document.get("contact", {}).items()
     }
     print_fields(flatten(document | {"contact": contact}))
 
 
-def devices_probe(
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Also measure its peaks, and describe it in this TOML file.", show_default=False),
-    ] = None,
-    format: AsFormat = Format.TABLE,
-) -> None:
-    """Show what this machine is: processor, caches, memory, GPUs, runtimes."""
-    if output is not None:
-        _check_output(output)
-    document = devices.probe_document()
-    if format is Format.JSON:
-        print_json(document)
-    else:
-        print_fields(flatten(document))
-    if output is not None:
-        _describe_machine(output)
-        err.print(f"wrote {output}; on another machine: paretune devices add {output.name}", soft_wrap=True)
+def _own_devices() -> Json:
+    """Returns the devices of this machine, where nothing was run so far."""
+    from dashboards.documents.devices import devices_document
+
+    return devices_document()
 
 
-def _check_output(output: Path) -> None:
-    """Checks the file before anything is measured: its name becomes the device's."""
-    if output.suffix != ".toml" or not NAME.fullmatch(output.stem):
-        raise InvalidInput(
-            f"--output: {output.name!r} does not name a device", "name it like my-laptop.toml, in lower case"
-        )
-    if not output.resolve().parent.is_dir():
-        raise InvalidInput(f"--output: folder {output.parent} does not exist", "make it first")
+def _own_device(device: str) -> Json:
+    from dashboards.documents.devices import device_document
 
-
-def _describe_machine(output: Path) -> None:
-    from evaluators.devices.describe import describe
-    from hwprofiles.probe import usable_cores
-
-    with ProgressBar() as progress:
-        description = describe(output.stem, find_device("local-cpu", len(usable_cores())), say=progress.say)
-    try:
-        output.write_text(description.to_toml())
-    except OSError as error:
-        raise StorageError(f"file {output} cannot be written: {error.strerror}", "name another with --output") from None
-
-
-def devices_add(
-    file: Annotated[Path, typer.Argument(help="A TOML file that describes the device.", show_default=False)],
-) -> None:
-    """Add a described device, to be modelled."""
-    description, replaced = add_description(file, frozenset(DEVICES))
-    out.print(f"{'replaced' if replaced else 'added'} {description.name}: {description.title}", soft_wrap=True)
-
-
-def devices_remove(device: DeviceName, db: Db = None) -> None:
-    """Removes a device that was added, or a remote device; results of jobs stay."""
-    with store_if_any(db) as store:
-        if devices.origin_of(device, store) == devices.REMOTE and store is not None:
-            store.agents.remove(device)
-            out.print(f"removed {device}: its token is refused from now on; results of jobs stay", soft_wrap=True)
-            err.print(f"to add it again: paretune devices token {device} -o {device}.token", soft_wrap=True)
-            return
-    remove_description(device, frozenset(DEVICES))
-    out.print(f"removed {device}; results of jobs stay")
-
-
-def devices_check(device: DeviceName, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Check that a device is unchanged and fit to measure; exits 5 when a check fails."""
-    document = _check(device, db)
-    if format is Format.JSON:
-        print_json(document)
-    else:
-        print_rows("", document["checks"], {"name": "check", "state": "state", "finding": "finding"}, "")
-    failed = [check["name"] for check in document["checks"] if check["state"] == "failed"]
-    if failed:
-        raise DeviceUnavailable(f"device {device!r}: failed: {', '.join(failed)}", "the findings say what is wrong")
-
-
-def _check(device: str, db: str | None) -> Json:
-    from evaluators.devices.check import Check
-    from search.devices.check import check_any_device
-
-    with store_if_any(db) as store:
-        devices.origin_of(device, store)
-        registered = None if store is None else dict(store.devices.all()).get(device)
-        size: dict[str, Any] = {} if registered is None else {"threads": registered.threads, "batch": registered.batch}
-        try:
-            profile = DeviceRegistry(store).find(device, **size)
-        except (DeviceUnavailable, InvalidInput) as error:
-            lacking = Check("available", "failed", f"{error.message}; {error.hint}")
-            return devices.check_document(device, None, (lacking,))
-        with ProgressBar() as progress:
-            checks = check_any_device(store, profile, registered, progress.say)
-        return devices.check_document(device, profile, checks)
+    return device_document(device)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.documents.health import health_in_words
-from dashboards.documents.jobs import state_in_words
-from dashboards.documents.metrics import metric_names
 from dashboards.evidence import IN_WORDS, Evidence, qualify_title
 from dashboards.figures import duration, figure, interval, metric_title, moment
+from dashboards.words.health import health_in_words
+from dashboards.words.jobs import state_in_words
+from dashboards.words.metrics import metric_names
 from search.fronts.objectives import metric_interval, metric_value
 
 _TIMES = ("created_at", "started_at", "finished_at")

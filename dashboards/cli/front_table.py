@@ -12,14 +12,14 @@ from rich.text import Text
 
 from dashboards.cli.console import out
 from dashboards.cli.listing import print_hidden
-from dashboards.documents.answer import BEST_COMPROMISE
-from dashboards.documents.jobs import state_in_words
-from dashboards.documents.metrics import USUAL_METRICS, metric_names
-from dashboards.documents.report import Json
-from dashboards.documents.runtime import costs_by_runtime, costs_in_words
-from dashboards.documents.words import quality_in_words
 from dashboards.evidence import IN_WORDS, Evidence, qualify_title
 from dashboards.figures import duration, figure, short_title
+from dashboards.words import Json
+from dashboards.words.answer import BEST_COMPROMISE
+from dashboards.words.candidates import quality_in_words
+from dashboards.words.jobs import state_in_words
+from dashboards.words.metrics import USUAL_METRICS, metric_names
+from dashboards.words.runtime import costs_by_runtime, costs_in_words
 from search.fronts.objectives import metric_interval, metric_value
 from search.short_names import short_name
 

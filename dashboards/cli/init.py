@@ -13,12 +13,12 @@ import typer
 from dashboards.cli.console import err, print_error
 from dashboards.cli.job_options import takes_job_options
 from dashboards.cli.options import Db
-from dashboards.cli.run import RANDOM_INPUTS
 from hwprofiles.errors import InvalidInput
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
 from search.job.job_file import job_file_text
-from search.job.target import DEFAULT_MINUTES, JobOptions, TargetJob, read_target, resolve_target
+from search.job.job_options import DEFAULT_MINUTES, JobOptions
+from search.job.target import RANDOM_INPUTS, TargetJob, read_target, resolve_target
 
 
 @takes_job_options

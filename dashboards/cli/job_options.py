@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from dashboards.cli.completion import complete_device, complete_metric
-from search.job.target import DEFAULT_MINUTES, JobOptions
+from search.job.job_options import DEFAULT_MINUTES, JobOptions
 
 TARGET_HELP = "A model (.onnx), a task (my_task.py:make_task) or a job file (.yaml)."
 

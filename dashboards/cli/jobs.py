@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
 
 from dashboards.cli.console import out, print_fields
 from dashboards.cli.fields import status_fields
 from dashboards.cli.front_table import print_answer
 from dashboards.cli.listing import print_list
-from dashboards.cli.options import (
-    AsFormat,
-    Db,
-    Format,
-    JobId,
-    existing_store,
-    is_new_home,
-    print_coverage,
-    print_json,
-)
-from dashboards.documents.jobs import device_names, job_document, jobs_document, state_in_words
-from dashboards.documents.time_spent import left_in_words, spent_in_words
+from dashboards.cli.options import AsFormat, Db, Format, JobId, Server, print_coverage, print_json
 from dashboards.figures import moment
+from dashboards.service import Service
+from dashboards.service.base import LONGEST_PAGE
+from dashboards.service.choice import open_service, service_if_any
+from dashboards.words import Json
+from dashboards.words.jobs import device_names, state_in_words
+from dashboards.words.time_spent import left_in_words, spent_in_words
 
 
-def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
+def jobs(
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state.", show_default=False)] = None,
+    user: Annotated[str | None, typer.Option(help="Only jobs of this user.", show_default=False)] = None,
+    project: Annotated[str | None, typer.Option(help="Only jobs of this project.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="Only jobs on this device.", show_default=False)] = None,
+    server: Server = None,
+    db: Db = None,
+    format: AsFormat = Format.TABLE,
+) -> None:
     """List all jobs, the newest first."""
-    document: dict[str, Any] = {"jobs": []}
-    if not is_new_home(db):
-        with existing_store(db) as store:
-            document = jobs_document(store)
+    filters = {"state": state, "user": user, "project": project, "device": device}
+    given = {key: value for key, value in filters.items() if value is not None}
+    with service_if_any(server, db) as service:
+        listed = [] if service is None else list(_all_jobs(service, given))
     if format is Format.JSON:
-        print_json(document)
+        print_json({"jobs": listed})
         return
-    columns = {
-        "job_id": "job",
-        "short_name": "short name",
-        "name": "name",
-        "state": "state",
-        "device": "device",
-        "created_at": "created",
-    }
+    columns = {"job_id": "job", "short_name": "short name", "name": "name", "state": "state", "device": "device"}
+    if len({job["submitted_by"] for job in listed}) > 1:
+        columns |= {"submitted_by": "user"}
     rows = [
         job
         | {
@@ -47,15 +48,26 @@ def jobs(db: Db = None, format: AsFormat = Format.TABLE) -> None:
             "state": state_in_words(job),
             "created_at": moment(job["created_at"]),
         }
-        for job in document["jobs"]
+        for job in listed
     ]
-    print_list(rows, columns, "no jobs yet; start one with: paretune run MODEL.onnx")
+    print_list(rows, columns | {"created_at": "created"}, "no jobs yet; start one with: paretune run MODEL.onnx")
 
 
-def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
+def _all_jobs(service: Service, filters: dict[str, str]) -> Iterator[Json]:
+    """Yields the jobs of all pages."""
+    cursor = None
+    while True:
+        page = service.jobs(filters, limit=LONGEST_PAGE, cursor=cursor)
+        yield from page["jobs"]
+        cursor = page["next"]
+        if cursor is None:
+            return
+
+
+def status(job: JobId, server: Server = None, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     """Show a job's state, progress, time and notes."""
-    with existing_store(db) as store:
-        document = job_document(store, job)
+    with open_service(server, db) as service:
+        document = service.job(job)
     if format is Format.JSON:
         print_json(document)
         return
@@ -63,11 +75,13 @@ def status(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
     print_fields(status_fields(document))
     if document["process_died"]:
         out.print(f"resume it with: paretune resume {document['job_id']}", soft_wrap=True)
+    progress = document["progress"]
     print_fields({f"note {number}": note for number, note in enumerate(document["notes"], 1)})
     print_fields({f"trials {state}": count for state, count in document["trials"].items() if count})
-    print_fields({f"trial {row['trial']}": row["doing"] for row in document["progress"]["at_work"]})
-    left = {phase: s for phase, s in (document["progress"]["left_s"] or {}).items() if s is not None}
+    print_fields({f"trial {row['trial']}": row["doing"] for row in progress["at_work"]})
+    left = {phase: s for phase, s in (progress["left_s"] or {}).items() if s is not None}
     words = {
+        "now": ": ".join(filter(None, [progress["phase"], progress["message"]])) or None,
         "estimate": left_in_words(left) if left else None,
         "ended early": document["ending"] and document["ending"]["text"],
         "time": spent_in_words(document["time_s"]) or None,

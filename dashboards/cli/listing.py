@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dashboards.cli.console import out
-from dashboards.documents.report import Json
+from dashboards.words import Json
 
 _LEAST = 12
 """Fewest characters of a column that is cut."""

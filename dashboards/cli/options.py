@@ -9,20 +9,21 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dashboards.cli.completion import complete_candidate, complete_job
 from dashboards.cli.console import out, print_ending
 from dashboards.cli.front_table import print_front
-from dashboards.documents.front import front_document
-from dashboards.documents.report import Json
-from hwprofiles.errors import NotFound
+from dashboards.service.choice import no_database
+from dashboards.words import Json
 from search.folders import default_database
 from search.fronts.objectives import metric_value
-from search.space.coverage import COVERAGE, coverage_lines
-from search.store import Store, database_exists
+from search.space.coverage_words import COVERAGE, coverage_lines
+
+if TYPE_CHECKING:
+    from search.store import Store
 
 
 class Format(StrEnum):
@@ -46,6 +47,13 @@ Db = Annotated[
         "--db", help="Database URL; default PARETUNE_DB, else a file in your data folder.", show_default=False
     ),
 ]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server", help="Address of a server; default PARETUNE_SERVER, else that of paretune login.",
+        show_default=False,
+    ),
+]  # fmt: skip
 AsFormat = Annotated[Format, typer.Option("--format", help="table for people, json for programs.")]
 JobId = Annotated[
     str,
@@ -64,28 +72,28 @@ CandidateId = Annotated[
 @contextmanager
 def open_store(url: str | None) -> Iterator[Store]:
     """Opens the store at ``url``, or at the default place, for the time of a command."""
-    store = Store(url or default_database())
-    try:
+    from search.store import Store
+
+    with Store(url or default_database()) as store:
         yield store
-    finally:
-        store.close()
 
 
 @contextmanager
 def existing_store(url: str | None) -> Iterator[Store]:
     """As :func:`open_store`, for commands that only read: raises :class:`NotFound` instead of making a database."""
+    from search.store import database_exists
+
     place = url or default_database()
     if not database_exists(place):
-        raise NotFound(
-            f"there is no database at {place.partition(':///')[2] or place}",
-            "check --db, PARETUNE_DB and PARETUNE_HOME; make one with: paretune run MODEL.onnx",
-        )
+        raise no_database(place)
     with open_store(place) as store:
         yield store
 
 
 def is_new_home(url: str | None) -> bool:
     """Returns whether nothing was run so far: no database is named, and the default one does not exist."""
+    from search.store import database_exists
+
     return url is None and not os.environ.get("PARETUNE_DB") and not database_exists(default_database())
 
 
@@ -110,11 +118,8 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
-def report_front(
-    store: Store, job: str, format: FrontFormat, device: str | None = None, *, every: bool = False
-) -> None:
+def report_front(document: Json, format: FrontFormat, device: str | None = None, *, every: bool = False) -> None:
     """Prints a job's front, of one device or of all; ``every`` member, or one for those that are equal within noise."""
-    document = front_document(store, job, device)
     fronts = document.get("fronts", {document["device"]: document})
     if format is FrontFormat.JSON:
         print_json(document)

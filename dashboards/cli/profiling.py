@@ -10,8 +10,8 @@ import typer
 from dashboards.cli.completion import complete_device
 from dashboards.cli.console import ProgressBar, out, print_rows
 from dashboards.cli.options import AsFormat, Format, print_json
-from dashboards.documents.health import health_in_words
-from dashboards.documents.report import Json
+from dashboards.words import Json
+from dashboards.words.health import health_in_words
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
 

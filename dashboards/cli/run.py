@@ -1,21 +1,19 @@
-"""Commands that start and continue jobs."""
+"""The command that runs a job here."""
 
 from __future__ import annotations
 
 from dashboards.cli.console import ProgressBar, err
 from dashboards.cli.job_options import Target, takes_job_options
-from dashboards.cli.options import AsFormat, Db, Format, FrontFormat, JobId, existing_store, open_store, report_front
+from dashboards.cli.options import AsFormat, Db, Format, FrontFormat, existing_store, open_store, report_front
+from dashboards.documents.front import front_document
 from search.controller.open_results import has_open_results
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
-from search.job.target import JobOptions, TargetJob, read_target, resolve_target
+from search.job.job_options import JobOptions
+from search.job.target import read_target, resolve_target
 from search.short_names import short_name
 from search.states import JobState
 from search.store import Store
-
-RANDOM_INPUTS = (
-    "no --data: inputs are random, so quality is only the similarity to the fp32 model's outputs, not accuracy"
-)
 
 
 @takes_job_options
@@ -37,29 +35,18 @@ def run(
             "paretune serve",
             soft_wrap=True,
         )
-        for line in plan_lines(job):
+        for line in job.plan:
             err.print(line, soft_wrap=True)
         _control(store, job_id, format)
 
 
-def plan_lines(job: TargetJob) -> list[str]:
-    """Returns what to know of a job before it starts, unless a job file says it."""
-    lines = [] if job.from_file else [job.limits_in_words]
-    if job.default_objectives:
-        lines.append(f"objectives: {job.objectives_in_words}")
-    if job.has_random_inputs:
-        lines.append(RANDOM_INPUTS)
-    return lines
-
-
-def resume(job: JobId, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Continue an interrupted or killed job; finished candidates are kept. For a job that is done, retry measurements
-    that the machine disturbed."""
+def resume_here(job: str, db: str | None, format: Format) -> None:
+    """Continues a job in this process, and prints its front."""
     with existing_store(db) as store:
         row = store.jobs.get(job)
         if row.state is JobState.DONE and not has_open_results(store, row.job_id):
             err.print(f"job {row.job_id} is done already")
-            report_front(store, row.job_id, FrontFormat(format.value))
+            report_front(front_document(store, row.job_id), FrontFormat(format.value))
             return
         _control(store, row.job_id, format)
 
@@ -73,4 +60,4 @@ def _control(store: Store, job_id: str, format: Format) -> None:
     except KeyboardInterrupt:
         err.print(f"interrupted; go on with: paretune resume {job_id}")
         raise
-    report_front(store, job_id, FrontFormat(format.value))
+    report_front(front_document(store, job_id), FrontFormat(format.value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dashboards.documents.report import Json
+from dashboards.words import Json
 from search.store import Store
 from search.store.audit import AuditRow
 from search.store.projects import ProjectRow

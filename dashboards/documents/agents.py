@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.documents.report import Json
+from dashboards.words import Json
 from search.store import Store
 from search.store.agents import AgentRow
 
@@ -29,10 +29,3 @@ def agent_document(agent: AgentRow) -> Json:
         "threads": len(agent.offer.get("cores", [])),
         "profile_digest": agent.profile and agent.profile.digest,
     }
-
-
-def agent_state(document: Json) -> str:
-    """``online``, ``offline``, ``never seen`` or ``revoked``."""
-    if document["state"] != "registered":
-        return str(document["state"])
-    return "online" if document["online"] else "offline"

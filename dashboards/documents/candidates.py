@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.documents.answer import comparison_of
 from dashboards.documents.display import display_of, formats_of
-from dashboards.documents.format_strip import blocks_of, decided_formats, formats_in_words, formats_without_decision
-from dashboards.documents.health import last_health
-from dashboards.documents.report import JobReport, Json
-from dashboards.documents.runtime import costs_of
-from dashboards.documents.words import UNCHANGED, decisions_summary
-from search.fronts.metrics import DEVICES, QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, SIMULATED_FORMATS, figures_on
+from dashboards.documents.report import JobReport
+from dashboards.words import Json
+from dashboards.words.answer import comparison_of
+from dashboards.words.candidates import UNCHANGED, decisions_summary
+from dashboards.words.format_strip import blocks_of, decided_formats, formats_in_words, formats_without_decision
+from dashboards.words.health import last_health
+from dashboards.words.runtime import costs_of
+from search.fronts.metrics import QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, SIMULATED_FORMATS
 from search.short_names import candidate_name
 from search.space.display import DISPLAY
 from search.store import Store, TrialRow, digests_of
@@ -85,17 +86,6 @@ def standing_of(report: JobReport, trial: TrialRow) -> Json:
     }
 
 
-def baseline_on(store: Store, candidate_id_or_prefix: str, device: str) -> Mapping[str, Any]:
-    """Returns the fp32 model's metrics on a device, to compare with a candidate's; empty if it was not measured
-    there."""
-    row = store.trials.get(candidate_id_or_prefix)
-    job = store.jobs.get(row.job_id)
-    metrics: Json = (job.baseline or {}).get("metrics") or {}
-    if row.simulated or device not in digests_of(job):
-        return {}
-    return figures_on(metrics, device) if DEVICES in metrics else metrics
-
-
 def without_samples(value: Any) -> Any:
     """Returns a measurement with each list of raw samples replaced by their number."""
     if isinstance(value, Mapping):
@@ -131,7 +121,7 @@ def _standings(report: JobReport, candidate_id: str) -> Json:
     """Returns a candidate's state and place on the front of each device."""
     standings = {}
     for label, view in report.views.items():
-        trial = next(trial for trial in view.trials if trial.candidate_id == candidate_id)
+        trial = view.candidates.some([candidate_id])[candidate_id]
         own = standing_of(view, trial)
         standings[label] = {
             **{key: own[key] for key in ("state", "reason", "on_front", "tied_with")},

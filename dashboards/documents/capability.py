@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.documents.report import Json
+from dashboards.words import Json
 from evaluators.probing.capability import Capability, Sweep
 from evaluators.probing.operators import FAMILIES
 from hwprofiles import Profile

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dashboards.documents.agents import agent_document, agent_state, agents_document
-from dashboards.documents.report import Json
+from dashboards.documents.agents import agent_document, agents_document
+from dashboards.words import Json
 from evaluators.devices.check import Check
 from hwprofiles import Profile
 from hwprofiles.catalogue import lookup_description
@@ -69,24 +69,6 @@ def _contact(name: str, store: Store) -> Json:
     boards = [agent for agent in store.agents.all() if agent.device == name and agent.revoked_at is None]
     counts = {"boards": len(boards), "boards_online": sum(board.online for board in boards)} if len(boards) > 1 else {}
     return {"contact": {**{key: agent_document(row)[key] for key in _CONTACT}, **counts}}
-
-
-def figures_in_words(device: Json) -> str:
-    """Returns the origin of figures on a device, and the state of a remote one's agent; why there are none."""
-    contact = device.get("contact")
-    if not device["available"]:
-        return "not available" if contact is None else agent_state(contact)
-    if contact is not None:
-        return f"measured, {agent_state(contact)}"
-    return "measured" if not device["simulated"] else "made up" if device["peaks"] is None else "modelled"
-
-
-def device_in_words(device: Json) -> str:
-    """Returns what a device is, in one line: its title or processor with its runtimes, or why it is not available."""
-    if not device["available"]:
-        return str(device["reason"])
-    runtimes = (f"{name} {version}" for name, version in device["runtimes"])
-    return ", ".join((device["title"] or device["processor"], *runtimes))
 
 
 def probe_document() -> Json:

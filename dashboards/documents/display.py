@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.documents.format_strip import decided_formats, formats_without_decision
-from dashboards.documents.report import Json
+from dashboards.words import Json
+from dashboards.words.format_strip import decided_formats, formats_without_decision
 from search.space.candidate import Space
 from search.space.display import Strip, describe_formats, items_of, items_to_json
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
-from dashboards.documents.answer import answer_of
 from dashboards.documents.candidates import candidate_of
-from dashboards.documents.health import verdict_on
-from dashboards.documents.metrics import USUAL_METRICS
-from dashboards.documents.report import JobReport, Json
+from dashboards.documents.report import JobReport
 from dashboards.documents.time_spent import time_document
 from dashboards.figures import row_of
+from dashboards.words import Json
+from dashboards.words.answer import answer_of
+from dashboards.words.health import verdict_on
+from dashboards.words.metrics import USUAL_METRICS
 from search.fronts.objectives import Objective
 from search.fronts.pareto import Entry, best_compromise
 from search.fronts.similar import group_similar
-from search.space.coverage import COVERAGE
+from search.space.coverage_words import COVERAGE
 from search.store import Store, TrialRow, is_orphan
 
 _OF_THE_JOB = (
@@ -39,10 +39,11 @@ def front_document(
     """
     report = (report or JobReport.read(store, job_id_or_prefix)).on(device)
     document = front_of(report)
-    measurements = cache(store.trials.measurements)  # the same candidates are on several fronts
-    for part in (document, *document.get("fronts", {}).values(), *filter(None, [document.get("joint")])):
-        for entry in part["front"] + part["contenders"]:
-            entry["health"] = verdict_on(measurements(entry["candidate_id"]), part.get("profile_digest"))
+    parts = (document, *document.get("fronts", {}).values(), *filter(None, [document.get("joint")]))
+    entries = [(part.get("profile_digest"), entry) for part in parts for entry in part["front"] + part["contenders"]]
+    verdicts = store.trials.verdicts({entry["candidate_id"] for _, entry in entries})
+    for profile_digest, entry in entries:
+        entry["health"] = verdict_on(verdicts.get(entry["candidate_id"], ()), profile_digest)
     return document | {COVERAGE: report.coverage}
 
 
@@ -51,19 +52,19 @@ def front_of(report: JobReport) -> Json:
     if report.views:
         return _front_on_all(report)
     stored = report.stored_front or {}
-    by_id = {trial.candidate_id: trial for trial in report.trials}
+    miss = stored.get("nearest_miss")
+    by_id = report.candidates.some({*report.members, *report.ties, *([miss["candidate_id"]] if miss else [])})
     members = [by_id[candidate_id] for candidate_id in report.members if candidate_id in by_id]
     tied = [candidate_id for candidate_id in report.ties if candidate_id not in report.members]
     contenders = [by_id[candidate_id] for candidate_id in tied if candidate_id in by_id]
     best = _best_compromise(report, members)
-    miss = stored.get("nearest_miss")
     if miss is not None and miss["candidate_id"] in by_id:
         miss = candidate_of(report, by_id[miss["candidate_id"]]) | {"reason": miss["reason"]}
     document = {
         "job_id": report.job.job_id,
         "name": report.job.name,
         "state": str(report.job.state),
-        "process_died": is_orphan(report.job),
+        "process_died": is_orphan(report.job) and not report.job.detached,
         "device": report.job.device,
         "profile_digest": report.job.profile_digest,
         "simulated": report.profile.simulated,

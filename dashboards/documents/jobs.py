@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from dashboards.documents.front import front_of
-from dashboards.documents.report import JobReport, Json
+from dashboards.documents.report import JobReport
 from dashboards.documents.time_spent import left_document, time_document
+from dashboards.words import Json
 from search.folders import data_folder
 from search.fronts.objectives import metric_value
 from search.short_names import short_name
 from search.space.candidate import Space
-from search.space.coverage import COVERAGE
+from search.space.coverage_words import COVERAGE
 from search.states import JobState
 from search.store import Store, is_orphan
 from search.trials.activity import notices
@@ -22,11 +23,6 @@ from search.trials.activity import notices
 def job_document(store: Store, job_id_or_prefix: str) -> Json:
     """Returns a job's status with the coverage of its space."""
     return status_of(JobReport.read(store, job_id_or_prefix))
-
-
-def jobs_document(store: Store) -> Json:
-    """Returns all jobs, the newest first."""
-    return {"jobs": [job_of(JobReport.read(store, job_id)) for job_id in store.jobs.ids()]}
 
 
 def status_of(report: JobReport) -> Json:
@@ -53,7 +49,12 @@ def job_of(report: JobReport) -> Json:
         "short_name": short_name(job.job_id),
         "name": job.name,
         "state": str(job.state),
-        "process_died": is_orphan(job),
+        "process_died": is_orphan(job) and not job.detached,
+        "detached": job.detached,
+        "requested": job.requested and str(job.requested),
+        "submitted_by": job.submitted_by,
+        "project": job.project,
+        "priority": job.priority,
         "device": job.device,
         "profile_digest": job.profile_digest,
         "simulated": report.profile.simulated,
@@ -79,16 +80,6 @@ def job_of(report: JobReport) -> Json:
     }
 
 
-def state_in_words(job: Mapping[str, Any]) -> str:
-    """Returns a job's state, from its status document; one whose process has died goes on only when it is resumed."""
-    return "interrupted (its process has died)" if job["process_died"] else str(job["state"])
-
-
-def device_names(job: Mapping[str, Any]) -> list[str]:
-    """Returns the devices of a job's status document."""
-    return [part["device"] for part in job.get("devices", [job])]
-
-
 def _devices(report: JobReport) -> list[Json]:
     """Returns the devices of a job, with the progress of their fronts."""
     return [
@@ -107,11 +98,12 @@ def _best_speedup(report: JobReport) -> float | None:
     """Returns the speed-up of the front's fastest member, if the front names it; otherwise the largest of its
     members."""
     fastest = (report.stored_front or {}).get("fastest")
-    speedups = [metric_value(t.metrics, "speedup") for t in report.trials if t.candidate_id == fastest]
-    if speedups and speedups[0] is not None:
-        return speedups[0]
-    speedups = [metric_value(t.metrics, "speedup") for t in report.trials if t.candidate_id in report.members]
-    return max((value for value in speedups if value is not None), default=None)
+    rows = report.candidates.some({*report.members, *([fastest] if fastest else [])})
+    speedups = {name: metric_value(row.metrics, "speedup") for name, row in rows.items()}
+    if fastest in speedups and speedups[fastest] is not None:
+        return speedups[fastest]
+    of_members = (speedups.get(name) for name in report.members)
+    return max((value for value in of_members if value is not None), default=None)
 
 
 def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:
@@ -120,7 +112,7 @@ def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:
     ``time_left_s`` is estimated from the pace so far, while the job runs.
     """
     job = report.job
-    finished = sum(trial.state.finished for trial in report.trials)
+    finished = report.finished
     planned, minutes = budget.get("trials"), budget.get("minutes")
     if planned and job.space:
         planned = min(planned, Space.from_dict(job.space).size)
@@ -139,6 +131,7 @@ def _progress(report: JobReport, budget: Mapping[str, Any]) -> Json:
         "time_left_s": min(left) if running and left else None,
         "left_s": _left(report, minutes) if running and report.facts.measuring_s else None,
         "at_work": _at_work(report) if alive else [],
+        **({key: (job.progress or {}).get(key) if alive else None for key in ("phase", "message")}),
     }
 
 
@@ -151,8 +144,7 @@ def _at_work(report: JobReport) -> list[Json]:
     texts = notices(data_folder() / "jobs" / report.job.job_id)
     return [
         {"trial": trial.number, "candidate_id": trial.candidate_id, "doing": texts[trial.digest]}
-        for trial in report.trials
-        if trial.digest in texts
+        for trial in report.candidates.with_digests(texts)
     ]
 
 

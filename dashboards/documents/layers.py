@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.documents.report import Json
+from dashboards.words import Json
 from evaluators.probing.layer_table import UnitTime
 from search.job.facts import JobFacts, StructureTable
 from search.store import Store

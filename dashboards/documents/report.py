@@ -5,25 +5,23 @@ Documents are pure views of the store. Units are in the keys; an unknown figure 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from dashboards.documents.runtime import runtime_on
+from dashboards.documents.job_candidates import JobCandidates, StoredCandidates
 from dashboards.documents.time_spent import OF_THE_CLOCK
 from dashboards.documents.views import DeviceView, joint_view, views_by_device
 from dashboards.evidence import Evidence, evidence_of
+from dashboards.words import Json
+from dashboards.words.runtime import runtime_on
 from hwprofiles import Profile
 from hwprofiles.errors import NotFound
 from search.fronts.metrics import SIMULATED_FORMATS
 from search.job.facts import JobFacts
 from search.space.candidate import Space
-from search.space.coverage import COVERAGE
+from search.space.coverage_words import COVERAGE
 from search.states import TrialState
 from search.store import JobRow, Store, TrialRow, digests_of
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class JobReport:
     job: JobRow
     profile: Profile
     stored_front: Json | None
-    trials: tuple[TrialRow, ...]
+    candidates: JobCandidates
     further_profiles: tuple[Profile, ...] = ()
     """The profiles of the job's further devices."""
     of_all: JobRow | None = None
@@ -50,30 +48,31 @@ class JobReport:
         return cls.of(store, store.jobs.get(job_id_or_prefix))
 
     @classmethod
-    def of(cls, store: Store, job: JobRow, trials: Callable[[], list[TrialRow]] | None = None) -> JobReport:
-        """Reads the parts of a job whose row is given; its candidates by ``trials``, if that is given.
+    def of(
+        cls, store: Store, job: JobRow, candidates: JobCandidates | None = None, version: int | None = None
+    ) -> JobReport:
+        """Reads the parts of a job whose row is given, with the newest version of its front or this one.
 
-        In this order, so that names in one part are found in the next, and a job seen as done is seen whole.
+        Candidates are read last, so that the front's are among them, and a job seen as done is seen whole.
         """
-        front = store.fronts.get(job.job_id)
-        rows = store.trials.of_job(job.job_id) if trials is None else trials()
+        front = store.fronts.get(job.job_id, version)
         first, *further = (store.devices.profile(digest) for digest in digests_of(job).values())
-        return cls(job, first, front, tuple(rows), tuple(further))
+        return cls(job, first, front, candidates or StoredCandidates(store, job.job_id), tuple(further))
 
     @cached_property
     def views(self) -> dict[str, JobReport]:
         """The job as each of its devices sees it, by label; empty for one device."""
         profiles = (self.profile, *self.further_profiles)
-        views = views_by_device(self.job, profiles, self.stored_front, self.trials)
+        views = views_by_device(self.job, profiles, self.stored_front, self.candidates)
         return {label: self._of_view(view) for label, view in views.items()}
 
     @property
     def joint(self) -> JobReport:
         """The job as all of its devices see it together."""
-        return self._of_view(joint_view(self.job, self.profile, self.stored_front, self.trials))
+        return self._of_view(joint_view(self.job, self.profile, self.stored_front, self.candidates))
 
     def _of_view(self, view: DeviceView) -> JobReport:
-        return JobReport(view.job, view.profile, view.front, view.trials, of_all=self.job)
+        return JobReport(view.job, view.profile, view.front, view.candidates, of_all=self.job)
 
     def on(self, device: str | None) -> JobReport:
         """Returns the job as if ``device`` were its only one; the whole job for None.
@@ -161,13 +160,17 @@ class JobReport:
                 pairs.setdefault(member, []).append(contender)
         return {candidate: list(dict.fromkeys(ties)) for candidate, ties in pairs.items()}
 
+    @property
+    def finished(self) -> int:
+        """The number of candidates that have a result."""
+        return sum(count for state, count in self.candidates.by_state.items() if state.finished)
+
     def counts(self) -> dict[str, int]:
         """Candidates by outcome: ``done`` meet every constraint, ``infeasible`` are measured but do not."""
-        states = [trial.state for trial in self.trials]
-        done, infeasible = states.count(TrialState.DONE), states.count(TrialState.INFEASIBLE)
-        pending = states.count(TrialState.PENDING)
-        running = sum(not state.finished for state in states) - pending
-        failed = len(states) - done - infeasible - running - pending
+        states = self.candidates.by_state
+        done, infeasible = states.get(TrialState.DONE, 0), states.get(TrialState.INFEASIBLE, 0)
+        pending, running = states.get(TrialState.PENDING, 0), states.get(TrialState.BUILDING, 0)
+        failed = sum(states.values()) - done - infeasible - running - pending
         return {"done": done, "failed": failed, "infeasible": infeasible, "running": running, "pending": pending}
 
     @property

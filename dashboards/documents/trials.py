@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dashboards.documents.candidates import standing_of
-from dashboards.documents.metrics import USUAL_METRICS, baseline_value
-from dashboards.documents.report import JobReport, Json
+from dashboards.documents.job_candidates import LoadedCandidates
+from dashboards.documents.report import JobReport
 from dashboards.figures import figure, interval
+from dashboards.words import Json
+from dashboards.words.metrics import USUAL_METRICS, baseline_value
+from hwprofiles.errors import InvalidInput
+from hwprofiles.suggestions import nearest
 from search.fronts.objectives import Objective, metric_interval, metric_value
+from search.states import FAILED, TrialState, states_of
 from search.store import Store, TrialRow
 
 _OF_A_VIEW = ("state", "reason", "on_front", "tied_with", "values", "intervals", "shown")
@@ -21,6 +27,47 @@ def trials_document(store: Store, job_id_or_prefix: str, device: str | None = No
     ``device`` and errors as in :func:`dashboards.documents.front.front_document`.
     """
     return trials_of(JobReport.read(store, job_id_or_prefix).on(device))
+
+
+def candidates_document(
+    store: Store,
+    report: JobReport,
+    device: str | None = None,
+    state: str | None = None,
+    sort: str = "trial",
+    limit: int | None = None,
+    after: int | None = None,
+) -> Json:
+    """Returns the candidates of a report that are in a state, in an order; with a ``limit`` a page of them.
+
+    ``sort`` is ``trial`` or a metric, which lists the measured candidates with a figure of it; ``-`` in front begins
+    with the highest. A page begins behind the candidate with the trial number ``after``, and has the ``next`` one.
+    """
+    wanted = states_of(state)
+    if wanted is None:
+        raise InvalidInput(f"state: unknown state {state!r}", nearest(str(state), [*TrialState, FAILED]))
+    key, down = sort.removeprefix("-"), sort.startswith("-")
+    job_id, many = report.job.job_id, None if limit is None else limit + 1
+    metric = None if key == "trial" else key
+    if many is not None and (metric is None or store.trials.has_figures(job_id, metric)):
+        rows = store.trials.page(job_id, wanted, many, metric=metric, after=after, down=down)
+    else:
+        rows = [row for row in report.candidates.all if row.state in wanted]
+        rows = _sorted_by(rows, key, down) if key != "trial" else rows[:: -1 if down else 1]
+        if after is not None:
+            place = next((place for place, row in enumerate(rows, 1) if row.number == after), len(rows))
+            rows = rows[place:]
+        rows = rows[:many]
+    document = trials_of(replace(report, candidates=LoadedCandidates(rows[:limit])).on(device))
+    following = {} if limit is None else {"next": rows[limit - 1].number if len(rows) > limit else None}
+    return document | following
+
+
+def _sorted_by(rows: Sequence[TrialRow], metric: str, down: bool) -> list[TrialRow]:
+    """Returns the candidates with a figure of the metric, in its order; equal ones in that of their trial numbers."""
+    figures = {row.number: value for row in rows if (value := metric_value(row.metrics, metric)) is not None}
+    listed = [row for row in rows if row.state.measured and row.number in figures]
+    return sorted(listed, key=lambda row: (figures[row.number], row.number), reverse=down)
 
 
 def trials_of(report: JobReport) -> Json:
@@ -46,7 +93,7 @@ def trials_of(report: JobReport) -> Json:
         }
         if metrics
         else None,
-        "trials": [_row(report, trial, names) for trial in report.trials],
+        "trials": [_row(report, trial, names) for trial in report.candidates.all],
     }
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dashboards.documents.job_candidates import JobCandidates
+from dashboards.words import Json
 from hwprofiles import Profile
 from search.fronts.views import View
 from search.job.spec import Job
 from search.job.views import views_of
-from search.store import JobRow, TrialRow, digests_of
-
-Json = dict[str, Any]
+from search.store import JobRow, digests_of
 
 
 @dataclass(frozen=True)
@@ -22,26 +22,28 @@ class DeviceView:
     job: JobRow
     profile: Profile
     front: Json | None
-    trials: tuple[TrialRow, ...]
+    candidates: JobCandidates
 
 
 def views_by_device(
-    job: JobRow, profiles: Sequence[Profile], front: Json | None, trials: Sequence[TrialRow]
+    job: JobRow, profiles: Sequence[Profile], front: Json | None, candidates: JobCandidates
 ) -> dict[str, DeviceView]:
     """Returns the views of a job's devices by label; empty for one device. ``profiles`` are theirs, the first one
     first."""
     if len(profiles) < 2:
         return {}
     pairs = zip(views_of(Job.model_validate(job.spec)), profiles, strict=False)
-    return {view.label: _view(view, job, profile, front, trials) for view, profile in pairs if view.label is not None}
+    return {
+        view.label: _view(view, job, profile, front, candidates) for view, profile in pairs if view.label is not None
+    }
 
 
-def joint_view(job: JobRow, profile: Profile, front: Json | None, trials: Sequence[TrialRow]) -> DeviceView:
+def joint_view(job: JobRow, profile: Profile, front: Json | None, candidates: JobCandidates) -> DeviceView:
     """Returns the view of all devices together; ``profile`` is that of the first one."""
-    return _view(views_of(Job.model_validate(job.spec))[-1], job, profile, front, trials)
+    return _view(views_of(Job.model_validate(job.spec))[-1], job, profile, front, candidates)
 
 
-def _view(view: View, job: JobRow, profile: Profile, front: Json | None, trials: Sequence[TrialRow]) -> DeviceView:
+def _view(view: View, job: JobRow, profile: Profile, front: Json | None, candidates: JobCandidates) -> DeviceView:
     stored: Mapping[str, Any] = front or {}
     baseline = job.baseline
     own_front = stored.get("joint") if view.label is None else stored.get("fronts", {}).get(view.label)
@@ -51,6 +53,6 @@ def _view(view: View, job: JobRow, profile: Profile, front: Json | None, trials:
         "constraints": [constraint.text for constraint in view.constraints],
     }
     own_baseline = None if baseline is None else {**baseline, "metrics": view.metrics(baseline["metrics"])}
-    rows = trials if baseline is None else view.rows(trials, baseline["metrics"])
+    seen = candidates if baseline is None else candidates.on_view(view, baseline["metrics"])
     own_job = replace(job, spec=spec, baseline=own_baseline, device=device, profile_digest=profile.digest)
-    return DeviceView(own_job, profile, own_front, tuple(rows))
+    return DeviceView(own_job, profile, own_front, seen)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from dashboards.figures import precision_title
-
-Json = dict[str, Any]
+from dashboards.words import Json
 
 
 def capability_context(document: Json) -> Json:

@@ -10,20 +10,18 @@ import jinja2
 
 from dashboards import figures
 from dashboards.access.gate import VISITOR
-from dashboards.documents import format_strip
-from dashboards.documents.answer import BEST_COMPROMISE, miss_in_words
-from dashboards.documents.devices import device_in_words, figures_in_words
-from dashboards.documents.health import health_in_words
-from dashboards.documents.jobs import device_names
-from dashboards.documents.metrics import USUAL_METRICS, baseline_value, metric_names
-from dashboards.documents.runtime import costs_by_runtime, costs_in_words
-from dashboards.documents.time_spent import spent_in_words
-from dashboards.documents.words import training_in_words
 from dashboards.evidence import EXPLANATIONS
+from dashboards.words import Json, format_strip
+from dashboards.words.answer import BEST_COMPROMISE, miss_in_words
+from dashboards.words.candidates import training_in_words
+from dashboards.words.devices import device_in_words, figures_in_words
+from dashboards.words.health import health_in_words
+from dashboards.words.jobs import device_names
+from dashboards.words.metrics import USUAL_METRICS, baseline_value, metric_names
+from dashboards.words.runtime import costs_by_runtime, costs_in_words
+from dashboards.words.time_spent import spent_in_words
 from search.fronts.objectives import metric_interval, metric_value
 from search.states import TrialState
-
-Json = dict[str, Any]
 
 _FOLDER = Path(__file__).parent
 ECHARTS = _FOLDER / "static" / "vendor" / "echarts.min.js"

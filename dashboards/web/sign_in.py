@@ -130,10 +130,15 @@ def _add_provider_routes(router: APIRouter, store: Store, provider: OidcProvider
 
 def _open_session_of(store: Store, request: Request, provider: OidcProvider, claims: Mapping[str, Any]) -> str:
     """Opens a session of the user that a provider's claims stand for, and returns its cookie."""
-    user = user_of(store, provider.settings, claims)
+    note = partial(store.audit.add, action=f"GET {CALLBACK}", address=address_of(request))
+    try:
+        user = user_of(store, provider.settings, claims)
+    except ParetuneError as error:
+        note(None, object=error.message, outcome="refused")
+        raise
     scopes = Scope if user.admin else (Scope.READ, Scope.SUBMIT)
     cookie = store.sessions.open(user.name, scopes, SESSION_LASTS)
-    store.audit.add(user.name, f"GET {CALLBACK}", provider.settings.issuer, address=address_of(request))
+    note(user.name, object=provider.settings.issuer)
     return cookie
 
 

@@ -10,15 +10,14 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from dashboards.access import Identity
 from dashboards.access.gate import READ
 from dashboards.access.oidc import OidcProvider
-from dashboards.api.reports import Reports
-from dashboards.documents.candidates import candidate_document
+from dashboards.api.routes import ServiceOf
 from dashboards.documents.capability import devices_with_capability, latest_capability
-from dashboards.documents.devices import device_document, devices_document
 from dashboards.documents.front import front_of
 from dashboards.documents.jobs import job_of
-from dashboards.documents.layers import layers_document
+from dashboards.documents.report import JobReport
 from dashboards.documents.trials import trials_of
 from dashboards.web.heat import capability_context
 from dashboards.web.rendering import has_chart_library, render, views_context
@@ -31,46 +30,47 @@ LIVE_PATHS = "/live/"
 STATIC = Path(__file__).parent / "static"
 
 
-def mount_pages(app: FastAPI, store: Store, reports: Reports, provider: OidcProvider | None = None) -> None:
+def mount_pages(app: FastAPI, store: Store, service_of: ServiceOf, provider: OidcProvider | None = None) -> None:
     """Adds the pages and their static files. ``/live/…`` returns only the changing part of a page.
 
     ``provider`` signs users in too.
     """
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-    @router.get("/", dependencies=[READ])
-    def jobs() -> str:
-        return render("jobs.html", **reports.jobs_document())
+    @router.get("/")
+    def jobs(cursor: str | None = None, identity: Identity = READ) -> str:
+        return render("jobs.html", cursor=cursor, **service_of(identity).jobs(cursor=cursor))
 
-    @router.get("/live/jobs", dependencies=[READ])
-    def live_jobs() -> str:
-        return render("_jobs.html", **reports.jobs_document())
+    @router.get("/live/jobs")
+    def live_jobs(cursor: str | None = None, identity: Identity = READ) -> str:
+        return render("_jobs.html", **service_of(identity).jobs(cursor=cursor))
 
-    @router.get("/jobs/{job}", dependencies=[READ])
-    def job(job: str) -> str:
-        context = _job_context(reports, job)
-        layers = layers_document(store, context["job"]["job_id"])
+    @router.get("/jobs/{job}")
+    def job(job: str, identity: Identity = READ) -> str:
+        service = service_of(identity)
+        context = _job_context(service.report(job))
+        layers = service.layers(context["job"]["job_id"])
         devices, names = devices_with_capability(store), dict.fromkeys((context["job"]["device"], *layers["devices"]))
         probed = [name for name in names if name in devices]
         return render("job.html", vendored=has_chart_library(), layers=layers, probed=probed, **context)
 
-    @router.get("/live/jobs/{job}", dependencies=[READ])
-    def live_job(job: str) -> str:
-        return render("_job.html", **_job_context(reports, job))
+    @router.get("/live/jobs/{job}")
+    def live_job(job: str, identity: Identity = READ) -> str:
+        return render("_job.html", **_job_context(service_of(identity).report(job)))
 
-    @router.get("/candidates/{candidate}", dependencies=[READ])
-    def candidate(candidate: str) -> str:
-        return render("candidate.html", candidate=candidate_document(store, candidate))
+    @router.get("/candidates/{candidate:path}")
+    def candidate(candidate: str, identity: Identity = READ) -> str:
+        return render("candidate.html", candidate=service_of(identity).candidate(candidate))
 
-    @router.get("/devices", dependencies=[READ])
-    def devices() -> str:
-        return render("devices.html", **devices_document(store))
+    @router.get("/devices")
+    def devices(identity: Identity = READ) -> str:
+        return render("devices.html", **service_of(identity).devices())
 
-    @router.get("/devices/{device}", dependencies=[READ])
-    def device(device: str) -> str:
+    @router.get("/devices/{device}")
+    def device(device: str, identity: Identity = READ) -> str:
         capability = latest_capability(store, device)
         try:
-            document = device_document(device, store)
+            document = service_of(identity).device(device)
         except NotFound:
             if capability is None:
                 raise
@@ -90,8 +90,7 @@ def problem_page(status: int, detail: str, hint: str, headers: Mapping[str, str]
     return HTMLResponse(page, status_code=status, headers=headers)
 
 
-def _job_context(reports: Reports, job: str) -> dict[str, Any]:
-    report = reports.read(job)
+def _job_context(report: JobReport) -> dict[str, Any]:
     front, trials = front_of(report), trials_of(report)
     return {
         "job": job_of(report),

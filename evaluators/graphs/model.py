@@ -43,9 +43,12 @@ def load_model(path: Path) -> onnx.ModelProto:
     Raises:
         InvalidInput: the file is missing, not ONNX, corrupt or too large, or uses unknown operator domains.
     """
-    model = _parse(path)
-    _load_external_data(model, path)
-    return make_loadable(model, path.name)
+    try:
+        model = _parse(path)
+        _load_external_data(model, path)
+        return make_loadable(model, path.name)
+    except UnicodeDecodeError:  # a name, which protobuf decodes when it is asked for
+        raise _not_onnx(path) from None
 
 
 def model_files(path: Path) -> tuple[Path, ...]:
@@ -57,7 +60,7 @@ def model_files(path: Path) -> tuple[Path, ...]:
     files = {}
     for tensor in _everywhere(_parse(path)):
         if uses_external_data(tensor):
-            location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+            location = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
             files[location] = _external_file(location, path)
     return (path, *(files[location] for location in sorted(files)))
 
@@ -287,7 +290,12 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
         raise InvalidInput(
             f"{value.name!r} is not a tensor", "inputs and outputs cannot be sequences, maps or optional values"
         )
-    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+    try:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+    except KeyError:
+        raise InvalidInput(
+            f"{value.name!r} has the unknown type {tensor.elem_type}", "export the model again"
+        ) from None
     return TensorSpec(value.name, dtype, tuple(_size(dim) for dim in tensor.shape.dim))
 
 

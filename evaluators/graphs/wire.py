@@ -52,25 +52,25 @@ def check_model_file(path: Path, max_bytes: int) -> None:
         raise InvalidInput(f"model {path.name} refers to weights in other files", _HINT)
 
 
-def external_files(path: Path, max_bytes: int) -> frozenset[str]:
+def external_files(path: Path, max_bytes: int, name: str | None = None) -> frozenset[str]:
     """Returns the locations of a model's external weights, as the file ``path`` names them: not checked, and relative
-    to its folder if they are harmless.
+    to its folder if they are harmless. ``name`` is the model's name in messages, by default that of the file.
 
     Raises :class:`InvalidInput` unless ``path`` is a complete ONNX model of at most ``max_bytes``.
     """
-    size_bytes = path.stat().st_size
+    name, size_bytes = name or path.name, path.stat().st_size
     if size_bytes > max_bytes:
         raise InvalidInput(
-            f"model {path.name} has {size_bytes} bytes, more than the {max_bytes} that are allowed",
+            f"model {name} has {size_bytes} bytes, more than the {max_bytes} that are allowed",
             "raise the limit with --max-model-bytes",
         )
     if size_bytes == 0:
-        raise _invalid(path.name, "it is empty")
+        raise _invalid(name, "it is empty")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        walk = _Walk(data, path.name)
+        walk = _Walk(data, name)
         walk.message("model", 0, size_bytes, 0)
         if not {_IR_VERSION, _GRAPH} <= walk.top:
-            raise _invalid(path.name, "it has no graph")
+            raise _invalid(name, "it has no graph")
         return frozenset(walk.locations)
 
 

@@ -20,7 +20,7 @@ from search.gains.runtimes import possible_runtimes
 from search.job.devices import JobDevice
 from search.job.spec import Job
 from search.space.candidate import RUNTIME, Space
-from search.space.coverage import COVERAGE
+from search.space.coverage_words import COVERAGE
 from search.trials import sandboxed
 from search.trials.context import JobContext
 from search.trials.workspace import Workspace

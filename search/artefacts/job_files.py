@@ -16,7 +16,7 @@ from hwprofiles.suggestions import nearest_file
 from search.artefacts.names import check_file_name
 
 if TYPE_CHECKING:
-    from search.artefacts.store import ArtefactStore
+    from search.artefacts.owned import OwnedArtefacts
 
 MAX_FILE_BYTES = 2**31 - 1
 """Largest file of a job, as large as protobuf's models."""
@@ -57,9 +57,9 @@ def files_of(task: Mapping[str, Any], folder: Path, *, outside: bool = False) ->
     return JobFiles(paths, options)
 
 
-def collect(artefacts: ArtefactStore, folder: Path, spec: Mapping[str, Any]) -> dict[str, str]:
-    """Puts the files that a job names into the artefact store; returns their SHA-256 by their names in the job's
-    folder.
+def collect(artefacts: OwnedArtefacts, folder: Path, spec: Mapping[str, Any]) -> dict[str, str]:
+    """Puts the files that a job names into the artefact store for its user; returns their SHA-256 by their names in the
+    job's folder.
 
     ``spec`` is the resolved job file, ``folder`` where its paths start. Raises as :func:`files_of` does.
     """

@@ -13,9 +13,9 @@ from typing import Any
 from evaluators.graphs.wire import external_files
 from hwprofiles.errors import InvalidInput
 from search.artefacts.job_files import MAX_FILE_BYTES
-from search.artefacts.names import check_file_name
+from search.artefacts.names import check_file_name, check_sha256
+from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.samples import check_samples
-from search.artefacts.store import ArtefactStore
 
 MAX_SAMPLES_BYTES = 4 * 2**30
 """Largest size of a job's samples once they are unpacked."""
@@ -43,31 +43,34 @@ def check_task_name(name: str) -> None:
         )
 
 
-def check_submission(artefacts: ArtefactStore, task: Mapping[str, Any], files: Mapping[str, str]) -> None:
-    """Checks a job's task section and its files, SHA-256 by name, which must be in the artefact store.
+def check_submission(artefacts: OwnedArtefacts, task: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    """Checks what a user submits: a job's task section, and its files as SHA-256 by name; they count as used now.
 
-    Raises :class:`InvalidInput` for a task that is not allowed, a file that the task does not name, that is missing, or
-    that is no model or no samples; otherwise as :meth:`ArtefactStore.fetch` does.
+    Raises :class:`search.store.OverQuota` for a user whose jobs have run for as long as they may, :class:`InvalidInput`
+    for a task that is not allowed, and for a file that the user has not sent, that the task does not name, that is
+    missing, or that is no model or no samples; otherwise as :meth:`ArtefactStore.fetch` does.
     """
+    artefacts.check_time()
     check_task_name(task["name"])
+    missing = artefacts.missing([check_sha256(sha256) for sha256 in files.values()])
+    for name, sha256 in files.items():
+        if sha256 in missing:
+            raise InvalidInput(f"files: {name[:80]!r} is not stored", "upload it first")
     needed = _needed_files(artefacts, task, files) if task["name"] == "onnx" else set()
     for name in sorted(needed - set(files)):
         raise InvalidInput(f"files: the job needs {name!r}, which was not sent", "send it with the job")
     for name in sorted(set(files) - needed):
-        raise InvalidInput(f"files: the job's task does not name {str(name)[:80]!r}", "leave it out")
-    for name in sorted(needed):
-        if not artefacts.contains(files[name]):
-            raise InvalidInput(f"files: {name!r} is not in the artefact store", "upload it again")
+        raise InvalidInput(f"files: the job's task does not name {name[:80]!r}", "leave it out")
 
 
-def _needed_files(artefacts: ArtefactStore, task: Mapping[str, Any], files: Mapping[str, str]) -> set[str]:
+def _needed_files(artefacts: OwnedArtefacts, task: Mapping[str, Any], files: Mapping[str, str]) -> set[str]:
     options = task.get("options") or {}
     names = {key: check_file_name(options[key]) for key in ("model", "data") if options.get(key) is not None}
     needed = set(names.values())
     model, data = names.get("model", ""), names.get("data", "")
     if model in files:
         folder = PurePosixPath(model).parent
-        locations = external_files(artefacts.fetch(files[model]), MAX_FILE_BYTES)
+        locations = external_files(artefacts.fetch(files[model]), MAX_FILE_BYTES, model)
         needed |= {str(folder / check_file_name(location)) for location in locations}
     if data in files:
         check_samples(artefacts.fetch(files[data]), MAX_SAMPLES_BYTES)

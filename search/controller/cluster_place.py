@@ -32,7 +32,7 @@ PER_DEVICE = 2
 
 @contextmanager
 def on_cluster(job: PreparedJob, link: StoreLink, clock: Clock) -> Iterator[Place]:
-    """Readies the cluster for a job's trials inside the ``with`` block; ``clock`` is the controller's.
+    """Prepares the cluster for a job's trials inside the ``with`` block; ``clock`` is the controller's.
 
     Files that trials need are put into the cluster's object store. Raises :class:`InvalidInput` for a job that no node
     can work on.

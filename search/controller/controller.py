@@ -138,9 +138,9 @@ class Controller:
         """Joins the Ray cluster, if the job is to run on one."""
         if self._ray_address is None:
             return nullcontext()
-        from search.devices.cluster.connection import joined
+        from search.devices.cluster.connection import join
 
-        return joined(self._ray_address)
+        return join(self._ray_address)
 
     def _run_phases(self) -> None:
         """Prepares the job, searches unless the final measurements have begun, and takes the final measurements."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from hwprofiles.errors import ParetuneError
-from search.states import TrialState
+from search.states import TrialState, is_failure
 from search.store import TrialRow
 
 IN_A_ROW = 5
@@ -16,31 +16,13 @@ _REASONS = 3
 """Number of reasons that an error names."""
 
 
-FAILED = "failed"
-"""Name for all states that are failures."""
-
-
 class AllFailed(ParetuneError):
     """Raised if no candidate of a job worked, except the one that changes nothing."""
-
-
-def is_failure(state: TrialState) -> bool:
-    """Returns whether a state means that a candidate could not be measured."""
-    return state.finished and not state.measured
 
 
 def does_not_work(row: TrialRow) -> bool:
     """Returns whether a candidate itself failed: not because its training was stopped or the machine was noisy."""
     return is_failure(row.state) and row.state not in (TrialState.STOPPED, TrialState.UNHEALTHY_MEASUREMENT)
-
-
-def states_of(name: str | None) -> frozenset[TrialState] | None:
-    """Returns the states that a name stands for (None: all states); None for an unknown name."""
-    if name is None:
-        return frozenset(TrialState)
-    if name == FAILED:
-        return frozenset(filter(is_failure, TrialState))
-    return frozenset([TrialState(name)]) if name in list(TrialState) else None
 
 
 class Failures:

@@ -8,7 +8,7 @@ from evaluators.processes.sandbox import Sandbox
 from hwprofiles.errors import CandidateError, ParetuneError
 from search.budget.time_budget import TimeBudget
 from search.controller.status import StatusReporter
-from search.space.coverage import coverage_lines
+from search.space.coverage_words import coverage_lines
 from search.trials import sandboxed
 from search.trials.context import JobContext
 from search.trials.preparation import PreparationResult

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from search.store import TrialRow
+if TYPE_CHECKING:  # a client of a server has no database
+    from search.store import TrialRow
 
 
 @dataclass(frozen=True)

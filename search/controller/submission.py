@@ -17,6 +17,11 @@ def submit(store: Store, job: Job, folder: Path, submission: Submission | None =
     Raises :class:`InvalidInput` if the task's files cannot be used.
     """
     check_files(job.task.name, job.task.options, folder)
+    return store_job(store, job, folder, submission)
+
+
+def store_job(store: Store, job: Job, folder: Path, submission: Submission | None = None) -> str:
+    """As :func:`submit`, for a job whose files were checked before."""
     devices = profiles_of(job, DeviceRegistry(store))
     return store.jobs.create(
         name=job.name,

@@ -63,6 +63,7 @@ def export_candidate(
     device: str | None = None,
     wait_quiet_s: float = 0.0,
     progress: Progress = lambda text: None,
+    recorded: bool = True,
 ) -> dict[str, Any]:
     """Builds and measures a candidate again (minutes), writes a bundle to ``folder``, and returns its receipt.
 
@@ -72,6 +73,8 @@ def export_candidate(
 
     Latency is measured repeatedly for up to ``wait_quiet_s`` seconds while it is inconclusive, because the machine is
     busy or the interval wide; a measurement in progress is finished.
+
+    The export is listed with the candidate if it is ``recorded``.
 
     Raises :class:`InvalidInput` for a candidate that has no file to export, :class:`ParetuneError` if it can no longer
     be built. The receipt's ``verdict`` is ``confirmed``, ``disagrees``, ``inconclusive``, or ``unclaimed`` if the front
@@ -98,7 +101,8 @@ def export_candidate(
         runner.close()
         fresh.close()
         files.cleanup()
-    store.exports.add(row.candidate_id, str(bundle.folder.resolve()), receipt["verdict"], receipt)
+    if recorded:
+        store.exports.add(row.candidate_id, str(bundle.folder.resolve()), receipt["verdict"], receipt)
     return receipt
 
 

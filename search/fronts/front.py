@@ -11,11 +11,11 @@ from search.fronts.objectives import Constraint, Objective, gains, metric_value,
 from search.fronts.pareto import (
     Entry,
     clearly_dominates,
+    contenders_of,
     floor_of,
     hypervolume,
     pareto_front,
     reference_point,
-    tied_members,
 )
 from search.states import TrialState
 from search.store import TrialRow
@@ -61,11 +61,9 @@ def front_of(
         feasible = [Entry(row.candidate_id, row.number, row.metrics) for row in chosen]
     chosen_members, members = _members(feasible, reported, objectives)
     ids = {entry.candidate_id for entry in members}
-    contenders = {
-        entry.candidate_id: tied
-        for entry in sorted(feasible, key=lambda e: e.trial)
-        if entry.candidate_id not in ids and (tied := tied_members(entry, chosen_members, objectives))
-    }
+    contenders = contenders_of(
+        [entry for entry in feasible if entry.candidate_id not in ids], chosen_members, objectives
+    )
     fastest = max(chosen_members, key=lambda entry: metric_value(entry.metrics, "speedup") or 0.0, default=None)
     miss = None if members else _nearest_miss(rows, objectives, constraints, baseline)
     reference = reference_point(objectives, baseline)

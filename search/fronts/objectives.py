@@ -17,13 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from evaluators.metrics import Metric, metric_of
+from evaluators.metrics import Metric, main_figure, metric_of
 from hwprofiles.errors import InvalidInput
 from search.fronts.constraint_mistakes import NAME, NUMBER, mend_constraint
 from search.fronts.metrics import DEVICES, FOLDS, figure_on, is_device_metric
 
 Metrics = Mapping[str, Any]
-_MAIN_FIGURES = ("p50", "ratio", "value")
 
 
 def metric_value(metrics: Metrics, name: str) -> float | None:
@@ -35,11 +34,7 @@ def metric_value(metrics: Metrics, name: str) -> float | None:
         if not isinstance(value, Mapping) or part not in value:
             return None
         value = value[part]
-    if isinstance(value, Mapping):
-        value = next((value[figure] for figure in _MAIN_FIGURES if figure in value), None)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+    return main_figure(value)
 
 
 def metric_interval(metrics: Metrics, name: str) -> tuple[float, float] | None:

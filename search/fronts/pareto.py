@@ -35,14 +35,15 @@ def dominates(a: Point, b: Point) -> bool:
 
 def pareto_front(entries: Sequence[Entry], objectives: Sequence[Objective]) -> list[Entry]:
     """Returns the entries that none dominates, sorted by the last objective (best first), …, then by trial number."""
-    points = {e.candidate_id: p for e in entries if (p := gains(objectives, e.metrics)) is not None}
-    chosen: dict[Point, Entry] = {}
+    by_point: dict[Point, Entry] = {}
     for entry in sorted(entries, key=lambda e: e.trial):
-        point = points.get(entry.candidate_id)
-        if point is None or point in chosen or any(dominates(rival, point) for rival in points.values()):
-            continue
-        chosen[point] = entry
-    return sorted(chosen.values(), key=lambda e: (*(-x for x in reversed(points[e.candidate_id])), e.trial))
+        if (point := gains(objectives, entry.metrics)) is not None:
+            by_point.setdefault(point, entry)
+    front: list[Point] = []
+    for point in sorted(by_point, reverse=True):  # what dominates a point comes before it
+        if not any(dominates(rival, point) for rival in front):
+            front.append(point)
+    return [by_point[point] for point in sorted(front, key=lambda point: [-gain for gain in reversed(point)])]
 
 
 def tied_members(entry: Entry, front: Sequence[Entry], objectives: Sequence[Objective]) -> list[str]:
@@ -50,12 +51,26 @@ def tied_members(entry: Entry, front: Sequence[Entry], objectives: Sequence[Obje
 
     Empty if one of them is clearly better: then the entry is no contender. A metric without an interval is exact.
     """
+    return _tied_members(entry, [(member, gains(objectives, member.metrics)) for member in front], objectives)
+
+
+def contenders_of(
+    entries: Sequence[Entry], front: Sequence[Entry], objectives: Sequence[Objective]
+) -> dict[str, list[str]]:
+    """Returns the entries with :func:`tied_members`, by trial number."""
+    rivals = [(member, gains(objectives, member.metrics)) for member in front]
+    ties = {e.candidate_id: _tied_members(e, rivals, objectives) for e in sorted(entries, key=lambda e: e.trial)}
+    return {candidate_id: tied for candidate_id, tied in ties.items() if tied}
+
+
+def _tied_members(
+    entry: Entry, front: Sequence[tuple[Entry, Point | None]], objectives: Sequence[Objective]
+) -> list[str]:
     point = gains(objectives, entry.metrics)
     if point is None:
         return []
     tied: list[str] = []
-    for member in front:
-        rival = gains(objectives, member.metrics)
+    for member, rival in front:
         if rival is None or not dominates(rival, point):
             continue
         if _is_clearly_better(member, entry, objectives):

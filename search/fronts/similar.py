@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from search.fronts.objectives import Objective
 from search.fronts.pareto import Entry
@@ -28,31 +28,42 @@ def group_similar(
     >>> group_similar([entry("a", 2.0, 2.1), entry("b", 2.05, 2.2), entry("c", 3.0, 3.1)], speedup)
     {'a': 'a', 'b': 'b', 'c': 'c'}
     """
-    groups: list[list[Entry]] = []
-    for member in sorted(members, key=lambda entry: entry.candidate_id != first):
-        like = next((g for g in groups if all(_are_similar(member, other, objectives) for other in g)), None)
+    figures = {member.candidate_id: _figures(member, objectives) for member in members}
+    groups: list[list[str]] = []
+    for member in sorted(figures, key=lambda candidate_id: candidate_id != first):
+        own = figures[member]
+        like = next((g for g in groups if all(_are_similar(own, figures[other], objectives) for other in g)), None)
         if like is None:
             groups.append([member])
         else:
             like.append(member)
-    stands = {member.candidate_id: group[0].candidate_id for group in groups for member in group}
-    return {member.candidate_id: stands[member.candidate_id] for member in members}
+    stands = {member: group[0] for group in groups for member in group}
+    return {member: stands[member] for member in figures}
 
 
-def _are_similar(first: Entry, second: Entry, objectives: Sequence[Objective]) -> bool:
-    return all(_are_equal(first.metrics, second.metrics, objective) for objective in objectives)
+@dataclass(frozen=True)
+class _Figure:
+    """A member's figure in an objective; larger is better."""
+
+    gain: float | None
+    interval: tuple[float, float] | None
 
 
-def _are_equal(first: Mapping[str, Any], second: Mapping[str, Any], objective: Objective) -> bool:
-    bounds = objective.gain_interval(first), objective.gain_interval(second)
-    if bounds[0] is not None and bounds[1] is not None:
-        gains = objective.gain(first), objective.gain(second)
-        return all(
-            gain is not None and low <= gain <= high
-            for gain, (low, high) in zip(gains, (bounds[1], bounds[0]), strict=True)
-        )
-    values = objective.value(first), objective.value(second)
-    if values[0] is None or values[1] is None:
-        return values[0] is values[1]
-    most = FIDELITY_RESOLUTION if objective.row.fidelity else RESOLUTION * max(abs(values[0]), abs(values[1]))
-    return abs(values[0] - values[1]) <= most
+def _figures(member: Entry, objectives: Sequence[Objective]) -> list[_Figure]:
+    return [
+        _Figure(objective.gain(member.metrics), objective.gain_interval(member.metrics)) for objective in objectives
+    ]
+
+
+def _are_similar(first: Sequence[_Figure], second: Sequence[_Figure], objectives: Sequence[Objective]) -> bool:
+    return all(map(_are_equal, first, second, objectives))
+
+
+def _are_equal(first: _Figure, second: _Figure, objective: Objective) -> bool:
+    if first.interval is not None and second.interval is not None:
+        pairs = ((first.gain, second.interval), (second.gain, first.interval))
+        return all(gain is not None and low <= gain <= high for gain, (low, high) in pairs)
+    if first.gain is None or second.gain is None:
+        return first.gain is second.gain
+    most = FIDELITY_RESOLUTION if objective.row.fidelity else RESOLUTION * max(abs(first.gain), abs(second.gain))
+    return abs(first.gain - second.gain) <= most

@@ -17,6 +17,7 @@ from search.devices.lookup import DeviceRegistry
 from search.folders import job_folder
 from search.job.profiles import profiles_of
 from search.job.spec import Job
+from search.queue.exporter import Exporter
 from search.store import JobRow, Store, digests_of, this_process
 
 log = logging.getLogger("paretune.worker")
@@ -70,6 +71,7 @@ class Worker:
         self._owner = this_process()
         self._running: list[RunningJob] = []
         self._heartbeat_at = 0.0
+        self._exporter = Exporter(store, self._owner, self._environment)
 
     def run(self, stop: threading.Event) -> None:
         """Works until ``stop`` is set, then hands back its jobs; goes on when the database was away for a while."""
@@ -99,6 +101,7 @@ class Worker:
         if time.monotonic() >= self._heartbeat_at:
             self._store.workers.note_contact(self.worker_id)
             self._heartbeat_at = time.monotonic() + HEARTBEAT_S
+        self._exporter.step()
         while len(self._running) < self._slots and self._ready():
             taken = self._store.queue.take(self._owner, lambda row: can_run(self._store, row))
             if taken is None:
@@ -124,6 +127,7 @@ class Worker:
             if job.process.stdin is not None:
                 job.process.stdin.close()
         ends_at = time.monotonic() + GRACE_S
+        self._exporter.stop(GRACE_S)
         for job in self._running:
             try:
                 job.process.wait(max(0.1, ends_at - time.monotonic()))

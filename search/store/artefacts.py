@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 from hwprofiles.errors import NotFound
 from search.store.columns import utc_now
 from search.store.errors import OverQuota
-from search.store.models import Artefact, Job, Upload
+from search.store.models import Artefact, ExportRequest, Job, Upload
 from search.store.transactions import Transactions
 
 
@@ -49,6 +49,17 @@ class Artefacts:
             if not _use(connection, owner, sha256):
                 _check_quota(connection, owner, size_bytes, quota_bytes)
                 _add(connection, owner, sha256, size_bytes)
+
+    def share(self, owner: str, names: Collection[str], quota_bytes: float) -> None:
+        """Stores that a user has files that somebody has, by SHA-256; raises as :meth:`claim` does."""
+        with self._transactions.writing() as connection:
+            _lock(connection)
+            for sha256 in dict.fromkeys(names):
+                sizes = select(Artefact.size_bytes).where(Artefact.sha256 == sha256).limit(1)
+                size_bytes = connection.execute(sizes).scalar_one_or_none()
+                if size_bytes is not None and not _use(connection, owner, sha256):
+                    _check_quota(connection, owner, size_bytes, quota_bytes)
+                    _add(connection, owner, sha256, size_bytes)
 
     def renew(self, owner: str, names: Collection[str]) -> list[str]:
         """Stores that a user uses files now, by SHA-256; returns those that they do not have."""
@@ -125,10 +136,12 @@ class Artefacts:
     # Garbage
 
     def needed(self) -> set[str]:
-        """SHA-256 of every file that a job names."""
+        """SHA-256 of every file that a job names, and of the bundles of exports."""
         with self._transactions.reading() as connection:
             named = connection.execute(select(Job.files).where(Job.files.is_not(None))).scalars()
-            return {sha256 for files in named for sha256 in (files or {}).values()}
+            bundles = select(ExportRequest.bundle_sha256).where(ExportRequest.bundle_sha256.is_not(None))
+            needed = {str(sha256) for sha256 in connection.execute(bundles).scalars()}
+            return needed.union(*((files or {}).values() for files in named))
 
     def idle(self, idle_s: float) -> dict[str, int]:
         """Returns the sizes of the files that nobody has used for so many seconds, by SHA-256."""

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import insert, select
 
+from search.store.access_models import AuditEntry
 from search.store.columns import utc_now
-from search.store.models import AuditEntry
 from search.store.transactions import Transactions
 
 

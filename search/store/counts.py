@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from search.states import JobState, RequestState
 from search.store.columns import utc_now
-from search.store.models import Job, Request, Trial
+from search.store.models import Job, Request, TrialCount
 from search.store.transactions import Transactions
 
 
@@ -38,14 +38,15 @@ class Counts:
         waiting = Job.state == JobState.QUEUED, Job.detached
         with self._transactions.reading() as connection:
             jobs = connection.execute(select(Job.state, func.count()).group_by(Job.state)).all()
-            trials = connection.execute(select(Trial.state, func.count()).group_by(Trial.state)).all()
+            numbers = select(TrialCount.state, func.sum(TrialCount.count)).group_by(TrialCount.state)
+            trials = connection.execute(numbers).all()
             open_ones = Request.state.in_((RequestState.QUEUED, RequestState.LEASED))
             requests = select(Request.device, func.count()).where(open_ones).group_by(Request.device)
             by_device = {device: count for device, count in connection.execute(requests)}  # noqa: C416 - rows
             oldest = connection.execute(select(func.min(Job.created_at)).where(*waiting)).scalar_one()
         return CountsRow(
             {state.value: count for state, count in jobs},
-            {state.value: count for state, count in trials},
+            {state.value: int(count) for state, count in trials if count},
             by_device,
             0.0 if oldest is None else max(0.0, (utc_now() - oldest).total_seconds()),
         )

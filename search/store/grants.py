@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, select
 
 from search.permissions import Role, Scope
-from search.store.models import Member
+from search.store.access_models import Member
 
 
 def roles_of(connection: Connection, user: str) -> dict[str, Role]:

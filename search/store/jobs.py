@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from hwprofiles import Profile
 from hwprofiles.errors import InvalidInput, StorageError
@@ -17,9 +17,22 @@ from search.states import JobRequest, JobState
 from search.store import lookup, statements
 from search.store.columns import utc_now
 from search.store.errors import JobBusy
-from search.store.models import Dependency, Export, Front, Job, LogLine, Measurement, Trial
+from search.store.job_filters import JobFilters
+from search.store.models import (
+    Dependency,
+    Export,
+    ExportRequest,
+    Figure,
+    Front,
+    Job,
+    LogLine,
+    Measurement,
+    Trial,
+    TrialCount,
+)
 from search.store.owner import is_dead
 from search.store.rows import JobRow, Json, Lease, Submission
+from search.store.sight import EVERYTHING, Sight
 from search.store.transactions import Transactions, stale
 from search.store.usage import charge
 from search.store.versions import JobVersion, version_of
@@ -113,9 +126,10 @@ class Jobs:
             if (other := connection.execute(waiting).scalar_one_or_none()) is not None:
                 raise InvalidInput(f"job {other} waits for job {job_id}", f"delete it first: paretune delete {other}")
             trials = select(Trial.candidate_id).where(Trial.job_id == job_id)
+            connection.execute(delete(ExportRequest).where(ExportRequest.job_id == job_id))
             for table in (Measurement, Export):
                 connection.execute(delete(table).where(table.candidate_id.in_(trials)))
-            for kind in (Trial, Front, LogLine, Dependency, Job):
+            for kind in (Trial, TrialCount, Figure, Front, LogLine, Dependency, Job):
                 connection.execute(delete(kind).where(kind.job_id == job_id))
 
     def lease(self, job_id: str, owner: Json, lease_s: float = 30.0) -> Lease:
@@ -224,11 +238,11 @@ class Jobs:
         with self._transactions.holding(lease) as connection:
             _change(connection, lease.job_id, prediction=prediction)
 
-    def get(self, id_or_prefix: str) -> JobRow:
+    def get(self, id_or_prefix: str, sight: Sight = EVERYTHING) -> JobRow:
         """Returns the job whose id begins with the text, else the newest job of that name, else that of this short
-        name."""
+        name; jobs that are not within ``sight`` do not exist."""
         with self._transactions.reading() as connection:
-            job_id = lookup.find_job(connection, id_or_prefix)
+            job_id = lookup.find_job(connection, id_or_prefix, sight)
             return JobRow(*connection.execute(select(*_COLUMNS).where(Job.job_id == job_id)).one())
 
     def all(self) -> list[JobRow]:
@@ -243,10 +257,23 @@ class Jobs:
             query = select(Job.job_id).order_by(Job.created_at.desc(), Job.job_id)
             return list(connection.execute(query).scalars())
 
-    def version(self, id_or_prefix: str) -> JobVersion:
+    def page(self, filters: JobFilters, limit: int, after: str | None = None) -> list[str]:
+        """Returns the ids of at most ``limit`` jobs, the newest first: those that come after the job ``after``."""
+        with self._transactions.reading() as connection:
+            place = select(Job.created_at).where(Job.job_id == after)
+            since = None if after is None else connection.execute(place).scalar_one_or_none()
+            if after is not None and since is None:
+                raise lookup.no_job(after)
+            further = () if since is None else (
+                or_(Job.created_at < since, and_(Job.created_at == since, Job.job_id > after)),
+            )  # fmt: skip
+            query = select(Job.job_id).where(*filters.conditions, *further)
+            return list(connection.execute(query.order_by(Job.created_at.desc(), Job.job_id).limit(limit)).scalars())
+
+    def version(self, id_or_prefix: str, sight: Sight = EVERYTHING) -> JobVersion:
         """Returns the job's version, which changes whenever the job does; much faster than reading the job."""
         with self._transactions.reading() as connection:
-            return version_of(connection, lookup.find_job(connection, id_or_prefix))
+            return version_of(connection, lookup.find_job(connection, id_or_prefix, sight))
 
 
 def _job_of_key(connection: Connection, submission: Submission, spec: Json) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from search.store import lookup
 from search.store.columns import utc_now
@@ -42,6 +42,12 @@ class Logs:
         row = {"job_id": lease.job_id, "at": utc_now(), "level": level, "text": text, "candidate_id": candidate_id}
         with self._transactions.holding(lease) as connection:
             connection.execute(insert(LogLine), row)
+
+    def last(self, job_id: str) -> int:
+        """Returns the id of the last line of a job's log; 0 without one."""
+        with self._transactions.reading() as connection:
+            query = select(func.max(LogLine.id)).where(LogLine.job_id == job_id)
+            return connection.execute(query).scalar_one() or 0
 
     def of_job(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[LogRow]:
         """Returns at most ``limit`` lines of a job's log, those after the line with id ``after``."""

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint, false, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint, false, text
+from sqlalchemy.orm import Mapped, mapped_column
 
-from search.permissions import DEFAULT_PROJECT, LOCAL_USER, Role
-from search.states import JobRequest, JobState, RequestState, TrialState
-from search.store.columns import FreeText, UtcDateTime, json_column, state_column
-
-_Json = dict[str, Any]
-
-
-class Base(DeclarativeBase):
-    """Every constraint has a name, so that a later migration can change it in any database."""
-
-    metadata = MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        }
-    )
-    type_annotation_map = {datetime: UtcDateTime(), _Json: json_column(), float: Float()}  # noqa: RUF012
+from search.permissions import DEFAULT_PROJECT, LOCAL_USER
+from search.states import ExportState, JobRequest, JobState, RequestState, TrialState
+from search.store.base_model import Base, Json
+from search.store.columns import FreeText, json_column, state_column
 
 
 class Profile(Base):
@@ -35,7 +19,7 @@ class Profile(Base):
     __tablename__ = "profiles"
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
-    data: Mapped[_Json]
+    data: Mapped[Json]
     created_at: Mapped[datetime]
 
 
@@ -55,7 +39,7 @@ class Capability(Base):
     __tablename__ = "capabilities"
 
     profile_digest: Mapped[str] = mapped_column(ForeignKey("profiles.digest"), primary_key=True)
-    record: Mapped[_Json]
+    record: Mapped[Json]
     created_at: Mapped[datetime]
 
 
@@ -71,7 +55,7 @@ class Agent(Base):
     resource: Mapped[str | None] = mapped_column(String(255))
     instance: Mapped[str | None] = mapped_column(String(64))
     profile_digest: Mapped[str | None] = mapped_column(ForeignKey("profiles.digest"))
-    offer: Mapped[_Json]
+    offer: Mapped[Json]
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
@@ -88,14 +72,14 @@ class Request(Base):
     errand_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     device: Mapped[str] = mapped_column(String(255), index=True)
     profile_digest: Mapped[str] = mapped_column(ForeignKey("profiles.digest"))
-    request: Mapped[_Json]
+    request: Mapped[Json]
     state: Mapped[RequestState] = mapped_column(state_column(RequestState))
     epoch: Mapped[int]
     deaths: Mapped[int]
     tried: Mapped[str] = mapped_column(FreeText, server_default=text("''"))
     holder: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None]
-    result: Mapped[_Json | None]
+    result: Mapped[Json | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
@@ -110,21 +94,23 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_state_submitted_by", "state", "submitted_by", "priority", "created_at"),
+        # Lists of jobs: without it each row is read, which may hold megabytes.
+        Index("ix_jobs_created_at_job_id", "created_at", "job_id", "submitted_by", "project", "state"),
         Index("uq_jobs_submitted_by_idempotency_key", "submitted_by", "idempotency_key", unique=True),
     )
 
     job_id: Mapped[str] = mapped_column(String(8), primary_key=True)
     name: Mapped[str] = mapped_column(FreeText, index=True)
     state: Mapped[JobState] = mapped_column(state_column(JobState))
-    spec: Mapped[_Json]
+    spec: Mapped[Json]
     spec_folder: Mapped[str] = mapped_column(FreeText)
     device: Mapped[str] = mapped_column(String(255))
     profile_digest: Mapped[str] = mapped_column(ForeignKey("profiles.digest"))
-    space: Mapped[_Json | None]
-    baseline: Mapped[_Json | None]
-    strategy_state: Mapped[_Json | None]
-    devices: Mapped[list[_Json] | None] = mapped_column(json_column())
-    prediction: Mapped[_Json | None]
+    space: Mapped[Json | None]
+    baseline: Mapped[Json | None]
+    strategy_state: Mapped[Json | None]
+    devices: Mapped[list[Json] | None] = mapped_column(json_column())
+    prediction: Mapped[Json | None]
     error: Mapped[str | None] = mapped_column(FreeText)
     hint: Mapped[str | None] = mapped_column(FreeText)
     created_at: Mapped[datetime]
@@ -132,19 +118,19 @@ class Job(Base):
     finished_at: Mapped[datetime | None]
     wall_s: Mapped[float]
     epoch: Mapped[int]
-    lease_owner: Mapped[_Json | None]
+    lease_owner: Mapped[Json | None]
     lease_until: Mapped[datetime | None]
     detached: Mapped[bool] = mapped_column(server_default=false())
     submitted_by: Mapped[str] = mapped_column(String(255), server_default=LOCAL_USER)
     project: Mapped[str] = mapped_column(String(255), server_default=DEFAULT_PROJECT)
     priority: Mapped[int] = mapped_column(server_default=text("0"))
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
-    files: Mapped[_Json | None]
+    files: Mapped[Json | None]
     requested: Mapped[JobRequest | None] = mapped_column(state_column(JobRequest))
     losses: Mapped[int] = mapped_column(server_default=text("0"))
     finished_at_loss: Mapped[int] = mapped_column(server_default=text("0"))
     retry_at: Mapped[datetime | None]
-    progress: Mapped[_Json | None]
+    progress: Mapped[Json | None]
 
 
 class Dependency(Base):
@@ -175,7 +161,7 @@ class Worker(Base):
     __tablename__ = "workers"
 
     worker_id: Mapped[str] = mapped_column(String(16), primary_key=True)
-    owner: Mapped[_Json]
+    owner: Mapped[Json]
     slots: Mapped[int]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
@@ -196,33 +182,66 @@ class Trial(Base):
     """A candidate of a job; listings use the index of (job_id, number) too."""
 
     __tablename__ = "trials"
-    __table_args__ = (UniqueConstraint("job_id", "number"), UniqueConstraint("job_id", "digest"))
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        UniqueConstraint("job_id", "digest"),
+        Index("ix_trials_job_id_state", "job_id", "state", "number"),
+    )
 
     candidate_id: Mapped[str] = mapped_column(String(12), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"))
     number: Mapped[int]
     block: Mapped[int]
     digest: Mapped[str] = mapped_column(String(64))
-    decisions: Mapped[_Json]
+    decisions: Mapped[Json]
     strategy: Mapped[str] = mapped_column(String(255))
     simulated: Mapped[bool]
     state: Mapped[TrialState] = mapped_column(state_column(TrialState))
     reason: Mapped[str | None] = mapped_column(FreeText)
-    metrics: Mapped[_Json]
+    metrics: Mapped[Json]
     artifact_sha256: Mapped[str | None] = mapped_column(String(64))
     wall_s: Mapped[float]
+
+
+class TrialCount(Base):
+    """How many candidates of a job are in a state: counting them would take longer with each one."""
+
+    __tablename__ = "trial_counts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), primary_key=True)
+    state: Mapped[TrialState] = mapped_column(state_column(TrialState), primary_key=True)
+    count: Mapped[int]
+
+
+class Figure(Base):
+    """The main figure of a measured candidate's metric, by which lists of candidates are sorted."""
+
+    __tablename__ = "figures"
+    __table_args__ = (
+        Index("ix_figures_job_id_metric_state", "job_id", "metric", "state", "value", "number"),
+        {"sqlite_with_rowid": False},
+    )
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    metric: Mapped[str] = mapped_column(FreeText, primary_key=True)
+    state: Mapped[TrialState] = mapped_column(state_column(TrialState))
+    value: Mapped[float]
 
 
 class Measurement(Base):
     """One measurement record of a candidate with its raw samples; never changed, later ones are added."""
 
     __tablename__ = "measurements"
+    __table_args__ = (Index("ix_measurements_job_id_id", "job_id", "id"),)
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     candidate_id: Mapped[str] = mapped_column(ForeignKey("trials.candidate_id"), index=True)
     phase: Mapped[str] = mapped_column(String(32))
-    record: Mapped[_Json]
+    record: Mapped[Json]
     created_at: Mapped[datetime]
+    job_id: Mapped[str] = mapped_column(String(8), server_default=text("''"))
+    """That of the candidate: it finds a job's newest measurement without its candidates."""
 
 
 class Front(Base):
@@ -232,7 +251,7 @@ class Front(Base):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    front: Mapped[_Json]
+    front: Mapped[Json]
     created_at: Mapped[datetime]
 
 
@@ -245,84 +264,40 @@ class Export(Base):
     candidate_id: Mapped[str] = mapped_column(ForeignKey("trials.candidate_id"), index=True)
     folder: Mapped[str] = mapped_column(FreeText)
     verdict: Mapped[str] = mapped_column(FreeText)
-    receipt: Mapped[_Json]
+    receipt: Mapped[Json]
     created_at: Mapped[datetime]
 
 
-class User(Base):
-    """A user of the server; ``subject`` is who they are at the OpenID Connect issuer, once they came from there."""
+class ExportRequest(Base):
+    """An export that a worker is asked for: what is wanted, its lease, and what came of it.
 
-    __tablename__ = "users"
+    ``losses`` counts the workers that were lost while they held it.
+    """
 
-    name: Mapped[str] = mapped_column(String(255), primary_key=True)
-    admin: Mapped[bool]
-    subject: Mapped[str | None] = mapped_column(String(512), unique=True)
+    __tablename__ = "export_requests"
+    __table_args__ = (
+        Index("ix_export_requests_state_created_at", "state", "created_at"),
+        Index("uq_export_requests_submitted_by_idempotency_key", "submitted_by", "idempotency_key", unique=True),
+    )
+
+    export_id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.job_id"), index=True)
+    candidate_id: Mapped[str] = mapped_column(ForeignKey("trials.candidate_id"))
+    options: Mapped[Json]
+    submitted_by: Mapped[str] = mapped_column(String(255))
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    state: Mapped[ExportState] = mapped_column(state_column(ExportState))
+    doing: Mapped[str | None] = mapped_column(FreeText)
+    epoch: Mapped[int]
+    losses: Mapped[int]
+    lease_owner: Mapped[Json | None]
+    lease_until: Mapped[datetime | None]
+    bundle_sha256: Mapped[str | None] = mapped_column(String(64))
+    receipt: Mapped[Json | None]
+    error: Mapped[str | None] = mapped_column(FreeText)
+    hint: Mapped[str | None] = mapped_column(FreeText)
     created_at: Mapped[datetime]
-    disabled_at: Mapped[datetime | None]
-
-
-class Token(Base):
-    """An API token of a user, by the hash of its secret; ``project`` restricts it to the jobs of one."""
-
-    __tablename__ = "tokens"
-
-    token_id: Mapped[str] = mapped_column(String(8), primary_key=True)
-    user_name: Mapped[str] = mapped_column(ForeignKey("users.name"), index=True)
-    label: Mapped[str] = mapped_column(String(255))
-    sha256: Mapped[str] = mapped_column(String(64))
-    scopes: Mapped[list[str]] = mapped_column(json_column())
-    project: Mapped[str | None] = mapped_column(String(255))
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]
-    used_at: Mapped[datetime | None]
-
-
-class Session(Base):
-    """A user at a browser, by the hash of the cookie; it ends with the token that opened it, if one did."""
-
-    __tablename__ = "sessions"
-
-    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    user_name: Mapped[str] = mapped_column(ForeignKey("users.name"))
-    token_id: Mapped[str | None] = mapped_column(ForeignKey("tokens.token_id"))
-    scopes: Mapped[list[str]] = mapped_column(json_column())
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime] = mapped_column(index=True)
-
-
-class Project(Base):
-    """A project, whose members see its jobs."""
-
-    __tablename__ = "projects"
-
-    name: Mapped[str] = mapped_column(String(255), primary_key=True)
-    created_at: Mapped[datetime]
-
-
-class Member(Base):
-    """A user in a project."""
-
-    __tablename__ = "members"
-
-    project: Mapped[str] = mapped_column(ForeignKey("projects.name"), primary_key=True)
-    user_name: Mapped[str] = mapped_column(ForeignKey("users.name"), primary_key=True)
-    role: Mapped[Role] = mapped_column(state_column(Role))
-
-
-class AuditEntry(Base):
-    """Something that somebody did or was refused; never changed."""
-
-    __tablename__ = "audit"
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    at: Mapped[datetime] = mapped_column(index=True)
-    user_name: Mapped[str | None] = mapped_column(String(255))
-    token_id: Mapped[str | None] = mapped_column(String(8))
-    action: Mapped[str] = mapped_column(String(255))
-    object: Mapped[str] = mapped_column(FreeText)
-    address: Mapped[str | None] = mapped_column(String(64))
-    outcome: Mapped[str] = mapped_column(String(32))
+    finished_at: Mapped[datetime | None]
 
 
 class Artefact(Base):

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, delete, insert, select
 
 from hwprofiles.errors import InvalidInput, NotFound
 from search.permissions import Role
+from search.store.access_models import Member, Project
 from search.store.columns import utc_now
-from search.store.models import Member, Project
 from search.store.transactions import Transactions
 from search.store.users import check_name, require_user
 

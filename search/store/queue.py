@@ -16,10 +16,10 @@ from sqlalchemy import Connection, bindparam, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from hwprofiles.errors import InvalidInput
-from search.states import JobRequest, JobState, TrialState
-from search.store import lookup
+from search.states import JobRequest, JobState
+from search.store import lookup, trial_counts
 from search.store.columns import utc_now
-from search.store.models import Dependency, Job, Trial
+from search.store.models import Dependency, Job
 from search.store.owner import is_dead
 from search.store.rows import JobRow, Json, Lease
 from search.store.transactions import Transactions
@@ -218,8 +218,7 @@ def _end_hopeless(connection: Connection) -> None:
 
 
 def _finished_trials(connection: Connection, job_id: str) -> int:
-    finished = Trial.job_id == job_id, Trial.state.not_in((TrialState.PENDING, TrialState.BUILDING))
-    return int(connection.execute(select(func.count()).select_from(Trial).where(*finished)).scalar_one())
+    return sum(count for state, count in trial_counts.counts_of(connection, job_id).items() if state.finished)
 
 
 def _is_lost(owner: Json | None, until: datetime | None, now: datetime) -> bool:

@@ -9,9 +9,9 @@ from sqlalchemy import and_, delete, insert, or_, select
 
 from search.permissions import Grant, Scope
 from search.store import secret
+from search.store.access_models import Session, Token, User
 from search.store.columns import utc_now
 from search.store.grants import known_scopes, roles_of
-from search.store.models import Session, Token, User
 from search.store.transactions import Transactions
 
 

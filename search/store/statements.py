@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from hwprofiles import Profile
 from search.store import models
+from search.store.base_model import Base
 from search.store.columns import utc_now
 from search.store.models import Device
 
@@ -29,7 +30,7 @@ def register(connection: Connection, *profiles: Profile) -> None:
             insert_if_absent(connection, Device, name=device, **current)
 
 
-def insert_if_absent(connection: Connection, table: type[models.Base], **values: Any) -> bool:
+def insert_if_absent(connection: Connection, table: type[Base], **values: Any) -> bool:
     """Adds a row unless a unique value of it exists, and returns whether it was added.
 
     Waits for another transaction that is adding the same.

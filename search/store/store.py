@@ -11,6 +11,7 @@ from search.store.audit import Audit
 from search.store.counts import Counts
 from search.store.devices import Devices
 from search.store.engine import open_engine, url_of
+from search.store.export_requests import ExportRequests
 from search.store.exports import Exports
 from search.store.fronts import FrontVersions
 from search.store.jobs import Jobs
@@ -63,6 +64,8 @@ class Store:
         """Versions of jobs' fronts."""
         self.exports = Exports(transactions)
         """Exports of candidates."""
+        self.export_requests = ExportRequests(transactions)
+        """Exports that workers are asked for."""
         self.devices = Devices(transactions)
         """Devices, their profiles and capabilities."""
         self.agents = Agents(transactions)

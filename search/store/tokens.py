@@ -13,9 +13,9 @@ from sqlalchemy import Connection, insert, or_, select, update
 from hwprofiles.errors import InvalidInput, NotFound
 from search.permissions import Grant, Scope
 from search.store import secret
+from search.store.access_models import Token, User
 from search.store.columns import utc_now
 from search.store.grants import known_scopes, roles_of
-from search.store.models import Token, User
 from search.store.projects import require_project
 from search.store.transactions import Transactions
 from search.store.users import require_user

@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, u
 from search.outcome import TrialOutcome
 from search.space.candidate import Candidate
 from search.states import TrialState
-from search.store import lookup
+from search.store import figures, lookup, trial_counts
 from search.store.columns import utc_now
 from search.store.models import Measurement, Trial
 from search.store.rows import Json, Lease, TrialRow
+from search.store.sight import EVERYTHING, Sight
 from search.store.transactions import Transactions
 from search.store.versions import JobVersion
 
@@ -65,6 +66,7 @@ class Trials:
         with self._transactions.holding(lease) as connection:
             if trials:
                 connection.execute(insert(Trial), [vars(trial) for trial in trials])
+                trial_counts.add(connection, lease.job_id, TrialState.PENDING, len(trials))
         return trials
 
     def set_state(self, lease: Lease, candidate_id: str, state: TrialState) -> None:
@@ -92,7 +94,7 @@ class Trials:
             )
             for record in (outcome.measurement, *outcome.further_measurements):
                 if record is not None:
-                    _add_measurement(connection, candidate_id, "search", record)
+                    _add_measurement(connection, lease, candidate_id, "search", record)
 
     def replace_measurement(
         self,
@@ -108,13 +110,14 @@ class Trials:
         """Adds a later measurement of a candidate, and replaces its state, ``reason`` and metrics."""
         with self._transactions.holding(lease) as connection:
             _change(connection, lease, candidate_id, state=state, reason=reason, metrics=dict(metrics))
-            _add_measurement(connection, candidate_id, phase, measurement)
+            _add_measurement(connection, lease, candidate_id, phase, measurement)
 
     def reset_open(self, lease: Lease) -> list[TrialRow]:
         """Makes a job's unfinished candidates pending again, for resuming; returns them by trial number."""
         with self._transactions.holding(lease) as connection:
             unfinished = Trial.job_id == lease.job_id, Trial.state.in_(_UNFINISHED)
             connection.execute(update(Trial).where(*unfinished).values(state=TrialState.PENDING))
+            trial_counts.recount(connection, lease.job_id)
             return _read(connection, *unfinished)
 
     def drop_open(self, lease: Lease) -> None:
@@ -123,6 +126,7 @@ class Trials:
         with self._transactions.holding(lease) as connection:
             connection.execute(delete(Trial).where(*unfinished, Trial.reason.is_(None)))
             connection.execute(update(Trial).where(*unfinished).values(state=TrialState.PENDING))
+            trial_counts.recount(connection, lease.job_id)
 
     def of_job(self, job_id: str) -> list[TrialRow]:
         """Returns a job's candidates by trial number."""
@@ -132,6 +136,51 @@ class Trials:
                 lookup.require_job(connection, job_id)
         return rows
 
+    def some(self, job_id: str, candidate_ids: Collection[str]) -> list[TrialRow]:
+        """Returns those of a job's candidates that have one of these ids, by trial number."""
+        with self._transactions.reading() as connection:
+            # Without the job, by whose index SQLite would read all of its candidates.
+            rows = _read(connection, Trial.candidate_id.in_(candidate_ids))
+        return [row for row in rows if row.job_id == job_id]
+
+    def page(
+        self,
+        job_id: str,
+        states: Collection[TrialState],
+        limit: int,
+        *,
+        metric: str | None = None,
+        after: int | None = None,
+        down: bool = False,
+    ) -> list[TrialRow]:
+        """Returns at most ``limit`` of a job's candidates in these states by trial number, ``down`` from the highest.
+
+        With a ``metric``, for which :meth:`has_figures` holds, the measured ones by their figure of it. They begin
+        behind the candidate with the trial number ``after``.
+        """
+        with self._transactions.reading() as connection:
+            if metric is None:
+                numbers = _numbers_of(connection, job_id, states, limit, after, down)
+            else:
+                numbers = figures.page_of(connection, job_id, metric, states, limit, after, down)
+            rows = {row.number: row for row in _read(connection, Trial.job_id == job_id, Trial.number.in_(numbers))}
+        return [rows[number] for number in numbers]
+
+    def has_figures(self, job_id: str, metric: str) -> bool:
+        """Returns whether a job's candidates have figures of a metric by which :meth:`page` can sort."""
+        with self._transactions.reading() as connection:
+            return figures.has_figures(connection, job_id, metric)
+
+    def with_digests(self, job_id: str, digests: Collection[str]) -> list[TrialRow]:
+        """Returns those of a job's candidates that have one of these digests, by trial number."""
+        with self._transactions.reading() as connection:
+            return _read(connection, Trial.job_id == job_id, Trial.digest.in_(digests))
+
+    def by_state(self, job_id: str) -> dict[TrialState, int]:
+        """Returns the number of a job's candidates by state."""
+        with self._transactions.reading() as connection:
+            return trial_counts.counts_of(connection, job_id)
+
     def since(self, version: JobVersion, earlier: Mapping[str, TrialRow]) -> list[TrialRow]:
         """As :meth:`of_job`, but reads only candidates that may have changed since ``version``.
 
@@ -140,7 +189,8 @@ class Trials:
         of_job = Trial.job_id == version.job_id
         unfinished = [candidate_id for candidate_id, row in earlier.items() if not row.state.finished]
         last = max((row.number for row in earlier.values()), default=-1)
-        measured = select(Measurement.candidate_id).where(Measurement.id > version.measurement)
+        newer = Measurement.job_id == version.job_id, Measurement.id > version.measurement
+        measured = select(Measurement.candidate_id).where(*newer)
         changed = or_(
             Trial.number > last, Trial.state.in_(_UNFINISHED), Trial.candidate_id.in_(unfinished),
             Trial.candidate_id.in_(measured),
@@ -150,11 +200,26 @@ class Trials:
             existing: Collection[str] = set(connection.execute(select(Trial.candidate_id).where(of_job)).scalars())
         return sorted((row for row in rows.values() if row.candidate_id in existing), key=lambda row: row.number)
 
-    def get(self, id_or_prefix: str) -> TrialRow:
-        """Returns the candidate whose id begins with the text, or ``JOB/NUMBER``."""
+    def get(self, id_or_prefix: str, sight: Sight = EVERYTHING) -> TrialRow:
+        """Returns the candidate whose id begins with the text, or ``JOB/NUMBER``; those of jobs that are not within
+        ``sight`` do not exist."""
         with self._transactions.reading() as connection:
-            candidate_id = lookup.find_trial(connection, id_or_prefix)
+            candidate_id = lookup.find_trial(connection, id_or_prefix, sight)
             return _read(connection, Trial.candidate_id == candidate_id)[0]
+
+    def verdicts(self, candidate_ids: Collection[str]) -> dict[str, list[tuple[str | None, str | None]]]:
+        """Returns the profile's digest and the verdict on the machine of each measurement, by candidate.
+
+        The oldest first; candidates without a measurement are left out.
+        """
+        profile, verdict = Measurement.record["profile_digest"], Measurement.record["health", "verdict"]
+        columns = Measurement.candidate_id, profile.as_string(), verdict.as_string()
+        query = select(*columns).where(Measurement.candidate_id.in_(candidate_ids)).order_by(Measurement.id)
+        verdicts: dict[str, list[tuple[str | None, str | None]]] = {}
+        with self._transactions.reading() as connection:
+            for row in connection.execute(query):
+                verdicts.setdefault(row[0], []).append((row[1], row[2]))
+        return verdicts
 
     def measurements(self, candidate_id: str) -> list[Json]:
         """Returns a candidate's measurements as ``{"phase", "created_at", "record"}``, the oldest first."""
@@ -173,17 +238,39 @@ def _candidate_id(job_id: str, candidate: Candidate) -> str:
     return hashlib.sha256((job_id + candidate.digest).encode()).hexdigest()[:12]
 
 
-def _change(connection: Connection, lease: Lease, candidate_id: str, **values: Any) -> None:
+def _change(connection: Connection, lease: Lease, candidate_id: str, state: TrialState, **values: Any) -> None:
     """Sets columns of a candidate of the lease's job; raises :class:`NotFound` if the job has no such candidate."""
-    conditions = Trial.candidate_id == candidate_id, Trial.job_id == lease.job_id
-    if not connection.execute(update(Trial).where(*conditions), values).rowcount:
+    of_candidate = Trial.candidate_id == candidate_id, Trial.job_id == lease.job_id
+    row = connection.execute(select(Trial.number, Trial.state).where(*of_candidate)).one_or_none()
+    if row is None:
         raise lookup.no_candidate(candidate_id)
+    connection.execute(update(Trial).where(*of_candidate), {"state": state, **values})
+    if state is not row.state:
+        trial_counts.add(connection, lease.job_id, row.state, -1)
+        trial_counts.add(connection, lease.job_id, state, 1)
+    if "metrics" in values or row.state.measured:
+        figures.replace_figures(connection, lease.job_id, row.number, state, values.get("metrics", {}))
 
 
-def _add_measurement(connection: Connection, candidate_id: str, phase: str, record: Json) -> None:
-    """Adds a measurement record to a candidate."""
-    values = {"candidate_id": candidate_id, "phase": phase, "record": record, "created_at": utc_now()}
+def _add_measurement(connection: Connection, lease: Lease, candidate_id: str, phase: str, record: Json) -> None:
+    """Adds a measurement record to a candidate of the lease's job."""
+    values = {
+        "candidate_id": candidate_id, "phase": phase, "record": record, "created_at": utc_now(), "job_id": lease.job_id,
+    }  # fmt: skip
     connection.execute(insert(Measurement), values)
+
+
+def _numbers_of(
+    connection: Connection, job_id: str, states: Collection[TrialState], limit: int, after: int | None, down: bool
+) -> list[int]:
+    """Returns the numbers of at most ``limit`` of a job's candidates in these states, in order, behind ``after``."""
+    further = () if after is None else (Trial.number < after if down else Trial.number > after,)
+    order = Trial.number.desc() if down else Trial.number
+    numbers: list[int] = []
+    for state in states:  # the index has the order within each state
+        query = select(Trial.number).where(Trial.job_id == job_id, Trial.state == state, *further)
+        numbers += connection.execute(query.order_by(order).limit(limit)).scalars()
+    return sorted(numbers, reverse=down)[:limit]
 
 
 def _read(connection: Connection, *where: ColumnElement[bool]) -> list[TrialRow]:

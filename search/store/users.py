@@ -11,8 +11,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from hwprofiles.errors import InvalidInput, NotFound
 from search.permissions import LOCAL_USER
+from search.store.access_models import User
 from search.store.columns import utc_now
-from search.store.models import User
 from search.store.transactions import Transactions
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,254}")

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from search.store.models import Front, Job, Measurement, Trial
+from search.store import trial_counts
+from search.store.models import Front, Job, Measurement
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class JobVersion:
 
 def version_of(connection: Connection, job_id: str) -> JobVersion:
     """Returns the version of an existing job. Reads only indexes and short columns."""
-    columns = Job.state, Job.epoch, Job.wall_s, Job.lease_until, Job.finished_at, Job.space.is_(None)
+    columns = (
+        Job.state, Job.epoch, Job.wall_s, Job.lease_until, Job.finished_at, Job.space.is_(None), Job.requested,
+        Job.losses, Job.progress,
+    )  # fmt: skip
     row = connection.execute(select(*columns).where(Job.job_id == job_id)).one()
-    states = select(Trial.state, func.count()).where(Trial.job_id == job_id).group_by(Trial.state)
-    counts = sorted((state.value, count) for state, count in connection.execute(states))
-    last = select(func.max(Measurement.id)).join(Trial, Trial.candidate_id == Measurement.candidate_id)
-    measurement = connection.execute(last.where(Trial.job_id == job_id)).scalar_one()
+    counts = sorted((state.value, count) for state, count in trial_counts.counts_of(connection, job_id).items())
+    last = select(func.max(Measurement.id)).where(Measurement.job_id == job_id)
+    measurement = connection.execute(last).scalar_one()
     front = connection.execute(select(func.max(Front.version)).where(Front.job_id == job_id)).scalar_one()
     return JobVersion(job_id, tuple(row), tuple(counts), measurement or 0, front or 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hwprofiles import find_device
 from search.permissions import Role, Scope
-from search.store import Store
+from search.store import Store, Submission
 
 
 @dataclass
@@ -30,8 +30,10 @@ class People:
         return self.store.tokens.create(name, scopes or [Scope.READ, Scope.SUBMIT], **more)[1]
 
     def job(self, name: str) -> str:
-        """Queues a job."""
-        return self.store.jobs.create(name=name, spec=SPEC, spec_folder=".", profile=find_device("dry-run"))
+        """Queues a job of a user."""
+        return self.store.jobs.create(
+            name="net", spec=SPEC, spec_folder=".", profile=find_device("dry-run"), submission=Submission(name)
+        )
 
 
 SPEC = {

@@ -99,7 +99,7 @@ class Campaign:
     url: str
     seed: int
     cut_connections: Callable[[], None] | None = None
-    pause_s: tuple[float, float] = (1.0, 8.0)
+    pause_s: tuple[float, float] = (2.0, 12.0)
     """Shortest and longest time between two kills."""
     kills: list[Kill] = field(default_factory=list)
     jobs: dict[str, list[tuple[object, ...]]] = field(default_factory=dict)

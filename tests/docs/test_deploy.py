@@ -17,6 +17,7 @@ import ray
 import yaml
 from typer.main import get_command
 
+from dashboards.cli.commands import build_app
 from dashboards.cli import app
 from search.devices.cluster.resources import NodeDevice
 
@@ -26,7 +27,7 @@ UNITS = sorted(DEPLOY.glob("*.service"))
 
 def check_command(words: Sequence[str]) -> None:
     """Parses a command line without running it; raises for an unknown command or option."""
-    command: Any = get_command(app)
+    command: Any = get_command(build_app())
     words = list(words)
     context = command.make_context("paretune", [], resilient_parsing=True)
     while hasattr(command, "commands"):

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from small_jobs import classifier
 
 from dashboards.api.problems import problem
-from dashboards.cli import app
+from dashboards.cli.commands import build_app
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.capability import document_of
 from dashboards.documents.devices import check_document, device_document, probe_document
@@ -124,7 +124,7 @@ def the_json(tag: str) -> Any:
 
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     """Every command by its words, the groups too."""
-    command = command or typer.main.get_command(app)
+    command = command or typer.main.get_command(build_app())
     found = {path: command}
     for name, inner in getattr(command, "commands", {}).items():
         found |= commands(inner, (*path, name))
@@ -390,7 +390,7 @@ def test_the_checks_of_a_device_are_documented() -> None:
         for path in (
             "evaluators/devices/check.py",
             "search/devices/check.py",
-            "dashboards/cli/devices.py",
+            "dashboards/cli/probing.py",
         )
     )
     made = set(re.findall(r'Check\(\s*f?"([^"{]+)', code))

@@ -15,16 +15,37 @@ from pathlib import Path
 
 import pytest
 from installation import ROOT, Environment, build
+from small_jobs import write_classifier
+
+from dashboards.server import background
+from search.store import Store
 
 PACKAGES = ("hwprofiles", "evaluators", "search", "dashboards", "paretune")
 VERSION = f"paretune {metadata.version('paretune')}\n"
 PLACE = re.compile(r"(?<![\w/.])(?:docs|examples|scripts|tests|benchmarks)/[\w.-]+")
 
 
+CAME = {
+    "paretune", "numpy", "psutil", "platformdirs", "PyYAML",
+    "httpx", "httpcore", "h11", "anyio", "idna", "certifi",
+    "typer", "shellingham", "annotated-doc", "pydantic", "pydantic_core", "annotated-types", "typing-inspection",
+    "typing_extensions", "rich", "markdown-it-py", "mdurl", "Pygments",
+}  # fmt: skip
+"""What comes with ``paretune[client]``."""
+
+
 @pytest.fixture(scope="module")
 def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     made = Environment.make(tmp_path_factory.mktemp("base") / "env")
     made.install(wheel)
+    return made
+
+
+@pytest.fixture(scope="module")
+def client(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """What a laptop has that asks a server."""
+    made = Environment.make(tmp_path_factory.mktemp("client") / "env", with_pip=True)
+    made.install(f"{wheel}[client]")
     return made
 
 
@@ -103,6 +124,28 @@ class TestBase:
         refused = base.run("python", "-c", "import paretune; paretune.run")
         assert "ModuleNotFoundError" in refused.stderr
         assert "pip install 'paretune[full]'" in refused.stderr.splitlines()[-1]
+
+
+class TestClient:
+    def test_what_comes_with_it(self, client: Environment) -> None:
+        listed = json.loads(client.output("python", "-m", "pip", "list", "--format", "json"))
+        assert {package["name"] for package in listed} - {"pip", "setuptools", "wheel"} == CAME
+
+    def test_from_a_model_to_its_export(self, client: Environment, tmp_path: Path) -> None:
+        """Everything that a laptop does, against a server whose worker is played by this test."""
+        write_classifier(tmp_path)
+        with Store(f"sqlite:///{tmp_path / 'paretune.db'}") as store, background(store) as address:
+            home = {"PARETUNE_HOME": str(tmp_path / "laptop"), "PARETUNE_SERVER": address}
+            line = ("submit", tmp_path / "model.onnx", "--data", tmp_path / "samples.npz", "--device", "dry-run")
+            job = json.loads(client.output("paretune", *line, "--format", "json", **home))["job_id"]
+            assert set(store.jobs.get(job).files or ()) == {"model.onnx", "samples.npz"}
+            assert job in client.output("paretune", "jobs", **home)
+            program = f"import paretune; print(paretune.Client().job({job!r}).status.state)"
+            assert client.output("python", "-c", program, **home) == "queued\n"
+            assert "cancelled" in client.run("paretune", "cancel", job, **home).stderr
+            refused = client.run("paretune", "run", "digits", **home)
+            assert refused.stderr.splitlines()[-1].endswith("pip install 'paretune[full]'")
+            assert "(needs more packages)" in client.output("paretune", "--help", **home)
 
 
 class TestFull:

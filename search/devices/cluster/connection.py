@@ -77,7 +77,7 @@ def check_token() -> None:
 
 
 @contextmanager
-def joined(address: str) -> Iterator[None]:
+def join(address: str) -> Iterator[None]:
     """Joins a cluster inside the ``with`` block; use in the main thread.
 
     Raises :class:`ClusterLost` if the cluster is lost meanwhile. If this process then does not end by itself, since it

@@ -28,10 +28,10 @@ def watch(store: Store, address: str) -> None:
     Raises :class:`InvalidInput` if nodes have other versions than this machine when it begins, and as :func:`joined`
     does.
     """
-    from search.devices.cluster.connection import joined
+    from search.devices.cluster.connection import join
     from search.devices.cluster.nodes import REPORT_S, NodeRegister
 
-    with joined(address):
+    with join(address):
         register = NodeRegister(store)
         _say_all(register.look(REPORT_S))
         if register.unlike:

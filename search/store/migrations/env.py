@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from search.store.models import Base
+from search.store.base_model import Base
 from search.store.revision import VERSION_TABLE
 
 context.configure(

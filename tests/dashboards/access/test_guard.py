@@ -219,8 +219,8 @@ class TestStreams:
         self, address: str, people: People, store: Store, change: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(streams, "CHECK_S", 0.0)
-        monkeypatch.setattr("dashboards.api.events.POLL_S", 0.05)
-        monkeypatch.setattr("dashboards.api.events.HEARTBEAT_S", 0.05)
+        monkeypatch.setattr("dashboards.api.feeds.POLL_S", 0.05)
+        monkeypatch.setattr("dashboards.api.feeds.HEARTBEAT_S", 0.05)
         job_id = people.job("ada")
         token = people.token("ada")
         ended = threading.Event()

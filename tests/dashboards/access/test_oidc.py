@@ -151,6 +151,8 @@ class TestSigningIn:
         assert problem in answer.text
         assert store.users.all() == []
         assert "paretune" not in client.cookies
+        assert problem in store.audit.newest(1)[0].object
+        assert store.audit.newest(1)[0].outcome == "refused"
 
     def test_a_disabled_user(self, browser: Browser, store: Store) -> None:
         sign_in(browser(), "1")

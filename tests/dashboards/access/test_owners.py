@@ -15,8 +15,6 @@ from dashboards.access.gate import Gate
 from search.permissions import Role, Scope
 from search.store import Store
 
-pytest.importorskip("dashboards.service", reason="jobs are not checked yet")
-
 ALL = (Scope.READ, Scope.SUBMIT)
 SEE = {"submitter", "member", "owner", "administrator"}
 CHANGE = SEE - {"member"}
@@ -25,7 +23,7 @@ REFUSED = {"/api/v1/jobs/{job}/clone": {"submitter"}}
 """Who is refused of those that see the job: by default its project's members. A clone changes nothing, but is submitted
 to the project, of which Ada is no member any more."""
 
-ELSEWHERE = {"device", "errand_id", "sha256", "token", "export"}
+ELSEWHERE = {"device", "errand_id", "sha256", "token", "export", "upload_id"}
 """Parameters that name no job and no candidate; a further one is added here, or checked, on purpose."""
 
 OF_JOBS = {

@@ -114,7 +114,7 @@ def test_a_page_of_another_site_signs_nobody_in(site: Site) -> None:
 
 def test_events_arrive_at_once(site: Site) -> None:
     store, headers = site.people.store, {"Authorization": f"Bearer {site.people.token('ada', Scope.READ)}"}
-    job_id = site.people.job("net")
+    job_id = site.people.job("ada")
     with site.client(**headers) as client:
         request = client.build_request("GET", f"/api/v1/jobs/{job_id}/events", extensions={"sni_hostname": NAME})
         with closing(client.send(request, stream=True)) as answer:

@@ -14,7 +14,8 @@ import pytest
 
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.front import front_document
-from dashboards.documents.jobs import job_document, jobs_document
+from dashboards.documents.jobs import job_document, job_of
+from dashboards.documents.report import JobReport
 from dashboards.documents.trials import trials_document
 from dashboards.server import background, create_app, serve
 from hwprofiles.errors import InvalidInput
@@ -43,7 +44,7 @@ def _parsed(lines: Iterator[str]) -> Iterator[Event]:
 def test_routes_answer_with_the_documents(address: str, store: Store, search: Any) -> None:
     job = search.job_id
     for path, document in {
-        "/api/v1/jobs": jobs_document(store),
+        "/api/v1/jobs": {"jobs": [job_of(JobReport.read(store, job))], "next": None},
         f"/api/v1/jobs/{job}": job_document(store, job),
         f"/api/v1/jobs/{job[:6]}/front": front_document(store, job),
         f"/api/v1/jobs/{job}/front?device=dry-run": front_document(store, job),
@@ -93,17 +94,30 @@ def test_a_closed_database_is_a_problem(tmp_path: Any) -> None:
 def test_routes_are_described_and_nothing_is_loaded_from_elsewhere(address: str) -> None:
     paths = httpx.get(f"{address}/openapi.json").json()["paths"]
     assert {path for path in paths if not path.startswith("/api/v1/agent/")} == {
+        "/api/v1/artefacts",
+        "/api/v1/artefacts/{sha256}",
         "/api/v1/candidates/{candidate}",
+        "/api/v1/candidates/{candidate}/exports",
         "/api/v1/devices",
         "/api/v1/devices/{device}",
         "/api/v1/devices/{device}/capability",
+        "/api/v1/exports/{export}",
+        "/api/v1/exports/{export}/bundle",
         "/api/v1/jobs",
         "/api/v1/jobs/{job}",
+        "/api/v1/jobs/{job}/cancel",
+        "/api/v1/jobs/{job}/clone",
         "/api/v1/jobs/{job}/events",
         "/api/v1/jobs/{job}/front",
         "/api/v1/jobs/{job}/layers",
+        "/api/v1/jobs/{job}/logs",
+        "/api/v1/jobs/{job}/logs/events",
+        "/api/v1/jobs/{job}/pause",
+        "/api/v1/jobs/{job}/resume",
         "/api/v1/jobs/{job}/trials",
         "/api/v1/me",
+        "/api/v1/uploads/{upload_id}",
+        "/api/v1/workers",
         "/healthz",
         "/livez",
         "/metrics",
@@ -165,9 +179,9 @@ def test_a_reader_that_leaves_is_forgotten(store: Store, search: Any, monkeypatc
     reads = []
     read = store.jobs.version
 
-    def counted(job: str) -> Any:
+    def counted(job: str, *sight: Any) -> Any:
         reads.append(job)
-        return read(job)
+        return read(job, *sight)
 
     monkeypatch.setattr(store.jobs, "version", counted)
     with background(store) as address:
@@ -217,7 +231,7 @@ def test_an_unexpected_failure_is_a_problem_without_its_details(
     def broken(*_: Any) -> Any:
         raise RuntimeError("secret path")
 
-    monkeypatch.setattr("dashboards.api.reports.Reports.jobs_document", broken)
+    monkeypatch.setattr("dashboards.documents.reports.Reports.listed", broken)
     with make_app() as client:
         answer = client("/api/v1/jobs")
     assert answer.status_code == 500

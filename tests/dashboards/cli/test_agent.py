@@ -23,7 +23,8 @@ from remote_host import BRIEF, Hosts, cable
 from small_jobs import classifier, spec, write_classifier, write_two_classifiers
 
 from dashboards.api import agents as routes
-from dashboards.cli import app, run_app
+from dashboards.cli import run_app
+from dashboards.cli.commands import build_app
 from evaluators.agent.command import parser
 from evaluators.measuring.latency import LatencyRequest
 from evaluators.measuring.measurement import Measurement
@@ -484,7 +485,7 @@ class TestCommands:
 
     def test_help_names_the_options_of_both_parsers(self) -> None:
         """The command that help and documentation know is the one that an agent's machine runs."""
-        command = typer.main.get_command(app).commands["agent"]  # type: ignore[attr-defined]
+        command = typer.main.get_command(build_app()).commands["agent"]  # type: ignore[attr-defined]
         ours = {name for one in parser()._actions for name in one.option_strings} - {"-h", "--help", "--debug"}
         assert {name for one in command.params for name in one.opts} == ours
         defaults = {one.opts[0]: one.default for one in command.params}

@@ -20,19 +20,22 @@ from command_line import document, environment, paretune
 from inline_search import measuring_briefly, without_ray
 from small_jobs import FinishedJob, write_classifier, write_job
 
-from dashboards.cli import app, run_app
+from dashboards.cli import run_app
+from dashboards.cli.commands import build_app
 from hwprofiles import DEVICES
 from hwprofiles.registry import device_origins
 from search.store import Store
 
 COMMANDS = {
-    "run", "init", "check", "resume", "jobs", "status", "front", "candidates", "show", "export", "profile", "analyse",
-    "serve", "agent", "schema", "help", "examples", "docs",
+    "run", "init", "check", "submit", "jobs", "status", "logs", "pause", "resume", "cancel", "clone", "delete", "front",
+    "candidates", "show", "export", "profile", "analyse", "up", "serve", "worker", "login", "logout", "agent", "schema",
+    "mcp", "help", "examples", "docs",
     "devices list", "devices show", "devices probe", "devices add", "devices remove", "devices check",
     "devices capability", "devices token", "devices revoke", "devices agents", "db upgrade",
 }  # fmt: skip
 WITH_FORMAT = COMMANDS - {
-    "init", "help", "examples", "docs", "serve", "agent", "schema", "devices add", "devices remove", "devices token",
+    "init", "help", "examples", "docs", "mcp", "up", "serve", "worker", "login", "logout", "delete",
+    "agent", "schema", "devices add", "devices remove", "devices token",
     "devices revoke", "db upgrade",
 }  # fmt: skip
 
@@ -46,7 +49,7 @@ def every_command() -> dict[str, Any]:
         if not hasattr(command, "commands"):
             found[path] = command
 
-    walk(typer.main.get_command(app), "")
+    walk(typer.main.get_command(build_app()), "")
     return found
 
 
@@ -413,9 +416,15 @@ class TestBaseInstall:
 
     @pytest.mark.parametrize("package", ["typer", "rich", "pydantic", "sqlalchemy", "yaml"])
     def test_without_the_full_install(self, home: Path, package: str) -> None:
-        code, (error, hint) = self.run_without({package}, "jobs", home=home)
+        code, (error, hint) = self.run_without({package}, "check", "digits", home=home)
         assert (code, error) == (2, f"error: this command needs the package {package!r}")
         assert hint.endswith("pip install 'paretune[full]'")
+
+    @pytest.mark.parametrize("package", ["pydantic", "sqlalchemy"])
+    def test_without_a_database_a_server_is_asked(self, home: Path, package: str) -> None:
+        code, (error, hint) = self.run_without({package}, "jobs", home=home)
+        assert (code, error) == (2, f"error: this command needs a server, or the package {package!r}")
+        assert hint.startswith("  hint: name a server with --server URL, or: ")
 
     def test_without_what_one_command_needs(self, home: Path, tmp_path: Path) -> None:
         """Ray is looked for only when a search begins; the job is there to be resumed."""

@@ -14,7 +14,7 @@ from command_line import document, paretune
 from inline_search import measuring_briefly, without_ray
 from small_jobs import write_job
 
-from dashboards.cli import devices as commands
+from dashboards.cli import probing as commands
 from dashboards.cli import run_app
 from dashboards.cli.console import out as out_console
 from dashboards.cli.fields import flatten

@@ -34,7 +34,7 @@ def complete(modelled_job: FinishedJob) -> Complete:
 
 
 def test_of_commands_and_options(complete: Complete) -> None:
-    assert complete("paretune ca") == ["candidates"]
+    assert complete("paretune cand") == ["candidates"]
     assert complete("paretune run --min") == ["--minutes"]
     assert complete("paretune devices ch") == ["check"]
     assert complete("paretune front x --format j") == ["json"]

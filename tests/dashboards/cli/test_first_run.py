@@ -13,7 +13,8 @@ from command_line import error_lines, paretune
 from small_jobs import classifier, write_job
 
 from dashboards.cli import run_app
-from search.job.target import DEFAULT_MINUTES, JobOptions, parse_objective, read_target
+from search.job.job_options import DEFAULT_MINUTES, JobOptions, parse_objective
+from search.job.target import read_target
 from search.store import Store
 
 TASK = """

@@ -11,8 +11,9 @@ import yaml
 from small_jobs import write_job
 
 from dashboards.cli import run_app
+from search.job.job_options import JobOptions
 from search.job.spec import load_job
-from search.job.target import JobOptions, read_target
+from search.job.target import read_target
 
 Run = Callable[..., tuple[int, str, str]]
 pytestmark = pytest.mark.usefixtures("folder")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dashboards.documents.answer import answer_of, comparison_of
+from dashboards.words.answer import answer_of, comparison_of
 
 BASELINE = {"accuracy": 0.9886, "cosine": 1.0, "size_bytes": 4_000_000, "latency_ms": {"p50": 3.4}}
 OBJECTIVES = [{"metric": "accuracy", "direction": "max"}, {"metric": "speedup", "direction": "max"}]

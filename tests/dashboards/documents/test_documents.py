@@ -11,10 +11,11 @@ import pytest
 from dashboards.cli.front_table import print_front
 from dashboards.documents.candidates import candidate_document, without_samples
 from dashboards.documents.front import front_document
-from dashboards.documents.jobs import job_document, jobs_document
-from dashboards.documents.metrics import metric_names
+from dashboards.documents.jobs import job_document
 from dashboards.documents.trials import trials_document
+from dashboards.service.local import LocalService
 from dashboards.web import rendering
+from dashboards.words.metrics import metric_names
 from hwprofiles.errors import NotFound
 from search.folders import job_folder
 from search.outcome import TrialOutcome
@@ -125,7 +126,7 @@ def test_trials_are_the_points_of_a_scatter(store: Store, search: Any) -> None:
 def test_the_status_says_how_far_a_job_is(store: Store, search: Any) -> None:
     status = job_document(store, search.job_id)
     progress = {"finished": 13, "planned": 60, "fraction": 13 / 60, "time_left_s": 94.0, "left_s": None}
-    assert status["progress"] == progress | {"at_work": []}
+    assert status["progress"] == progress | {"at_work": [], "phase": None, "message": None}
     assert (status["front_size"], status["strategy"], status["task"]) == (3, "nsga2", "digits")
     assert status["best_speedup"] == max(
         m["metrics"]["speedup"]["ratio"] for m in front_document(store, search.job_id)["front"]
@@ -197,14 +198,14 @@ def test_a_job_that_is_done_is_wholly_done(store: Store, search: Any) -> None:
 
 def test_jobs_are_listed_newest_first(store: Store, make_search: Callable[..., Any]) -> None:
     ids = [make_search(f"job-{i}").job_id for i in range(3)]
-    jobs = jobs_document(store)["jobs"]
+    jobs = LocalService(store).jobs()["jobs"]
     assert [job["job_id"] for job in jobs] == ids[::-1]
     assert {"name", "state", "device", "created_at", "trials"} <= set(jobs[0])
     assert jobs[0]["created_at"].endswith("+00:00")
 
 
 def test_an_empty_store_lists_no_jobs(store: Store) -> None:
-    assert jobs_document(store) == {"jobs": []}
+    assert LocalService(store).jobs() == {"jobs": [], "next": None}
 
 
 def test_a_candidate_is_shown_without_raw_samples(store: Store, search: Any) -> None:
@@ -224,7 +225,7 @@ def test_every_document_is_strict_json(store: Store, search: Any) -> None:
         front_document(store, search.job_id),
         trials_document(store, search.job_id),
         job_document(store, search.job_id),
-        jobs_document(store),
+        LocalService(store).jobs(),
         candidate_document(store, search.ids[0]),
     ]
     for document in documents:

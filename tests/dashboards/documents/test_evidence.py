@@ -16,10 +16,10 @@ from dashboards.cli import run_app
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import job_document
-from dashboards.documents.runtime import costs_by_runtime, costs_in_words, costs_of
 from dashboards.documents.trials import trials_document
 from dashboards.figures import figure
 from dashboards.web.picture import save_html, save_png
+from dashboards.words.runtime import costs_by_runtime, costs_in_words, costs_of
 from hwprofiles import Profile, find_device
 from search.outcome import TrialOutcome
 from search.space.candidate import Decision, Space

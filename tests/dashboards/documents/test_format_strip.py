@@ -13,18 +13,18 @@ import pytest
 
 from dashboards.cli import run_app
 from dashboards.cli.console import out, print_formats
-from dashboards.documents import format_strip
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.display import formats_of
-from dashboards.documents.format_strip import (
+from dashboards.documents.front import front_document
+from dashboards.documents.trials import trials_document
+from dashboards.web.picture import save_html
+from dashboards.words import format_strip
+from dashboards.words.format_strip import (
     blocks_of,
     count_formats,
     formats_in_words,
     formats_without_decision,
 )
-from dashboards.documents.front import front_document
-from dashboards.documents.trials import trials_document
-from dashboards.web.picture import save_html
 from hwprofiles import Precision
 from search.outcome import TrialOutcome
 from search.space.candidate import Decision, Space

@@ -16,13 +16,15 @@ from small_jobs import write_job
 from dashboards.cli import run_app
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.front import front_document
-from dashboards.documents.jobs import jobs_document
-from dashboards.documents.metrics import metric_names
+from dashboards.documents.jobs import job_document, job_of
+from dashboards.documents.report import JobReport
 from dashboards.documents.trials import trials_document
 from dashboards.web.picture import save_html, save_png
 from dashboards.web.rendering import trials_on
+from dashboards.words.metrics import metric_names
 from search.controller.controller import Controller
-from search.job.target import JobOptions, read_target
+from search.job.job_options import JobOptions
+from search.job.target import read_target
 from search.store import Store
 
 ONE, OTHER = "dry-run-t1-b1", "dry-run-t2-b8"
@@ -76,7 +78,7 @@ class TestDocuments:
             assert sorted(on_front) == sorted(member["candidate_id"] for member in front)
 
     def test_jobs_name_their_devices(self, store: Store, done: str) -> None:
-        (job,) = jobs_document(store)["jobs"]
+        job = job_of(JobReport.read(store, done))
         assert [one["device"] for one in job["devices"]] == [ONE, OTHER]
         assert job["front_size"] == job["devices"][0]["front_size"] > 0
 
@@ -90,7 +92,7 @@ class TestDocuments:
         assert metric_names({"cosine": 1.0, "speedup": {"ratio": 2.0}, "intervals": {}}) == ["cosine", "speedup"]
 
     def test_they_are_strict_json(self, store: Store, done: str) -> None:
-        for document in (front_document(store, done), trials_document(store, done), jobs_document(store)):
+        for document in (front_document(store, done), trials_document(store, done), job_document(store, done)):
             assert json.loads(json.dumps(document, allow_nan=False)) == document
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dashboards.documents import words
-from dashboards.documents.words import decisions_summary, training_in_words
+from dashboards.words import candidates as words
+from dashboards.words.candidates import decisions_summary, training_in_words
 from search.space.candidate import Decision, Scope, Space
 
 LAYERS = (Decision(name, ("fp32", "int8", "int4"), "precision", target=name, scope="layer") for name in "abcd")

@@ -93,6 +93,19 @@ def test_truncated_file(tmp_path: Path) -> None:
     refused(path)
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(small().SerializeToString().replace(b"MatMul", b"MatM\xe5l"))
+    assert "is not an ONNX model, or it is damaged" in refused(path).message
+
+
+def test_types_that_do_not_exist() -> None:
+    model = small()
+    model.graph.input[0].type.tensor_type.elem_type = 127
+    with pytest.raises(InvalidInput, match="'x' has the unknown type 127"):
+        input_specs(model)
+
+
 def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_model, "MAX_MODEL_BYTES", 1000)
     path = tmp_path / "model.onnx"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from databases import Databases
 from small_jobs import classifier, samples
 
 from hwprofiles import digest_of_file
@@ -17,7 +20,9 @@ from hwprofiles.errors import InvalidInput, NotFound
 from hwprofiles.folders import cache_folder
 from search.artefacts.job_files import collect, files_of
 from search.artefacts.job_folders import materialise, remove_unused
+from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.store import ArtefactStore
+from search.store import Store
 from search.tasks import open_task
 
 
@@ -37,6 +42,13 @@ def folder(tmp_path: Path) -> Path:
     )  # fmt: skip
     np.savez(folder / "samples.npz", **samples())
     return folder
+
+
+@pytest.fixture
+def owned(databases: Databases) -> Iterator[Callable[[ArtefactStore], OwnedArtefacts]]:
+    """A user's files in an artefact store."""
+    with Store(databases.create("sqlite")) as store:
+        yield partial(OwnedArtefacts, store, "ann")
 
 
 def task(**options: Any) -> dict[str, Any]:
@@ -110,8 +122,8 @@ class TestNames:
 
 
 class TestFolders:
-    def test_every_node_gets_the_folder(self, artefacts: ArtefactStore, folder: Path) -> None:
-        files = collect(artefacts, folder, {"task": NAMED})
+    def test_every_node_gets_the_folder(self, artefacts: ArtefactStore, owned: Any, folder: Path) -> None:
+        files = collect(owned(artefacts), folder, {"task": NAMED})
         assert files == {name: digest_of_file(folder / name) for name in files}
         made = materialise(artefacts, files)
         assert made.parent == cache_folder() / "jobs"
@@ -121,25 +133,25 @@ class TestFolders:
         here, there = (open_task("onnx", NAMED["options"], place) for place in (folder, made))
         assert here.digest == there.digest
 
-    def test_from_elsewhere_too(self, folder: Path) -> None:
+    def test_from_elsewhere_too(self, owned: Any, folder: Path) -> None:
         artefacts = ArtefactStore("memory://folders/store")
-        files = collect(artefacts, folder, {"task": NAMED})
+        files = collect(owned(artefacts), folder, {"task": NAMED})
         made = materialise(artefacts, files)
         assert (made / "samples.npz").read_bytes() == (folder / "samples.npz").read_bytes()
 
     def test_without_files_it_is_empty(self, artefacts: ArtefactStore) -> None:
         assert list(materialise(artefacts, {}).iterdir()) == []
 
-    def test_concurrent_callers_share_it(self, artefacts: ArtefactStore, folder: Path) -> None:
-        files = collect(artefacts, folder, {"task": NAMED})
+    def test_concurrent_callers_share_it(self, artefacts: ArtefactStore, owned: Any, folder: Path) -> None:
+        files = collect(owned(artefacts), folder, {"task": NAMED})
         with ThreadPoolExecutor(8) as pool:
             (made,) = set(pool.map(lambda _: materialise(ArtefactStore(), files), range(24)))
         assert [path.name for path in made.parent.iterdir()] == [made.name]
         assert digest_of_file(made / "samples.npz") == files["samples.npz"]
 
-    def test_a_damaged_folder_is_made_anew(self, folder: Path) -> None:
+    def test_a_damaged_folder_is_made_anew(self, owned: Any, folder: Path) -> None:
         artefacts = ArtefactStore("memory://damaged/store")
-        files = collect(artefacts, folder, {"task": NAMED})
+        files = collect(owned(artefacts), folder, {"task": NAMED})
         path = materialise(artefacts, files) / "samples.npz"
         path.chmod(0o600)
         path.write_bytes(b"broken")
@@ -148,8 +160,8 @@ class TestFolders:
         path.unlink()
         assert digest_of_file(materialise(artefacts, files) / "samples.npz") == files["samples.npz"]
 
-    def test_a_file_that_is_missing_leaves_nothing(self, artefacts: ArtefactStore, folder: Path) -> None:
-        files = collect(artefacts, folder, {"task": NAMED})
+    def test_a_file_that_is_missing_leaves_nothing(self, artefacts: ArtefactStore, owned: Any, folder: Path) -> None:
+        files = collect(owned(artefacts), folder, {"task": NAMED})
         artefacts.delete(files["samples.npz"])
         with pytest.raises(NotFound, match=f"artefact {files['samples.npz'][:12]} is not in folder"):
             materialise(artefacts, files)

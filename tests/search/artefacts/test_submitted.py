@@ -5,19 +5,24 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from databases import Databases
 from small_jobs import classifier, samples
 
 from evaluators.graphs import wire
 from hwprofiles.errors import InvalidInput
+from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.samples import check_samples
 from search.artefacts.store import ArtefactStore
 from search.artefacts.submitted import check_submission, check_task_name
+from search.store import Store
+from search.store.errors import OverQuota
 
 LIMIT = 10**8
 TASK = {"name": "onnx", "options": {"model": "model.onnx", "data": "samples.npz"}}
@@ -46,70 +51,95 @@ class TestTasks:
                 check_task_name(name)
 
 
+class User:
+    """A user who sends files and submits jobs."""
+
+    def __init__(self, store: Store, scratch: Path) -> None:
+        self.store, self.artefacts, self._scratch = store, ArtefactStore(), scratch
+        self.owned = OwnedArtefacts(store, "ann", self.artefacts)
+
+    def put(self, data: bytes) -> str:
+        self._scratch.write_bytes(data)
+        return self.owned.put(self._scratch).sha256
+
+    def check(self, task: Mapping[str, Any], files: Mapping[str, str]) -> None:
+        check_submission(self.owned, task, files)
+
+
 class TestJobs:
     @pytest.fixture
-    def artefacts(self) -> ArtefactStore:
-        return ArtefactStore()
+    def user(self, databases: Databases, tmp_path: Path) -> Iterator[User]:
+        with Store(databases.create("sqlite")) as store:
+            yield User(store, tmp_path / "file")
 
     @pytest.fixture
-    def files(self, artefacts: ArtefactStore, tmp_path: Path) -> dict[str, str]:
+    def files(self, user: User, tmp_path: Path) -> dict[str, str]:
         np.savez(tmp_path / "samples.npz", **samples())
-        model = classifier(1).SerializeToString()
-        return {
-            "model.onnx": artefacts.put_bytes(model).sha256,
-            "samples.npz": artefacts.put(tmp_path / "samples.npz").sha256,
-        }
+        model, data = classifier(1).SerializeToString(), (tmp_path / "samples.npz").read_bytes()
+        return {"model.onnx": user.put(model), "samples.npz": user.put(data)}
 
-    def test_a_model_with_its_samples(self, artefacts: ArtefactStore, files: dict[str, str]) -> None:
-        check_submission(artefacts, TASK, files)
-        check_submission(artefacts, {"name": "digits", "options": {}}, {})
+    def test_a_model_with_its_samples(self, user: User, files: dict[str, str]) -> None:
+        user.check(TASK, files)
+        user.check({"name": "digits", "options": {}}, {})
 
-    def test_every_file_is_named_and_sent(self, artefacts: ArtefactStore, files: dict[str, str]) -> None:
+    def test_every_file_is_named_and_sent(self, user: User, files: dict[str, str]) -> None:
         with pytest.raises(InvalidInput, match=r"the job needs 'samples.npz', which was not sent"):
-            check_submission(artefacts, TASK, {"model.onnx": files["model.onnx"]})
+            user.check(TASK, {"model.onnx": files["model.onnx"]})
         with pytest.raises(InvalidInput, match="does not name 'more'"):
-            check_submission(artefacts, TASK, files | {"more": files["model.onnx"]})
+            user.check(TASK, files | {"more": files["model.onnx"]})
         with pytest.raises(InvalidInput, match="does not name 'os/path'"):
-            check_submission(artefacts, {"name": "digits"}, {"os/path": files["model.onnx"]})
+            user.check({"name": "digits"}, {"os/path": files["model.onnx"]})
 
-    def test_a_file_that_is_not_there(self, artefacts: ArtefactStore, files: dict[str, str], tmp_path: Path) -> None:
+    def test_a_file_that_is_not_there(self, user: User, files: dict[str, str], tmp_path: Path) -> None:
         path = tmp_path / "net.onnx"
         onnx.save(classifier(1), path, save_as_external_data=True, location="net.data", size_threshold=0)
         task = {"name": "onnx", "options": {"model": "models/net.onnx"}}
-        model = artefacts.put(path).sha256
+        model = user.put(path.read_bytes())
         with pytest.raises(InvalidInput, match=r"needs 'models/net.data', which was not sent"):
-            check_submission(artefacts, task, {"models/net.onnx": model})
-        with pytest.raises(InvalidInput, match=r"'models/net.data' is not in the artefact store"):
-            check_submission(artefacts, task, {"models/net.onnx": model, "models/net.data": "0" * 64})
-        weights = artefacts.put(tmp_path / "net.data").sha256
-        check_submission(artefacts, task, {"models/net.onnx": model, "models/net.data": weights})
+            user.check(task, {"models/net.onnx": model})
+        with pytest.raises(InvalidInput, match=r"'models/net.data' is not stored"):
+            user.check(task, {"models/net.onnx": model, "models/net.data": "0" * 64})
+        weights = user.put((tmp_path / "net.data").read_bytes())
+        user.check(task, {"models/net.onnx": model, "models/net.data": weights})
 
     @pytest.mark.parametrize("location", ["../x", "/etc/passwd", ""])
-    def test_weights_elsewhere(self, artefacts: ArtefactStore, location: str) -> None:
+    def test_weights_elsewhere(self, user: User, location: str) -> None:
         model = classifier(1)
         tensor = model.graph.initializer[0]
         tensor.data_location = onnx.TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value=location)
-        file = artefacts.put_bytes(model.SerializeToString())
+        file = user.put(model.SerializeToString())
         with pytest.raises(InvalidInput, match="is not the name of a job's file"):
-            check_submission(artefacts, {"name": "onnx", "options": {"model": "m.onnx"}}, {"m.onnx": file.sha256})
+            user.check({"name": "onnx", "options": {"model": "m.onnx"}}, {"m.onnx": file})
 
     @pytest.mark.parametrize("options", [{"model": "../m.onnx"}, {"model": "/m.onnx"}, {"model": "m.py"}, {"model": 3}])
-    def test_names_elsewhere(self, artefacts: ArtefactStore, options: dict[str, Any]) -> None:
+    def test_names_elsewhere(self, user: User, options: dict[str, Any]) -> None:
         with pytest.raises(InvalidInput):
-            check_submission(artefacts, {"name": "onnx", "options": options}, {})
+            user.check({"name": "onnx", "options": options}, {})
 
-    def test_files_of_the_wrong_kind(self, artefacts: ArtefactStore, files: dict[str, str]) -> None:
+    def test_files_of_the_wrong_kind(self, user: User, files: dict[str, str]) -> None:
         with pytest.raises(InvalidInput, match="is not an ONNX model"):
-            check_submission(artefacts, TASK, files | {"model.onnx": files["samples.npz"]})
+            user.check(TASK, files | {"model.onnx": files["samples.npz"]})
         with pytest.raises(InvalidInput, match=r"are not an .npz archive"):
-            check_submission(artefacts, TASK, files | {"samples.npz": files["model.onnx"]})
+            user.check(TASK, files | {"samples.npz": files["model.onnx"]})
 
-    def test_a_model_of_endless_fields(self, artefacts: ArtefactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_file_of_somebody_else(self, user: User, files: dict[str, str]) -> None:
+        bob = OwnedArtefacts(user.store, "bob", user.artefacts)
+        with pytest.raises(InvalidInput, match=r"'model.onnx' is not stored"):
+            check_submission(bob, TASK, files)
+        bob.share(files.values())
+        check_submission(bob, TASK, files)
+
+    def test_a_user_whose_time_is_up(self, user: User, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PARETUNE_QUOTA_HOURS", "0")
+        with pytest.raises(OverQuota, match="jobs of ann have run for"):
+            user.check(TASK, files)
+
+    def test_a_model_of_endless_fields(self, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(wire, "_MAX_FIELDS", 1000)
-        file = artefacts.put_bytes(b"\x08\x07" * 2000)
+        file = user.put(b"\x08\x07" * 2000)
         with pytest.raises(InvalidInput, match="more than 1000 fields"):
-            check_submission(artefacts, {"name": "onnx", "options": {"model": "m.onnx"}}, {"m.onnx": file.sha256})
+            user.check({"name": "onnx", "options": {"model": "m.onnx"}}, {"m.onnx": file})
 
 
 def archive(**members: bytes) -> bytes:

@@ -210,6 +210,14 @@ class TestOwned:
         ann.put(path)
         assert ann.missing([NAME]) == []
 
+    def test_files_of_a_job_may_be_shared(self, store: Store, artefacts: ArtefactStore, tmp_path: Path) -> None:
+        (tmp_path / "model.onnx").write_bytes(DATA)
+        OwnedArtefacts(store, "ann", artefacts).put(tmp_path / "model.onnx")
+        bob = OwnedArtefacts(store, "bob", artefacts)
+        bob.share([NAME, "0" * 64])
+        assert bob.missing([NAME, "0" * 64]) == ["0" * 64]
+        assert store.artefacts.bytes_of("bob") == SIZE
+
     def test_within_their_quota(
         self, store: Store, artefacts: ArtefactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -219,3 +227,6 @@ class TestOwned:
         with pytest.raises(OverQuota):
             OwnedArtefacts(store, "ann", artefacts).put(path)
         assert not artefacts.contains(NAME)
+        store.artefacts.claim("bob", NAME, SIZE, SIZE)
+        with pytest.raises(OverQuota):
+            OwnedArtefacts(store, "ann", artefacts).share([NAME])

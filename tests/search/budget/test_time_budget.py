@@ -14,7 +14,7 @@ from slow_device import FakeClock, SlowDevice
 
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import job_document
-from dashboards.documents.time_spent import spent_in_words
+from dashboards.words.time_spent import spent_in_words
 from evaluators.devices.deadline import Deadline
 from evaluators.devices.timed import TimedDevice
 from evaluators.measuring.latency import LatencyRequest, Protocol

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from search.controller.failures import FAILED, IN_A_ROW, AllFailed, Failures, check_some_work, states_of
-from search.states import TrialState
+from search.controller.failures import IN_A_ROW, AllFailed, Failures, check_some_work
+from search.states import FAILED, TrialState, states_of
 from search.store import TrialRow
 
 BROKEN, SLOW = TrialState.BUILD_FAILED, TrialState.TIMEOUT

@@ -78,7 +78,7 @@ def known(store: Store) -> None:
 
 
 def joined(nodes: RayNodes) -> AbstractContextManager[None]:
-    return connection.joined(nodes.address)
+    return connection.join(nodes.address)
 
 
 def register(store: Store | None) -> list[str]:
@@ -294,7 +294,7 @@ from hwprofiles.errors import ClusterLost
 from search.devices.cluster import connection
 connection.LOST_S = 2.0
 try:
-    with connection.joined(sys.argv[1]):
+    with connection.join(sys.argv[1]):
         print("joined", flush=True)
         time.sleep(60)
 except ClusterLost as error:

@@ -11,9 +11,10 @@ import pytest
 from small_jobs import samples, spec, write_classifier
 
 from search.job.default_objectives import _quality_of, resolve_objectives
+from search.job.job_options import JobOptions
 from search.job.schema import json_schema
 from search.job.spec import Job, parse_job
-from search.job.target import JobOptions, TargetJob, read_target, resolve_target
+from search.job.target import TargetJob, read_target, resolve_target
 
 OWN_TASK = """
     import numpy as np

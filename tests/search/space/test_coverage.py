@@ -12,7 +12,8 @@ from evaluators.graphs.cleanup import clean_graph
 from evaluators.graphs.layer_groups import layer_groups
 from hwprofiles import Precision
 from search.space.candidate import Decision, Replacement, Space
-from search.space.coverage import coverage, coverage_lines
+from search.space.coverage import coverage
+from search.space.coverage_words import coverage_lines
 
 MODEL = clean_graph(ANIMALS["encoder"].build())
 GROUPS = layer_groups(MODEL)

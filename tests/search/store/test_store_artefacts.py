@@ -10,7 +10,7 @@ import sqlalchemy
 
 from hwprofiles import find_device
 from hwprofiles.errors import NotFound
-from search.store import Store, Submission
+from search.store import Store, Submission, TrialRow, this_process
 from search.store.errors import OverQuota
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -119,6 +119,13 @@ class TestGarbage:
         with pytest.raises(RuntimeError):
             store.artefacts.drop(A, DAY_S, fail)
         assert store.artefacts.renew("ann", [A]) == []
+
+    def test_exports_need_their_bundles(self, store: Store, trials: list[TrialRow]) -> None:
+        store.export_requests.add(trials[0].candidate_id, {}, "ann")
+        _, lease = store.export_requests.take(this_process()) or pytest.fail("nothing to do")
+        assert store.artefacts.needed() == set()
+        store.export_requests.finish(lease, C, {})
+        assert store.artefacts.needed() == {C}
 
     def test_jobs_need_their_files(self, store: Store, new_job: Callable[..., str]) -> None:
         new_job()

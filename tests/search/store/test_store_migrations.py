@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from hwprofiles.errors import StorageError
 from search.states import JobState, TrialState
 from search.store import Store, digests_of, revision, this_process, upgrade
 from search.store import upgrade as upgrade_function
-from search.store.models import Base
+from search.store.base_model import Base
 from search.store.revision import HEAD, VERSION_TABLE
 
 DUMPS = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
@@ -129,6 +130,9 @@ class TestEarlierSchemas:
             job = store.jobs.get("an earlier search")
             trials = store.trials.of_job(job.job_id)
             front = store.fronts.get(job.job_id)
+            assert store.trials.by_state(job.job_id) == Counter(trial.state for trial in trials)
+            fastest = store.trials.page(job.job_id, list(TrialState), 9, metric="speedup", down=True)
+            assert fastest == sorted(trials, key=lambda trial: (-trial.metrics["speedup"]["ratio"], -trial.number))
             lease = store.jobs.lease(job.job_id, this_process())
             store.jobs.set_state(lease, JobState.RUNNING)
             store.trials.set_state(lease, trials[-1].candidate_id, TrialState.BUILDING)

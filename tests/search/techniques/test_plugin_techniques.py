@@ -13,7 +13,7 @@ from small_jobs import spec, write_classifier
 
 from dashboards import figures
 from dashboards.documents.display import display_of
-from dashboards.documents.metrics import metric_names
+from dashboards.words.metrics import metric_names
 from hwprofiles import find_device
 from hwprofiles.errors import InvalidInput
 from search.export.comparison import Exact

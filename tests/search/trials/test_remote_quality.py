@@ -12,7 +12,7 @@ from contexts import context_of
 from inline_search import InlineSandbox
 from small_jobs import spec, write_classifier
 
-from dashboards.documents.words import quality_in_words
+from dashboards.words.candidates import quality_in_words
 from evaluators.runtimes import runtime_of
 from evaluators.tensors import Array, Arrays
 from evaluators.testing.fake_device import FakeDevice

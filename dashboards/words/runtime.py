@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dashboards.figures import figure, metric_title
+from dashboards.words import Json
 from evaluators.metrics import METRICS
+from search.fronts.metrics import DEVICES, figures_on
 from search.fronts.objectives import metric_value
 from search.space.candidate import runtime_decision
-
-Json = dict[str, Any]
 
 COSTS = tuple(name for name, row in METRICS.items() if row.of_runtime)
 _WORSE = 1.1
@@ -72,3 +72,12 @@ def costs_by_runtime(rows: Iterable[Json]) -> dict[str, dict[str, Json]]:
             if name not in own or cost["value"] > own[name]["value"]:
                 own[name] = cost
     return worst
+
+
+def usual_on(candidate: Mapping[str, Any], device: str) -> Mapping[str, Any]:
+    """Returns the fp32 model's metrics on a device, to compare a candidate's with, from the candidate's document; empty
+    if it was not measured there."""
+    metrics: Json = candidate["baseline"]["metrics"]
+    if candidate["simulated"] or device not in candidate.get("devices", [candidate["device"]]):
+        return {}
+    return figures_on(metrics, device) if DEVICES in metrics else metrics

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards.documents.metrics import metric_names
 from dashboards.evidence import Evidence
 from dashboards.figures import figure, row_of, short_title
+from dashboards.words.metrics import metric_names
 from evaluators.metrics import base_of
 from search.fronts.objectives import Constraint, metric_interval, metric_value
-
-Json = dict[str, Any]
 
 BEST_COMPROMISE = "the largest product of gains in all objectives; where none gains in all, the smallest largest loss"
 """What the best compromise is, in one line."""

@@ -22,8 +22,7 @@ def last_health(measurements: Sequence[Mapping[str, Any]]) -> dict[str, Any] | N
     return records[-1] if records else None
 
 
-def verdict_on(measurements: Sequence[Mapping[str, Any]], profile_digest: str | None) -> str | None:
-    """Returns the verdict of the last measurement on a profile (None: on any); None without one."""
-    own = [row for row in measurements if profile_digest in (None, row["record"].get("profile_digest"))]
-    health = last_health(own)
-    return None if health is None else str(health["verdict"])
+def verdict_on(verdicts: Sequence[tuple[str | None, str | None]], profile_digest: str | None) -> str | None:
+    """Returns the last of the verdicts on a profile (None: on any), each of which comes with its profile's digest."""
+    own = [verdict for digest, verdict in verdicts if profile_digest in (None, digest)]
+    return own[-1] if own else None

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from dashboards.api.events import Changes
-from dashboards.api.reports import Reports
 from dashboards.documents.front import front_of
-from dashboards.documents.jobs import job_of, jobs_document
+from dashboards.documents.jobs import job_of
 from dashboards.documents.report import JobReport
+from dashboards.documents.reports import Reports
 from search.states import JobState
 from search.store import Store
 
@@ -40,7 +40,8 @@ def reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_what_has_not_changed_is_not_read_again(store: Store, search: Any, reads: list[str]) -> None:
     reports = Reports(store)
     first = reports.read(search.job_id)
-    assert reads == ["jobs.get", "fronts.get", "trials.since"]
+    assert len(first.candidates.all) == 13
+    assert reads == ["jobs.get", "fronts.get", "trials.of_job"]
     reads.clear()
     assert [reports.read(search.job_id) for _ in range(5)] == [first] * 5
     assert reads == []
@@ -52,7 +53,7 @@ def test_a_report_is_what_a_fresh_one_would_be(store: Store, search: Any) -> Non
         reports.read(search.job_id)
         change()
         fresh, kept = JobReport.read(store, search.job_id), reports.read(search.job_id)
-        assert kept.trials == fresh.trials
+        assert list(kept.candidates.all) == list(fresh.candidates.all)
         assert (front_of(kept), job_of(kept)) == (front_of(fresh), job_of(fresh))
 
 
@@ -66,15 +67,14 @@ def test_only_what_has_changed_is_sent(store: Store, search: Any) -> None:
 
 
 def test_the_list_reads_ended_jobs_once(store: Store, make_search: Any, reads: list[str]) -> None:
-    for name in ("a", "b"):
-        search = make_search(name)
-        search.add(2)
-        search.store_front([0])
-        search.end(JobState.DONE)
+    search = make_search()
+    search.add(2)
+    search.store_front([0])
+    search.end(JobState.DONE)
     reports = Reports(store)
-    assert reports.jobs_document() == jobs_document(store)
+    assert reports.listed(search.job_id) == job_of(JobReport.read(store, search.job_id))
     reads.clear()
-    reports.jobs_document()
+    reports.listed(search.job_id)
     assert reads == []
 
 

@@ -1,0 +1,69 @@
+"""The part of a worker that exports candidates."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from search.export.process import can_export
+from search.folders import job_folder
+from search.store import ExportLease, ExportRow, Store
+from search.store.rows import Json
+
+log = logging.getLogger("paretune.worker")
+
+LOG = "exporter.log"
+"""Name of the file in a job's folder with the output of its exports."""
+
+
+class Exporter:
+    """Runs the exports that a worker is asked for, one at a time beside its jobs, each in a process of its own.
+
+    A process returns its export to the queue when the worker stops or is killed; if it is killed too, its lease ends.
+    Used from one thread.
+    """
+
+    def __init__(self, store: Store, owner: Json, environment: Mapping[str, str]) -> None:
+        """``environment`` is that of the processes."""
+        self._store, self._owner, self._environment = store, owner, dict(environment)
+        self._running: tuple[str, subprocess.Popen[bytes]] | None = None
+
+    def step(self) -> None:
+        """Does what is to be done now: notes an export that has ended, and starts the next one."""
+        if self._running is not None:
+            export_id, process = self._running
+            if process.poll() is None:
+                return
+            self._running = None
+            log.info("export %s is %s", export_id, self._store.export_requests.get(export_id).state)
+        if not self._store.export_requests.is_open():
+            return
+        taken = self._store.export_requests.take(self._owner, lambda row: can_export(self._store, row))
+        if taken is not None:
+            row, lease = taken
+            self._running = row.export_id, self._start(row, lease)
+            log.info("export %s of candidate %s begins", row.export_id, row.candidate_id)
+
+    def stop(self, grace_s: float) -> None:
+        """Returns an export that is under way to the queue."""
+        if self._running is None:
+            return
+        _, process = self._running
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._running = None
+
+    def _start(self, row: ExportRow, lease: ExportLease) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "search.export.process", lease.export_id, str(lease.epoch)]
+        with (job_folder(row.job_id) / LOG).open("ab") as output:
+            return subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=self._environment,
+                start_new_session=True,
+            )  # fmt: skip
