@@ -18,7 +18,6 @@ import yaml
 from typer.main import get_command
 
 from dashboards.cli.commands import build_app
-from dashboards.cli import app
 from search.devices.cluster.resources import NodeDevice
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
