@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,7 +94,7 @@ class LocalService(Service):
             chosen["state"] = _state(filters["state"])
         ids = self._store.jobs.page(JobFilters(**chosen, sight=self._sight), _limit(limit) + 1, cursor)
         page = ids[:limit]
-        documents = [self._reports.listed(job_id) for job_id in page]
+        documents = copy.deepcopy(self._reports.listed(page))  # they are cached
         return {"jobs": documents, "next": page[-1] if len(ids) > limit else None}
 
     def job(self, job: str) -> Json:
