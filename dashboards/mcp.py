@@ -143,7 +143,7 @@ def _add_changing(server: MCPServer, service: Service, local: bool) -> None:
 
     @_tool(server, _DESTROYS)
     def cancel_job(job: str) -> Json:
-        """End a job for good; what is finished stays."""
+        """End a job; what is finished stays."""
         return _job_of(service.cancel(job))
 
     @_tool(server, _DESTROYS)

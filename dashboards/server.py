@@ -33,6 +33,7 @@ from dashboards.api import (
     problem_response,
     problem_status,
 )
+from dashboards.api.body_limit import BodyLimit
 from dashboards.api.description import describe
 from dashboards.api.metrics import ServerMetrics, TimedRequests, metrics_router
 from dashboards.documents.reports import Reports
@@ -40,7 +41,7 @@ from dashboards.service.local import LocalService
 from dashboards.web.headers import SecurityHeaders
 from dashboards.web.sign_in import sign_in_first
 from dashboards.web.views import LIVE_PATHS, mount_pages, problem_page
-from hwprofiles.errors import InvalidInput, ParetuneError
+from hwprofiles.errors import InvalidInput, ParetuneError, StorageError
 from hwprofiles.logs import log_to_stderr
 from search.store import Store
 
@@ -49,6 +50,9 @@ log = logging.getLogger("paretune.server")
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8700
 _GRACE_S = 2  # answers that take longer are cut off at the end
+_OPEN_CHECKS = ("/healthz", "/readyz")
+"""Routes that answer everyone, and therefore say nothing of the database."""
+
 _MACHINE_PATHS = ("/api/", "/healthz", "/livez", "/readyz", "/metrics", "/openapi.json")
 
 
@@ -65,6 +69,7 @@ def create_app(store: Store, settings: AccessSettings | None = None) -> FastAPI:
     metrics = ServerMetrics(store)
     app.add_middleware(TimedRequests, metrics=metrics)
     app.add_middleware(Trail, store=store)
+    app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders, settings=settings)
 
     @app.get("/healthz", summary="Whether the server and its store answer", dependencies=[ANYONE])
@@ -188,6 +193,9 @@ def _url(listener: socket.socket) -> str:
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(ParetuneError)
     def ours(request: Request, error: ParetuneError) -> Response:
+        if isinstance(error, StorageError) and request.url.path in _OPEN_CHECKS:
+            log.warning("%s: %s", request.url.path, error.message)
+            error = StorageError("the database does not answer", "the server's log says why")
         status = agent_problem(error) or problem_status(error)
         return _answer(request, status, error.message, error.hint, problem_headers(error))
 

@@ -11,6 +11,7 @@ Each route declares one, as a parameter or among its dependencies::
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ def describe_gates(app: FastAPI, document: dict[str, Any]) -> None:
     }
     for route, gates in gates_of(app):
         for method in route.methods or ():
-            operation = document["paths"].get(route.path, {}).get(method.lower())
+            path = re.sub(r":\w+}", "}", route.path or "")
+            operation = document["paths"].get(path, {}).get(method.lower())
             if operation is not None and isinstance(gates[0], Gate):
                 operation["security"] = [{"token": [str(gates[0].scope)] if gates[0].scope else []}]
             elif operation is not None and isinstance(gates[0], DeviceGate):

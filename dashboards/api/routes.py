@@ -106,7 +106,7 @@ def _made(request: Request, document: Json) -> Response:
 
 
 def _add_requests(router: APIRouter, service_of: ServiceOf) -> None:
-    @router.post("/jobs/{job}/cancel", summary="Ends a job for good; what is finished stays", response_model=Json)
+    @router.post("/jobs/{job}/cancel", summary="Ends a job; what is finished stays", response_model=Json)
     def cancel(request: Request, job: Job, identity: Identity = SUBMIT) -> Response:
         return answer(request, service_of(identity).cancel(job))
 

@@ -17,7 +17,7 @@ from search.job.job_options import JobOptions
 
 
 def cancel(job: JobId, server: Server = None, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """End a job for good, within seconds; what is finished stays."""
+    """End a job within seconds; what is finished stays."""
     with open_service(server, db) as service:
         _print_change(service.cancel(job), format)
 

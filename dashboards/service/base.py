@@ -88,7 +88,7 @@ class Service(ABC):
 
     @abstractmethod
     def cancel(self, job: str) -> Json:
-        """Asks a job to end for good, keeping what is finished; returns its status, which changes within seconds."""
+        """Asks a job to end, keeping what is finished; returns its status, which changes within seconds."""
 
     @abstractmethod
     def pause(self, job: str) -> Json:

@@ -51,6 +51,10 @@ class Connection:
             raise _invalid(url, str(error)) from None
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise _invalid(url, "it needs a scheme and a host")
+        if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+            raise InvalidInput(
+                "the token has characters that no token has", "copy it again, or make one: paretune login"
+            )
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._url, self._pause = url.rstrip("/"), pause
         self._client = httpx.Client(base_url=self._url + API, headers=headers, timeout=_TIMEOUT)

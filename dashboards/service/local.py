@@ -31,11 +31,12 @@ from hwprofiles.suggestions import nearest
 from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.store import ArtefactStore
 from search.controller.submission import store_job
+from search.devices.lookup import DeviceRegistry
 from search.folders import remove_job_folder
 from search.options import validate_options
 from search.permissions import DEFAULT_PROJECT, Scope
 from search.states import ExportState, JobRequest, JobState
-from search.store import ExportRow, JobFilters, JobRow, JobVersion, Sight, Store, TrialRow
+from search.store import ExportRow, JobFilters, JobRow, JobVersion, Sight, Store, TrialRow, digests_of
 from search.store import Submission as StoredSubmission
 from search.store.export_requests import no_export
 from search.store.lookup import no_candidate, no_job
@@ -72,6 +73,8 @@ class LocalService(Service):
         project = checked.project or self._identity.only_project or DEFAULT_PROJECT
         if not self._identity.may_submit_to(project):
             raise NotAllowed(f"{self._identity.user} may not submit to project {project!r}", "ask one of its owners")
+        if project != DEFAULT_PROJECT and project not in (names := [row.name for row in self._store.projects.all()]):
+            raise InvalidInput(f"submission.project: there is no project {project!r}", nearest(project, names))
         _check_key(key)
         after = tuple(self._job(job, Action.SEE).job_id for job in checked.after)
         checked.check()
@@ -189,6 +192,9 @@ class LocalService(Service):
             raise InvalidInput(
                 f"candidate {row.candidate_id} is {row.state} and cannot be exported", "pick one from: paretune front"
             )
+        job = self._store.jobs.get(row.job_id)
+        if checked.device is not None and checked.device not in digests_of(job):
+            DeviceRegistry(self._store).find(checked.device)
         export_id = self._store.export_requests.add(
             row.candidate_id, checked.model_dump(mode="json"), self._identity.user, key
         )

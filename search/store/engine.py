@@ -139,7 +139,9 @@ def _make_private(file: Path) -> None:
     Ignores errors: SQLite meets the same ones and reports them.
     """
     with suppress(OSError):
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        # Only a new file is opened: closing any handle of a file drops all locks that this process holds on it, and
+        # SQLite would then take its side files from under other processes.
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     for path in (file, *(file.with_name(file.name + suffix) for suffix in _SIDE_FILES)):
         with suppress(OSError):
             if path.stat().st_mode & 0o077:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DontWrapMixin, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DataError, DontWrapMixin, SQLAlchemyError, StatementError
 
 from hwprofiles.errors import InvalidInput, ParetuneError, StorageError
 
@@ -53,6 +53,11 @@ def storage_errors(place: str) -> Iterator[None]:
     """
     try:
         yield
+    except DataError as error:
+        raise InvalidInput(
+            f"the database cannot hold or compare a value: {_reason(error)}",
+            "leave out control characters, and numbers of many digits",
+        ) from error
     except (SQLAlchemyError, OSError) as error:
         reason = _reason(error)
         remedy = next((remedy for sign, remedy in _REMEDIES if sign in reason.lower()), _REMEDY)

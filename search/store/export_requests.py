@@ -23,8 +23,6 @@ from search.store.transactions import Transactions
 LOSSES_UNTIL_FAILED = 3
 """After so many workers were lost while they held a request, it fails."""
 
-_AT_A_TIME = 20
-
 
 @dataclass(frozen=True)
 class ExportRow:
@@ -131,7 +129,7 @@ class ExportRequests:
             _return_lost(connection)
             query = select(*_COLUMNS).where(ExportRequest.state == ExportState.QUEUED)
             order = ExportRequest.created_at, ExportRequest.export_id
-            for row in connection.execute(query.order_by(*order).limit(_AT_A_TIME)).all():
+            for row in connection.execute(query.order_by(*order)).all():
                 export = ExportRow(*row)
                 if can_run(export):
                     values = {"state": ExportState.RUNNING, "lease_owner": owner, "epoch": ExportRequest.epoch + 1}

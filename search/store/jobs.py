@@ -260,7 +260,7 @@ class Jobs:
     def page(self, filters: JobFilters, limit: int, after: str | None = None) -> list[str]:
         """Returns the ids of at most ``limit`` jobs, the newest first: those that come after the job ``after``."""
         with self._transactions.reading() as connection:
-            place = select(Job.created_at).where(Job.job_id == after)
+            place = select(Job.created_at).where(Job.job_id == after, filters.sight.condition)
             since = None if after is None else connection.execute(place).scalar_one_or_none()
             if after is not None and since is None:
                 raise lookup.no_job(after)

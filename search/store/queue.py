@@ -7,9 +7,10 @@ comes first, then the oldest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
@@ -59,6 +60,7 @@ _READY_JOBS = (
     .where(*_READY, Job.submitted_by == bindparam("user"))
     .order_by(Job.priority.desc(), Job.created_at, Job.job_id)
     .limit(_AT_A_TIME)
+    .offset(bindparam("offset"))
 )
 _RUNNING = Job.state == JobState.RUNNING, Job.detached.is_(True)
 _BUSY_USERS = select(Job.submitted_by, func.count().label("jobs")).where(*_RUNNING).group_by(Job.submitted_by)
@@ -162,9 +164,14 @@ def _users_in_turn(connection: Connection) -> Sequence[str]:
     return sorted(waiting, key=lambda user: (busy.get(user, 0), used.get(user, 0.0), user))
 
 
-def _jobs_of(connection: Connection, user: str) -> Sequence[JobRow]:
-    rows = connection.execute(_READY_JOBS, {"now": utc_now(), "user": user})
-    return [JobRow(*row) for row in rows]
+def _jobs_of(connection: Connection, user: str) -> Iterator[JobRow]:
+    """Yields the jobs of a user that may begin, in their order."""
+    for offset in count(0, _AT_A_TIME):
+        values = {"now": utc_now(), "user": user, "offset": offset}
+        rows = connection.execute(_READY_JOBS, values).all()
+        yield from (JobRow(*row) for row in rows)
+        if len(rows) < _AT_A_TIME:
+            return
 
 
 def _lease(connection: Connection, job_id: str, owner: Json) -> Lease | None:

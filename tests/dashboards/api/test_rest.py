@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from databases import Databases
 
 from dashboards.server import background
 from search.store import Store
@@ -189,3 +190,31 @@ def test_a_body_of_nothing_is_no_options(api: httpx.Client) -> None:
     job = api.post("/jobs", json=DRY_RUN).json()["job_id"]
     assert api.post(f"/jobs/{job}/clone").status_code == 201
     assert api.post(f"/jobs/{job}/clone", json={"seed": -1}).status_code == 400
+
+
+def test_large_bodies_are_refused_before_they_are_parsed(api: httpx.Client) -> None:
+    answer = api.post("/jobs", content=b"[" * 3_000_000, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["title"]) == (413, "Too large")
+
+
+def test_an_export_for_an_unknown_device_is_refused(api: httpx.Client, store: Store) -> None:
+    candidate = store.trials.of_job(store.jobs.ids()[0])[0].candidate_id
+    answer = api.post(f"/candidates/{candidate}/exports", json={"device": "local-cpuu"})
+    assert answer.status_code == 400
+    assert "local-cpuu" in answer.json()["detail"]
+
+
+def test_a_project_that_does_not_exist_is_refused(api: httpx.Client) -> None:
+    answer = api.post("/jobs", json=DRY_RUN | {"project": "nope"})
+    assert (answer.status_code, answer.json()["detail"]) == (400, "submission.project: there is no project 'nope'")
+
+
+@pytest.mark.parametrize("path", ["/jobs?cursor=%00", "/jobs?user=%00", "/exports/%00"])
+def test_odd_characters_are_no_failures_of_the_server(
+    path: str, databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARETUNE_HOME", str(tmp_path / "home"))
+    url = databases.create("postgresql")
+    with Store(url) as store, background(store) as address:
+        assert httpx.get(f"{address}/api/v1{path}").status_code in (200, 400, 404)
+    databases.drop(url)

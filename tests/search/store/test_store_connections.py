@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
+from command_line import environment
 from databases import Databases
 from sqlalchemy import select
 
@@ -151,3 +157,17 @@ def _run_detached(store: Store) -> Lease:
     taken = store.queue.take(this_process())
     assert taken is not None
     return taken[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not list open files")
+def test_a_process_that_closes_a_database_leaves_the_files_of_others(tmp_path: Path) -> None:
+    """SQLite removes its side files with the last connection, which it knows by locks; closing a handle drops them."""
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    with Store(url) as store:
+        with ThreadPoolExecutor(4) as pool:  # several connections at once
+            list(pool.map(lambda _: (store.workers.add({"pid": 1}, 1), time.sleep(0.1)), range(4)))
+        code = f"from search.store import Store\nwith Store({url!r}) as store: store.workers.all()"
+        subprocess.run([sys.executable, "-c", code], env=environment(tmp_path), check=True)
+        files = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink() and path.exists()]
+        assert [name for name in files if name.endswith("(deleted)") and "jobs.db" in name] == []
+        assert (tmp_path / "jobs.db-wal").exists()

@@ -80,6 +80,12 @@ class TestTaking:
         assert row.job_id == second
         assert store.jobs.get(first).state is JobState.QUEUED
 
+    def test_many_jobs_that_nobody_can_run_hide_no_other(self, store: Store, submit: Submit) -> None:
+        hidden = {submit() for _ in range(45)}
+        last = submit()
+        row, _ = store.queue.take(this_process(), lambda job: job.job_id not in hidden) or pytest.fail("nothing")
+        assert row.job_id == last
+
     def test_the_highest_priority_comes_first_then_the_oldest(self, store: Store, submit: Submit) -> None:
         ids = [submit(priority=priority) for priority in (0, 5, 0, 5)]
         assert taken_ids(store, 4) == [ids[1], ids[3], ids[0], ids[2]]
