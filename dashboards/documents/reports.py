@@ -58,9 +58,12 @@ class Reports:
         # The version first, so that changes during the reading are noticed the next time.
         return self._at(self.version(job_id))
 
-    def listed(self, job_id: str) -> Json:
-        """Returns a job's document as lists have it; reports of jobs that are only listed are not kept."""
-        version = self.version(job_id)
+    def listed(self, job_ids: Sequence[str]) -> list[Json]:
+        """Returns the documents of jobs as lists have them; reports of jobs that are only listed are not kept."""
+        versions = self._store.jobs.versions(job_ids)
+        return [self._listed(job_id, versions[job_id]) for job_id in job_ids if job_id in versions]
+
+    def _listed(self, job_id: str, version: JobVersion) -> Json:
         with self._lock:
             kept = self._documents.get(job_id)
             cached = self._cache.get(job_id)

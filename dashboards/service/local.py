@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ from search.artefacts.store import ArtefactStore
 from search.controller.submission import store_job
 from search.folders import remove_job_folder
 from search.options import validate_options
-from search.permissions import Scope
+from search.permissions import DEFAULT_PROJECT, Scope
 from search.states import ExportState, JobRequest, JobState
 from search.store import ExportRow, JobFilters, JobRow, JobVersion, Sight, Store, TrialRow
 from search.store import Submission as StoredSubmission
@@ -68,16 +69,15 @@ class LocalService(Service):
         """Queues a job whose paths start from ``folder``, unless it has files."""
         self._identity.require_scope(Scope.SUBMIT)
         checked = validate_options(Submission, submission, "submission")
-        if not self._identity.may_submit_to(checked.project):
-            raise NotAllowed(
-                f"{self._identity.user} may not submit to the project {checked.project!r}", "ask one of its owners"
-            )
+        project = checked.project or self._identity.only_project or DEFAULT_PROJECT
+        if not self._identity.may_submit_to(project):
+            raise NotAllowed(f"{self._identity.user} may not submit to project {project!r}", "ask one of its owners")
         _check_key(key)
         after = tuple(self._job(job, Action.SEE).job_id for job in checked.after)
         checked.check()
         target = resolve(checked, self._own_files, folder, self._store.url, trusted=self._trusted)
         queued = StoredSubmission(
-            self._identity.user, checked.project, checked.priority, key, dict(checked.files) or None, after
+            self._identity.user, project, checked.priority, key, dict(checked.files) or None, after
         )
         job_id = store_job(self._store, target.job, target.folder, queued)
         return self._status(job_id) | {"plan": target.plan}
@@ -93,7 +93,7 @@ class LocalService(Service):
             chosen["state"] = _state(filters["state"])
         ids = self._store.jobs.page(JobFilters(**chosen, sight=self._sight), _limit(limit) + 1, cursor)
         page = ids[:limit]
-        documents = [self._reports.listed(job_id) for job_id in page]
+        documents = copy.deepcopy(self._reports.listed(page))  # they are cached
         return {"jobs": documents, "next": page[-1] if len(ids) > limit else None}
 
     def job(self, job: str) -> Json:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from hwprofiles.errors import InvalidInput
 from search.artefacts.names import check_file_name
 from search.job.job_options import JobOptions
-from search.permissions import DEFAULT_PROJECT
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -56,7 +55,8 @@ class Submission(BaseModel):
     options: SubmittedOptions = SubmittedOptions()
     files: dict[FilePath, Digest] = Field({}, max_length=MOST_FILES)
     """SHA-256 of the job's files by path; paths of the job start from their folder."""
-    project: Name = DEFAULT_PROJECT
+    project: Name | None = None
+    """By default that of the token, else ``default``."""
     priority: int = Field(0, ge=-1000, le=1000)
     """Of two queued jobs of a user, the one with the higher priority begins first."""
     after: tuple[Name, ...] = Field((), max_length=100)

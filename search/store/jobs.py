@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from datetime import timedelta
 from typing import Any
@@ -35,7 +35,7 @@ from search.store.rows import JobRow, Json, Lease, Submission
 from search.store.sight import EVERYTHING, Sight
 from search.store.transactions import Transactions, stale
 from search.store.usage import charge
-from search.store.versions import JobVersion, version_of
+from search.store.versions import JobVersion, versions_of
 
 _TRIES = 200
 """Draws of an id until a short name may be used again."""
@@ -273,7 +273,13 @@ class Jobs:
     def version(self, id_or_prefix: str, sight: Sight = EVERYTHING) -> JobVersion:
         """Returns the job's version, which changes whenever the job does; much faster than reading the job."""
         with self._transactions.reading() as connection:
-            return version_of(connection, lookup.find_job(connection, id_or_prefix, sight))
+            job_id = lookup.find_job(connection, id_or_prefix, sight)
+            return versions_of(connection, [job_id])[job_id]
+
+    def versions(self, job_ids: Collection[str]) -> dict[str, JobVersion]:
+        """Returns the versions of those of these jobs that exist, by id."""
+        with self._transactions.reading() as connection:
+            return versions_of(connection, job_ids)
 
 
 def _job_of_key(connection: Connection, submission: Submission, spec: Json) -> str | None:

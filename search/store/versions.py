@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from search.store import trial_counts
-from search.store.models import Front, Job, Measurement
+from search.store.models import Front, Job, Measurement, TrialCount
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,25 @@ class JobVersion:
     """Version of the front, 0 if there is none."""
 
 
-def version_of(connection: Connection, job_id: str) -> JobVersion:
-    """Returns the version of an existing job. Reads only indexes and short columns."""
+def versions_of(connection: Connection, job_ids: Collection[str]) -> dict[str, JobVersion]:
+    """Returns the versions of existing jobs by id. Reads only indexes and short columns."""
     columns = (
         Job.state, Job.epoch, Job.wall_s, Job.lease_until, Job.finished_at, Job.space.is_(None), Job.requested,
         Job.losses, Job.progress,
     )  # fmt: skip
-    row = connection.execute(select(*columns).where(Job.job_id == job_id)).one()
-    counts = sorted((state.value, count) for state, count in trial_counts.counts_of(connection, job_id).items())
-    last = select(func.max(Measurement.id)).where(Measurement.job_id == job_id)
-    measurement = connection.execute(last).scalar_one()
-    front = connection.execute(select(func.max(Front.version)).where(Front.job_id == job_id)).scalar_one()
-    return JobVersion(job_id, tuple(row), tuple(counts), measurement or 0, front or 0)
+    rows = connection.execute(select(Job.job_id, *columns).where(Job.job_id.in_(job_ids))).all()
+    numbers = select(TrialCount.job_id, TrialCount.state, TrialCount.count)
+    counts: dict[str, list[tuple[str, int]]] = {}
+    for row in connection.execute(numbers.where(TrialCount.job_id.in_(job_ids), TrialCount.count > 0)):
+        counts.setdefault(row[0], []).append((row[1].value, int(row[2])))
+    last = select(Measurement.job_id, func.max(Measurement.id)).where(Measurement.job_id.in_(job_ids))
+    measurements = {row[0]: row[1] for row in connection.execute(last.group_by(Measurement.job_id))}
+    newest = select(Front.job_id, func.max(Front.version)).where(Front.job_id.in_(job_ids)).group_by(Front.job_id)
+    fronts = {row[0]: row[1] for row in connection.execute(newest)}
+    return {
+        row[0]: JobVersion(
+            row[0], tuple(row[1:]), tuple(sorted(counts.get(row[0], ()))), measurements.get(row[0], 0),
+            fronts.get(row[0], 0),
+        )
+        for row in rows
+    }  # fmt: skip

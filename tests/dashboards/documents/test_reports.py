@@ -72,9 +72,9 @@ def test_the_list_reads_ended_jobs_once(store: Store, make_search: Any, reads: l
     search.store_front([0])
     search.end(JobState.DONE)
     reports = Reports(store)
-    assert reports.listed(search.job_id) == job_of(JobReport.read(store, search.job_id))
+    assert reports.listed([search.job_id]) == [job_of(JobReport.read(store, search.job_id))]
     reads.clear()
-    reports.listed(search.job_id)
+    reports.listed([search.job_id])
     assert reads == []
 
 
