@@ -37,17 +37,17 @@ def on_cluster(job: PreparedJob, link: StoreLink, clock: Clock) -> Iterator[Plac
     Files that trials need are put into the cluster's object store. Raises :class:`InvalidInput` for a job that no node
     can work on.
     """
-    devices = _node_devices(job)
+    devices, name = _node_devices(job), f"{PREFIX}{job.lease.job_id}-{job.lease.epoch}"
     setup = NodeSetup(
         job.lease.job_id,
-        NodeLink(job.lease.job_id, tuple(devices.items()), link.away_s, link.purpose or ""),
+        NodeLink(name, tuple(devices.items()), link.away_s, link.purpose or ""),
         versions(),
         shared_files(job.context, job.prepared.facts),
     )
     resources = _resources(job)
     share = Share(resources, set(devices), job.spec.budget.parallel, None if job.simulated else _boards(job))
     share.check()
-    hub = start_hub(job.lease.job_id, job.folder, link, clock)
+    hub = start_hub(name, job.folder, link, clock)
     try:
         with tempfile.TemporaryDirectory(prefix="paretune-tune-") as folder:
             yield Place(Path(folder), share.most, resources, {"node": setup})

@@ -27,7 +27,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 PREFIX = "hub-"
-"""Of the names of hubs; each running job has one."""
+"""Of the names of hubs; each running job has one, named by its lease, as that of a killed controller may still live."""
 
 _THREADS = 64
 """Calls that a hub works on at a time: each measurement by an agent is one."""
@@ -45,7 +45,7 @@ class Hub:
         self._folder, self._link, self._clock = Path(folder), link, clock
         self._transports: dict[str, Transport] = {}
         try:
-            self._folder.joinpath(".hub").touch()
+            partial_path(self._folder / "hub").unlink()
         except OSError as error:
             raise StorageError(
                 f"the job's folder {folder} cannot be written by the Ray cluster: {error.strerror}",
@@ -95,12 +95,12 @@ class Hub:
             transport.close(temporary)
 
 
-def start_hub(job_id: str, folder: Path, link: StoreLink, clock: Clock) -> ray.actor.ActorHandle:
-    """Starts the hub of a job on this machine; it ends with this process."""
+def start_hub(name: str, folder: Path, link: StoreLink, clock: Clock) -> ray.actor.ActorHandle:
+    """Starts a job's hub on this machine; it ends with this process. ``folder`` is the job's."""
     home = os.environ.get("PARETUNE_HOME")
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, max_concurrency=_THREADS)(Hub)
-    hub = actor.options(name=f"{PREFIX}{job_id}", scheduling_strategy=here).remote(home, str(folder), link, clock)
+    hub = actor.options(name=name, scheduling_strategy=here).remote(home, str(folder), link, clock)
     try:
         ray.get(hub.now.remote())
     except ray.exceptions.RayError as error:
@@ -120,7 +120,8 @@ def cause_of(error: ray.exceptions.RayError) -> ParetuneError:
 class NodeLink(DeviceLink):
     """The way to remote devices from a node of the cluster, which knows neither the store nor its password."""
 
-    job_id: str
+    hub_name: str
+    """The name of the job's hub."""
     devices: tuple[tuple[NodeDevice, tuple[str, ...]], ...]
     """The devices of nodes that the job measures on, with the runtimes that may execute models there."""
     away_s: float
@@ -141,7 +142,7 @@ class NodeLink(DeviceLink):
     @property
     def hub(self) -> ray.actor.ActorHandle:
         """The job's hub."""
-        return ray.get_actor(f"{PREFIX}{self.job_id}", settings.NAMESPACE)
+        return ray.get_actor(self.hub_name, settings.NAMESPACE)
 
 
 class HubTransport(Transport):

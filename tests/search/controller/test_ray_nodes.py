@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import stand_in_node
-from command_line import wait_until
+from command_line import COMMAND, environment, wait_until
 from inline_search import InlineSandbox, without_ray
 from ray_nodes import RayNodes, ray_nodes
 from small_jobs import spec, write_classifier, write_two_classifiers
@@ -39,7 +39,7 @@ from search.devices.lookup import DeviceRegistry, open_device
 from search.folders import cache_folder, default_database, job_folder
 from search.job.spec import parse_job
 from search.states import JobState, RequestState, TrialState
-from search.store import Store, TrialRow
+from search.store import Store, Submission, TrialRow
 
 LAB, SHELF = declared("lab"), declared("shelf", "other")
 SIZE_MATTERS = [
@@ -196,11 +196,11 @@ class TestNodes:
             store.requests.finish("pi", "first", row.errand_id, row.epoch, *done)
 
         with joined(nodes):
-            hub = start_hub("12345678", tmp_path, StoreLink(default_database(), "job search"), time.monotonic)
+            hub = start_hub("hub-of-test", tmp_path, StoreLink(default_database(), "job search"), time.monotonic)
             place = ray.remote(num_cpus=0, resources={SHELF.resource: 1})(ask)
             agent = threading.Thread(target=answer)
             agent.start()
-            link = NodeLink("12345678", (), 60.0, "job search")
+            link = NodeLink("hub-of-test", (), 60.0, "job search")
             assert ray.get(place.remote(link, models, nodes.folder / "asked")) == len(models[1])
             agent.join()
             ray.kill(hub)
@@ -226,6 +226,25 @@ class TestJobs:
             assert list(cache.glob("models/*.onnx"))
             assert list(cache.glob("trials/*")) == []
         assert not (cache_folder() / "agent").exists(), "nothing was measured by this process"
+
+    def test_a_worker_runs_the_queue_on_the_cluster(
+        self, nodes: RayNodes, store: Store, tmp_path: Path, home: Path
+    ) -> None:
+        write_classifier(tmp_path, layers=1)
+        job = parse_job(spec(budget={"trials": 4}), folder=tmp_path)
+        job_id = submit(store, job, tmp_path, Submission("me"))
+        with (tmp_path / "worker.log").open("w") as log:
+            worker = subprocess.Popen(
+                [*COMMAND, "worker"], env=environment(home, **nodes.environment), stderr=log, start_new_session=True
+            )
+        try:
+            wait_until(lambda: store.jobs.get(job_id).state is JobState.DONE, "the job's end")
+        finally:
+            worker.terminate()
+            worker.wait(30)
+        assert [row.state.measured for row in store.trials.of_job(job_id)] == [True] * 4
+        said = (tmp_path / "worker.log").read_text()
+        assert "cannot measure as device 'lab': unknown device 'one'" in said, "nodes were asked what they declare"
 
 
 class HeldTrainable(CandidateTrainable):
@@ -273,10 +292,10 @@ class TestLosses:
         """The last test: the cluster is gone afterwards. The controller ends in time, with an exit code of its own."""
         program = tmp_path / "controller.py"
         program.write_text(_JOIN)
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         process = subprocess.Popen(
-            [sys.executable, program, nodes.address], stdout=subprocess.PIPE, text=True, env=environment
-        )
+            [sys.executable, program, nodes.address], stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )  # fmt: skip
         with process:
             assert process.stdout is not None
             assert process.stdout.readline() == "joined\n"
