@@ -198,7 +198,7 @@ def test_large_bodies_are_refused_before_they_are_parsed(api: httpx.Client) -> N
 
 
 def test_an_export_for_an_unknown_device_is_refused(api: httpx.Client, store: Store) -> None:
-    candidate = store.trials.of_job(store.jobs.ids()[0])[0].candidate_id
+    candidate = next(row.candidate_id for job in store.jobs.ids() for row in store.trials.of_job(job))
     answer = api.post(f"/candidates/{candidate}/exports", json={"device": "local-cpuu"})
     assert answer.status_code == 400
     assert "local-cpuu" in answer.json()["detail"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -168,6 +167,8 @@ def test_a_process_that_closes_a_database_leaves_the_files_of_others(tmp_path: P
             list(pool.map(lambda _: (store.workers.add({"pid": 1}, 1), time.sleep(0.1)), range(4)))
         code = f"from search.store import Store\nwith Store({url!r}) as store: store.workers.all()"
         subprocess.run([sys.executable, "-c", code], env=environment(tmp_path), check=True)
-        files = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink() and path.exists()]
+        files = [
+            str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink() and path.exists()
+        ]
         assert [name for name in files if name.endswith("(deleted)") and "jobs.db" in name] == []
         assert (tmp_path / "jobs.db-wal").exists()
