@@ -29,7 +29,7 @@ _LOOK_S, _CONNECT_S = 1.0, 5.0
 _END_S = 15.0
 """Seconds that this process has to end by itself after that."""
 
-_HINT = "start the cluster, see docs/cluster.md; the address is HOST:PORT of its head, as ray start prints it"
+_HINT = "start the cluster, see: paretune docs cluster; the address is HOST:PORT of its head, as ray start prints it"
 _RETRY = "the job goes on when a worker reaches the cluster"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from databases import Databases
+from driven_search import Search
 
 from dashboards.server import background
 from search.store import Store
@@ -197,8 +198,8 @@ def test_large_bodies_are_refused_before_they_are_parsed(api: httpx.Client) -> N
     assert (answer.status_code, answer.json()["title"]) == (413, "Too large")
 
 
-def test_an_export_for_an_unknown_device_is_refused(api: httpx.Client, store: Store) -> None:
-    candidate = next(row.candidate_id for job in store.jobs.ids() for row in store.trials.of_job(job))
+def test_an_export_for_an_unknown_device_is_refused(api: httpx.Client, store: Store, search: Search) -> None:
+    candidate = store.trials.of_job(search.job_id)[0].candidate_id
     answer = api.post(f"/candidates/{candidate}/exports", json={"device": "local-cpuu"})
     assert answer.status_code == 400
     assert "local-cpuu" in answer.json()["detail"]

@@ -132,7 +132,8 @@ class TestListing:
         assert cursor is None
         assert seen == ids[::-1]
 
-    def test_filters(self, service: Service, search: Any) -> None:
+    def test_filters(self, service: Service, search: Any, store: Store) -> None:
+        store.projects.add("vision")
         job_id = service.submit(DRY_RUN | {"project": "vision"})["job_id"]
         for filters, ids in (
             ({"state": "queued"}, [job_id]), ({"state": "running"}, [search.job_id]), ({"project": "vision"}, [job_id]),
