@@ -1,6 +1,6 @@
 """How long answers take from a database with a million measurements, SQLite and PostgreSQL.
 
-    python benchmarks/large_database.py [MEASUREMENTS] [CANDIDATES]
+    python benchmarks/large_database.py [--database sqlite|postgresql] [--measurements N] [--candidates N]
 
 One job has 100,000 candidates, the others 1,000 each. To hold: the front of the large job, and a page of 100 of its
 candidates, in under 100 ms. Each answer is asked for 20 times, each time by a service that has read nothing yet. Takes
@@ -9,6 +9,7 @@ about half an hour and 15 GB of disk. Starts a PostgreSQL server of its own, wit
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import statistics
@@ -17,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from benchmarks_path import ROOT
@@ -45,26 +45,25 @@ OTHERS = 1_000
 """Candidates of each further job."""
 
 
-def main(measurements: int = 1_000_000, candidates: int = 100_000) -> int:
+def main(kinds: list[str], measurements: int, candidates: int) -> int:
     """Writes a row for each answer; 1 if one took longer than :data:`LIMIT_MS`."""
-    profile, rows = find_device("local-cpu"), []
-    with tempfile.TemporaryDirectory() as folder:
-        for kind, place in (("sqlite", on_sqlite(Path(folder))), ("postgresql", on_postgresql())):
-            with place as url:
-                started = time.perf_counter()
-                job_id = fill(url, profile, measurements, candidates)
-                print(f"{kind}: filled in {time.perf_counter() - started:.0f} s", flush=True)
-                rows += measure(kind, url, job_id, candidates)
-    write_rows("large-database", profile, rows)
-    late = [row for row in rows if row["limited"] and float(row["median_ms"]) > LIMIT_MS]
+    profile, late = find_device("local-cpu"), []
+    for kind in kinds:
+        with PLACES[kind]() as url:
+            started = time.perf_counter()
+            job_id = fill(url, profile, measurements, candidates)
+            print(f"{kind}: filled in {time.perf_counter() - started:.0f} s", flush=True)
+            rows = measure(kind, url, job_id, candidates)
+        write_rows(f"large-database-{kind}", profile, rows)
+        late += [row for row in rows if row["limited"] and float(row["median_ms"]) > LIMIT_MS]
     return int(bool(late))
 
 
 @contextmanager
-def on_sqlite(folder: Path) -> Iterator[str]:
+def on_sqlite() -> Iterator[str]:
     """Yields the URL of a new file."""
-    yield f"sqlite:///{folder}/large.db"
-    (folder / "large.db").unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"sqlite:///{folder}/large.db"
 
 
 @contextmanager
@@ -75,6 +74,9 @@ def on_postgresql() -> Iterator[str]:
         yield server.create("large")
     finally:
         server.close()
+
+
+PLACES = {"sqlite": on_sqlite, "postgresql": on_postgresql}
 
 
 def fill(url: str, profile: Profile, measurements: int, candidates: int) -> str:
@@ -153,4 +155,9 @@ def _ms(ask: Question, store: Store) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--database", choices=PLACES, action="append", help="only this kind")
+    parser.add_argument("--measurements", type=int, default=1_000_000)
+    parser.add_argument("--candidates", type=int, default=100_000)
+    chosen = parser.parse_args()
+    sys.exit(main(chosen.database or list(PLACES), chosen.measurements, chosen.candidates))
