@@ -264,7 +264,7 @@ def test_two_hosts_with_networks_of_their_own(
          "printf 'GET /api/v1/jobs HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3; cat <&3"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert page.stdout.startswith("HTTP/1.1 403")
+    assert page.stdout.startswith("HTTP/1.1 401")
     device.close()
 
 

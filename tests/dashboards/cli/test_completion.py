@@ -85,7 +85,8 @@ def test_it_imports_little() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     modules = done.stdout.split()
     assert not {"torch", "onnx", "onnxruntime", "ray", "scipy", "rich", "matplotlib", "yaml"} & set(modules)
-    assert not [name for name in modules if name.startswith(("evaluators", "search.job", "dashboards.documents"))]
+    large = [name for name in modules if name.startswith(("evaluators.", "search.job", "dashboards.documents"))]
+    assert large in ([], ["evaluators.metrics"])  # a table, by which the store sorts
 
 
 def test_scripts_are_printed(tmp_path: Path) -> None:
