@@ -198,8 +198,10 @@ def check_full(full: Environment) -> None:
     assert example.read_text() == (ROOT / "examples" / "digits.yaml").read_text()
     example.unlink()
     full.output("paretune", "db", "upgrade", **home)
-    pages = "from dashboards.web import rendering as r; page = r.render('jobs.html', jobs=[], cursor=None, next=None); "
+    pages = (
+        "from dashboards.web import rendering as r; page = r.render('jobs.html', jobs=[], cursor=None, next=None); "
         "print(r.has_chart_library(), page > '')"
+    )
     assert full.output("python", "-c", pages, **home) == "True True\n"
 
 
