@@ -94,6 +94,7 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 class TestSubmitting:
     def test_a_model_and_its_data(self, run: Run, store: Store, tmp_path: Path) -> None:
         write_classifier(tmp_path)
+        store.projects.add("vision")
         job = as_json(
             run("submit", tmp_path / "model.onnx", "--data", tmp_path / "samples.npz", "--device", "dry-run",
                 "--trials", "3", "--priority", "5", "--project", "vision", "--key", "k", "--format", "json")
