@@ -37,6 +37,7 @@ DESCRIPTIONS = {
         "measuring_s": "Seconds for each measurement, and for evaluating quality.",
         "device_s": "Seconds of silence after which a remote device is given up.",
         "memory_bytes": "Memory of a stage's process; null: no limit.",
+        "gpus": "GPUs that a trial takes of a node of a Ray cluster.",
     },
     "ObjectiveSpec": {
         "metric": "A metric, such as accuracy, speedup or latency_ms.p90.",

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, select
 
 from search.store.engine import READS, WRITES, place_of
 from search.store.errors import StaleLease, storage_errors
+from search.store.interrupts import deferred_interrupts
 from search.store.models import Job
 from search.store.rows import Lease
 
@@ -17,8 +18,8 @@ class Transactions:
     """Begins the transactions of all parts of a store: reading, writing, and writing a job under a lease.
 
     What is written inside a ``with`` block is committed, and durable, at its end; an exception leaves everything as it
-    was. Safe for several threads, each transaction has a connection of its own. A database that cannot be reached, read
-    or written raises :class:`hwprofiles.errors.StorageError`.
+    was. An interrupt is raised after the end. Safe for several threads, each transaction has a connection of its own.
+    A database that cannot be reached, read or written raises :class:`hwprofiles.errors.StorageError`.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -29,13 +30,13 @@ class Transactions:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Begins a transaction that only reads, and sees one state of the database throughout."""
-        with storage_errors(self._place), self._reader.begin() as connection:
+        with deferred_interrupts(), storage_errors(self._place), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Begins a transaction that writes; on SQLite it waits until no other one does."""
-        with storage_errors(self._place), self._writer.begin() as connection:
+        with deferred_interrupts(), storage_errors(self._place), self._writer.begin() as connection:
             yield connection
 
     @contextmanager

@@ -18,6 +18,7 @@ EXIT_CODES = {
     "NotAllowed": 4,
     "DeviceUnavailable": 5,
     "StorageError": 4,
+    "ClusterLost": 75,
     "CandidateError": 4,
     "BuildFailed": 4,
     "UnsupportedOp": 4,
@@ -85,7 +86,7 @@ def test_passing_is_what_says_nothing_about_the_candidate() -> None:
     passing = {name for name in EXIT_CODES if is_transient(getattr(errors, name)("said"))}
     assert passing == {
         "ParetuneError", "InvalidInput", "NotFound", "NotAllowed", "DeviceUnavailable", "StorageError",
-        "TransientError", "UnhealthyMeasurement", "MachineBusy", "MemoryShort", "WorkerLost", "NotAsked",
+        "ClusterLost", "TransientError", "UnhealthyMeasurement", "MachineBusy", "MemoryShort", "WorkerLost", "NotAsked",
     }  # fmt: skip
 
 

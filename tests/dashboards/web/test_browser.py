@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from access_people import People
 from capability_record import capability_of
 from selenium import webdriver
 from selenium.webdriver import Keys
@@ -375,8 +376,8 @@ def test_a_saved_page_opens_from_disk(browser: Browser, store: Store, search: An
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 def test_signing_in_and_out(browser: Browser, address: str, search: Any, store: Store, scripts: bool) -> None:
-    store.users.add("ada")
-    _, token = store.tokens.create("ada", [Scope.READ])
+    People(store).add("ada", admin=True)
+    token = People(store).token("ada", Scope.READ, Scope.ADMIN)
     browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
     try:
         browser.open(f"{address}/devices")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from command_line import environment
 from databases import Databases
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from hwprofiles import Profile, find_device
 from hwprofiles.errors import ParetuneError, StorageError
@@ -172,3 +173,33 @@ def test_a_process_that_closes_a_database_leaves_the_files_of_others(tmp_path: P
         ]
         assert [name for name in files if name.endswith("(deleted)") and "jobs.db" in name] == []
         assert (tmp_path / "jobs.db-wal").exists()
+
+
+class TestInterrupts:
+    def test_an_interrupt_in_a_transaction_is_raised_after_its_end(
+        self, transactions: Transactions, store: Store, new_job: NewJob
+    ) -> None:
+        job_id = new_job()
+        steps: list[str] = []
+
+        def interrupt() -> None:
+            with transactions.writing() as connection:
+                connection.execute(update(Job).where(Job.job_id == job_id).values(name="renamed"))
+                signal.raise_signal(signal.SIGINT)
+                steps.append("went on")
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        assert steps == ["went on"]
+        assert store.jobs.get(job_id).name == "renamed"
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def test_a_second_interrupt_ends_a_transaction_that_waits(self, transactions: Transactions, store: Store) -> None:
+        def insist() -> None:
+            with transactions.writing():
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            insist()
+        store.projects.add("writable")
