@@ -11,6 +11,7 @@ import pytest
 from access_people import People
 from capability_record import capability_of
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import Keys
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -66,7 +67,8 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def until(self, condition: Callable[[], Any], seconds: float = 15.0) -> None:
-        WebDriverWait(self.driver, seconds, 0.1).until(lambda _: condition())
+        leaving = [StaleElementReferenceException, NoSuchElementException]  # the page is just being replaced
+        WebDriverWait(self.driver, seconds, 0.1, leaving).until(lambda _: condition())
 
     def points(self) -> dict[str, int]:
         """How many points the chart holds, by kind; empty before there is a chart."""
