@@ -3,6 +3,8 @@
 from hwprofiles.plugins import Registry
 from search.options import StrategyOptions
 from search.strategies.base import LatencyPredictor, Result, Strategy, StrategyContext
+from search.strategies.bayesian import Bayesian
+from search.strategies.evolution import Evolution
 from search.strategies.fliqs import Fliqs
 from search.strategies.nsga2 import Nsga2
 from search.strategies.random import RandomSearch
@@ -11,6 +13,8 @@ from search.strategies.sensitivity import Sensitivity
 STRATEGIES: Registry[Strategy] = Registry(
     "paretune.strategies",
     {
+        "bayesian": Bayesian,
+        "evolution": Evolution,
         "fliqs": Fliqs,
         "nsga2": Nsga2,
         "random": RandomSearch,
@@ -20,6 +24,8 @@ STRATEGIES: Registry[Strategy] = Registry(
 
 __all__ = [
     "STRATEGIES",
+    "Bayesian",
+    "Evolution",
     "Fliqs",
     "LatencyPredictor",
     "Nsga2",
