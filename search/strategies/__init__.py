@@ -6,6 +6,7 @@ from search.strategies.base import LatencyPredictor, Result, Strategy, StrategyC
 from search.strategies.bayesian import Bayesian
 from search.strategies.evolution import Evolution
 from search.strategies.fliqs import Fliqs
+from search.strategies.n2n import N2n
 from search.strategies.nsga2 import Nsga2
 from search.strategies.random import RandomSearch
 from search.strategies.sensitivity import Sensitivity
@@ -16,6 +17,7 @@ STRATEGIES: Registry[Strategy] = Registry(
         "bayesian": Bayesian,
         "evolution": Evolution,
         "fliqs": Fliqs,
+        "n2n": N2n,
         "nsga2": Nsga2,
         "random": RandomSearch,
         "sensitivity": Sensitivity,
@@ -28,6 +30,7 @@ __all__ = [
     "Evolution",
     "Fliqs",
     "LatencyPredictor",
+    "N2n",
     "Nsga2",
     "RandomSearch",
     "Result",
