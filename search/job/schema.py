@@ -32,6 +32,11 @@ def json_schema() -> Json:
     tasks = _options_of({name: TASKS[name].Options for name in TASKS}, definitions, "task")
     fields["devices"]["items"] = {"anyOf": [{"type": "string"}, fields["devices"]["items"]]}
     sections = {name: {"anyOf": [options, {"type": "null"}]} for name, options in techniques.items()}
+    fields["stages"] = {
+        "type": "array", "minItems": 1, "items": {"$ref": "#/$defs/strategy.staged.Stage"},
+        "description": "In place of a strategy: strategies that follow each other, each on the front of those before.",
+    }  # fmt: skip
+    definitions["strategy.staged.Stage"]["properties"]["strategy"]["enum"] = [n for n in strategies if n != "staged"]
     fields["space"]["anyOf"] = [
         {"type": "object", "properties": sections, "additionalProperties": False}, {"type": "null"},
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evaluators.measuring.latency import Protocol
 from evaluators.measuring.statistics import PERCENTILE_SAMPLES
@@ -32,6 +32,8 @@ from search.training.recipe import Recipe
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+
+USUAL_TRIALS = 60
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True)]
@@ -77,7 +79,7 @@ class Budget(_Strict):
     ``parallel`` candidates are built and trained at the same time, which does not change results.
     """
 
-    trials: Count = 60
+    trials: Count = USUAL_TRIALS
     minutes: Positive | None = None
     batch: Count | None = None
     parallel: Count = 1
@@ -124,6 +126,23 @@ class Job(_Strict):
     budget: Budget = Budget()
     limits: Limits = Limits()
     seed: int = Field(0, ge=0, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stages(cls, data: Any) -> Any:
+        """Turns the field ``stages`` into the strategy that runs them."""
+        if not isinstance(data, Mapping) or "stages" not in data:
+            return data
+        if "strategy" in data:
+            raise ValueError("strategy: it stands in each of the stages; leave out one of both")
+        stages = data["stages"]
+        rest = {key: value for key, value in data.items() if key != "stages"}
+        budget = rest.get("budget") or {}
+        if isinstance(budget, Mapping) and isinstance(stages, list):
+            counts = [stage.get("trials", USUAL_TRIALS) if isinstance(stage, Mapping) else 0 for stage in stages]
+            if counts and all(isinstance(count, int) for count in counts):
+                budget = {"trials": sum(counts), **budget}
+        return {**rest, "budget": budget, "strategy": {"name": "staged", "options": {"stages": stages}}}
 
     @field_validator("devices", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from search.strategies.n2n import N2n
 from search.strategies.nsga2 import Nsga2
 from search.strategies.random import RandomSearch
 from search.strategies.sensitivity import Sensitivity
+from search.strategies.staged import Staged
 
 STRATEGIES: Registry[Strategy] = Registry(
     "paretune.strategies",
@@ -21,6 +22,7 @@ STRATEGIES: Registry[Strategy] = Registry(
         "nsga2": Nsga2,
         "random": RandomSearch,
         "sensitivity": Sensitivity,
+        "staged": Staged,
     },
 )
 
@@ -35,6 +37,7 @@ __all__ = [
     "RandomSearch",
     "Result",
     "Sensitivity",
+    "Staged",
     "Strategy",
     "StrategyContext",
     "StrategyOptions",

@@ -38,6 +38,7 @@ class N2nOptions(StrategyOptions):
     keep: float = Field(0.8, gt=0, lt=1)
     """Initial probability that a unit stays."""
     learning_rate: float = Field(3e-3, gt=0)
+    """Of the policies, by Adam."""
     entropy: float = Field(0.01, ge=0)
     """Weight of the policies' entropy in the reward."""
     start: str | None = None
