@@ -208,6 +208,10 @@ def _add_exports(router: APIRouter, service_of: ServiceOf) -> None:
     def export_state(request: Request, export: Export, identity: Identity = READ) -> Response:
         return answer(request, service_of(identity).export_state(export))
 
+    @router.post("/exports/{export}/cancel", summary="Ends an export; nothing of it stays", response_model=Json)
+    def cancel_export(request: Request, export: Export, identity: Identity = SUBMIT) -> Response:
+        return answer(request, service_of(identity).cancel_export(export))
+
     @router.get("/exports/{export}/bundle", summary="The model with its manifest and receipt, as a zip file",
                 response_class=FileResponse, responses={200: {"content": {"application/zip": {}}}})  # fmt: skip
     def bundle(export: Export, identity: Identity = READ) -> FileResponse:

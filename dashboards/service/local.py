@@ -202,7 +202,12 @@ class LocalService(Service):
 
     def export_state(self, export_id: str) -> Json:
         """See :meth:`Service.export_state`."""
-        return export_document(self._export(export_id))
+        return export_document(self._export(export_id, Action.SEE))
+
+    def cancel_export(self, export_id: str) -> Json:
+        """See :meth:`Service.cancel_export`."""
+        self._store.export_requests.cancel(self._export(export_id, Action.CHANGE).export_id)
+        return self.export_state(export_id)
 
     def bundle(self, export_id: str, path: Path) -> None:
         """See :meth:`Service.bundle`."""
@@ -210,7 +215,7 @@ class LocalService(Service):
 
     def bundle_file(self, export_id: str) -> Path:
         """Returns the zip file of an export that is done, on this machine."""
-        row = self._export(export_id)
+        row = self._export(export_id, Action.SEE)
         if row.state is not ExportState.DONE or row.bundle_sha256 is None:
             raise InvalidInput(f"export {export_id} is {row.state}", "wait until it is done")
         return self._artefacts.fetch(row.bundle_sha256)
@@ -257,9 +262,9 @@ class LocalService(Service):
         self._identity.require(action, self._store.jobs.get(row.job_id), no_candidate(text))
         return row
 
-    def _export(self, export_id: str) -> ExportRow:
+    def _export(self, export_id: str, action: Action) -> ExportRow:
         row = self._store.export_requests.get(export_id)
-        self._identity.require(Action.SEE, self._store.jobs.get(row.job_id), no_export(export_id))
+        self._identity.require(action, self._store.jobs.get(row.job_id), no_export(export_id))
         return row
 
     def _status(self, job_id: str) -> Json:

@@ -20,9 +20,11 @@ from small_jobs import write_classifier, write_job
 
 from dashboards.cli import run_app
 from dashboards.server import background
+from dashboards.service.bundles import export_there
+from dashboards.service.local import LocalService
 from hwprofiles import digest_of_file
 from search.artefacts.store import ArtefactStore
-from search.states import JobState
+from search.states import ExportState, JobState
 from search.store import Store, this_process
 
 LARGE = ("torch", "ray", "sqlalchemy", "alembic", "onnx", "onnxruntime", "openvino", "optuna", "scipy",
@@ -188,6 +190,27 @@ class TestWaiting:
         code, out, _ = run("logs", search.job_id, "--follow")
         assert code == 0
         assert [line.split(" ", 2)[2] for line in out.splitlines()] == ["first", "second"]
+
+
+def test_an_export_is_cancelled_by_its_id_or_by_an_interrupt(
+    run: Run, store: Store, search: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [store.export_requests.add(search.ids[4], {}, "local") for _ in range(2)]
+    assert run("cancel", asked[0]) == (0, "", f"export {asked[0]} is cancelled\n")
+    code, out, _ = run("cancel", asked[1], "--format", "json")
+    assert (code, json.loads(out)["state"]) == (0, "cancelled")
+    code, _, err = run("cancel", "f" * 12)
+    assert (code, "there is no job" in err) == (3, True)
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dashboards.service.bundles.time.sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export_there(LocalService(store), search.ids[4], tmp_path / "out", {}, lambda text: None)
+    states = [row.state for row in store.export_requests.of_job(search.job_id)]
+    assert states == [ExportState.CANCELLED] * 3
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_export_is_fetched_and_checked(
