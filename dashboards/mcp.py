@@ -205,8 +205,8 @@ def _errors_told() -> Iterator[None]:
 
 
 def _job_of(document: Json) -> Json:
-    keys = ("job_id", "name", "state", "requested", "device", "submitted_by", "project", "answer", "front_size",
-            "best_speedup", "error", "hint")  # fmt: skip
+    keys = ("job_id", "name", "state", "requested", "waiting", "device", "submitted_by", "project", "answer",
+            "front_size", "best_speedup", "error", "hint")  # fmt: skip
     progress = document["progress"]
     words = {key: progress[key] for key in ("finished", "planned", "time_left_s", "phase", "message")}
     return {key: document.get(key) for key in keys} | {"progress": words}

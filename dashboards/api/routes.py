@@ -169,7 +169,7 @@ def _add_streams(router: APIRouter, service_of: ServiceOf, store: Store, reports
     ) -> StreamingResponse:
         # Before the answer starts, so that an unknown job is a problem and not an empty stream.
         job_id = (await run_in_threadpool(service_of(identity).version, job)).job_id
-        feed = feeds.get(("job", job_id), lambda: JobFeed(reports, job_id, request.app.state.stopping))
+        feed = feeds.get(("job", job_id), lambda: JobFeed(store, reports, job_id, request.app.state.stopping))
         stream = while_identified(request, identity, feed.stream(last))
         return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
 

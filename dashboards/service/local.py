@@ -14,7 +14,7 @@ from dashboards.documents.capability import capability_document
 from dashboards.documents.devices import device_document, devices_document
 from dashboards.documents.exports import export_document
 from dashboards.documents.front import front_document
-from dashboards.documents.jobs import status_of
+from dashboards.documents.jobs import status_of, with_waiting
 from dashboards.documents.layers import layers_document
 from dashboards.documents.logs import logs_document
 from dashboards.documents.report import JobReport
@@ -96,7 +96,7 @@ class LocalService(Service):
             chosen["state"] = _state(filters["state"])
         ids = self._store.jobs.page(JobFilters(**chosen, sight=self._sight), _limit(limit) + 1, cursor)
         page = ids[:limit]
-        documents = copy.deepcopy(self._reports.listed(page))  # they are cached
+        documents = copy.deepcopy(with_waiting(self._store, self._reports.listed(page)))  # they are cached
         return {"jobs": documents, "next": page[-1] if len(ids) > limit else None}
 
     def job(self, job: str) -> Json:
@@ -268,7 +268,7 @@ class LocalService(Service):
         return row
 
     def _status(self, job_id: str) -> Json:
-        return status_of(self._reports.read(job_id))
+        return status_of(self._store, self._reports.read(job_id))
 
     def _ask(self, job: str, request: JobRequest) -> Json:
         job_id = self._job(job, Action.CHANGE).job_id

@@ -192,6 +192,16 @@ class TestWaiting:
         assert [line.split(" ", 2)[2] for line in out.splitlines()] == ["first", "second"]
 
 
+def test_why_a_queued_job_waits(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, err = run("submit", "digits", "--device", "dry-run", "--trials", "2")
+    assert code == 0, err
+    (job_id,) = [row.job_id for row in store.jobs.all() if row.state is JobState.QUEUED]
+    monkeypatch.setattr("dashboards.cli.console.out.width", 160)
+    for command in (["status", job_id], ["jobs"]):
+        assert "no worker runs: start one with: paretune worker" in run(*command)[1]
+    assert as_json(run("jobs", "--format", "json"))["jobs"][0]["waiting"].startswith("no worker runs")
+
+
 def test_an_export_is_cancelled_by_its_id_or_by_an_interrupt(
     run: Run, store: Store, search: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

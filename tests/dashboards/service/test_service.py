@@ -63,6 +63,18 @@ class TestSubmitting:
         ]
         assert state_of(service, job["job_id"]) == "queued"
 
+    def test_why_it_waits(self, service: Service, store: Store) -> None:
+        first = service.submit(DRY_RUN)
+        assert first["waiting"] == "no worker runs: start one with: paretune worker"
+        second = service.submit(DRY_RUN | {"after": [first["job_id"]]})["job_id"]
+        store.workers.add(this_process(), 1)
+        waiting = {job["job_id"]: job["waiting"] for job in service.jobs()["jobs"]}
+        assert waiting == {
+            first["job_id"]: "a worker takes it in a moment", second: f"it waits for job {first['job_id']} (queued)"
+        }  # fmt: skip
+        assert service.job(second)["waiting"] == waiting[second]
+        assert service.cancel(second)["waiting"] is None
+
     def test_the_contents_of_a_job_file(self, service: Service) -> None:
         content = {"name": "mine", "task": {"name": "digits"}, "devices": ["dry-run"], "budget": {"trials": 9}}
         job = service.submit({"job": content, "options": {"seed": 5}})
