@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,6 +13,7 @@ from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.tensors import Arrays
 from hwprofiles import Precision
 from hwprofiles.suggestions import nearest
+from search.bounds import LARGEST, MOST, MOST_ITEMS, Seed
 from search.criterion_names import CRITERIA
 from search.space.candidate import Decision
 from search.space.layer_changes import LayerWidth
@@ -40,26 +41,29 @@ CRITERIA_SLIMMING = {"bn_scale": 1e-4}
 _BATCH = 64
 
 
+Ratio = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "exclusiveMaximum": 1})]
+
+
 class PruningOptions(TechniqueOptions):
     """The section ``pruning`` of a job's space."""
 
-    ratios: tuple[float, ...] = Field((0.75, 0.5, 0.25), min_length=1)
+    ratios: tuple[Ratio, ...] = Field((0.75, 0.5, 0.25), min_length=1, max_length=MOST_ITEMS)
     """Shares of its channels that a group may keep, apart from all."""
     criterion: str = "taylor"
     """Which channels stay."""
-    samples: int = Field(256, ge=2)
+    samples: int = Field(256, ge=2, le=MOST)
     """Calibration samples that the criterion uses."""
-    round: Literal["auto"] | int = Field("auto")
+    round: Literal["auto"] | int = Field("auto", json_schema_extra={"maximum": MOST})
     """Widths are multiples of so many channels; ``auto`` takes the device's step."""
     blocks: bool = True
     """Whether whole blocks can be left out."""
     schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
-    rounds: int = Field(3, ge=1)
+    rounds: int = Field(3, ge=1, le=MOST)
     """Rounds in which channels are removed, unless ``one_shot``."""
-    slimming: float | None = Field(None, ge=0, allow_inf_nan=False)
+    slimming: float | None = Field(None, ge=0, le=LARGEST, allow_inf_nan=False)
     """Weight of the term that makes scales of batch normalisation sparse before pruning (network slimming)."""
-    slimming_epochs: int = Field(5, ge=1)
-    seed: int = Field(0, ge=0)
+    slimming_epochs: int = Field(5, ge=1, le=MOST)
+    seed: Seed = 0
 
     @field_validator("ratios")
     @classmethod
@@ -71,8 +75,8 @@ class PruningOptions(TechniqueOptions):
     @field_validator("round")
     @classmethod
     def _check_step(cls, step: str | int) -> str | int:
-        if isinstance(step, int) and step < 1:
-            raise ValueError("round is auto, or a number of channels from 1 on")
+        if isinstance(step, int) and not 1 <= step <= MOST:
+            raise ValueError(f"round is auto, or a number of channels from 1 to {MOST}")
         return step
 
     @field_validator("criterion")

@@ -198,6 +198,26 @@ def test_large_bodies_are_refused_before_they_are_parsed(api: httpx.Client) -> N
     assert (answer.status_code, answer.json()["title"]) == (413, "Too large")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '"options":{"trials":' + "9" * 30 + "}", '"options":{"trials":' + "9" * 5000 + "}",
+        '"options":{"trials":1e400}',
+        '"options":{"minutes":NaN}', '"options":{"seed":-1}', '"options":{"devices":[' + '"x",' * 200_000 + '"x"]}',
+        '"priority":' + "9" * 30, '"after":' + "[" * 100_000, '"job":' + '{"a":' * 900 + "1" + "}" * 900,
+        '"options":{"name":"' + "n" * 3000 + '"}',
+    ],
+    ids=lambda body: body[:24],
+)  # fmt: skip
+def test_absurd_values_are_refused_and_queue_nothing(api: httpx.Client, store: Store, body: str) -> None:
+    text = '{"target":"digits",' + body + "}"
+    answer = api.post("/jobs", content=text, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["hint"]
+    assert len(answer.json()["detail"]) < 300
+    assert store.queue.length() == 0
+
+
 def test_an_export_for_an_unknown_device_is_refused(api: httpx.Client, store: Store, search: Search) -> None:
     candidate = store.trials.of_job(search.job_id)[0].candidate_id
     answer = api.post(f"/candidates/{candidate}/exports", json={"device": "local-cpuu"})
