@@ -16,6 +16,7 @@ from dashboards.api.answers import answer, answer_at
 from dashboards.api.description import body_of
 from dashboards.api.events import JobFeed, LogFeed
 from dashboards.api.feeds import Feeds
+from dashboards.api.query import CHECKED_QUERY
 from dashboards.documents.reports import Reports
 from dashboards.service.base import LINES, LONGEST_PAGE, PAGE
 from dashboards.service.exporting import ExportOptions
@@ -56,7 +57,7 @@ LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", max_length=255)]
 
 def api_router(store: Store, reports: Reports, service_of: ServiceOf) -> APIRouter:
     """Returns all of ``/api/v1`` over one store, except for that of agents."""
-    router = APIRouter(prefix="/api/v1", tags=["v1"])
+    router = APIRouter(prefix="/api/v1", tags=["v1"], dependencies=[CHECKED_QUERY])
     _add_jobs(router, service_of)
     _add_requests(router, service_of)
     _add_results(router, service_of)

@@ -26,6 +26,7 @@ from dashboards.service.exporting import ExportOptions
 from dashboards.service.resolving import resolve
 from dashboards.service.submission import Submission, SubmittedOptions
 from dashboards.words import Json
+from dashboards.words.query import InvalidQuery
 from hwprofiles.errors import InvalidInput, NotAllowed, NotFound
 from hwprofiles.suggestions import nearest
 from search.artefacts.owned import OwnedArtefacts
@@ -90,7 +91,7 @@ class LocalService(Service):
         self._identity.require_scope(Scope.READ)
         unknown = next((name for name in filters if name not in FILTERS), None)
         if unknown is not None:
-            raise InvalidInput(f"jobs cannot be filtered by {unknown!r}", nearest(unknown, FILTERS))
+            raise InvalidQuery(f"jobs cannot be filtered by {unknown!r}", nearest(unknown, FILTERS))
         chosen: dict[str, Any] = dict(filters)
         if "state" in filters:
             chosen["state"] = _state(filters["state"])
@@ -280,7 +281,7 @@ def _state(text: str) -> JobState:
     try:
         return JobState(text)
     except ValueError:
-        raise InvalidInput(f"state: unknown state {text!r}", nearest(text, list(JobState))) from None
+        raise InvalidQuery(f"state: unknown state {text!r}", nearest(text, list(JobState))) from None
 
 
 def _limit(limit: int) -> int:

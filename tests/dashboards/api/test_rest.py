@@ -83,7 +83,7 @@ def test_pages_of_jobs(api: httpx.Client) -> None:
     assert [job["job_id"] for job in first["jobs"] + second["jobs"]] == ids
     assert second["next"] is None
     assert api.get("/jobs", params={"limit": 0}).status_code == 422
-    assert api.get("/jobs", params={"state": "dun"}).status_code == 400
+    assert api.get("/jobs", params={"state": "dun"}).status_code == 422
 
 
 class TestUnchanged:
@@ -196,6 +196,33 @@ def test_a_body_of_nothing_is_no_options(api: httpx.Client) -> None:
 def test_large_bodies_are_refused_before_they_are_parsed(api: httpx.Client) -> None:
     answer = api.post("/jobs", content=b"[" * 3_000_000, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["title"]) == (413, "Too large")
+
+
+@pytest.mark.parametrize(
+    ("path", "detail", "hint"),
+    [
+        ("/jobs?sort=nope", "query: unknown parameter 'sort'", "state"),
+        ("/jobs?stat=queued", "query: unknown parameter 'stat'", "state"),
+        ("/jobs?state=queud", "state: unknown state 'queud'", "queued"),
+        ("/devices?revokd=true", "query: unknown parameter 'revokd'", "revoked"),
+        ("/workers?all=1", "query: unknown parameter 'all'", "this path takes no parameters"),
+        ("/jobs/JOB?device=dry-run", "query: unknown parameter 'device'", "this path takes no parameters"),
+        ("/jobs/JOB/trials?state=dun", "state: unknown state 'dun'", "done"),
+        ("/jobs/JOB/trials?sort=-speedupp", "sort: unknown metric 'speedupp'", "speedup"),
+        ("/jobs/JOB/trials?sort=nope&limit=3", "sort: unknown metric 'nope'", "trial"),
+    ],
+)  # fmt: skip
+def test_what_a_list_does_not_have_is_refused(
+    api: httpx.Client, search: Search, path: str, detail: str, hint: str
+) -> None:
+    answer = api.get(path.replace("JOB", search.job_id))
+    assert (answer.status_code, answer.json()["detail"]) == (422, detail)
+    assert hint in answer.json()["hint"]
+
+
+def test_a_list_in_the_order_of_a_metric_without_figures_is_empty(api: httpx.Client, search: Search) -> None:
+    answer = api.get(f"/jobs/{search.job_id}/trials?sort=-energy_mj&limit=3")
+    assert (answer.status_code, answer.json()["trials"]) == (200, [])
 
 
 @pytest.mark.parametrize(
