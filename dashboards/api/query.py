@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import Depends, Request
 
 from dashboards.words.query import InvalidQuery
-from hwprofiles.suggestions import nearest
 from search.options import brief
 
 
@@ -16,7 +15,7 @@ async def check_query(request: Request) -> None:
     known = [field.alias for field in request.scope["route"].dependant.query_params]
     unknown = next((name for name in request.query_params if name not in known), None)
     if unknown is not None:
-        hint = nearest(unknown, known) if known else "this path takes no parameters"
+        hint = f"known: {', '.join(sorted(known))}" if known else "this path takes no parameters"
         raise InvalidQuery(f"query: unknown parameter {brief(unknown)!r}", hint)
 
 

@@ -36,6 +36,11 @@ class Exporter:
         self._store, self._owner, self._environment = store, owner, dict(environment)
         self._running: tuple[ExportRow, subprocess.Popen[bytes]] | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an export is under way."""
+        return self._running is not None
+
     def step(self) -> None:
         """Does what is to be done now: notes an export that has ended, ends a cancelled one, starts the next one."""
         if self._running is not None:

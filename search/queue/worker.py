@@ -18,6 +18,7 @@ from search.devices.lookup import DeviceRegistry
 from search.folders import job_folder
 from search.job.profiles import profiles_of
 from search.job.spec import Job
+from search.queue.cleaner import Cleaner
 from search.queue.exporter import Exporter
 from search.store import JobRow, Store, digests_of, this_process
 
@@ -61,7 +62,8 @@ class Worker:
     """Runs up to ``slots`` jobs at a time, each in a controller process that ends with the worker.
 
     Controllers hand their jobs back to the queue when the worker stops or is killed; if they are killed too, their
-    leases end and any worker returns the jobs to the queue. Logs a line whenever a job begins or ends. Used from one
+    leases end and any worker returns the jobs to the queue. It also makes exports, one at a time, and removes garbage
+    while it has nothing to do. Logs a line whenever a job begins or ends. Used from one
     thread.
     """
 
@@ -80,6 +82,7 @@ class Worker:
         self._refusals: dict[str, str] = {}
         self._heartbeat_at = 0.0
         self._exporter = Exporter(store, self._owner, self._environment)
+        self._cleaner = Cleaner(store)
 
     def run(self, stop: threading.Event) -> None:
         """Works until ``stop`` is set, then hands back its jobs; goes on when the database was away for a while."""
@@ -109,6 +112,8 @@ class Worker:
         if time.monotonic() >= self._heartbeat_at:
             self._note_contact(self._refusals)
         self._exporter.step()
+        if not (self._running or self._exporter.is_busy):
+            self._cleaner.step()
         while len(self._running) < self._slots and self._ready():
             refusals: dict[str, str] = {}
             taken = self._store.queue.take(self._owner, partial(self._can_run, refusals))
@@ -150,6 +155,7 @@ class Worker:
                 job.process.stdin.close()
         ends_at = time.monotonic() + GRACE_S
         self._exporter.stop(GRACE_S)
+        self._cleaner.stop(GRACE_S)
         for job in self._running:
             try:
                 job.process.wait(max(0.1, ends_at - time.monotonic()))
