@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from capability_record import capability_of
 from command_line import document, environment, paretune, started, wait_until
 from small_jobs import write_classifier, write_job
 
 from dashboards.cli import run_app
+from dashboards.documents.capability import document_of
 from dashboards.server import background
 from dashboards.service.bundles import export_there
 from dashboards.service.local import LocalService
-from hwprofiles import digest_of_file
+from hwprofiles import digest_of_file, find_device
 from search.artefacts.store import ArtefactStore
 from search.states import ExportState, JobState
 from search.store import Store, this_process
@@ -74,6 +76,18 @@ def test_a_server_s_answer_is_that_of_its_database(
     monkeypatch.delenv("PARETUNE_SERVER")
     assert remote == run(*line, "--db", store.url)
     assert remote[0] == 0
+
+
+def test_what_a_device_answered_at_a_server(run: Run, server: str, store: Store) -> None:
+    line = ["devices", "capability", "local-cpu", "--server", server]
+    code, _, err = run(*line)
+    assert (code, "was not probed yet" in err) == (3, True)
+    profile = find_device("local-cpu")
+    store.devices.set_capability(profile, capability_of(profile).to_dict())
+    assert as_json(run(*line, "--format", "json")) == document_of(profile, capability_of(profile))
+    assert "conv3x3" in run(*line)[1]
+    code, _, err = run(*line, "--refresh")
+    assert (code, "asks nothing" in err) == (2, True)
 
 
 def test_errors_are_those_of_the_database(run: Run, search: Any) -> None:
