@@ -28,7 +28,7 @@ class _Workers:
     def why_not_begun(self, job_id: str, before: int) -> str:
         """Returns why a job that may begin has not begun, with ``before`` others before it."""
         if not self.rows:
-            return "no worker runs: start one with: paretune worker"
+            return "no worker runs; start one with: paretune worker"
         refusing = {row.owner.get("host"): row.refusals[job_id] for row in self.rows if job_id in (row.refusals or {})}
         able = [row for row in self.rows if job_id not in (row.refusals or {})]
         if not able:
@@ -74,10 +74,10 @@ def _own_reasons(rows: Sequence[Any]) -> dict[str, str]:
     now, reasons = utc_now(), {}
     for row in rows:
         if not row.detached:
-            reasons[row.job_id] = f"it was not submitted to workers: start it with: paretune resume {row.job_id}"
+            reasons[row.job_id] = f"it was not submitted to workers; start it with: paretune resume {row.job_id}"
         elif row.retry_at is not None and row.retry_at > now:
             seconds = (row.retry_at - now).total_seconds()
-            reasons[row.job_id] = f"its controller was lost: it begins again in {seconds:.0f} s"
+            reasons[row.job_id] = f"its controller was lost; it begins again in {seconds:.0f} s"
     return reasons
 
 

@@ -212,7 +212,7 @@ def test_why_a_queued_job_waits(run: Run, store: Store, monkeypatch: pytest.Monk
     (job_id,) = [row.job_id for row in store.jobs.all() if row.state is JobState.QUEUED]
     monkeypatch.setattr("dashboards.cli.console.out.width", 160)
     for command in (["status", job_id], ["jobs"]):
-        assert "no worker runs: start one with: paretune worker" in run(*command)[1]
+        assert "no worker runs; start one with: paretune worker" in run(*command)[1]
     assert as_json(run("jobs", "--format", "json"))["jobs"][0]["waiting"].startswith("no worker runs")
 
 

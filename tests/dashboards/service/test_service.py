@@ -65,7 +65,7 @@ class TestSubmitting:
 
     def test_why_it_waits(self, service: Service, store: Store) -> None:
         first = service.submit(DRY_RUN)
-        assert first["waiting"] == "no worker runs: start one with: paretune worker"
+        assert first["waiting"] == "no worker runs; start one with: paretune worker"
         second = service.submit(DRY_RUN | {"after": [first["job_id"]]})["job_id"]
         store.workers.add(this_process(), 1)
         waiting = {job["job_id"]: job["waiting"] for job in service.jobs()["jobs"]}

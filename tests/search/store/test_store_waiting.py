@@ -42,7 +42,7 @@ def add_worker(store: Store, slots: int = 1, host: str = "alpha", refusals: Mapp
 
 def test_no_worker_runs(store: Store, submit: Submit) -> None:
     job_id = submit()
-    assert reason(store, job_id) == "no worker runs: start one with: paretune worker"
+    assert reason(store, job_id) == "no worker runs; start one with: paretune worker"
     store.workers.stop(add_worker(store))
     assert reason(store, job_id).startswith("no worker runs")
 
@@ -108,11 +108,11 @@ def test_it_waits_for_another_job(store: Store, submit: Submit) -> None:
 
 def test_it_is_not_in_the_queue_or_not_yet_again(store: Store, submit: Submit, new_job: Callable[..., str]) -> None:
     alone = new_job()
-    assert reason(store, alone) == f"it was not submitted to workers: start it with: paretune resume {alone}"
+    assert reason(store, alone) == f"it was not submitted to workers; start it with: paretune resume {alone}"
     lost = submit()
     assert store.queue.take({**this_process(), "pid": 2**22 - 1, "start_ticks": 1}) is not None
     store.queue.return_lost()
-    assert reason(store, lost).startswith("its controller was lost: it begins again in ")
+    assert reason(store, lost).startswith("its controller was lost; it begins again in ")
 
 
 def test_what_is_not_queued_does_not_wait(store: Store, submit: Submit) -> None:
