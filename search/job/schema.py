@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from evaluators.metrics import METRICS
 from evaluators.runtimes import RUNTIMES
 from hwprofiles.registry import device_origins
+from search.bounds import LARGEST
 from search.criterion_names import CRITERIA
 from search.job.descriptions import DESCRIPTIONS
 from search.job.spec import Job
@@ -47,7 +48,8 @@ def json_schema() -> Json:
     task["allOf"] = [_where(name, options) for name, options in tasks.items()]
     losses = recipe["properties"]["losses"]
     # Names alone: the options of losses stand in modules that import torch.
-    section = {"anyOf": [{"type": "number"}, losses.pop("additionalProperties")]}
+    weight = {"type": "number", "exclusiveMinimum": 0, "maximum": LARGEST}
+    section = {"anyOf": [weight, losses.pop("additionalProperties")]}
     losses["properties"] = dict.fromkeys(LOSSES, section)
     losses["additionalProperties"] = False
     _allow_short_forms(definitions)
@@ -98,4 +100,5 @@ def _allow_short_forms(definitions: Json) -> None:
     listed = {key: calibration.pop(key) for key in ("items", "minItems", "type") if key in calibration}
     calibration["anyOf"] = [listed, listed["items"]]
     choices = definitions["technique.sparsity"]["properties"]["choices"]
-    choices["items"] = {"anyOf": [choices["items"], {"type": "number"}]}
+    share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    choices["items"] = {"anyOf": [choices["items"], share]}

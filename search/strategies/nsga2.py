@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from search.bounds import MOST_AT_ONCE
 from search.options import StrategyOptions
 from search.space.candidate import Candidate
 from search.strategies.base import Result, Strategy, StrategyContext
@@ -16,7 +17,7 @@ from search.strategies.study import Study
 class Nsga2Options(StrategyOptions):
     """Options of the strategy ``nsga2``."""
 
-    population: int = Field(16, ge=2)
+    population: int = Field(16, ge=2, le=MOST_AT_ONCE)
     """Candidates in a generation."""
     mutation: float | None = Field(None, ge=0, le=1)
     """Probability that a child's value mutates; None: one value per child on average."""
