@@ -54,6 +54,9 @@ SURFACES = {
     "search.pruning.criteria": {
         "CRITERIA", "Batch", "Criterion", "LossFunction", "Needs", "Scores", "Sees", "sparsity_term",
     },
+    "search.students": {
+        "PlainLayer", "Removal", "Unit", "build_student", "find_units", "find_gone", "find_outermost",
+    },
     "search.strategies": {
         "STRATEGIES", "Fliqs", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Sensitivity", "Strategy",
         "StrategyContext", "StrategyOptions",
@@ -69,7 +72,7 @@ REGISTRIES = {
     "hwprofiles.DEVICES": ["local-cpu", "local-gpu", "dry-run"],
     "evaluators.runtimes.RUNTIMES": ["onnxruntime", "openvino", "tensorrt", "trtexec", "null"],
     "search.tasks.TASKS": ["digits", "onnx"],
-    "search.techniques.TECHNIQUES": ["runtime", "pruning", "sparsity", "graph", "formats", "precision"],
+    "search.techniques.TECHNIQUES": ["runtime", "pruning", "student", "sparsity", "graph", "formats", "precision"],
     "search.pruning.criteria.CRITERIA": ["l1", "l2", "bn_scale", "taylor", "lrp", "expressiveness", "random"],
     "search.strategies.STRATEGIES": ["fliqs", "nsga2", "random", "sensitivity"],
 }

@@ -150,6 +150,7 @@ class TrialSearch:
             seed=spec.seed,
             predictor=predictor,
             units={group.name: group for group in prepared.facts.groups},
+            encodings=prepared.facts.encodings,
             policies=JsonCache(data_folder() / "policies"),
         )
         return kind(context, validate_options(kind.Options, spec.strategy.options, "strategy.options"))

@@ -12,6 +12,7 @@ from evaluators.probing.layer_table import LayerTable
 from evaluators.quantize.scheme import Scheme
 from hwprofiles import Precision
 from search.fronts.reference import Reference
+from search.space.encoding import UnitEncoding
 from search.space.layer_changes import LayerChange, read_change
 
 Json = dict[str, Any]
@@ -58,6 +59,8 @@ class JobFacts:
     """Quantisation schemes of static int8 by family of runtimes."""
     layer_changes: tuple[LayerChange, ...] = ()
     """How decisions change the costs of the layers."""
+    encodings: Mapping[str, UnitEncoding] = field(default_factory=dict)
+    """The parts of the module that decisions are about, by the decisions' targets."""
     coverage: Json | None = None
     """What the space contains and leaves out (:func:`search.space.coverage.coverage`)."""
     device_answers: tuple[Json, ...] = ()
@@ -99,6 +102,7 @@ class JobFacts:
         further = {
             "formats": {family: asdict(scheme) for family, scheme in self.static_schemes.items()},
             "scales": [change.to_dict() for change in self.layer_changes],
+            "encodings": {target: part.to_dict() for target, part in self.encodings.items()},
             "coverage": self.coverage,
             "device_answers": list(self.device_answers),
             "baseline_measurements": dict(self.baseline_measurements),
@@ -129,6 +133,7 @@ class JobFacts:
             digests=data.get("digests", {}),
             static_schemes={family: Scheme(**scheme) for family, scheme in schemes.items()},
             layer_changes=tuple(map(read_change, data.get("scales", ()))),
+            encodings={name: UnitEncoding.from_dict(part) for name, part in data.get("encodings", {}).items()},
             coverage=data.get("coverage"),
             device_answers=tuple(data.get("device_answers", ())),
             baseline_measurements=data.get("baseline_measurements", {}),

@@ -15,12 +15,15 @@ from search.pruning.tracing import Inputs, calls
 TOLERANCE = 1e-4
 
 
-def block_groups(model: nn.Module, example: Inputs) -> tuple[BlockGroup, ...]:
+def block_groups(model: nn.Module, example: Inputs, *, nested: bool = False) -> tuple[BlockGroup, ...]:
     """Finds the innermost blocks that return their input if all their weights are zero, in the model's order.
 
     Such a block has a shortcut without a layer, and an output of its input's shape, so that the other layers still get
     inputs like those they were trained on without it (Veit et al., NeurIPS 2016, removed such blocks without
     retraining). A layer normalisation may follow the sum. Skips blocks that are called several times.
+
+    If ``nested``, also finds the blocks that consist of one of these and further layers, such as an encoder's layer
+    around a block of attention.
     """
     plain = with_plain_attention(model).eval()
     blocks: list[str] = []
@@ -29,7 +32,8 @@ def block_groups(model: nn.Module, example: Inputs) -> tuple[BlockGroup, ...]:
         call = call_of.get(name)
         if not name or call is None or call.count != 1 or not list(module.children()):
             continue
-        if any(inner.startswith(f"{name}.") for inner in blocks):
+        inside = [block for block in blocks if block.startswith(f"{name}.")]
+        if inside and not (nested and len(inside) == 1 and _has_more_layers(plain, name, inside[0])):
             continue
         before, after = call.first, call.output
         if not isinstance(before, Tensor) or not isinstance(after, Tensor) or before.shape != after.shape:
@@ -39,6 +43,12 @@ def block_groups(model: nn.Module, example: Inputs) -> tuple[BlockGroup, ...]:
     blocks.reverse()
     names = unique_names(plain, [[name] for name in blocks])
     return tuple(BlockGroup(name, module) for name, module in zip(names, blocks, strict=True))
+
+
+def _has_more_layers(model: nn.Module, outer: str, inner: str) -> bool:
+    """Returns whether a module has weight matrices or kernels outside of one of its parts."""
+    part = {id(parameter) for parameter in model.get_submodule(inner).parameters()}
+    return any(p.ndim > 1 and id(p) not in part for p in model.get_submodule(outer).parameters())
 
 
 def _passes_input(model: nn.Module, name: str, example: Inputs) -> bool:

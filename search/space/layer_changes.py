@@ -14,10 +14,24 @@ from typing import Any
 from evaluators.graphs.layer_cost import FLOAT_BYTES, CostFactors, LayerCost
 from evaluators.graphs.layer_groups import LayerGroup
 
-_TABLE = "table"
+_TABLE, _SHARES = "table", "shares"
+
+_MOST_LEVELS = 4
 
 Reach = tuple[tuple[str, float], ...]
 """Decisions by name, each with the share of a layer's inputs or outputs that it affects."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The inputs of a layer if the one before it is left out: those that this one would have read."""
+
+    without: str
+    """Decision that leaves the layer before it out when its value is 0."""
+    inputs: float
+    """Their number, as a multiple of the layer's own inputs."""
+    reach: Reach = ()
+    """Decisions that narrow them."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +57,29 @@ class LayerWidth:
     """Decisions that narrow its outputs."""
     blocks: tuple[str, ...] = ()
     """Decisions that remove the layer when their value is 0."""
+    sources: tuple[Source, ...] = ()
+    """Instead of its inputs, from the nearest: the second one if the layers of both are left out, and so on."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LayerWidth:
         """Returns the inverse of :meth:`to_dict`."""
-        reach = {side: tuple((name, share) for name, share in data[side]) for side in ("inputs", "outputs")}
-        return cls(**{**data, **reach, "blocks": tuple(data["blocks"])})
+        reach = {side: _read_reach(data[side]) for side in ("inputs", "outputs")}
+        sources = (Source(**{**row, "reach": _read_reach(row["reach"])}) for row in data.get("sources", ()))
+        return cls(**{**data, **reach, "blocks": tuple(data["blocks"]), "sources": tuple(sources)})
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as JSON-able data."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value or name != "sources"}
 
     def shares_left(self, decisions: Mapping[str, str]) -> tuple[float, float]:
         """Returns the shares of its inputs and of its outputs that these decisions leave."""
         present = prod(float(decisions.get(name, 1)) for name in self.blocks)
-        return present * _share_left(self.inputs, decisions), present * _share_left(self.outputs, decisions)
+        inputs = _share_left(self.inputs, decisions)
+        for source in self.sources:
+            if float(decisions.get(source.without, 1)):
+                break
+            inputs = source.inputs * _share_left(source.reach, decisions)
+        return present * inputs, present * _share_left(self.outputs, decisions)
 
     @property
     def decisions(self) -> set[str]:
@@ -101,12 +123,28 @@ class CostTable:
         return min((factors.least for factors in self.factors_of(value).values()), default=1.0)
 
 
-LayerChange = LayerWidth | CostTable
+@dataclass(frozen=True)
+class ValueShares:
+    """One decision that narrows layers, and the share of channels that each of its values leaves, where that is not the
+    value itself."""
+
+    decision: str
+    """Name of the decision."""
+    shares: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON-able data."""
+        return {"kind": _SHARES, **asdict(self)}
+
+
+LayerChange = LayerWidth | CostTable | ValueShares
 """A description of how decisions change the costs of layers."""
 
 
 def read_change(data: Mapping[str, Any]) -> LayerChange:
     """Returns a change from JSON-able data, as its ``to_dict`` gives it."""
+    if data.get("kind") == _SHARES:
+        return ValueShares(data["decision"], data["shares"])
     return CostTable.from_dict(data) if data.get("kind") == _TABLE else LayerWidth.from_dict(data)
 
 
@@ -118,7 +156,8 @@ def costs_left(
     for layer in _widths(changes):
         by_group[layer.group].append(layer)
     factors = cost_factors(changes, decisions)
-    costs = {group.name: _narrow(LayerCost.of_group(group), by_group[group.name], decisions) for group in groups}
+    shares = _as_shares(changes, decisions)
+    costs = {group.name: _narrow(LayerCost.of_group(group), by_group[group.name], shares) for group in groups}
     return {name: cost.scale(factors.get(name, CostFactors())) for name, cost in costs.items()}
 
 
@@ -128,7 +167,7 @@ def shares_left(changes: Sequence[LayerChange], decisions: Mapping[str, str]) ->
     tables = {table.decision: table for table in _tables(changes)}
     return {
         name: tables[name].share_left(value) if name in tables else float(value)
-        for name, value in decisions.items()
+        for name, value in _as_shares(changes, decisions).items()
         if name in tables or name in narrowing
     }
 
@@ -149,19 +188,20 @@ def tabulated_decisions(changes: Sequence[LayerChange]) -> set[str]:
 
 def work_left(changes: Sequence[LayerChange], decisions: Mapping[str, str]) -> dict[str, float]:
     """By node, the share of its multiply-accumulates that narrowing leaves; tables are not applied."""
-    return {layer.node: prod(layer.shares_left(decisions)) for layer in _widths(changes)}
+    shares = _as_shares(changes, decisions)
+    return {layer.node: prod(layer.shares_left(shares)) for layer in _widths(changes)}
 
 
 def uniform_levels(changes: Sequence[LayerChange], choices: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
     """Assignments that narrow all layers about equally: every width decision at its second choice, third choice, …
 
-    A decision with fewer choices stays at its last one. ``choices`` are those of all decisions.
+    A decision with fewer choices stays at its last one. Of more than four such places, takes some evenly, and the last.
+    ``choices`` are those of all decisions.
     """
     widths = {name for layer in _widths(changes) for name, _ in (*layer.inputs, *layer.outputs)} & set(choices)
-    most = max((len(choices[name]) for name in widths), default=0)
-    return [
-        {name: choices[name][min(place, len(choices[name]) - 1)] for name in sorted(widths)} for place in range(1, most)
-    ]
+    last = max((len(choices[name]) for name in widths), default=0) - 1
+    places = reversed(range(last, 0, -max(1, -(-last // _MOST_LEVELS))))
+    return [{name: choices[name][min(place, len(choices[name]) - 1)] for name in sorted(widths)} for place in places]
 
 
 def _widths(changes: Sequence[LayerChange]) -> list[LayerWidth]:
@@ -184,6 +224,16 @@ def _narrow(cost: LayerCost, layers: Sequence[LayerWidth], decisions: Mapping[st
     return replace(
         cost, macs=max(0, macs), weights=weights, read=read, written=written, stored_bytes=FLOAT_BYTES * weights
     )
+
+
+def _as_shares(changes: Sequence[LayerChange], decisions: Mapping[str, str]) -> dict[str, str]:
+    """Returns the decisions with the shares of channels that they leave in place of values that name these."""
+    tables = {change.decision: change.shares for change in changes if isinstance(change, ValueShares)}
+    return {name: str(tables[name].get(value, value)) if name in tables else value for name, value in decisions.items()}
+
+
+def _read_reach(data: Sequence[Any]) -> Reach:
+    return tuple((name, share) for name, share in data)
 
 
 def _share_left(reach: Reach, decisions: Mapping[str, str]) -> float:

@@ -13,6 +13,7 @@ from evaluators.graphs.layer_groups import LayerGroup
 from search.fronts.objectives import Constraint, Objective
 from search.options import StrategyOptions
 from search.space.candidate import Candidate, Space
+from search.space.encoding import UnitEncoding
 
 Sections = Mapping[str, Mapping[str, Any]]
 """A job's space: the options of each technique by its name."""
@@ -58,6 +59,9 @@ class StrategyContext:
     """For screening proposals, never to replace a result; None if the job has no layer tables."""
     units: Mapping[str, LayerGroup] = field(default_factory=dict)
     """The layers that decisions are about, by the decisions' targets: operator, multiply-accumulates and sizes."""
+    encodings: Mapping[str, UnitEncoding] = field(default_factory=dict)
+    """The parts of the module that decisions are about, by the decisions' targets; the space is in the module's
+    order."""
     policies: MutableMapping[str, Any] = field(default_factory=dict, compare=False)
     """What strategies learnt and later jobs may start from, as JSON-able data by a name of letters and digits; stored
     on this machine. Read only what the options name."""

@@ -14,6 +14,7 @@ from search.techniques.precision import PrecisionTechnique
 from search.techniques.pruning import PruningTechnique
 from search.techniques.runtime import RuntimeTechnique
 from search.techniques.sparsity import SparsityTechnique
+from search.techniques.student import StudentTechnique
 from search.techniques.trained_formats import FormatsTechnique
 
 TECHNIQUES: Registry[Technique] = Registry(
@@ -21,6 +22,7 @@ TECHNIQUES: Registry[Technique] = Registry(
     {
         "runtime": RuntimeTechnique,
         "pruning": PruningTechnique,
+        "student": StudentTechnique,
         "sparsity": SparsityTechnique,
         "graph": GraphTechnique,
         "formats": FormatsTechnique,

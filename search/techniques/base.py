@@ -14,6 +14,7 @@ from evaluators.metrics import Metric
 from hwprofiles import Precision
 from search.space.candidate import Decision
 from search.space.display import Item
+from search.space.encoding import UnitEncoding
 from search.space.layer_changes import LayerChange
 from search.space.offer import Offer
 from search.subject import Draft, Subject
@@ -88,6 +89,15 @@ class Technique(ABC):
         decisions.
         """
         return ()
+
+    def encodings(self) -> Mapping[str, UnitEncoding]:
+        """Returns encodings of the parts of the module that its decisions are about, by the decisions' targets; empty
+        by default.
+
+        Strategies get them in :attr:`search.strategies.base.StrategyContext.encodings`. Asked once a job, after the
+        decisions.
+        """
+        return {}
 
     def compute_metrics(self, draft: Draft, values: Mapping[str, str]) -> dict[str, Any]:
         """Returns the values of ``metrics`` for a built draft, as numbers; without ``values``, those of the fp32 model.

@@ -50,6 +50,13 @@ class ModuleTechnique(Technique):
         ``module`` may be modified. It is the task's own, or the result of the last round after its training.
         """
 
+    def effective(self, values: Mapping[str, str]) -> Mapping[str, str]:
+        """Returns these values with the first choice in place of those that have no effect beside the others.
+
+        Values that are equal then are the same module, which is trained once. By default the values as they are.
+        """
+        return values
+
     def constraint(self, module: nn.Module, values: Mapping[str, str], steps: int) -> TrainingConstraint | None:
         """Returns a constraint on the module during the ``steps`` updates of its last round, or None."""
         return None

@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 
 from evaluators.devices.device import Device
-from evaluators.graphs.run_shapes import shapes_in_run
-from evaluators.tensors import Arrays
-from hwprofiles import Precision
-from hwprofiles.suggestions import nearest
-from search.criterion_names import CRITERIA
 from search.space.candidate import Decision
 from search.space.layer_changes import LayerWidth
 from search.space.offer import Offer
-from search.tasks.drawing import draw_samples
-from search.techniques.base import TechniqueOptions
-from search.techniques.module import ModuleTechnique
+from search.techniques.channels import KEPT, LEFT_OUT, ChannelOptions, ChannelTechnique
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,30 +20,16 @@ if TYPE_CHECKING:
     from torch import nn
 
     from search.pruning import ChannelGroup, Group
-    from search.pruning.criteria import Batch, Criterion
-
-KEPT, LEFT_OUT = "1", "0"
-USUAL_STEP = 8
-"""Multiple to which widths are rounded for devices that were not probed, as He et al. (AMC, ECCV 2018) use it on
-processors and graphics cards."""
 
 CRITERIA_SLIMMING = {"bn_scale": 1e-4}
 """Criteria that need slimming, with the usual weight of its term."""
 
-_BATCH = 64
 
-
-class PruningOptions(TechniqueOptions):
+class PruningOptions(ChannelOptions):
     """The section ``pruning`` of a job's space."""
 
     ratios: tuple[float, ...] = Field((0.75, 0.5, 0.25), min_length=1)
     """Shares of its channels that a group may keep, apart from all."""
-    criterion: str = "taylor"
-    """Which channels stay."""
-    samples: int = Field(256, ge=2)
-    """Calibration samples that the criterion uses."""
-    round: Literal["auto"] | int = Field("auto")
-    """Widths are multiples of so many channels; ``auto`` takes the device's step."""
     blocks: bool = True
     """Whether whole blocks can be left out."""
     schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
@@ -59,7 +38,6 @@ class PruningOptions(TechniqueOptions):
     slimming: float | None = Field(None, ge=0, allow_inf_nan=False)
     """Weight of the term that makes scales of batch normalisation sparse before pruning (network slimming)."""
     slimming_epochs: int = Field(5, ge=1)
-    seed: int = Field(0, ge=0)
 
     @field_validator("ratios")
     @classmethod
@@ -68,22 +46,8 @@ class PruningOptions(TechniqueOptions):
             raise ValueError("ratios lie between 0 and 1: 0.5 keeps half of the channels")
         return tuple(sorted(set(ratios), reverse=True))
 
-    @field_validator("round")
-    @classmethod
-    def _check_step(cls, step: str | int) -> str | int:
-        if isinstance(step, int) and step < 1:
-            raise ValueError("round is auto, or a number of channels from 1 on")
-        return step
 
-    @field_validator("criterion")
-    @classmethod
-    def _check_criterion(cls, name: str) -> str:
-        if name not in CRITERIA:
-            raise ValueError(f"unknown criterion {name!r}; {nearest(name, list(CRITERIA))}")
-        return name
-
-
-class PruningTechnique(ModuleTechnique):
+class PruningTechnique(ChannelTechnique):
     """Removes channels, heads and blocks from the module (:mod:`search.pruning`).
 
     A group's values are the shares of its channels that stay: the job's ratios, with the width rounded up to the
@@ -92,7 +56,6 @@ class PruningTechnique(ModuleTechnique):
 
     Options = PruningOptions
     options: PruningOptions
-    unchanged = KEPT
 
     @property
     def rounds(self) -> int:  # type: ignore[override]
@@ -109,7 +72,7 @@ class PruningTechnique(ModuleTechnique):
             if not isinstance(group, ChannelGroup):
                 decisions.append(_decision(target, (KEPT, LEFT_OUT)))
                 continue
-            widths = width_choices(group, self.options.ratios, self._step(device, group))
+            widths = width_choices(group, self.options.ratios, self.step(device, group))
             if len(widths) > 1:
                 decisions.append(_decision(target, tuple(_share(width, group) for width in widths)))
         return Offer(tuple(decisions))
@@ -144,9 +107,8 @@ class PruningTechnique(ModuleTechnique):
         """See :meth:`Technique.layer_changes`: the layers that narrow with their channels."""
         from search.pruning.reach import layer_widths
 
-        shapes = shapes_in_run(self.subject.model, self._one_sample)
         groups = {_name(target): group for target, group in self._groups.items()}
-        return layer_widths(self.subject.model, self.subject.groups, self._structure, groups, shapes)
+        return layer_widths(self.subject.model, self.subject.groups, self.structure, groups, self.shapes)
 
     @classmethod
     def describe_value(cls, decision: Decision, value: str) -> str:
@@ -159,15 +121,6 @@ class PruningTechnique(ModuleTechnique):
 
         removed = SCHEDULES[self.options.schedule](way, 0.0, 1 - final / whole, self.rounds)
         return max(final, -(-round(whole * (1 - removed)) // block) * block)
-
-    def _step(self, device: Device | None, group: ChannelGroup) -> int:
-        from search.pruning import channel_step
-
-        if isinstance(self.options.round, int):
-            return self.options.round
-        profile = self.subject.profile if device is None else device.profile
-        capability = self.subject.capabilities.get(profile.digest)
-        return USUAL_STEP if capability is None else channel_step(capability, group, (Precision.FP32, Precision.INT8))
 
     @property
     def _slimming(self) -> float:
@@ -188,13 +141,9 @@ class PruningTechnique(ModuleTechnique):
         )  # fmt: skip
 
     @cached_property
-    def _structure(self) -> nn.Module:
-        return self.module()
-
-    @cached_property
     def _groups(self) -> dict[str, Group]:
         """The task's own groups, by the targets of their decisions."""
-        return self._find_groups(self._structure)
+        return self._find_groups(self.structure)
 
     def _find_groups(self, module: nn.Module) -> dict[str, Group]:
         from search.pruning import block_groups, channel_groups
@@ -209,10 +158,6 @@ class PruningTechnique(ModuleTechnique):
             for number, (name, group) in enumerate(zip(names, groups, strict=True))
         }
 
-    @property
-    def _one_sample(self) -> Arrays:
-        return {name: values[:1] for name, values in self.task.inputs("calibration").items()}
-
     def _scores(
         self, module: nn.Module, groups: tuple[ChannelGroup, ...], *, first: bool
     ) -> Mapping[str, NDArray[np.float64]]:
@@ -221,32 +166,14 @@ class PruningTechnique(ModuleTechnique):
 
         if not groups:
             return {}
-        criterion: Criterion = CRITERIA[self.options.criterion](seed=self.options.seed)
         if not first:
-            return criterion.scores(module, groups, self._batches)
+            return self.score(module, groups)
         if self._first_scores is None:
             channel_groups = [group for group in self._groups.values() if isinstance(group, ChannelGroup)]
-            self._first_scores = criterion.scores(module, channel_groups, self._batches)
+            self._first_scores = self.score(module, channel_groups)
         return self._first_scores
 
     _first_scores: Mapping[str, NDArray[np.float64]] | None = None
-
-    @cached_property
-    def _batches(self) -> list[Batch]:
-        """Calibration samples, with labels where the task has them."""
-        import numpy as np
-        import torch
-
-        from search.pruning.criteria import Batch
-
-        samples = self.task.training().epoch(np.random.default_rng(self.options.seed))
-        chosen = draw_samples(len(samples), self.options.samples)
-        batches = []
-        for start in range(0, len(chosen), _BATCH):
-            rows = chosen[start : start + _BATCH]
-            labels = None if samples.labels is None else torch.tensor(samples.labels[rows]).long()
-            batches.append(Batch(tuple(torch.tensor(values[rows]) for values in samples.inputs), labels))
-        return batches
 
 
 def _name(target: str) -> str:

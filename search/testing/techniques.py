@@ -57,7 +57,8 @@ from hwprofiles.errors import InvalidInput
 from search.options import validate_options
 from search.space.candidate import Decision
 from search.space.display import items_of, items_to_json
-from search.space.layer_changes import LayerWidth, read_change
+from search.space.encoding import UnitEncoding
+from search.space.layer_changes import LayerWidth, ValueShares, read_change
 from search.tasks import Task
 from search.techniques import TECHNIQUES, Draft, ModuleTechnique, Offer, Subject, Technique
 from search.techniques.precision import PrecisionTechnique
@@ -263,9 +264,19 @@ class TechniqueConformance:
             assert read_change(json.loads(json.dumps(change.to_dict(), allow_nan=False))) == change
             if isinstance(change, LayerWidth):
                 assert change.group in groups
+            elif isinstance(change, ValueShares):
+                assert set(change.shares) >= set(choices.get(change.decision, ()))
             else:
                 assert {name for row in change.factors.values() for name in row} <= groups
                 assert set(change.factors) <= set(choices[change.decision][1:])
+
+    def test_encodings_can_be_stored_and_are_about_its_own_decisions(self, new: Callable[..., Technique]) -> None:
+        technique = new()
+        targets = {decision.target for decision in self.decisions(technique)}
+        for target, encoding in technique.encodings().items():
+            assert target in targets
+            stored = json.dumps(encoding.to_dict(), allow_nan=False)
+            assert UnitEncoding.from_dict(json.loads(stored)) == encoding
 
     def build(self, technique: Technique, draft: Draft, values: Mapping[str, str]) -> Draft:
         """Returns what a candidate with these values starts from after this technique."""
@@ -321,6 +332,14 @@ class ModuleConformance(TechniqueConformance):
         decisions = self.decisions(technique)
         assert {decision.choices[0] for decision in decisions} == {self.kind.unchanged}
         assert all(TECHNIQUES[decision.technique] is self.kind for decision in decisions)
+
+    def test_values_without_effect_are_the_first(self, new: Callable[..., Technique]) -> None:
+        technique = new()
+        assert isinstance(technique, ModuleTechnique)
+        for values in self.assignments(technique):
+            effective = technique.effective(values)
+            assert technique.effective(effective) == effective
+            assert effective.keys() == values.keys()
 
     def test_layers_keep_their_names(self, new: Callable[..., Technique], subject: Subject) -> None:
         technique = new()

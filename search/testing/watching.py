@@ -15,10 +15,10 @@ import onnx
 from search.techniques import Draft, ModuleTechnique, Subject, Technique
 
 CALLS = (
-    *("offer", "apply", "layer_changes", "compute_metrics", "describe", "layer_formats"),
-    *("change", "constraint", "finish", "module_to_export", "depends"),
+    *("offer", "apply", "layer_changes", "encodings", "compute_metrics", "describe", "layer_formats"),
+    *("change", "effective", "constraint", "finish", "module_to_export", "depends"),
 )
-"""Methods of techniques that a job calls; the last five only of techniques that change the module."""
+"""Methods of techniques that a job calls; the last six only of techniques that change the module."""
 
 _SAMPLES = 32
 
@@ -28,7 +28,7 @@ def watch(technique: Technique) -> Technique:
 
     A torch module may change, as :class:`ModuleTechnique` says.
     """
-    for name in CALLS if isinstance(technique, ModuleTechnique) else CALLS[:6]:
+    for name in CALLS if isinstance(technique, ModuleTechnique) else CALLS[:7]:
         setattr(technique, name, _wrap(technique, name))
     return technique
 

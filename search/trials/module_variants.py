@@ -125,6 +125,7 @@ class ModuleVariants:
         changes = {}
         for name, technique in self.techniques.items():
             own = {decision: value for decision, value in decisions.items() if self._technique_of(decision) == name}
+            own = dict(technique.effective(own)) if own else own
             if any(value != technique.unchanged for value in own.values()):
                 changes[name] = own
         return changes

@@ -272,4 +272,5 @@ class Preparation:
             digests=self._work.exported.digests,
             static_schemes=self._work.static_schemes,
             layer_changes=tuple(self._work.layer_changes),
+            encodings=self._work.encodings,
         )

@@ -33,6 +33,7 @@ from search.options import validate_options
 from search.space.candidate import RUNTIME, Space
 from search.space.coverage import coverage
 from search.space.display import DISPLAY, Fields, Item, items_to_json
+from search.space.encoding import UnitEncoding
 from search.space.layer_changes import LayerChange
 from search.space.promising import promising_settings
 from search.tasks import BuiltInTask, Task, open_task
@@ -193,6 +194,11 @@ class Workspace:
     def layer_changes(self) -> list[LayerChange]:
         """How decisions change the costs of layers."""
         return [change for technique in self.techniques.values() for change in technique.layer_changes()]
+
+    @cached_property
+    def encodings(self) -> dict[str, UnitEncoding]:
+        """The parts of the module that decisions are about, by the decisions' targets."""
+        return {name: part for technique in self.techniques.values() for name, part in technique.encodings().items()}
 
     @cached_property
     def techniques(self) -> dict[str, Technique]:

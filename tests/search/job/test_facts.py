@@ -11,6 +11,7 @@ from evaluators.quantize import Scheme
 from hwprofiles import Precision
 from search.fronts.reference import Reference
 from search.job.facts import JobFacts, StructureTable
+from search.space.encoding import UnitEncoding
 from search.space.layer_changes import LayerWidth
 
 MODEL_KEYS = {"subject", "model_path", "model_sha256", "groups", "shared_split", "notes", "digests"}
@@ -35,6 +36,7 @@ MEASURED = JobFacts(
         "notes": ("the splits share samples",),
         "static_schemes": {"onnxruntime": Scheme("int8", symmetric_activations=True)},
         "layer_changes": (LayerWidth("stem", "/stem", 30, 9, 5, 4, outputs=(("pruning:stem", 1.0),)),),
+        "encodings": {"stem#keep": UnitEncoding("conv", 3, 1, 1, 8, ends_skip=True)},
         "coverage": {"layers": 1, "decided": 1},
         "device_answers": ({"precision": "int8", "ratio": 2.0},),
         "baseline_measurements": {"local-cpu": {"verdict": "stable"}},
@@ -58,8 +60,8 @@ def test_facts_survive_json() -> None:
 def test_the_keys_are_those_of_earlier_versions() -> None:
     assert set(DRY_RUN.to_dict()) == MODEL_KEYS
     assert set(MEASURED.to_dict()) == MODEL_KEYS | {
-        "formats", "scales", "coverage", "device_answers", "baseline_measurements", "references", "layer_tables",
-        "no_layer_tables", "layer_times", "measuring_s", "preparing_s", "time_s", "ending",
+        "formats", "scales", "encodings", "coverage", "device_answers", "baseline_measurements", "references",
+        "layer_tables", "no_layer_tables", "layer_times", "measuring_s", "preparing_s", "time_s", "ending",
     }  # fmt: skip
     assert MEASURED.to_dict()["layer_tables"]["local-cpu"][0]["values"] == {"graph": "plain"}
     assert MEASURED.to_dict()["formats"]["onnxruntime"]["activation_type"] == "int8"
