@@ -80,6 +80,7 @@ METRICS: Mapping[str, Metric] = {
     ),
     "size_bytes": Metric("Size", "B", "min", footprint=True, cost=True, exact=True, usual=True),
     "sparse_size_bytes": Metric("Size without zeros", "B", "min", footprint=True, cost=True, exact=True),
+    "parameters": Metric("Parameters", "", "min", cost=True, exact=True, decimals=0),
     "bit_operations": Metric("Bit operations", "G", "min", cost=True, exact=True),
 }  # fmt: skip
 """What Paretune measures itself. A technique may add metrics of its own (``Technique.metrics``), and a task's own

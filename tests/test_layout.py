@@ -55,7 +55,7 @@ SURFACES = {
         "CRITERIA", "Batch", "Criterion", "LossFunction", "Needs", "Scores", "Sees", "sparsity_term",
     },
     "search.students": {
-        "PlainLayer", "Removal", "Unit", "build_student", "find_units", "gone", "outermost",
+        "PlainLayer", "Removal", "Unit", "build_student", "find_units", "find_gone", "find_outermost",
     },
     "search.strategies": {
         "STRATEGIES", "Fliqs", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Sensitivity", "Strategy",

@@ -9,6 +9,7 @@ from typing import Any
 
 from evaluators.devices.device import Device
 from evaluators.devices.evaluator import Evaluation, Evaluator, load_candidate
+from evaluators.graphs.parameters import count_parameters
 from evaluators.graphs.sparse_size import sparse_size_bytes
 from evaluators.measuring.latency import LatencyRequest, Protocol
 from evaluators.measuring.throughput import Load
@@ -41,6 +42,16 @@ class SparseSizeEvaluator(Evaluator):
     def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
         """See :meth:`Evaluator.evaluate`."""
         return Evaluation({"sparse_size_bytes": sparse_size_bytes(load_candidate(model))})
+
+
+class ParametersEvaluator(Evaluator):
+    """``parameters`` of the file: how many numbers its weights are."""
+
+    metrics = frozenset({"parameters"})
+
+    def evaluate(self, model: Path, runtime: str | None = None) -> Evaluation:
+        """See :meth:`Evaluator.evaluate`."""
+        return Evaluation({"parameters": count_parameters(load_candidate(model))})
 
 
 @dataclass
@@ -119,7 +130,7 @@ class ThroughputEvaluator(MeasuringEvaluator):
         return Evaluation({} if throughput is None else throughput.metrics())
 
 
-FILE_EVALUATORS: tuple[type[Evaluator], ...] = (SizeEvaluator, SparseSizeEvaluator)
+FILE_EVALUATORS: tuple[type[Evaluator], ...] = (SizeEvaluator, SparseSizeEvaluator, ParametersEvaluator)
 """The evaluators of exact metrics: the file alone decides these, no device is asked."""
 
 DEVICE_EVALUATORS: tuple[type[MeasuringEvaluator], ...] = (MemoryEvaluator, StartEvaluator, ThroughputEvaluator)

@@ -64,6 +64,7 @@ def invent_metrics(
     candidate = job.candidate(decisions, digest)
     metrics = {
         device.label: dry_run_metrics(candidate, device.profile)
+        | {"parameters": sum(candidate.cost(group).weights for group in candidate.groups)}
         | _operations(device.profile, job, candidate, decisions)
         for device in devices
     }

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from search.bounds import MOST, MOST_AT_ONCE
 from search.options import StrategyOptions
 from search.space.candidate import Candidate
 from search.strategies.base import Result, Strategy, StrategyContext
@@ -19,9 +20,9 @@ class BayesianOptions(StrategyOptions):
     model: Literal["tpe", "gp"] = "tpe"
     """Model of the objectives: ``tpe`` compares the densities of good and of other candidates; ``gp`` is a Gaussian
     process, which needs seconds for a proposal and fewer candidates."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, le=MOST_AT_ONCE)
     """Candidates in a block; those of one block know nothing of each other's results."""
-    random: int = Field(16, ge=1)
+    random: int = Field(16, ge=1, le=MOST)
     """Candidates before the model proposes any: the uniform assignments, then random ones."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
+from search.bounds import MOST, MOST_AT_ONCE
 from search.options import StrategyOptions
 from search.space.candidate import Candidate
 from search.strategies.base import Result, Strategy, StrategyContext
@@ -17,13 +18,13 @@ from search.strategies.random import screen_draws
 class EvolutionOptions(StrategyOptions):
     """Options of the strategy ``evolution``."""
 
-    population: int = Field(32, ge=2)
+    population: int = Field(32, ge=2, le=MOST_AT_ONCE)
     """Candidates that may have children: the newest ones."""
-    sample: int = Field(8, ge=1)
+    sample: int = Field(8, ge=1, le=MOST_AT_ONCE)
     """Candidates of the population that compete to be the parent of a child."""
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, le=MOST_AT_ONCE)
     """Children in a block."""
-    mutations: float = Field(1.0, gt=0)
+    mutations: float = Field(1.0, gt=0, le=MOST)
     """Decisions of a child that change, on average; at least one does."""
     screen: int = Field(1, ge=1, le=1000)
     """Children per candidate, of which one is chosen by its predicted latency."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from hwprofiles import digest_of
+from search.bounds import LARGEST, MOST, MOST_AT_ONCE, MOST_ITEMS, Name
 from search.options import StrategyOptions
 from search.space.candidate import Candidate, Decision
 from search.space.encoding import ENCODING_SIZE
@@ -26,32 +27,28 @@ _ANNEALING = 15
 """Updates until a violated constraint costs as much as a failure."""
 
 
+Weight = Annotated[float, Field(gt=0, le=100)]
+
+
 class N2nOptions(StrategyOptions):
     """Options of the strategy ``n2n``."""
 
-    rollouts: int = Field(8, ge=2)
+    rollouts: int = Field(8, ge=2, le=MOST_AT_ONCE)
     """Students of each update of a policy."""
-    removal: int = Field(100, ge=0)
+    removal: int = Field(100, ge=0, le=MOST)
     """Students of the first stage, which leaves units out; the second stage narrows those that stay."""
-    weights: tuple[float, ...] = Field((1.0,), min_length=1)
+    weights: tuple[Weight, ...] = Field((1.0,), min_length=1, max_length=MOST_ITEMS)
     """Exponents of the reward's compression: several give students for several trade-offs."""
     keep: float = Field(0.8, gt=0, lt=1)
     """Initial probability that a unit stays."""
-    learning_rate: float = Field(3e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0, le=LARGEST)
     """Of the policies, by Adam."""
-    entropy: float = Field(0.01, ge=0)
+    entropy: float = Field(0.01, ge=0, le=LARGEST)
     """Weight of the policies' entropy in the reward."""
-    start: str | None = None
+    start: Name | None = None
     """Name of policies to begin with."""
-    save: str | None = None
+    save: Name | None = None
     """Name under which the policies are stored after each update; another than ``start``."""
-
-    @field_validator("weights")
-    @classmethod
-    def _check_weights(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not 0 < weight < math.inf for weight in weights):
-            raise ValueError("weights are above 0")
-        return weights
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

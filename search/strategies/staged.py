@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
+from search.bounds import MOST, MOST_AT_ONCE, MOST_ITEMS, Name
 from search.fronts.pareto import dominates
 from search.options import StrategyOptions, validate_options
 from search.space.candidate import Candidate, Decision, Space
@@ -28,22 +29,22 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    space: tuple[str, ...] = ()
+    space: tuple[Name, ...] = Field((), max_length=MOST_ITEMS)
     """Techniques, of those of the job's space; by default all."""
-    strategy: str = "nsga2"
+    strategy: Name = "nsga2"
     """A strategy by name."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The strategy's options."""
-    trials: int = Field(60, ge=1)
+    trials: int = Field(60, ge=1, le=MOST)
     """Candidates of the stage."""
-    keep: int = Field(8, ge=1)
+    keep: int = Field(8, ge=1, le=MOST_AT_ONCE)
     """Members of the front so far that it changes."""
 
 
 class StagedOptions(StrategyOptions):
     """Options of the strategy ``staged``."""
 
-    stages: tuple[Stage, ...] = Field((Stage(),), min_length=1)
+    stages: tuple[Stage, ...] = Field((Stage(),), min_length=1, max_length=MOST_ITEMS)
     """The stages, in order."""
 
     @property

@@ -18,13 +18,13 @@ from search.students.units import Unit
 FEWER = "keep more units or channels"
 
 
-def gone(units: Sequence[Unit], removed: Collection[str]) -> frozenset[str]:
+def find_gone(units: Sequence[Unit], removed: Collection[str]) -> frozenset[str]:
     """Names the units of which nothing is left if the ``removed`` ones, by name, are: these, and those inside."""
     layers = {layer for unit in units if unit.name in removed for layer in unit.layers}
     return frozenset(unit.name for unit in units if layers.issuperset(unit.layers))
 
 
-def outermost(units: Sequence[Unit], removed: Collection[str]) -> frozenset[str]:
+def find_outermost(units: Sequence[Unit], removed: Collection[str]) -> frozenset[str]:
     """Names those of the ``removed`` units, by name, that are not inside of another one."""
     sets = {unit.name: set(unit.layers) for unit in units if unit.name in removed}
     return frozenset(name for name, layers in sets.items() if not any(layers < other for other in sets.values()))
@@ -45,13 +45,13 @@ def build_student(
     is ignored. Raises :class:`Unreachable` for a student that cannot learn, and :class:`BuildFailed` for one that does
     not run or has outputs of other shapes.
     """
-    nothing_left = gone(units, removed)
+    nothing_left = find_gone(units, removed)
     if all(unit.name in nothing_left for unit in units if not isinstance(unit.removal, BlockGroup)):
         raise Unreachable("the student has no layer left but its last", FEWER)
     kept: dict[Group, Sequence[int]] = {}
     plain_layers: list[PlainLayer] = []
     for unit in units:
-        if unit.name in outermost(units, removed):
+        if unit.name in find_outermost(units, removed):
             if isinstance(unit.removal, BlockGroup):
                 kept[unit.removal] = ()
             elif unit.removal is not None:
@@ -60,10 +60,12 @@ def build_student(
             kept[unit.group] = best_channels(unit.group, scores[unit.group.name], widths[unit.name])
             if not unit.group.exact and widths[unit.name] == 1:
                 raise Unreachable(f"{unit.name}: a normalisation over one channel makes it constant", FEWER)
-    return _tried(teacher, kept, plain_layers, example)
+    return _try_out(teacher, kept, plain_layers, example)
 
 
-def _tried(teacher: nn.Module, kept: ChannelsToKeep, plain_layers: Sequence[PlainLayer], example: Inputs) -> nn.Module:
+def _try_out(
+    teacher: nn.Module, kept: ChannelsToKeep, plain_layers: Sequence[PlainLayer], example: Inputs
+) -> nn.Module:
     """Changes a copy of the teacher, and runs it."""
     try:
         student = prune(teacher, kept)

@@ -68,10 +68,10 @@ class StudentTechnique(ChannelTechnique):
 
     def effective(self, values: Mapping[str, str]) -> Mapping[str, str]:
         """See :meth:`ModuleTechnique.effective`."""
-        from search.students import gone, outermost
+        from search.students import find_gone, find_outermost
 
         units, removed = tuple(self._units.values()), self._removed(values)
-        outer, nothing_left = outermost(units, removed), gone(units, removed)
+        outer, nothing_left = find_outermost(units, removed), find_gone(units, removed)
         effective = dict(values)
         for unit in units:
             if unit.name in removed and unit.name not in outer:

@@ -15,6 +15,7 @@ from evaluators.devices.evaluators import (
     LatencyEvaluator,
     MeasuringEvaluator,
     MemoryEvaluator,
+    ParametersEvaluator,
     SizeEvaluator,
     SparseSizeEvaluator,
     StartEvaluator,
@@ -51,6 +52,13 @@ class TestSparseSize(FileEvaluatorConformance):
         """Of 64 weights in each of 3 layers 32 are not zero: a bit for each of all, four bytes for each of these."""
         found = evaluator.evaluate(model).metrics
         assert len(model.read_bytes()) - found["sparse_size_bytes"] == 3 * (64 * 4 - (64 // 8 + 32 * 4))
+
+
+class TestParameters(FileEvaluatorConformance):
+    kind = ParametersEvaluator
+
+    def test_zeros_count_too(self, evaluator: Evaluator, model: Path) -> None:
+        assert evaluator.evaluate(model).metrics == {"parameters": 3 * 64}
 
 
 @pytest.mark.alone

@@ -60,8 +60,8 @@ def test_facts_survive_json() -> None:
 def test_the_keys_are_those_of_earlier_versions() -> None:
     assert set(DRY_RUN.to_dict()) == MODEL_KEYS
     assert set(MEASURED.to_dict()) == MODEL_KEYS | {
-        "formats", "scales", "encodings", "coverage", "device_answers", "baseline_measurements", "references", "layer_tables",
-        "no_layer_tables", "layer_times", "measuring_s", "preparing_s", "time_s", "ending",
+        "formats", "scales", "encodings", "coverage", "device_answers", "baseline_measurements", "references",
+        "layer_tables", "no_layer_tables", "layer_times", "measuring_s", "preparing_s", "time_s", "ending",
     }  # fmt: skip
     assert MEASURED.to_dict()["layer_tables"]["local-cpu"][0]["values"] == {"graph": "plain"}
     assert MEASURED.to_dict()["formats"]["onnxruntime"]["activation_type"] == "int8"

@@ -77,7 +77,8 @@ CANDIDATES = {
 
 FIGURES = {
     "mixed": {
-        "accuracy": 0.966778, "cosine": 0.993556207, "size_bytes": 278500, "devices": ["dry-run", "big"],
+        "accuracy": 0.966778, "cosine": 0.993556207, "size_bytes": 278500, "parameters": 275625,
+        "devices": ["dry-run", "big"],
         "latency_ms": {"p50": 0.228573, "ci95": [0.226287, 0.230859], "n": 0},
         "speedup": {"ratio": 5.194181, "ci95": [5.142239, 5.246123]},
         "peak_memory_bytes": 557000, "bit_operations": 16063936512,
@@ -86,7 +87,8 @@ FIGURES = {
         "peak_memory_bytes@big": 557000, "bit_operations@big": 128511492096,
     },
     "block": {
-        "accuracy": 0.954234, "cosine": 0.968468474, "size_bytes": 126500, "devices": ["dry-run", "big"],
+        "accuracy": 0.954234, "cosine": 0.968468474, "size_bytes": 126500, "parameters": 250500,
+        "devices": ["dry-run", "big"],
         "latency_ms": {"p50": 0.083525, "ci95": [0.08269, 0.084361], "n": 0},
         "speedup": {"ratio": 14.214254, "ci95": [14.072111, 14.356396]},
         "peak_memory_bytes": 253000, "bit_operations": 192000000,
@@ -95,7 +97,8 @@ FIGURES = {
         "peak_memory_bytes@big": 253000, "bit_operations@big": 1536000000,
     },
     "formats": {
-        "accuracy": 0.968004, "cosine": 0.996007927, "size_bytes": 452000, "devices": ["dry-run", "big"],
+        "accuracy": 0.968004, "cosine": 0.996007927, "size_bytes": 452000, "parameters": 301000,
+        "devices": ["dry-run", "big"],
         "latency_ms": {"p50": 0.690156, "ci95": [0.683254, 0.697057], "n": 0},
         "speedup": {"ratio": 1.720264, "ci95": [1.703062, 1.737467]},
         "peak_memory_bytes": 904000, "bit_operations": 5536000000,

@@ -108,7 +108,7 @@ def test_policies_begin_another_search() -> None:
 def test_policies_that_do_not_fit_are_an_error_of_names_alone() -> None:
     with pytest.raises(ValidationError, match="different names"):
         N2n.Options(start="a", save="a")
-    with pytest.raises(ValidationError, match="above 0"):
+    with pytest.raises(ValidationError, match="greater than 0"):
         N2n.Options(weights=(0.0,))
 
 

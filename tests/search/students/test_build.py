@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from evaluators.torch_export import export_module
 from hwprofiles.errors import BuildFailed, Unreachable
-from search.students import Unit, build_student, gone, outermost
+from search.students import Unit, build_student, find_gone, find_outermost
 
 torch.set_num_threads(1)
 
@@ -118,11 +118,11 @@ def test_outputs_that_are_not_finite_fail() -> None:
 def test_what_is_inside_goes_with_the_block_around() -> None:
     units = workshop("bert").units
     removed = {"layer.0", "layer.0/attention", "layer.1/attention"}
-    assert outermost(units, removed) == {"layer.0", "layer.1/attention"}
-    assert gone(units, {"layer.0"}) == {
+    assert find_outermost(units, removed) == {"layer.0", "layer.1/attention"}
+    assert find_gone(units, {"layer.0"}) == {
         "layer.0", "layer.0/attention", "layer.0/attention/self/query+key+value", "layer.0/intermediate",
     }  # fmt: skip
     everything = {unit.name for unit in units if unit.removal is not None}
-    assert [unit.name for unit in units if unit.name not in gone(units, everything)] == [
+    assert [unit.name for unit in units if unit.name not in find_gone(units, everything)] == [
         "layer.0/attention/output/dense+layer.0/output/dense+4 more"  # the embeddings are left
     ]
