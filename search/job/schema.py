@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from evaluators.metrics import METRICS
 from evaluators.runtimes import RUNTIMES
 from hwprofiles.registry import device_origins
-from search.bounds import LARGEST
+from search.bounds import LARGEST, MOST_ITEMS
 from search.criterion_names import CRITERIA
 from search.job.descriptions import DESCRIPTIONS
 from search.job.spec import Job
@@ -33,10 +33,9 @@ def json_schema() -> Json:
     tasks = _options_of({name: TASKS[name].Options for name in TASKS}, definitions, "task")
     fields["devices"]["items"] = {"anyOf": [{"type": "string"}, fields["devices"]["items"]]}
     sections = {name: {"anyOf": [options, {"type": "null"}]} for name, options in techniques.items()}
-    fields["stages"] = {
-        "type": "array", "minItems": 1, "items": {"$ref": "#/$defs/strategy.staged.Stage"},
-        "description": "In place of a strategy: strategies that follow each other, each on the front of those before.",
-    }  # fmt: skip
+    text = "In place of a strategy: strategies that follow each other, each on the front of those before."
+    stage = {"$ref": "#/$defs/strategy.staged.Stage"}
+    fields["stages"] = {"type": "array", "minItems": 1, "maxItems": MOST_ITEMS, "items": stage, "description": text}
     definitions["strategy.staged.Stage"]["properties"]["strategy"]["enum"] = [n for n in strategies if n != "staged"]
     fields["space"]["anyOf"] = [
         {"type": "object", "properties": sections, "additionalProperties": False}, {"type": "null"},

@@ -307,8 +307,7 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
                 f"space: the strategy {job.strategy.name!r} needs the technique {name!r}",
                 f"write: space: {{{name}: {{}}}}",
             )
-    if job.space is not None:
-        STRATEGIES[job.strategy.name].sections(job.space, job.strategy.options)
+    STRATEGIES[job.strategy.name].sections(job.space or {}, job.strategy.options)
     check_techniques(job.space or {})
     _check_trainable(job)
     if job.recovery is not None and (trains(job.space or ()) or job.recovery.losses != Recipe().losses):

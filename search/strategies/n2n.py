@@ -156,8 +156,8 @@ class N2n(Strategy):
         self._teacher = self._teacher or next(
             (r for r in results if r.candidate.digest == unchanged and r.gains is not None), None
         )
-        told = [(rollout, result) for rollout, result in zip(asked, results, strict=True)
-                if rollout is not None and not result.missing]  # fmt: skip
+        pairs = zip(asked, results, strict=True)
+        told = [(rollout, result) for rollout, result in pairs if rollout is not None and not result.missing]
         if not told:
             return
         rewards = [self._reward(result, rollout.weight) for rollout, result in told]

@@ -76,7 +76,7 @@ class Staged(Strategy):
             for name in stage.space:
                 if name not in space:
                     raise InvalidInput(
-                        f"{where}.space: the job's space has no technique {name!r}", nearest(name, list(space))
+                        f"{where}.space: the job's space has no technique {name!r}", f"write: space: {{{name}: {{}}}}"
                     )
             for name in kind.needs:
                 if name not in (stage.space or space):
@@ -157,10 +157,8 @@ class Staged(Strategy):
             decisions.insert(0, Decision(BASE, tuple(by_digest), "stages"))
         techniques = {decision.technique for decision in decisions}
         promising = (tuple(pair for pair in setting if pair[0] in techniques) for setting in self.space.promising)
-        space = Space(
-            tuple(decisions), f"{self.space.context} {self._number}", self.space.replacements,
-            tuple(setting for setting in promising if setting),
-        )  # fmt: skip
+        context_digest, settings = f"{self.space.context} {self._number}", tuple(filter(None, promising))
+        space = Space(tuple(decisions), context_digest, self.space.replacements, settings)
         kind = _kind_of(self._number, stage)
         part = _Part(by_digest, bases[0].decisions)
         predictor = context.predictor and _CompletedPredictor(context.predictor, part)

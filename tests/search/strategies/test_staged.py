@@ -21,11 +21,8 @@ from search.testing.strategies import (
     toy_result,
 )
 
-TWO = Space(
-    (*(Decision(f"width:{n}", ("fp32", "int8"), "pruning", target=str(n), scope="module") for n in range(4)),
-     *layer_decisions(4)),
-    "context",
-)  # fmt: skip
+WIDTHS = [Decision(f"width:{n}", ("fp32", "int8"), "pruning", target=str(n), scope="module") for n in range(4)]
+TWO = Space((*WIDTHS, *layer_decisions(4)), "context")
 
 
 def gains(candidate: Candidate) -> tuple[float, float]:

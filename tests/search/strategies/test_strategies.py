@@ -247,10 +247,8 @@ class TestEvolution(ExploringConformance):
         for _ in range(6):
             strategy.ask()
         bad = SPACE.candidate({**good.decisions, "precision:0": "int4", "precision:1": "int4", "precision:2": "int4"})
-        strategy.tell(
-            [Result(bad, None), Result(bad, None, missing=True), Result(good, toy_gains(good)),
-             Result(bad, (9.0, 9.0), (0.5,))]
-        )  # fmt: skip
+        failed, missing = Result(bad, None), Result(bad, None, missing=True)
+        strategy.tell([failed, missing, Result(good, toy_gains(good)), Result(bad, (9.0, 9.0), (0.5,))])
         assert all(differences(strategy.ask(), good) < differences(bad, good) + 1 for _ in range(20))
         assert any(differences(strategy.ask(), good) == 1 for _ in range(20))
 
