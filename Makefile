@@ -29,7 +29,7 @@ test: ## lint, types, layering, and every test
 	$(MAKE) --no-print-directory --jobs=2 setup browser
 	$(MAKE) --no-print-directory proxies
 	$(MAKE) --no-print-directory lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not alone and not dist" --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not alone and not dist" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -q -m alone
 
 lint: setup ## ruff, mypy and the import fences

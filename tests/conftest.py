@@ -25,10 +25,10 @@ from search.store import Store
 os.environ.pop("COLUMNS", None)  # a console that is made while it is set keeps that width, whatever a test sets then
 
 LONG = (
-    "test_ray_nodes", "test_resume", "test_faults", "test_joint", "test_module_techniques", "test_fliqnas",
-    "test_cli", "test_fliqs_job", "test_agent", "test_fliqs", "test_browser", "test_strategies", "test_cli_devices",
-    "test_cli_analysis", "test_command_line", "test_agent_install", "test_menagerie", "test_sensitivity",
-    "test_remote", "test_cli_errors", "test_installed",
+    "test_soak", "test_ray_nodes", "test_faults", "test_worker", "test_resume", "test_openapi", "test_joint",
+    "test_module_techniques", "test_fliqnas", "test_cli", "test_fliqs_job", "test_agent", "test_fliqs", "test_browser",
+    "test_strategies", "test_cli_devices", "test_cli_analysis", "test_command_line", "test_agent_install",
+    "test_menagerie", "test_sensitivity", "test_remote", "test_cli_errors", "test_installed",
 )  # fmt: skip
 """Modules that take longest, first: of two workers none is left with one of them when the other is done."""
 

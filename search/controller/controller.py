@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -17,6 +15,7 @@ from search.budget.allowance import Allowance
 from search.budget.time_budget import TimeBudget
 from search.controller.confirmation import Confirmation
 from search.controller.failures import check_some_work
+from search.controller.interrupts import interrupt, interruptible
 from search.controller.lease import LeaseKeeper
 from search.controller.prepared_job import PreparedJob
 from search.controller.preparing import prepare_job
@@ -40,11 +39,6 @@ from search.trials.context import JobContext
 from search.trials.preparation import PreparationResult
 
 _RESUME = "go on with: paretune resume JOB, with --debug to see more"
-
-
-def _interrupt() -> None:
-    """Interrupts the main thread as Ctrl-C does: it may wait for a trial of minutes."""
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _taken_over() -> StaleLease:
@@ -100,8 +94,8 @@ class Controller:
         the job ``interrupted``, to be resumed; any other error leaves it ``failed`` with its message. Both are raised
         again. A detached job whose database cannot be reached stays as it is: the queue gives it to another controller.
         """
-        keeper = LeaseKeeper(self._store, self._row.job_id, self._given_lease, _interrupt)
-        with keeper as self._keeper:
+        keeper = LeaseKeeper(self._store, self._row.job_id, self._given_lease, interrupt)
+        with interruptible(), keeper as self._keeper:
             self._lease = self._keeper.lease
             try:
                 self._store.jobs.set_state(self._lease, JobState.RUNNING)

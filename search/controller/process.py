@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -80,8 +79,6 @@ def _watch_worker(hand_back: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
-    # A controller runs in a session of its own: Ctrl-C at the worker's terminal must not reach it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     log_to_stderr()
     with Store(os.environ.get("PARETUNE_DB") or default_database()) as opened:
         sys.exit(run_job(opened, Lease(sys.argv[1], int(sys.argv[2]))))

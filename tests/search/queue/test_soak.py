@@ -17,5 +17,5 @@ def test_kills_lose_double_and_change_nothing(
     url = databases.create("postgresql")
     cut = partial(databases.server.cut_connections, url.partition("?")[0].rpartition("/")[2])
     campaign = Campaign(tmp_path, url, seed=5, cut_connections=cut, pause_s=(1.0, 6.0))
-    campaign.add_jobs(simulated=2, measured=1)
-    assert len(campaign.run(kills=6)) == 6
+    campaign.add_jobs(simulated=1, measured=1)
+    assert len(campaign.run(kills=4)) == 4

@@ -23,7 +23,7 @@ from search.queue.worker import can_run
 from search.states import JobRequest, JobState
 from search.store import Store, Submission, TrialRow
 
-TRIALS = 150
+TRIALS = 60
 JOB = {"budget": {"trials": TRIALS}, "space": {"precision": {}}}
 
 SECONDS_TO_STOP = 20.0
@@ -119,8 +119,9 @@ def test_a_cancelled_job_stops_while_it_is_prepared_and_the_next_one_begins(
     assert finished(store, second) == 2
 
 
-def test_a_request_reaches_a_command_in_the_foreground(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN], ids=["foreground", "background"])
+def test_a_request_reaches_a_command_that_was_started_in_the(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handler: Any
 ) -> None:
     without_ray(monkeypatch, prepare_here=True)
     monkeypatch.setattr("search.controller.lease.LOOK_S", 0.01)
@@ -132,7 +133,12 @@ def test_a_request_reaches_a_command_in_the_foreground(
             store.queue.ask(job_id, JobRequest.CANCEL)
 
     monkeypatch.setattr("search.controller.status.StatusReporter.tell_rows", ask)
-    assert controller.run() is JobState.CANCELLED
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        assert controller.run() is JobState.CANCELLED
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     row = store.jobs.get(job_id)
     assert (row.state, row.requested, row.lease_until) == (JobState.CANCELLED, None, None)
     assert 3 <= finished(store, job_id) < 5000
