@@ -45,6 +45,7 @@ class ChannelOptions(TechniqueOptions):
     round: Literal["auto"] | int = Field("auto")
     """Widths are multiples of so many channels; ``auto`` takes the device's step."""
     seed: int = Field(0, ge=0)
+    """Of the criterion and of the samples' distortions."""
 
     @field_validator("round")
     @classmethod
