@@ -47,11 +47,16 @@ def calls(model: nn.Module, example: Inputs) -> dict[str, Call]:
     def note(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         call = call_of.setdefault(name, Call())
         call.count += 1
-        call.first, call.output = (inputs[0] if inputs else None), output
+        call.first, call.output = (_copy(inputs[0]) if inputs else None), _copy(output)
 
     with forward_hooks(model, note), torch.no_grad():
         model(*example)
     return call_of
+
+
+def _copy(value: Any) -> Any:
+    """Returns a tensor as it is now, whatever later operations in place make of it."""
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def outputs_of(model: nn.Module, example: Inputs) -> list[Tensor]:

@@ -74,7 +74,7 @@ def _try_out(
         training = student.training
         outputs = outputs_of(student.eval(), example)
         student.train(training)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+    except Exception as error:  # noqa: BLE001 - a model's own code may raise anything
         raise BuildFailed(f"the student does not run: {first_line(error, 200)}", FEWER) from None
     expected = outputs_of(teacher, example)
     if [output.shape for output in outputs] != [output.shape for output in expected]:

@@ -46,6 +46,7 @@ class ChannelOptions(TechniqueOptions):
     round: Literal["auto"] | int = Field("auto", json_schema_extra={"maximum": MOST})
     """Widths are multiples of so many channels; ``auto`` takes the device's step."""
     seed: Seed = 0
+    """Of the criterion and of the samples' distortions."""
 
     @field_validator("round")
     @classmethod

@@ -242,6 +242,25 @@ def test_a_block_left_out_passes_its_input_on() -> None:
     assert torch.equal(run(prune(model, {block: ()}), example), run(shorter, example))
 
 
+class SumInPlace(nn.Module):
+    """A sum that overwrites the output of a part, as in transformers; and a part without a shortcut, on one pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4))
+        self.pool, self.last = nn.AdaptiveAvgPool2d(1), nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        total = self.inner(x)
+        total += x
+        out: torch.Tensor = self.last(self.pool(total))
+        return out
+
+
+def test_only_what_returns_its_input_itself_is_a_block() -> None:
+    assert block_groups(SumInPlace(), (torch.randn(2, 4, 8, 8),)) == ()
+
+
 def test_widths_are_rounded_up_to_steps_and_blocks() -> None:
     _, _, groups = known("resnet")
     wide = groups[-1]
