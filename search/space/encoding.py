@@ -19,7 +19,7 @@ class UnitEncoding:
     """A unit of the unchanged module, as N2N encodes layers (x_t in Ashok et al., ICLR 2018).
 
     >>> UnitEncoding("conv", 3, 1, 1, 64).numbers
-    (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.25, 0.25, 1.5, 0.0, 0.0)
+    (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.25, 0.25, 1.51, 0.0, 0.0)
     """
 
     kind: UnitKind
