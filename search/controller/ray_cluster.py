@@ -8,7 +8,9 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
+from hwprofiles.errors import ClusterLost, first_line
 from search.controller.place import Place
 from search.controller.reaper import folder_with_reaper
 from search.devices.cluster import settings  # before Ray
@@ -33,12 +35,22 @@ LOOPBACK = "127.0.0.1"
 def local_cluster(parallel: int) -> Iterator[Place]:
     """Starts a Ray cluster for ``parallel`` trials at a time; it ends with this process, however that ends.
 
-    Raises :class:`InvalidInput` if the user has joined another one in this process.
+    Raises :class:`InvalidInput` if the user has joined another one in this process, :class:`ClusterLost` if it does not
+    start, as on a machine that is too busy.
     """
     os.environ["RAY_AUTH_TOKEN"] = _token()
     settings.require_tokens()
     ray_constants.ENABLE_RAY_CLUSTER = False  # see above; if the user imported Ray before
     with folder_with_reaper() as folder:
+        _start(parallel, folder)
+        try:
+            yield Place(folder / "tune", lambda: parallel)
+        finally:
+            ray.shutdown()
+
+
+def _start(parallel: int, folder: Path) -> None:
+    try:
         ray.init(
             address="local",
             num_cpus=parallel,
@@ -50,10 +62,11 @@ def local_cluster(parallel: int) -> Iterator[Place]:
             _node_ip_address=LOOPBACK,
             _temp_dir=str(folder),
         )
-        try:
-            yield Place(folder / "tune", lambda: parallel)
-        finally:
-            ray.shutdown()
+    except Exception as error:  # Ray has no class of its own for a start that takes too long
+        ray.shutdown()
+        raise ClusterLost(
+            f"Ray did not start: {first_line(error)}", "the machine may be too busy, or short of memory: try again"
+        ) from error
 
 
 @cache

@@ -8,6 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from hwprofiles.errors import ClusterLost
+from search.controller.ray_cluster import local_cluster
+
 # A search in miniature, by a user who has imported Ray before: it says where its Ray listens, and what a worker
 # knows of who may talk to it.
 _SEARCH = """
@@ -56,3 +61,14 @@ def test_ray_asks_for_a_token_and_listens_on_the_loopback_alone(tmp_path: Path) 
     assert found["refused"] == "this process has joined a Ray cluster already"
     assert {address.removeprefix("::ffff:") for address in found["addresses"]} == {"127.0.0.1"}
     assert not (tmp_path / ".ray").exists()
+
+
+def test_a_start_that_takes_too_long_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nMore of that.")
+
+    monkeypatch.setattr("ray.init", init)
+    expected = r"^Ray did not start: The current node timed out during startup\.$"
+    with pytest.raises(ClusterLost, match=expected) as caught, local_cluster(1):
+        pass
+    assert "too busy" in caught.value.hint
