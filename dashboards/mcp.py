@@ -20,6 +20,7 @@ from dashboards.words import Json
 from hwprofiles.errors import ParetuneError
 from search.fronts.objectives import metric_value
 from search.job.job_options import JobOptions
+from search.states import ExportState
 
 INSTRUCTIONS = """\
 Paretune searches compressed versions of a trained model (ONNX) and measures each one on a device.
@@ -162,14 +163,19 @@ def _add_exporting(server: MCPServer, service: Service) -> None:
 
     @_tool(server, _READS)
     def export_status(export_id: str) -> Json:
-        """Show the state of an export: queued, running, done or failed."""
+        """Show the state of an export: queued, running, done, failed or cancelled."""
         return _export_of(service.export_state(export_id))
+
+    @_tool(server, _DESTROYS)
+    def cancel_export(export_id: str) -> Json:
+        """End an export that is not done; nothing of it stays."""
+        return _export_of(service.cancel_export(export_id))
 
     @_tool(server, _CHANGES)
     def save_export(export_id: str, folder: str) -> Json:
         """Write the model of an export that is done, with its manifest and receipt, to a new folder here."""
         document = service.export_state(export_id)
-        if document["state"] not in ("done", "failed"):
+        if not ExportState(document["state"]).ended:
             raise ToolError(f"export {export_id} is {document['state']}; look at export_status until it is done")
         receipt = save_bundle(service, document, Path(folder))
         return {"folder": folder, "verdict": receipt["verdict"], "model_sha256": receipt["model_sha256"]}
@@ -199,8 +205,8 @@ def _errors_told() -> Iterator[None]:
 
 
 def _job_of(document: Json) -> Json:
-    keys = ("job_id", "name", "state", "requested", "device", "submitted_by", "project", "answer", "front_size",
-            "best_speedup", "error", "hint")  # fmt: skip
+    keys = ("job_id", "name", "state", "requested", "waiting", "device", "submitted_by", "project", "answer",
+            "front_size", "best_speedup", "error", "hint")  # fmt: skip
     progress = document["progress"]
     words = {key: progress[key] for key in ("finished", "planned", "time_left_s", "phase", "message")}
     return {key: document.get(key) for key in keys} | {"progress": words}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, get_args
@@ -29,9 +30,11 @@ def explain_error(error: ValidationError, model: type[BaseModel], where: str = "
     # A misspelt field is missing under its right name too: the misspelling says more.
     problem = min(error.errors(), key=lambda mistake: mistake["type"] not in _UNKNOWN_KEY)
     path = [part for part in problem["loc"] if not isinstance(part, str) or part not in ("function-after",)]
-    place = ".".join(str(part) for part in ([where] if where else []) + list(path))
+    place = ".".join(brief(str(part)) for part in ([where] if where else []) + list(path))
     if problem["type"] in _UNKNOWN_KEY:
-        return InvalidInput(f"{place}: unknown key {path[-1]!r}", nearest(str(path[-1]), _keys_at(model, path[:-1])))
+        key = path[-1]
+        shown = brief(key) if isinstance(key, str) else key
+        return InvalidInput(f"{place}: unknown key {shown!r}", nearest(str(shown), _keys_at(model, path[:-1])))
     if problem["type"] == "missing":
         return InvalidInput(f"{place}: missing", f"add the field {str(path[-1])!r}")
     expectation, _, remedy = _expectation(problem).partition("; ")
@@ -39,6 +42,11 @@ def explain_error(error: ValidationError, model: type[BaseModel], where: str = "
     return InvalidInput(
         f"{place}: {expectation}{shown}", remedy or how_written(problem, place.split("."), _field_at(model, path))
     )
+
+
+def brief(text: str) -> str:
+    """Returns a text as a message shows it: the middle of a long one is left out."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
 
 
 @contextmanager
@@ -50,6 +58,7 @@ def naming(place: str) -> Iterator[None]:
         raise InvalidInput(f"{place}: {error.message}", error.hint) from None
 
 
+_LONGEST = 80
 _UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
 _KINDS = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
@@ -68,12 +77,13 @@ def _expectation(problem: Mapping[str, Any]) -> str:
         return f"must be {_KINDS[problem['type']]}"
     text: str = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     text = text.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+    text = re.sub(r"^\w+ should have (.*?)( after validation)?(?=,|$)", r"must have \1", text, flags=re.IGNORECASE)
     return text[:1].lower() + text[1:]
 
 
 def _shown(value: Any) -> str:
-    """Returns what was written instead, if it is short."""
-    return f", not {value!r}" if isinstance(value, str | int | float | bool) else ", but is empty" * (value is None)
+    """Returns what was written instead, unless it is a list or a mapping."""
+    return f", not {brief(repr(value))}" if isinstance(value, str | int | float) else ", but is empty" * (value is None)
 
 
 def _field_at(model: type[BaseModel], path: Sequence[Any]) -> FieldInfo | None:

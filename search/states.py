@@ -70,11 +70,12 @@ class ExportState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
     @property
     def ended(self) -> bool:
         """Whether nothing will change any more."""
-        return self in (ExportState.DONE, ExportState.FAILED)
+        return self not in (ExportState.QUEUED, ExportState.RUNNING)
 
 
 class RequestState(StrEnum):

@@ -58,8 +58,8 @@ SURFACES = {
         "PlainLayer", "Removal", "Unit", "build_student", "find_units", "find_gone", "find_outermost",
     },
     "search.strategies": {
-        "STRATEGIES", "Fliqs", "LatencyPredictor", "Nsga2", "RandomSearch", "Result", "Sensitivity", "Strategy",
-        "StrategyContext", "StrategyOptions",
+        "STRATEGIES", "Bayesian", "Evolution", "Fliqs", "LatencyPredictor", "N2n", "Nsga2", "RandomSearch", "Result",
+        "Sensitivity", "Staged", "Strategy", "StrategyContext", "StrategyOptions",
     },
     "search.store": {
         "EVERYTHING", "ExportLease", "ExportRow", "JobBusy", "JobFilters", "JobRow", "JobVersion", "Json", "Lease",
@@ -74,7 +74,16 @@ REGISTRIES = {
     "search.tasks.TASKS": ["digits", "onnx"],
     "search.techniques.TECHNIQUES": ["runtime", "pruning", "student", "sparsity", "graph", "formats", "precision"],
     "search.pruning.criteria.CRITERIA": ["l1", "l2", "bn_scale", "taylor", "lrp", "expressiveness", "random"],
-    "search.strategies.STRATEGIES": ["fliqs", "nsga2", "random", "sensitivity"],
+    "search.strategies.STRATEGIES": [
+        "bayesian",
+        "evolution",
+        "fliqs",
+        "n2n",
+        "nsga2",
+        "random",
+        "sensitivity",
+        "staged",
+    ],
 }
 
 

@@ -31,6 +31,7 @@ from dashboards.documents.report import JobReport
 from dashboards.documents.reports import Reports
 from dashboards.documents.trials import trials_of
 from dashboards.words import Json
+from search.states import JobState
 from search.store import Store
 
 _KEPT = 200
@@ -40,9 +41,9 @@ _KEPT = 200
 class JobFeed(Feed):
     """The changes of one job."""
 
-    def __init__(self, reports: Reports, job_id: str, stopping: threading.Event) -> None:
+    def __init__(self, store: Store, reports: Reports, job_id: str, stopping: threading.Event) -> None:
         super().__init__(stopping)
-        self._reports, self._job_id = reports, job_id
+        self._store, self._reports, self._job_id = store, reports, job_id
         self._prefix = f"{secrets.token_hex(4)}-"
         # Written in the thread that polls, read in those that welcome readers.
         self._lock = threading.Lock()
@@ -55,8 +56,10 @@ class JobFeed(Feed):
         """See :meth:`Feed.poll`."""
         report = self._reports.read(self._job_id)
         state = report.job.state
+        waiting = self._store.waiting.reasons([self._job_id]) if state is JobState.QUEUED else {}
         with self._lock:
-            events = [self._event(name, document) for name, document in self._changes.since_last(report)]
+            changed = self._changes.since_last(report, waiting.get(self._job_id))
+            events = [self._event(name, document) for name, document in changed]
             self._kept.extend(events)
         end = [Event.of("end", {"state": str(state)})] if state.ended else []
         return events + end, state.ended
@@ -130,9 +133,9 @@ class Changes:
     _rows: dict[int, Any] = field(default_factory=dict)
     _report: JobReport | None = None
 
-    def since_last(self, report: JobReport) -> list[tuple[str, Json]]:
-        """Returns the events that bring readers up to date with this report."""
-        changed = self._if_new("job", job_of(report))
+    def since_last(self, report: JobReport, waiting: str | None = None) -> list[tuple[str, Json]]:
+        """Returns the events that bring readers up to date with this report, and why its job is ``waiting``."""
+        changed = self._if_new("job", job_of(report) | {"waiting": waiting})
         if report is self._report:  # only its workers' activity can have changed
             return changed
         self._report = report

@@ -10,13 +10,14 @@ from fastapi.responses import JSONResponse
 from dashboards.access.failures import TooManyFailures
 from dashboards.access.guard import NotSignedIn
 from dashboards.access.oidc import ProviderFailed
+from dashboards.words.query import InvalidQuery
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotAllowed, NotFound, ParetuneError, StorageError
 from search.artefacts.uploads import WrongOffset
 from search.store.errors import OverQuota
 
 _STATUS: dict[type[ParetuneError], int] = {
-    InvalidInput: 400, NotSignedIn: 401, NotAllowed: 403, NotFound: 404, DeviceUnavailable: 409, WrongOffset: 409,
-    OverQuota: 413, TooManyFailures: 429, ProviderFailed: 502, StorageError: 503,
+    InvalidQuery: 422, InvalidInput: 400, NotSignedIn: 401, NotAllowed: 403, NotFound: 404, DeviceUnavailable: 409,
+    WrongOffset: 409, OverQuota: 413, TooManyFailures: 429, ProviderFailed: 502, StorageError: 503,
 }  # fmt: skip
 _TITLES = {
     400: "Invalid input",

@@ -16,6 +16,7 @@ from dashboards.api.answers import answer, answer_at
 from dashboards.api.description import body_of
 from dashboards.api.events import JobFeed, LogFeed
 from dashboards.api.feeds import Feeds
+from dashboards.api.query import CHECKED_QUERY
 from dashboards.documents.reports import Reports
 from dashboards.service.base import LINES, LONGEST_PAGE, PAGE
 from dashboards.service.exporting import ExportOptions
@@ -56,7 +57,7 @@ LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", max_length=255)]
 
 def api_router(store: Store, reports: Reports, service_of: ServiceOf) -> APIRouter:
     """Returns all of ``/api/v1`` over one store, except for that of agents."""
-    router = APIRouter(prefix="/api/v1", tags=["v1"])
+    router = APIRouter(prefix="/api/v1", tags=["v1"], dependencies=[CHECKED_QUERY])
     _add_jobs(router, service_of)
     _add_requests(router, service_of)
     _add_results(router, service_of)
@@ -169,7 +170,7 @@ def _add_streams(router: APIRouter, service_of: ServiceOf, store: Store, reports
     ) -> StreamingResponse:
         # Before the answer starts, so that an unknown job is a problem and not an empty stream.
         job_id = (await run_in_threadpool(service_of(identity).version, job)).job_id
-        feed = feeds.get(("job", job_id), lambda: JobFeed(reports, job_id, request.app.state.stopping))
+        feed = feeds.get(("job", job_id), lambda: JobFeed(store, reports, job_id, request.app.state.stopping))
         stream = while_identified(request, identity, feed.stream(last))
         return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
 
@@ -207,6 +208,10 @@ def _add_exports(router: APIRouter, service_of: ServiceOf) -> None:
     @router.get("/exports/{export}", summary="State of an export, with its receipt", response_model=Json)
     def export_state(request: Request, export: Export, identity: Identity = READ) -> Response:
         return answer(request, service_of(identity).export_state(export))
+
+    @router.post("/exports/{export}/cancel", summary="Ends an export; nothing of it stays", response_model=Json)
+    def cancel_export(request: Request, export: Export, identity: Identity = SUBMIT) -> Response:
+        return answer(request, service_of(identity).cancel_export(export))
 
     @router.get("/exports/{export}/bundle", summary="The model with its manifest and receipt, as a zip file",
                 response_class=FileResponse, responses={200: {"content": {"application/zip": {}}}})  # fmt: skip

@@ -10,8 +10,9 @@ from dashboards.cli.completion import complete_device
 from dashboards.cli.console import ProgressBar, err, out, print_rows
 from dashboards.cli.options import AsFormat, Db, Format, open_store, print_json
 from dashboards.figures import precision_title
+from dashboards.service.choice import open_service
 from dashboards.words import Json
-from hwprofiles.errors import DeviceUnavailable
+from hwprofiles.errors import DeviceUnavailable, InvalidInput
 from search.folders import default_database
 
 
@@ -22,10 +23,37 @@ def devices_capability(
     threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples in one inference of the jobs to serve.")] = 1,
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask everything again.")] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(help="Address of a server, whose stored answers are shown; nothing is asked.", show_default=False),
+    ] = None,
     db: Db = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Ask a device which precisions it executes, what each gains, and in which steps latency grows."""
+    if server is None:
+        document = _probe(device, threads, batch, refresh, db)
+    elif refresh or threads != 1 or batch != 1:
+        raise InvalidInput(
+            "--server: a server shows what the device last answered, and asks nothing",
+            "leave out --refresh, --threads and --batch, or run the command where the database is",
+        )
+    else:
+        with open_service(server, db) as service:
+            document = service.capability(device)
+    if format is Format.JSON:
+        print_json(document)
+    else:
+        _print(document)
+    if not document["complete"]:
+        err.print(
+            f"some probes were disturbed by other load; to finish, run: paretune devices capability {device}",
+            soft_wrap=True,
+        )
+
+
+def _probe(device: str, threads: int, batch: int, refresh: bool, db: str | None) -> Json:
+    """Asks a device what is not known of it, stores the answers, and returns all of them."""
     from dashboards.documents.capability import document_of
     from search.devices.capabilities import probe_and_store
     from search.devices.lookup import DeviceRegistry
@@ -38,16 +66,7 @@ def devices_capability(
             "probe one that measures, such as this machine: paretune devices capability local-cpu",
         )
     with open_store(db) as store, ProgressBar() as progress:
-        document = document_of(profile, probe_and_store(store, profile, progress.say, refresh=refresh))
-    if format is Format.JSON:
-        print_json(document)
-    else:
-        _print(document)
-    if not document["complete"]:
-        err.print(
-            f"some probes were disturbed by other load; to finish, run: paretune devices capability {device}",
-            soft_wrap=True,
-        )
+        return document_of(profile, probe_and_store(store, profile, progress.say, refresh=refresh))
 
 
 def _print(document: Json) -> None:

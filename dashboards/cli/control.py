@@ -12,14 +12,24 @@ from dashboards.cli.options import AsFormat, Db, Format, JobId, Server, print_js
 from dashboards.service.choice import choose_server, open_service
 from dashboards.service.outgoing import options_document
 from dashboards.words import Json
-from hwprofiles.errors import InvalidInput
+from hwprofiles.errors import InvalidInput, NotFound
 from search.job.job_options import JobOptions
 
 
 def cancel(job: JobId, server: Server = None, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """End a job within seconds; what is finished stays."""
+    """End a job within seconds; what is finished stays. Or end an export, by its id; nothing of it stays."""
     with open_service(server, db) as service:
-        _print_change(service.cancel(job), format)
+        try:
+            _print_change(service.cancel(job), format)
+        except NotFound as unknown:
+            try:
+                document = service.cancel_export(job)
+            except NotFound:
+                raise unknown from None
+            if format is Format.JSON:
+                print_json(document)
+            else:
+                err.print(f"export {document['export_id']} is {document['state']}", soft_wrap=True)
 
 
 def pause(job: JobId, server: Server = None, db: Db = None, format: AsFormat = Format.TABLE) -> None:

@@ -47,7 +47,7 @@ def status_of(document: Json) -> Status:
     progress, trials = document["progress"], document["trials"]
     return Status(
         phase=progress["phase"] or document["state"],
-        message=progress["message"] or "",
+        message=progress["message"] or document["waiting"] or "",
         trials=progress["planned"] or 0,
         finished=progress["finished"],
         failed=trials["failed"],

@@ -50,7 +50,10 @@ def jobs(
         }
         for job in listed
     ]
-    print_list(rows, columns | {"created_at": "created"}, "no jobs yet; start one with: paretune run MODEL.onnx")
+    columns |= {"created_at": "created"}
+    if any(job["waiting"] for job in listed):
+        columns |= {"waiting": "why it waits"}
+    print_list(rows, columns, "no jobs yet; start one with: paretune run MODEL.onnx", cut=["waiting"])
 
 
 def _all_jobs(service: Service, filters: dict[str, str]) -> Iterator[Json]:

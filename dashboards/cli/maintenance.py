@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +18,10 @@ from hwprofiles.errors import NotFound
 from search.artefacts import backup as backups
 from search.artefacts.garbage import collect_garbage
 from search.folders import default_database
-from search.store import database_exists
+from search.permissions import LOCAL_USER
+from search.store import Store, database_exists
 
+MOST_DAYS = 36500.0
 _KINDS = {
     "artefact": "files that no job names",
     "agent_file": "files for agents that no request needs",
@@ -30,21 +33,38 @@ _KINDS = {
 
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    audit_days: Annotated[
+        float | None,
+        typer.Option(min=0, max=MOST_DAYS, help="Also remove older entries of the audit log.", show_default=False),
+    ] = None,
     db: Db = None,
     format: AsFormat = Format.TABLE,
 ) -> None:
     """Remove files that nobody needs any more: of artefacts, uploads, agents and ended jobs."""
     with existing_store(db) as store:
+        entries = 0 if audit_days is None else _drop_audit(store, audit_days, dry_run)
         garbage = sorted(collect_garbage(store, dry_run=dry_run), key=lambda thing: (thing.kind, thing.name))
     size_bytes = sum(thing.size_bytes for thing in garbage)
     if format is Format.JSON:
-        print_json({"dry_run": dry_run, "size_bytes": size_bytes, "removed": [asdict(thing) for thing in garbage]})
+        removed = [asdict(thing) for thing in garbage]
+        print_json({"dry_run": dry_run, "size_bytes": size_bytes, "audit_entries": entries, "removed": removed})
         return
-    rows = []
+    rows = [{"what": "entries of the audit log", "count": entries, "size": None}] if entries else []
     for kind, things in groupby(garbage, key=lambda thing: thing.kind):
         sizes = [thing.size_bytes for thing in things]
         rows.append({"what": _KINDS[kind], "count": len(sizes), "size": byte_size(sum(sizes))})
     print_list(rows, {"what": "to remove" if dry_run else "removed", "count": "number", "size": "size"}, "no garbage")
+
+
+def _drop_audit(store: Store, days: float, dry_run: bool) -> int:
+    """Removes older entries of the audit log, and notes that in it; returns how many."""
+    before = datetime.now(UTC) - timedelta(days=days)
+    if dry_run:
+        return store.audit.count_before(before)
+    entries = store.audit.drop_before(before)
+    if entries:
+        store.audit.add(LOCAL_USER, "gc --audit-days", f"{entries} entries before {before:%Y-%m-%d %H:%M} UTC")
+    return entries
 
 
 def backup(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,12 +22,20 @@ from search.trials.activity import notices
 
 def job_document(store: Store, job_id_or_prefix: str) -> Json:
     """Returns a job's status with the coverage of its space."""
-    return status_of(JobReport.read(store, job_id_or_prefix))
+    return status_of(store, JobReport.read(store, job_id_or_prefix))
 
 
-def status_of(report: JobReport) -> Json:
+def status_of(store: Store, report: JobReport) -> Json:
     """:func:`job_document` of a report."""
-    return {"answer": _answer(report)} | job_of(report) | {COVERAGE: report.coverage}
+    (job,) = with_waiting(store, [job_of(report)])
+    return {"answer": _answer(report)} | job | {COVERAGE: report.coverage}
+
+
+def with_waiting(store: Store, documents: Sequence[Json]) -> list[Json]:
+    """Returns documents of jobs with why each of them waits, if it is queued: that changes while the job does not."""
+    queued = [document["job_id"] for document in documents if document["state"] == JobState.QUEUED]
+    reasons = store.waiting.reasons(queued) if queued else {}
+    return [document | {"waiting": reasons.get(document["job_id"])} for document in documents]
 
 
 def _answer(report: JobReport) -> str | None:
@@ -40,7 +48,7 @@ def _answer(report: JobReport) -> str | None:
 
 
 def job_of(report: JobReport) -> Json:
-    """Returns a job's status without coverage, as it is listed, and sent while it changes."""
+    """Returns what only the job itself changes of its status, without coverage."""
     job = report.job
     budget = dict(job.spec.get("budget") or {})
     devices = {"devices": _devices(report)} if report.views else {}

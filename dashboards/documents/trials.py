@@ -11,8 +11,9 @@ from dashboards.documents.job_candidates import LoadedCandidates
 from dashboards.documents.report import JobReport
 from dashboards.figures import figure, interval
 from dashboards.words import Json
-from dashboards.words.metrics import USUAL_METRICS, baseline_value
-from hwprofiles.errors import InvalidInput
+from dashboards.words.metrics import USUAL_METRICS, baseline_value, metric_names
+from dashboards.words.query import InvalidQuery
+from evaluators.metrics import METRICS, base_of
 from hwprofiles.suggestions import nearest
 from search.fronts.objectives import Objective, metric_interval, metric_value
 from search.states import FAILED, TrialState, states_of
@@ -45,7 +46,7 @@ def candidates_document(
     """
     wanted = states_of(state)
     if wanted is None:
-        raise InvalidInput(f"state: unknown state {state!r}", nearest(str(state), [*TrialState, FAILED]))
+        raise InvalidQuery(f"state: unknown state {state!r}", nearest(str(state), [*TrialState, FAILED]))
     key, down = sort.removeprefix("-"), sort.startswith("-")
     job_id, many = report.job.job_id, None if limit is None else limit + 1
     metric = None if key == "trial" else key
@@ -54,6 +55,8 @@ def candidates_document(
     else:
         rows = [row for row in report.candidates.all if row.state in wanted]
         rows = _sorted_by(rows, key, down) if key != "trial" else rows[:: -1 if down else 1]
+        if metric is not None and not rows:
+            _check_metric(report, metric)
         if after is not None:
             place = next((place for place, row in enumerate(rows, 1) if row.number == after), len(rows))
             rows = rows[place:]
@@ -68,6 +71,13 @@ def _sorted_by(rows: Sequence[TrialRow], metric: str, down: bool) -> list[TrialR
     figures = {row.number: value for row in rows if (value := metric_value(row.metrics, metric)) is not None}
     listed = [row for row in rows if row.state.measured and row.number in figures]
     return sorted(listed, key=lambda row: (figures[row.number], row.number), reverse=down)
+
+
+def _check_metric(report: JobReport, metric: str) -> None:
+    """Raises :class:`InvalidQuery` for what is no metric of the table, the job, or its model once that is known."""
+    names = [*(objective["metric"] for objective in report.objectives), *metric_names(report.baseline["metrics"])]
+    if report.job.baseline is not None and metric not in names and base_of(metric) not in METRICS:
+        raise InvalidQuery(f"sort: unknown metric {metric!r}", nearest(metric, ["trial", *dict.fromkeys(names)]))
 
 
 def trials_of(report: JobReport) -> Json:

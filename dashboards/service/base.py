@@ -29,7 +29,7 @@ class Service(ABC):
 
     Safe for several threads. Every method may be repeated after a lost connection: reading and deleting as they are,
     :meth:`submit`, :meth:`clone` and :meth:`export` with the same ``key``, which then return what the first call made;
-    :meth:`cancel`, :meth:`pause` and :meth:`resume` change nothing the second time.
+    :meth:`cancel`, :meth:`pause`, :meth:`resume` and :meth:`cancel_export` change nothing the second time.
     """
 
     # Jobs
@@ -118,6 +118,10 @@ class Service(ABC):
     @abstractmethod
     def export_state(self, export_id: str) -> Json:
         """Returns the state of an export, with its receipt once it is ``done``."""
+
+    @abstractmethod
+    def cancel_export(self, export_id: str) -> Json:
+        """Ends an export that is not done, and leaves nothing of it; returns its state."""
 
     @abstractmethod
     def bundle(self, export_id: str, path: Path) -> None:

@@ -13,6 +13,7 @@ from dashboards.service.base import Service
 from dashboards.words import Json
 from hwprofiles import digest_of_file
 from hwprofiles.errors import InvalidInput, ParetuneError, StorageError
+from search.states import ExportState
 
 LOOK_S = 1.0
 _FILES = ("manifest.json", "model.onnx", "receipt.json")
@@ -22,14 +23,18 @@ Say = Callable[[str], None]
 def export_there(service: Service, candidate: str, folder: Path, options: Json, say: Say) -> Json:
     """Has a worker export a candidate (minutes), writes its bundle to a new folder, and returns its receipt.
 
-    ``say`` gets what is going on. Raises as :func:`save_bundle` does.
+    ``say`` gets what is going on. An interrupt cancels the export. Raises as :func:`save_bundle` does.
     """
     check_new(folder)
     document = service.export(candidate, options)
-    while document["state"] not in ("done", "failed"):
-        say(document["doing"] or "waiting for a worker")
-        time.sleep(LOOK_S)
-        document = service.export_state(document["export_id"])
+    try:
+        while not ExportState(document["state"]).ended:
+            say(document["doing"] or f"export {document['export_id']} waits for a worker")
+            time.sleep(LOOK_S)
+            document = service.export_state(document["export_id"])
+    except KeyboardInterrupt:
+        service.cancel_export(document["export_id"])
+        raise
     return save_bundle(service, document, folder)
 
 
@@ -37,12 +42,14 @@ def save_bundle(service: Service, document: Json, folder: Path) -> Json:
     """Writes the bundle of an export that has ended to a new folder, and returns its receipt.
 
     Checks the files against the hashes of the bundle and of the receipt. Raises :class:`ParetuneError` for an export
-    that has failed, :class:`InvalidInput` for a folder with contents, :class:`StorageError` for one that cannot be
-    written.
+    that has failed or was cancelled, :class:`InvalidInput` for a folder with contents, :class:`StorageError` for one
+    that cannot be written.
     """
     check_new(folder)
     if document["state"] == "failed":
         raise ParetuneError(document["error"], document["hint"] or "")
+    if document["state"] == "cancelled":
+        raise ParetuneError(f"export {document['export_id']} was cancelled", "ask for a new one")
     receipt: Json = document["receipt"]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from dashboards.documents.capability import capability_document
 from dashboards.documents.devices import device_document, devices_document
 from dashboards.documents.exports import export_document
 from dashboards.documents.front import front_document
-from dashboards.documents.jobs import status_of
+from dashboards.documents.jobs import status_of, with_waiting
 from dashboards.documents.layers import layers_document
 from dashboards.documents.logs import logs_document
 from dashboards.documents.report import JobReport
@@ -26,6 +26,7 @@ from dashboards.service.exporting import ExportOptions
 from dashboards.service.resolving import resolve
 from dashboards.service.submission import Submission, SubmittedOptions
 from dashboards.words import Json
+from dashboards.words.query import InvalidQuery
 from hwprofiles.errors import InvalidInput, NotAllowed, NotFound
 from hwprofiles.suggestions import nearest
 from search.artefacts.owned import OwnedArtefacts
@@ -90,13 +91,13 @@ class LocalService(Service):
         self._identity.require_scope(Scope.READ)
         unknown = next((name for name in filters if name not in FILTERS), None)
         if unknown is not None:
-            raise InvalidInput(f"jobs cannot be filtered by {unknown!r}", nearest(unknown, FILTERS))
+            raise InvalidQuery(f"jobs cannot be filtered by {unknown!r}", nearest(unknown, FILTERS))
         chosen: dict[str, Any] = dict(filters)
         if "state" in filters:
             chosen["state"] = _state(filters["state"])
         ids = self._store.jobs.page(JobFilters(**chosen, sight=self._sight), _limit(limit) + 1, cursor)
         page = ids[:limit]
-        documents = copy.deepcopy(self._reports.listed(page))  # they are cached
+        documents = copy.deepcopy(with_waiting(self._store, self._reports.listed(page)))  # they are cached
         return {"jobs": documents, "next": page[-1] if len(ids) > limit else None}
 
     def job(self, job: str) -> Json:
@@ -202,7 +203,12 @@ class LocalService(Service):
 
     def export_state(self, export_id: str) -> Json:
         """See :meth:`Service.export_state`."""
-        return export_document(self._export(export_id))
+        return export_document(self._export(export_id, Action.SEE))
+
+    def cancel_export(self, export_id: str) -> Json:
+        """See :meth:`Service.cancel_export`."""
+        self._store.export_requests.cancel(self._export(export_id, Action.CHANGE).export_id)
+        return self.export_state(export_id)
 
     def bundle(self, export_id: str, path: Path) -> None:
         """See :meth:`Service.bundle`."""
@@ -210,7 +216,7 @@ class LocalService(Service):
 
     def bundle_file(self, export_id: str) -> Path:
         """Returns the zip file of an export that is done, on this machine."""
-        row = self._export(export_id)
+        row = self._export(export_id, Action.SEE)
         if row.state is not ExportState.DONE or row.bundle_sha256 is None:
             raise InvalidInput(f"export {export_id} is {row.state}", "wait until it is done")
         return self._artefacts.fetch(row.bundle_sha256)
@@ -257,13 +263,13 @@ class LocalService(Service):
         self._identity.require(action, self._store.jobs.get(row.job_id), no_candidate(text))
         return row
 
-    def _export(self, export_id: str) -> ExportRow:
+    def _export(self, export_id: str, action: Action) -> ExportRow:
         row = self._store.export_requests.get(export_id)
-        self._identity.require(Action.SEE, self._store.jobs.get(row.job_id), no_export(export_id))
+        self._identity.require(action, self._store.jobs.get(row.job_id), no_export(export_id))
         return row
 
     def _status(self, job_id: str) -> Json:
-        return status_of(self._reports.read(job_id))
+        return status_of(self._store, self._reports.read(job_id))
 
     def _ask(self, job: str, request: JobRequest) -> Json:
         job_id = self._job(job, Action.CHANGE).job_id
@@ -275,7 +281,7 @@ def _state(text: str) -> JobState:
     try:
         return JobState(text)
     except ValueError:
-        raise InvalidInput(f"state: unknown state {text!r}", nearest(text, list(JobState))) from None
+        raise InvalidQuery(f"state: unknown state {text!r}", nearest(text, list(JobState))) from None
 
 
 def _limit(limit: int) -> int:

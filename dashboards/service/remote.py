@@ -117,6 +117,10 @@ class RemoteService(Service):
         """See :meth:`Service.export_state`."""
         return self._get(_path("exports", export_id))
 
+    def cancel_export(self, export_id: str) -> Json:
+        """See :meth:`Service.cancel_export`."""
+        return self._post(_path("exports", export_id, "cancel"))
+
     def bundle(self, export_id: str, path: Path) -> None:
         """See :meth:`Service.bundle`."""
         expected = self.export_state(export_id)["bundle_sha256"]

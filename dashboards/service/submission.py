@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hwprofiles.errors import InvalidInput
 from search.artefacts.names import check_file_name
+from search.bounds import MOST, MOST_ITEMS, Seed, Text
 from search.job.job_options import JobOptions
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -26,15 +27,15 @@ class SubmittedOptions(BaseModel):
 
     data: FilePath | None = None
     """Samples of the model's inputs: one of the files."""
-    devices: tuple[Name, ...] = ()
-    objectives: tuple[Name, ...] = ()
+    devices: tuple[Name, ...] = Field((), max_length=MOST_ITEMS)
+    objectives: tuple[Name, ...] = Field((), max_length=MOST_ITEMS)
     """``METRIC``, ``METRIC:max`` or ``METRIC:min``."""
-    constraints: tuple[Name, ...] = ()
-    space: tuple[Name, ...] = ()
+    constraints: tuple[Text, ...] = Field((), max_length=MOST_ITEMS)
+    space: tuple[Name, ...] = Field((), max_length=MOST_ITEMS)
     """Names of techniques."""
-    minutes: float | None = Field(None, gt=0)
-    trials: int | None = Field(None, ge=1)
-    seed: int | None = Field(None, ge=0)
+    minutes: float | None = Field(None, gt=0, le=MOST)
+    trials: int | None = Field(None, ge=1, le=MOST)
+    seed: Seed | None = None
     name: Name | None = None
 
     def as_options(self) -> JobOptions:

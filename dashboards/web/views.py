@@ -16,7 +16,7 @@ from dashboards.access.oidc import OidcProvider
 from dashboards.api.routes import ServiceOf
 from dashboards.documents.capability import devices_with_capability, latest_capability
 from dashboards.documents.front import front_of
-from dashboards.documents.jobs import job_of
+from dashboards.documents.jobs import job_of, with_waiting
 from dashboards.documents.report import JobReport
 from dashboards.documents.trials import trials_of
 from dashboards.web.heat import capability_context
@@ -48,7 +48,7 @@ def mount_pages(app: FastAPI, store: Store, service_of: ServiceOf, provider: Oid
     @router.get("/jobs/{job}")
     def job(job: str, identity: Identity = READ) -> str:
         service = service_of(identity)
-        context = _job_context(service.report(job))
+        context = _job_context(store, service.report(job))
         layers = service.layers(context["job"]["job_id"])
         devices, names = devices_with_capability(store), dict.fromkeys((context["job"]["device"], *layers["devices"]))
         probed = [name for name in names if name in devices]
@@ -56,7 +56,7 @@ def mount_pages(app: FastAPI, store: Store, service_of: ServiceOf, provider: Oid
 
     @router.get("/live/jobs/{job}")
     def live_job(job: str, identity: Identity = READ) -> str:
-        return render("_job.html", **_job_context(service_of(identity).report(job)))
+        return render("_job.html", **_job_context(store, service_of(identity).report(job)))
 
     @router.get("/candidates/{candidate:path}")
     def candidate(candidate: str, identity: Identity = READ) -> str:
@@ -90,10 +90,11 @@ def problem_page(status: int, detail: str, hint: str, headers: Mapping[str, str]
     return HTMLResponse(page, status_code=status, headers=headers)
 
 
-def _job_context(report: JobReport) -> dict[str, Any]:
+def _job_context(store: Store, report: JobReport) -> dict[str, Any]:
     front, trials = front_of(report), trials_of(report)
+    (job,) = with_waiting(store, [job_of(report)])
     return {
-        "job": job_of(report),
+        "job": job,
         "answer": front["answer"] if "fronts" not in front else None,
         "coverage": report.coverage,
         "ended": report.job.state.ended,

@@ -28,11 +28,11 @@ class Garbage:
     size_bytes: int
 
 
-def collect_garbage(store: Store, *, dry_run: bool = False) -> list[Garbage]:
+def collect_garbage(store: Store, *, dry_run: bool = False, agent_idle_s: float = AGENT_IDLE_S) -> list[Garbage]:
     """Removes what nobody needs, and returns it; ``dry_run`` only returns it.
 
     - An artefact goes that no job names and nobody has used for :data:`GRACE_S`; its user may send it again.
-    - An agent's file goes that no open request needs and that was not used for :data:`AGENT_IDLE_S`.
+    - An agent's file goes that no open request needs and that was not used for ``agent_idle_s``.
     - An upload goes of which nothing has arrived for :data:`UPLOAD_IDLE_S`.
     - Of a job that ended ``PARETUNE_KEEP_DAYS`` ago, the files of candidates go that are on none of its fronts; they
       can be built again. What is in the database stays.
@@ -41,7 +41,7 @@ def collect_garbage(store: Store, *, dry_run: bool = False) -> list[Garbage]:
     Whatever belongs to other databases in the same folders stays, except files for agents and uploads as old as these.
     Raises :class:`StorageError` for what cannot be read or removed; what was removed before is removed then.
     """
-    garbage = [*_artefacts(store, dry_run), *_agent_files(store, dry_run)]
+    garbage = [*_artefacts(store, dry_run), *_agent_files(store, agent_idle_s, dry_run)]
     uploads = Uploads(store, ArtefactStore()).remove_idle(UPLOAD_IDLE_S, dry_run=dry_run)
     garbage += [Garbage("upload", upload_id, size_bytes) for upload_id, size_bytes in uploads.items()]
     try:
@@ -59,9 +59,9 @@ def _artefacts(store: Store, dry_run: bool) -> Iterator[Garbage]:
             yield Garbage("artefact", sha256, idle[sha256])
 
 
-def _agent_files(store: Store, dry_run: bool) -> Iterator[Garbage]:
+def _agent_files(store: Store, idle_s: float, dry_run: bool) -> Iterator[Garbage]:
     artefacts, needed = ArtefactStore(artefacts_url("agents")), store.requests.files()
-    before = time.time() - AGENT_IDLE_S
+    before = time.time() - idle_s
     for stored in list(artefacts.all()):
         if stored.sha256 not in needed and stored.changed_at < before:
             if not dry_run:

@@ -51,6 +51,11 @@ def keep_days() -> float:
     return _number("PARETUNE_KEEP_DAYS", 30.0)
 
 
+def gc_hours() -> float:
+    """Hours between two collections of garbage by workers: ``PARETUNE_GC_HOURS``, 6 by default; 0 for none."""
+    return _number("PARETUNE_GC_HOURS", 6.0)
+
+
 def _number(variable: str, default: float) -> float:
     text = os.environ.get(variable, "").strip()
     try:

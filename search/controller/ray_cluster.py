@@ -11,7 +11,7 @@ from functools import cache
 
 from search.controller.place import Place
 from search.controller.reaper import folder_with_reaper
-from search.devices.cluster import settings  # noqa: F401 - before Ray
+from search.devices.cluster import settings  # before Ray
 
 # Read when Ray is imported, too. Workers are not niced: the measuring process is their child, and would lose its core
 # to any other process. The cluster listens on the loopback only (the setting is named after the systems where that is
@@ -23,6 +23,7 @@ os.environ.update(
 
 # isort: split
 import ray
+from ray._private import ray_constants
 
 OBJECT_STORE_BYTES = 100_000_000
 LOOPBACK = "127.0.0.1"
@@ -30,8 +31,13 @@ LOOPBACK = "127.0.0.1"
 
 @contextmanager
 def local_cluster(parallel: int) -> Iterator[Place]:
-    """Starts a Ray cluster for ``parallel`` trials at a time; it ends with this process, however that ends."""
+    """Starts a Ray cluster for ``parallel`` trials at a time; it ends with this process, however that ends.
+
+    Raises :class:`InvalidInput` if the user has joined another one in this process.
+    """
     os.environ["RAY_AUTH_TOKEN"] = _token()
+    settings.require_tokens()
+    ray_constants.ENABLE_RAY_CLUSTER = False  # see above; if the user imported Ray before
     with folder_with_reaper() as folder:
         ray.init(
             address="local",

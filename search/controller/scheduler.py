@@ -28,7 +28,8 @@ MISSING, BLOCK = "_missing", "_block"
 
 
 class Scheduler:
-    """Hands out trials and tells their results to the strategy, a block of ``batch`` new candidates at a time.
+    """Hands out trials and tells their results to the strategy, a block of ``batch`` new candidates at a time (None: as
+    many as the strategy prefers).
 
     A repeated candidate is answered from its earlier trial and costs none. The next block opens when all trials of the
     block are finished, so that results are told in the order of the proposals, whichever finished first. After a
@@ -48,7 +49,7 @@ class Scheduler:
         strategy: Strategy,
         *,
         strategy_name: str,
-        batch: int,
+        batch: int | None,
         trials: int,
         objectives: Sequence[Objective],
         constraints: Sequence[Constraint],
@@ -168,7 +169,8 @@ class Scheduler:
     def _open_block(self) -> None:
         new: list[tuple[int, Candidate]] = []
         repeats = 0
-        while len(new) < self._batch and len(self._numbers) < self._budget and repeats < REPEATS_UNTIL_EXHAUSTED:
+        batch = self._batch or self._strategy.batch
+        while len(new) < batch and len(self._numbers) < self._budget and repeats < REPEATS_UNTIL_EXHAUSTED:
             candidate = self._strategy.ask()
             self._proposals.append(candidate)
             if candidate.digest in self._numbers:

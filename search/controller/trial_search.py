@@ -130,7 +130,7 @@ class TrialSearch:
             job.lease,
             strategy,
             strategy_name=spec.strategy.name,
-            batch=spec.budget.batch or strategy.batch,
+            batch=spec.budget.batch,
             trials=trials,
             objectives=spec.joint_objectives,
             constraints=spec.joint_constraints,

@@ -64,6 +64,7 @@ def export_candidate(
     wait_quiet_s: float = 0.0,
     progress: Progress = lambda text: None,
     recorded: bool = True,
+    scratch: Path | None = None,
 ) -> dict[str, Any]:
     """Builds and measures a candidate again (minutes), writes a bundle to ``folder``, and returns its receipt.
 
@@ -74,7 +75,8 @@ def export_candidate(
     Latency is measured repeatedly for up to ``wait_quiet_s`` seconds while it is inconclusive, because the machine is
     busy or the interval wide; a measurement in progress is finished.
 
-    The export is listed with the candidate if it is ``recorded``.
+    The export is listed with the candidate if it is ``recorded``. Files under way are in the folder ``scratch``, by
+    default the job's.
 
     Raises :class:`InvalidInput` for a candidate that has no file to export, :class:`ParetuneError` if it can no longer
     be built. The receipt's ``verdict`` is ``confirmed``, ``disagrees``, ``inconclusive``, or ``unclaimed`` if the front
@@ -90,7 +92,7 @@ def export_candidate(
         )
     source = _source(store, job_row, row, device, progress)
     # Not in the job's own folder: a search that is resumed removes files there that it no longer needs.
-    files = tempfile.TemporaryDirectory(prefix="export-", dir=job_folder(row.job_id))
+    files = tempfile.TemporaryDirectory(prefix="export-", dir=scratch or job_folder(row.job_id))
     runner = TrialRunner(source.context, source.facts, job_folder(row.job_id), Path(files.name))
     fresh = Sandbox(log=job_folder(row.job_id) / "export.log", progress=progress)
     try:

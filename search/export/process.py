@@ -1,30 +1,37 @@
 """The process of an export that a worker has taken: ``python -m search.export.process EXPORT EPOCH``.
 
-The database is that of ``PARETUNE_DB``. SIGTERM, and the end of the worker that started it (the end of stdin), return
-the export to the queue. What came of it is in the store; the exit code says nothing.
+The database is that of ``PARETUNE_DB``. SIGTERM, and the end of stdin, end it: the worker closes stdin, and the system
+does if the worker was killed. It returns the export to the queue, unless that was cancelled, and removes its files.
+What came of the export is in the store; the exit code says nothing.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
-import tempfile
 import threading
+import time
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hwprofiles.errors import ParetuneError, StorageError
+from hwprofiles.folders import make_folder
 from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.store import ArtefactStore
 from search.devices.lookup import DeviceRegistry
 from search.export.export import export_candidate
-from search.folders import default_database, job_folder
+from search.folders import data_folder, default_database
 from search.job.spec import Job
 from search.store import ExportLease, ExportRow, StaleLease, Store, digests_of, this_process
 
 RENEW_S = 10.0
+END_S = 10.0
+"""Seconds after which a process that was asked to end does so whatever it is at."""
+
 _TIME = (1980, 1, 1, 0, 0, 0)
 """Of the files in a bundle: the same export makes the same bytes."""
 
@@ -44,22 +51,42 @@ def can_export(store: Store, export: ExportRow) -> bool:
     return profile.simulated or label not in digests or digests[label] == profile.digest
 
 
+def scratch_folder(export: ExportRow) -> Path:
+    """Returns the folder for what an export writes before its bundle is stored."""
+    return data_folder() / "jobs" / export.job_id / f"exporting-{export.export_id}"
+
+
 def run_export(store: Store, lease: ExportLease) -> None:
-    """Works on an export that was leased for this process (minutes), and stores what came of it."""
+    """Works on an export that was leased for this process (minutes), and stores what came of it.
+
+    Raises :class:`StaleLease`, with nothing stored, once the export was cancelled or another worker has it.
+    """
     export = store.export_requests.get(lease.export_id)
-    with _Keeper(store, lease) as keeper, tempfile.TemporaryDirectory(dir=job_folder(export.job_id)) as place:
+    with _Keeper(store, lease) as keeper, _empty_folder(scratch_folder(export)) as place:
         try:
-            bundle = Path(place) / export.candidate_id
+            bundle = place / export.candidate_id
             receipt = export_candidate(
                 store, export.candidate_id, bundle, device=export.options.get("device"),
                 wait_quiet_s=export.options.get("wait_quiet_s", 0.0), progress=keeper.say, recorded=False,
+                scratch=place,
             )  # fmt: skip
             digest = OwnedArtefacts(store, export.submitted_by, ArtefactStore()).put(_zip(bundle)).sha256
         except ParetuneError as error:
             store.export_requests.fail(lease, error.message, error.hint)
             return
-        store.exports.add(export.candidate_id, f"artefact {digest}", receipt["verdict"], receipt)
         store.export_requests.finish(lease, digest, receipt)
+        store.exports.add(export.candidate_id, f"artefact {digest}", receipt["verdict"], receipt)
+
+
+@contextmanager
+def _empty_folder(folder: Path) -> Iterator[Path]:
+    """Makes a folder, without what an earlier process left in it, for the ``with`` block."""
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _zip(bundle: Path) -> Path:
@@ -109,25 +136,29 @@ class _Keeper:
                 self._store.export_requests.renew(self._lease, this_process(), self._doing)
 
 
-def _watch_worker(store: Store, lease: ExportLease) -> None:
-    """Returns the export to the queue and ends this process when it is asked to, or its worker has ended."""
-
-    def hand_back() -> None:
-        with suppress(ParetuneError):
-            store.export_requests.release(lease)
-        os._exit(0)
+def _watch_worker() -> None:
+    """Interrupts this process when it is asked to end, or its worker has ended."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
-        hand_back()
+        os.read(0, 1)  # not through sys.stdin, whose lock would be held at this process's end
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(END_S)
+        os._exit(1)
 
-    signal.signal(signal.SIGTERM, lambda *_: hand_back())
+    # It is in a session of its own: Ctrl-C at the worker's terminal does not reach it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the worker's terminal is the worker's
     with Store(os.environ.get("PARETUNE_DB") or default_database()) as opened:
         own = ExportLease(sys.argv[1], int(sys.argv[2]))
-        _watch_worker(opened, own)
-        run_export(opened, own)
+        try:
+            _watch_worker()
+            run_export(opened, own)
+        except KeyboardInterrupt:
+            with suppress(ParetuneError):
+                opened.export_requests.release(own)
+        except ParetuneError as error:
+            sys.exit(f"{error.message}; {error.hint}")

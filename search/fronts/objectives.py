@@ -170,6 +170,8 @@ class Constraint:
             operand = float(match["operand"] or 0.0)
             factor = operand if match["operator"] == "*" else 1.0
             offset = {"+": operand, "-": -operand}.get(match["operator"] or "", 0.0)
+        if not (math.isfinite(factor) and math.isfinite(offset)):
+            raise InvalidInput(f"constraint {text!r} has a number that is too large", "write a finite number")
         metric, at, device = match["name"].rpartition("@")
         if not at or not (labels is None or device in labels or is_device_metric(metric)):
             metric, device = match["name"], ""

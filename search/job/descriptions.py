@@ -62,7 +62,6 @@ DESCRIPTIONS = {
     "technique.pruning": {
         "schedule": "Whether channels are removed at once or in rounds.",
         "slimming_epochs": "Epochs of slimming.",
-        "seed": _SEED,
     },
     "technique.sparsity": {"schedule": "Whether weights become zero at once, in rounds, or little by little."},
     "technique.graph": {"choices": "The graph as it is (plain), or with transformer blocks fused."},

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from evaluators.metrics import METRICS
 from evaluators.runtimes import RUNTIMES
 from hwprofiles.registry import device_origins
+from search.bounds import LARGEST, MOST_ITEMS
 from search.criterion_names import CRITERIA
 from search.job.descriptions import DESCRIPTIONS
 from search.job.spec import Job
@@ -32,6 +33,10 @@ def json_schema() -> Json:
     tasks = _options_of({name: TASKS[name].Options for name in TASKS}, definitions, "task")
     fields["devices"]["items"] = {"anyOf": [{"type": "string"}, fields["devices"]["items"]]}
     sections = {name: {"anyOf": [options, {"type": "null"}]} for name, options in techniques.items()}
+    text = "In place of a strategy: strategies that follow each other, each on the front of those before."
+    stage = {"$ref": "#/$defs/strategy.staged.Stage"}
+    fields["stages"] = {"type": "array", "minItems": 1, "maxItems": MOST_ITEMS, "items": stage, "description": text}
+    definitions["strategy.staged.Stage"]["properties"]["strategy"]["enum"] = [n for n in strategies if n != "staged"]
     fields["space"]["anyOf"] = [
         {"type": "object", "properties": sections, "additionalProperties": False}, {"type": "null"},
     ]  # fmt: skip
@@ -42,7 +47,8 @@ def json_schema() -> Json:
     task["allOf"] = [_where(name, options) for name, options in tasks.items()]
     losses = recipe["properties"]["losses"]
     # Names alone: the options of losses stand in modules that import torch.
-    section = {"anyOf": [{"type": "number"}, losses.pop("additionalProperties")]}
+    weight = {"type": "number", "exclusiveMinimum": 0, "maximum": LARGEST}
+    section = {"anyOf": [weight, losses.pop("additionalProperties")]}
     losses["properties"] = dict.fromkeys(LOSSES, section)
     losses["additionalProperties"] = False
     _allow_short_forms(definitions)
@@ -93,4 +99,5 @@ def _allow_short_forms(definitions: Json) -> None:
     listed = {key: calibration.pop(key) for key in ("items", "minItems", "type") if key in calibration}
     calibration["anyOf"] = [listed, listed["items"]]
     choices = definitions["technique.sparsity"]["properties"]["choices"]
-    choices["items"] = {"anyOf": [choices["items"], {"type": "number"}]}
+    share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    choices["items"] = {"anyOf": [choices["items"], share]}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evaluators.measuring.latency import Protocol
 from evaluators.measuring.statistics import PERCENTILE_SAMPLES
@@ -19,6 +19,7 @@ from evaluators.metrics import METRICS, Metric, base_of
 from hwprofiles import Profile
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
+from search import bounds
 from search.devices.lookup import NO_AGENTS, DeviceRegistry
 from search.fronts.metrics import FOLDS, is_device_metric
 from search.fronts.objectives import Constraint, Objective
@@ -33,23 +34,26 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-Count = Annotated[int, Field(ge=1, strict=True)]
-Positive = Annotated[float, Field(gt=0, strict=True)]
+USUAL_TRIALS = 60
+
+AtOnce = Annotated[int, Field(ge=1, le=bounds.MOST_AT_ONCE, strict=True)]
+Threads = Annotated[int, Field(ge=1, le=bounds.MOST_THREADS, strict=True)]
+Seconds = Annotated[float, Field(gt=0, le=bounds.MOST_SECONDS, strict=True)]
 
 
 class TaskSpec(_Strict):
     """A task by registry name, ``./file.py:function`` or ``package.module:function``, and its options."""
 
-    name: str
+    name: bounds.Text
     options: dict[str, Any] = Field(default_factory=dict)
 
 
 class DeviceSpec(_Strict):
     """A device by name, the number of threads (cores) it may use, and the samples in one inference."""
 
-    name: str
-    threads: Count = 1
-    batch: Count = 1
+    name: bounds.Name
+    threads: Threads = 1
+    batch: AtOnce = 1
 
 
 class ObjectiveSpec(_Strict):
@@ -58,16 +62,16 @@ class ObjectiveSpec(_Strict):
     With several devices: the figure of ``device``, or all figures folded into one by ``aggregate``.
     """
 
-    metric: str
+    metric: bounds.Name
     direction: Literal["max", "min"]
-    device: str | None = None
+    device: bounds.Name | None = None
     aggregate: Literal["min", "max", "geomean"] | None = None
 
 
 class StrategySpec(_Strict):
     """A search strategy by registry name, and its options."""
 
-    name: str = "nsga2"
+    name: bounds.Name = "nsga2"
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -77,10 +81,10 @@ class Budget(_Strict):
     ``parallel`` candidates are built and trained at the same time, which does not change results.
     """
 
-    trials: Count = 60
-    minutes: Positive | None = None
-    batch: Count | None = None
-    parallel: Count = 1
+    trials: Annotated[int, Field(ge=1, le=bounds.MOST, strict=True)] = USUAL_TRIALS
+    minutes: Annotated[float, Field(gt=0, le=bounds.MOST, strict=True)] | None = None
+    batch: AtOnce | None = None
+    parallel: Threads = 1
 
     @property
     def total_s(self) -> float:
@@ -95,35 +99,53 @@ class Limits(_Strict):
     and ``gpus`` of a node.
     """
 
-    training_s: Positive = 3600
-    exporting_s: Positive = 600
-    building_s: Positive = 300
-    measuring_s: Positive = 300
-    device_s: Positive = 600
-    memory_bytes: Count | None = None
-    gpus: float = Field(0, ge=0, strict=True)
+    training_s: Seconds = 3600
+    exporting_s: Seconds = 600
+    building_s: Seconds = 300
+    measuring_s: Seconds = 300
+    device_s: Seconds = 600
+    memory_bytes: Annotated[int, Field(ge=1, le=bounds.MOST_BYTES, strict=True)] | None = None
+    gpus: float = Field(0, ge=0, le=bounds.MOST_THREADS, strict=True)
 
 
 class Job(_Strict):
     """A search job."""
 
     version: Literal[1] = 1
-    name: str = "job"
+    name: bounds.Name = "job"
     task: TaskSpec
-    devices: tuple[DeviceSpec, ...] = (DeviceSpec(name="local-cpu"),)
+    devices: tuple[DeviceSpec, ...] = Field((DeviceSpec(name="local-cpu"),), max_length=bounds.MOST_ITEMS)
     objectives: tuple[ObjectiveSpec, ...] = Field(
         (ObjectiveSpec(metric="cosine", direction="max"), ObjectiveSpec(metric="speedup", direction="max")),
+        max_length=bounds.MOST_ITEMS,
         description="Default: accuracy and speedup if the task has labels, else cosine and speedup.",
         json_schema_extra=hide_default,
     )
     """Those of a task that was not asked; :func:`search.job.default_objectives.resolve_objectives` asks it."""
-    constraints: tuple[str, ...] = ()
+    constraints: tuple[bounds.Text, ...] = Field((), max_length=bounds.MOST_ITEMS)
     space: dict[str, dict[str, Any]] | None = None
     recovery: Recipe | None = Recipe()
     strategy: StrategySpec = StrategySpec()
     budget: Budget = Budget()
     limits: Limits = Limits()
-    seed: int = Field(0, ge=0, strict=True)
+    seed: Annotated[bounds.Seed, Field(strict=True)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stages(cls, data: Any) -> Any:
+        """Turns the field ``stages`` into the strategy that runs them."""
+        if not isinstance(data, Mapping) or "stages" not in data:
+            return data
+        if "strategy" in data:
+            raise ValueError("strategy: it stands in each of the stages; leave out one of both")
+        stages = data["stages"]
+        rest = {key: value for key, value in data.items() if key != "stages"}
+        budget = rest.get("budget") or {}
+        if isinstance(budget, Mapping) and isinstance(stages, list):
+            counts = [stage.get("trials", USUAL_TRIALS) if isinstance(stage, Mapping) else 0 for stage in stages]
+            if counts and all(isinstance(count, int) for count in counts):
+                budget = {"trials": sum(counts), **budget}
+        return {**rest, "budget": budget, "strategy": {"name": "staged", "options": {"stages": stages}}}
 
     @field_validator("devices", mode="before")
     @classmethod
@@ -285,8 +307,7 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
                 f"space: the strategy {job.strategy.name!r} needs the technique {name!r}",
                 f"write: space: {{{name}: {{}}}}",
             )
-    if job.space is not None:
-        STRATEGIES[job.strategy.name].sections(job.space, job.strategy.options)
+    STRATEGIES[job.strategy.name].sections(job.space or {}, job.strategy.options)
     check_techniques(job.space or {})
     _check_trainable(job)
     if job.recovery is not None and (trains(job.space or ()) or job.recovery.losses != Recipe().losses):

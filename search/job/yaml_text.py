@@ -19,6 +19,8 @@ class _Loader(yaml.SafeLoader):
         """Returns a mapping. Raises :class:`InvalidInput` for a key that stands in it twice."""
         lines: dict[Any, list[int]] = {}
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # refused below
             lines.setdefault(key.value, []).append(key.start_mark.line + 1)
         for key, places in lines.items():
             if len(places) > 1:
@@ -39,6 +41,12 @@ def read_yaml(path: Path) -> Any:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"job file {path} cannot be read: {error}", "give a readable YAML text file") from None
+    except RecursionError:
+        raise InvalidInput(f"job file {path} is not YAML: nested too deeply", "check its brackets") from None
+    except (ValueError, AttributeError):  # a date that does not exist, a number of thousands of digits
+        raise InvalidInput(
+            f"job file {path} has a number or a date that cannot be read", "write it as text in quotes, or leave it out"
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         words = getattr(error, "problem", None)

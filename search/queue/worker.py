@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hwprofiles.errors import ParetuneError, StorageError
@@ -17,6 +18,7 @@ from search.devices.lookup import DeviceRegistry
 from search.folders import job_folder
 from search.job.profiles import profiles_of
 from search.job.spec import Job
+from search.queue.cleaner import Cleaner
 from search.queue.exporter import Exporter
 from search.store import JobRow, Store, digests_of, this_process
 
@@ -24,6 +26,9 @@ log = logging.getLogger("paretune.worker")
 
 HEARTBEAT_S = 10.0
 POLL_S = 0.5
+MOST_REFUSALS = 200
+"""Queued jobs of which a worker tells why it cannot run them."""
+
 GRACE_S = 20.0
 """Seconds that controllers have to hand their jobs back when the worker stops."""
 
@@ -31,15 +36,18 @@ LOG = "controller.log"
 """Name of the file in a job's folder with the output of its controllers."""
 
 
-def can_run(store: Store, row: JobRow) -> bool:
-    """Returns whether a job's files and devices are within reach of this machine."""
+def refusal(store: Store, row: JobRow) -> str | None:
+    """Returns why a job cannot run on this machine; None if its files and devices are within reach."""
     if row.files is None and not Path(row.spec_folder).is_dir():
-        return False
+        return f"folder {row.spec_folder} does not exist there"
     try:
         devices = profiles_of(Job.model_validate(row.spec), DeviceRegistry(store))
-    except ParetuneError:
-        return False
-    return row.space is None or digests_of(row) == {device.label: device.profile.digest for device in devices}
+    except ParetuneError as error:
+        return error.message
+    now = {device.label: device.profile.digest for device in devices}
+    begun = now if row.space is None else digests_of(row)
+    changed = [label for label in now if begun.get(label) != now[label]]
+    return f"device {changed[0]!r} is not there what it was when the job began" if changed else None
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,8 @@ class Worker:
     """Runs up to ``slots`` jobs at a time, each in a controller process that ends with the worker.
 
     Controllers hand their jobs back to the queue when the worker stops or is killed; if they are killed too, their
-    leases end and any worker returns the jobs to the queue. Logs a line whenever a job begins or ends. Used from one
+    leases end and any worker returns the jobs to the queue. It also makes exports, one at a time, and removes garbage
+    while it has nothing to do. Logs a line whenever a job begins or ends. Used from one
     thread.
     """
 
@@ -70,8 +79,10 @@ class Worker:
         self._environment = os.environ | {"PARETUNE_DB": store.url} | (environment or {})
         self._owner = this_process()
         self._running: list[RunningJob] = []
+        self._refusals: dict[str, str] = {}
         self._heartbeat_at = 0.0
         self._exporter = Exporter(store, self._owner, self._environment)
+        self._cleaner = Cleaner(store)
 
     def run(self, stop: threading.Event) -> None:
         """Works until ``stop`` is set, then hands back its jobs; goes on when the database was away for a while."""
@@ -99,16 +110,32 @@ class Worker:
             self._store.queue.return_lost()
             log.info("job %s is %s", job.job_id, self._store.jobs.get(job.job_id).state, extra=self._ids(job.job_id))
         if time.monotonic() >= self._heartbeat_at:
-            self._store.workers.note_contact(self.worker_id)
-            self._heartbeat_at = time.monotonic() + HEARTBEAT_S
+            self._note_contact(self._refusals)
         self._exporter.step()
+        if not (self._running or self._exporter.is_busy):
+            self._cleaner.step()
         while len(self._running) < self._slots and self._ready():
-            taken = self._store.queue.take(self._owner, lambda row: can_run(self._store, row))
+            refusals: dict[str, str] = {}
+            taken = self._store.queue.take(self._owner, partial(self._can_run, refusals))
             if taken is None:
+                if refusals != self._refusals:
+                    self._note_contact(refusals)
                 return
             row, lease = taken
             self._running.append(RunningJob(row.job_id, self._start(row.job_id, lease.epoch)))
             log.info("job %s (%s) begins", row.job_id, row.name, extra=self._ids(row.job_id))
+
+    def _can_run(self, refusals: dict[str, str], row: JobRow) -> bool:
+        """Returns whether a job can run here; notes why not, of the first :data:`MOST_REFUSALS`."""
+        reason = refusal(self._store, row)
+        if reason is not None and len(refusals) < MOST_REFUSALS:
+            refusals[row.job_id] = reason
+        return reason is None
+
+    def _note_contact(self, refusals: dict[str, str]) -> None:
+        self._store.workers.note_contact(self.worker_id, refusals)
+        self._refusals = refusals
+        self._heartbeat_at = time.monotonic() + HEARTBEAT_S
 
     def _ids(self, job_id: str) -> dict[str, str]:
         """Returns what a line about a job can be searched by."""
@@ -128,6 +155,7 @@ class Worker:
                 job.process.stdin.close()
         ends_at = time.monotonic() + GRACE_S
         self._exporter.stop(GRACE_S)
+        self._cleaner.stop(GRACE_S)
         for job in self._running:
             try:
                 job.process.wait(max(0.1, ends_at - time.monotonic()))

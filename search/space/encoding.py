@@ -10,6 +10,9 @@ from typing import Any, Literal, get_args
 UnitKind = Literal["conv", "depthwise", "transposed", "linear", "attention", "block"]
 """``block``: several layers and a plain shortcut around them; ``attention``: the heads of query, key and value."""
 
+ENCODING_SIZE = len(get_args(UnitKind)) + 6
+"""Numbers of an encoding."""
+
 
 @dataclass(frozen=True)
 class UnitEncoding:

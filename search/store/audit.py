@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, func, insert, select
 
 from search.store.access_models import AuditEntry
 from search.store.columns import utc_now
@@ -31,7 +31,7 @@ class AuditRow:
 
 
 class Audit:
-    """The store's part about the audit log; each method is a transaction. Entries are only added."""
+    """The store's part about the audit log; each method is a transaction. Entries are never changed."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -54,6 +54,17 @@ class Audit:
                     address=address, outcome=outcome,
                 )
             )  # fmt: skip
+
+    def count_before(self, moment: datetime) -> int:
+        """Returns how many entries are older."""
+        query = select(func.count()).select_from(AuditEntry).where(AuditEntry.at < moment)
+        with self._transactions.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def drop_before(self, moment: datetime) -> int:
+        """Removes the entries that are older; returns how many."""
+        with self._transactions.writing() as connection:
+            return connection.execute(delete(AuditEntry).where(AuditEntry.at < moment)).rowcount
 
     def newest(self, count: int, user: str | None = None) -> list[AuditRow]:
         """Returns the newest entries, of one user or of all, the newest first."""

@@ -158,10 +158,23 @@ class ExportRequests:
         """Stores why an export cannot be made."""
         self._end(lease, ExportState.FAILED, error=error, hint=hint)
 
+    def cancel(self, export_id: str) -> None:
+        """Ends an export that is queued or runs; whoever works on it has no lease any more.
+
+        Changes nothing the second time. Raises :class:`InvalidInput` for one that is done or has failed.
+        """
+        values = {"state": ExportState.CANCELLED, **_ended()}
+        unfinished = ExportRequest.state.in_([state for state in ExportState if not state.ended])
+        with self._transactions.writing() as connection:
+            change = update(ExportRequest).where(ExportRequest.export_id == export_id, unfinished)
+            if connection.execute(change.values(values)).rowcount:
+                return
+        state = self.get(export_id).state
+        if state is not ExportState.CANCELLED:
+            raise InvalidInput(f"export {export_id} is {state} already", "there is nothing left to cancel")
+
     def _end(self, lease: ExportLease, state: ExportState, **values: Any) -> None:
-        self._change(
-            lease, state=state, finished_at=utc_now(), lease_owner=None, lease_until=None, doing=None, **values
-        )
+        self._change(lease, state=state, **_ended(), **values)
 
     def _change(self, lease: ExportLease, **values: Any) -> None:
         valid = (
@@ -170,7 +183,14 @@ class ExportRequests:
         )  # fmt: skip
         with self._transactions.writing() as connection:
             if not connection.execute(update(ExportRequest).where(*valid).values(values)).rowcount:
-                raise StaleLease(f"export {lease.export_id} is not this worker's any more", "another one works on it")
+                raise StaleLease(
+                    f"export {lease.export_id} is not this worker's any more", "it was cancelled, or another one has it"
+                )
+
+
+def _ended() -> Json:
+    """Returns the values of an export that nobody works on any more."""
+    return {"finished_at": utc_now(), "lease_owner": None, "lease_until": None, "doing": None}
 
 
 def no_export(export_id: str) -> NotFound:

@@ -166,6 +166,8 @@ class Worker(Base):
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     stopped_at: Mapped[datetime | None]
+    refusals: Mapped[Json | None]
+    """Why it leaves queued jobs to others, by their ids."""
 
 
 class Usage(Base):

@@ -42,34 +42,34 @@ _COLUMNS = [getattr(Job, field.name) for field in fields(JobRow)]
 _OVER = (JobState.FAILED, JobState.CANCELLED)
 
 # Statements are made once: with thousands of queued jobs, making them takes longer than executing them.
-_EARLIER = aliased(Job)
+EARLIER = aliased(Job)
 _WAITING = (
     select(Dependency.job_id)
-    .join(_EARLIER, _EARLIER.job_id == Dependency.after_job_id)
-    .where(_EARLIER.state != JobState.DONE)
+    .join(EARLIER, EARLIER.job_id == Dependency.after_job_id)
+    .where(EARLIER.state != JobState.DONE)
 )
-_READY = (
+READY = (
     Job.state == JobState.QUEUED,
     Job.detached.is_(True),
     or_(Job.retry_at.is_(None), Job.retry_at <= bindparam("now")),
     Job.job_id.not_in(_WAITING),
 )
-_READY_USERS = select(Job.submitted_by).where(*_READY).distinct()
+_READY_USERS = select(Job.submitted_by).where(*READY).distinct()
 _READY_JOBS = (
     select(*_COLUMNS)
-    .where(*_READY, Job.submitted_by == bindparam("user"))
+    .where(*READY, Job.submitted_by == bindparam("user"))
     .order_by(Job.priority.desc(), Job.created_at, Job.job_id)
     .limit(_AT_A_TIME)
     .offset(bindparam("offset"))
 )
-_RUNNING = Job.state == JobState.RUNNING, Job.detached.is_(True)
-_BUSY_USERS = select(Job.submitted_by, func.count().label("jobs")).where(*_RUNNING).group_by(Job.submitted_by)
-_LEASES = select(Job.job_id, Job.lease_owner, Job.lease_until).where(*_RUNNING)
+RUNNING = Job.state == JobState.RUNNING, Job.detached.is_(True)
+_BUSY_USERS = select(Job.submitted_by, func.count().label("jobs")).where(*RUNNING).group_by(Job.submitted_by)
+_LEASES = select(Job.job_id, Job.lease_owner, Job.lease_until).where(*RUNNING)
 _HOPELESS = (
-    select(Dependency.job_id, Dependency.after_job_id, _EARLIER.state)
+    select(Dependency.job_id, Dependency.after_job_id, EARLIER.state)
     .join(Job, Job.job_id == Dependency.job_id)
-    .join(_EARLIER, _EARLIER.job_id == Dependency.after_job_id)
-    .where(Job.state == JobState.QUEUED, _EARLIER.state.in_(_OVER))
+    .join(EARLIER, EARLIER.job_id == Dependency.after_job_id)
+    .where(Job.state == JobState.QUEUED, EARLIER.state.in_(_OVER))
 )
 
 
@@ -92,7 +92,7 @@ class Queue:
         with self._transactions.writing() as connection:
             _return_lost(connection)
             _end_hopeless(connection)
-            for user in _users_in_turn(connection):
+            for user in users_in_turn(connection):
                 for row in _jobs_of(connection, user):
                     if can_run(row) and (lease := _lease(connection, row.job_id, owner)) is not None:
                         return row, lease
@@ -156,7 +156,7 @@ class Queue:
             return int(connection.execute(query).scalar_one())
 
 
-def _users_in_turn(connection: Connection) -> Sequence[str]:
+def users_in_turn(connection: Connection) -> Sequence[str]:
     """Returns the users with a job that may begin, the one whose turn it is first."""
     waiting = connection.execute(_READY_USERS, {"now": utc_now()}).scalars().all()
     busy = {row.submitted_by: row.jobs for row in connection.execute(_BUSY_USERS)}
@@ -194,7 +194,7 @@ def _return_lost(connection: Connection) -> None:
     lost = [job_id for job_id, owner, until in connection.execute(_LEASES) if _is_lost(owner, until, now)]
     columns = Job.job_id, Job.lease_owner, Job.lease_until, Job.requested, Job.losses, Job.finished_at_loss, Job.epoch
     for job_id in lost:
-        held = select(*columns).where(Job.job_id == job_id, *_RUNNING).with_for_update(skip_locked=True)
+        held = select(*columns).where(Job.job_id == job_id, *RUNNING).with_for_update(skip_locked=True)
         row = connection.execute(held).one_or_none()
         if row is None or not _is_lost(row.lease_owner, row.lease_until, now):
             continue

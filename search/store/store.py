@@ -25,6 +25,7 @@ from search.store.transactions import Transactions
 from search.store.trials import Trials
 from search.store.upgrade import prepare
 from search.store.users import Users
+from search.store.waiting import Waiting
 from search.store.workers import Workers
 
 
@@ -52,6 +53,8 @@ class Store:
         """Jobs, their states and leases."""
         self.queue = Queue(transactions)
         """Which job a worker runs next, and what users ask of jobs."""
+        self.waiting = Waiting(transactions)
+        """Why queued jobs wait."""
         self.workers = Workers(transactions)
         """Workers that run queued jobs."""
         self.counts = Counts(transactions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -32,6 +33,8 @@ class WorkerRow:
     started_at: datetime
     seen_at: datetime
     stopped_at: datetime | None
+    refusals: Json | None
+    """Why it leaves queued jobs to others, by their ids."""
 
     @property
     def online(self) -> bool:
@@ -54,9 +57,9 @@ class Workers:
             connection.execute(insert(Worker), row)
         return worker_id
 
-    def note_contact(self, worker_id: str) -> None:
-        """Stores that a worker is alive now."""
-        self._change(worker_id, seen_at=utc_now())
+    def note_contact(self, worker_id: str, refusals: Mapping[str, str] = {}) -> None:
+        """Stores that a worker is alive now, and why it leaves queued jobs to others, by their ids."""
+        self._change(worker_id, seen_at=utc_now(), refusals=dict(refusals) or None)
 
     def stop(self, worker_id: str) -> None:
         """Stores that a worker has stopped."""
@@ -66,11 +69,12 @@ class Workers:
         """Returns all workers, the newest first."""
         columns = (
             Worker.worker_id, Worker.owner, Worker.slots, Worker.started_at, Worker.seen_at, Worker.stopped_at,
+            Worker.refusals,
         )  # fmt: skip
         with self._transactions.reading() as connection:
             query = select(*columns).order_by(Worker.started_at.desc(), Worker.worker_id)
             return [WorkerRow(*row) for row in connection.execute(query)]
 
-    def _change(self, worker_id: str, **values: datetime) -> None:
+    def _change(self, worker_id: str, **values: datetime | Json | None) -> None:
         with self._transactions.writing() as connection:
             connection.execute(update(Worker).where(Worker.worker_id == worker_id), values)

@@ -68,7 +68,7 @@ def observe(results: Sequence[Result], axes: Axes, baseline: str) -> Observation
 
     def cost(objective: int) -> list[float]:
         usual = own[objective] if own else min((gain[objective] for gain in successes), default=0.0)
-        return [math.nan if gain is None else _share(gain[objective], usual) for gain in gains]
+        return [math.nan if gain is None else share_of_baseline(gain[objective], usual) for gain in gains]
 
     constraints = max((len(result.violations) for result in results), default=0)
     violations = (
@@ -89,9 +89,9 @@ def _works(result: Result) -> bool:
     return result.gains is not None and all(math.isfinite(amount) for amount in result.violations)
 
 
-def _share(gain: float, baseline: float) -> float:
-    """Converts a gain to a share of the baseline's cost. Speed-ups are positive and divide; times and sizes are negated
-    costs."""
+def share_of_baseline(gain: float, baseline: float) -> float:
+    """Returns the share of the baseline's cost that a gain stands for. Speed-ups are positive and divide; times and
+    sizes are negated costs."""
     if baseline > 0:
         return baseline / gain if gain > 0 else math.nan
     return gain / baseline if baseline < 0 else 1.0 - gain

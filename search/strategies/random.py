@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from search.bounds import MOST_AT_ONCE
 from search.options import StrategyOptions
 from search.space.candidate import Candidate
 from search.strategies.base import Result, Strategy, StrategyContext
@@ -14,7 +15,7 @@ from search.strategies.base import Result, Strategy, StrategyContext
 class RandomOptions(StrategyOptions):
     """Options of the strategy ``random``."""
 
-    batch: int = Field(16, ge=1)
+    batch: int = Field(16, ge=1, le=MOST_AT_ONCE)
     """Candidates in a block."""
     screen: int = Field(1, ge=1, le=1000)
     """Draws per candidate, of which one is chosen by its predicted latency."""

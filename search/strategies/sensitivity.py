@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from search.bounds import MOST, MOST_AT_ONCE
 from search.options import StrategyOptions
 from search.space.candidate import Candidate
 from search.strategies.additive import fit_losses, from_singles
@@ -30,9 +31,9 @@ _TRIES = 8  # repeated solutions or draws before giving up
 class SensitivityOptions(StrategyOptions):
     """Options of the strategy ``sensitivity``."""
 
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, le=MOST_AT_ONCE)
     """Candidates in a block, after which the models are fitted again."""
-    singles: int = Field(24, ge=0)
+    singles: int = Field(24, ge=0, le=MOST)
     """Most candidates that differ from the baseline in one decision."""
 
     @property

@@ -21,6 +21,7 @@ from evaluators.processes.sandbox_child import report
 from evaluators.tensors import Array, Arrays
 from evaluators.torch_export import export_module
 from hwprofiles import digest_of
+from search.bounds import MOST, MOST_AT_ONCE, MOST_ITEMS, Seed
 from search.folders import cache_folder, partial_path
 from search.tasks.base import BuiltInTask, Split
 from search.training.data import Samples, TrainingData
@@ -68,12 +69,16 @@ class DigitsOptions(BaseModel):
     # Before the fields that depend on it: a validator sees only earlier fields.
     model: Literal["resnet", "vit", "elastic"] = "resnet"
     width: int = Field(64, ge=4, le=512, description="channels of the first stage, at most; of a vit, of each token")
-    depth: int = Field(8, description="layers: 8, 14, 20, … (6 more for each further block a stage); of others, blocks")
+    depth: int = Field(
+        8,
+        le=MOST_AT_ONCE,
+        description="layers: 8, 14, 20, … (6 more for each further block a stage); of others, blocks",
+    )
     size: int = Field(32, ge=8, le=64)
     strength: float = Field(1.0, ge=0, le=3, description="of the distortions")
-    epochs: int = Field(7, ge=1)
-    seed: int = Field(0, ge=0)
-    false_negatives: tuple[Annotated[int, Field(ge=0, le=9)], ...] = ()
+    epochs: int = Field(7, ge=1, le=MOST)
+    seed: Seed = 0
+    false_negatives: tuple[Annotated[int, Field(ge=0, le=9)], ...] = Field((), max_length=MOST_ITEMS)
 
     @field_validator("width")
     @classmethod

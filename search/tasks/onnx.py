@@ -19,6 +19,7 @@ from evaluators.tensors import Array, Arrays, TensorSpec
 from hwprofiles import digest_of, digest_of_file
 from hwprofiles.errors import CandidateError, InvalidInput, first_line
 from hwprofiles.suggestions import nearest_file
+from search.bounds import MOST_CLASSES, Seed
 from search.options import naming
 from search.tasks.arrays import arrays_digest
 from search.tasks.base import BuiltInTask, Split
@@ -45,9 +46,9 @@ class OnnxOptions(BaseModel):
     model: Path
     data: Path | None = None
     """None: random inputs."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Seed of the split, and of random inputs."""
-    false_negatives: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    false_negatives: tuple[Annotated[int, Field(ge=0, le=MOST_CLASSES)], ...] = Field((), max_length=MOST_CLASSES)
     """Classes whose ``fnr:CLASS`` is measured."""
 
 

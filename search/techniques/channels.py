@@ -13,6 +13,7 @@ from evaluators.graphs.run_shapes import shapes_in_run
 from evaluators.graphs.shapes import Shape
 from hwprofiles import Precision
 from hwprofiles.suggestions import nearest
+from search.bounds import MOST, Seed
 from search.criterion_names import CRITERIA
 from search.tasks.drawing import draw_samples
 from search.techniques.base import TechniqueOptions
@@ -40,18 +41,18 @@ class ChannelOptions(TechniqueOptions):
 
     criterion: str = "taylor"
     """Which channels stay."""
-    samples: int = Field(256, ge=2)
+    samples: int = Field(256, ge=2, le=MOST)
     """Calibration samples that the criterion uses."""
-    round: Literal["auto"] | int = Field("auto")
+    round: Literal["auto"] | int = Field("auto", json_schema_extra={"maximum": MOST})
     """Widths are multiples of so many channels; ``auto`` takes the device's step."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Of the criterion and of the samples' distortions."""
 
     @field_validator("round")
     @classmethod
     def _check_step(cls, step: str | int) -> str | int:
-        if isinstance(step, int) and step < 1:
-            raise ValueError("round is auto, or a number of channels from 1 on")
+        if isinstance(step, int) and not 1 <= step <= MOST:
+            raise ValueError(f"round is auto, or a number of channels from 1 to {MOST}")
         return step
 
     @field_validator("criterion")

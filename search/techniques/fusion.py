@@ -16,6 +16,7 @@ from evaluators.processes.recent import Recent
 from evaluators.processes.sandbox_child import report
 from evaluators.runtimes import runtime_of
 from hwprofiles import digest_of
+from search.bounds import MOST_ITEMS
 from search.gains.runtimes import candidate_runtimes, fastest_of_families
 from search.gains.whole_model import WholeModel, silent
 from search.space.candidate import RUNTIME, Decision, Replacement
@@ -31,7 +32,7 @@ VERSION = 1
 class GraphOptions(TechniqueOptions):
     """``choices`` of the graph: as it is, or with attention, layer normalisation and activation fused."""
 
-    choices: tuple[Literal["plain", "fused"], ...] = Field(("plain", "fused"), min_length=1)
+    choices: tuple[Literal["plain", "fused"], ...] = Field(("plain", "fused"), min_length=1, max_length=MOST_ITEMS)
 
 
 class GraphTechnique(Technique):

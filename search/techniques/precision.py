@@ -16,6 +16,7 @@ from evaluators.quantize import Quantizer, Scheme
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed
+from search.bounds import MOST, MOST_ITEMS
 from search.gains.layers import LayerGains
 from search.gains.reduced_range import may_saturate
 from search.gains.runtime_precisions import ASKED_BY_LAYER, PrecisionGains, RuntimePrecisions
@@ -50,11 +51,11 @@ _NEXT_BEST = {Precision.INT8: Precision.INT8_DYNAMIC}
 class PrecisionOptions(TechniqueOptions):
     """The section ``precision`` of a job's space."""
 
-    choices: tuple[Precision, ...] = tuple(Precision)
+    choices: tuple[Precision, ...] = Field(tuple(Precision), max_length=MOST_ITEMS)
     """Precisions of each layer."""
-    calibration: tuple[Method, ...] = Field(("minmax",), min_length=1)
+    calibration: tuple[Method, ...] = Field(("minmax",), min_length=1, max_length=MOST_ITEMS)
     """How activations are calibrated; several methods become a decision."""
-    calibration_samples: int = Field(SAMPLES, ge=1)
+    calibration_samples: int = Field(SAMPLES, ge=1, le=MOST)
     activations: Literal["auto", "uint8", "int8"] = "auto"
     """Type of activations in static int8; ``auto`` benchmarks the device."""
     per_channel: bool = True

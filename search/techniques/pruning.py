@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from evaluators.devices.device import Device
+from search.bounds import LARGEST, MOST, MOST_ITEMS
 from search.space.candidate import Decision
 from search.space.layer_changes import LayerWidth
 from search.space.offer import Offer
@@ -25,19 +26,22 @@ CRITERIA_SLIMMING = {"bn_scale": 1e-4}
 """Criteria that need slimming, with the usual weight of its term."""
 
 
+Ratio = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "exclusiveMaximum": 1})]
+
+
 class PruningOptions(ChannelOptions):
     """The section ``pruning`` of a job's space."""
 
-    ratios: tuple[float, ...] = Field((0.75, 0.5, 0.25), min_length=1)
+    ratios: tuple[Ratio, ...] = Field((0.75, 0.5, 0.25), min_length=1, max_length=MOST_ITEMS)
     """Shares of its channels that a group may keep, apart from all."""
     blocks: bool = True
     """Whether whole blocks can be left out."""
     schedule: Literal["one_shot", "iterative", "gradual"] = "one_shot"
-    rounds: int = Field(3, ge=1)
+    rounds: int = Field(3, ge=1, le=MOST)
     """Rounds in which channels are removed, unless ``one_shot``."""
-    slimming: float | None = Field(None, ge=0, allow_inf_nan=False)
+    slimming: float | None = Field(None, ge=0, le=LARGEST, allow_inf_nan=False)
     """Weight of the term that makes scales of batch normalisation sparse before pruning (network slimming)."""
-    slimming_epochs: int = Field(5, ge=1)
+    slimming_epochs: int = Field(5, ge=1, le=MOST)
 
     @field_validator("ratios")
     @classmethod

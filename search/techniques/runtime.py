@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from evaluators.devices.device import Device
 from evaluators.probing.answers import Answer, failure_of
@@ -13,6 +13,7 @@ from evaluators.processes.sandbox_child import report
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import InvalidInput
+from search.bounds import MOST_ITEMS
 from search.gains.runtimes import possible_runtimes
 from search.gains.static_scheme import answer_row, measure_best_static, measure_static_gain
 from search.gains.whole_model import UNAVAILABLE, WholeModel, silent, slower
@@ -28,7 +29,7 @@ _PATIENCE_S, _PATIENCE_RUNS = 15.0, 200
 class RuntimeOptions(TechniqueOptions):
     """The section ``runtime`` of a job's space."""
 
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] = Field((), max_length=MOST_ITEMS)
     """Runtimes as ``name`` or ``name:hint``; empty for all that the device has."""
 
     @field_validator("choices")

@@ -11,7 +11,9 @@ from pydantic import Field, field_validator
 
 from evaluators.devices.device import Device
 from evaluators.processes.sandbox_child import report
+from search.bounds import MOST, MOST_AT_ONCE, MOST_ITEMS
 from search.gains.whole_model import WholeModel, silent
+from search.options import brief
 from search.space.candidate import Decision
 from search.space.offer import Offer
 from search.techniques.base import TechniqueOptions
@@ -25,16 +27,16 @@ if TYPE_CHECKING:
 
 DECISION = "sparsity"
 DENSE = "dense"
-_IN_GROUPS = re.compile(r"([1-9]\d*):([1-9]\d*)")
+_IN_GROUPS = re.compile(r"([1-9]\d{0,4}):([1-9]\d{0,4})")
 
 
 class SparsityOptions(TechniqueOptions):
     """The section ``sparsity`` of a job's space."""
 
-    choices: tuple[str, ...] = Field(("0.5", "0.75", "0.9"), min_length=1)
+    choices: tuple[str, ...] = Field(("0.5", "0.75", "0.9"), min_length=1, max_length=MOST_ITEMS)
     """Shares of the weights that are zero, or ``N:M``: N of each M weights along the inputs stay."""
     schedule: Literal["one_shot", "iterative", "gradual"] = "gradual"
-    rounds: int = Field(5, ge=1)
+    rounds: int = Field(5, ge=1, le=MOST)
     """Rounds of an ``iterative`` schedule."""
     share: float = Field(0.6, ge=0, le=1)
     """Share of the training in which weights become zero."""
@@ -44,7 +46,7 @@ class SparsityOptions(TechniqueOptions):
     def _as_text(cls, choices: Any) -> Any:
         if not isinstance(choices, list):
             return choices
-        return [choice if isinstance(choice, str) else f"{choice:g}" for choice in choices]
+        return [_text_of(choice) for choice in choices]
 
     @field_validator("choices")
     @classmethod
@@ -126,17 +128,23 @@ def _is_faster(answer: dict[str, Any]) -> bool:
     return silent(answer) or ("ci95" in answer and answer["ci95"][0] > 1)
 
 
+def _text_of(choice: Any) -> Any:
+    if isinstance(choice, int):
+        return str(choice)
+    return f"{choice:g}" if isinstance(choice, float) else choice
+
+
 def _parse(choice: str) -> tuple[int | None, float]:
     """Returns the size of the groups (None: no groups), and the share of zeros."""
     groups = _IN_GROUPS.fullmatch(choice)
-    if groups is not None and int(groups[1]) < int(groups[2]):
+    if groups is not None and int(groups[1]) < int(groups[2]) <= MOST_AT_ONCE:
         return int(groups[2]), 1 - int(groups[1]) / int(groups[2])
     try:
         share = float(choice)
     except ValueError:
         share = 0.0
     if not 0 < share < 1:
-        raise ValueError(f"{choice!r} is no sparsity: write a share such as 0.75, or N:M such as '2:4'")
+        raise ValueError(f"{brief(choice)!r} is no sparsity: write a share such as 0.75, or N:M such as '2:4'")
     return None, share
 
 

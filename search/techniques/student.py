@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_validator
 
 from evaluators.devices.device import Device
+from search.bounds import MOST_ITEMS
 from search.space.candidate import Decision
 from search.space.encoding import UnitEncoding
 from search.space.layer_changes import LayerChange, ValueShares
@@ -26,10 +27,13 @@ _REMOVAL = "#keep"
 """Ends the targets of decisions about whether a unit stays."""
 
 
+Factor = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 1})]
+
+
 class StudentOptions(ChannelOptions):
     """The section ``student`` of a job's space."""
 
-    factors: tuple[float, ...] = Field((0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1))
+    factors: tuple[Factor, ...] = Field((0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), max_length=MOST_ITEMS)
     """Shares of its channels that a unit may keep, apart from all."""
     remove: bool = True
     """Whether layers and blocks can be left out."""

@@ -17,6 +17,7 @@ from evaluators.quantize.formats import LayerFormat, with_formats
 from evaluators.runtimes import runtime_of
 from hwprofiles import Precision
 from hwprofiles.errors import BuildFailed, InvalidInput
+from search.bounds import MOST, MOST_ITEMS
 from search.fliqs.options import OneShotOptions
 from search.fronts.metrics import ARCHITECTURE, SIMULATED_FORMATS
 from search.gains.static_scheme import SAMPLES, calibrate_ranges
@@ -42,14 +43,14 @@ _LAYERS = "layers"
 class FormatsOptions(TechniqueOptions):
     """The section ``formats`` of a job's space."""
 
-    choices: tuple[str, ...] = Field(("int4", "int8"), min_length=1)
+    choices: tuple[str, ...] = Field(("int4", "int8"), min_length=1, max_length=MOST_ITEMS)
     """Formats of every layer: ``int2`` to ``int8``, and floats as ``e<exponent bits>m<mantissa bits>``. ``fp32`` is
     always a choice of decisions for layers, and one of a search if it is written here."""
     search: OneShotOptions | None = Field(None, exclude=True)
     """One search for the formats within each training instead of one decision for each layer."""
     inputs_from: float = Field(0.05, ge=0, lt=1)
     """Share of the training after which inputs are rounded too."""
-    calibration_samples: int = Field(SAMPLES, ge=1)
+    calibration_samples: int = Field(SAMPLES, ge=1, le=MOST)
     """Samples that calibrate tensors which no layer reads."""
     activations: Literal["auto", "uint8", "int8"] = "auto"
     """Type of activations; ``auto`` takes that of the runtime's kernels."""

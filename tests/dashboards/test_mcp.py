@@ -25,7 +25,7 @@ from search.store import Store
 READS = {"list_jobs", "job_status", "job_front", "list_candidates", "show_candidate", "job_log", "list_devices",
          "export_status"}  # fmt: skip
 CHANGES = {"submit_job", "clone_job", "pause_job", "resume_job", "export_candidate", "save_export"}
-DESTROYS = {"cancel_job", "delete_job"}
+DESTROYS = {"cancel_job", "delete_job", "cancel_export"}
 
 Call = Callable[..., Any]
 
@@ -95,6 +95,9 @@ def test_results(call: Call, search: Any) -> None:
     export = call("export_candidate", candidate=search.ids[4], device="local-cpu")
     assert call("export_status", export_id=export["export_id"])["state"] == "queued"
     with pytest.raises(RuntimeError, match="is queued; look at export_status"):
+        call("save_export", export_id=export["export_id"], folder="out")
+    assert call("cancel_export", export_id=export["export_id"])["state"] == "cancelled"
+    with pytest.raises(RuntimeError, match="was cancelled"):
         call("save_export", export_id=export["export_id"], folder="out")
 
 

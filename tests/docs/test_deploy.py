@@ -9,11 +9,11 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import yaml
 from typer.main import get_command
 
@@ -80,7 +80,7 @@ class TestKubeRay:
         cluster = yaml.safe_load((DEPLOY / "kuberay.yaml").read_text())
         assert (cluster["apiVersion"], cluster["kind"]) == ("ray.io/v1", "RayCluster")
         assert cluster["spec"]["authOptions"] == {"mode": "token"}
-        assert cluster["spec"]["rayVersion"] == ray.__version__
+        assert cluster["spec"]["rayVersion"] == version("ray")
         specs = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
         return {spec.get("groupName", "head"): spec for spec in specs}
 

@@ -45,6 +45,7 @@ def connect(address: str) -> None:
     if ray.is_initialized():
         return
     check_token()
+    settings.require_tokens()
     if is_loopback(host):  # else Ray looks for the cluster at this machine's outer address
         ray_constants.ENABLE_RAY_CLUSTER = False
     if not _answers((host, int(port)), _CONNECT_S):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any
+
+from hwprofiles.errors import InvalidInput
 
 NAMESPACE = "paretune"
 """Namespace of our actors in a cluster."""
@@ -17,3 +20,21 @@ os.environ.update(
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_WARN_THRESHOLD_S="60", RAY_TRAIN_V2_ENABLED="0",
     TUNE_MAX_PENDING_TRIALS_PG="1", RAY_AUTH_MODE="token",
 )  # fmt: skip
+
+
+def require_tokens() -> None:
+    """Makes this process authenticate by a token, also if the user imported Ray before this module.
+
+    Raises :class:`InvalidInput` if the user has joined a cluster.
+    """
+    import ray
+    from ray import _raylet
+
+    if ray.is_initialized():
+        raise InvalidInput(
+            "this process has joined a Ray cluster already",
+            "call ray.shutdown() before, or run the job on its own with: paretune run FILE",
+        )
+    raylet: Any = _raylet  # compiled, without types
+    if raylet.get_authentication_mode() != raylet.AuthenticationMode.TOKEN:
+        raylet.Config.initialize('{"AUTH_MODE": "token"}')

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hwprofiles.errors import InvalidInput
+from search.bounds import MOST_AT_ONCE
 from search.training.losses.base import Loss, LossOptions, teacher_of
 from search.training.outputs import LossInputs, ModuleOutputs
 
@@ -24,7 +25,7 @@ class AttentionRelationsOptions(LossOptions):
     concatenated."""
     teacher: tuple[str, ...]
     """Likewise for the teacher."""
-    heads: int = Field(ge=1)
+    heads: int = Field(ge=1, le=MOST_AT_ONCE)
     """Number of equal parts that the widths are split into."""
     relations: tuple[Relation, ...] = Field(("qk", "vv"), min_length=1)
     """Which products are compared."""

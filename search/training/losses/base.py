@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from hwprofiles.errors import InvalidInput
+from search.bounds import LARGEST
 from search.training.outputs import LossInputs, ModuleOutputs
 
 
@@ -17,7 +18,7 @@ class LossOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    weight: float = Field(1.0, gt=0, le=LARGEST, allow_inf_nan=False)
     """Factor in the sum of losses."""
 
 

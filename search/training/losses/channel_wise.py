@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hwprofiles.errors import InvalidInput
+from search.bounds import LARGEST
 from search.training.losses.base import Loss, LossOptions, check_same_shape, teacher_of
 from search.training.outputs import LossInputs
 
@@ -16,7 +17,7 @@ class ChannelWiseOptions(LossOptions):
 
     features: dict[str, str] = Field(min_length=1)
     """Maps a submodule of the student to the submodule of the teacher that its output is compared with."""
-    temperature: float = Field(4.0, gt=0, allow_inf_nan=False)
+    temperature: float = Field(4.0, gt=0, le=LARGEST, allow_inf_nan=False)
     """Softens both distributions."""
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hwprofiles.errors import InvalidInput
+from search.bounds import LARGEST
 from search.training.losses.base import Loss, LossOptions, labels_of
 from search.training.outputs import LossInputs
 
@@ -21,8 +22,8 @@ class ClassWeightedOptions(LossOptions):
     @field_validator("classes")
     @classmethod
     def _weights(cls, value: dict[int, float]) -> dict[int, float]:
-        if any(number < 0 or not 0 < weight < float("inf") for number, weight in value.items()):
-            raise ValueError("class numbers must be 0 or more, weights above 0")
+        if any(number < 0 or not 0 < weight <= LARGEST for number, weight in value.items()):
+            raise ValueError(f"class numbers must be 0 or more, weights above 0 and at most {LARGEST:g}")
         return value
 
 

@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from search.bounds import LARGEST
 from search.training.losses.base import Loss, LossOptions, check_same_shape, teacher_of
 from search.training.outputs import LossInputs
 
@@ -13,7 +14,7 @@ from search.training.outputs import LossInputs
 class LogitsKlOptions(LossOptions):
     """Options of :class:`LogitsKl`."""
 
-    temperature: float = Field(4.0, gt=0, allow_inf_nan=False)
+    temperature: float = Field(4.0, gt=0, le=LARGEST, allow_inf_nan=False)
     """Softens both distributions."""
 
 

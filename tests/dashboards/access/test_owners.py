@@ -23,19 +23,22 @@ REFUSED = {"/api/v1/jobs/{job}/clone": {"submitter"}}
 """Who is refused of those that see the job: by default its project's members. A clone changes nothing, but is submitted
 to the project, of which Ada is no member any more."""
 
-ELSEWHERE = {"device", "errand_id", "sha256", "token", "export", "upload_id"}
-"""Parameters that name no job and no candidate; a further one is added here, or checked, on purpose."""
+OURS = {"job", "candidate", "export"}
+"""Parameters that name a job, or something of a job."""
+
+ELSEWHERE = {"device", "errand_id", "sha256", "token", "upload_id"}
+"""Other parameters; a further one is added here, or checked, on purpose."""
 
 OF_JOBS = {
     (method, path): gate
     for (method, path), gate in gates_by_route().items()
-    if isinstance(gate, Gate) and ("{job}" in path or "{candidate}" in path)
+    if isinstance(gate, Gate) and any(f"{{{name}}}" in path for name in OURS)
 }
 LISTS = ("/api/v1/jobs", "/", "/live/jobs")
 
 
 def test_every_parameter_is_known() -> None:
-    assert VALUES.keys() == {"job", "candidate"} | ELSEWHERE
+    assert VALUES.keys() == OURS | ELSEWHERE
 
 
 @pytest.fixture
@@ -73,7 +76,8 @@ def make_job(store: Store, make_search: Callable[..., Any]) -> Iterator[Callable
             owner = {"job_id": search.job_id, "user": "ada", "project": "vision"}
             update = "UPDATE jobs SET submitted_by = :user, project = :project WHERE job_id = :job_id"
             connection.execute(sqlalchemy.text(update), owner)
-        return {**VALUES, "job": search.job_id, "candidate": search.ids[0]}
+        export = store.export_requests.add(search.ids[0], {}, "ada")
+        return {**VALUES, "job": search.job_id, "candidate": search.ids[0], "export": export}
 
     yield make
     engine.dispose()
@@ -90,8 +94,8 @@ def ask(address: str, token: str, method: str, path: str) -> tuple[int, str]:
 
 
 def is_hidden(status: int, text: str) -> bool:
-    """Whether the answer says that there is no such job or candidate."""
-    return status == 404 and ("there is no job" in text or "there is no candidate" in text)
+    """Whether the answer says that there is no such job, candidate or export."""
+    return status == 404 and any(f"there is no {what}" in text for what in OURS)
 
 
 @pytest.mark.parametrize(("method", "path"), OF_JOBS, ids=map(" ".join, OF_JOBS))

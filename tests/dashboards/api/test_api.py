@@ -14,7 +14,7 @@ import pytest
 
 from dashboards.documents.candidates import candidate_document
 from dashboards.documents.front import front_document
-from dashboards.documents.jobs import job_document, job_of
+from dashboards.documents.jobs import job_document, job_of, with_waiting
 from dashboards.documents.report import JobReport
 from dashboards.documents.trials import trials_document
 from dashboards.server import background, create_app, serve
@@ -44,7 +44,7 @@ def _parsed(lines: Iterator[str]) -> Iterator[Event]:
 def test_routes_answer_with_the_documents(address: str, store: Store, search: Any) -> None:
     job = search.job_id
     for path, document in {
-        "/api/v1/jobs": {"jobs": [job_of(JobReport.read(store, job))], "next": None},
+        "/api/v1/jobs": {"jobs": with_waiting(store, [job_of(JobReport.read(store, job))]), "next": None},
         f"/api/v1/jobs/{job}": job_document(store, job),
         f"/api/v1/jobs/{job[:6]}/front": front_document(store, job),
         f"/api/v1/jobs/{job}/front?device=dry-run": front_document(store, job),
@@ -103,6 +103,7 @@ def test_routes_are_described_and_nothing_is_loaded_from_elsewhere(address: str)
         "/api/v1/devices/{device}/capability",
         "/api/v1/exports/{export}",
         "/api/v1/exports/{export}/bundle",
+        "/api/v1/exports/{export}/cancel",
         "/api/v1/jobs",
         "/api/v1/jobs/{job}",
         "/api/v1/jobs/{job}/cancel",

@@ -83,7 +83,7 @@ def test_pages_of_jobs(api: httpx.Client) -> None:
     assert [job["job_id"] for job in first["jobs"] + second["jobs"]] == ids
     assert second["next"] is None
     assert api.get("/jobs", params={"limit": 0}).status_code == 422
-    assert api.get("/jobs", params={"state": "dun"}).status_code == 400
+    assert api.get("/jobs", params={"state": "dun"}).status_code == 422
 
 
 class TestUnchanged:
@@ -196,6 +196,53 @@ def test_a_body_of_nothing_is_no_options(api: httpx.Client) -> None:
 def test_large_bodies_are_refused_before_they_are_parsed(api: httpx.Client) -> None:
     answer = api.post("/jobs", content=b"[" * 3_000_000, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["title"]) == (413, "Too large")
+
+
+@pytest.mark.parametrize(
+    ("path", "detail", "hint"),
+    [
+        ("/jobs?sort=nope", "query: unknown parameter 'sort'", "state"),
+        ("/jobs?stat=queued", "query: unknown parameter 'stat'", "state"),
+        ("/jobs?state=queud", "state: unknown state 'queud'", "queued"),
+        ("/devices?revokd=true", "query: unknown parameter 'revokd'", "revoked"),
+        ("/workers?all=1", "query: unknown parameter 'all'", "this path takes no parameters"),
+        ("/jobs/JOB?device=dry-run", "query: unknown parameter 'device'", "this path takes no parameters"),
+        ("/jobs/JOB/trials?state=dun", "state: unknown state 'dun'", "done"),
+        ("/jobs/JOB/trials?sort=-speedupp", "sort: unknown metric 'speedupp'", "speedup"),
+        ("/jobs/JOB/trials?sort=nope&limit=3", "sort: unknown metric 'nope'", "trial"),
+    ],
+)  # fmt: skip
+def test_what_a_list_does_not_have_is_refused(
+    api: httpx.Client, search: Search, path: str, detail: str, hint: str
+) -> None:
+    answer = api.get(path.replace("JOB", search.job_id))
+    assert (answer.status_code, answer.json()["detail"]) == (422, detail)
+    assert hint in answer.json()["hint"]
+
+
+def test_a_list_in_the_order_of_a_metric_without_figures_is_empty(api: httpx.Client, search: Search) -> None:
+    answer = api.get(f"/jobs/{search.job_id}/trials?sort=-energy_mj&limit=3")
+    assert (answer.status_code, answer.json()["trials"]) == (200, [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '"options":{"trials":' + "9" * 30 + "}", '"options":{"trials":' + "9" * 5000 + "}",
+        '"options":{"trials":1e400}',
+        '"options":{"minutes":NaN}', '"options":{"seed":-1}', '"options":{"devices":[' + '"x",' * 200_000 + '"x"]}',
+        '"priority":' + "9" * 30, '"after":' + "[" * 100_000, '"job":' + '{"a":' * 900 + "1" + "}" * 900,
+        '"options":{"name":"' + "n" * 3000 + '"}',
+    ],
+    ids=lambda body: body[:24],
+)  # fmt: skip
+def test_absurd_values_are_refused_and_queue_nothing(api: httpx.Client, store: Store, body: str) -> None:
+    text = '{"target":"digits",' + body + "}"
+    answer = api.post("/jobs", content=text, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["hint"]
+    assert len(answer.json()["detail"]) < 300
+    assert store.queue.length() == 0
 
 
 def test_an_export_for_an_unknown_device_is_refused(api: httpx.Client, store: Store, search: Search) -> None:

@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from capability_record import capability_of
 from command_line import document, environment, paretune, started, wait_until
 from small_jobs import write_classifier, write_job
 
 from dashboards.cli import run_app
+from dashboards.documents.capability import document_of
 from dashboards.server import background
-from hwprofiles import digest_of_file
+from dashboards.service.bundles import export_there
+from dashboards.service.local import LocalService
+from hwprofiles import digest_of_file, find_device
 from search.artefacts.store import ArtefactStore
-from search.states import JobState
+from search.states import ExportState, JobState
 from search.store import Store, this_process
 
 LARGE = ("torch", "ray", "sqlalchemy", "alembic", "onnx", "onnxruntime", "openvino", "optuna", "scipy",
@@ -72,6 +76,18 @@ def test_a_server_s_answer_is_that_of_its_database(
     monkeypatch.delenv("PARETUNE_SERVER")
     assert remote == run(*line, "--db", store.url)
     assert remote[0] == 0
+
+
+def test_what_a_device_answered_at_a_server(run: Run, server: str, store: Store) -> None:
+    line = ["devices", "capability", "local-cpu", "--server", server]
+    code, _, err = run(*line)
+    assert (code, "was not probed yet" in err) == (3, True)
+    profile = find_device("local-cpu")
+    store.devices.set_capability(profile, capability_of(profile).to_dict())
+    assert as_json(run(*line, "--format", "json")) == document_of(profile, capability_of(profile))
+    assert "conv3x3" in run(*line)[1]
+    code, _, err = run(*line, "--refresh")
+    assert (code, "asks nothing" in err) == (2, True)
 
 
 def test_errors_are_those_of_the_database(run: Run, search: Any) -> None:
@@ -188,6 +204,37 @@ class TestWaiting:
         code, out, _ = run("logs", search.job_id, "--follow")
         assert code == 0
         assert [line.split(" ", 2)[2] for line in out.splitlines()] == ["first", "second"]
+
+
+def test_why_a_queued_job_waits(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, err = run("submit", "digits", "--device", "dry-run", "--trials", "2")
+    assert code == 0, err
+    (job_id,) = [row.job_id for row in store.jobs.all() if row.state is JobState.QUEUED]
+    monkeypatch.setattr("dashboards.cli.console.out.width", 160)
+    for command in (["status", job_id], ["jobs"]):
+        assert "no worker runs; start one with: paretune worker" in run(*command)[1]
+    assert as_json(run("jobs", "--format", "json"))["jobs"][0]["waiting"].startswith("no worker runs")
+
+
+def test_an_export_is_cancelled_by_its_id_or_by_an_interrupt(
+    run: Run, store: Store, search: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [store.export_requests.add(search.ids[4], {}, "local") for _ in range(2)]
+    assert run("cancel", asked[0]) == (0, "", f"export {asked[0]} is cancelled\n")
+    code, out, _ = run("cancel", asked[1], "--format", "json")
+    assert (code, json.loads(out)["state"]) == (0, "cancelled")
+    code, _, err = run("cancel", "f" * 12)
+    assert (code, "there is no job" in err) == (3, True)
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dashboards.service.bundles.time.sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export_there(LocalService(store), search.ids[4], tmp_path / "out", {}, lambda text: None)
+    states = [row.state for row in store.export_requests.of_job(search.job_id)]
+    assert states == [ExportState.CANCELLED] * 3
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_export_is_fetched_and_checked(

@@ -42,7 +42,8 @@ def database(home: Path, tmp_path: Path) -> None:
 class TestGarbage:
     def test_none(self, run: Run) -> None:
         assert run("gc") == "no garbage\n"
-        assert json.loads(run("gc", "--format", "json")) == {"dry_run": False, "size_bytes": 0, "removed": []}
+        document = json.loads(run("gc", "--format", "json"))
+        assert document == {"dry_run": False, "size_bytes": 0, "audit_entries": 0, "removed": []}
 
     def test_some(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         garbage = [Garbage("upload", "b", 2000), Garbage("artefact", "a", 1000), Garbage("artefact", "c", 500)]
@@ -53,6 +54,17 @@ class TestGarbage:
         document = json.loads(run("gc", "--dry-run", "--format", "json"))
         assert document["size_bytes"] == 3500
         assert document["removed"][0] == {"kind": "artefact", "name": "a", "size_bytes": 1000}
+
+    def test_old_entries_of_the_audit_log(self, run: Run) -> None:
+        with Store(default_database()) as store:
+            store.audit.add("ann", "POST /api/v1/jobs")
+            store.audit.add("ben", "POST /api/v1/jobs")
+            assert run("gc", "--audit-days", "1") == "no garbage\n"
+            assert "entries of the audit log" in run("gc", "--audit-days", "0", "--dry-run")
+            assert json.loads(run("gc", "--audit-days", "0", "--format", "json"))["audit_entries"] == 2
+            (entry,) = store.audit.newest(10)
+        assert (entry.user, entry.action) == ("local", "gc --audit-days")
+        assert entry.object.startswith("2 entries before 20")
 
 
 @pytest.mark.usefixtures("database")

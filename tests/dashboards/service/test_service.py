@@ -21,7 +21,7 @@ from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotFound, Storage
 from search.artefacts.store import ArtefactStore
 from search.folders import job_folder
 from search.states import JobState
-from search.store import Store, this_process
+from search.store import StaleLease, Store, this_process
 
 DRY_RUN = {"target": "digits", "options": {"devices": ["dry-run"], "trials": 4}}
 
@@ -62,6 +62,18 @@ class TestSubmitting:
             "objectives: accuracy and speedup (default; the task has labels)",
         ]
         assert state_of(service, job["job_id"]) == "queued"
+
+    def test_why_it_waits(self, service: Service, store: Store) -> None:
+        first = service.submit(DRY_RUN)
+        assert first["waiting"] == "no worker runs; start one with: paretune worker"
+        second = service.submit(DRY_RUN | {"after": [first["job_id"]]})["job_id"]
+        store.workers.add(this_process(), 1)
+        waiting = {job["job_id"]: job["waiting"] for job in service.jobs()["jobs"]}
+        assert waiting == {
+            first["job_id"]: "a worker takes it in a moment", second: f"it waits for job {first['job_id']} (queued)"
+        }  # fmt: skip
+        assert service.job(second)["waiting"] == waiting[second]
+        assert service.cancel(second)["waiting"] is None
 
     def test_the_contents_of_a_job_file(self, service: Service) -> None:
         content = {"name": "mine", "task": {"name": "digits"}, "devices": ["dry-run"], "budget": {"trials": 9}}
@@ -181,7 +193,7 @@ class TestChanging:
     def test_what_does_not_exist(self, service: Service) -> None:
         for act in (service.job, service.front, service.candidates, service.layers, service.logs, service.cancel,
                     service.pause, service.resume, service.delete, service.clone, service.candidate, service.export,
-                    service.export_state, service.device, service.capability):  # fmt: skip
+                    service.export_state, service.cancel_export, service.device, service.capability):  # fmt: skip
             with pytest.raises(NotFound) as caught:
                 act("ffff")
             assert "'ffff'" in caught.value.message
@@ -283,6 +295,23 @@ class TestExporting:
         assert (done["state"], done["receipt"]["verdict"], done["bundle_sha256"]) == ("done", "confirmed", digest)
         service.bundle(asked["export_id"], tmp_path / "bundle.zip")
         assert digest_of_file(tmp_path / "bundle.zip") == digest
+
+    def test_cancelling(self, service: Service, search: Any, tmp_path: Path, store: Store) -> None:
+        asked = service.export(search.ids[4])["export_id"]
+        _, lease = store.export_requests.take(this_process()) or pytest.fail("nothing to do")
+        for _ in range(2):
+            document = service.cancel_export(asked)
+            assert (document["state"], document["doing"], document["receipt"]) == ("cancelled", None, None)
+        with pytest.raises(StaleLease):
+            store.export_requests.finish(lease, "a" * 64, {"verdict": "confirmed"})
+        assert service.export_state(asked) == document
+        with pytest.raises(InvalidInput, match="is cancelled"):
+            service.bundle(asked, tmp_path / "bundle.zip")
+        done = service.export(search.ids[3])["export_id"]
+        _, lease = store.export_requests.take(this_process()) or pytest.fail("nothing to do")
+        store.export_requests.finish(lease, "a" * 64, {"verdict": "confirmed"})
+        with pytest.raises(InvalidInput, match="is done already"):
+            service.cancel_export(done)
 
     def test_what_cannot_be_exported(self, service: Service, search: Any) -> None:
         with pytest.raises(InvalidInput, match="is unsupported_op and cannot be exported"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -69,6 +70,18 @@ def test_jobs_are_listed_with_links(address: str, make_search: Callable[..., Any
     assert "3 of 60" in " ".join(rows[0].split())
     links = [a["href"] for a in get(address).of("a")]
     assert f"/jobs/{searches[1].job_id}" in links
+
+
+def test_a_queued_job_says_why_it_waits(address: str) -> None:
+    submission = {"target": "digits", "options": {"devices": ["dry-run"], "trials": 2}}
+    job_id = httpx.post(f"{address}/api/v1/jobs", json=submission).json()["job_id"]
+    assert (
+        "It is queued: no worker runs; start one with: paretune worker." in httpx.get(f"{address}/jobs/{job_id}").text
+    )
+    assert 'title="no worker runs; start one with: paretune worker"' in httpx.get(address).text
+    with httpx.stream("GET", f"{address}/api/v1/jobs/{job_id}/events") as answer:
+        data = next(line for line in answer.iter_lines() if line.startswith("data: "))
+    assert json.loads(data.removeprefix("data: "))["waiting"].startswith("no worker runs")
 
 
 def test_an_empty_store_tells_what_to_run(address: str, tmp_path: Path) -> None:

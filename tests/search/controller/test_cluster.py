@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-# A search in miniature: it says where its Ray listens, and what a worker knows of who may talk to it.
+# A search in miniature, by a user who has imported Ray before: it says where its Ray listens, and what a worker
+# knows of who may talk to it.
 _SEARCH = """
 import json, os
-from search.controller.ray_cluster import local_cluster
 import psutil, ray
+from hwprofiles.errors import InvalidInput
+from search.controller.ray_cluster import local_cluster
 
 NAMES = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_memory_monitor_refresh_ms"
 
@@ -30,7 +32,12 @@ if __name__ == "__main__":
             for connection in process.net_connections("inet")
             if connection.status == "LISTEN"
         }
-    print(json.dumps({"told": told, "addresses": sorted(addresses)}))
+        try:
+            with local_cluster(1):
+                refused = ""
+        except InvalidInput as error:
+            refused = error.message
+    print(json.dumps({"told": told, "refused": refused, "addresses": sorted(addresses)}))
 """
 
 
@@ -46,5 +53,6 @@ def test_ray_asks_for_a_token_and_listens_on_the_loopback_alone(tmp_path: Path) 
     mode, token, monitor_ms = found["told"]
     assert (mode, monitor_ms) == ("token", "0")
     assert len(token) == 64
+    assert found["refused"] == "this process has joined a Ray cluster already"
     assert {address.removeprefix("::ffff:") for address in found["addresses"]} == {"127.0.0.1"}
     assert not (tmp_path / ".ray").exists()

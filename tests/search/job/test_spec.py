@@ -118,7 +118,7 @@ class TestJobs:
 
     def test_the_schema_is_for_editors(self) -> None:
         schema = json.loads(json.dumps(json_schema()))
-        assert set(schema["properties"]) == set(FULL)
+        assert set(schema["properties"]) == {*FULL, "stages"}
         assert schema["additionalProperties"] is False
         assert schema["required"] == ["task"]
 
@@ -271,7 +271,7 @@ class TestUnknownNames:
             (
                 {"strategy": {"name": "xyz"}},
                 "strategy.name: unknown strategy 'xyz'",
-                "known: fliqs, nsga2, random, sensitivity",
+                "known: bayesian, evolution, fliqs, n2n, nsga2, random, sensitivity, staged",
             ),
             ({"space": {"precison": {}}}, "space: unknown technique 'precison'", "did you mean 'precision'?"),
             (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from search.controller.controller import Controller
 from search.controller.submission import submit
 from search.folders import default_database
 from search.job.spec import Job, load_job
-from search.queue.worker import can_run
+from search.queue.worker import Worker, refusal
 from search.states import JobRequest, JobState
 from search.store import Store, Submission, TrialRow
 
@@ -144,10 +145,27 @@ def test_a_request_reaches_a_command_that_was_started_in_the(
     assert 3 <= finished(store, job_id) < 5000
 
 
+def test_a_worker_says_why_it_leaves_a_job_to_others(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    job_id = submit_job(store, tmp_path / "job")
+    (tmp_path / "job").rename(tmp_path / "moved")
+    stop = threading.Event()
+    thread = threading.Thread(target=Worker(store).run, args=(stop,))
+    thread.start()
+    try:
+        expected = f"folder {tmp_path / 'job'} does not exist there"
+        wait_until(lambda: expected in store.waiting.reasons([job_id])[job_id], "the reason")
+    finally:
+        stop.set()
+        thread.join()
+    assert store.waiting.reasons([job_id])[job_id].startswith("no worker runs")
+
+
 def test_a_worker_leaves_jobs_that_it_cannot_run(store: Store, tmp_path: Path) -> None:
     row = store.jobs.get(submit_job(store, tmp_path))
     elsewhere = {**row.spec, "devices": [{**row.spec["devices"][0], "name": "phone"}]}
-    assert can_run(store, row)
-    assert not can_run(store, replace(row, spec=elsewhere))
-    assert not can_run(store, replace(row, spec_folder="/nowhere"))
-    assert not can_run(store, replace(row, space={}, profile_digest="0" * 64, devices=None))
+    assert refusal(store, row) is None
+    assert "unknown device 'phone'" in (refusal(store, replace(row, spec=elsewhere)) or "")
+    assert refusal(store, replace(row, spec_folder="/nowhere")) == "folder /nowhere does not exist there"
+    changed = replace(row, space={}, profile_digest="0" * 64, devices=None)
+    assert refusal(store, changed) == "device 'dry-run' is not there what it was when the job began"

@@ -131,6 +131,30 @@ def test_what_is_handed_back_is_no_loss(store: Store, ask: Any) -> None:
     assert (row.state, row.losses, row.doing) == (ExportState.QUEUED, 0, None)
 
 
+def test_a_cancelled_export_is_nobody_s(store: Store, ask: Any) -> None:
+    waiting, running, done = ask(0), ask(1), ask(2)
+    store.export_requests.cancel(waiting)
+    lease = take(store)
+    store.export_requests.finish(take(store), "a" * 64, {})
+    for export_id in (running, running, waiting):
+        store.export_requests.cancel(export_id)
+        row = store.export_requests.get(export_id)
+        assert (row.state, row.doing, row.finished_at is None) == (ExportState.CANCELLED, None, False)
+    assert lease.export_id == running
+    for write in (
+        lambda: store.export_requests.renew(lease, ME, "still here"), lambda: store.export_requests.release(lease),
+        lambda: store.export_requests.finish(lease, "a" * 64, {}), lambda: store.export_requests.fail(lease, "x", "y"),
+    ):  # fmt: skip
+        with pytest.raises(StaleLease):
+            write()
+    assert not store.export_requests.is_open()
+    assert store.export_requests.take(ME) is None
+    with pytest.raises(InvalidInput, match=f"export {done} is done already"):
+        store.export_requests.cancel(done)
+    with pytest.raises(NotFound, match="there is no export 'ffff'"):
+        store.export_requests.cancel("ffff")
+
+
 def test_what_does_not_exist(store: Store) -> None:
     with pytest.raises(NotFound, match="there is no export 'ffff'"):
         store.export_requests.get("ffff")

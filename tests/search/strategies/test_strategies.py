@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from search.fronts.pareto import hypervolume
 from search.space.candidate import Candidate, Decision, Space
-from search.strategies import Fliqs, Nsga2, RandomSearch, Result, Sensitivity
+from search.strategies import Bayesian, Evolution, Fliqs, Nsga2, RandomSearch, Result, Sensitivity
 from search.strategies.random import screen_draws
 from search.testing.strategies import (
     COSTS,
@@ -225,3 +225,67 @@ class TestFliqs(StrategyConformance):
     def test_options_that_make_no_sense(self, options: dict[str, Any]) -> None:
         with pytest.raises(ValidationError):
             Fliqs.Options(**options)
+
+
+class TestEvolution(ExploringConformance):
+    kind = Evolution
+    small: ClassVar[dict[str, Any]] = {"batch": 4}
+
+    def test_children_differ_from_a_recent_candidate_in_few_decisions(self) -> None:
+        strategy = self.make(population=8)
+        recent: list[Candidate] = []
+        for _ in range(8):
+            block = [strategy.ask() for _ in range(strategy.batch)]
+            if len(recent) == 8:
+                assert all(min(differences(child, parent) for parent in recent) <= 4 for child in block)
+            strategy.tell([Result(candidate, toy_gains(candidate)) for candidate in block])
+            recent = (recent + block)[-8:]
+
+    def test_what_failed_or_is_infeasible_has_no_children_beside_what_is_feasible(self) -> None:
+        good = SPACE.baseline()
+        strategy = self.make(population=2, sample=64, batch=6)
+        for _ in range(6):
+            strategy.ask()
+        bad = SPACE.candidate({**good.decisions, "precision:0": "int4", "precision:1": "int4", "precision:2": "int4"})
+        failed, missing = Result(bad, None), Result(bad, None, missing=True)
+        strategy.tell([failed, missing, Result(good, toy_gains(good)), Result(bad, (9.0, 9.0), (0.5,))])
+        assert all(differences(strategy.ask(), good) < differences(bad, good) + 1 for _ in range(20))
+        assert any(differences(strategy.ask(), good) == 1 for _ in range(20))
+
+    def test_children_are_screened(self) -> None:
+        plain, chosen = ([SPACE.candidate(child) for child in self._late(screen)] for screen in (1, 12))
+        assert np.mean([gain_for_changes(c) for c in chosen]) > np.mean([gain_for_changes(c) for c in plain])
+
+    def _late(self, screen: int) -> list[Mapping[str, str]]:
+        strategy = self.make(batch=40, screen=screen, predictor=Costs())
+        strategy.tell([Result(candidate, (0.0, 0.0)) for candidate in [strategy.ask() for _ in range(strategy.batch)]])
+        return [strategy.ask().decisions for _ in range(strategy.batch)]
+
+
+class TestBayesian(ExploringConformance):
+    kind = Bayesian
+    small: ClassVar[dict[str, Any]] = {"batch": 4}
+
+    def test_numbers_are_steps_on_a_scale(self) -> None:
+        """The best of many shares is proposed more often than it would be if they were categories."""
+        shares = tuple(f"{share / 20:g}" for share in range(20, 0, -1))
+        space = Space(tuple(Decision(f"width:{n}", shares, "pruning") for n in range(3)), "context")
+
+        def result(candidate: Candidate) -> Result:
+            return Result(candidate, (-sum((float(value) - 0.37) ** 2 for _, value in candidate.values),))
+
+        strategy = Bayesian(context_of(space, metrics=("cosine",)), Bayesian.Options())
+        play(strategy, 12, result)
+        late = [strategy.ask() for _ in range(8)]
+        distance = np.mean([abs(float(value) - 0.37) for candidate in late for _, value in candidate.values])
+        assert distance < 0.15  # 0.27 by chance
+
+    def test_a_gaussian_process_goes_on_whatever_happens_and_is_the_same_again(self) -> None:
+        """Its candidates fail, are infeasible, and lack the metric of a constraint."""
+        runs = [play(self.make(model="gp", batch=6, random=6), 3) for _ in range(2)]
+        assert runs[0] == runs[1]
+        assert len(set(runs[0])) > 12
+
+
+def differences(one: Candidate, other: Candidate) -> int:
+    return sum(value != before for (_, value), (_, before) in zip(one.values, other.values, strict=True))
