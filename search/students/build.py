@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hwprofiles.errors import BuildFailed, Unreachable, first_line
+from hwprofiles.errors import BuildFailed, InvalidInput, Unreachable, first_line
 from search.pruning import BlockGroup, ChannelsToKeep, Group, best_channels, prune
 from search.pruning.tracing import Inputs, outputs_of
 from search.students.plain_layers import PlainLayer, leave_out
@@ -43,8 +43,11 @@ def build_student(
 
     Of a narrower unit the channels with the highest ``scores`` stay, by name of its group. The width of a removed unit
     is ignored. Raises :class:`Unreachable` for a student that cannot learn, and :class:`BuildFailed` for one that does
-    not run or has outputs of other shapes.
+    not run or has outputs of other shapes; :class:`InvalidInput` for units that cannot be removed.
     """
+    fixed = set(removed) - {unit.name for unit in units if unit.removal is not None}
+    if fixed:
+        raise InvalidInput(f"{', '.join(sorted(fixed))}: cannot be removed", "name units that have a removal")
     nothing_left = find_gone(units, removed)
     if all(unit.name in nothing_left for unit in units if not isinstance(unit.removal, BlockGroup)):
         raise Unreachable("the student has no layer left but its last", FEWER)

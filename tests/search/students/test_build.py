@@ -12,7 +12,7 @@ from teachers import TEACHERS, Workshop, teacher, workshop
 from torch import Tensor, nn
 
 from evaluators.torch_export import export_module
-from hwprofiles.errors import BuildFailed, Unreachable
+from hwprofiles.errors import BuildFailed, InvalidInput, Unreachable
 from search.students import Unit, build_student, find_gone, find_outermost
 
 torch.set_num_threads(1)
@@ -70,6 +70,12 @@ def test_without_any_layer_there_is_no_student() -> None:
         shop.build(set(shop.removable), {})
     kept = shop.build(set(shop.removable[1:]), {})
     assert parameters(kept) < 1200
+
+
+def test_what_cannot_be_removed_is_named() -> None:
+    shop = workshop("digits")
+    with pytest.raises(InvalidInput, match=r"blocks/blocks\.9, stem.*: cannot be removed"):
+        shop.build({shop.units[0].name, "blocks/blocks.9", "blocks/blocks.0"}, {})
 
 
 def test_a_normalisation_over_one_channel_is_refused() -> None:
