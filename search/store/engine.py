@@ -144,7 +144,7 @@ def _make_private(file: Path) -> None:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     for path in (file, *(file.with_name(file.name + suffix) for suffix in _SIDE_FILES)):
         with suppress(OSError):
-            if path.stat().st_mode & 0o077:
+            if path.is_file() and path.stat().st_mode & 0o077:
                 path.chmod(0o600)
 
 
