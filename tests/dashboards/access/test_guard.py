@@ -71,7 +71,9 @@ class TestTokens:
 
     def test_a_token_in_the_address_is_none(self, address: str, people: People) -> None:
         token = people.token("ada")
-        assert get(address, path=f"{JOBS}?token={token}&access_token={token}").status_code == 401
+        answer = get(address, path=f"{JOBS}?token={token}&access_token={token}")
+        assert answer.status_code == 422, "a parameter that the path does not have"
+        assert "jobs" not in answer.json()
 
 
 class TestOpenServer:
