@@ -326,7 +326,7 @@ JOB_FILES = (
         space={"pruning": {"criterion": "l3"}},
     ),
     job("strategy", "strategy.name: ", "did you mean 'nsga2'?", strategy={"name": "nsga"}),
-    job("strategy far", "strategy.name: ", "known: fliqs, nsga2", strategy={"name": "bayes"}),
+    job("strategy far", "strategy.name: ", "known: bayesian, evolution", strategy={"name": "gradient descent"}),
     job("strategy text", "strategy: ", "write: strategy: {name: random}", strategy="random"),
     job(
         "strategy option",
