@@ -15,7 +15,6 @@ from search.budget.allowance import Allowance
 from search.budget.time_budget import TimeBudget
 from search.controller.confirmation import Confirmation
 from search.controller.failures import check_some_work
-from search.controller.interrupts import interrupt, interruptible
 from search.controller.lease import LeaseKeeper
 from search.controller.prepared_job import PreparedJob
 from search.controller.preparing import prepare_job
@@ -28,6 +27,7 @@ from search.devices.capabilities import capabilities_of
 from search.devices.link import StoreLink
 from search.devices.lookup import DeviceRegistry
 from search.folders import job_folder
+from search.interrupts import interrupt, interruptible
 from search.job.devices import JobDevice
 from search.job.facts import JobFacts
 from search.job.profiles import profiles_of

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, select
 
+from search.interrupts import deferred_interrupts
 from search.store.engine import READS, WRITES, place_of
 from search.store.errors import StaleLease, storage_errors
-from search.store.interrupts import deferred_interrupts
 from search.store.models import Job
 from search.store.rows import Lease
 

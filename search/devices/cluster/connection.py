@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from hwprofiles.addresses import is_loopback
 from hwprofiles.errors import ClusterLost, InvalidInput, first_line
 from search.devices.cluster import settings
+from search.interrupts import interrupt
 
 # isort: split
 import ray
@@ -128,7 +128,7 @@ class _Guard:
                 heard = time.monotonic()
             elif time.monotonic() - heard > LOST_S:
                 self.is_lost = True
-                os.kill(os.getpid(), signal.SIGINT)
+                interrupt()
                 break
         if self.is_lost and not self._ended.wait(_END_S):
             os._exit(ClusterLost.exit_code)
