@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from hwprofiles.errors import ClusterLost, first_line
+from hwprofiles.errors import ClusterLost, InvalidInput, first_line
 from search.controller.place import Place
 from search.controller.reaper import folder_with_reaper
 from search.devices.cluster import settings  # before Ray
@@ -39,6 +39,11 @@ def local_cluster(parallel: int) -> Iterator[Place]:
     start, as on a machine that is too busy.
     """
     os.environ["RAY_AUTH_TOKEN"] = _token()
+    if ray.is_initialized():
+        raise InvalidInput(
+            "this process has joined a Ray cluster already",
+            "call ray.shutdown() before, or run the job on its own with: paretune run FILE",
+        )
     settings.require_tokens()
     ray_constants.ENABLE_RAY_CLUSTER = False  # see above; if the user imported Ray before
     with folder_with_reaper() as folder:

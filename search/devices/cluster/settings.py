@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hwprofiles.errors import InvalidInput
-
 NAMESPACE = "paretune"
 """Namespace of our actors in a cluster."""
 
@@ -23,18 +21,10 @@ os.environ.update(
 
 
 def require_tokens() -> None:
-    """Makes this process authenticate by a token, also if the user imported Ray before this module.
-
-    Raises :class:`InvalidInput` if the user has joined a cluster.
-    """
-    import ray
+    """Makes this process authenticate by a token, also if the user imported Ray before this module; it has joined no
+    cluster yet."""
     from ray import _raylet
 
-    if ray.is_initialized():
-        raise InvalidInput(
-            "this process has joined a Ray cluster already",
-            "call ray.shutdown() before, or run the job on its own with: paretune run FILE",
-        )
     raylet: Any = _raylet  # compiled, without types
     if raylet.get_authentication_mode() != raylet.AuthenticationMode.TOKEN:
         raylet.Config.initialize('{"AUTH_MODE": "token"}')
