@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,15 +62,16 @@ def _copy(value: Any) -> Any:
 def outputs_of(model: nn.Module, example: Inputs) -> list[Tensor]:
     """Runs the model and lists all tensors of its output in order, without gradients."""
     with torch.no_grad():
-        return list(_tensors(model(*example)))
+        return list(tensors_in(model(*example)))
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yields all tensors in nested lists, tuples and mappings, in order."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         for part in value.values():
-            yield from _tensors(part)
+            yield from tensors_in(part)
     elif isinstance(value, tuple | list):
         for part in value:
-            yield from _tensors(part)
+            yield from tensors_in(part)

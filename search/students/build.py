@@ -48,13 +48,13 @@ def build_student(
     fixed = set(removed) - {unit.name for unit in units if unit.removal is not None}
     if fixed:
         raise InvalidInput(f"{', '.join(sorted(fixed))}: cannot be removed", "name units that have a removal")
-    nothing_left = find_gone(units, removed)
+    nothing_left, outermost = find_gone(units, removed), find_outermost(units, removed)
     if all(unit.name in nothing_left for unit in units if not isinstance(unit.removal, BlockGroup)):
         raise Unreachable("the student has no layer left but its last", FEWER)
     kept: dict[Group, Sequence[int]] = {}
     plain_layers: list[PlainLayer] = []
     for unit in units:
-        if unit.name in find_outermost(units, removed):
+        if unit.name in outermost:
             if isinstance(unit.removal, BlockGroup):
                 kept[unit.removal] = ()
             elif unit.removal is not None:

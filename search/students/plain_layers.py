@@ -39,13 +39,13 @@ class Copy(nn.Module):
 
 
 def find_plain_layer(
-    model: nn.Module, group: ChannelGroup, example: Inputs, call_of: Mapping[str, Call]
+    model: nn.Module, group: ChannelGroup, example: Inputs, call_of: Mapping[str, Call], shapes: Sequence[torch.Size]
 ) -> PlainLayer | None:
     """Finds the plain layer whose outputs are a group of channels; None if the group is of another kind.
 
-    ``model`` has plain attention; ``call_of`` are its calls. The layer's outputs may pass through anything that treats
-    channels alike (activation, pooling, flattening, batch normalisation) to the layers that read them. The model is
-    tried without it.
+    ``model`` has plain attention; ``call_of`` are its calls, ``shapes`` those of its outputs. The layer's outputs may
+    pass through anything that treats channels alike (activation, pooling, flattening, batch normalisation) to the
+    layers that read them. The model is tried without it.
     """
     if len(group.layers) != 1 or not group.exact or group.block_size != 1 or group.heads:
         return None
@@ -65,7 +65,7 @@ def find_plain_layer(
         else:
             return None
     plain = PlainLayer(group.layers[0], tuple(dict.fromkeys(norms)), tuple(readers))
-    return plain if readers and _can_be_left_out(plain, model, example, call_of) else None
+    return plain if readers and _can_be_left_out(plain, model, example, call_of, shapes) else None
 
 
 def leave_out(model: nn.Module, plain: PlainLayer) -> None:
@@ -139,7 +139,9 @@ def _reads_in_order(reader: Any, indices: Sequence[Sequence[int]]) -> bool:
     return [index for members in indices for index in members] == list(range(reader.weight.shape[1]))
 
 
-def _can_be_left_out(plain: PlainLayer, model: nn.Module, example: Inputs, call_of: Mapping[str, Call]) -> bool:
+def _can_be_left_out(
+    plain: PlainLayer, model: nn.Module, example: Inputs, call_of: Mapping[str, Call], shapes: Sequence[torch.Size]
+) -> bool:
     if any(path not in call_of or call_of[path].count != 1 for path in (plain.layer, *plain.norms, *plain.readers)):
         return False
     changed = copy.deepcopy(model)
@@ -148,4 +150,4 @@ def _can_be_left_out(plain: PlainLayer, model: nn.Module, example: Inputs, call_
         outputs = outputs_of(changed, example)
     except Exception:  # noqa: BLE001 - a model's own code may raise anything
         return False
-    return [output.shape for output in outputs] == [output.shape for output in outputs_of(model, example)]
+    return [output.shape for output in outputs] == shapes

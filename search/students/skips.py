@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from search.pruning.tensors import CONVOLUTIONS, TRANSPOSED
-from search.pruning.tracing import Inputs, forward_hooks
+from search.pruning.tracing import Inputs, forward_hooks, tensors_in
 
 _LAYERS = (nn.Linear, nn.Embedding, *CONVOLUTIONS, *TRANSPOSED)
 _SUMS = frozenset({"add", "add_", "__add__", "__radd__", "__iadd__"})
@@ -47,8 +47,8 @@ def find_skips(model: nn.Module, example: Inputs) -> Skips:
     starts: set[str] = set()
     ends: set[str] = set()
     for left, right in trace.sums:
-        common = _ancestors(left, trace.reads) & _ancestors(right, trace.reads)
-        between = (_ancestors(left, trace.reads) | _ancestors(right, trace.reads)) - common
+        before_left, before_right = (_ancestors(side, trace.reads) for side in (left, right))
+        common, between = before_left & before_right, before_left ^ before_right
         if common - {_INPUTS}:
             starts |= {layer for layer in between if trace.reads[layer] <= common}
             ends |= (left | right) - common
@@ -84,11 +84,11 @@ class _Trace(TorchFunctionMode):
         return result
 
     def note(self, value: Any, sources: Sources) -> None:
-        for tensor in _tensors(value) if sources else ():
+        for tensor in tensors_in(value) if sources else ():
             self._sources[id(tensor)] = (tensor, sources)
 
     def sources(self, value: Any) -> Sources:
-        return frozenset().union(*(self._sources.get(id(t), (t, frozenset[str]()))[1] for t in _tensors(value)))
+        return frozenset().union(*(self._sources.get(id(t), (t, frozenset[str]()))[1] for t in tensors_in(value)))
 
 
 def _ancestors(sources: Sources, reads: Mapping[str, Sources]) -> frozenset[str]:
@@ -99,14 +99,3 @@ def _ancestors(sources: Sources, reads: Mapping[str, Sources]) -> frozenset[str]
         known |= front
         front = {source for layer in front for source in reads.get(layer, ())} - known
     return frozenset(known)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from _tensors(part)
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _tensors(part)

@@ -11,7 +11,7 @@ from torch import nn
 from search.pruning import BlockGroup, ChannelGroup, block_groups, channel_groups
 from search.pruning.attention import with_plain_attention
 from search.pruning.tensors import BY_CHANNEL, CONVOLUTIONS, OVER_CHANNELS, TRANSPOSED
-from search.pruning.tracing import Call, Inputs, calls
+from search.pruning.tracing import Call, Inputs, calls, outputs_of
 from search.space.encoding import UnitEncoding, UnitKind
 from search.students.plain_layers import PlainLayer, find_plain_layer
 from search.students.skips import Skips, find_skips
@@ -48,6 +48,7 @@ def find_units(teacher: nn.Module, example: Inputs) -> tuple[Unit, ...]:
     plain = with_plain_attention(teacher).eval()
     call_of, skips = calls(plain, example), find_skips(plain, example)
     order = {name: number for number, name in enumerate(call_of)}
+    shapes = [output.shape for output in outputs_of(plain, example)]
     blocks = block_groups(teacher, example, nested=True)
     units = []
     for block in blocks:
@@ -56,7 +57,7 @@ def find_units(teacher: nn.Module, example: Inputs) -> tuple[Unit, ...]:
     taken = {unit.name for unit in units}
     for group in channel_groups(teacher, example):
         is_inside = any(layer.startswith(f"{block.module}.") for layer in group.layers for block in blocks)
-        removal = None if is_inside else find_plain_layer(plain, group, example, call_of)
+        removal = None if is_inside else find_plain_layer(plain, group, example, call_of, shapes)
         name = f"{group.name}#width" if group.name in taken else group.name
         units.append(Unit(name, _encode_group(plain, group, skips), _giving(plain, group), group, removal))
     return tuple(sorted(units, key=lambda unit: (min(order[layer] for layer in unit.layers), unit.group is not None)))
