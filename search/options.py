@@ -14,6 +14,9 @@ from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
 from search.corrections import LIST_TYPES, MAPPING_TYPES, how_written
 
+USUAL_TRIALS = 60
+"""Candidates of a job, and of each of its stages, unless it says how many."""
+
 _Options = TypeVar("_Options", bound=BaseModel)
 
 

@@ -6,7 +6,7 @@ stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,17 +33,22 @@ def dominates(a: Point, b: Point) -> bool:
     return all(x >= y for x, y in zip(a, b, strict=True)) and a != b
 
 
+def undominated(points: Iterable[Point]) -> list[Point]:
+    """Returns the points that none dominates, the largest first objective first."""
+    front: list[Point] = []
+    for point in sorted(set(points), reverse=True):  # what dominates a point comes before it
+        if not any(dominates(rival, point) for rival in front):
+            front.append(point)
+    return front
+
+
 def pareto_front(entries: Sequence[Entry], objectives: Sequence[Objective]) -> list[Entry]:
     """Returns the entries that none dominates, sorted by the last objective (best first), …, then by trial number."""
     by_point: dict[Point, Entry] = {}
     for entry in sorted(entries, key=lambda e: e.trial):
         if (point := gains(objectives, entry.metrics)) is not None:
             by_point.setdefault(point, entry)
-    front: list[Point] = []
-    for point in sorted(by_point, reverse=True):  # what dominates a point comes before it
-        if not any(dominates(rival, point) for rival in front):
-            front.append(point)
-    return [by_point[point] for point in sorted(front, key=lambda point: [-gain for gain in reversed(point)])]
+    return [by_point[point] for point in sorted(undominated(by_point), key=lambda p: [-gain for gain in reversed(p)])]
 
 
 def tied_members(entry: Entry, front: Sequence[Entry], objectives: Sequence[Objective]) -> list[str]:

@@ -26,15 +26,13 @@ from search.fronts.objectives import Constraint, Objective
 from search.job.checks import PERCENTILE, check_percentile, check_techniques, either
 from search.job.devices import labels_of
 from search.job.yaml_text import read_yaml
-from search.options import explain_error, hide_default, validate_options
+from search.options import USUAL_TRIALS, explain_error, hide_default, validate_options
 from search.training.recipe import Recipe
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-
-USUAL_TRIALS = 60
 
 AtOnce = Annotated[int, Field(ge=1, le=bounds.MOST_AT_ONCE, strict=True)]
 Threads = Annotated[int, Field(ge=1, le=bounds.MOST_THREADS, strict=True)]

@@ -54,9 +54,8 @@ class SequencePolicy:
         """Draws the place of a value for each decision, a sample for each condition."""
         values = torch.zeros(len(self._encodings), len(conditions), dtype=torch.long)
         with torch.no_grad():
-            logs = self._logs(conditions, values)
             for position in range(len(values)):
-                if self._network.reads_values and position:
+                if self._network.reads_values or position == 0:
                     logs = self._logs(conditions, values[: position + 1])
                 for number, row in enumerate(logs[position].double().exp().numpy()):
                     values[position, number] = int(self._rng.choice(len(row), p=row / row.sum()))

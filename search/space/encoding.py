@@ -10,9 +10,6 @@ from typing import Any, Literal, get_args
 UnitKind = Literal["conv", "depthwise", "transposed", "linear", "attention", "block"]
 """``block``: several layers and a plain shortcut around them; ``attention``: the heads of query, key and value."""
 
-ENCODING_SIZE = len(get_args(UnitKind)) + 6
-"""Numbers of an encoding."""
-
 
 @dataclass(frozen=True)
 class UnitEncoding:
@@ -51,3 +48,7 @@ class UnitEncoding:
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as JSON-able data."""
         return asdict(self)
+
+
+ENCODING_SIZE = len(UnitEncoding("conv", 1, 1, 0, 1).numbers)
+"""Numbers of an encoding."""

@@ -14,6 +14,9 @@ from typing import Any
 from evaluators.graphs.layer_cost import FLOAT_BYTES, CostFactors, LayerCost
 from evaluators.graphs.layer_groups import LayerGroup
 
+KEPT, LEFT_OUT = "1", "0"
+"""Values of a decision about whether a part of the module stays: shares of it, as those of its channels."""
+
 _TABLE, _SHARES = "table", "shares"
 
 _MOST_LEVELS = 4

@@ -11,11 +11,12 @@ from pydantic import Field
 from search.bounds import MOST, MOST_AT_ONCE
 from search.options import StrategyOptions
 from search.space.candidate import Candidate
-from search.strategies.base import Result, Strategy, StrategyContext
-from search.strategies.random import screen_draws
+from search.strategies.base import Result, StrategyContext
+from search.strategies.drawing import DrawingOptions, DrawingStrategy
+from search.strategies.observations import shares_of_range
 
 
-class EvolutionOptions(StrategyOptions):
+class EvolutionOptions(DrawingOptions):
     """Options of the strategy ``evolution``."""
 
     population: int = Field(32, ge=2, le=MOST_AT_ONCE)
@@ -29,19 +30,14 @@ class EvolutionOptions(StrategyOptions):
     screen: int = Field(1, ge=1, le=1000)
     """Children per candidate, of which one is chosen by its predicted latency."""
 
-    @property
-    def screens(self) -> bool:
-        """See :attr:`StrategyOptions.screens`."""
-        return self.screen > 1
 
-
-class Evolution(Strategy):
+class Evolution(DrawingStrategy):
     """Proposes the uniform assignments and random candidates, then mutated copies of good ones; the oldest die.
 
     The parent is the best of a random sample by a random weighting of the objectives, so that children arise along the
     whole front; feasible candidates before infeasible ones, and these by the sum of their violations. Dying of age
     rather than of weakness keeps a candidate whose measurement was lucky from having children for ever. Failed and
-    missing candidates have no children. Screening drops children as in the strategy ``random``.
+    missing candidates have no children. Screening drops children.
     """
 
     Options = EvolutionOptions
@@ -49,55 +45,32 @@ class Evolution(Strategy):
 
     def __init__(self, context: StrategyContext, options: StrategyOptions) -> None:
         super().__init__(context, options)
-        self._seeds = self.space.uniform()
         self._population: deque[Result] = deque(maxlen=self.options.population)
         self._free = [decision for decision in self.space.decisions if len(decision.choices) > 1]
-
-    @property
-    def batch(self) -> int:
-        """See :attr:`Strategy.batch`."""
-        return self.options.batch
-
-    def ask(self) -> Candidate:
-        """See :meth:`Strategy.ask`."""
-        if self._seeds:
-            return self._seeds.pop(0)
-        predictor = self.context.predictor
-        if not self.options.screens or predictor is None:
-            return self._draw()
-        children = [self._draw() for _ in range(self.options.screen)]
-        predicted = [predictor.speedup(child.decisions) for child in children]
-        left = screen_draws(children, predicted, self.space.baseline())
-        return left[int(self.rng.integers(len(left)))]
 
     def tell(self, results: Sequence[Result]) -> None:
         """See :meth:`Strategy.tell`."""
         self._population.extend(result for result in results if result.gains is not None and not result.missing)
 
-    def _draw(self) -> Candidate:
+    def draw(self) -> Candidate:
         """Draws a child, or a random candidate while the population is not complete."""
         if len(self._population) < self.options.population:
-            return self.space.candidate({d.name: d.choices[self._below(len(d.choices))] for d in self.space.decisions})
+            return self.draw_uniformly()
         values = dict(self._choose_parent().values)
         if self._free:
             chance = min(1.0, self.options.mutations / len(self._free))
-            changing = {self._below(len(self._free)), *np.flatnonzero(self.rng.random(len(self._free)) < chance)}
+            changing = {self.below(len(self._free)), *np.flatnonzero(self.rng.random(len(self._free)) < chance)}
             for number in sorted(changing):
                 decision = self._free[number]
                 others = [choice for choice in decision.choices if choice != values[decision.name]]
-                values[decision.name] = others[self._below(len(others))]
+                values[decision.name] = others[self.below(len(others))]
         return self.space.candidate(values)
 
     def _choose_parent(self) -> Candidate:
-        sample = [self._population[self._below(len(self._population))] for _ in range(self.options.sample)]
+        sample = [self._population[self.below(len(self._population))] for _ in range(self.options.sample)]
         feasible = [result for result in sample if result.feasible]
         if not feasible:
             return min(sample, key=lambda result: sum(result.violations)).candidate
-        gains = np.array([result.gains for result in feasible], np.float64)
-        span = gains.max(axis=0) - gains.min(axis=0)
-        shares = (gains - gains.min(axis=0)) / np.where(span > 0, span, 1.0)
+        shares = shares_of_range([result.gains for result in feasible if result.gains is not None])
         weights = self.rng.dirichlet(np.ones(shares.shape[1]))
         return feasible[int((shares @ weights).argmax())].candidate
-
-    def _below(self, count: int) -> int:
-        return int(self.rng.integers(count))

@@ -14,13 +14,14 @@ from search.bounds import LARGEST, MOST, MOST_AT_ONCE, MOST_ITEMS, Name
 from search.options import StrategyOptions
 from search.space.candidate import Candidate, Decision
 from search.space.encoding import ENCODING_SIZE
+from search.space.layer_changes import KEPT, LEFT_OUT
 from search.strategies.base import Result, Strategy, StrategyContext
 from search.strategies.observations import Axes, share_of_baseline
 
 if TYPE_CHECKING:
     from search.policies.sequence import SequencePolicy
 
-REMOVAL = ("1", "0")
+REMOVAL = (KEPT, LEFT_OUT)
 """The values of a decision about whether a unit stays."""
 
 _ANNEALING = 15

@@ -89,6 +89,14 @@ def _works(result: Result) -> bool:
     return result.gains is not None and all(math.isfinite(amount) for amount in result.violations)
 
 
+def shares_of_range(gains: Sequence[Sequence[float]]) -> Floats:
+    """Returns each gain (results, objectives) as a share of its objective's range; 0 where all are equal."""
+    rows = np.array(gains, np.float64)
+    span = rows.max(axis=0) - rows.min(axis=0)
+    shares: Floats = (rows - rows.min(axis=0)) / np.where(span > 0, span, 1.0)
+    return shares
+
+
 def share_of_baseline(gain: float, baseline: float) -> float:
     """Returns the share of the baseline's cost that a gain stands for. Speed-ups are positive and divide; times and
     sizes are negated costs."""

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
 from search.bounds import MOST, MOST_AT_ONCE, MOST_ITEMS, Name
-from search.fronts.pareto import dominates
-from search.options import StrategyOptions, validate_options
+from search.fronts.pareto import Point, undominated
+from search.options import USUAL_TRIALS, StrategyOptions, validate_options
 from search.space.candidate import Candidate, Decision, Space
 from search.strategies.base import LatencyPredictor, Result, Sections, Strategy, StrategyContext
+from search.strategies.observations import shares_of_range
 
 BASE = "base"
 """Name of a stage's decision about the member of the front that it changes."""
@@ -35,7 +36,7 @@ class Stage(BaseModel):
     """A strategy by name."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The strategy's options."""
-    trials: int = Field(60, ge=1, le=MOST)
+    trials: int = Field(USUAL_TRIALS, ge=1, le=MOST)
     """Candidates of the stage."""
     keep: int = Field(8, ge=1, le=MOST_AT_ONCE)
     """Members of the front so far that it changes."""
@@ -57,8 +58,8 @@ class Staged(Strategy):
     """Runs a strategy after another: a stage decides about its own techniques, on candidates that the stages before
     have put on the front.
 
-    Which member is changed is one more decision of the stage's strategy. Its first value is the most
-    balanced member, with which a stage begins. Techniques that are in no stage belong to the last one.
+    Which member is changed is one more decision of the stage's strategy. Its first value is the most balanced member,
+    with which a stage begins. Techniques that are in no stage belong to the last one.
     """
 
     Options = StagedOptions
@@ -197,19 +198,18 @@ class _CompletedPredictor:
 def front_of(results: Sequence[Result], most: int) -> list[Candidate]:
     """Returns the candidates of the front, at most so many, spread along the first objective; first the one with the
     largest sum of gains, each as a share of its range on the front."""
-    rows = [(result.gains, result.candidate) for result in results if result.feasible and result.gains is not None]
-    front = [(own, candidate) for own, candidate in rows if not any(dominates(other, own) for other, _ in rows)]
-    front = list({own: (own, candidate) for own, candidate in reversed(front)}.values())
-    front.sort(key=lambda row: row[0])
+    by_point: dict[Point, Candidate] = {}
+    for result in results:
+        if result.feasible and result.gains is not None:
+            by_point.setdefault(result.gains, result.candidate)
+    front = undominated(by_point)[::-1]
     if len(front) > most:
         places = np.unique(np.linspace(0, len(front) - 1, most).round().astype(int)) if most > 1 else [len(front) // 2]
         front = [front[int(place)] for place in places]
     if not front:
         return []
-    gains = np.array([own for own, _ in front], np.float64)
-    span = gains.max(axis=0) - gains.min(axis=0)
-    sums = ((gains - gains.min(axis=0)) / np.where(span > 0, span, 1.0)).sum(axis=1)
-    return [front[int(number)][1] for number in np.argsort(-sums, kind="stable")]
+    sums = shares_of_range(front).sum(axis=1)
+    return [by_point[front[int(number)]] for number in np.argsort(-sums, kind="stable")]
 
 
 def _kind_of(number: int, stage: Stage) -> type[Strategy]:

@@ -15,6 +15,7 @@ from hwprofiles import Precision
 from hwprofiles.suggestions import nearest
 from search.bounds import MOST, Seed
 from search.criterion_names import CRITERIA
+from search.space.layer_changes import KEPT
 from search.tasks.drawing import draw_samples
 from search.techniques.base import TechniqueOptions
 from search.techniques.module import ModuleTechnique
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from search.pruning import ChannelGroup
     from search.pruning.criteria import Batch, Criterion
-
-KEPT, LEFT_OUT = "1", "0"
 
 USUAL_STEP = 8
 """Multiple to which widths are rounded for devices that were not probed, as He et al. (AMC, ECCV 2018) use it on

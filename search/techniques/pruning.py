@@ -11,9 +11,9 @@ from pydantic import Field, field_validator
 from evaluators.devices.device import Device
 from search.bounds import LARGEST, MOST, MOST_ITEMS
 from search.space.candidate import Decision
-from search.space.layer_changes import LayerWidth
+from search.space.layer_changes import KEPT, LEFT_OUT, LayerWidth
 from search.space.offer import Offer
-from search.techniques.channels import KEPT, LEFT_OUT, ChannelOptions, ChannelTechnique
+from search.techniques.channels import ChannelOptions, ChannelTechnique
 
 if TYPE_CHECKING:
     import numpy as np

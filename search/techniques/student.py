@@ -12,9 +12,9 @@ from evaluators.devices.device import Device
 from search.bounds import MOST_ITEMS
 from search.space.candidate import Decision
 from search.space.encoding import UnitEncoding
-from search.space.layer_changes import LayerChange, ValueShares
+from search.space.layer_changes import KEPT, LEFT_OUT, LayerChange, ValueShares
 from search.space.offer import Offer
-from search.techniques.channels import KEPT, LEFT_OUT, ChannelOptions, ChannelTechnique
+from search.techniques.channels import ChannelOptions, ChannelTechnique
 
 if TYPE_CHECKING:
     import numpy as np

@@ -52,11 +52,8 @@ class TestStaged(ExploringConformance):
     small: ClassVar[dict[str, Any]] = {"stages": [{"strategy": "random", "options": {"batch": 4}}]}
 
 
-class TestTwoStages(ExploringConformance):
+class TestTwoStages(TestStaged):
     """The second one begins in the middle of what the suite does."""
-
-    kind = Staged
-    small: ClassVar[dict[str, Any]] = {"stages": [{"strategy": "random", "options": {"batch": 4}}]}
 
     def make(self, space: Space = SPACE, **more: Any) -> Any:
         first = {"strategy": "random", "options": {"batch": 8}, "trials": 16}

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from search.fronts.pareto import hypervolume
 from search.space.candidate import Candidate, Decision, Space
 from search.strategies import Bayesian, Evolution, Fliqs, Nsga2, RandomSearch, Result, Sensitivity
-from search.strategies.random import screen_draws
+from search.strategies.drawing import screen_draws
 from search.testing.strategies import (
     COSTS,
     LOSSES,
