@@ -254,7 +254,8 @@ class Campaign:
             self._seen[job_id] = finished
 
     def _check_ends(self) -> None:
-        assert set(self._states().values()) == {JobState.DONE}, self._states()
+        failures = [self._history(job_id) for job_id in self.jobs if self._state(job_id) is not JobState.DONE]
+        assert not failures, "\n".join(failures)
         for job_id, expected in self.jobs.items():
             rows = self._store.trials.of_job(job_id)
             assert [row.number for row in rows] == list(range(len(rows)))
@@ -263,6 +264,16 @@ class Campaign:
             for row in rows:
                 phases = Counter(record["phase"] for record in self._store.trials.measurements(row.candidate_id))
                 assert all(count == 1 for count in phases.values()), f"{row.candidate_id} was measured twice: {phases}"
+
+    def _history(self, job_id: str) -> str:
+        """A job that has not ended well: its error, and the last lines of every log."""
+        row = self._store.jobs.get(job_id)
+        lines = [f"{line.at:%H:%M:%S} {line.text}" for line in self._store.logs.of_job(job_id)]
+        logs = [*(daemon.log for daemon in self.daemons), *self.home.rglob(f"{job_id}/controller.log")]
+        tails = [f"--- {log}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-80:]) for log in logs]
+        return "\n".join(
+            [f"{job_id} is {row.state}: {row.error}; {row.hint}; {row.losses} losses", *lines[-60:], *tails]
+        )
 
     def _all_ended(self) -> bool:
         return all(state.ended for state in self._states().values())

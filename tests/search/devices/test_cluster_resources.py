@@ -54,7 +54,8 @@ def test_what_cannot_be_declared(home: Path, options: list[str], said: str) -> N
 
 
 def test_a_worker_says_what_is_wrong_with_its_cluster(home: Path, tmp_path: Path) -> None:
-    refused = paretune("worker", "--ray-address", "127.0.0.1:1", home=home, HOME=str(tmp_path))
+    nothing = {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "", "RAY_AUTH_TOKEN_PATH": ""}
+    refused = paretune("worker", "--ray-address", "127.0.0.1:1", home=home, **nothing)
     assert refused.returncode == 2
     assert "there is no token for the Ray cluster" in error_lines(refused)[0]
     away = paretune("worker", "--ray-address", "127.0.0.1:1", home=home, RAY_AUTH_TOKEN="secret")
