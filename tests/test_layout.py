@@ -72,7 +72,7 @@ REGISTRIES = {
     "hwprofiles.DEVICES": ["local-cpu", "local-gpu", "dry-run"],
     "evaluators.runtimes.RUNTIMES": ["onnxruntime", "openvino", "tensorrt", "trtexec", "null"],
     "search.tasks.TASKS": ["digits", "onnx"],
-    "search.techniques.TECHNIQUES": ["runtime", "pruning", "student", "sparsity", "graph", "formats", "precision"],
+    "search.techniques.TECHNIQUES": ["runtime", "pruning", "student", "sparsity", "training", "graph", "formats", "precision"],
     "search.pruning.criteria.CRITERIA": ["l1", "l2", "bn_scale", "taylor", "lrp", "expressiveness", "random"],
     "search.strategies.STRATEGIES": [
         "bayesian",
