@@ -203,6 +203,7 @@ class Trial(Base):
     metrics: Mapped[Json]
     artifact_sha256: Mapped[str | None] = mapped_column(String(64))
     wall_s: Mapped[float]
+    origin: Mapped[Json | None]
 
 
 class TrialCount(Base):

@@ -1,0 +1,17 @@
+"""Where candidates come from."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("trials", sa.Column("origin", sa.JSON(), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("trials", "origin")
