@@ -71,13 +71,16 @@ class TrialSearch:
             }  # fmt: skip
             with self._open_place() as place, self._reporter.listening():
                 # Only now: Ray reads its settings when it is imported.
-                from search.controller.ray_workers import BlockSearcher, CandidateTrainable
+                from search.controller.ray_workers import BlockSearcher, CandidateTrainable, SearchEnded
                 from search.controller.tune import run_trials
 
                 searcher = BlockSearcher(
                     self._scheduler, self._finish, self._is_over, place.most, lambda: self._budget.giving_up
                 )
-                run_trials(CandidateTrainable, parameters, searcher, place)
+                try:
+                    run_trials(CandidateTrainable, parameters, searcher, place)
+                except SearchEnded as ended:
+                    raise (ended.__cause__ or ended) from None
             if searcher.lost is not None:
                 raise searcher.lost
             if self._scheduler.trouble is not None:
