@@ -65,11 +65,8 @@ _READY_JOBS = (
 )
 RUNNING = Job.state == JobState.RUNNING, Job.detached.is_(True)
 _BUSY_USERS = select(Job.submitted_by, func.count().label("jobs")).where(*RUNNING).group_by(Job.submitted_by)
-_LEASES = select(Job.job_id, Job.lease_owner, Job.lease_until).where(*RUNNING)
-_LOSING = (
-    Job.job_id, Job.lease_owner, Job.lease_until, Job.requested, Job.losses, Job.finished_at_loss, Job.lost_since,
-    Job.epoch,
-)  # fmt: skip
+_LEASES = select(Job.job_id, Job.lease_owner, Job.lease_until, Job.epoch, Job.requested).where(*RUNNING)
+_LOSSES = select(Job.losses, Job.finished_at_loss, Job.lost_since)
 _HOPELESS = (
     select(Dependency.job_id, Dependency.after_job_id, EARLIER.state)
     .join(Job, Job.job_id == Dependency.job_id)
@@ -197,18 +194,18 @@ def _lease(connection: Connection, job_id: str, owner: Json) -> Lease | None:
 
 def _return_lost(connection: Connection, ended: Collection[Lease] = ()) -> None:
     now, epochs = utc_now(), {lease.job_id: lease.epoch for lease in ended}
-    lost = [
-        job_id for job_id, owner, until in connection.execute(_LEASES)
-        if job_id in epochs or _is_lost(owner, until, now)
-    ]  # fmt: skip
-    for job_id in lost:
-        held = select(*_LOSING).where(Job.job_id == job_id, *RUNNING).with_for_update(skip_locked=True)
-        row = connection.execute(held).one_or_none()
-        if row is None or not (epochs.get(job_id) == row.epoch or _is_lost(row.lease_owner, row.lease_until, now)):
+
+    def lost(row: Any) -> bool:
+        return epochs.get(row.job_id) == row.epoch or _is_lost(row.lease_owner, row.lease_until, now)
+
+    for job_id in [row.job_id for row in connection.execute(_LEASES).all() if lost(row)]:
+        of_job = Job.job_id == job_id
+        row = connection.execute(_LEASES.where(of_job).with_for_update(skip_locked=True)).one_or_none()
+        if row is None or not lost(row):
             continue
-        finished = _finished_trials(connection, row.job_id)
-        again = finished <= row.finished_at_loss and row.lost_since is not None
-        losses, since = (row.losses + 1, row.lost_since) if again else (1, now)
+        finished, before = _finished_trials(connection, job_id), connection.execute(_LOSSES.where(of_job)).one()
+        again = finished <= before.finished_at_loss and before.lost_since is not None
+        losses, since = (before.losses + 1, before.lost_since) if again else (1, now)
         wanted = JobState.QUEUED if row.requested is None else row.requested.state
         values: Json = {"losses": losses, "finished_at_loss": finished, "lost_since": since, "epoch": row.epoch + 1}
         is_over = losses >= LOSSES_UNTIL_FAILED and (now - since).total_seconds() >= LOSING_S_UNTIL_FAILED
