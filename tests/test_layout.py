@@ -55,7 +55,8 @@ SURFACES = {
         "CRITERIA", "Batch", "Criterion", "LossFunction", "Needs", "Scores", "Sees", "sparsity_term",
     },
     "search.students": {
-        "PlainLayer", "Removal", "Unit", "build_student", "find_units", "find_gone", "find_outermost",
+        "PlainLayer", "Removal", "Unit", "build_student", "compare_layers", "find_units", "find_gone",
+        "find_outermost",
     },
     "search.strategies": {
         "STRATEGIES", "Bayesian", "Evolution", "Fliqs", "LatencyPredictor", "N2n", "Nsga2", "RandomSearch", "Result",

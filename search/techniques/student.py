@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, field_validator
 
 from evaluators.devices.device import Device
 from search.bounds import MOST_ITEMS
 from search.space.candidate import Decision
+from search.space.display import Fields, Item
 from search.space.encoding import UnitEncoding
 from search.space.layer_changes import KEPT, LEFT_OUT, LayerChange, ValueShares
 from search.space.offer import Offer
@@ -101,6 +102,16 @@ class StudentTechnique(ChannelTechnique):
         scores = self._scores if widths else {}
         units = tuple(self._units.values())
         return build_student(module, units, self._removed(values), widths, scores, self.example(2))
+
+    def finish(self, module: nn.Module, values: Mapping[str, str]) -> dict[str, Any]:
+        """Notes what became of each layer of the teacher."""
+        from search.students import compare_layers
+
+        return {"layers": compare_layers(self.structure, module)}
+
+    def describe(self, notes: Mapping[str, Any]) -> list[Item]:
+        """Returns the student beside its teacher, layer by layer."""
+        return [Fields("Student beside its teacher", notes["layers"], "Outputs and parameters of each layer.")]
 
     def layer_changes(self) -> list[LayerChange]:
         """See :meth:`Technique.layer_changes`: the layers that narrow or go, and the shares that factors stand for."""

@@ -14,6 +14,7 @@ from hwprofiles.errors import InvalidInput, Unreachable
 from search.job.spec import parse_job
 from search.options import validate_options
 from search.space.candidate import Decision
+from search.space.display import Fields
 from search.space.encoding import UnitEncoding
 from search.space.layer_changes import costs_left, read_change, uniform_levels
 from search.techniques import Offer, Subject, Technique
@@ -45,6 +46,18 @@ class TestStudent(ModuleConformance):
         assert {decision.scope for decision in decisions} == {"module"}
         assert not [d for d in self.decisions(new(remove=False)) if d.choices[-1] == "0"]
         assert [d.choices for d in self.decisions(new(factors=[]))] == [("1", "0")] * 3
+
+    def test_a_student_is_shown_beside_its_teacher(self, new: Callable[..., Technique]) -> None:
+        technique = new()
+        first = {decision.name: decision.choices[0] for decision in self.decisions(technique)}
+        draft = create_variants(technique).draft({**first, BLOCK: "0", "student:blocks/blocks.1/conv1": "0.5"})
+        assert draft is not None
+        (item,) = technique.describe(draft.notes["student"])
+        assert isinstance(item, Fields)
+        assert item.fields["stem"] == "8 outputs, 72 parameters"
+        assert item.fields["blocks.0.conv1"] == "left out (8 outputs, 576 parameters)"
+        assert item.fields["blocks.1.conv1"] == "16 → 8 outputs, 1,152 → 576 parameters"
+        assert item.fields["blocks.1.conv2"] == "16 outputs, 2,304 → 1,152 parameters"
 
     def test_encodings_are_by_target(self, new: Callable[..., Technique]) -> None:
         technique = new()
