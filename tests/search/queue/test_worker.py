@@ -6,13 +6,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from command_line import started, wait_gone, wait_until
+from command_line import relatives, started, wait_gone, wait_until
 from inline_search import without_ray
 from small_jobs import write_classifier, write_job
 
@@ -191,3 +192,21 @@ def test_a_worker_leaves_jobs_whose_files_it_does_not_reach(
     assert refusal(store, row, files) is None  # remembered
     now += REMEMBERED_S
     assert refusal(store, row, files) is not None
+
+
+def test_the_worker_of_up_ends_with_it(home: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        running = {}
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+            log = tmp_path / f"{number.name}.log"
+            database = f"sqlite:///{tmp_path / number.name}.db"
+            up = stack.enter_context(started("up", "--port", "0", "--db", database, home=home, log=log))
+            running[number] = up, log
+        for number, (up, log) in running.items():
+            wait_until(lambda log=log: "worker ready" in (text := log.read_text()) and "Paretune is at" in text, "up")
+            family = relatives(up)
+            assert len(family) == 1
+            up.send_signal(number)
+            wait_gone(family)
+            assert up.wait() == (-signal.SIGKILL if number is signal.SIGKILL else 130)
+            assert "Traceback" not in log.read_text()
