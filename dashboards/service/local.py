@@ -31,6 +31,7 @@ from hwprofiles.errors import InvalidInput, NotAllowed, NotFound
 from hwprofiles.suggestions import nearest
 from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.store import ArtefactStore
+from search.controller.open_results import has_open_results
 from search.controller.submission import store_job
 from search.devices.lookup import DeviceRegistry
 from search.folders import remove_job_folder
@@ -154,7 +155,8 @@ class LocalService(Service):
     def resume(self, job: str) -> Json:
         """See :meth:`Service.resume`."""
         row = self._job(job, Action.CHANGE)
-        if row.state is not JobState.QUEUED:
+        is_over = row.state is JobState.DONE and not has_open_results(self._store, row.job_id)
+        if row.state is not JobState.QUEUED and not is_over:
             self._store.queue.resume(row.job_id)
         return self._status(row.job_id)
 

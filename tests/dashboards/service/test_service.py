@@ -73,7 +73,17 @@ class TestSubmitting:
             first["job_id"]: "a worker takes it in a moment", second: f"it waits for job {first['job_id']} (queued)"
         }  # fmt: skip
         assert service.job(second)["waiting"] == waiting[second]
+        assert service.job(second)["after"] == [{"job_id": first["job_id"], "state": "queued"}]
+        assert service.job(first["job_id"])["after"] == []
         assert service.cancel(second)["waiting"] is None
+
+    def test_a_job_that_is_done_is_not_queued_again(self, service: Service, store: Store) -> None:
+        job_id = service.submit(DRY_RUN)["job_id"]
+        _, lease = store.queue.take(this_process()) or pytest.fail("nothing")
+        store.jobs.set_state(lease, JobState.DONE)
+        store.jobs.release(lease)
+        assert service.resume(job_id)["state"] == "done"
+        assert store.queue.length() == 0
 
     def test_the_contents_of_a_job_file(self, service: Service) -> None:
         content = {"name": "mine", "task": {"name": "digits"}, "devices": ["dry-run"], "budget": {"trials": 9}}
