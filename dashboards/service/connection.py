@@ -57,7 +57,7 @@ class Connection:
             raise _invalid(url, "it needs a scheme and a host")
         if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
             raise InvalidInput(
-                "the token has characters that no token has", "copy it again, or make one: paretune login"
+                "the token has characters that no token has", "set PARETUNE_TOKEN again, or save it: paretune login URL"
             )
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._url, self._pause = url.rstrip("/"), pause

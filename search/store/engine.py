@@ -31,6 +31,7 @@ _PATIENCE = {
 }  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 30_000
+_KINDS = ("sqlite", "postgresql")
 _SIDE_FILES = ("-wal", "-shm")
 _JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _URL_HINT = "write it like sqlite:////home/me/jobs.db or postgresql://me@host/jobs"
@@ -42,7 +43,7 @@ def open_engine(url: str) -> Engine:
     Raises :class:`InvalidInput` for a URL that cannot be used, :class:`StorageError` if the folder cannot be made.
     """
     try:
-        parsed = make_url(url)
+        parsed = _parse(url)
         _refuse_memory(parsed)
         engine = create_engine(parsed, json_serializer=_to_json, hide_parameters=True, **_connecting(parsed))
     except ImportError as error:
@@ -59,6 +60,14 @@ def open_engine(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     return engine
+
+
+def _parse(url: str) -> URL:
+    """Returns a URL in its parts; raises :class:`InvalidInput` for a kind of database that Paretune does not use."""
+    parsed = make_url(url)
+    if (kind := parsed.get_backend_name()) not in _KINDS:
+        raise InvalidInput(f"database URL: {kind!r} is neither of {' and '.join(_KINDS)}", _URL_HINT)
+    return parsed
 
 
 def _connecting(url: URL) -> dict[str, Any]:
@@ -89,7 +98,7 @@ def database_exists(url: str) -> bool:
     Raises :class:`InvalidInput` for a URL that cannot be used.
     """
     try:
-        parsed = make_url(url)
+        parsed = _parse(url)
         parsed.get_dialect()
     except NoSuchModuleError:
         raise InvalidInput(f"database URL: unknown kind of database {parsed.drivername!r}", _URL_HINT) from None

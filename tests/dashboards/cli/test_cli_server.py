@@ -259,7 +259,7 @@ def test_an_export_is_cancelled_by_its_id_or_by_an_interrupt(
 
     monkeypatch.setattr("dashboards.service.bundles.time.sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        export_there(LocalService(store), search.ids[4], tmp_path / "out", {}, lambda text: None)
+        export_there(LocalService(store), search.ids[4], tmp_path / "out", {"device": "local-cpu"}, lambda text: None)
     states = [row.state for row in store.export_requests.of_job(search.job_id)]
     assert states == [ExportState.CANCELLED] * 3
     assert not (tmp_path / "out").exists()
@@ -293,7 +293,7 @@ def test_an_export_is_fetched_and_checked(
         folder = tmp_path / f"out-{code}"
         worker = threading.Thread(target=work, args=(content,))
         worker.start()
-        got, out, err = run("export", search.ids[4], "-o", folder)
+        got, out, err = run("export", search.ids[4], "-o", folder, "--device", "local-cpu")
         worker.join()
         assert got == code, err
         assert folder.exists() == (code == 0)

@@ -307,7 +307,7 @@ class TestExporting:
         assert digest_of_file(tmp_path / "bundle.zip") == digest
 
     def test_cancelling(self, service: Service, search: Any, tmp_path: Path, store: Store) -> None:
-        asked = service.export(search.ids[4])["export_id"]
+        asked = service.export(search.ids[4], {"device": "local-cpu"})["export_id"]
         _, lease = store.export_requests.take(this_process()) or pytest.fail("nothing to do")
         for _ in range(2):
             document = service.cancel_export(asked)
@@ -317,7 +317,7 @@ class TestExporting:
         assert service.export_state(asked) == document
         with pytest.raises(InvalidInput, match="is cancelled"):
             service.bundle(asked, tmp_path / "bundle.zip")
-        done = service.export(search.ids[3])["export_id"]
+        done = service.export(search.ids[3], {"device": "local-cpu"})["export_id"]
         _, lease = store.export_requests.take(this_process()) or pytest.fail("nothing to do")
         store.export_requests.finish(lease, "a" * 64, {"verdict": "confirmed"})
         with pytest.raises(InvalidInput, match="is done already"):

@@ -36,6 +36,7 @@ class TestUrls:
             "",
             "jobs.db",
             "nosuch://host/jobs",
+            "mysql://me@host/jobs",
             "sqlite+nosuch:///jobs.db",
             "postgresql://host:abc/jobs",
             "sqlite://",
