@@ -63,8 +63,8 @@ SURFACES = {
     },
     "search.store": {
         "EVERYTHING", "ExportLease", "ExportRow", "JobBusy", "JobFilters", "JobRow", "JobVersion", "Json", "Lease",
-        "Sight", "StaleLease", "Store", "Submission", "TrialRow", "database_exists", "digests_of", "is_orphan",
-        "this_process", "upgrade",
+        "Sight", "StaleLease", "Store", "Submission", "TrialRow", "candidate_id_of", "database_exists",
+        "digests_of", "is_orphan", "this_process", "upgrade",
     },
 }  # fmt: skip
 
@@ -72,7 +72,16 @@ REGISTRIES = {
     "hwprofiles.DEVICES": ["local-cpu", "local-gpu", "dry-run"],
     "evaluators.runtimes.RUNTIMES": ["onnxruntime", "openvino", "tensorrt", "trtexec", "null"],
     "search.tasks.TASKS": ["digits", "onnx"],
-    "search.techniques.TECHNIQUES": ["runtime", "pruning", "student", "sparsity", "graph", "formats", "precision"],
+    "search.techniques.TECHNIQUES": [
+        "runtime",
+        "pruning",
+        "student",
+        "sparsity",
+        "training",
+        "graph",
+        "formats",
+        "precision",
+    ],
     "search.pruning.criteria.CRITERIA": ["l1", "l2", "bn_scale", "taylor", "lrp", "expressiveness", "random"],
     "search.strategies.STRATEGIES": [
         "bayesian",

@@ -62,6 +62,16 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "resources": "cluster.devices_resources",
         },
     ),
+    "policies": (
+        "Policies that searches learnt, on this machine.",
+        {
+            "list": "policies.policies_list",
+            "show": "policies.policies_show",
+            "export": "policies.policies_export",
+            "import": "policies.policies_import",
+            "remove": "policies.policies_remove",
+        },
+    ),
     "users": (
         "The users of a server.",
         {

@@ -46,7 +46,8 @@ def candidate_fields(document: Mapping[str, Any]) -> dict[str, Any]:
         "runtime": document["runtime"],
         "device": document["device"],
         "job": f"{document['job']} ({document['job_id']})",
-        "trial": f"{document['trial']}, proposed by {document['strategy']}",
+        "trial": f"{document['trial']}, proposed by {document['strategy']}"
+        + (f": {document['origin']['strategy']}" if "origin" in document else ""),
         "time used": duration(document["wall_s"]) if document["wall_s"] else None,
     }
 

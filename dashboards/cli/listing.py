@@ -16,9 +16,14 @@ _LEAST = 12
 
 
 def print_list(
-    rows: list[Json], columns: Mapping[str, str], empty: str, *, cut: Collection[str] = (), wrap: Collection[str] = (),
-    below: str | None = None,
-) -> None:  # fmt: skip
+    rows: list[Json],
+    columns: Mapping[str, str],
+    empty: str,
+    *,
+    cut: Collection[str] = (),
+    wrap: Collection[str] = (),
+    below: str = "",
+) -> None:
     """Prints rows in one line each, apart from the text of columns to ``wrap``; prints ``empty`` without rows.
 
     ``columns`` maps keys to headings. Columns without room are left out and named; the text of the last one follows

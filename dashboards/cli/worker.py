@@ -37,7 +37,9 @@ def worker(
     jobs: Jobs = 1,
     ray_address: RayAddress = None,
     db: Db = None,
-    until_stdin_ends: Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)] = False,
+    until_stdin_ends: Annotated[
+        bool, typer.Option("--until-stdin-ends", help="Also end when stdin ends, as a parent's end does.")
+    ] = False,
 ) -> None:
     """Run queued jobs, until Ctrl-C; jobs under way then return to the queue."""
     from search.queue.cluster import ClusterWatch

@@ -9,14 +9,14 @@ from dashboards.documents.display import display_of, formats_of
 from dashboards.documents.report import JobReport
 from dashboards.words import Json
 from dashboards.words.answer import comparison_of
-from dashboards.words.candidates import UNCHANGED, decisions_summary
+from dashboards.words.candidates import UNCHANGED, decisions_summary, origin_in_words
 from dashboards.words.format_strip import blocks_of, decided_formats, formats_in_words, formats_without_decision
 from dashboards.words.health import last_health
 from dashboards.words.runtime import costs_of
 from search.fronts.metrics import QUALITY_CHECK, QUALITY_FROM, QUALITY_RUNTIME, SIMULATED_FORMATS
 from search.short_names import candidate_name
 from search.space.display import DISPLAY
-from search.store import Store, TrialRow, digests_of
+from search.store import Store, TrialRow, candidate_id_of, digests_of
 
 _MOST_NUMBERS = 16  # a longer list of numbers in a measurement is raw samples, not a summary
 
@@ -69,6 +69,7 @@ def candidate_of(report: JobReport, trial: TrialRow) -> Json:
         "artifact_sha256": trial.artifact_sha256,
         "wall_s": trial.wall_s,
         **_confirmation(report, trial),
+        **({"origin": _origin(trial)} if trial.origin else {}),
     }
 
 
@@ -98,15 +99,17 @@ def without_samples(value: Any) -> Any:
 
 
 def _summary_of(report: JobReport, trial: TrialRow) -> str:
-    """Returns a candidate's changes in a few words: its decisions, and formats that only its training chose."""
+    """Returns a candidate's changes in a few words: its decisions, formats that only its training chose, and in
+    a search in stages where it comes from."""
     formats = formats_without_decision(
         formats_of(report.space, trial.decisions, trial.metrics), decided_formats(report.space, trial.decisions)
     )
     words = decisions_summary(trial.decisions, report.space)
-    if not formats:
-        return words
-    trained = formats_in_words(blocks_of(formats))
-    return trained if words == UNCHANGED else f"{words}, {trained}"
+    if formats:
+        trained = formats_in_words(blocks_of(formats))
+        words = trained if words == UNCHANGED else f"{words}, {trained}"
+    origin = origin_in_words(_origin(trial))
+    return f"{words} ({origin})" if origin and words != UNCHANGED else words
 
 
 def _confirmation(report: JobReport, trial: TrialRow) -> Json:
@@ -115,6 +118,13 @@ def _confirmation(report: JobReport, trial: TrialRow) -> Json:
     unconfirmed = (stored.get("unconfirmed") or {}).get(trial.candidate_id)
     final = bool(stored.get("final")) and not trial.simulated and trial.candidate_id in report.members
     return {"confirmed": final and unconfirmed is None, "unconfirmed": unconfirmed}
+
+
+def _origin(trial: TrialRow) -> Json:
+    """Returns where the strategy had a candidate from; the candidate that it changes by its id."""
+    origin = dict(trial.origin or {})
+    base = origin.pop("base", None)
+    return origin if base in (None, trial.digest) else {**origin, "base": candidate_id_of(trial.job_id, base)}
 
 
 def _standings(report: JobReport, candidate_id: str) -> Json:

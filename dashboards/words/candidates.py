@@ -48,6 +48,18 @@ def quality_in_words(metrics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def origin_in_words(origin: Mapping[str, Any] | None) -> str:
+    """Returns the stage that a candidate is from, and the candidate that it changes; empty if neither is known.
+
+    >>> origin_in_words({"stage": 2, "strategy": "evolution", "base": "db01467b527b"})
+    'stage 2, from db01467b'
+    """
+    if not origin or "stage" not in origin:
+        return ""
+    base = f", from {origin['base'][:8]}" if "base" in origin else ""
+    return f"stage {origin['stage']}{base}"
+
+
 def decisions_summary(decisions: Mapping[str, str], space: Space | None) -> str:
     """Returns a candidate's changes in a few words.
 

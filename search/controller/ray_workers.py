@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,8 +107,23 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
             self._runner.close()
 
 
+class SearchEnded(BaseException):
+    """Raised through Tune, which takes any other exception of its callbacks for that of a trial, and calls them again.
+
+    Its cause is the error that ended the search, such as a database that cannot be reached.
+    """
+
+
+@contextmanager
+def _through_tune() -> Iterator[None]:
+    try:
+        yield
+    except ParetuneError as error:
+        raise SearchEnded from error
+
+
 class BlockSearcher(Searcher):  # type: ignore[misc]
-    """Adapts our scheduler to Tune.
+    """Adapts our scheduler to Tune; errors of the scheduler end the search as :class:`SearchEnded`.
 
     ``after_trial`` is called with each finished row and its outcome, ``stopping`` returns whether to hand out no more,
     ``most`` how many may be in work, ``until`` the deadline of a candidate that is handed out now.
@@ -135,9 +151,10 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Returns the next candidate, None while a block is open, or the end marker."""
-        if self._stopping():
-            self._scheduler.stop()
-        row = self._scheduler.next() if len(self._running) < self._most() else None
+        with _through_tune():
+            if self._stopping():
+                self._scheduler.stop()
+            row = self._scheduler.next() if len(self._running) < self._most() else None
         if row is None:
             return Searcher.FINISHED if self._scheduler.is_over else None
         self._running[trial_id] = row
@@ -151,6 +168,10 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         """Records the outcome. A lost actor or node is not the fault of its candidate, whose code runs in a sandbox: it
         is handed out again."""
         row = self._running.pop(trial_id)
+        with _through_tune():
+            self._take_back(row, result, error=error)
+
+    def _take_back(self, row: TrialRow, result: dict[str, Any] | None, *, error: bool) -> None:
         if error or result is None or "outcome" not in result:
             self._losses[row.digest] += 1
             if self._losses[row.digest] < LOSSES_UNTIL_PUT_OFF:

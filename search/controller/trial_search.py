@@ -16,10 +16,9 @@ from search.controller.prepared_job import PreparedJob
 from search.controller.scheduler import Scheduler
 from search.controller.status import StatusReporter
 from search.devices.link import StoreLink
-from search.folders import data_folder
-from search.json_cache import JsonCache
 from search.options import validate_options
 from search.outcome import TrialOutcome
+from search.policy_store import PolicyStore
 from search.prediction.predictor import Predictor
 from search.space.promising import gains_without_trial
 from search.store import TrialRow
@@ -71,13 +70,16 @@ class TrialSearch:
             }  # fmt: skip
             with self._open_place() as place, self._reporter.listening():
                 # Only now: Ray reads its settings when it is imported.
-                from search.controller.ray_workers import BlockSearcher, CandidateTrainable
+                from search.controller.ray_workers import BlockSearcher, CandidateTrainable, SearchEnded
                 from search.controller.tune import run_trials
 
                 searcher = BlockSearcher(
                     self._scheduler, self._finish, self._is_over, place.most, lambda: self._budget.giving_up
                 )
-                run_trials(CandidateTrainable, parameters, searcher, place)
+                try:
+                    run_trials(CandidateTrainable, parameters, searcher, place)
+                except SearchEnded as ended:
+                    raise (ended.__cause__ or ended) from None
             if searcher.lost is not None:
                 raise searcher.lost
             if self._scheduler.trouble is not None:
@@ -142,7 +144,7 @@ class TrialSearch:
 
     def _new_strategy(self, predictor: Predictor) -> Strategy:
         spec, prepared = self._job.spec, self._job.prepared
-        kind = STRATEGIES[spec.strategy.name]
+        kind, job_id = STRATEGIES[spec.strategy.name], self._job.lease.job_id
         context = StrategyContext(
             space=prepared.space,
             objectives=tuple(spec.joint_objectives),
@@ -151,6 +153,7 @@ class TrialSearch:
             predictor=predictor,
             units={group.name: group for group in prepared.facts.groups},
             encodings=prepared.facts.encodings,
-            policies=JsonCache(data_folder() / "policies"),
+            policies=PolicyStore({"job": job_id, "teacher": spec.task.name, "devices": spec.labels}),
+            note=self._reporter.note,
         )
         return kind(context, validate_options(kind.Options, spec.strategy.options, "strategy.options"))

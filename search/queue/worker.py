@@ -21,7 +21,7 @@ from search.job.spec import Job
 from search.queue.cleaner import Cleaner
 from search.queue.exporter import Exporter
 from search.queue.job_files import JobFiles
-from search.store import JobRow, Store, digests_of, this_process
+from search.store import JobRow, Lease, Store, digests_of, this_process
 
 log = logging.getLogger("paretune.worker")
 
@@ -57,8 +57,13 @@ def refusal(store: Store, row: JobRow, files: JobFiles) -> str | None:
 class RunningJob:
     """A job and the process of its controller."""
 
-    job_id: str
+    lease: Lease
     process: subprocess.Popen[bytes]
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.lease.job_id
 
 
 class Worker:
@@ -111,7 +116,7 @@ class Worker:
         """Does what is to be done now: notes ended controllers, and starts new ones."""
         for job in [job for job in self._running if job.process.poll() is not None]:
             self._running.remove(job)
-            self._store.queue.return_lost()
+            self._store.queue.return_lost([job.lease])
             log.info("job %s is %s", job.job_id, self._store.jobs.get(job.job_id).state, extra=self._ids(job.job_id))
         if time.monotonic() >= self._heartbeat_at:
             self._note_contact(self._refusals)
@@ -126,7 +131,7 @@ class Worker:
                     self._note_contact(refusals)
                 return
             row, lease = taken
-            self._running.append(RunningJob(row.job_id, self._start(row.job_id, lease.epoch)))
+            self._running.append(RunningJob(lease, self._start(row.job_id, lease.epoch)))
             log.info("job %s (%s) begins", row.job_id, row.name, extra=self._ids(row.job_id))
 
     def _can_run(self, refusals: dict[str, str], row: JobRow) -> bool:
@@ -166,5 +171,5 @@ class Worker:
             except subprocess.TimeoutExpired:
                 job.process.kill()
                 job.process.wait()
+        self._store.queue.return_lost([job.lease for job in self._running])
         self._running.clear()
-        self._store.queue.return_lost()

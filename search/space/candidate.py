@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Any, Literal
@@ -198,6 +198,12 @@ class Candidate:
     values: tuple[tuple[str, str], ...]
     context: str
     """:attr:`Space.context` of the space."""
+    origin: Mapping[str, Any] | None = field(default=None, compare=False)
+    """Where the strategy has it from, JSON-able, such as the stage of a search; no part of its identity."""
+
+    def with_origin(self, **origin: Any) -> Candidate:
+        """Returns the candidate with this origin."""
+        return replace(self, origin=origin)
 
     @property
     def decisions(self) -> dict[str, str]:

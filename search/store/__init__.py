@@ -13,11 +13,12 @@ from search.store.owner import is_orphan, this_process
 from search.store.rows import JobRow, Json, Lease, Submission, TrialRow, digests_of
 from search.store.sight import EVERYTHING, Sight
 from search.store.store import Store
+from search.store.trials import candidate_id_of
 from search.store.upgrade import upgrade
 from search.store.versions import JobVersion
 
 __all__ = [
     "EVERYTHING", "ExportLease", "ExportRow", "JobBusy", "JobFilters", "JobRow", "JobVersion", "Json", "Lease", "Sight",
-    "StaleLease", "Store", "Submission", "TrialRow", "database_exists", "digests_of", "is_orphan", "this_process",
-    "upgrade",
+    "StaleLease", "Store", "Submission", "TrialRow", "candidate_id_of", "database_exists", "digests_of", "is_orphan",
+    "this_process", "upgrade",
 ]  # fmt: skip

@@ -88,7 +88,8 @@ class Job(Base):
     """A job and its lease: ``epoch`` counts the leases, ``lease_until`` is None while nobody holds one.
 
     A ``detached`` job is run by workers, any other by the command that made it. ``requested`` is what its controller is
-    asked to do. ``losses`` counts the controllers lost in a row, since ``finished_at_loss`` candidates were finished.
+    asked to do. ``losses`` counts the controllers lost in a row, since ``finished_at_loss`` candidates were finished;
+    the first was lost at ``lost_since``.
     """
 
     __tablename__ = "jobs"
@@ -129,6 +130,7 @@ class Job(Base):
     requested: Mapped[JobRequest | None] = mapped_column(state_column(JobRequest))
     losses: Mapped[int] = mapped_column(server_default=text("0"))
     finished_at_loss: Mapped[int] = mapped_column(server_default=text("0"))
+    lost_since: Mapped[datetime | None]
     retry_at: Mapped[datetime | None]
     progress: Mapped[Json | None]
 
@@ -203,6 +205,7 @@ class Trial(Base):
     metrics: Mapped[Json]
     artifact_sha256: Mapped[str | None] = mapped_column(String(64))
     wall_s: Mapped[float]
+    origin: Mapped[Json | None]
 
 
 class TrialCount(Base):

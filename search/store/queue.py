@@ -7,7 +7,7 @@ comes first, then the oldest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import count
@@ -26,8 +26,9 @@ from search.store.rows import JobRow, Json, Lease
 from search.store.transactions import Transactions
 from search.store.usage import usage_of
 
-LOSSES_UNTIL_FAILED = 5
-"""After so many controllers in a row were lost without a finished candidate in between, the job fails."""
+LOSSES_UNTIL_FAILED, LOSING_S_UNTIL_FAILED = 5, 600.0
+"""After so many controllers in a row were lost without a finished candidate in between, and so many seconds since the
+first of them, the job fails: it is not to end because a machine was unwell for a few minutes."""
 
 RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 """Wait before a job whose controller was lost begins again: doubled with each loss in a row."""
@@ -64,7 +65,8 @@ _READY_JOBS = (
 )
 RUNNING = Job.state == JobState.RUNNING, Job.detached.is_(True)
 _BUSY_USERS = select(Job.submitted_by, func.count().label("jobs")).where(*RUNNING).group_by(Job.submitted_by)
-_LEASES = select(Job.job_id, Job.lease_owner, Job.lease_until).where(*RUNNING)
+_LEASES = select(Job.job_id, Job.lease_owner, Job.lease_until, Job.epoch, Job.requested).where(*RUNNING)
+_LOSSES = select(Job.losses, Job.finished_at_loss, Job.lost_since)
 _HOPELESS = (
     select(Dependency.job_id, Dependency.after_job_id, EARLIER.state)
     .join(Job, Job.job_id == Dependency.job_id)
@@ -98,13 +100,14 @@ class Queue:
                         return row, lease
         return None
 
-    def return_lost(self) -> None:
+    def return_lost(self, ended: Collection[Lease] = ()) -> None:
         """Returns jobs to the queue whose controllers were lost, or ends them as was asked for.
 
-        A transaction of its own: it may lock many jobs, and one that then waited for another might wait for ever.
+        The caller knows that the controllers with the leases in ``ended`` have ended. A transaction of its own: it may
+        lock many jobs, and one that then waited for another might wait for ever.
         """
         with self._transactions.writing() as connection:
-            _return_lost(connection)
+            _return_lost(connection, ended)
 
     def ask(self, job_id: str, request: JobRequest) -> JobState:
         """Asks to pause or cancel a job, and returns its state: still ``running`` while its controller ends.
@@ -145,8 +148,8 @@ class Queue:
             if not (row.state.ended or lost):
                 raise InvalidInput(f"job {job_id} is {row.state}", f"follow it with: paretune status {job_id}")
             _change(
-                connection, job_id, state=JobState.QUEUED, detached=True, losses=0, error=None, hint=None,
-                **_released(JobState.QUEUED),
+                connection, job_id, state=JobState.QUEUED, detached=True, losses=0, lost_since=None, error=None,
+                hint=None, **_released(JobState.QUEUED),
             )  # fmt: skip
 
     def length(self) -> int:
@@ -189,20 +192,24 @@ def _lease(connection: Connection, job_id: str, owner: Json) -> Lease | None:
     return Lease(job_id, epoch + 1)
 
 
-def _return_lost(connection: Connection) -> None:
-    now = utc_now()
-    lost = [job_id for job_id, owner, until in connection.execute(_LEASES) if _is_lost(owner, until, now)]
-    columns = Job.job_id, Job.lease_owner, Job.lease_until, Job.requested, Job.losses, Job.finished_at_loss, Job.epoch
-    for job_id in lost:
-        held = select(*columns).where(Job.job_id == job_id, *RUNNING).with_for_update(skip_locked=True)
-        row = connection.execute(held).one_or_none()
-        if row is None or not _is_lost(row.lease_owner, row.lease_until, now):
+def _return_lost(connection: Connection, ended: Collection[Lease] = ()) -> None:
+    now, epochs = utc_now(), {lease.job_id: lease.epoch for lease in ended}
+
+    def lost(row: Any) -> bool:
+        return epochs.get(row.job_id) == row.epoch or _is_lost(row.lease_owner, row.lease_until, now)
+
+    for job_id in [row.job_id for row in connection.execute(_LEASES).all() if lost(row)]:
+        of_job = Job.job_id == job_id
+        row = connection.execute(_LEASES.where(of_job).with_for_update(skip_locked=True)).one_or_none()
+        if row is None or not lost(row):
             continue
-        finished = _finished_trials(connection, row.job_id)
-        losses = row.losses + 1 if finished <= row.finished_at_loss else 1
+        finished, before = _finished_trials(connection, job_id), connection.execute(_LOSSES.where(of_job)).one()
+        again = finished <= before.finished_at_loss and before.lost_since is not None
+        losses, since = (before.losses + 1, before.lost_since) if again else (1, now)
         wanted = JobState.QUEUED if row.requested is None else row.requested.state
-        values: Json = {"losses": losses, "finished_at_loss": finished, "epoch": row.epoch + 1}
-        if wanted is JobState.QUEUED and losses >= LOSSES_UNTIL_FAILED:
+        values: Json = {"losses": losses, "finished_at_loss": finished, "lost_since": since, "epoch": row.epoch + 1}
+        is_over = losses >= LOSSES_UNTIL_FAILED and (now - since).total_seconds() >= LOSING_S_UNTIL_FAILED
+        if wanted is JobState.QUEUED and is_over:
             wanted = JobState.FAILED
             values |= {
                 "error": f"its controller was lost {losses} times in a row without finishing a candidate",

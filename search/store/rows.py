@@ -117,6 +117,9 @@ class TrialRow:
     artifact_sha256: str | None
     """Digest of the ONNX file."""
     wall_s: float
+    origin: Json | None = None
+    """Where its strategy had it from (:attr:`search.space.candidate.Candidate.origin`); None if that is not said, as of
+    candidates of an earlier version."""
 
     def with_outcome(self, outcome: TrialOutcome) -> TrialRow:
         """Returns the row once the candidate's outcome is stored."""

@@ -47,7 +47,7 @@ class Trials:
         """
         trials = [
             TrialRow(
-                candidate_id=_candidate_id(lease.job_id, candidate),
+                candidate_id=candidate_id_of(lease.job_id, candidate.digest),
                 job_id=lease.job_id,
                 number=number,
                 block=block,
@@ -60,6 +60,7 @@ class Trials:
                 metrics={},
                 artifact_sha256=None,
                 wall_s=0.0,
+                origin=None if candidate.origin is None else dict(candidate.origin),
             )
             for number, candidate in candidates
         ]
@@ -234,8 +235,9 @@ class Trials:
         return rows
 
 
-def _candidate_id(job_id: str, candidate: Candidate) -> str:
-    return hashlib.sha256((job_id + candidate.digest).encode()).hexdigest()[:12]
+def candidate_id_of(job_id: str, digest: str) -> str:
+    """Returns the id of a job's candidate by its digest."""
+    return hashlib.sha256((job_id + digest).encode()).hexdigest()[:12]
 
 
 def _change(connection: Connection, lease: Lease, candidate_id: str, state: TrialState, **values: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -63,8 +63,10 @@ class StrategyContext:
     """The parts of the module that decisions are about, by the decisions' targets; the space is in the module's
     order."""
     policies: MutableMapping[str, Any] = field(default_factory=dict, compare=False)
-    """What strategies learnt and later jobs may start from, as JSON-able data by a name of letters and digits; stored
-    on this machine. Read only what the options name."""
+    """What strategies learnt and later jobs may start from, as JSON-able data by a name; stored on this machine. Read
+    only what the options name."""
+    note: Callable[[str], None] = field(default=lambda text: None, compare=False)
+    """Adds a line to the job's log."""
 
 
 class Strategy(ABC):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from hwprofiles import digest_of
 from search.bounds import LARGEST, MOST, MOST_AT_ONCE, MOST_ITEMS, Name
 from search.options import StrategyOptions
 from search.space.candidate import Candidate, Decision
@@ -91,6 +90,7 @@ class N2n(Strategy):
         self._asked: list[_Rollout | None] = []
         self._drawn: list[_Rollout] = []
         self._count = self._updates = 0
+        self._best_reward = -1.0
         self._best: dict[float, tuple[float, dict[str, str]]] = {}
         self._policies = self._make_policies()
 
@@ -99,7 +99,7 @@ class N2n(Strategy):
         from search.policies.sequence import SequencePolicy
 
         options, policies = self.options, {}
-        stored = self.context.policies.get(_key(options.start), {}) if options.start else {}
+        stored = self._read_policies(options.start) if options.start else {}
         for name, network, decisions, first in (
             ("removal", RemovalNetwork, self._removable, options.keep),
             ("shrinkage", ShrinkageNetwork, self._others, 0.5),
@@ -110,8 +110,18 @@ class N2n(Strategy):
                     [len(decision.choices) for decision in decisions], seed=self.context.seed, first=first,
                     learning_rate=options.learning_rate, entropy=options.entropy,
                 )  # fmt: skip
-                policies[name].begin_with(stored.get(name, {}))
+                if not policies[name].begin_with(stored.get(name, {})) and stored:
+                    self.context.note(
+                        f"the {name} policy of {options.start!r} does not fit this space's choices: it begins untrained"
+                    )
         return policies
+
+    def _read_policies(self, name: str) -> Mapping[str, Any]:
+        """Returns the stored weights of each policy; none, and says so, if there are none of the name."""
+        networks: Mapping[str, Any] = self.context.policies.get(name, {}).get("networks", {})
+        if not networks:
+            self.context.note(f"no policies {name!r} are stored on this machine: those of this job begin untrained")
+        return networks
 
     def _encode(self, decision: Decision) -> Sequence[float]:
         encoding = self.context.encodings.get(decision.target or "")
@@ -162,6 +172,7 @@ class N2n(Strategy):
         if not told:
             return
         rewards = [self._reward(result, rollout.weight) for rollout, result in told]
+        self._best_reward = max(self._best_reward, *rewards)
         stage = self._stage
         if stage == "removal":
             for (rollout, result), reward in zip(told, rewards, strict=True):
@@ -175,7 +186,14 @@ class N2n(Strategy):
         if self._stage != stage:
             self._updates = 0
         if self.options.save:
-            self.context.policies[_key(self.options.save)] = {n: p.weights() for n, p in self._policies.items()}
+            places = (*self._axes.qualities[:1], *self._axes.costs[:1])
+            self.context.policies[self.options.save] = {
+                "strategy": "n2n",
+                "reward": ", ".join(self.context.objectives[place].metric for place in places),
+                "rollouts": self._count,
+                "best_reward": self._best_reward,
+                "networks": {name: policy.weights() for name, policy in self._policies.items()},
+            }
 
     def _reward(self, result: Result, weight: float) -> float:
         if result.gains is None:
@@ -211,8 +229,3 @@ def _kept(gain: float, teacher: float) -> float:
     if teacher > 0:
         return max(0.0, gain / teacher)
     return teacher / gain if gain < 0 else 1.0
-
-
-def _key(name: str) -> str:
-    """Returns the name of stored policies, of letters and digits."""
-    return digest_of(name)

@@ -56,7 +56,8 @@ class StagedOptions(StrategyOptions):
 
 class Staged(Strategy):
     """Runs a strategy after another: a stage decides about its own techniques, on candidates that the stages before
-    have put on the front.
+    have put on the front. Each candidate's ``origin`` says its stage, the stage's strategy and the ``base`` that it
+    changes, by digest; None for the unchanged model.
 
     Which member is changed is one more decision of the stage's strategy. Its first value is the most balanced member,
     with which a stage begins. Techniques that are in no stage belong to the last one.
@@ -108,7 +109,10 @@ class Staged(Strategy):
             self._advance()
         own = self._part.strategy.ask()
         self._asked.append((self._number, own))
-        candidate = self.space.candidate(self._part.complete(own.decisions))
+        base, strategy = self._part.base_of(own.decisions), self.options.stages[self._number].strategy
+        candidate = self.space.candidate(self._part.complete(own.decisions)).with_origin(
+            stage=self._number + 1, strategy=strategy, base=None if base == self.space.baseline().digest else base
+        )
         self._repeats = self._repeats + 1 if candidate.digest in self._proposed else 0
         self._proposed.add(candidate.digest)
         return candidate
@@ -161,7 +165,7 @@ class Staged(Strategy):
         context_digest, settings = f"{self.space.context} {self._number}", tuple(filter(None, promising))
         space = Space(tuple(decisions), context_digest, self.space.replacements, settings)
         kind = _kind_of(self._number, stage)
-        part = _Part(by_digest, bases[0].decisions)
+        part = _Part(by_digest, bases[0].digest)
         predictor = context.predictor and _CompletedPredictor(context.predictor, part)
         part.strategy = kind(
             replace(context, space=space, seed=context.seed + self._number, predictor=predictor),
@@ -175,13 +179,18 @@ class _Part:
 
     strategy: Strategy
 
-    def __init__(self, bases: Mapping[str, Mapping[str, str]], usual: Mapping[str, str]) -> None:
+    def __init__(self, bases: Mapping[str, Mapping[str, str]], usual: str) -> None:
+        """``bases`` are the decisions of the members that it changes by digest, ``usual`` is one of them."""
         self._bases, self._usual = bases, usual
+
+    def base_of(self, decisions: Mapping[str, str]) -> str:
+        """Returns the digest of the member that the stage's own ``decisions`` change."""
+        return decisions.get(BASE, self._usual)
 
     def complete(self, decisions: Mapping[str, str]) -> dict[str, str]:
         """Returns the values of all decisions of the job, for the values of the stage's own ones."""
         own = {name: value for name, value in decisions.items() if name != BASE}
-        return {**self._bases.get(decisions.get(BASE, ""), self._usual), **own}
+        return {**self._bases[self.base_of(decisions)], **own}
 
 
 class _CompletedPredictor:

@@ -16,6 +16,7 @@ from search.techniques.runtime import RuntimeTechnique
 from search.techniques.sparsity import SparsityTechnique
 from search.techniques.student import StudentTechnique
 from search.techniques.trained_formats import FormatsTechnique
+from search.techniques.training import TrainingTechnique
 
 TECHNIQUES: Registry[Technique] = Registry(
     "paretune.techniques",
@@ -24,6 +25,7 @@ TECHNIQUES: Registry[Technique] = Registry(
         "pruning": PruningTechnique,
         "student": StudentTechnique,
         "sparsity": SparsityTechnique,
+        "training": TrainingTechnique,
         "graph": GraphTechnique,
         "formats": FormatsTechnique,
         "precision": PrecisionTechnique,

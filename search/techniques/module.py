@@ -61,6 +61,10 @@ class ModuleTechnique(Technique):
         """Returns a constraint on the module during the ``steps`` updates of its last round, or None."""
         return None
 
+    def training_length(self, values: Mapping[str, str]) -> float:
+        """Returns by what the steps of the candidate's training are multiplied; 1 by default."""
+        return 1.0
+
     def finish(self, module: nn.Module, values: Mapping[str, str]) -> dict[str, Any]:
         """Removes from a trained module what is not part of the model, and returns JSON-able notes.
 

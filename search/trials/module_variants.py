@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -185,6 +186,7 @@ class ModuleVariants:
         """Changes and trains the module in rounds, from the last checkpoint on; the module, and the course."""
         module = self._task.module()
         rounds = max(self.techniques[technique].rounds for technique in values)
+        steps = self._steps(values, rounds)
         checkpoints = [self._folder / f"{name}.{number}.checkpoint" for number in range(1, rounds + 1)]
         course = _Course()
         try:
@@ -193,7 +195,7 @@ class ModuleVariants:
                     report(f"changing the model: {technique}" + f", round {number} of {rounds}" * (rounds > 1))
                     module = self.techniques[technique].change(module, own, number / rounds)
                 held = values if number == rounds else {}
-                module = self._train_round(module, held, rounds, checkpoint, course, halving)
+                module = self._train_round(module, held, steps, checkpoint, course, halving)
         except _Behind:
             _remove(checkpoints)
             raise
@@ -209,6 +211,14 @@ class ModuleVariants:
             0 if self._recipe is None else Epochs(self._task.training(), self._recipe.batch, self._recipe.seed).batches
         )
 
+    def _steps(self, values: Mapping[str, Mapping[str, str]], rounds: int) -> int:
+        """Computes the steps of the training of each of so many rounds."""
+        if self._recipe is None:
+            return 0
+        length = math.prod(self.techniques[technique].training_length(own) for technique, own in values.items())
+        usual = self._recipe.steps or self._recipe.epochs * self._batches
+        return max(1, int(usual * length) // rounds)
+
     def _constraint(
         self, module: nn.Module, values: Mapping[str, Mapping[str, str]], steps: int
     ) -> TrainingConstraint | None:
@@ -222,12 +232,12 @@ class ModuleVariants:
         self,
         module: nn.Module,
         held: Mapping[str, Mapping[str, str]],
-        rounds: int,
+        steps: int,
         checkpoint: Path,
         course: _Course,
         halving: Halving | None,
     ) -> nn.Module:
-        """Trains the module for a round's share of the training; adds to ``course``.
+        """Trains the module for so many steps; adds to ``course``.
 
         Techniques in ``held`` constrain the training.
         """
@@ -240,9 +250,8 @@ class ModuleVariants:
             if constraint is not None:
                 constraint.apply(0)
             return module
-        data, batches = self._task.training(), self._batches
-        steps = max(1, (recipe.steps or recipe.epochs * batches) // rounds)
-        every = recipe.evaluate_every or batches
+        data = self._task.training()
+        every = recipe.evaluate_every or self._batches
         earlier = max(0, len(course.figures) - 1)
 
         def evaluations(step: int) -> int:

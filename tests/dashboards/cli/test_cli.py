@@ -32,12 +32,14 @@ COMMANDS = {
     "audit", "gc", "backup", "restore", "schema", "help", "examples", "docs",
     "devices list", "devices show", "devices probe", "devices add", "devices remove", "devices check",
     "devices capability", "devices resources", "devices token", "devices revoke", "devices agents",
+    "policies list", "policies show", "policies export", "policies import", "policies remove",
     "users add", "users list", "users disable", "users enable", "users admin",
     "tokens create", "tokens list", "tokens revoke", "projects add", "projects list", "projects members", "db upgrade",
 }  # fmt: skip
 WITHOUT_FORMAT = {
     "init", "delete", "up", "serve", "worker", "agent", "mcp", "login", "logout", "restore", "schema", "help",
-    "examples", "docs", "devices add", "devices remove", "devices token", "devices revoke", "users add",
+    "examples", "docs", "devices add", "devices remove", "devices token", "devices revoke",
+    "policies export", "policies import", "policies remove", "users add",
     "users disable", "users enable", "users admin", "tokens revoke", "projects add", "db upgrade",
 }  # fmt: skip
 WITH_FORMAT = COMMANDS - WITHOUT_FORMAT

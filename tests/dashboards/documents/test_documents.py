@@ -7,7 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from inline_search import without_ray
+from small_jobs import spec, write_classifier
 
+from dashboards.cli.fields import candidate_fields
 from dashboards.cli.front_table import print_front
 from dashboards.documents.candidates import candidate_document, without_samples
 from dashboards.documents.front import front_document
@@ -17,7 +20,10 @@ from dashboards.service.local import LocalService
 from dashboards.web import rendering
 from dashboards.words.metrics import metric_names
 from hwprofiles.errors import NotFound
+from search.controller.controller import Controller
+from search.controller.submission import submit
 from search.folders import job_folder
+from search.job.spec import parse_job
 from search.outcome import TrialOutcome
 from search.states import JobState, TrialState
 from search.store import Store
@@ -293,3 +299,26 @@ def test_the_page_gives_no_interval_to_what_was_not_measured() -> None:
     own, measured = ({"speedup": {"ratio": 1.0, "ci95": ci95}} for ci95 in ([1.0, 1.0], [0.9, 1.1]))
     assert "interval" not in parts.value(own, "speedup")  # type: ignore[attr-defined]
     assert "0.90–1.10×" in parts.value(measured, "speedup")  # type: ignore[attr-defined]
+
+
+def test_members_of_a_search_in_stages_say_where_they_come_from(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ray(monkeypatch, prepare_here=True)
+    write_classifier(tmp_path)
+    stages = [{"strategy": "random", "trials": 8}, {"strategy": "evolution", "trials": 8}]
+    written = spec(space={"precision": {}}, stages=stages)
+    written.pop("strategy", None)
+    written.pop("budget", None)
+    job_id = submit(store, parse_job(written, folder=tmp_path), tmp_path)
+    Controller(store, job_id).run()
+    documents = [candidate_document(store, trial.candidate_id) for trial in store.trials.of_job(job_id)]
+    assert {document["origin"]["stage"] for document in documents} == {1, 2}
+    ids = {document["candidate_id"] for document in documents}
+    changed = [document for document in documents if not document["unchanged"]]
+    for document in changed:
+        base = document["origin"].get("base")
+        assert base is None or base in ids - {document["candidate_id"]}
+        assert f"(stage {document['origin']['stage']}" in document["summary"]
+        assert candidate_fields(document)["trial"].endswith(f"staged: {document['origin']['strategy']}")
+    assert any("base" in document["origin"] for document in changed)

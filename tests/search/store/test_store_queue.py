@@ -16,7 +16,7 @@ from hwprofiles.errors import InvalidInput, NotFound
 from search.outcome import TrialOutcome
 from search.space.candidate import Candidate
 from search.states import JobRequest, JobState, TrialState
-from search.store import JobBusy, Lease, StaleLease, Store, Submission, queue, this_process
+from search.store import JobBusy, JobRow, Lease, StaleLease, Store, Submission, queue, this_process
 from search.store.columns import utc_now
 
 ELSEWHERE = {"host": "elsewhere", "pid": 1, "started": 0.0}
@@ -174,6 +174,14 @@ class TestLostControllers:
         store.queue.return_lost()
         assert store.jobs.get(job_id).state is JobState.QUEUED
 
+    def test_who_knows_that_a_controller_has_ended_returns_its_job_at_once(self, store: Store, submit: Submit) -> None:
+        job_id = submit()
+        _, lease = take(store, ELSEWHERE) or pytest.fail("nothing")
+        store.queue.return_lost([Lease(job_id, lease.epoch - 1)])
+        assert store.jobs.get(job_id).state is JobState.RUNNING
+        store.queue.return_lost([lease])
+        assert (store.jobs.get(job_id).state, store.jobs.get(job_id).losses) == (JobState.QUEUED, 1)
+
     def test_it_begins_again_after_a_pause(self, store: Store, submit: Submit) -> None:
         submit()
         _, lease = take(store) or pytest.fail("nothing")
@@ -188,13 +196,20 @@ class TestLostControllers:
     ) -> None:  # fmt: skip
         monkeypatch.setattr(queue, "RETRY_S", 0.0)
         job_id = submit()
-        for _ in range(queue.LOSSES_UNTIL_FAILED):
+
+        def lose() -> JobRow:
             _, lease = take(store) or pytest.fail("nothing")
             expire(store, lease)
-        assert take(store) is None
-        row = store.jobs.get(job_id)
+            store.queue.return_lost()
+            return store.jobs.get(job_id)
+
+        for losses in range(1, 2 * queue.LOSSES_UNTIL_FAILED):
+            row = lose()
+            assert (row.state, row.losses) == (JobState.QUEUED, losses)  # within few minutes it may be the machine
+        monkeypatch.setattr(queue, "LOSING_S_UNTIL_FAILED", 0.0)
+        row = lose()
         assert row.state is JobState.FAILED
-        assert "lost 5 times" in (row.error or "")
+        assert "lost 10 times" in (row.error or "")
         store.queue.resume(job_id)
         assert taken_ids(store, 1) == [job_id]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -103,6 +104,16 @@ def test_policies_begin_another_search() -> None:
     rewards_of(make(removal=800, save="small", policies=policies), 100)
     fresh, warm = (rewards_of(make(seed=7, start=start, policies=policies), 8) for start in (None, "small"))
     assert np.mean(warm[4:]) > np.mean(fresh[4:]) + 0.05
+
+
+def test_policies_that_are_missing_or_do_not_fit_are_noted() -> None:
+    notes: list[str] = []
+    context = make().context
+    stored = {"other": {"networks": {"removal": {}, "shrinkage": {}}}}
+    for start in ("none", "other"):
+        N2n(replace(context, policies=stored, note=notes.append), N2n.Options(start=start))
+    assert "no policies 'none'" in notes[0]
+    assert [note.split()[1] for note in notes[1:]] == ["removal", "shrinkage"]
 
 
 def test_policies_that_do_not_fit_are_an_error_of_names_alone() -> None:

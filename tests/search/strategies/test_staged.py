@@ -75,6 +75,13 @@ def test_a_stage_decides_about_its_own_techniques_on_the_front_so_far() -> None:
     assert len(members) > 2
     assert {part(candidate, "pruning") for candidate in second} == {part(member, "pruning") for member in members}
     assert len({part(candidate, "precision") for candidate in second}) > 10
+    assert all(candidate.origin == {"stage": 1, "strategy": "random", "base": None} for candidate in first)
+    by_digest = {candidate.digest: candidate for candidate in first}
+    for candidate in second:
+        assert candidate.origin is not None
+        assert candidate.origin["stage"] == 2
+        base = by_digest.get(candidate.origin["base"], TWO.baseline())
+        assert part(candidate, "pruning") == part(base, "pruning")
 
 
 def test_a_stage_that_has_nothing_new_is_over() -> None:

@@ -37,6 +37,7 @@ from search.techniques import Offer, Subject, Technique, trains
 from search.techniques.pruning import PruningTechnique
 from search.techniques.sparsity import SparsityTechnique
 from search.techniques.trained_formats import FormatsTechnique
+from search.techniques.training import TrainingTechnique
 from search.testing.techniques import (
     RECIPE,
     ModuleConformance,
@@ -160,6 +161,23 @@ class TestPruning(ModuleConformance):
         assert left["/blocks/blocks.1/conv2/Conv"] == 0.25
         decisions = (Decision("graph", ("plain", "fused"), "graph"), *technique.offer(None, Offer()).decisions)
         assert structural_names(Space(decisions, "")) == ("graph",)
+
+
+class TestTraining(ModuleConformance):
+    kind = TrainingTechnique
+    options = {"lengths": [2]}  # noqa: RUF012 - never written to
+
+    def test_a_longer_training_has_more_steps(self, new: Callable[..., Technique]) -> None:
+        technique = new(lengths=[2, 3, 1])
+        (decision,) = self.decisions(technique)
+        assert (decision.name, decision.choices) == ("training", ("1", "2", "3"))
+        recipe = RECIPE.model_copy(update={"evaluate_every": 1, "steps": 4, "epochs": 1, "patience": None})
+        trainings = [create_variants(technique, recipe).train({"training": length}) for length in ("2", "3")]
+        assert [len(training.figures) for training in trainings if training] == [1 + 8, 1 + 12]
+
+    def test_it_needs_a_recovery(self, subject: Subject) -> None:
+        with pytest.raises(InvalidInput, match="recovery is null"):
+            TrainingTechnique(replace(subject, recipe=None), TrainingTechnique.Options())
 
 
 class TestSparsity(ModuleConformance):
