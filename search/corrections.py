@@ -23,6 +23,7 @@ _EXAMPLES = {
     "task": "{name: digits}", "devices": "[local-cpu]", "objectives": "[{metric: speedup, direction: max}]",
     "constraints": "['accuracy >= baseline - 0.01']", "space": "{precision: {}}", "options": "{OPTION: VALUE}",
     "losses": "{kl: 1.0}", "model": "model.onnx", "name": "text", "metric": "speedup", "direction": "max",
+    "stages": "[{strategy: nsga2}]",
 }  # fmt: skip
 """Examples of fields whose default does not show how they are written."""
 
@@ -73,7 +74,7 @@ def _as_mapping(value: Any, name: str, field: FieldInfo | None) -> str:
     if fields is None:
         return _EXAMPLES.get(name, "{}")
     key = next(iter(fields))
-    given = isinstance(value, int | float) and not isinstance(value, bool)
+    given = isinstance(value, int | float) and not isinstance(value, bool) and key != "name"
     return f"{{{key}: {value if given else getattr(default, key)}}}"
 
 

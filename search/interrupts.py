@@ -1,11 +1,11 @@
-"""Interrupts (SIGINT) of a process: sent by itself, let through, and held back."""
+"""Interrupts (SIGINT) of a process: sent by itself, let through, and held back; and the end of its parent."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -13,6 +13,16 @@ from types import FrameType
 def interrupt() -> None:
     """Interrupts the main thread of this process, as Ctrl-C does; from any thread."""
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def at_end_of_stdin(act: Callable[[], object]) -> None:
+    """Calls a function in a thread once stdin ends: the parent closes it, and the system does if the parent dies."""
+
+    def wait() -> None:
+        os.read(0, 1)  # not through sys.stdin, whose lock would be held at this process's end
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

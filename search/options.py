@@ -43,7 +43,8 @@ def explain_error(error: ValidationError, model: type[BaseModel], where: str = "
     expectation, _, remedy = _expectation(problem).partition("; ")
     shown = "" if problem["type"] == "value_error" else _shown(problem.get("input"))
     return InvalidInput(
-        f"{place}: {expectation}{shown}", remedy or how_written(problem, place.split("."), _field_at(model, path))
+        f"{place}: {expectation}{shown}" if place else expectation,
+        remedy or how_written(problem, place.split("."), _field_at(model, path)),
     )
 
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 """Headers by which a proxy says that it is between."""
 _DEVICE_TOKEN = "make one with: paretune devices token NAME"
-_SIGN_IN = "sign in, or send the header: Authorization: Bearer TOKEN"
+_SIGN_IN = "sign in with: paretune login URL; or set PARETUNE_TOKEN, sent in the header: Authorization: Bearer TOKEN"
 _FIRST_USER = "add a user: paretune users add NAME; then: paretune tokens create --user NAME --scopes read,submit"
 _MOST_PROVEN = 10_000
 

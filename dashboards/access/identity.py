@@ -90,7 +90,7 @@ class Identity:
             theirs = ", ".join(sorted(self.scopes)) or "none"
             raise NotAllowed(
                 f"this needs a token with the scope {str(scope)!r}; yours has {theirs}",
-                "ask an administrator for one: paretune tokens create",
+                "ask an administrator for one (paretune tokens create), then: paretune login URL",
             )
 
 

@@ -8,12 +8,13 @@ import typer
 
 from dashboards.cli.console import err
 from dashboards.cli.job_options import takes_job_options
-from dashboards.cli.options import AsFormat, Db, Format, JobId, Server, print_json
+from dashboards.cli.options import AsFormat, Db, Format, FrontFormat, JobId, Server, print_json, report_front
 from dashboards.service.choice import choose_server, open_service
 from dashboards.service.outgoing import options_document
 from dashboards.words import Json
 from hwprofiles.errors import InvalidInput, NotFound
 from search.job.job_options import JobOptions
+from search.states import JobState
 
 
 def cancel(job: JobId, server: Server = None, db: Db = None, format: AsFormat = Format.TABLE) -> None:
@@ -42,11 +43,16 @@ def resume(job: JobId, server: Server = None, db: Db = None, format: AsFormat = 
     """Continue a job that was interrupted, killed or paused; finished candidates are kept.
 
     A submitted job returns to the queue, any other goes on here. For a job that is done, retry measurements that the
-    machine disturbed.
+    machine disturbed; without any, print its front.
     """
     with open_service(server, db) as service:
         if choose_server(server, db) is not None or service.job(job)["detached"]:
-            _print_change(service.resume(job), format)
+            document = service.resume(job)
+            if document["state"] == JobState.DONE and format is Format.TABLE:
+                err.print(f"job {document['job_id']} is done already")
+                report_front(service.front(document["job_id"]), FrontFormat.TABLE)
+                return
+            _print_change(document, format)
             return
     from dashboards.cli.run import resume_here
 

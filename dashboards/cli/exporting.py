@@ -20,6 +20,7 @@ from dashboards.words.candidates import quality_in_words
 from dashboards.words.health import health_in_words
 from dashboards.words.runtime import runtime_line, usual_on
 from hwprofiles.errors import InvalidInput, NotFound, ParetuneError
+from search.bounds import MOST_SECONDS
 
 _VERDICTS = {"unclaimed": "exported; the search was simulated, so there was nothing to verify"}
 """Verdicts of receipts that are not a word for people."""
@@ -33,7 +34,10 @@ def export(
     ] = None,
     target: Annotated[str, typer.Option(help="File format; onnx.")] = "onnx",
     wait_quiet: Annotated[
-        float, typer.Option(min=0, metavar="S", help="Measure again for up to S seconds until the machine is quiet.")
+        float,
+        typer.Option(
+            min=0, max=MOST_SECONDS, metavar="S", help="Measure again for up to S seconds until the machine is quiet."
+        ),
     ] = 0.0,
     server: Server = None,
     db: Db = None,

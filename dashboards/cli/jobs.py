@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -19,6 +19,7 @@ from dashboards.service.choice import open_service, service_if_any
 from dashboards.words import Json
 from dashboards.words.jobs import device_names, state_in_words
 from dashboards.words.time_spent import left_in_words, spent_in_words
+from hwprofiles.suggestions import nearest
 
 
 def jobs(
@@ -35,6 +36,7 @@ def jobs(
     given = {key: value for key, value in filters.items() if value is not None}
     with service_if_any(server, db) as service:
         listed = [] if service is None else list(_all_jobs(service, given))
+        others = [] if service is None or listed or not given else list(_all_jobs(service, {}))
     if format is Format.JSON:
         print_json({"jobs": listed})
         return
@@ -53,7 +55,21 @@ def jobs(
     columns |= {"created_at": "created"}
     if any(job["waiting"] for job in listed):
         columns |= {"waiting": "why it waits"}
-    print_list(rows, columns, "no jobs yet; start one with: paretune run MODEL.onnx", cut=["waiting"])
+    print_list(rows, columns, _none_matches(given, others), cut=["waiting"], below="waiting")
+
+
+def _none_matches(filters: Mapping[str, str], others: Sequence[Json]) -> str:
+    """Returns what is printed in place of a table: that there are no jobs, or only ``others`` that do not match."""
+    if not others:
+        return "no jobs yet; start one with: paretune run MODEL.onnx"
+    names = {
+        "user": {job["submitted_by"] for job in others},
+        "project": {job["project"] for job in others},
+        "device": {name for job in others for name in device_names(job)},
+    }
+    unknown = [name for name in names if name in filters and filters[name] not in names[name]]
+    hints = "".join(f"; --{name}: {nearest(filters[name], names[name])}" for name in unknown)
+    return f"no job matches {' '.join(f'--{name} {value}' for name, value in filters.items())}{hints}"
 
 
 def _all_jobs(service: Service, filters: dict[str, str]) -> Iterator[Json]:
@@ -78,6 +94,7 @@ def status(job: JobId, server: Server = None, db: Db = None, format: AsFormat = 
     print_fields(status_fields(document))
     if document["process_died"]:
         out.print(f"resume it with: paretune resume {document['job_id']}", soft_wrap=True)
+    print_fields({f"after job {job['job_id']}": job["state"] for job in document["after"]})
     progress = document["progress"]
     print_fields({f"note {number}": note for number, note in enumerate(document["notes"], 1)})
     print_fields({f"trials {state}": count for state, count in document["trials"].items() if count})

@@ -16,12 +16,18 @@ _LEAST = 12
 
 
 def print_list(
-    rows: list[Json], columns: Mapping[str, str], empty: str, *, cut: Collection[str] = (), wrap: Collection[str] = ()
+    rows: list[Json],
+    columns: Mapping[str, str],
+    empty: str,
+    *,
+    cut: Collection[str] = (),
+    wrap: Collection[str] = (),
+    below: str = "",
 ) -> None:
     """Prints rows in one line each, apart from the text of columns to ``wrap``; prints ``empty`` without rows.
 
-    ``columns`` maps keys to headings. Columns without room are left out and named. Only text is cut
-    or wrapped, neither ids nor names.
+    ``columns`` maps keys to headings. Columns without room are left out and named; the text of the last one follows
+    below the table if it is the column ``below``. Only text is cut or wrapped, neither ids nor names.
     """
     if not rows:
         out.print(empty, soft_wrap=True)
@@ -41,7 +47,11 @@ def print_list(
     for row in cells:
         table.add_row(*(Text(row[key], overflow="fold" if key in wrap else "ellipsis") for key in shown))
     out.print(table, crop=False, soft_wrap=False)
-    print_hidden([heading for key, heading in columns.items() if key not in shown])
+    print_hidden([heading for key, heading in columns.items() if key not in {*shown, below}])
+    if below in columns and below not in shown:
+        for row in cells:
+            if row[below]:
+                out.print(Text(f"{row[shown[0]]}, {columns[below]}: {row[below]}"), soft_wrap=True)
 
 
 def print_hidden(headings: Sequence[str]) -> None:

@@ -45,6 +45,9 @@ def submit(
         document = submission.send(service, key)
         job_id = document["job_id"]
         err.print(f"job {job_id} ({document['name']}), or {short_name(job_id)}, is {document['state']}", soft_wrap=True)
+        for other in document["after"]:
+            name = service.job(other["job_id"])["name"]
+            err.print(f"after job {other['job_id']} ({name}), which is {other['state']}", soft_wrap=True)
         for line in document["plan"]:
             err.print(line, soft_wrap=True, markup=False)
         if local and not any(worker["online"] for worker in service.workers()["workers"]):

@@ -18,6 +18,7 @@ from dashboards.cli.options import Db, open_store
 from dashboards.cli.service import serve_nicely
 from hwprofiles.logs import log_to_stderr
 from search.devices.link import ADDRESS
+from search.interrupts import at_end_of_stdin, interrupt
 from search.store import Store
 
 Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Jobs to run at a time.")]
@@ -32,7 +33,14 @@ RayAddress = Annotated[
 ]  # fmt: skip
 
 
-def worker(jobs: Jobs = 1, ray_address: RayAddress = None, db: Db = None) -> None:
+def worker(
+    jobs: Jobs = 1,
+    ray_address: RayAddress = None,
+    db: Db = None,
+    until_stdin_ends: Annotated[
+        bool, typer.Option("--until-stdin-ends", help="Also end when stdin ends, as a parent's end does.")
+    ] = False,
+) -> None:
     """Run queued jobs, until Ctrl-C; jobs under way then return to the queue."""
     from search.queue.cluster import ClusterWatch
     from search.queue.worker import Worker
@@ -40,6 +48,8 @@ def worker(jobs: Jobs = 1, ray_address: RayAddress = None, db: Db = None) -> Non
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    if until_stdin_ends:
+        at_end_of_stdin(stop.set)
     with open_store(db) as store, ExitStack() as stack:
         log_to_stderr()
         cluster = None if ray_address is None else stack.enter_context(ClusterWatch(store.url, ray_address))
@@ -63,11 +73,11 @@ def up(
 
 @contextmanager
 def _worker_process(store: Store, jobs: int) -> Iterator[None]:
-    """Runs a worker as a child process while the block runs."""
-    command = [sys.executable, "-m", "dashboards.main", "worker", "--jobs", str(jobs)]
-    process = subprocess.Popen(command, env=os.environ | {"PARETUNE_DB": store.url}, start_new_session=True)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+    """Runs a worker as a child process while the block runs; it ends with this process, also if that is killed."""
+    command = [sys.executable, "-m", "dashboards.main", "worker", "--jobs", str(jobs), "--until-stdin-ends"]
+    environment = os.environ | {"PARETUNE_DB": store.url}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda *_: interrupt())
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True):
+        yield  # its end closes stdin, and waits for the worker

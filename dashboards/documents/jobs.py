@@ -28,7 +28,9 @@ def job_document(store: Store, job_id_or_prefix: str) -> Json:
 def status_of(store: Store, report: JobReport) -> Json:
     """:func:`job_document` of a report."""
     (job,) = with_waiting(store, [job_of(report)])
-    return {"answer": _answer(report)} | job | {COVERAGE: report.coverage}
+    earlier = store.waiting.earlier(report.job.job_id)
+    after = [{"job_id": job_id, "state": str(state)} for job_id, state in earlier.items()]
+    return {"answer": _answer(report)} | job | {"after": after, COVERAGE: report.coverage}
 
 
 def with_waiting(store: Store, documents: Sequence[Json]) -> list[Json]:

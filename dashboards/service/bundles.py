@@ -13,6 +13,7 @@ from dashboards.service.base import Service
 from dashboards.words import Json
 from hwprofiles import digest_of_file
 from hwprofiles.errors import InvalidInput, ParetuneError, StorageError
+from search.export.bundle import check_writable
 from search.states import ExportState
 
 LOOK_S = 1.0
@@ -26,6 +27,7 @@ def export_there(service: Service, candidate: str, folder: Path, options: Json, 
     ``say`` gets what is going on. An interrupt cancels the export. Raises as :func:`save_bundle` does.
     """
     check_new(folder)
+    check_writable(folder)
     document = service.export(candidate, options)
     try:
         while not ExportState(document["state"]).ended:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from dashboards.service.encoding import encode
 from dashboards.words import Json
 from hwprofiles.errors import DeviceUnavailable, InvalidInput, NotAllowed, NotFound, ParetuneError, StorageError
 
@@ -25,6 +26,9 @@ _LONGEST_WAIT_S = 60.0
 _TIMEOUT = httpx.Timeout(30.0, read=180.0)
 _AGAIN = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE,
           HTTPStatus.GATEWAY_TIMEOUT}  # fmt: skip
+_TLS = "[SSL"
+"""In messages about a connection that is not encrypted as it should be, which another attempt does not change."""
+
 _KEPT = 64
 """Documents of which the server says only that they are unchanged."""
 
@@ -53,7 +57,7 @@ class Connection:
             raise _invalid(url, "it needs a scheme and a host")
         if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
             raise InvalidInput(
-                "the token has characters that no token has", "copy it again, or make one: paretune login"
+                "the token has characters that no token has", "set PARETUNE_TOKEN again, or save it: paretune login URL"
             )
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._url, self._pause = url.rstrip("/"), pause
@@ -80,8 +84,10 @@ class Connection:
     def send(self, method: str, path: str, body: Any = None, key: str | None = None) -> Json:
         """Sends a document, with a key by which the server knows it again; returns the answer's."""
         headers = {} if key is None else {"Idempotency-Key": key}
-        content: dict[str, Any] = {} if body is None else {"json": body}
-        answer = self._ask(method, path, headers=headers, **content)
+        content = None if body is None else encode(body)
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        answer = self._ask(method, path, headers=headers, content=content)
         return {} if answer.status_code == HTTPStatus.NO_CONTENT else self._json(answer.content)
 
     def send_part(self, path: str, content: bytes, offset: int) -> Json:
@@ -114,7 +120,7 @@ class Connection:
             try:
                 answer = ask()
             except httpx.TransportError as error:
-                if last:
+                if last or _TLS in str(error):
                     raise self._unreachable(error) from None
             else:
                 wanted_s = _seconds(answer.headers.get("retry-after"))
@@ -146,6 +152,9 @@ class Connection:
 
     def _unreachable(self, error: httpx.TransportError) -> StorageError:
         reason = str(error) or type(error).__name__
+        if _TLS in reason and "CERTIFICATE" not in reason:
+            plain = self._url.replace("https://", "http://")
+            return StorageError(f"the server {self._url} does not speak TLS: {reason}", f"if it has none, use: {plain}")
         return StorageError(
             f"the server {self._url} does not answer: {reason}", "check that it runs (paretune serve), and its address"
         )

@@ -31,8 +31,10 @@ from hwprofiles.errors import InvalidInput, NotAllowed, NotFound
 from hwprofiles.suggestions import nearest
 from search.artefacts.owned import OwnedArtefacts
 from search.artefacts.store import ArtefactStore
+from search.controller.open_results import has_open_results
 from search.controller.submission import store_job
 from search.devices.lookup import DeviceRegistry
+from search.export.real_device import check_real
 from search.folders import remove_job_folder
 from search.options import validate_options
 from search.permissions import DEFAULT_PROJECT, Scope
@@ -154,7 +156,8 @@ class LocalService(Service):
     def resume(self, job: str) -> Json:
         """See :meth:`Service.resume`."""
         row = self._job(job, Action.CHANGE)
-        if row.state is not JobState.QUEUED:
+        is_over = row.state is JobState.DONE and not has_open_results(self._store, row.job_id)
+        if row.state is not JobState.QUEUED and not is_over:
             self._store.queue.resume(row.job_id)
         return self._status(row.job_id)
 
@@ -194,8 +197,9 @@ class LocalService(Service):
                 f"candidate {row.candidate_id} is {row.state} and cannot be exported", "pick one from: paretune front"
             )
         job = self._store.jobs.get(row.job_id)
-        if checked.device is not None and checked.device not in digests_of(job):
-            DeviceRegistry(self._store).find(checked.device)
+        digests, label = digests_of(job), checked.device or job.device
+        measured_on = self._store.devices.profile(digests[label]) if label in digests else None
+        check_real(row.candidate_id, measured_on or DeviceRegistry(self._store).find(label))
         export_id = self._store.export_requests.add(
             row.candidate_id, checked.model_dump(mode="json"), self._identity.user, key
         )

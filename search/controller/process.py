@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
-from collections.abc import Callable
 from contextlib import suppress
 
 from hwprofiles.errors import ClusterLost, ParetuneError, StorageError
@@ -21,6 +19,7 @@ from search.controller.store_watcher import StoreWatcher
 from search.devices.link import ray_address
 from search.devices.lookup import DeviceRegistry
 from search.folders import default_database
+from search.interrupts import at_end_of_stdin
 from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.states import JobRequest, JobState
@@ -38,7 +37,7 @@ def run_job(store: Store, lease: Lease) -> int:
     try:
         bind_devices(store, lease)
         controller = Controller(store, lease.job_id, watcher, lease=lease, ray_address=ray_address())
-        _watch_worker(lambda: controller.ask(JobRequest.HAND_BACK))
+        at_end_of_stdin(lambda: controller.ask(JobRequest.HAND_BACK))
         controller.run()
     except (StaleLease, StorageError, ClusterLost) as error:
         log.warning("%s", error.message, extra={"job_id": lease.job_id})
@@ -68,14 +67,6 @@ def _fail(store: Store, lease: Lease, error: ParetuneError) -> int:
         store.jobs.set_state(lease, JobState.FAILED, error=error.message, hint=error.hint)
         store.jobs.release(lease)
     return error.exit_code
-
-
-def _watch_worker(hand_back: Callable[[], None]) -> None:
-    def wait() -> None:
-        os.read(0, 1)  # not through sys.stdin, whose lock would be held at this process's end
-        hand_back()
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -83,3 +83,14 @@ def check_target(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     if names and not (names <= {MODEL, MANIFEST, RECEIPT}):
         raise InvalidInput(f"folder {folder} holds other files", "name a new folder with -o")
+
+
+def check_writable(folder: Path) -> None:
+    """Raises :class:`StorageError` if the folder cannot be written, before everything is measured."""
+    place = folder.resolve().parent
+    while not place.exists():
+        place = place.parent
+    try:
+        tempfile.TemporaryDirectory(prefix=".paretune-", dir=place).cleanup()
+    except OSError as error:
+        raise StorageError(f"folder {folder} cannot be written: {error.strerror}", "name another with -o") from None

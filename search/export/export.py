@@ -10,11 +10,12 @@ from typing import Any
 
 from evaluators.processes.sandbox import Sandbox, in_own_process
 from evaluators.processes.sandbox_child import Progress
-from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError, StorageError
+from hwprofiles.errors import CandidateError, InvalidInput, ParetuneError
 from search.artefacts.job_folders import folder_of
 from search.devices.link import StoreLink
 from search.devices.lookup import DeviceRegistry
-from search.export.bundle import Bundle, check_target
+from search.export.bundle import Bundle, check_target, check_writable
+from search.export.real_device import check_real
 from search.export.receipt import file_findings, latency_part, manifest_of, package_versions, receipt_of
 from search.export.remeasurement import measure_latency, measure_secondary
 from search.export.verdict import Evidence
@@ -85,7 +86,7 @@ def export_candidate(
     row = store.trials.get(candidate)
     job_row = store.jobs.get(row.job_id)
     check_target(folder)
-    _check_writable(folder)
+    check_writable(folder)
     if job_row.baseline is None or job_row.space is None or not row.state.measured:
         raise InvalidInput(
             f"candidate {row.candidate_id} is {row.state} and cannot be exported", "pick one from: paretune front"
@@ -169,17 +170,6 @@ def _write_bundle(
     return Bundle.write(folder, built.path, manifest, receipt), receipt
 
 
-def _check_writable(folder: Path) -> None:
-    """Raises :class:`StorageError` if the folder cannot be written, before everything is measured."""
-    place = folder.resolve().parent
-    while not place.exists():
-        place = place.parent
-    try:
-        tempfile.TemporaryDirectory(prefix=".paretune-", dir=place).cleanup()
-    except OSError as error:
-        raise StorageError(f"folder {folder} cannot be written: {error.strerror}", "name another with -o") from None
-
-
 def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None, registry: DeviceRegistry) -> JobDevice:
     """Returns the job's device with this label, probed now (None: the first), or another with the first's threads and
     batch."""
@@ -191,11 +181,7 @@ def _device(job: Job, job_row: JobRow, row: TrialRow, device: str | None, regist
     label = device if device in job.labels else job.labels[0]
     spec = job.devices[job.labels.index(label)]
     profile = registry.find(spec.name if device in (None, label) else device, spec.threads, spec.batch)
-    if profile.simulated:
-        raise InvalidInput(
-            f"candidate {row.candidate_id} cannot be exported for {profile.device!r}, which is simulated",
-            "export it for a real device: --device local-cpu",
-        )
+    check_real(row.candidate_id, profile)
     if not row.simulated and profile.digest != digests_of(job_row).get(label):
         raise InvalidInput(
             f"candidate {row.candidate_id} was measured on another device than {device or label!r} as it is now",

@@ -25,7 +25,7 @@ from search.artefacts.store import ArtefactStore
 from search.devices.lookup import DeviceRegistry
 from search.export.export import export_candidate
 from search.folders import data_folder, default_database
-from search.interrupts import interrupt
+from search.interrupts import at_end_of_stdin, interrupt
 from search.job.spec import Job
 from search.store import ExportLease, ExportRow, StaleLease, Store, digests_of, this_process
 
@@ -140,8 +140,7 @@ class _Keeper:
 def _watch_worker() -> None:
     """Interrupts this process when it is asked to end, or its worker has ended."""
 
-    def wait() -> None:
-        os.read(0, 1)  # not through sys.stdin, whose lock would be held at this process's end
+    def end() -> None:
         interrupt()
         time.sleep(END_S)
         os._exit(1)
@@ -149,7 +148,7 @@ def _watch_worker() -> None:
     # It is in a session of its own: Ctrl-C at the worker's terminal does not reach it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: interrupt())
-    threading.Thread(target=wait, daemon=True).start()
+    at_end_of_stdin(end)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from evaluators.measuring.statistics import PERCENTILE_SAMPLES
 from hwprofiles.errors import InvalidInput
 from hwprofiles.suggestions import nearest
 from search.options import validate_options
+
+if TYPE_CHECKING:
+    from search.strategies.staged import Stage
 
 PERCENTILE = "latency_ms.p"
 
@@ -23,9 +26,7 @@ def check_techniques(space: Mapping[str, Mapping[str, Any]]) -> None:
     deciding: dict[str, str] = {}
     for name, options in sorted(space.items()):
         if name not in TECHNIQUES:
-            meant = _MEANT.get(name.lower().replace("quantiz", "quantis"))
-            hint = f"did you mean {meant!r}?" if meant else nearest(name, list(TECHNIQUES))
-            raise InvalidInput(f"space: unknown technique {name!r}", hint)
+            raise _unknown_technique(name, "space")
         validate_options(TECHNIQUES[name].Options, options, f"space.{name}")
         question = TECHNIQUES[name].decides
         if question in deciding:
@@ -33,6 +34,28 @@ def check_techniques(space: Mapping[str, Mapping[str, Any]]) -> None:
                 f"space: {deciding[question]} and {name} both decide {question}", "leave one of them out"
             )
         deciding |= {question: name} if question else {}
+
+
+def check_stages(stages: Sequence[Stage], space: Mapping[str, Any] | None) -> None:
+    """Refuses stages with unknown techniques, or with techniques of a job that names none."""
+    from search.techniques import TECHNIQUES
+
+    named = {name: f"stages.{number}.space" for number, stage in enumerate(stages) for name in stage.space}
+    for name, where in named.items():
+        if name not in TECHNIQUES:
+            raise _unknown_technique(name, where)
+    if named and space is None:
+        name, where = next(iter(named.items()))
+        sections = ", ".join(f"{name}: {{}}" for name in named)
+        raise InvalidInput(f"{where}: names {name!r}, but the job has no space", f"write: space: {{{sections}}}")
+
+
+def _unknown_technique(name: str, where: str) -> InvalidInput:
+    from search.techniques import TECHNIQUES
+
+    meant = _MEANT.get(name.lower().replace("quantiz", "quantis"))
+    hint = f"did you mean {meant!r}?" if meant else nearest(name, list(TECHNIQUES))
+    return InvalidInput(f"{where}: unknown technique {name!r}", hint)
 
 
 def check_percentile(metric: str, place: str) -> None:

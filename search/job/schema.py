@@ -40,6 +40,7 @@ def json_schema() -> Json:
     fields["space"]["anyOf"] = [
         {"type": "object", "properties": sections, "additionalProperties": False}, {"type": "null"},
     ]  # fmt: skip
+    fields["strategy"]["anyOf"] = [{"enum": list(strategies)}, {"$ref": fields["strategy"].pop("$ref")}]
     strategy, task, recipe = (definitions[name] for name in ("StrategySpec", "TaskSpec", "Recipe"))
     strategy["properties"]["name"]["enum"] = list(strategies)
     strategy["allOf"] = [_where(name, options, usual=name == "nsga2") for name, options in strategies.items()]

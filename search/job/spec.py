@@ -23,7 +23,7 @@ from search import bounds
 from search.devices.lookup import NO_AGENTS, DeviceRegistry
 from search.fronts.metrics import FOLDS, is_device_metric
 from search.fronts.objectives import Constraint, Objective
-from search.job.checks import PERCENTILE, check_percentile, check_techniques, either
+from search.job.checks import PERCENTILE, check_percentile, check_stages, check_techniques, either
 from search.job.devices import labels_of
 from search.job.yaml_text import read_yaml
 from search.options import USUAL_TRIALS, explain_error, hide_default, validate_options
@@ -137,11 +137,13 @@ class Job(_Strict):
         if "strategy" in data:
             raise ValueError("strategy: it stands in each of the stages; leave out one of both")
         stages = data["stages"]
+        if not isinstance(stages, list | tuple) or not stages:
+            raise ValueError("stages: must be a list of stages; write: stages: [{strategy: nsga2, trials: 60}]")
         rest = {key: value for key, value in data.items() if key != "stages"}
         budget = rest.get("budget") or {}
-        if isinstance(budget, Mapping) and isinstance(stages, list):
+        if isinstance(budget, Mapping):
             counts = [stage.get("trials", USUAL_TRIALS) if isinstance(stage, Mapping) else 0 for stage in stages]
-            if counts and all(isinstance(count, int) for count in counts):
+            if all(isinstance(count, int) and count > 0 for count in counts):
                 budget = {"trials": sum(counts), **budget}
         return {**rest, "budget": budget, "strategy": {"name": "staged", "options": {"stages": stages}}}
 
@@ -150,6 +152,11 @@ class Job(_Strict):
     def _device_specs(cls, value: Any) -> Any:
         is_list = isinstance(value, list | tuple)
         return [{"name": item} if isinstance(item, str) else item for item in value] if is_list else value
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _strategy_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     @field_validator("space", mode="before")
     @classmethod
@@ -298,7 +305,9 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
         raise InvalidInput(
             f"strategy.name: unknown strategy {job.strategy.name!r}", nearest(job.strategy.name, list(STRATEGIES))
         )
-    validate_options(STRATEGIES[job.strategy.name].Options, job.strategy.options, "strategy.options")
+    where = "" if job.strategy.name == "staged" else "strategy.options"  # a job file has `stages` by themselves
+    options = validate_options(STRATEGIES[job.strategy.name].Options, job.strategy.options, where)
+    check_stages(getattr(options, "stages", ()), job.space)
     for name in STRATEGIES[job.strategy.name].needs:
         if name not in (job.space or {}):
             raise InvalidInput(

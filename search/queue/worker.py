@@ -20,6 +20,7 @@ from search.job.profiles import profiles_of
 from search.job.spec import Job
 from search.queue.cleaner import Cleaner
 from search.queue.exporter import Exporter
+from search.queue.job_files import JobFiles
 from search.store import JobRow, Lease, Store, digests_of, this_process
 
 log = logging.getLogger("paretune.worker")
@@ -36,11 +37,13 @@ LOG = "controller.log"
 """Name of the file in a job's folder with the output of its controllers."""
 
 
-def refusal(store: Store, row: JobRow) -> str | None:
+def refusal(store: Store, row: JobRow, files: JobFiles) -> str | None:
     """Returns why a job cannot run on this machine; None if its files and devices are within reach."""
     if row.files is None and not Path(row.spec_folder).is_dir():
         return f"folder {row.spec_folder} does not exist there"
     try:
+        if row.files is not None and not files.all_there(row.files.values()):
+            return f"its files are not in {files.place} there; let PARETUNE_ARTEFACTS name the same storage everywhere"
         devices = profiles_of(Job.model_validate(row.spec), DeviceRegistry(store))
     except ParetuneError as error:
         return error.message
@@ -88,6 +91,7 @@ class Worker:
         self._heartbeat_at = 0.0
         self._exporter = Exporter(store, self._owner, self._environment)
         self._cleaner = Cleaner(store)
+        self._files = JobFiles()
 
     def run(self, stop: threading.Event) -> None:
         """Works until ``stop`` is set, then hands back its jobs; goes on when the database was away for a while."""
@@ -132,7 +136,7 @@ class Worker:
 
     def _can_run(self, refusals: dict[str, str], row: JobRow) -> bool:
         """Returns whether a job can run here; notes why not, of the first :data:`MOST_REFUSALS`."""
-        reason = refusal(self._store, row)
+        reason = refusal(self._store, row, self._files)
         if reason is not None and len(refusals) < MOST_REFUSALS:
             refusals[row.job_id] = reason
         return reason is None

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from hwprofiles.errors import InvalidInput
 from hwprofiles.installed import install_command
 from search.store.errors import REPORT, Unstorable, storage_errors
+from search.store.revision import VERSION_TABLE
 
 # Option of an engine whose transactions write: on SQLite they take the write lock at their beginning.
 WRITES = {"paretune_writes": True}
@@ -30,6 +31,7 @@ _PATIENCE = {
 }  # fmt: skip
 
 _BUSY_TIMEOUT_MS = 30_000
+_KINDS = ("sqlite", "postgresql")
 _SIDE_FILES = ("-wal", "-shm")
 _JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _URL_HINT = "write it like sqlite:////home/me/jobs.db or postgresql://me@host/jobs"
@@ -41,7 +43,7 @@ def open_engine(url: str) -> Engine:
     Raises :class:`InvalidInput` for a URL that cannot be used, :class:`StorageError` if the folder cannot be made.
     """
     try:
-        parsed = make_url(url)
+        parsed = _parse(url)
         _refuse_memory(parsed)
         engine = create_engine(parsed, json_serializer=_to_json, hide_parameters=True, **_connecting(parsed))
     except ImportError as error:
@@ -58,6 +60,14 @@ def open_engine(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     return engine
+
+
+def _parse(url: str) -> URL:
+    """Returns a URL in its parts; raises :class:`InvalidInput` for a kind of database that Paretune does not use."""
+    parsed = make_url(url)
+    if (kind := parsed.get_backend_name()) not in _KINDS:
+        raise InvalidInput(f"database URL: {kind!r} is neither of {' and '.join(_KINDS)}", _URL_HINT)
+    return parsed
 
 
 def _connecting(url: URL) -> dict[str, Any]:
@@ -88,7 +98,7 @@ def database_exists(url: str) -> bool:
     Raises :class:`InvalidInput` for a URL that cannot be used.
     """
     try:
-        parsed = make_url(url)
+        parsed = _parse(url)
         parsed.get_dialect()
     except NoSuchModuleError:
         raise InvalidInput(f"database URL: unknown kind of database {parsed.drivername!r}", _URL_HINT) from None
@@ -128,13 +138,13 @@ def _prepare_sqlite(engine: Engine) -> None:
     if not file.startswith("file:"):
         with storage_errors(file):
             Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        event.listen(engine, "do_connect", lambda *_: _make_private(Path(file)))
+        event.listen(engine, "do_connect", lambda *_: _create(Path(file)))
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
 
 
-def _make_private(file: Path) -> None:
-    """Creates a database file if missing, and restricts it and SQLite's side files to their user.
+def _create(file: Path) -> None:
+    """Creates a database file for its user alone, unless it exists.
 
     Ignores errors: SQLite meets the same ones and reports them.
     """
@@ -142,10 +152,6 @@ def _make_private(file: Path) -> None:
         # Only a new file is opened: closing any handle of a file drops all locks that this process holds on it, and
         # SQLite would then take its side files from under other processes.
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    for path in (file, *(file.with_name(file.name + suffix) for suffix in _SIDE_FILES)):
-        with suppress(OSError):
-            if path.is_file() and path.stat().st_mode & 0o077:
-                path.chmod(0o600)
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -154,10 +160,22 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA foreign_keys = ON")
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and VERSION_TABLE not in tables:
+        return  # another program's, whose file and journal are not ours to change
+    _make_private(Path(connection.execute("PRAGMA database_list").fetchone()[2]))
     # Readers go on while one writes. With WAL, NORMAL loses nothing when a process dies; a power cut may take the last
     # few transactions, never the database, and a resumed job repeats what they held. FULL costs a disk flush each.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _make_private(file: Path) -> None:
+    """Restricts a database file of Paretune and SQLite's side files to their user; ignores errors."""
+    for path in (file, *(file.with_name(file.name + suffix) for suffix in _SIDE_FILES)):
+        with suppress(OSError):
+            if path.stat().st_mode & 0o077:
+                path.chmod(0o600)
 
 
 def _begin(connection: Connection) -> None:

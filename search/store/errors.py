@@ -28,10 +28,12 @@ class Unstorable(StorageError, DontWrapMixin):
 
 REPORT = "this is a bug in Paretune or in a plugin: please report it"
 
+_SPACE = "free some space, then try again; a job that was stopped goes on with: paretune resume JOB"
+
 # Parts of database messages (lower case), and hints how to fix them. The first match is shown.
 _REMEDIES = (
-    ("disk is full", "free some space, then go on with: paretune resume JOB"),
-    ("no space left", "free some space, then go on with: paretune resume JOB"),
+    ("disk is full", _SPACE),
+    ("no space left", _SPACE),
     ("not a database", "name another file with --db, or put a backup in its place"),
     ("malformed", "put a backup in its place, or name another file with --db"),
     ("deadlock", "another process wrote the same at the same time: try again"),

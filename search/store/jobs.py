@@ -239,8 +239,8 @@ class Jobs:
             _change(connection, lease.job_id, prediction=prediction)
 
     def get(self, id_or_prefix: str, sight: Sight = EVERYTHING) -> JobRow:
-        """Returns the job whose id begins with the text, else the newest job of that name, else that of this short
-        name; jobs that are not within ``sight`` do not exist."""
+        """Returns the job with this id, else the newest job of this name, else the job whose id begins with the text,
+        else that of this short name; jobs that are not within ``sight`` do not exist."""
         with self._transactions.reading() as connection:
             job_id = lookup.find_job(connection, id_or_prefix, sight)
             return JobRow(*connection.execute(select(*_COLUMNS).where(Job.job_id == job_id)).one())
@@ -286,15 +286,23 @@ def _job_of_key(connection: Connection, submission: Submission, spec: Json) -> s
     """Returns the job that the submission's user has made with its key; raises :class:`InvalidInput` if it differs."""
     if submission.idempotency_key is None:
         return None
-    query = select(Job.job_id, Job.spec, Job.files).where(
+    columns = Job.job_id, Job.spec, Job.files, Job.project, Job.priority
+    query = select(*columns).where(
         Job.submitted_by == submission.submitted_by, Job.idempotency_key == submission.idempotency_key
     )
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    if (row.spec, row.files) != (spec, submission.columns["files"]):
+    after = set(connection.execute(select(Dependency.after_job_id).where(Dependency.job_id == row.job_id)).scalars())
+    differs = {
+        "is another one": (row.spec, row.files) != (spec, submission.columns["files"]),
+        f"is in project {row.project!r}": row.project != submission.project,
+        f"has priority {row.priority}": row.priority != submission.priority,
+        "waits for other jobs": after != set(submission.after),
+    }
+    for difference in (text for text, holds in differs.items() if holds):
         raise InvalidInput(
-            f"Idempotency-Key: {submission.idempotency_key!r} was used for job {row.job_id}, which is another one",
+            f"Idempotency-Key: {submission.idempotency_key!r} was used for job {row.job_id}, which {difference}",
             "make a new key for each new job",
         )
     return str(row.job_id)

@@ -19,18 +19,21 @@ _DIGITS = 10
 
 
 def find_job(connection: Connection, text: str, sight: Sight = EVERYTHING) -> str:
-    """Returns the job whose id begins with ``text``, else the newest job of that name, else the job of that short name.
+    """Returns the job with the id ``text``, else the newest job of that name, else the job whose id begins with it,
+    else the job of that short name.
 
-    Only jobs within ``sight`` count. Raises :class:`NotFound`, also if several jobs of earlier versions share the short
-    name.
+    Only jobs within ``sight`` count. Raises :class:`NotFound`, also if several ids begin with the text, or several jobs
+    of earlier versions share the short name.
     """
     within = sight.condition
+    newest = select(Job.job_id).where(within).order_by(Job.created_at.desc(), Job.job_id)
+    for condition in (Job.job_id == text.lower(), Job.name == text):
+        job_id = connection.execute(newest.where(condition).limit(1)).scalar_one_or_none()
+        if job_id is not None:
+            return job_id
     job_id = _by_prefix(connection, Job.job_id, "job", text, within)
     if job_id is None:
-        named = select(Job.job_id).where(Job.name == text, within).order_by(Job.created_at.desc(), Job.job_id).limit(1)
-        job_id = connection.execute(named).scalar_one_or_none()
-    if job_id is None:
-        ids = connection.execute(select(Job.job_id).where(within).order_by(Job.created_at.desc(), Job.job_id)).scalars()
+        ids = connection.execute(newest).scalars()
         job_id = _only("job", text, [job_id for job_id in ids if short_name(job_id) == text.lower()])
     if job_id is None:
         raise no_job(text)

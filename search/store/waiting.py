@@ -68,6 +68,13 @@ class Waiting:
                 reasons |= {job_id: workers.why_not_begun(job_id, before.get(job_id, 0)) for job_id in ready}
         return {row.job_id: reasons[row.job_id] for row in rows}
 
+    def earlier(self, job_id: str) -> dict[str, JobState]:
+        """Returns the states of the jobs after which a job begins, by id; also once they are done."""
+        query = select(EARLIER.job_id, EARLIER.state).join(Dependency, Dependency.after_job_id == EARLIER.job_id)
+        with self._transactions.reading() as connection:
+            rows = connection.execute(query.where(Dependency.job_id == job_id).order_by(EARLIER.job_id))
+            return {row.job_id: row.state for row in rows}
+
 
 def _own_reasons(rows: Sequence[Any]) -> dict[str, str]:
     """Returns why jobs wait that no worker may take now."""

@@ -41,6 +41,11 @@ def text(name: str, said: str, mended: str, text: str) -> Mistake:
     return Mistake(name, said, mended, text=text)
 
 
+def staged(name: str, said: str, mended: str, stages: str) -> Mistake:
+    """A job file with these stages, on a model that need not exist."""
+    return text(name, said, mended, f"task: {{name: digits}}\ndevices: [dry-run]\nstages: {stages}\n")
+
+
 def line(words: str, said: str, mended: str, code: int = 2) -> Mistake:
     """A command line; ``_`` within a word stands for a space."""
     return Mistake(words, said, mended, line=tuple(word.replace("_", " ") for word in words.split()), code=code)
@@ -327,7 +332,23 @@ JOB_FILES = (
     ),
     job("strategy", "strategy.name: ", "did you mean 'nsga2'?", strategy={"name": "nsga"}),
     job("strategy far", "strategy.name: ", "known: bayesian, evolution", strategy={"name": "gradient descent"}),
-    job("strategy text", "strategy: ", "write: strategy: {name: random}", strategy="random"),
+    job("strategy text", "strategy.name: ", "did you mean 'random'?", strategy="randon"),
+    job("strategy number", "strategy: ", "write: strategy: {name: nsga2}", strategy=3),
+    staged("stages none", "stages: must be a list", "write: stages: [{strategy: nsga2, trials: 60}]", "[]"),
+    staged("stages mapping", "stages: must be a list", "write: stages: [{strategy: nsga2, trials: 60}]", "{}"),
+    staged("stages empty", "stages: must be a list", "write: stages: [{strategy: nsga2, trials: 60}]", ""),
+    staged("stages text", "stages.0: ", "write: stages: [{strategy: nsga2}]", "[nsga2]"),
+    staged("stages strategy", "strategy: it stands in each", "leave out one", "[{}]\nstrategy: random"),
+    staged("stages trials", "stages.0.trials: ", "write: trials: ", "[{trials: 0}]"),
+    staged("stages key", "stages.1.kep: ", "did you mean 'keep'?", "[{}, {kep: 3}]"),
+    staged("stages technique", "stages.0.space: ", "did you mean 'precision'?", "[{space: [precison]}]"),
+    staged("stages other name", "stages.0.space: ", "did you mean 'precision'?", "[{space: [int8]}]"),
+    staged(
+        "stages without space",
+        "stages.0.space: names 'graph'",
+        "write: space: {graph: {}, precision: {}}",
+        "[{space: [graph]}, {space: [precision]}]",
+    ),
     job(
         "strategy option",
         "strategy.options.populations: ",

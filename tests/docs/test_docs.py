@@ -30,6 +30,8 @@ from dashboards.documents.jobs import job_document
 from dashboards.documents.layers import layers_document
 from dashboards.documents.trials import trials_document
 from dashboards.server import create_app
+from dashboards.service.exporting import ExportOptions
+from dashboards.service.submission import Submission, SubmittedOptions
 from evaluators.devices.check import Check
 from evaluators.graphs.layer_groups import MIN_EMBEDDING_WEIGHTS
 from evaluators.graphs.model import HIGHEST_OPSET, LOWEST_OPSET
@@ -597,6 +599,20 @@ def test_routes_are_documented(store: Store) -> None:
                     assert parameter["in"] == "path" or f"?{parameter['name']}=" in row, row
     documented = set(re.findall(r"^\| `[A-Z]+ ([^`]*)` \|", text, re.MULTILINE))
     assert documented == {*routes, "/openapi.json"}
+
+
+def test_bodies_are_documented() -> None:
+    submitting = page("api.md").partition("## Submitting")[2].partition("\n## ")[0]
+    options = re.search(r"`options` in place of the job file's fields \(([^;]*);", submitting)
+    assert options is not None
+    assert re.findall(r"`(\w+)`", options[1]) == list(SubmittedOptions.model_fields)
+    lists = sum("tuple" in str(field.annotation) for field in SubmittedOptions.model_fields.values())
+    assert f"; {['no', 'one', 'two', 'three', 'four'][lists]} of them are lists" in submitting
+    for name in Submission.model_fields:
+        assert f"`{name}`" in submitting, name
+    row = next(line for line in page("api.md").splitlines() if "{candidate}/exports`" in line)
+    for name in ExportOptions.model_fields:
+        assert f"`{name}`" in row, name
 
 
 def test_pages_and_events_are_documented(store: Store) -> None:

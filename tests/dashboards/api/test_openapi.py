@@ -67,7 +67,7 @@ def known(served: tuple[Store, str]) -> dict[str, str]:
     search.store.logs.add(search.lease, "a line")
     search.end()
     store.jobs.release(search.lease)
-    export = LocalService(store).export(search.ids[0])["export_id"]
+    export = LocalService(store).export(search.ids[0], {"device": "local-cpu"})["export_id"]
     return {"job": search.job_id, "candidate": search.ids[1], "export": export, "device": "dry-run"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,8 +119,8 @@ class TestSubmitting:
         row = store.jobs.get(job["job_id"])
         assert (row.name, row.priority, row.project, row.spec["budget"]["trials"]) == ("model", 5, "vision", 3)
         assert row.files == {name: digest_of_file(tmp_path / name) for name in ("model.onnx", "samples.npz")}
-        code, _, err = run("submit", tmp_path / "model.onnx", "--data", tmp_path / "samples.npz", "--device",
-                           "dry-run", "--trials", "3", "--project", "vision", "--key", "k")  # fmt: skip
+        code, _, err = run("submit", tmp_path / "model.onnx", "--data", tmp_path / "samples.npz", "--device", "dry-run",
+                           "--trials", "3", "--priority", "5", "--project", "vision", "--key", "k")  # fmt: skip
         assert (code, job["job_id"] in err) == (0, True)
         assert len(store.jobs.ids()) == 1
 
@@ -132,12 +133,28 @@ class TestSubmitting:
 
     def test_in_an_order(self, run: Run, store: Store) -> None:
         first = as_json(run("submit", "digits", "--device", "dry-run", "--format", "json"))["job_id"]
-        second = as_json(run("submit", "digits", "--device", "dry-run", "--after", first, "--format", "json"))["job_id"]
+        code, _, err = run("submit", "digits", "--device", "dry-run", "--after", "digits")
+        assert (code, f"after job {first} (digits), which is queued" in err) == (0, True)
+        second = next(job_id for job_id in store.jobs.ids() if job_id != first)
+        assert re.search(rf"after job {first} +queued", run("status", second)[1])
         taken = store.queue.take(this_process())
         assert taken is not None
         assert taken[0].job_id == first
         assert store.queue.take(this_process()) is None
-        assert second in store.jobs.ids()
+
+    @pytest.mark.parametrize(
+        ("field", "value", "message"),
+        [("minutes", ".inf", "budget.minutes: inf is no finite number"),
+         ("batch", "2026-01-31", "budget.batch: 2026-01-31 is neither text, a number nor a list of them")],
+    )  # fmt: skip
+    def test_what_json_does_not_have(
+        self, run: Run, store: Store, tmp_path: Path, field: str, value: str, message: str
+    ) -> None:
+        path = tmp_path / "one.yaml"
+        path.write_text(f"task: {{name: digits}}\ndevices: [dry-run]\nbudget: {{{field}: {value}}}\n")
+        code, _, err = run("submit", path)
+        assert (code, message in err, "hint: " in err) == (2, True, True), err
+        assert store.jobs.ids() == []
 
     def test_code_stays_here(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "my_task.py").write_text("def make_task(): ...")
@@ -191,6 +208,17 @@ class TestWaiting:
         assert err.splitlines()[-2:] == [f"error: job {search.job_id} failed: the disk is full",
                                          "  hint: free some space"]  # fmt: skip
 
+    def test_filters_that_match_nothing_say_so(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "no jobs yet" in run("jobs", "--device", "dry-rum")[1]
+        run("submit", "digits", "--device", "dry-run")
+        code, out, _ = run("jobs", "--device", "dry-rum", "--state", "queued")
+        assert (code, out) == (
+            0, "no job matches --state queued --device dry-rum; --device: did you mean 'dry-run'?\n"
+        )  # fmt: skip
+        assert run("jobs", "--state", "done")[1] == "no job matches --state done\n"
+        monkeypatch.setenv("COLUMNS", "80")
+        assert re.search(r"\w{8}, why it waits: no worker runs", run("jobs")[1])
+
     def test_a_log_is_followed_to_its_end(self, run: Run, search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("dashboards.cli.logs.LOOK_S", 0.05)
         search.store.logs.add(search.lease, "first")
@@ -231,7 +259,7 @@ def test_an_export_is_cancelled_by_its_id_or_by_an_interrupt(
 
     monkeypatch.setattr("dashboards.service.bundles.time.sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        export_there(LocalService(store), search.ids[4], tmp_path / "out", {}, lambda text: None)
+        export_there(LocalService(store), search.ids[4], tmp_path / "out", {"device": "local-cpu"}, lambda text: None)
     states = [row.state for row in store.export_requests.of_job(search.job_id)]
     assert states == [ExportState.CANCELLED] * 3
     assert not (tmp_path / "out").exists()
@@ -265,7 +293,7 @@ def test_an_export_is_fetched_and_checked(
         folder = tmp_path / f"out-{code}"
         worker = threading.Thread(target=work, args=(content,))
         worker.start()
-        got, out, err = run("export", search.ids[4], "-o", folder)
+        got, out, err = run("export", search.ids[4], "-o", folder, "--device", "local-cpu")
         worker.join()
         assert got == code, err
         assert folder.exists() == (code == 0)

@@ -83,6 +83,12 @@ def connection(script: Script, pauses: list[float]) -> Iterator[Connection]:
     made.close()
 
 
+def test_a_server_without_tls_is_named_as_it_is(script: Script) -> None:
+    with pytest.raises(StorageError, match="does not speak TLS") as caught:
+        Connection(script.url.replace("http", "https"), pause=lambda _: pytest.fail("waits")).get("jobs", {})
+    assert caught.value.hint == f"if it has none, use: {script.url}"
+
+
 def refusal(status: int, headers: dict[str, str] | None = None) -> Answer:
     document = {"type": "urn:x", "title": "x", "status": status, "detail": "what is wrong", "hint": "how to mend it"}
     return status, PROBLEM | (headers or {}), json.dumps(document).encode()

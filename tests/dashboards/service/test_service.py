@@ -73,7 +73,17 @@ class TestSubmitting:
             first["job_id"]: "a worker takes it in a moment", second: f"it waits for job {first['job_id']} (queued)"
         }  # fmt: skip
         assert service.job(second)["waiting"] == waiting[second]
+        assert service.job(second)["after"] == [{"job_id": first["job_id"], "state": "queued"}]
+        assert service.job(first["job_id"])["after"] == []
         assert service.cancel(second)["waiting"] is None
+
+    def test_a_job_that_is_done_is_not_queued_again(self, service: Service, store: Store) -> None:
+        job_id = service.submit(DRY_RUN)["job_id"]
+        _, lease = store.queue.take(this_process()) or pytest.fail("nothing")
+        store.jobs.set_state(lease, JobState.DONE)
+        store.jobs.release(lease)
+        assert service.resume(job_id)["state"] == "done"
+        assert store.queue.length() == 0
 
     def test_the_contents_of_a_job_file(self, service: Service) -> None:
         content = {"name": "mine", "task": {"name": "digits"}, "devices": ["dry-run"], "budget": {"trials": 9}}
@@ -297,7 +307,7 @@ class TestExporting:
         assert digest_of_file(tmp_path / "bundle.zip") == digest
 
     def test_cancelling(self, service: Service, search: Any, tmp_path: Path, store: Store) -> None:
-        asked = service.export(search.ids[4])["export_id"]
+        asked = service.export(search.ids[4], {"device": "local-cpu"})["export_id"]
         _, lease = store.export_requests.take(this_process()) or pytest.fail("nothing to do")
         for _ in range(2):
             document = service.cancel_export(asked)
@@ -307,7 +317,7 @@ class TestExporting:
         assert service.export_state(asked) == document
         with pytest.raises(InvalidInput, match="is cancelled"):
             service.bundle(asked, tmp_path / "bundle.zip")
-        done = service.export(search.ids[3])["export_id"]
+        done = service.export(search.ids[3], {"device": "local-cpu"})["export_id"]
         _, lease = store.export_requests.take(this_process()) or pytest.fail("nothing to do")
         store.export_requests.finish(lease, "a" * 64, {"verdict": "confirmed"})
         with pytest.raises(InvalidInput, match="is done already"):

@@ -51,11 +51,13 @@ def test_what_cannot_be_exported_says_why(job: FinishedJob, tmp_path: Path) -> N
     member = job.front["front"][0]["candidate_id"]
     with Store(job.database) as store:
         service = LocalService(store)
-        asked = service.export(member, {"device": "dry-run"})
+        with pytest.raises(InvalidInput, match="cannot be exported for 'dry-run', which is simulated"):
+            service.export(member, {"device": "dry-run"})
+        export_id = store.export_requests.add(member, {"device": "nowhere"}, "local", None)
         _, lease = store.export_requests.take(this_process()) or pytest.fail("nothing to do")
         run_export(store, lease)
-        document = service.export_state(asked["export_id"])
+        document = service.export_state(export_id)
         assert document["state"] == "failed"
-        assert "dry-run" in document["error"]
-        with pytest.raises(ParetuneError, match="dry-run"):
+        assert "nowhere" in document["error"]
+        with pytest.raises(ParetuneError, match="nowhere"):
             save_bundle(service, document, tmp_path / "bundle")

@@ -45,6 +45,7 @@ def test_the_examples_are_right(validator: Draft202012Validator, path: Path) -> 
         {"space": {"sparsity": {"choices": [0.5, "2:4"]}}},
         {"recovery": {"losses": {"kl": 0.5, "task": {"weight": 1}}}},
         {"recovery": None},
+        {"strategy": "random"},
     ],
 )
 def test_so_are_short_forms(validator: Draft202012Validator, fields: dict[str, Any]) -> None:
@@ -58,6 +59,7 @@ def test_so_are_short_forms(validator: Draft202012Validator, fields: dict[str, A
         {"task": {"name": "digits", "options": {"sise": 3}}},
         {"task": {"name": "onnx", "options": {"data": "a.npz"}}},
         {"strategy": {"name": "nsga"}},
+        {"strategy": "nsga"},
         {"strategy": {"options": {"popul": 3}}},
         {"strategy": {"name": "random", "options": {"population": 3}}},
         {"space": {"precison": {}}},

@@ -116,6 +116,9 @@ class TestJobs:
     def test_the_examples_have_known_fields_only(self, path: Path) -> None:
         assert Job.model_validate(yaml.safe_load(path.read_text())).name
 
+    def test_a_strategy_by_its_name(self) -> None:
+        assert parsed(strategy="random").strategy == parsed(strategy={"name": "random"}).strategy
+
     def test_the_schema_is_for_editors(self) -> None:
         schema = json.loads(json.dumps(json_schema()))
         assert set(schema["properties"]) == {*FULL, "stages"}
@@ -355,7 +358,7 @@ class TestWrongValues:
             ({"space": ["precision"]}, "space: must be a mapping of fields"),
             ({"space": {"precision": ["int8"]}}, "space.precision: must be a mapping of fields"),
             ({"space": {"precision": {"choices": "int8"}}}, "space.precision.choices: must be a list, not 'int8'"),
-            ({"strategy": "nsga2"}, "strategy: must be a mapping of fields, not 'nsga2'"),
+            ({"strategy": 3}, "strategy: must be a mapping of fields, not 3"),
             (
                 {"strategy": {"options": {"population": 1}}},
                 "strategy.options.population: must be at least 2, not 1",
@@ -374,7 +377,7 @@ class TestWrongValues:
         ("fields", "hint"),
         [
             ({"task": "digits"}, "write: task: {name: digits}"),
-            ({"strategy": "nsga2"}, "write: strategy: {name: nsga2}"),
+            ({"strategy": ["nsga2"]}, "write: strategy: {name: nsga2}"),
             ({"devices": "dry-run"}, "write: devices: ['dry-run']"),
             ({"devices": []}, "write: devices: [local-cpu]"),
             ({"constraints": "nll <= 1"}, "write: constraints: ['nll <= 1']"),

@@ -6,20 +6,23 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from command_line import started, wait_gone, wait_until
+from command_line import relatives, started, wait_gone, wait_until
 from inline_search import without_ray
 from small_jobs import write_classifier, write_job
 
+from search.artefacts.store import ArtefactStore
 from search.controller.controller import Controller
 from search.controller.submission import submit
 from search.folders import default_database
 from search.job.spec import Job, load_job
+from search.queue.job_files import REMEMBERED_S, JobFiles
 from search.queue.worker import Worker, refusal
 from search.states import JobRequest, JobState
 from search.store import Store, Submission, TrialRow
@@ -162,10 +165,48 @@ def test_a_worker_says_why_it_leaves_a_job_to_others(store: Store, tmp_path: Pat
 
 
 def test_a_worker_leaves_jobs_that_it_cannot_run(store: Store, tmp_path: Path) -> None:
-    row = store.jobs.get(submit_job(store, tmp_path))
+    row, files = store.jobs.get(submit_job(store, tmp_path)), JobFiles()
     elsewhere = {**row.spec, "devices": [{**row.spec["devices"][0], "name": "phone"}]}
-    assert refusal(store, row) is None
-    assert "unknown device 'phone'" in (refusal(store, replace(row, spec=elsewhere)) or "")
-    assert refusal(store, replace(row, spec_folder="/nowhere")) == "folder /nowhere does not exist there"
+    assert refusal(store, row, files) is None
+    assert "unknown device 'phone'" in (refusal(store, replace(row, spec=elsewhere), files) or "")
+    assert refusal(store, replace(row, spec_folder="/nowhere"), files) == "folder /nowhere does not exist there"
     changed = replace(row, space={}, profile_digest="0" * 64, devices=None)
-    assert refusal(store, changed) == "device 'dry-run' is not there what it was when the job began"
+    assert refusal(store, changed, files) == "device 'dry-run' is not there what it was when the job began"
+
+
+def test_a_worker_leaves_jobs_whose_files_it_does_not_reach(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("search.queue.job_files.time.monotonic", lambda: now)
+    (tmp_path / "model.onnx").write_bytes(b"a model")
+    artefacts = ArtefactStore()
+    file = artefacts.put(tmp_path / "model.onnx")
+    row = replace(store.jobs.get(submit_job(store, tmp_path)), files={"model.onnx": file.sha256})
+    files, elsewhere = JobFiles(), JobFiles(ArtefactStore(str(tmp_path / "elsewhere")))
+    assert refusal(store, row, files) is None
+    reason = refusal(store, row, elsewhere)
+    assert reason is not None
+    assert f"its files are not in folder {tmp_path / 'elsewhere'} there" in reason
+    artefacts.delete(file.sha256)
+    assert refusal(store, row, files) is None  # remembered
+    now += REMEMBERED_S
+    assert refusal(store, row, files) is not None
+
+
+def test_the_worker_of_up_ends_with_it(home: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        running = {}
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+            log = tmp_path / f"{number.name}.log"
+            database = f"sqlite:///{tmp_path / number.name}.db"
+            up = stack.enter_context(started("up", "--port", "0", "--db", database, home=home, log=log))
+            running[number] = up, log
+        for number, (up, log) in running.items():
+            wait_until(lambda log=log: "worker ready" in (text := log.read_text()) and "Paretune is at" in text, "up")
+            family = relatives(up)
+            assert len(family) == 1
+            up.send_signal(number)
+            wait_gone(family)
+            assert up.wait() == (-signal.SIGKILL if number is signal.SIGKILL else 130)
+            assert "Traceback" not in log.read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ class TestUrls:
             "",
             "jobs.db",
             "nosuch://host/jobs",
+            "mysql://me@host/jobs",
             "sqlite+nosuch:///jobs.db",
             "postgresql://host:abc/jobs",
             "sqlite://",
@@ -94,6 +96,30 @@ class TestFiles:
         assert "--db" in caught.value.hint
         _check_lines(caught.value)
         assert file.read_text().startswith("Remember the milk.")
+
+    @pytest.mark.parametrize("journal", ["delete", "wal"])
+    @pytest.mark.parametrize("use", [Store, upgrade])
+    def test_a_database_of_another_program_stays_as_it_is(
+        self, use: Callable[[str], object], journal: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "bookmarks.db"
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute(f"PRAGMA journal_mode = {journal}")
+            connection.execute("CREATE TABLE bookmarks (url TEXT)")
+        file.chmod(0o664)
+        before = file.read_bytes()
+        with pytest.raises(StorageError, match="another program's tables"):
+            use(f"sqlite:///{file}")
+        assert (file.read_bytes(), file.stat().st_mode & 0o777) == (before, 0o664)
+
+    @pytest.mark.parametrize("content", ["", "Remember the milk. " * 100])
+    def test_only_an_empty_file_is_made_private(self, content: str, tmp_path: Path) -> None:
+        file = tmp_path / "notes.txt"
+        file.write_text(content)
+        file.chmod(0o644)
+        with suppress(StorageError):
+            Store(f"sqlite:///{file}").close()
+        assert file.stat().st_mode & 0o777 == (0o644 if content else 0o600)
 
     def test_a_file_that_was_damaged(self, tmp_path: Path) -> None:
         file = tmp_path / "jobs.db"

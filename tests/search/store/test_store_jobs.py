@@ -84,6 +84,20 @@ class TestJobs:
         new_job("my other net")
         assert store.jobs.get("my net").job_id == newest
 
+    def test_a_name_of_hex_digits_is_read_before_beginnings_of_ids(
+        self, store: Store, new_job: NewJob, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = iter(["beef0001", "beef0002", "12345678"])
+        monkeypatch.setattr("secrets.token_hex", lambda _: next(ids))
+        new_job("net")
+        new_job("net")
+        new_job("beef")
+        assert store.jobs.get("beef").job_id == "12345678"
+        assert store.jobs.get("beef0001").job_id == "beef0001"
+        monkeypatch.undo()
+        new_job("beef0001")
+        assert store.jobs.get("BEEF0001").job_id == "beef0001"
+
     @pytest.mark.parametrize("text", ["nowhere", "", "%", "0_000000", "00000000000", "digit"])
     def test_unknown_jobs_say_where_to_look(self, store: Store, new_job: NewJob, text: str) -> None:
         new_job("digits")

@@ -307,6 +307,19 @@ class TestIdempotency:
         with pytest.raises(InvalidInput, match="Idempotency-Key"):
             submit(idempotency_key="k", spec={"seed": 1})
 
+    @pytest.mark.parametrize(
+        ("other", "difference"),
+        [({"priority": 0}, "has priority 3"), ({"project": "vision"}, "is in project 'default'"),
+         ({"after": ()}, "waits for other jobs")],
+    )  # fmt: skip
+    def test_another_place_in_the_queue_with_the_same_key_is_refused(
+        self, store: Store, submit: Submit, other: dict[str, Any], difference: str
+    ) -> None:
+        given = {"idempotency_key": "k", "priority": 3, "after": (submit(),)}
+        assert submit(**given) == submit(**given)
+        with pytest.raises(InvalidInput, match=f"which {difference}"):
+            submit(**given | other)
+
 
 class TestDependencies:
     def test_a_job_waits_for_another(self, store: Store, submit: Submit) -> None:
