@@ -66,7 +66,7 @@ def _parse(url: str) -> URL:
     """Returns a URL in its parts; raises :class:`InvalidInput` for a kind of database that Paretune does not use."""
     parsed = make_url(url)
     if (kind := parsed.get_backend_name()) not in _KINDS:
-        raise InvalidInput(f"database URL: {kind!r} is neither of {' and '.join(_KINDS)}", _URL_HINT)
+        raise InvalidInput(f"database URL: unknown kind of database {kind!r}", _URL_HINT)
     return parsed
 
 
