@@ -60,7 +60,7 @@ schemathesis: setup ## many requests of all kinds to every operation of REST (ab
 
 bench: setup ## all benchmarks; raw rows go to benchmarks/results
 	for name in interval same planted overhead memory transformer runtimes prediction rounding criteria sparse_dense \
-	    joint fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts mistake_times \
+	    joint fliqs_answer fliqs_time fliqs_against fliqs_latency strangers receipts mistake_times up \
 	    large_database cluster; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
