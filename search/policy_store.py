@@ -131,17 +131,18 @@ class PolicyStore(MutableMapping[str, Any]):
 
         Raises :class:`InvalidInput` for a file that has no policies, and for a name that is taken.
         """
-        policies = read_policies(path)
-        if name is not None:
-            policies = policies.model_copy(update={"name": name})
+        policies = read_policies(path, name)
         if any(other.name == policies.name for other in self.all()):
             raise InvalidInput(f"policies {policies.name!r} exist already", "give another name with --name")
         self[policies.name] = policies.model_dump(mode="json")
         return policies
 
 
-def read_policies(path: Path) -> StoredPolicies:
-    """Reads a file of policies; raises :class:`InvalidInput` if it is none. Nothing in it is executed."""
+def read_policies(path: Path, name: str | None = None) -> StoredPolicies:
+    """Reads a file of policies, under another name if one is given; raises :class:`InvalidInput` if it is none.
+
+    Nothing in it is executed.
+    """
     hint = "write such a file with: paretune policies export NAME FILE"
     try:
         with path.open("rb") as file:
@@ -151,7 +152,9 @@ def read_policies(path: Path) -> StoredPolicies:
     if len(data) > LARGEST_FILE:
         raise InvalidInput(f"{path} is larger than {LARGEST_FILE // 2**20} MB, so it has no policies", hint)
     try:
-        return StoredPolicies.model_validate(json.loads(data))
+        value = json.loads(data)
+        renamed = {**value, "name": name} if name is not None and isinstance(value, dict) else value
+        return StoredPolicies.model_validate(renamed)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

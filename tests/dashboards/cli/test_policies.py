@@ -68,6 +68,7 @@ def test_a_file_carries_them_to_another_machine(weights: dict[str, Any], tmp_pat
     before = PolicyStore().find("small")
     run("policies", "remove", "small")
     run("policies", "import", str(file))
+    assert "name: " in run("policies", "import", str(file), "--name", "n" * 10_000, code=2)
     run("policies", "import", str(file), "--name", "other")
     assert PolicyStore().find("small") == before
     assert list(PolicyStore()) == ["other", "small"]
