@@ -20,7 +20,7 @@ from rows import write_rows
 
 sys.path.append(str(ROOT / "tests" / "builders"))
 
-from command_line import COMMAND, environment
+from command_line import COMMAND, environment, wait_until
 from remote_host import free_port
 
 from hwprofiles import find_device
@@ -38,10 +38,7 @@ def measure() -> float:
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            while not _answers(f"http://127.0.0.1:{port}/"):
-                if service.poll() is not None:
-                    raise SystemExit(f"paretune up ended with exit code {service.returncode}")
-                time.sleep(0.02)
+            wait_until(lambda: _answers(f"http://127.0.0.1:{port}/"), "the first page")
             return time.perf_counter() - began
         finally:
             service.terminate()

@@ -106,10 +106,10 @@ class PolicyStore(MutableMapping[str, Any]):
 
     def find(self, name: str) -> StoredPolicies:
         """Returns the policies of a name; raises :class:`NotFound`."""
-        for policies in self.all():
-            if policies.name == name:
-                return policies
-        raise NotFound(f"no policies {name!r}", "list them with: paretune policies list")
+        try:
+            return StoredPolicies.model_validate(self[name])
+        except (KeyError, ValidationError):
+            raise NotFound(f"no policies {name!r}", "list them with: paretune policies list") from None
 
     def remove(self, name: str) -> None:
         """Removes the policies of a name; raises :class:`NotFound`."""

@@ -48,13 +48,13 @@ def quality_in_words(metrics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def origin_in_words(origin: Mapping[str, Any] | None) -> str:
+def origin_in_words(origin: Mapping[str, Any]) -> str:
     """Returns the stage that a candidate is from, and the candidate that it changes; empty if neither is known.
 
     >>> origin_in_words({"stage": 2, "strategy": "evolution", "base": "db01467b527b"})
     'stage 2, from db01467b'
     """
-    if not origin or "stage" not in origin:
+    if "stage" not in origin:
         return ""
     base = f", from {origin['base'][:8]}" if "base" in origin else ""
     return f"stage {origin['stage']}{base}"

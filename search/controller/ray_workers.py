@@ -110,8 +110,12 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
 class SearchEnded(BaseException):
     """Raised through Tune, which takes any other exception of its callbacks for that of a trial, and calls them again.
 
-    Its cause is the error that ended the search, such as a database that cannot be reached.
+    ``error`` ended the search, such as a database that cannot be reached.
     """
+
+    def __init__(self, error: ParetuneError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 @contextmanager
@@ -119,7 +123,7 @@ def _through_tune() -> Iterator[None]:
     try:
         yield
     except ParetuneError as error:
-        raise SearchEnded from error
+        raise SearchEnded(error) from error
 
 
 class BlockSearcher(Searcher):  # type: ignore[misc]

@@ -79,7 +79,7 @@ class TrialSearch:
                 try:
                     run_trials(CandidateTrainable, parameters, searcher, place)
                 except SearchEnded as ended:
-                    raise (ended.__cause__ or ended) from None
+                    raise ended.error from None
             if searcher.lost is not None:
                 raise searcher.lost
             if self._scheduler.trouble is not None:

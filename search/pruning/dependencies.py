@@ -19,6 +19,7 @@ from search.pruning.surgery import ChannelsToKeep, prune, zero_channels
 from search.pruning.tensors import (
     CONVOLUTIONS,
     HEAD_COUNTS,
+    LAYERS,
     OVER_CHANNELS,
     TRANSPOSED,
     Coordinate,
@@ -32,7 +33,6 @@ from search.pruning.tracing import Call, Inputs, calls, outputs_of
 TOLERANCE = 1e-3
 """Largest difference between the pruned model and the one with zeros, relative to the largest output."""
 
-_PRODUCERS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
 T = TypeVar("T", bound=Hashable)
 
 
@@ -108,7 +108,7 @@ def _components(model: nn.Module, example: Inputs) -> list[tuple[_Members, _Unio
     names = {module: name for name, module in model.named_modules()}
     unions: _Unions[Coordinate] = _Unions()
     traced = []
-    for root in graph.get_all_groups(root_module_types=_PRODUCERS):
+    for root in graph.get_all_groups(root_module_types=LAYERS):
         members = _Members()
         rows: defaultdict[int, list[Coordinate]] = defaultdict(list)
         for item in root:
@@ -130,7 +130,7 @@ def _components(model: nn.Module, example: Inputs) -> list[tuple[_Members, _Unio
                     members.is_complete = False
                     break
                 rows[channel] += at
-                if out and isinstance(target, _PRODUCERS):
+                if out and isinstance(target, LAYERS):
                     members.producers.setdefault(names[target], set()).add(index)
         for row in rows.values():
             unions.join(row)
@@ -205,7 +205,7 @@ def _make_group(
         if isinstance(module, OVER_CHANNELS)
         for weight in module.parameters()
     }
-    changed = [name for name in sorted(members.modules) if isinstance(model.get_submodule(name), _PRODUCERS)]
+    changed = [name for name in sorted(members.modules) if isinstance(model.get_submodule(name), LAYERS)]
     return ChannelGroup(
         name="",
         channels=len(place_of),

@@ -15,7 +15,7 @@ from evaluators.graphs.shapes import Shape
 from search.pruning.attention import with_plain_attention
 from search.pruning.groups import BlockGroup, Group
 from search.pruning.names import layers_by_scope
-from search.pruning.tensors import CONVOLUTIONS, TRANSPOSED
+from search.pruning.tensors import LAYERS, TRANSPOSED
 from search.space.layer_changes import LayerWidth, Reach
 
 
@@ -33,7 +33,7 @@ def layer_widths(
     :class:`torch.nn.MultiheadAttention`.
     """
     plain = with_plain_attention(module)
-    parts = layers_by_scope(plain, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED))
+    parts = layers_by_scope(plain, LAYERS)
     graph = Graph(model.graph)
     nodes = {node.name: node for node in model.graph.node}
     shares = _shares_by_layer(plain, groups)
@@ -64,7 +64,7 @@ def _shares_by_layer(module: nn.Module, groups: Mapping[str, Group]) -> dict[str
         for part in () if isinstance(group, BlockGroup) else group.slices:
             path, _, attribute = part.tensor.rpartition(".")
             layer = module.get_submodule(path)
-            if attribute != "weight" or not isinstance(layer, (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)):
+            if attribute != "weight" or not isinstance(layer, LAYERS):
                 continue
             output_axis = 1 if isinstance(layer, TRANSPOSED) else 0
             share = sum(map(len, part.indices)) / layer.weight.shape[part.axis]

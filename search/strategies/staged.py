@@ -92,6 +92,7 @@ class Staged(Strategy):
     def __init__(self, context: StrategyContext, options: StrategyOptions) -> None:
         super().__init__(context, options)
         self._number = self._count = self._repeats = 0
+        self._unchanged = self.space.baseline().digest
         self._results: dict[str, Result] = {}
         self._proposed: set[str] = set()
         self._asked: list[tuple[int, Candidate]] = []
@@ -111,7 +112,7 @@ class Staged(Strategy):
         self._asked.append((self._number, own))
         base, strategy = self._part.base_of(own.decisions), self.options.stages[self._number].strategy
         candidate = self.space.candidate(self._part.complete(own.decisions)).with_origin(
-            stage=self._number + 1, strategy=strategy, base=None if base == self.space.baseline().digest else base
+            stage=self._number + 1, strategy=strategy, base=None if base == self._unchanged else base
         )
         self._repeats = self._repeats + 1 if candidate.digest in self._proposed else 0
         self._proposed.add(candidate.digest)

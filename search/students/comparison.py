@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from search.pruning.attention import with_plain_attention
-from search.pruning.tensors import CONVOLUTIONS, TRANSPOSED
-
-_LAYERS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
+from search.pruning.tensors import LAYERS
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ def layer_sizes(module: nn.Module) -> Mapping[str, LayerSize]:
     return {
         name: LayerSize(_outputs(layer), _count(layer))
         for name, layer in with_plain_attention(module).named_modules()
-        if isinstance(layer, _LAYERS)
+        if isinstance(layer, LAYERS)
     }
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from search.pruning import BlockGroup, ChannelGroup, block_groups, channel_groups
 from search.pruning.attention import with_plain_attention
-from search.pruning.tensors import BY_CHANNEL, CONVOLUTIONS, OVER_CHANNELS, TRANSPOSED
+from search.pruning.tensors import BY_CHANNEL, LAYERS, OVER_CHANNELS, TRANSPOSED
 from search.pruning.tracing import Call, Inputs, calls, outputs_of
 from search.space.encoding import UnitEncoding, UnitKind
 from search.students.plain_layers import PlainLayer, find_plain_layer
@@ -19,7 +19,6 @@ from search.students.skips import Skips, find_skips
 Removal = BlockGroup | PlainLayer
 """What a student may lack."""
 
-_LAYERS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
 _ELEMENTWISE = (*BY_CHANNEL, *OVER_CHANNELS, nn.PReLU)
 
 
@@ -65,13 +64,13 @@ def find_units(teacher: nn.Module, example: Inputs) -> tuple[Unit, ...]:
 
 def _layers_inside(model: nn.Module, block: str, order: Mapping[str, int]) -> tuple[str, ...]:
     inside = (name for name, part in model.named_modules() if name.startswith(f"{block}.") and name in order)
-    return tuple(sorted((n for n in inside if isinstance(model.get_submodule(n), _LAYERS)), key=order.__getitem__))
+    return tuple(sorted((n for n in inside if isinstance(model.get_submodule(n), LAYERS)), key=order.__getitem__))
 
 
 def _giving(model: nn.Module, group: ChannelGroup) -> tuple[str, ...]:
     """Lists the modules that give a group's channels: its layers, embeddings, and the owners of other parameters."""
     owners = dict.fromkeys(part.tensor.rpartition(".")[0] for part in group.slices)
-    others = (path for path in owners if not isinstance(model.get_submodule(path), (*_LAYERS, *_ELEMENTWISE)))
+    others = (path for path in owners if not isinstance(model.get_submodule(path), (*LAYERS, *_ELEMENTWISE)))
     return (*group.layers, *others)
 
 

@@ -53,8 +53,8 @@ class TrainingTechnique(ModuleTechnique):
 
     def offer(self, device: Device | None, earlier: Offer) -> Offer:
         """Returns one decision with the lengths."""
-        lengths = dict.fromkeys(f"{length:g}" for length in self.options.lengths)
-        return Offer((Decision(DECISION, tuple(dict.fromkeys((USUAL, *lengths))), "training"),))
+        lengths = dict.fromkeys((USUAL, *(f"{length:g}" for length in self.options.lengths)))
+        return Offer((Decision(DECISION, tuple(lengths), "training"),))
 
     def change(self, module: nn.Module, values: Mapping[str, str], way: float) -> nn.Module:
         """Returns the module as it is."""
