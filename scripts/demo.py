@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 INTRODUCTION = """\
 A network of 8 layers that reads handwritten digits is trained (once, a minute or two). Then versions of it are pruned,
-trained again for some seconds, quantised, and each is measured against it on this processor: how many times faster, at
+trained again for half a minute, quantised, and each is measured against it on this processor: how many times faster, at
 which accuracy? Six minutes in all, then the best compromise is exported and measured once more. Ctrl-C ends it."""
 
 

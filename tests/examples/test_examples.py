@@ -52,9 +52,10 @@ def modelled(name: str, trials: int, monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_the_demo_prunes_and_quantises(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    front, _ = modelled("digits", 10, monkeypatch, capsys)
-    changed = [{name.partition(":")[0] for name, v in m["decisions"].items() if v not in ("1", "fp32")} for m in front]
+    front, rows = modelled("digits", 10, monkeypatch, capsys)
+    changed = [{name.partition(":")[0] for name, v in r.decisions.items() if v not in ("1", "fp32")} for r in rows]
     assert {"pruning", "precision"} in changed
+    assert front
 
 
 def test_students_are_without_layers_then_narrower(
