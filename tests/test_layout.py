@@ -60,7 +60,7 @@ SURFACES = {
     },
     "search.strategies": {
         "STRATEGIES", "Bayesian", "Evolution", "Fliqs", "LatencyPredictor", "N2n", "Nsga2", "RandomSearch", "Result",
-        "Sensitivity", "Staged", "Strategy", "StrategyContext", "StrategyOptions",
+        "Reward", "Sensitivity", "Staged", "Strategy", "StrategyContext", "StrategyOptions",
     },
     "search.store": {
         "EVERYTHING", "ExportLease", "ExportRow", "JobBusy", "JobFilters", "JobRow", "JobVersion", "Json", "Lease",

@@ -17,6 +17,7 @@ from dashboards.words.candidates import training_in_words
 from dashboards.words.devices import device_in_words, figures_in_words
 from dashboards.words.health import health_in_words
 from dashboards.words.jobs import device_names
+from dashboards.words.learning import curve_columns, curve_rows
 from dashboards.words.metrics import USUAL_METRICS, baseline_value, metric_names
 from dashboards.words.runtime import costs_by_runtime, costs_in_words
 from dashboards.words.time_spent import spent_in_words
@@ -39,6 +40,8 @@ _environment.filters |= {
     "miss_in_words": miss_in_words,
     "costs_by_runtime": costs_by_runtime,
     "costs_in_words": costs_in_words,
+    "curve_columns": curve_columns,
+    "curve_rows": curve_rows,
     "figure": figures.figure,
     "interval": figures.interval,
     "duration": figures.duration,

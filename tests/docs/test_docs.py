@@ -28,6 +28,7 @@ from dashboards.documents.devices import check_document, device_document, probe_
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import job_document
 from dashboards.documents.layers import layers_document
+from dashboards.documents.learning import learning_document
 from dashboards.documents.trials import trials_document
 from dashboards.server import create_app
 from dashboards.service.exporting import ExportOptions
@@ -59,7 +60,7 @@ from search.prediction.correction import Correction, accuracy
 from search.space.candidate import Decision, Space
 from search.states import TrialState
 from search.store import Store, this_process
-from search.strategies import STRATEGIES
+from search.strategies import STRATEGIES, Reward
 from search.tasks import TASKS
 from search.tasks.onnx import ENOUGH_TO_SPLIT
 from search.techniques import TECHNIQUES
@@ -518,6 +519,9 @@ def test_json_documents_are_as_documented(store: Store) -> None:
     member = {key: value for key, value in the_json("front")["front"][0].items() if key != "like"}
     check_keys(member | the_json("candidate"), candidate)
     check_keys(the_json("layers"), layers_document(store, "digits"))
+    check_keys(the_json("learning"), learning_document(store.jobs.get("digits")))
+    (documented,) = the_json("learning")["rewards"]
+    assert documented.keys() == {"trial"} | {field.name for field in dataclasses.fields(Reward)} - {"digest"}
     check_keys(the_json("device"), device_document("dry-run"))
     given, documented = probe_document(), the_json("probe")
     check_keys(documented, given)

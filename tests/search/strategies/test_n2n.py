@@ -98,6 +98,23 @@ def test_the_second_stage_narrows_the_best_student_of_the_first() -> None:
     assert {value for values in students for value in values.values()} > {"0.75", "0.5", "0.25"}
 
 
+def test_the_learning_curve_has_every_rollout() -> None:
+    strategy = make(removal=16, weights=(0.5, 2.0))
+    results: list[Result] = []
+    for _ in range(6):
+        block = [measure(strategy.ask()) for _ in range(8)]
+        strategy.tell(block)
+        results += block
+    rollouts = results[len(STUDENTS.uniform()) :]
+    assert [reward.digest for reward in strategy.rewards] == [result.candidate.digest for result in rollouts]
+    assert [r.value for r in strategy.rewards] == [
+        strategy._reward(result, r.weight) for result, r in zip(rollouts, strategy.rewards, strict=True)
+    ]
+    assert {reward.weight for reward in strategy.rewards} == {0.5, 2.0}
+    curve = [(reward.policy, reward.update) for reward in strategy.rewards]
+    assert list(dict.fromkeys(curve))[2:4] == [("removal", 3), ("shrinkage", 1)]
+
+
 def test_policies_begin_another_search() -> None:
     """Also one on a teacher of another depth, where untrained ones have everything to learn."""
     policies: dict[str, Any] = {}
