@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from search.bounds import LARGEST, MOST, MOST_AT_ONCE, MOST_ITEMS, Name
 from search.options import StrategyOptions
 from search.space.candidate import Candidate, Decision
-from search.space.encoding import ENCODING_SIZE
+from search.space.encoding import ENCODING_SIZE, family_of
 from search.space.layer_changes import KEPT, LEFT_OUT
 from search.strategies.base import Result, Reward, Strategy, StrategyContext
 from search.strategies.observations import Axes, share_of_baseline
@@ -188,14 +188,22 @@ class N2n(Strategy):
         if self._stage != stage:
             self._updates = 0
         if self.options.save:
-            places = (*self._axes.qualities[:1], *self._axes.costs[:1])
-            self.context.policies[self.options.save] = {
-                "strategy": "n2n",
-                "reward": ", ".join(self.context.objectives[place].metric for place in places),
-                "rollouts": len(self._rewards),
-                "best_reward": max(reward.value for reward in self._rewards),
-                "networks": {name: policy.weights() for name, policy in self._policies.items()},
-            }
+            self._save(self.options.save)
+
+    def _save(self, name: str) -> None:
+        places = (*self._axes.qualities[:1], *self._axes.costs[:1])
+        targets = [decision.target for decision in (*self._removable, *self._others)]
+        encodings = {target: part for target, part in self.context.encodings.items() if target in targets}
+        self.context.policies[name] = {
+            "strategy": "n2n",
+            "family": family_of(encodings),
+            "encodings": {target: encoding.numbers for target, encoding in encodings.items()},
+            "choices": {name: policy.choices for name, policy in self._policies.items()},
+            "reward": ", ".join(self.context.objectives[place].metric for place in places),
+            "rollouts": len(self._rewards),
+            "best_reward": max(reward.value for reward in self._rewards),
+            "networks": {name: policy.weights() for name, policy in self._policies.items()},
+        }
 
     def _reward(self, result: Result, weight: float) -> float:
         if result.gains is None:

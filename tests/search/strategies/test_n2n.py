@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from search.fronts.objectives import Constraint, Objective
+from search.policy_store import StoredPolicies
 from search.space.candidate import Candidate, Decision, Space
 from search.space.encoding import UnitEncoding
 from search.strategies import N2n, Result, StrategyContext
@@ -121,6 +122,18 @@ def test_policies_begin_another_search() -> None:
     rewards_of(make(removal=800, save="small", policies=policies), 100)
     fresh, warm = (rewards_of(make(seed=7, start=start, policies=policies), 8) for start in (None, "small"))
     assert np.mean(warm[4:]) > np.mean(fresh[4:]) + 0.05
+
+
+def test_stored_policies_say_what_they_fit() -> None:
+    policies: dict[str, Any] = {}
+    rewards_of(make(save="small", policies=policies), 2)
+    stored = StoredPolicies.model_validate(
+        {"name": "small", "teacher": "digits", "job": "j", "saved_at": "2026-01-01T00:00:00Z", **policies["small"]}
+    )
+    assert stored.family == f"conv {LAYERS}"
+    assert stored.choices == {"removal": 2, "shrinkage": len(FACTORS)}
+    assert dict(stored.encodings) == {target: encoding.numbers for target, encoding in ENCODINGS.items()}
+    assert list(stored.encodings) == list(ENCODINGS)
 
 
 def test_policies_that_are_missing_or_do_not_fit_are_noted() -> None:
