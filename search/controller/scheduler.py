@@ -15,7 +15,7 @@ from search.space.candidate import Candidate
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
 from search.strategies import Result, Reward, Strategy
-from search.training.asha import TRAINING, Figures
+from search.trials.earlier import Earlier
 
 REPEATS_UNTIL_EXHAUSTED = 100
 """After so many repeated proposals in a row the space counts as exhausted."""
@@ -83,8 +83,8 @@ class Scheduler:
         """Why the search had to stop, if several trials in a row were put off."""
         self.repeats = False
         """Whether the search ended because the strategy proposed nothing new."""
-        self.trainings: list[Figures] = []
-        """The figures of the trainings of all closed blocks."""
+        self.earlier = Earlier()
+        """The results of all closed blocks that candidates are compared with."""
 
     @property
     def history(self) -> list[TrialRow]:
@@ -220,8 +220,7 @@ class Scheduler:
     def _close_block(self) -> None:
         self._missing |= {candidate.digest for candidate in self._proposals} - self._finished.keys()
         self._strategy.tell([self._result(candidate) for candidate in self._proposals])
-        trained = (row.metrics.get(TRAINING) for row in self.history if row.digest not in self._missing)
-        self.trainings = [training["figures"] for training in trained if training]
+        self.earlier = Earlier.of(row.metrics for row in self.history if row.digest not in self._missing)
         self._proposals.clear()
         self._block += 1
         if self._block == self._saved_block and self._saved_state:

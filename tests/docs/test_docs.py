@@ -52,6 +52,7 @@ from search.analysis.gaussian import pruning_db, quantisation_db
 from search.controller.scheduler import REPEATS_UNTIL_EXHAUSTED
 from search.controller.submission import submit
 from search.export.remeasurement import MEASUREMENTS
+from search.filters import FILTERS
 from search.job.spec import Job, parse_job
 from search.outcome import TrialOutcome
 from search.prediction import accuracy as prediction_accuracy
@@ -284,7 +285,7 @@ def models_of(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 MODELS = {
     *models_of(Job),
-    *(family[name].Options for family in (TASKS, TECHNIQUES, STRATEGIES) for name in family),
+    *(family[name].Options for family in (TASKS, TECHNIQUES, STRATEGIES, FILTERS) for name in family),
 }
 TABLES = {(m[1], m[2]): m[3] for path in PAGES for m in TABLE.finditer(path.read_text())}
 # Values for fields that have no default, so that a model can be made.
