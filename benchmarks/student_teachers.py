@@ -19,11 +19,17 @@ from search.tasks.digits import Digits, DigitsOptions
 from search.techniques import Offer
 from search.techniques.student import StudentOptions, StudentTechnique
 from search.testing.techniques import create_task_subject
+from search.training.outputs import TeacherCache
 from search.training.recipe import Recipe
 from search.training.recover import recover
 
-TEACHERS = {"digits": 8, "resnet18": 20, "resnet34": 32}
-"""Layers of each; the last two have 9 and 15 blocks, those of ResNet-18 and ResNet-34 are 8 and 16."""
+TEACHERS = {
+    "digits": DigitsOptions(preset="bench", width=32),
+    "resnet18": DigitsOptions(preset="bench", depth=20),
+    "resnet34": DigitsOptions(preset="bench", depth=32),
+}
+"""The network of the digits with half of its usual width; two with 9 and 15 blocks, where ResNet-18 and ResNet-34 have
+8 and 16."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class Teacher:
     task: Digits
     technique: StudentTechnique
     space: Space
+    outputs: TeacherCache
+    """The network's own outputs, which all students learn from."""
 
     @property
     def parameters(self) -> int:
@@ -59,13 +67,14 @@ class Teacher:
         logits = answers(module, self.task.inputs(split)["image"])  # type: ignore[arg-type]
         return float(self.task.score({"logits": logits}, split)["accuracy"].mean())  # type: ignore[arg-type]
 
-    def train(self, values: Mapping[str, str], steps: int, seed: int = 0) -> Student | None:
+    def train(self, values: Mapping[str, str], steps: int) -> Student | None:
         """Trains the student of these decisions; None for one that cannot be built."""
         try:
             module = self.technique.change(self.task.module(), values, 1.0)
             recipe = Recipe(steps=steps, evaluate_every=steps, learning_rate=2e-3, patience=None, threads=1,
-                            precision="float32", seed=seed)  # fmt: skip
-            result = recover(module, self.task.module(), self.task.training(), recipe)
+                            precision="float32")  # fmt: skip
+            data = self.task.training()
+            result = recover(module, self.task.module(), data, recipe, teacher_cache=self.outputs)
         except CandidateError:
             return None
         return Student(result.module, count_parameters(result.module), result.figure)
@@ -86,9 +95,9 @@ def count_parameters(module: nn.Module) -> int:
 @cache
 def teacher(name: str, seed: int) -> Teacher:
     """Trains a teacher once a seed."""
-    task = Digits(DigitsOptions(preset="bench", depth=TEACHERS[name], seed=seed))
+    task = Digits(TEACHERS[name].model_copy(update={"seed": seed}))
     with tempfile.TemporaryDirectory() as folder:
         options = validate_options(StudentOptions, {"round": 1}, "student")
         technique = StudentTechnique(create_task_subject(task, Path(folder)), options)
         decisions = technique.offer(None, Offer()).decisions
-    return Teacher(task, technique, Space(decisions, task.digest))
+    return Teacher(task, technique, Space(decisions, task.digest), TeacherCache())

@@ -29,9 +29,9 @@ from search.options import validate_options
 from search.strategies import STRATEGIES, Result, StrategyContext
 
 METHODS: Mapping[str, Mapping[str, Any]] = {"n2n": {}, "random": {"batch": 8}, "bayesian": {}, "evolution": {}}
-SECONDS = {"digits": 150.0, "resnet18": 300.0, "resnet34": 450.0}
+SECONDS = {"digits": 300.0, "resnet18": 450.0, "resnet34": 600.0}
 ROLLOUTS = 200
-STEPS, FINAL_STEPS = 20, 600
+STEPS, FINAL_STEPS = 60, 600
 FEWER, LOST = 15, 0.01
 
 
