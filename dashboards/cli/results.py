@@ -25,7 +25,7 @@ from dashboards.evidence import EXPLANATIONS, Evidence
 from dashboards.service import Service
 from dashboards.service.choice import open_service
 from dashboards.words import Json
-from dashboards.words.candidates import quality_in_words, training_in_words
+from dashboards.words.candidates import filter_in_words, quality_in_words, training_in_words
 from dashboards.words.format_strip import blocks_of
 from dashboards.words.learning import curve_columns, curve_rows
 from dashboards.words.runtime import costs_in_words
@@ -105,6 +105,9 @@ def _print_candidate(document: Json) -> None:
         out.print(f"worse than the baseline: {costs_in_words(document['costs'])}", soft_wrap=True)
     for line in quality_in_words(metrics):
         out.print(line, soft_wrap=True)
+    judged = filter_in_words(metrics)
+    if judged is not None:
+        out.print(f"filtered: {judged}", soft_wrap=True)
     trained = training_in_words(metrics)
     if trained is not None:
         out.print(f"trained again: {trained}", soft_wrap=True)

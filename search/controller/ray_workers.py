@@ -84,7 +84,7 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
             outcome = self._runner.run(
                 json.loads(self._candidate["decisions"]),
                 self._candidate["digest"],
-                Earlier.from_dict(json.loads(self._candidate["earlier"])),
+                Earlier.from_text(self._candidate["earlier"]),
                 Deadline(self._candidate["ends_at"], self._clock),
             )
         except DeviceLost as error:
@@ -160,10 +160,9 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         if row is None:
             return Searcher.FINISHED if self._scheduler.is_over else None
         self._running[trial_id] = row
-        earlier = json.dumps(self._scheduler.earlier.to_dict())
         return {
-            "decisions": json.dumps(row.decisions), "digest": row.digest, "number": row.number, "earlier": earlier,
-            "ends_at": self._until().ends_at,
+            "decisions": json.dumps(row.decisions), "digest": row.digest, "number": row.number,
+            "earlier": self._scheduler.earlier.text, "ends_at": self._until().ends_at,
         }  # fmt: skip
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -11,9 +11,6 @@ from search.filters import Scored, make_filters
 from search.prediction.modelled import ModelledJob
 from search.techniques import trains
 
-FILTER = "filter"
-"""Key under which a candidate's metrics hold what the job's filters made of it."""
-
 
 @dataclass(frozen=True)
 class Judged:

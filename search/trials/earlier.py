@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
+from search.fronts.metrics import FILTER
 from search.training.asha import TRAINING, Figures
-from search.trials.candidate_filter import FILTER, Judged
+from search.trials.candidate_filter import Judged
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,13 @@ class Earlier:
         trainings = [row[TRAINING]["figures"] for row in rows if row.get(TRAINING)]
         return cls(trainings, [Judged(**row[FILTER]) for row in rows if row.get(FILTER)])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON-able data."""
-        return asdict(self)
+    @cached_property
+    def text(self) -> str:
+        """The fields as JSON, for all trials of a block."""
+        return json.dumps(asdict(self))
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Earlier:
-        """Returns the inverse of :meth:`to_dict`."""
+    def from_text(cls, text: str) -> Earlier:
+        """Returns the inverse of :attr:`text`."""
+        data = json.loads(text)
         return cls(data["trainings"], [Judged(**row) for row in data["judged"]])

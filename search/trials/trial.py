@@ -15,7 +15,7 @@ from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, StageTimeout, TrainingStopped, is_transient
 from search.budget.allowance import Allowance
 from search.devices.lookup import open_device
-from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, merge_devices
+from search.fronts.metrics import FAILURES, FILTER, SIMULATED_FORMATS, merge_devices
 from search.job.devices import JobDevice
 from search.job.facts import JobFacts
 from search.outcome import TrialOutcome
@@ -25,7 +25,7 @@ from search.techniques import trains
 from search.training.asha import TRAINING, Figures
 from search.trials import sandboxed
 from search.trials.activity import Notice
-from search.trials.candidate_filter import FILTER, CandidateFilter, Judged
+from search.trials.candidate_filter import CandidateFilter, Judged
 from search.trials.context import JobContext
 from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Qualities
 from search.trials.earlier import Earlier

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from dashboards.cli import run_app
+from dashboards.documents.candidates import candidate_document
+from dashboards.web.rendering import render
+from search.outcome import TrialOutcome
+from search.states import TrialState
 
 
 def test_a_job_is_shown_with_its_learning_curve(search: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +35,20 @@ def test_as_json_it_is_the_status_with_the_curve(search: Any, capsys: pytest.Cap
     document = json.loads(capsys.readouterr().out)
     assert (document["job_id"], document["state"]) == (search.job_id, "running")
     assert len(document["learning"]["rewards"]) == 4
+
+
+def test_a_refused_candidate_says_why(search: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = {"filter": {"module": "a", "size": 0.42, "scores": {"parameters": 0.42, "zico": 81.5}, "refused": "x"}}
+    outcome = TrialOutcome(TrialState.STOPPED, "filter zico: x", metrics)
+    values = search.space.baseline().decisions | {"width": "half"}
+    (row,) = search.store.trials.add(search.lease, 1, "n2n", True, [(99, search.space.candidate(values))])
+    search.store.trials.finish(search.lease, row.candidate_id, outcome)
+    assert run_app(["show", row.candidate_id, "--db", search.store.url]) == 0
+    out = capsys.readouterr().out
+    assert "filter zico: x" in out
+    assert "filtered: 42 % of the parameters, zico 81.5" in out
+    page = render("candidate.html", candidate=candidate_document(search.store, row.candidate_id))
+    assert "42 % of the parameters, zico 81.5" in page
 
 
 def test_what_is_neither(search: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,10 +15,11 @@ from hwprofiles.errors import InvalidInput
 from search.controller.controller import Controller
 from search.controller.scheduler import Scheduler
 from search.controller.submission import submit
+from search.fronts.metrics import FILTER
 from search.job.spec import parse_job
 from search.states import JobState, TrialState
 from search.store import Store, TrialRow
-from search.trials.candidate_filter import FILTER, CandidateFilter, Judged
+from search.trials.candidate_filter import CandidateFilter, Judged
 from search.trials.module_variants import ModuleVariants
 
 FILTERS = {"parameters": {"least": 0.2}, "zico": {"after": 6, "worst": 0.3, "batches": 2}}
