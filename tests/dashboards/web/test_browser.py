@@ -335,7 +335,7 @@ def test_narrow_pages_do_not_scroll_sideways(
 
 CHARTS = """
     const found = {};
-    for (const canvas of document.querySelectorAll("[data-canvas]")) {
+    for (const canvas of document.querySelectorAll("[data-titles] [data-canvas]")) {
       const chart = window.echarts && echarts.getInstanceByDom(canvas);
       const series = (chart && chart.getOption() && chart.getOption().series) || [];
       const points = series.filter((one) => arguments[0].includes(one.id)).map((one) => [one.id, one.data.length]);
