@@ -2,11 +2,11 @@
 
     python benchmarks/students.py [SEEDS] [TEACHER...]
 
-Each method searches one teacher's students for so many seconds of one core, at most 200 students, each with a short
-training. The methods beside N2N are told N2N's reward as their only objective. Then the best three students with at
-least 15 times fewer parameters are trained to the end; the one with the best validation accuracy is judged on the test
-split. To hold: it loses at most one point, for each teacher and seed. *Won* is said where the 95 % interval of the
-paired difference of the best rewards excludes 0. Goes on where it was interrupted.
+Each method searches one teacher's students for so many seconds of one core, at most 200 different students, each with
+a short training. The methods beside N2N are told N2N's reward as their only objective. Then the best three students
+with at least 15 times fewer parameters are trained to the end; the one with the best validation accuracy is judged on
+the test split. To hold: it loses at most one point, for each teacher and seed. *Won* is said where the 95 % interval of
+the paired difference of the best rewards excludes 0. Goes on where it was interrupted. Hours.
 """
 
 from __future__ import annotations
@@ -36,26 +36,23 @@ FEWER, LOST = 15, 0.01
 
 
 def search(method: str, net: Teacher, seed: int, seconds: float) -> list[tuple[dict[str, str], Student | None]]:
-    """Searches for students; returns each with its decisions, in the order of their proposal."""
+    """Searches for students; returns each different one with its decisions, in the order of their proposal."""
     context = StrategyContext(net.space, _objectives(method), seed=seed, encodings=net.technique.encodings())
     kind = STRATEGIES[method]
     strategy = kind(context, validate_options(kind.Options, dict(METHODS[method]), "options"))
     ends = time.process_time() + seconds
-    trained: dict[str, Student | None] = {}
-    proposed: list[tuple[dict[str, str], Student | None]] = []
-    while time.process_time() < ends and len(proposed) < ROLLOUTS:
+    trained: dict[str, tuple[dict[str, str], Student | None]] = {}
+    while time.process_time() < ends and len(trained) < ROLLOUTS:
         results = []
         for _ in range(strategy.batch):
             candidate = strategy.ask()
             values = dict(net.technique.effective(candidate.decisions))
             digest = net.space.candidate(values).digest
             if digest not in trained:
-                trained[digest] = net.train(values, STEPS)
-            student = trained[digest]
-            proposed.append((values, student))
-            results.append(Result(candidate, _gains(method, net, student)))
+                trained[digest] = values, net.train(values, STEPS)
+            results.append(Result(candidate, _gains(method, net, trained[digest][1])))
         strategy.tell(results)
-    return proposed[:ROLLOUTS]
+    return list(trained.values())[:ROLLOUTS]
 
 
 def _objectives(method: str) -> tuple[Objective, ...]:
