@@ -4,7 +4,9 @@
 
 To hold: with trials of 1 s, 8 places finish at least 0.9 times 8 as many trials a second as 1 place; our own part
 (asking, telling, writing to the database, the front) is at most 20 ms a trial with 32 trials in flight. The nodes share
-the cores of this machine: the driver and Ray Tune compete with the processes of all places.
+the cores of this machine: the driver and Ray Tune compete with the processes of all places. Ray starts a process for
+each CPU that the nodes declare, several seconds of a core each, so the nodes declare no more than a run needs, and a
+rate counts only what finishes after the start.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import statistics
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +28,21 @@ sys.path.append(str(ROOT / "tests" / "builders"))
 
 from ray_nodes import ray_nodes
 
-PLACES = (1, 2, 4, 8, 32)
-NODES, CPUS = 4, 8
-RUN_S = 30.0
+PLACES = {1: 2, 2: 2, 4: 2, 8: 2, 32: 8}
+"""Trials in flight, and the CPUs that each node declares."""
+NODES = 4
+RUN_S = 60.0
+START_S = 60.0
+"""At the start of a run, not counted: the processes of all places start."""
 SLEEP_S = 1.0
 
 
-def measure(address: str, places: int, run_s: float) -> list[dict[str, Any]]:
-    """Runs a search with so many trials in flight; returns a row for each trial, with our own milliseconds of it."""
+def measure(address: str, places: int, run_s: float, environment: dict[str, str]) -> list[dict[str, Any]]:
+    """Runs a search with so many trials in flight; returns a row for each trial, with our own milliseconds of it.
+
+    In a process of its own, since Ray knows one cluster a process.
+    """
+    os.environ.update(environment)
     from search.controller import ray_workers
     from search.controller.cluster_place import Share
     from search.controller.controller import Controller
@@ -68,7 +79,7 @@ def measure(address: str, places: int, run_s: float) -> list[dict[str, Any]]:
     originals = ray_workers.CandidateTrainable, ray_workers.BlockSearcher, Share.most
     ray_workers.CandidateTrainable, ray_workers.BlockSearcher = Sleeping, Timed  # type: ignore[misc]
     Share.most = lambda _: places  # type: ignore[method-assign]
-    trials = int(places * max(4, run_s / SLEEP_S))
+    trials = int(places * (START_S + run_s) / SLEEP_S)
     job = parse_job(
         {
             "task": {"name": "digits", "options": {"depth": 20}},
@@ -95,31 +106,32 @@ def measure(address: str, places: int, run_s: float) -> list[dict[str, Any]]:
 
 
 def rate(rows: list[dict[str, Any]], places: int) -> float:
-    """Trials a second while all places were at work: without the first two of each place, and without the last."""
-    times = [row["finished_s"] for row in rows][2 * places : -places]
+    """Trials a second while all places were at work: without the start, and without the last of each place."""
+    times = [row["finished_s"] for row in rows if row["finished_s"] > START_S][:-places]
     return (len(times) - 1) / (times[-1] - times[0])
 
 
 def main(run_s: float) -> None:
     """Measures every number of places, and reports."""
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, ray_nodes(Path(folder)) as nodes:
-        nodes.add("head", cpus=0)
-        for number in range(NODES):
-            nodes.add(f"node{number}", cpus=CPUS)
-        os.environ.update(nodes.environment, PARETUNE_HOME=folder)
-        first = 0.0
-        for places in PLACES:
-            taken = measure(nodes.address, places, run_s)
-            first = first or rate(taken, places)
-            share = rate(taken, places) / places / first
-            own_ms, cpu_ms = (statistics.mean(row[key] for row in taken) for key in ("own_ms", "own_cpu_ms"))
-            print(
-                f"{places} places: {rate(taken, places):.2f} trials a second, {share:.2f} of linear; our own part "
-                f"{own_ms:.1f} ms a trial, {cpu_ms:.1f} ms of them on the processor",
-                flush=True,
-            )
-            rows += taken
+    first = 0.0
+    for places, cpus in PLACES.items():
+        with tempfile.TemporaryDirectory() as folder, ray_nodes(Path(folder)) as nodes:
+            nodes.add("head", cpus=0)
+            for number in range(NODES):
+                nodes.add(f"node{number}", cpus=cpus)
+            environment = {**nodes.environment, "PARETUNE_HOME": folder}
+            with ProcessPoolExecutor(1, get_context("spawn")) as process:
+                taken = process.submit(measure, nodes.address, places, run_s, environment).result()
+        first = first or rate(taken, places)
+        share = rate(taken, places) / places / first
+        own_ms, cpu_ms = (statistics.mean(row[key] for row in taken) for key in ("own_ms", "own_cpu_ms"))
+        print(
+            f"{places} places: {rate(taken, places):.2f} trials a second, {share:.2f} of linear; our own part "
+            f"{own_ms:.1f} ms a trial, {cpu_ms:.1f} ms of them on the processor",
+            flush=True,
+        )
+        rows += taken
     from hwprofiles import find_device
 
     print(write_rows("cluster", find_device("dry-run"), rows).name)

@@ -31,7 +31,8 @@ from search.space.candidate import Decision, Space  # noqa: E402
 from search.states import JobState, TrialState  # noqa: E402
 from search.store import Lease, Store, Submission, this_process  # noqa: E402
 
-JOBS, USERS = 10_000, 20
+JOBS, USERS = 12_000, 20
+"""At least 10,000 wait before each run: the runs before the last one end fewer than 2,000."""
 NODES = (10, 100, 300, 1000)
 TRIALS_A_JOB = 5
 TRIAL_S = 10.0
@@ -78,6 +79,7 @@ class Load:
             )
             await asyncio.sleep(TRIAL_S)
             if time.monotonic() > self.ends_at:
+                self.leave(lease)
                 return
             outcome = TrialOutcome(TrialState.DONE, metrics={"cosine": 0.99, "speedup": 2.0}, measurement={"n": 300})
             await self.call("finish", self.store.trials.finish, lease, added[0].candidate_id, outcome)
@@ -86,6 +88,11 @@ class Load:
         await self.call("end", self.store.jobs.set_state, lease, JobState.DONE)
         await self.call("release", self.store.jobs.release, lease)
         self.done["jobs"] += 1
+
+    def leave(self, lease: Lease) -> None:
+        """Ends the job of a node whose time is over: the next run starts with jobs that wait."""
+        self.store.jobs.set_state(lease, JobState.CANCELLED)
+        self.store.jobs.release(lease)
 
 
 def fill(url: str) -> float:
@@ -130,12 +137,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         databases = Databases(Path(place))
         for kind in KINDS:
+            url = databases.create(kind)
+            submit_ms = 1e3 * fill(url) / JOBS
             for nodes in NODES:
-                url = databases.create(kind)
-                submit_ms = 1e3 * fill(url) / JOBS
                 rows.append(measure(kind, url, nodes, run_s) | {"submit_ms": round(submit_ms, 2)})
-                databases.drop(url)
                 print(rows[-1], flush=True)
+            databases.drop(url)
         databases.close()
     write_rows("queue_load", find_device("local-cpu"), rows)
 

@@ -10,6 +10,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 from hwprofiles.errors import DeviceUnavailable
+from hwprofiles.plugins import installed_plugins
 
 RUNTIMES_GROUP = "paretune.runtimes"
 """Entry points of other packages' runtimes."""
@@ -49,7 +50,7 @@ def processor_runtimes() -> tuple[tuple[str, str], ...]:
     for runtime in _PACKAGES:
         with contextlib.suppress(DeviceUnavailable):
             runtimes.append((runtime, package_version(runtime)))
-    for point in metadata.entry_points(group=RUNTIMES_GROUP):
+    for point in installed_plugins(RUNTIMES_GROUP):
         if point.name not in _PACKAGES and point.dist is not None:
             runtimes.append((point.name, point.dist.version))
     return tuple(runtimes)

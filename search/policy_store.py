@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hwprofiles import digest_of
 from hwprofiles.errors import InvalidInput, NotFound
-from search.bounds import MOST, MOST_ITEMS, Name
+from search.bounds import LARGEST, MOST, MOST_AT_ONCE, MOST_ITEMS, Name, Text
 from search.folders import data_folder, write_json
 from search.json_cache import JsonCache
 
@@ -24,6 +24,7 @@ LARGEST_FILE = 4 * 2**20
 """Bytes of the largest file that is imported; policies of N2N have about 400 KB."""
 
 Size = Annotated[int, Field(ge=0, le=100_000)]
+Numbers = Annotated[tuple[Annotated[float, Field(ge=-LARGEST, le=LARGEST)], ...], Field(max_length=MOST_ITEMS)]
 
 
 class Weights(BaseModel):
@@ -56,6 +57,12 @@ class StoredPolicies(BaseModel):
     strategy: Name
     teacher: Name
     """The task whose model the policies learnt on."""
+    family: Name = ""
+    """The kinds of the teacher's units with their numbers; empty for policies that an older version stored."""
+    encodings: Mapping[Text, Numbers] = Field({}, max_length=MOST_AT_ONCE)
+    """What the policies read of each unit, by the decisions' targets in the module's order; likewise."""
+    choices: Mapping[Name, Size] = Field({}, max_length=MOST_ITEMS)
+    """Most values of a decision, by policy: it fits every teacher and space that has as many; likewise."""
     devices: tuple[Name, ...] = Field((), max_length=MOST_ITEMS)
     reward: Name
     """The metrics of the reward: a quality, then a cost."""

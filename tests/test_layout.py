@@ -58,9 +58,10 @@ SURFACES = {
         "PlainLayer", "Removal", "Unit", "build_student", "compare_layers", "find_units", "find_gone",
         "find_outermost",
     },
+    "search.filters": {"FILTERS", "Filter", "FilterOptions", "Scored", "Untrained", "make_filters"},
     "search.strategies": {
         "STRATEGIES", "Bayesian", "Evolution", "Fliqs", "LatencyPredictor", "N2n", "Nsga2", "RandomSearch", "Result",
-        "Sensitivity", "Staged", "Strategy", "StrategyContext", "StrategyOptions",
+        "Reward", "Sensitivity", "Staged", "Strategy", "StrategyContext", "StrategyOptions",
     },
     "search.store": {
         "EVERYTHING", "ExportLease", "ExportRow", "JobBusy", "JobFilters", "JobRow", "JobVersion", "Json", "Lease",
@@ -84,6 +85,7 @@ REGISTRIES = {
         "precision",
     ],
     "search.pruning.criteria.CRITERIA": ["l1", "l2", "bn_scale", "taylor", "lrp", "expressiveness", "random"],
+    "search.filters.FILTERS": ["parameters", "zico"],
     "search.strategies.STRATEGIES": [
         "bayesian",
         "evolution",

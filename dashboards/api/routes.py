@@ -155,6 +155,10 @@ def _add_results(router: APIRouter, service_of: ServiceOf) -> None:
         known = service.version(job)
         return answer_at(request, known, lambda: service.layers(known.job_id))
 
+    @router.get("/jobs/{job}/learning", summary="The rewards that a job's strategy learnt from", response_model=Json)
+    def learning(request: Request, job: Job, identity: Identity = READ) -> Response:
+        return answer(request, service_of(identity).learning(job))
+
     # Without a method for paths: JOB/NUMBER has a slash.
     @router.get("/candidates/{candidate:path}", summary="All that is known of one candidate", response_model=Json)
     def candidate(request: Request, candidate: Candidate, identity: Identity = READ) -> Response:

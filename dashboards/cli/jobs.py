@@ -89,7 +89,12 @@ def status(job: JobId, server: Server = None, db: Db = None, format: AsFormat = 
         document = service.job(job)
     if format is Format.JSON:
         print_json(document)
-        return
+    else:
+        print_status(document)
+
+
+def print_status(document: Json) -> None:
+    """Prints a job's status as tables."""
     print_answer(document)
     print_fields(status_fields(document))
     if document["process_died"]:

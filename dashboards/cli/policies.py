@@ -25,18 +25,20 @@ def policies_list(format: AsFormat = Format.TABLE) -> None:
     if format is Format.JSON:
         print_json({"policies": policies})
         return
-    own = ("name", "strategy", "teacher", "reward", "devices", "rollouts")
+    own = ("name", "strategy", "teacher", "family", "reward", "devices", "rollouts")
     columns = {**{key: key for key in own}, "best_reward": "best reward", "saved_at": "saved", "job": "job"}
-    print_list(list(map(_row, policies)), columns, "no policies; a job stores them with the option save of n2n")
+    print_list(
+        list(map(_row, policies)), columns, "no policies; a job stores them with the option save of n2n", cut=["family"]
+    )
 
 
 def policies_show(name: PolicyName, format: AsFormat = Format.TABLE) -> None:
     """Show where policies learnt."""
-    document = _document(PolicyStore().find(name))
+    policies = PolicyStore().find(name)
     if format is Format.JSON:
-        print_json(document)
+        print_json(_document(policies) | {"encodings": policies.model_dump(mode="json")["encodings"]})
     else:
-        print_fields(_row(document))
+        print_fields(_row(_document(policies)))
 
 
 def policies_export(name: PolicyName, file: PolicyFile) -> None:
@@ -65,13 +67,15 @@ def _document(policies: StoredPolicies) -> Json:
         name: sum(math.prod(weights.shape) for weights in network.values())
         for name, network in policies.networks.items()
     }
-    return {**policies.model_dump(mode="json", exclude={"networks"}), "networks": parameters}
+    return {**policies.model_dump(mode="json", exclude={"networks", "encodings"}), "networks": parameters}
 
 
 def _row(document: Json) -> Json:
     best = document["best_reward"]
     return {
         **document,
+        "family": document["family"] or None,
+        "choices": ", ".join(f"{name} {count}" for name, count in document["choices"].items()) or None,
         "devices": ", ".join(document["devices"]),
         "networks": ", ".join(document["networks"]),
         "best_reward": None if best is None else f"{best:.3f}",

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from dashboards.cli.console import err, out, print_fields, print_formats
+from dashboards.cli.console import err, out, print_fields, print_formats, print_rows
 from dashboards.cli.fields import candidate_fields, digest_fields, health_fields, metric_fields
+from dashboards.cli.jobs import print_status
 from dashboards.cli.options import (
     AsFormat,
     CandidateId,
@@ -21,10 +22,14 @@ from dashboards.cli.options import (
     report_front,
 )
 from dashboards.evidence import EXPLANATIONS, Evidence
+from dashboards.service import Service
 from dashboards.service.choice import open_service
-from dashboards.words.candidates import quality_in_words, training_in_words
+from dashboards.words import Json
+from dashboards.words.candidates import filter_in_words, quality_in_words, training_in_words
 from dashboards.words.format_strip import blocks_of
+from dashboards.words.learning import curve_columns, curve_rows
 from dashboards.words.runtime import costs_in_words
+from hwprofiles.errors import NotFound
 
 
 def front(
@@ -60,12 +65,33 @@ def front(
 
 
 def show(candidate: CandidateId, server: Server = None, db: Db = None, format: AsFormat = Format.TABLE) -> None:
-    """Show everything about one candidate."""
+    """Show everything about one candidate, or a job with what its strategy learnt."""
     with open_service(server, db) as service:
-        document = service.candidate(candidate)
+        try:
+            document, learning = service.candidate(candidate), None
+        except NotFound as unknown:
+            document, learning = _job_in_place(service, candidate, unknown)
     if format is Format.JSON:
-        print_json(document)
-        return
+        print_json(document if learning is None else document | {"learning": learning})
+    elif learning is None:
+        _print_candidate(document)
+    else:
+        print_status(document)
+        rows = curve_rows(learning["rewards"])
+        if rows:
+            print_rows("learning curve", rows, curve_columns(rows), "")
+
+
+def _job_in_place(service: Service, text: str, unknown: NotFound) -> tuple[Json, Json]:
+    """Returns the status and the learning curve of the job that the text names instead of a candidate; raises
+    ``unknown`` if there is no such job."""
+    try:
+        return service.job(text), service.learning(text)
+    except NotFound:
+        raise unknown from None
+
+
+def _print_candidate(document: Json) -> None:
     if document["answer"]:
         out.print(document["answer"], style="bold", soft_wrap=True, markup=False)
     print_fields(candidate_fields(document))
@@ -79,6 +105,9 @@ def show(candidate: CandidateId, server: Server = None, db: Db = None, format: A
         out.print(f"worse than the baseline: {costs_in_words(document['costs'])}", soft_wrap=True)
     for line in quality_in_words(metrics):
         out.print(line, soft_wrap=True)
+    judged = filter_in_words(metrics)
+    if judged is not None:
+        out.print(f"filtered: {judged}", soft_wrap=True)
     trained = training_in_words(metrics)
     if trained is not None:
         out.print(f"trained again: {trained}", soft_wrap=True)

@@ -83,6 +83,10 @@ class Service(ABC):
         """Returns what each layer of a job's model takes on its devices."""
 
     @abstractmethod
+    def learning(self, job: str) -> Json:
+        """Returns the rewards from which a job's strategy learnt: its learning curve."""
+
+    @abstractmethod
     def logs(self, job: str, *, after: int = 0, limit: int = LINES) -> Json:
         """Returns lines of a job's log, those after the line with id ``after``."""
 

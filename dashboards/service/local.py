@@ -16,6 +16,7 @@ from dashboards.documents.exports import export_document
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import status_of, with_waiting
 from dashboards.documents.layers import layers_document
+from dashboards.documents.learning import learning_document
 from dashboards.documents.logs import logs_document
 from dashboards.documents.report import JobReport
 from dashboards.documents.reports import Reports
@@ -139,6 +140,10 @@ class LocalService(Service):
     def layers(self, job: str) -> Json:
         """See :meth:`Service.layers`."""
         return layers_document(self._store, self._job(job, Action.SEE).job_id)
+
+    def learning(self, job: str) -> Json:
+        """See :meth:`Service.learning`."""
+        return learning_document(self._job(job, Action.SEE))
 
     def logs(self, job: str, *, after: int = 0, limit: int = LINES) -> Json:
         """See :meth:`Service.logs`."""

@@ -82,6 +82,10 @@ class RemoteService(Service):
         """See :meth:`Service.layers`."""
         return self._get(_path("jobs", job, "layers"))
 
+    def learning(self, job: str) -> Json:
+        """See :meth:`Service.learning`."""
+        return self._get(_path("jobs", job, "learning"))
+
     def logs(self, job: str, *, after: int = 0, limit: int = LINES) -> Json:
         """See :meth:`Service.logs`."""
         return self._get(_path("jobs", job, "logs"), after=after, limit=limit)

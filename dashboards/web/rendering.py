@@ -13,10 +13,11 @@ from dashboards.access.gate import VISITOR
 from dashboards.evidence import EXPLANATIONS
 from dashboards.words import Json, format_strip
 from dashboards.words.answer import BEST_COMPROMISE, miss_in_words
-from dashboards.words.candidates import training_in_words
+from dashboards.words.candidates import filter_in_words, training_in_words
 from dashboards.words.devices import device_in_words, figures_in_words
 from dashboards.words.health import health_in_words
 from dashboards.words.jobs import device_names
+from dashboards.words.learning import curve_columns, curve_rows
 from dashboards.words.metrics import USUAL_METRICS, baseline_value, metric_names
 from dashboards.words.runtime import costs_by_runtime, costs_in_words
 from dashboards.words.time_spent import spent_in_words
@@ -39,6 +40,8 @@ _environment.filters |= {
     "miss_in_words": miss_in_words,
     "costs_by_runtime": costs_by_runtime,
     "costs_in_words": costs_in_words,
+    "curve_columns": curve_columns,
+    "curve_rows": curve_rows,
     "figure": figures.figure,
     "interval": figures.interval,
     "duration": figures.duration,
@@ -56,6 +59,7 @@ _environment.globals |= {
     "device_line": device_in_words,
     "device_names": device_names,
     "explained_evidence": EXPLANATIONS,
+    "filter_in_words": filter_in_words,
     "formats_in_words": format_strip.formats_in_words,
     "blocks_of": format_strip.blocks_of,
     "metric_names": metric_names,

@@ -17,6 +17,7 @@ from dashboards.api.routes import ServiceOf
 from dashboards.documents.capability import devices_with_capability, latest_capability
 from dashboards.documents.front import front_of
 from dashboards.documents.jobs import job_of, with_waiting
+from dashboards.documents.learning import learning_document
 from dashboards.documents.report import JobReport
 from dashboards.documents.trials import trials_of
 from dashboards.web.heat import capability_context
@@ -97,6 +98,7 @@ def _job_context(store: Store, report: JobReport) -> dict[str, Any]:
         "job": job,
         "answer": front["answer"] if "fronts" not in front else None,
         "coverage": report.coverage,
+        "learning": learning_document(report.whole),
         "ended": report.job.state.ended,
         "linked": True,
         **views_context(front, trials),

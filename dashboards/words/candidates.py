@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from search.fronts.metrics import QUALITY_CHECK, QUALITY_FROM
+from search.fronts.metrics import FILTER, QUALITY_CHECK, QUALITY_FROM
 from search.space.candidate import Decision, Space
 from search.training.asha import TRAINING
 
@@ -29,6 +29,19 @@ def training_in_words(metrics: Mapping[str, Any]) -> str | None:
     before, *after = course["figures"]
     count = f"{len(after)} evaluation" + "s" * (len(after) != 1)
     return f"{before:.4f} before training, {max(course['figures']):.4f} at best after it, {count}"
+
+
+def filter_in_words(metrics: Mapping[str, Any]) -> str | None:
+    """Returns what the job's filters saw of a candidate before its training; None if it was not filtered.
+
+    >>> filter_in_words({"filter": {"size": 0.25, "scores": {"parameters": 0.25, "zico": 81.5}}})
+    '25 % of the parameters, zico 81.5'
+    """
+    judged = metrics.get(FILTER)
+    if not judged:
+        return None
+    scores = [f"{name} {score:.4g}" for name, score in judged["scores"].items() if name != "parameters"]
+    return ", ".join([f"{100 * judged['size']:.3g} % of the parameters", *scores])
 
 
 def quality_in_words(metrics: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,9 +27,9 @@ from search.folders import cache_folder
 from search.job.facts import JobFacts
 from search.outcome import TrialOutcome
 from search.tasks.files import cached_files, task_files
-from search.training.asha import Figures
 from search.trials.activity import Notice
 from search.trials.context import JobContext
+from search.trials.earlier import Earlier
 from search.trials.trial import TrialRunner
 
 # isort: split
@@ -136,9 +136,7 @@ class NodeRunner:
             notice=lambda _, digest: HubNotice(self._hub, digest),
         )
 
-    def run(
-        self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures], ends: Deadline
-    ) -> TrialOutcome:
+    def run(self, decisions: Mapping[str, str], digest: str, earlier: Earlier, ends: Deadline) -> TrialOutcome:
         """See :meth:`TrialRunner.run`; ``ends`` is on the controller's clock."""
         path = self._runner.path(digest)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,8 +19,8 @@ from search.devices.link import DeviceLost
 from search.job.facts import JobFacts
 from search.outcome import TrialOutcome
 from search.store import TrialRow
-from search.training.asha import Figures
 from search.trials.context import JobContext
+from search.trials.earlier import Earlier
 from search.trials.trial import TrialRunner
 
 # isort: split
@@ -36,9 +36,7 @@ LOSSES_UNTIL_PUT_OFF = 5
 class Runner(Protocol):
     """Runs trials: :class:`TrialRunner`, or on a cluster :class:`search.controller.node_setup.NodeRunner`."""
 
-    def run(
-        self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures], ends: Deadline
-    ) -> TrialOutcome:
+    def run(self, decisions: Mapping[str, str], digest: str, earlier: Earlier, ends: Deadline) -> TrialOutcome:
         """See :meth:`TrialRunner.run`."""
 
     def close(self) -> None:
@@ -86,7 +84,7 @@ class CandidateTrainable(tune.Trainable):  # type: ignore[misc]
             outcome = self._runner.run(
                 json.loads(self._candidate["decisions"]),
                 self._candidate["digest"],
-                json.loads(self._candidate["earlier"]),
+                Earlier.from_text(self._candidate["earlier"]),
                 Deadline(self._candidate["ends_at"], self._clock),
             )
         except DeviceLost as error:
@@ -162,10 +160,9 @@ class BlockSearcher(Searcher):  # type: ignore[misc]
         if row is None:
             return Searcher.FINISHED if self._scheduler.is_over else None
         self._running[trial_id] = row
-        earlier = json.dumps(self._scheduler.trainings)
         return {
-            "decisions": json.dumps(row.decisions), "digest": row.digest, "number": row.number, "earlier": earlier,
-            "ends_at": self._until().ends_at,
+            "decisions": json.dumps(row.decisions), "digest": row.digest, "number": row.number,
+            "earlier": self._scheduler.earlier.text, "ends_at": self._until().ends_at,
         }  # fmt: skip
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

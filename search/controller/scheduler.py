@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from hwprofiles.errors import ParetuneError
@@ -14,8 +14,8 @@ from search.outcome import TrialOutcome
 from search.space.candidate import Candidate
 from search.states import TrialState
 from search.store import Lease, Store, TrialRow
-from search.strategies import Result, Strategy
-from search.training.asha import TRAINING, Figures
+from search.strategies import Result, Reward, Strategy
+from search.trials.earlier import Earlier
 
 REPEATS_UNTIL_EXHAUSTED = 100
 """After so many repeated proposals in a row the space counts as exhausted."""
@@ -25,6 +25,9 @@ TROUBLES_IN_A_ROW = 3
 
 MISSING, BLOCK = "_missing", "_block"
 """Key in a strategy's stored state: digests of candidates that were told to it as missing."""
+
+REWARDS = "_rewards"
+"""Key in a strategy's stored state: its learning curve, each reward with the candidate's trial number."""
 
 
 class Scheduler:
@@ -65,6 +68,7 @@ class Scheduler:
         self._simulated = simulated
         self._recorded = {row.number: row for row in store.trials.of_job(lease.job_id)}
         saved = dict(store.jobs.get(lease.job_id).strategy_state or {})
+        saved.pop(REWARDS, None)
         self._missing, self._saved_block = set(saved.pop(MISSING, ())), saved.pop(BLOCK, None)
         self._saved_state = saved
         self._in_a_row = 0
@@ -79,8 +83,8 @@ class Scheduler:
         """Why the search had to stop, if several trials in a row were put off."""
         self.repeats = False
         """Whether the search ended because the strategy proposed nothing new."""
-        self.trainings: list[Figures] = []
-        """The figures of the trainings of all closed blocks."""
+        self.earlier = Earlier()
+        """The results of all closed blocks that candidates are compared with."""
 
     @property
     def history(self) -> list[TrialRow]:
@@ -216,16 +220,21 @@ class Scheduler:
     def _close_block(self) -> None:
         self._missing |= {candidate.digest for candidate in self._proposals} - self._finished.keys()
         self._strategy.tell([self._result(candidate) for candidate in self._proposals])
-        trained = (row.metrics.get(TRAINING) for row in self.history if row.digest not in self._missing)
-        self.trainings = [training["figures"] for training in trained if training]
+        self.earlier = Earlier.of(row.metrics for row in self.history if row.digest not in self._missing)
         self._proposals.clear()
         self._block += 1
         if self._block == self._saved_block and self._saved_state:
             self._strategy.load_state_dict(self._saved_state)
         missing = {MISSING: sorted(self._missing)} if self._missing else {}
-        self._store.jobs.set_strategy_state(self._lease, {**self._strategy.state_dict(), BLOCK: self._block, **missing})
+        rewards = [self._reward(reward) for reward in self._strategy.rewards]
+        state = {**self._strategy.state_dict(), BLOCK: self._block, **missing}
+        self._store.jobs.set_strategy_state(self._lease, state | ({REWARDS: rewards} if rewards else {}))
         if len(self._numbers) >= self._budget:
             self._stopped = True
+
+    def _reward(self, reward: Reward) -> dict[str, Any]:
+        fields = {key: value for key, value in asdict(reward).items() if key != "digest"}
+        return {"trial": self._numbers[reward.digest], **fields}
 
     def _result(self, candidate: Candidate) -> Result:
         if candidate.digest in self._missing:

@@ -138,3 +138,6 @@ ARCHITECTURE = "architecture"
 
 SIMULATED_FORMATS = "simulated_formats"
 """Metric: present if no runtime computes in all number formats of a candidate."""
+
+FILTER = "filter"
+"""Not a figure: what the job's filters made of the candidate before its training."""

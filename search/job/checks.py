@@ -36,6 +36,33 @@ def check_techniques(space: Mapping[str, Mapping[str, Any]]) -> None:
         deciding |= {question: name} if question else {}
 
 
+def check_trainable(task: str, space: Iterable[str]) -> None:
+    """Refuses techniques that train, if the task is known to have only a file."""
+    from search.tasks import TASKS
+    from search.techniques import trains
+
+    for name in space:
+        if trains([name]) and task in TASKS and not TASKS[task].trainable:
+            raise InvalidInput(
+                f"space: {name} needs a PyTorch model, but task {task!r} has only an ONNX file",
+                f"leave {name} out, or make the task a function that returns a paretune.TorchTask",
+            )
+
+
+def check_filters(filters: Mapping[str, Mapping[str, Any]], space: Mapping[str, Any]) -> None:
+    """Refuses unknown filters, wrong options, and filters without a technique that they could be about."""
+    from search.filters import make_filters
+    from search.techniques import TECHNIQUES, trains
+
+    make_filters(filters)
+    if filters and not trains(space):
+        names = [name for name in TECHNIQUES if trains([name])]
+        raise InvalidInput(
+            "filters: no technique of the job changes the module, so there is nothing to filter",
+            f"add {either(names)} to the space, or leave filters out",
+        )
+
+
 def check_stages(stages: Sequence[Stage], space: Mapping[str, Any] | None) -> None:
     """Refuses stages with unknown techniques, or with techniques of a job that names none."""
     from search.techniques import TECHNIQUES

@@ -14,6 +14,7 @@ DESCRIPTIONS = {
         "constraints": "What must hold, such as 'accuracy >= baseline - 0.01'.",
         "space": "Techniques and their options; null: those that need no training.",
         "recovery": "How changed modules are trained; null: not at all.",
+        "filters": "Filters by name: changed modules that they refuse are neither trained nor measured.",
         "strategy": "How candidates are proposed.",
         "budget": "When to stop.",
         "limits": "Time and memory limits of each stage.",

@@ -12,6 +12,7 @@ from evaluators.runtimes import RUNTIMES
 from hwprofiles.registry import device_origins
 from search.bounds import LARGEST, MOST_ITEMS
 from search.criterion_names import CRITERIA
+from search.filters import FILTERS
 from search.job.descriptions import DESCRIPTIONS
 from search.job.spec import Job
 from search.strategies import STRATEGIES
@@ -40,6 +41,8 @@ def json_schema() -> Json:
     fields["space"]["anyOf"] = [
         {"type": "object", "properties": sections, "additionalProperties": False}, {"type": "null"},
     ]  # fmt: skip
+    filters = _options_of({name: FILTERS[name].Options for name in FILTERS}, definitions, "filter")
+    fields["filters"] |= {"properties": filters, "additionalProperties": False}
     fields["strategy"]["anyOf"] = [{"enum": list(strategies)}, {"$ref": fields["strategy"].pop("$ref")}]
     strategy, task, recipe = (definitions[name] for name in ("StrategySpec", "TaskSpec", "Recipe"))
     strategy["properties"]["name"]["enum"] = list(strategies)

@@ -23,7 +23,15 @@ from search import bounds
 from search.devices.lookup import NO_AGENTS, DeviceRegistry
 from search.fronts.metrics import FOLDS, is_device_metric
 from search.fronts.objectives import Constraint, Objective
-from search.job.checks import PERCENTILE, check_percentile, check_stages, check_techniques, either
+from search.job.checks import (
+    PERCENTILE,
+    check_filters,
+    check_percentile,
+    check_stages,
+    check_techniques,
+    check_trainable,
+    either,
+)
 from search.job.devices import labels_of
 from search.job.yaml_text import read_yaml
 from search.options import USUAL_TRIALS, explain_error, hide_default, validate_options
@@ -123,6 +131,7 @@ class Job(_Strict):
     constraints: tuple[bounds.Text, ...] = Field((), max_length=bounds.MOST_ITEMS)
     space: dict[str, dict[str, Any]] | None = None
     recovery: Recipe | None = Recipe()
+    filters: dict[str, dict[str, Any]] = Field(default_factory=dict, max_length=bounds.MOST_ITEMS)
     strategy: StrategySpec = StrategySpec()
     budget: Budget = Budget()
     limits: Limits = Limits()
@@ -158,7 +167,7 @@ class Job(_Strict):
     def _strategy_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
-    @field_validator("space", mode="before")
+    @field_validator("space", "filters", mode="before")
     @classmethod
     def _empty_sections(cls, value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -316,7 +325,8 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
             )
     STRATEGIES[job.strategy.name].sections(job.space or {}, job.strategy.options)
     check_techniques(job.space or {})
-    _check_trainable(job)
+    check_trainable(job.task.name, job.space or {})
+    check_filters(job.filters, job.space or {})
     if job.recovery is not None and (trains(job.space or ()) or job.recovery.losses != Recipe().losses):
         from search.training.loss_names import LOSSES
 
@@ -340,19 +350,6 @@ def _check_names(job: Job, folder: Path, registry: DeviceRegistry) -> None:
     for number, spec in enumerate(job.objectives):
         _check_objective(job, spec, f"objectives.{number}")
         check_percentile(job.split(spec)[0], f"objectives.{number}")
-
-
-def _check_trainable(job: Job) -> None:
-    """Refuses techniques that train, if the task is known to have only a file."""
-    from search.tasks import TASKS
-    from search.techniques import trains
-
-    for name in job.space or ():
-        if trains([name]) and job.task.name in TASKS and not TASKS[job.task.name].trainable:
-            raise InvalidInput(
-                f"space: {name} needs a PyTorch model, but task {job.task.name!r} has only an ONNX file",
-                f"leave {name} out, or make the task a function that returns a paretune.TorchTask",
-            )
 
 
 def _check_devices(job: Job, registry: DeviceRegistry) -> None:

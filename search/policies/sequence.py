@@ -36,7 +36,8 @@ class SequencePolicy:
     ) -> None:  # fmt: skip
         """``choices`` is the number of values of each decision, ``first`` the initial probability of the first one,
         ``entropy`` the weight of the entropy in the reward."""
-        widest = max(choices)
+        self.choices = widest = max(choices)
+        """Most values of a decision; policies with as many fit each other."""
         self._possible = torch.arange(widest) < torch.tensor(choices)[:, None]
         self._encodings = torch.tensor(encodings, dtype=torch.float32)
         with torch.random.fork_rng(devices=[]):

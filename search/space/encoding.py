@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 UnitKind = Literal["conv", "depthwise", "transposed", "linear", "attention", "block"]
 """``block``: several layers and a plain shortcut around them; ``attention``: the heads of query, key and value."""
+
+REMOVAL = "#keep"
+"""Ends the targets of decisions about whether a unit stays."""
 
 
 @dataclass(frozen=True)
@@ -52,3 +56,15 @@ class UnitEncoding:
 
 ENCODING_SIZE = len(UnitEncoding("conv", 1, 1, 0, 1).numbers)
 """Numbers of an encoding."""
+
+
+def family_of(encodings: Mapping[str, UnitEncoding]) -> str:
+    """Returns the kinds of a module's units with their numbers, from the encodings by the decisions' targets.
+
+    >>> conv = UnitEncoding("conv", 3, 1, 1, 64)
+    >>> family_of({"stem": conv, "stem#keep": conv, "head": UnitEncoding("linear", 1, 1, 0, 10)})
+    'conv 1, linear 1'
+    """
+    units = {target.removesuffix(REMOVAL): encoding.kind for target, encoding in encodings.items()}
+    counts = Counter(units.values())
+    return ", ".join(f"{kind} {counts[kind]}" for kind in get_args(UnitKind) if kind in counts)

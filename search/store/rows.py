@@ -34,7 +34,7 @@ class JobRow:
     """``{"metrics": {...}, "facts": {...}}`` of the fp32 model; None until the job is prepared."""
     strategy_state: Json | None
     """The strategy's ``state_dict`` after the last complete block; ``_missing`` holds the digests of candidates that
-    were told to it as missing."""
+    were told to it as missing, ``_rewards`` its learning curve."""
     devices: list[Json] | None
     """``{"device", "profile_digest"}`` of each device; None for a job of an earlier version, which had one device."""
     prediction: Json | None

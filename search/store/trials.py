@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from itertools import count
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
@@ -65,6 +66,7 @@ class Trials:
             for number, candidate in candidates
         ]
         with self._transactions.holding(lease) as connection:
+            trials = _with_free_ids(connection, trials)
             if trials:
                 connection.execute(insert(Trial), [vars(trial) for trial in trials])
                 trial_counts.add(connection, lease.job_id, TrialState.PENDING, len(trials))
@@ -235,9 +237,28 @@ class Trials:
         return rows
 
 
-def candidate_id_of(job_id: str, digest: str) -> str:
-    """Returns the id of a job's candidate by its digest."""
-    return hashlib.sha256((job_id + digest).encode()).hexdigest()[:12]
+def candidate_id_of(job_id: str, digest: str, attempt: int = 0) -> str:
+    """Returns the id of a job's candidate by its digest; the next ``attempt`` is for an id that another one has."""
+    text = job_id + digest + (str(attempt) if attempt else "")
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _with_free_ids(connection: Connection, trials: list[TrialRow]) -> list[TrialRow]:
+    """Gives trials other ids where another candidate has theirs, as happens once in two million candidates or so."""
+    own = {(trial.job_id, trial.digest) for trial in trials}
+    for attempt in count(1):
+        ids = [trial.candidate_id for trial in trials]
+        query = select(Trial.candidate_id, Trial.job_id, Trial.digest).where(Trial.candidate_id.in_(ids))
+        used = {row.candidate_id for row in connection.execute(query) if (row.job_id, row.digest) not in own}
+        if not used:
+            break
+        trials = [
+            replace(trial, candidate_id=candidate_id_of(trial.job_id, trial.digest, attempt))
+            if trial.candidate_id in used
+            else trial
+            for trial in trials
+        ]
+    return trials
 
 
 def _change(connection: Connection, lease: Lease, candidate_id: str, state: TrialState, **values: Any) -> None:

@@ -2,7 +2,7 @@
 
 from hwprofiles.plugins import Registry
 from search.options import StrategyOptions
-from search.strategies.base import LatencyPredictor, Result, Strategy, StrategyContext
+from search.strategies.base import LatencyPredictor, Result, Reward, Strategy, StrategyContext
 from search.strategies.bayesian import Bayesian
 from search.strategies.evolution import Evolution
 from search.strategies.fliqs import Fliqs
@@ -36,6 +36,7 @@ __all__ = [
     "Nsga2",
     "RandomSearch",
     "Result",
+    "Reward",
     "Sensitivity",
     "Staged",
     "Strategy",

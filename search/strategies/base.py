@@ -37,6 +37,23 @@ class Result:
         return self.gains is not None and not any(self.violations)
 
 
+@dataclass(frozen=True)
+class Reward:
+    """What a policy was rewarded for a candidate that it proposed: a point of a learning curve."""
+
+    digest: str
+    """The candidate."""
+    policy: str
+    """Which of the strategy's policies."""
+    update: int
+    """The policy's update that learnt from it, counted from 1."""
+    value: float
+    weight: float = 1.0
+    """What the reward weighs the cost with; rewards of different weights are not comparable."""
+    stage: int | None = None
+    """The stage of the search, counted from 1; None without stages."""
+
+
 class LatencyPredictor(Protocol):
     """Predicts a candidate's speed-up from times measured before the first candidate: the same decisions give the same
     prediction, also when a job is resumed."""
@@ -111,6 +128,12 @@ class Strategy(ABC):
     @abstractmethod
     def tell(self, results: Sequence[Result]) -> None:
         """Receives the results of all candidates since the last ``tell``, in the order asked."""
+
+    @property
+    def rewards(self) -> Sequence[Reward]:
+        """All rewards so far, in the order in which their candidates were told: the strategy's learning curve, shown to
+        users. Depends on the results alone, since a resumed job replays them; empty in a strategy without rewards."""
+        return ()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the learned state as JSON-able data, saved after each block; empty if replaying the calls restores

@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 from search.bounds import LARGEST, MOST, MOST_AT_ONCE, MOST_ITEMS, Name
 from search.options import StrategyOptions
 from search.space.candidate import Candidate, Decision
-from search.space.encoding import ENCODING_SIZE
+from search.space.encoding import ENCODING_SIZE, family_of
 from search.space.layer_changes import KEPT, LEFT_OUT
-from search.strategies.base import Result, Strategy, StrategyContext
+from search.strategies.base import Result, Reward, Strategy, StrategyContext
 from search.strategies.observations import Axes, share_of_baseline
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class N2n(Strategy):
         self._teacher: Result | None = None
         self._asked: list[_Rollout | None] = []
         self._drawn: list[_Rollout] = []
-        self._count = self._updates = 0
-        self._best_reward = -1.0
+        self._updates = 0
+        self._rewards: list[Reward] = []
         self._best: dict[float, tuple[float, dict[str, str]]] = {}
         self._policies = self._make_policies()
 
@@ -135,7 +135,7 @@ class N2n(Strategy):
     @property
     def _stage(self) -> str:
         """The policy that proposes."""
-        is_over = self._count >= self.options.removal and "shrinkage" in self._policies
+        is_over = len(self._rewards) >= self.options.removal and "shrinkage" in self._policies
         return "removal" if "removal" in self._policies and not is_over else "shrinkage"
 
     def ask(self) -> Candidate:
@@ -172,8 +172,11 @@ class N2n(Strategy):
         if not told:
             return
         rewards = [self._reward(result, rollout.weight) for rollout, result in told]
-        self._best_reward = max(self._best_reward, *rewards)
         stage = self._stage
+        self._rewards += [
+            Reward(result.candidate.digest, stage, self._updates + 1, reward, rollout.weight)
+            for (rollout, result), reward in zip(told, rewards, strict=True)
+        ]
         if stage == "removal":
             for (rollout, result), reward in zip(told, rewards, strict=True):
                 if reward > self._best.get(rollout.weight, (0.0, {}))[0]:
@@ -182,18 +185,25 @@ class N2n(Strategy):
         policy, weights = self._policies[stage], [rollout.weight for rollout, _ in told]
         policy.update([rollout.places for rollout, _ in told], policy.advantages(rewards, weights), weights)
         self._updates += 1
-        self._count += len(told)
         if self._stage != stage:
             self._updates = 0
         if self.options.save:
-            places = (*self._axes.qualities[:1], *self._axes.costs[:1])
-            self.context.policies[self.options.save] = {
-                "strategy": "n2n",
-                "reward": ", ".join(self.context.objectives[place].metric for place in places),
-                "rollouts": self._count,
-                "best_reward": self._best_reward,
-                "networks": {name: policy.weights() for name, policy in self._policies.items()},
-            }
+            self._save(self.options.save)
+
+    def _save(self, name: str) -> None:
+        places = (*self._axes.qualities[:1], *self._axes.costs[:1])
+        targets = [decision.target for decision in (*self._removable, *self._others)]
+        encodings = {target: part for target, part in self.context.encodings.items() if target in targets}
+        self.context.policies[name] = {
+            "strategy": "n2n",
+            "family": family_of(encodings),
+            "encodings": {target: encoding.numbers for target, encoding in encodings.items()},
+            "choices": {name: policy.choices for name, policy in self._policies.items()},
+            "reward": ", ".join(self.context.objectives[place].metric for place in places),
+            "rollouts": len(self._rewards),
+            "best_reward": max(reward.value for reward in self._rewards),
+            "networks": {name: policy.weights() for name, policy in self._policies.items()},
+        }
 
     def _reward(self, result: Result, weight: float) -> float:
         if result.gains is None:
@@ -213,6 +223,11 @@ class N2n(Strategy):
             patience = max(0.0, 1 - self._updates / _ANNEALING) ** 4
             reward = (patience - 1) + patience * reward
         return float(reward)
+
+    @property
+    def rewards(self) -> Sequence[Reward]:
+        """See :attr:`Strategy.rewards`."""
+        return self._rewards
 
     def state_dict(self) -> dict[str, Any]:
         """See :meth:`Strategy.state_dict`."""

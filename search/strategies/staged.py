@@ -15,7 +15,7 @@ from search.bounds import MOST, MOST_AT_ONCE, MOST_ITEMS, Name
 from search.fronts.pareto import Point, undominated
 from search.options import USUAL_TRIALS, StrategyOptions, validate_options
 from search.space.candidate import Candidate, Decision, Space
-from search.strategies.base import LatencyPredictor, Result, Sections, Strategy, StrategyContext
+from search.strategies.base import LatencyPredictor, Result, Reward, Sections, Strategy, StrategyContext
 from search.strategies.observations import shares_of_range
 
 BASE = "base"
@@ -97,6 +97,7 @@ class Staged(Strategy):
         self._results: dict[str, Result] = {}
         self._proposed: set[str] = set()
         self._asked: list[tuple[int, Candidate]] = []
+        self._earlier: list[Reward] = []
         self._part = self._begin()
 
     @property
@@ -124,6 +125,7 @@ class Staged(Strategy):
         asked, self._asked = self._asked, []
         pairs = [(own, r) for (number, own), r in zip(asked, results, strict=True) if number == self._number]
         if pairs:
+            self._part.complete_digests |= {own.digest: result.candidate.digest for own, result in pairs}
             self._part.strategy.tell([replace(result, candidate=own) for own, result in pairs])
         new = {result.candidate.digest for _, result in pairs} - self._results.keys()
         self._count += len(new)
@@ -132,6 +134,13 @@ class Staged(Strategy):
         self._results |= {result.candidate.digest: result for result in results}
         if self._count >= self.options.stages[self._number].trials and not self._is_last:
             self._advance()
+
+    @property
+    def rewards(self) -> Sequence[Reward]:
+        """See :attr:`Strategy.rewards`: those of all stages."""
+        part, stage = self._part, self._number + 1
+        own = (replace(r, digest=part.complete_digests[r.digest], stage=stage) for r in part.strategy.rewards)
+        return [*self._earlier, *own]
 
     def state_dict(self) -> dict[str, Any]:
         """See :meth:`Strategy.state_dict`: that of the stage's strategy; the stages before are replayed."""
@@ -146,6 +155,7 @@ class Staged(Strategy):
         return self._number == len(self.options.stages) - 1
 
     def _advance(self) -> None:
+        self._earlier = [*self.rewards]
         self._number += 1
         self._count = self._repeats = 0
         self._part = self._begin()
@@ -187,6 +197,8 @@ class _Part:
     def __init__(self, bases: Mapping[str, Mapping[str, str]], usual: str) -> None:
         """``bases`` are the decisions of the members that it changes by digest, ``usual`` is one of them."""
         self._bases, self._usual = bases, usual
+        self.complete_digests: dict[str, str] = {}
+        """Digests of the job's candidates by those of the stage's own."""
 
     def base_of(self, decisions: Mapping[str, str]) -> str:
         """Returns the digest of the member that the stage's own ``decisions`` change."""

@@ -12,7 +12,7 @@ from evaluators.devices.device import Device
 from search.bounds import MOST_ITEMS
 from search.space.candidate import Decision
 from search.space.display import Fields, Item
-from search.space.encoding import UnitEncoding
+from search.space.encoding import REMOVAL, UnitEncoding
 from search.space.layer_changes import KEPT, LEFT_OUT, LayerChange, ValueShares
 from search.space.offer import Offer
 from search.techniques.channels import ChannelOptions, ChannelTechnique
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from search.students import Unit
-
-_REMOVAL = "#keep"
-"""Ends the targets of decisions about whether a unit stays."""
-
 
 Factor = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 1})]
 
@@ -80,7 +76,7 @@ class StudentTechnique(ChannelTechnique):
         effective = dict(values)
         for unit in units:
             if unit.name in removed and unit.name not in outer:
-                effective[_name(unit.name + _REMOVAL)] = KEPT
+                effective[_name(unit.name + REMOVAL)] = KEPT
             name = _name(unit.name)
             if name in values:
                 first = next(v for v, width in self._widths[unit.name].items() if width == self._width(unit, values))
@@ -122,7 +118,7 @@ class StudentTechnique(ChannelTechnique):
         plain_layers = {}
         shares = []
         for unit in self._units.values():
-            name, removal = _name(unit.name), _name(unit.name + _REMOVAL)
+            name, removal = _name(unit.name), _name(unit.name + REMOVAL)
             if isinstance(unit.removal, BlockGroup):
                 groups[removal] = unit.removal
             elif unit.removal is not None:
@@ -146,14 +142,14 @@ class StudentTechnique(ChannelTechnique):
     def _decisions(self, unit: Unit) -> list[Decision]:
         decisions = []
         if unit.removal is not None and self.options.remove:
-            decisions.append(_decision(unit.name + _REMOVAL, (KEPT, LEFT_OUT)))
+            decisions.append(_decision(unit.name + REMOVAL, (KEPT, LEFT_OUT)))
         if len({*self._widths.get(unit.name, {}).values()}) > 1:
             decisions.append(_decision(unit.name, tuple(self._widths[unit.name])))
         return decisions
 
     def _removed(self, values: Mapping[str, str]) -> frozenset[str]:
         """Names the units that these values leave out."""
-        return frozenset(name for name in self._units if values.get(_name(name + _REMOVAL), KEPT) == LEFT_OUT)
+        return frozenset(name for name in self._units if values.get(_name(name + REMOVAL), KEPT) == LEFT_OUT)
 
     def _width(self, unit: Unit, values: Mapping[str, str]) -> int:
         return self._widths[unit.name][values.get(_name(unit.name), KEPT)]

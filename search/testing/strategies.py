@@ -245,6 +245,18 @@ class StrategyConformance:
         if state:
             assert type(other).load_state_dict is not Strategy.load_state_dict
 
+    def test_rewards_are_of_its_candidates_and_the_same_once_replayed(self) -> None:
+        first, again = self.make(seed=5), self.make(seed=5)
+        asked = play(first, 3)
+        play(again, 3)
+        again.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        assert list(again.rewards) == list(first.rewards)
+        assert {reward.digest for reward in first.rewards} <= set(asked)
+        assert all(math.isfinite(reward.value) and reward.update > 0 for reward in first.rewards)
+        so_far = len(first.rewards)
+        play(first, 1, lambda candidate: Result(candidate, None, (1.0,), missing=True))
+        assert len(first.rewards) == so_far
+
     def test_unknown_options_are_refused(self) -> None:
         with pytest.raises(ValidationError, match="not permitted"):
             self.kind.Options.model_validate({"popluation": 4})

@@ -22,11 +22,13 @@ from evaluators.processes.recent import Recent
 from evaluators.processes.sandbox_child import report
 from hwprofiles import digest_of
 from hwprofiles.probe import usable_cores
+from search.filters import Filter, Untrained
 from search.folders import partial_path, write_json
 from search.tasks.base import Task
 from search.techniques import Draft, ModuleTechnique
 from search.training.asha import Figures, Halving
 from search.training.recipe import Recipe
+from search.trials.candidate_filter import Judged
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,6 +101,27 @@ class ModuleVariants:
             if halving is not None and not halving.goes_on(evaluations, figures[evaluations]):
                 return TrainingResult(figures[: evaluations + 1], stopped=True)
         return TrainingResult(figures)
+
+    def score(self, decisions: Mapping[str, str], filters: Mapping[str, Filter]) -> Judged | None:
+        """Computes what filters think of a candidate's variant before its training, in seconds; None for the task's own
+        module."""
+        from search.training.threads import threads
+
+        values = self._module_values(decisions)
+        if not values:
+            return None
+        recipe = self._recipe or Recipe()
+        with threads(recipe.threads):
+            module = self._task.module()
+            own = _count_parameters(module)
+            for technique, chosen in values.items():
+                report(f"changing the model: {technique}")
+                module = self.techniques[technique].change(module, chosen, 1.0)
+            report("filtering")
+            size = max(1, _count_parameters(module)) / max(1, own)
+            untrained = Untrained(module, self._task.module, self._task.training(), recipe, size)
+            scores = {name: kind.score(untrained) for name, kind in filters.items()}
+        return Judged(self._name(values), size, scores)
 
     def draft(self, decisions: Mapping[str, str]) -> Draft | None:
         """Returns the exported graph of a candidate's variant, trained on first use; None for the task's own module."""
@@ -295,6 +318,10 @@ class _Behind(Exception):
 
     def __init__(self, figures: tuple[float, ...]) -> None:
         self.figures = figures
+
+
+def _count_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _remove(files: Sequence[Path]) -> None:

@@ -17,11 +17,13 @@ from evaluators.runtimes import Array
 from hwprofiles.errors import BuildFailed, InvalidInput
 from search.budget.stopwatch import Stopwatch
 from search.budget.time_budget import TimeBudget
+from search.filters import make_filters
 from search.fronts.objectives import metric_value
 from search.job.facts import JobFacts
 from search.job.metric_names import check_names
 from search.tasks import Split
 from search.tasks.arrays import arrays_digest
+from search.trials.candidate_filter import Judged
 from search.trials.context import JobContext
 from search.trials.module_variants import TrainingResult
 from search.trials.preparation import Preparation, PreparationResult
@@ -111,6 +113,13 @@ def train(
     """See :meth:`search.trials.module_variants.ModuleVariants.train`."""
     with _for_candidate(context) as workspace:
         return workspace.variants.train(decisions, earlier)
+
+
+@in_job_folder
+def score(context: JobContext, decisions: Mapping[str, str]) -> Judged | None:
+    """See :meth:`search.trials.module_variants.ModuleVariants.score`, for the job's filters."""
+    with _for_candidate(context) as workspace:
+        return workspace.variants.score(decisions, make_filters(context.job.filters))
 
 
 @in_job_folder

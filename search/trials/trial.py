@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from hwprofiles import Profile
 from hwprofiles.errors import CandidateError, StageTimeout, TrainingStopped, is_transient
 from search.budget.allowance import Allowance
 from search.devices.lookup import open_device
-from search.fronts.metrics import FAILURES, SIMULATED_FORMATS, merge_devices
+from search.fronts.metrics import FAILURES, FILTER, SIMULATED_FORMATS, merge_devices
 from search.job.devices import JobDevice
 from search.job.facts import JobFacts
 from search.outcome import TrialOutcome
@@ -25,8 +25,10 @@ from search.techniques import trains
 from search.training.asha import TRAINING, Figures
 from search.trials import sandboxed
 from search.trials.activity import Notice
+from search.trials.candidate_filter import CandidateFilter, Judged
 from search.trials.context import JobContext
 from search.trials.device_evaluation import DeviceEvaluator, DeviceResult, Qualities
+from search.trials.earlier import Earlier
 from search.trials.invented import invent_file_metrics
 from search.trials.modelled_evaluation import ModelledDeviceEvaluator
 from search.trials.module_variants import TrainingResult
@@ -57,6 +59,7 @@ class TrialRunner:
         self._folder, self._files = folder, files or folder
         self._job = context.job
         self._limits = self._job.limits
+        self._filter = CandidateFilter(self._job.filters)
         self._builder = Sandbox(memory_bytes=self._limits.memory_bytes, log=folder / "builder.log", progress=self._say)
         self._new_notice = notice
         self._notice: Notice | None = None
@@ -77,22 +80,19 @@ class TrialRunner:
         self,
         decisions: Mapping[str, str],
         digest: str,
-        earlier: Sequence[Figures] = (),
+        earlier: Earlier = Earlier(),  # noqa: B008 - frozen
         ends: Deadline | None = None,
     ) -> TrialOutcome:
         """Builds and evaluates a candidate, in minutes to hours.
 
         Failures of the candidate become its state. Transient failures (:func:`hwprofiles.errors.is_transient`) are
-        raised, also if the time ``ends`` first (None: with the allowance). ``earlier`` are the figures of trainings
-        that its own is compared with.
+        raised, also if the time ``ends`` first (None: with the allowance). ``earlier`` are the results of other
+        candidates that it is compared with.
         """
         self._set_end(ends or self._ends)
         start = self._clock()
         if self._context.profile.is_dry_run:
-            metrics = invent_metrics(self._context.devices, self._layers, decisions, digest)
-            fp32 = digest == self._context.prepared_space.baseline().digest
-            metrics |= invent_file_metrics(self._job, metrics, None if fp32 else digest)
-            return TrialOutcome(TrialState.DONE, metrics=metrics, wall_s=round(self._clock() - start, 3))
+            return replace(self._invent(decisions, digest, earlier), wall_s=round(self._clock() - start, 3))
         with self._new_notice(self._folder, digest) as self._notice:
             try:
                 outcome = self._run(decisions, digest, earlier)
@@ -103,6 +103,25 @@ class TrialRunner:
             self._ends.check()  # the failure may be the job's time limit
         return outcome
 
+    def _invent(self, decisions: Mapping[str, str], digest: str, earlier: Earlier) -> TrialOutcome:
+        """Makes the outcome up, of a dry run."""
+        judged = self._filter.invent(self._layers, decisions) if self._filter else None
+        known, refused = self._judge(judged, earlier)
+        if refused is not None:
+            return refused
+        metrics = invent_metrics(self._context.devices, self._layers, decisions, digest)
+        fp32 = digest == self._context.prepared_space.baseline().digest
+        metrics |= invent_file_metrics(self._job, metrics, None if fp32 else digest)
+        return TrialOutcome(TrialState.DONE, metrics=metrics | known)
+
+    def _judge(self, scored: Judged | None, earlier: Earlier) -> tuple[dict[str, Any], TrialOutcome | None]:
+        """Returns the metrics of what the job's filters made of a candidate, and its outcome if it is refused."""
+        if scored is None:
+            return {}, None
+        judged = self._filter.judge(scored, earlier.judged)
+        known = {FILTER: asdict(judged)}
+        return known, TrialOutcome(TrialState.STOPPED, judged.refused, known) if judged.refused else None
+
     def _set_end(self, ends: Deadline) -> None:
         self._ends = ends
         for evaluator in self._evaluators:
@@ -112,11 +131,15 @@ class TrialRunner:
         if self._notice is not None:
             self._notice.say(text)
 
-    def _run(self, decisions: Mapping[str, str], digest: str, earlier: Sequence[Figures]) -> TrialOutcome:
+    def _run(self, decisions: Mapping[str, str], digest: str, earlier: Earlier) -> TrialOutcome:
         sha256: str | None = None
-        trained: dict[str, Any] = {}
+        known: dict[str, Any] = {}
         try:
-            trained = self._train_module(decisions, earlier)
+            known, refused = self._judge(self._score_module(decisions), earlier)
+            if refused is not None:
+                return refused
+            trained = self._train_module(decisions, earlier.trainings)
+            known |= trained
             if trained and trained[TRAINING]["stopped"]:
                 raise TrainingStopped(
                     f"after {len(trained[TRAINING]['figures']) - 1} evaluations its training was behind others'",
@@ -126,15 +149,15 @@ class TrialRunner:
             sha256 = built.sha256
         except CandidateError as error:
             state, reason = _failure(error)
-            return TrialOutcome(state, reason, trained, sha256)
+            return TrialOutcome(state, reason, known, sha256)
         results, failures = self._evaluate(built.path, decisions, timed=SIMULATED_FORMATS not in built.metrics)
         if not results:
             state, reason = next(iter(failures.values()))
-            return TrialOutcome(state, reason, trained, sha256)
+            return TrialOutcome(state, reason, known, sha256)
         labels = [evaluator.label for evaluator in self._evaluators]
         first, *further = [results[label].measurement if label in results else None for label in labels]
         return TrialOutcome(
-            TrialState.DONE, None, self._merge({**trained, **built.metrics}, results, failures), sha256, first,
+            TrialState.DONE, None, self._merge({**known, **built.metrics}, results, failures), sha256, first,
             tuple(record for record in further if record is not None),
         )  # fmt: skip
 
@@ -180,6 +203,18 @@ class TrialRunner:
         except StageTimeout:
             self._ends.check()  # the failure may be the job's time limit
             raise
+
+    def _score_module(self, decisions: Mapping[str, str]) -> Judged | None:
+        """Scores the candidate's module by the job's filters, in the builder sandbox; None without filters, and if the
+        module is unchanged."""
+        if not self._filter:
+            return None
+        self._say("filtering")
+        limit_s = self._ends.within(self._limits.training_s)
+        judged: Judged | None = self._builder.call(
+            sandboxed.score, self._context, decisions, stage="training", limit_s=limit_s
+        )
+        return judged
 
     def _train_module(self, decisions: Mapping[str, str], earlier: Sequence[Figures] = ()) -> dict[str, Any]:
         """Trains the candidate's module in the builder sandbox (up to ``limits.training_s``), and returns its metrics.

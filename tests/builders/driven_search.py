@@ -73,6 +73,15 @@ class Search:
         }
         self.store.fronts.add(self.lease, front)
 
+    def learn(self, updates: int = 8) -> None:
+        """A learning curve: two rewards an update, of two policies one after the other."""
+        rewards = [
+            {"trial": number % len(self.ids), "policy": "removal" if number < updates else "shrinkage",
+             "update": number % updates // 2 + 1, "value": 0.5 - 1 / (2 + number), "weight": 1.0, "stage": None}
+            for number in range(2 * updates)
+        ]  # fmt: skip
+        self.store.jobs.set_strategy_state(self.lease, {"_block": 1, "_rewards": rewards})
+
     def end(self, state: JobState = JobState.DONE) -> None:
         """Bring the job to its end."""
         self.store.jobs.set_state(self.lease, state)

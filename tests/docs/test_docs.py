@@ -28,6 +28,7 @@ from dashboards.documents.devices import check_document, device_document, probe_
 from dashboards.documents.front import front_document
 from dashboards.documents.jobs import job_document
 from dashboards.documents.layers import layers_document
+from dashboards.documents.learning import learning_document
 from dashboards.documents.trials import trials_document
 from dashboards.server import create_app
 from dashboards.service.exporting import ExportOptions
@@ -51,6 +52,7 @@ from search.analysis.gaussian import pruning_db, quantisation_db
 from search.controller.scheduler import REPEATS_UNTIL_EXHAUSTED
 from search.controller.submission import submit
 from search.export.remeasurement import MEASUREMENTS
+from search.filters import FILTERS
 from search.job.spec import Job, parse_job
 from search.outcome import TrialOutcome
 from search.prediction import accuracy as prediction_accuracy
@@ -59,7 +61,7 @@ from search.prediction.correction import Correction, accuracy
 from search.space.candidate import Decision, Space
 from search.states import TrialState
 from search.store import Store, this_process
-from search.strategies import STRATEGIES
+from search.strategies import STRATEGIES, Reward
 from search.tasks import TASKS
 from search.tasks.onnx import ENOUGH_TO_SPLIT
 from search.techniques import TECHNIQUES
@@ -283,7 +285,7 @@ def models_of(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 MODELS = {
     *models_of(Job),
-    *(family[name].Options for family in (TASKS, TECHNIQUES, STRATEGIES) for name in family),
+    *(family[name].Options for family in (TASKS, TECHNIQUES, STRATEGIES, FILTERS) for name in family),
 }
 TABLES = {(m[1], m[2]): m[3] for path in PAGES for m in TABLE.finditer(path.read_text())}
 # Values for fields that have no default, so that a model can be made.
@@ -518,6 +520,9 @@ def test_json_documents_are_as_documented(store: Store) -> None:
     member = {key: value for key, value in the_json("front")["front"][0].items() if key != "like"}
     check_keys(member | the_json("candidate"), candidate)
     check_keys(the_json("layers"), layers_document(store, "digits"))
+    check_keys(the_json("learning"), learning_document(store.jobs.get("digits")))
+    (documented,) = the_json("learning")["rewards"]
+    assert documented.keys() == {"trial"} | {field.name for field in dataclasses.fields(Reward)} - {"digest"}
     check_keys(the_json("device"), device_document("dry-run"))
     given, documented = probe_document(), the_json("probe")
     check_keys(documented, given)

@@ -54,11 +54,10 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ENTRY_POINTS is not None
     groups = tomllib.loads(ENTRY_POINTS[1])["project"]["entry-points"]
 
-    def entry_points(*, group: str, name: str | None = None) -> list[Any]:
-        places = {key: place for key, place in groups.get(group, {}).items() if name in (None, key)}
-        return [SimpleNamespace(name=key, load=partial(load, place)) for key, place in places.items()]
+    def installed_plugins(group: str) -> list[Any]:
+        return [SimpleNamespace(name=key, load=partial(load, place)) for key, place in groups.get(group, {}).items()]
 
-    monkeypatch.setattr("hwprofiles.plugins.entry_points", entry_points)
+    monkeypatch.setattr("hwprofiles.plugins.installed_plugins", installed_plugins)
     monkeypatch.setitem(METRICS, "operators", load(f"{PACKAGE}.operators:OPERATORS"))
     added = (*evaluators.FILE_EVALUATORS, load(f"{PACKAGE}.operators:OperatorEvaluator"))
     monkeypatch.setattr(evaluators, "FILE_EVALUATORS", added)

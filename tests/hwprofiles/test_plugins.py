@@ -29,7 +29,7 @@ POINTS = EntryPoints(
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry[Any]:
-    monkeypatch.setattr(module, "entry_points", lambda **wanted: POINTS.select(**wanted))
+    monkeypatch.setattr(module, "installed_plugins", lambda group: POINTS.select(group=group))
     return Registry("example.numbers", {"one": int, "two": float})
 
 
@@ -93,12 +93,12 @@ def test_a_package_adds_a_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, place in places.items()
     ]
 
-    def entry_points(*, group: str, name: str | None = None) -> list[Any]:
-        return [point for point in points if group == installed.RUNTIMES_GROUP and name in (None, point.name)]
+    def installed_plugins(group: str) -> list[Any]:
+        return points if group == installed.RUNTIMES_GROUP else []
 
     before = installed.processor_runtimes()
-    monkeypatch.setattr(module, "entry_points", entry_points)
-    monkeypatch.setattr(installed.metadata, "entry_points", entry_points)
+    monkeypatch.setattr(module, "installed_plugins", installed_plugins)
+    monkeypatch.setattr(installed, "installed_plugins", installed_plugins)
     assert RUNTIMES["slow"] is NullRuntime
     assert RUNTIMES["onnxruntime"] is not Decimal
     assert installed.processor_runtimes() == (*before, ("slow", "1.2"))

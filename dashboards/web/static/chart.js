@@ -337,7 +337,7 @@
   // The charts of this page, one a device, which are brought up to date together; null where their library is missing.
   function mountChart() {
     if (window.echarts === undefined) return null;
-    const charts = [...document.querySelectorAll("figure.chart")].map((element) => {
+    const charts = [...document.querySelectorAll("figure.chart[data-titles]")].map((element) => {
       const { device, prefix = "" } = element.dataset;
       const chart = new FrontChart(element, (candidateId) => showRow(prefix, candidateId));
       linkRows(chart, prefix === "" ? document.body : document.getElementById(`${prefix}tables`));

@@ -6,8 +6,9 @@
   const REST = 4; // a long job is redrawn less often, so that most of the time is the reader's
   const ANNOUNCE_MS = 20000;
   const live = document.getElementById("live");
-  const { mountChart, refresh, connection } = window.Paretune;
+  const { mountChart, mountLearning, refresh, connection } = window.Paretune;
   const chart = mountChart();
+  const learning = mountLearning();
   const rows = new Map();
   let head = null;
   let stale = false;
@@ -21,6 +22,7 @@
     if (chart !== null && head !== null) chart.update({ ...head, trials: [...rows.values()] });
     try {
       await refresh(live);
+      await learning.update();
     } catch (error) {
       connection(`The server does not answer (${error.message}).`);
     }

@@ -111,6 +111,7 @@ def test_routes_are_described_and_nothing_is_loaded_from_elsewhere(address: str)
         "/api/v1/jobs/{job}/events",
         "/api/v1/jobs/{job}/front",
         "/api/v1/jobs/{job}/layers",
+        "/api/v1/jobs/{job}/learning",
         "/api/v1/jobs/{job}/logs",
         "/api/v1/jobs/{job}/logs/events",
         "/api/v1/jobs/{job}/pause",

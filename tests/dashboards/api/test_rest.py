@@ -87,7 +87,7 @@ def test_pages_of_jobs(api: httpx.Client) -> None:
 
 
 class TestUnchanged:
-    @pytest.mark.parametrize("path", ["", "/front", "/trials", "/trials?limit=3", "/layers", "/logs"])
+    @pytest.mark.parametrize("path", ["", "/front", "/trials", "/trials?limit=3", "/layers", "/learning", "/logs"])
     def test_a_document_is_not_sent_twice(self, api: httpx.Client, search: Any, path: str) -> None:
         search.end()
         first = api.get(f"/jobs/{search.job_id}{path}")

@@ -250,7 +250,8 @@ class TestNaming:
     def test_an_ambiguous_prefix_is_refused(self, modelled_job: FinishedJob, run_in: Run) -> None:
         with Store(modelled_job.database) as store:
             ids = sorted(row.candidate_id for row in store.trials.of_job(modelled_job.job_id))
-        prefix = next(one[0] for one, other in itertools.pairwise(ids) if one[0] == other[0])
+        pairs = itertools.pairwise(ids)
+        prefix = next(one[0] for one, other in pairs if one[0] == other[0] != modelled_job.job_id[0])
         code, out, err = run_in(modelled_job, "show", prefix)
         assert (code, out) == (3, "")
         assert "is ambiguous" in err

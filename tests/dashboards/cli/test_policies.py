@@ -60,6 +60,28 @@ def test_they_are_listed_with_their_origin(weights: dict[str, Any], run: Run) ->
     assert "0.912" in run("policies", "show", "small")
 
 
+def test_the_family_tells_what_they_fit(weights: dict[str, Any], tmp_path: Path, run: Run) -> None:
+    """Those that an older version stored have none."""
+    old = json.loads(run("policies", "show", "small", "--format", "json"))
+    assert (old["family"], old["encodings"], old["choices"]) == ("", {}, {})
+    assert "family" not in run("policies", "show", "small")
+    learnt = {"family": "conv 1, linear 1", "encodings": {"b": [1.0, 0.5], "a": [0.0, 0.25]}, "choices": {"removal": 2}}
+    PolicyStore({"job": "j2", "teacher": "digits"})["new"] = {**PolicyStore()["small"], **learnt}
+    file = tmp_path / "new.json"
+    run("policies", "export", "new", str(file))
+    run("policies", "import", str(file), "--name", "again")
+    shown = json.loads(run("policies", "show", "again", "--format", "json"))
+    assert {key: shown[key] for key in learnt} == learnt
+    assert list(shown["encodings"]) == ["b", "a"]
+    assert "conv 1, linear 1" in run("policies", "list")
+    assert "removal 2" in run("policies", "show", "again")
+    (listed, *_) = json.loads(run("policies", "list", "--format", "json"))["policies"]
+    assert (listed["family"], "encodings" in listed) == ("conv 1, linear 1", False)
+    bad = json.loads(file.read_text()) | {"name": "bad", "encodings": {"a": [1e300]}}
+    file.write_text(json.dumps(bad))
+    assert "encodings" in run("policies", "import", str(file), code=2)
+
+
 def test_a_file_carries_them_to_another_machine(weights: dict[str, Any], tmp_path: Path, run: Run) -> None:
     file = tmp_path / "small.json"
     run("policies", "export", "small", str(file))

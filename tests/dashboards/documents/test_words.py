@@ -6,6 +6,7 @@ import pytest
 
 from dashboards.words import candidates as words
 from dashboards.words.candidates import decisions_summary, training_in_words
+from dashboards.words.learning import ROWS, curve_columns, curve_rows
 from search.space.candidate import Decision, Scope, Space
 
 LAYERS = (Decision(name, ("fp32", "int8", "int4"), "precision", target=name, scope="layer") for name in "abcd")
@@ -44,6 +45,27 @@ def test_training_in_words() -> None:
     assert training_in_words({"training": course}) == "0.5000 before training, 0.7500 at best after it, 2 evaluations"
     assert training_in_words({"training": {"figures": [], "stopped": False}}) is None
     assert training_in_words({"accuracy": 1.0}) is None
+
+
+def test_a_learning_curve_has_a_few_rows() -> None:
+    rewards = [
+        {"policy": "removal", "update": 1 + n // 2, "value": 0.01 * n, "weight": 1.0 + n % 2, "stage": None}
+        for n in range(200)
+    ]
+    rows = curve_rows(rewards)
+    assert [row["weight"] for row in rows] == ["1"] * ROWS + ["2"] * ROWS
+    assert sum(row["rollouts"] for row in rows) == 200
+    assert (rows[0]["updates"], rows[0]["mean"], rows[0]["best"]) == ("1–17", "0.160", "0.320")
+    assert rows[-1]["updates"] == "86–100"
+    assert list(curve_columns(rows)) == ["policy", "weight", "updates", "rollouts", "mean", "best"]
+    assert curve_rows([]) == []
+
+
+def test_stages_are_named_where_there_are_several() -> None:
+    rewards = [{"policy": "removal", "update": 1, "value": 0.5, "weight": 1.0, "stage": stage} for stage in (1, 3)]
+    rows = curve_rows(rewards)
+    assert [(row["stage"], row["updates"]) for row in rows] == [(1, "1"), (3, "1")]
+    assert next(iter(curve_columns(rows))) == "stage"
 
 
 def test_a_pruned_candidate_says_what_stays() -> None:

@@ -201,9 +201,10 @@ class TestChanging:
         assert other["job_id"] != job_id
 
     def test_what_does_not_exist(self, service: Service) -> None:
-        for act in (service.job, service.front, service.candidates, service.layers, service.logs, service.cancel,
-                    service.pause, service.resume, service.delete, service.clone, service.candidate, service.export,
-                    service.export_state, service.cancel_export, service.device, service.capability):  # fmt: skip
+        for act in (service.job, service.front, service.candidates, service.layers, service.learning, service.logs,
+                    service.cancel, service.pause, service.resume, service.delete, service.clone, service.candidate,
+                    service.export, service.export_state, service.cancel_export, service.device,
+                    service.capability):  # fmt: skip
             with pytest.raises(NotFound) as caught:
                 act("ffff")
             assert "'ffff'" in caught.value.message
@@ -219,6 +220,13 @@ class TestReading:
             service.front(search.job_id, version=9)
         with pytest.raises(NotFound, match="did not run on device 'phone'"):
             service.front(search.job_id, device="phone")
+
+    def test_a_learning_curve(self, service: Service, search: Any) -> None:
+        assert service.learning(search.job_id)["rewards"] == []
+        search.learn(2)
+        document = service.learning(search.job_id)
+        assert (document["name"], document["strategy"]) == ("digits-here", "nsga2")
+        assert [reward["policy"] for reward in document["rewards"]] == ["removal"] * 2 + ["shrinkage"] * 2
 
     def test_candidates_a_page_at_a_time(self, service: Service, search: Any) -> None:
         everything = service.candidates(search.job_id)

@@ -279,6 +279,22 @@ def test_a_device_s_heat_map_has_the_figures_of_its_table(browser: Browser, stor
     browser.until(lambda: browser.painted() > 20)
 
 
+def test_a_learning_curve_grows_with_its_table(browser: Browser, address: str, search: Any) -> None:
+    chart = "echarts.getInstanceByDom(document.querySelector('#learning-figure [data-canvas]'))"
+    lengths = f"const c = {chart}; return c ? c.getOption().series.map((one) => one.data.length) : []"
+    browser.open(f"{address}/jobs/{search.job_id}")
+    browser.until(lambda: browser.points().get("front") == 2)
+    assert not browser.one("#learning-figure").is_displayed()
+    for updates in (2, 8):
+        search.learn(updates)
+        search.add(1)
+        browser.until(lambda n=updates: browser.run(lengths) == [n, n // 2, n, n // 2])
+        assert len(browser.all("#learning-table tbody tr")) == updates
+    assert browser.one("#learning-figure").is_displayed()
+    assert "16 rewards" in str(browser.one("#learning-figure [data-canvas]").get_attribute("aria-label"))
+    assert browser.points() == {"front": 2, "contenders": 1, "others": 10, "infeasible": 0, "baseline": 1}
+
+
 def test_a_lost_server_is_told_and_found_again(browser: Browser, store: Store, search: Any) -> None:
     with background(store) as address:
         browser.open(f"{address}/jobs/{search.job_id}")
@@ -319,7 +335,7 @@ def test_narrow_pages_do_not_scroll_sideways(
 
 CHARTS = """
     const found = {};
-    for (const canvas of document.querySelectorAll("[data-canvas]")) {
+    for (const canvas of document.querySelectorAll("[data-titles] [data-canvas]")) {
       const chart = window.echarts && echarts.getInstanceByDom(canvas);
       const series = (chart && chart.getOption() && chart.getOption().series) || [];
       const points = series.filter((one) => arguments[0].includes(one.id)).map((one) => [one.id, one.data.length]);

@@ -110,11 +110,25 @@ def test_a_job_shows_its_points_as_tables(address: str, search: Any) -> None:
     assert len(page.of("caption")) == len(page.of("table"))
 
 
+def test_a_learning_curve_is_shown_where_there_is_one(address: str, search: Any) -> None:
+    without = httpx.get(f"{address}/jobs/{search.job_id}").text
+    assert "learning-table" not in without
+    assert '/learning">' not in without
+    search.learn()
+    search.add(1)  # from here on, as after a block
+    page = get(f"{address}/jobs/{search.job_id}")
+    assert len(page.rows["learning-table"]) == 8
+    assert page.rows["learning-table"][0].startswith("removal1")
+    assert len(page.of("caption")) == len(page.of("table"))
+    assert "learning-table" in httpx.get(f"{address}/live/jobs/{search.job_id}").text
+
+
 def test_the_live_part_is_the_same_as_in_the_page(address: str, search: Any) -> None:
     whole = httpx.get(f"{address}/jobs/{search.job_id}").text
     part = httpx.get(f"{address}/live/jobs/{search.job_id}").text
-    tables = part[part.index('<div id="tables">') :]
+    tables, learning = part[part.index('<div id="tables">') :].split('<div id="learning"')
     assert tables in whole
+    assert learning in whole
     listed = httpx.get(f"{address}/live/jobs").text
     assert listed in httpx.get(address).text
 

@@ -653,7 +653,7 @@ class TestPuttingOff:
                     scheduler.put_off(row, NOISE)
                 else:
                     scheduler.finish(row, TrialOutcome(TrialState.DONE, metrics=metrics_of(row.digest) | trained))
-            return scheduler.trainings
+            return list(scheduler.earlier.trainings)
 
         before = play({1}, lease)
         assert play(set(), taken_over(store, lease)) == before

@@ -9,7 +9,9 @@ import pytest
 from inline_search import without_ray
 from small_jobs import spec
 
+from dashboards.documents.learning import learning_document
 from search.controller.controller import Controller
+from search.controller.scheduler import REWARDS
 from search.controller.submission import submit
 from search.job.spec import parse_job
 from search.policies.sequence import SequencePolicy
@@ -69,3 +71,8 @@ def test_a_controller_that_is_killed_within_an_update_changes_no_policy(
     rows, state = _outcome(store, undisturbed)
     assert _outcome(store, killed) == (rows, state)
     assert {"removal", "shrinkage"} <= state.keys()
+    rewards = learning_document(store.jobs.get(killed))["rewards"]
+    assert rewards == state[REWARDS]
+    assert {row[0] for row in rows} >= {reward["trial"] for reward in rewards}
+    assert {reward["policy"] for reward in rewards} == {"removal", "shrinkage"}
+    assert min(reward["value"] for reward in rewards) < max(reward["value"] for reward in rewards)

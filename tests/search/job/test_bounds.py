@@ -71,6 +71,8 @@ def test_a_huge_number_is_refused_everywhere(value: float) -> None:
         {"space": {"pruning": {"ratios": [value]}}}, {"space": {"pruning": {"round": value}}},
         {"space": {"sparsity": {"choices": [value]}}}, {"space": {"precision": {"calibration_samples": value}}},
         {"task": {"name": "digits", "options": {"epochs": value}}},
+        {"space": {"student": {}}, "filters": {"zico": {"after": value}}},
+        {"space": {"student": {}}, "filters": {"parameters": {"most": value}}},
     ):  # fmt: skip
         refused(**fields)
 

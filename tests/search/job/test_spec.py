@@ -31,6 +31,7 @@ FULL: dict[str, Any] = {
     "constraints": ["accuracy >= baseline - 0.01", "size_bytes@dry-run <= 2000000"],
     "space": {"precision": {"choices": ["fp32", "int8"], "calibration": ["minmax", "entropy"]}, "graph": None},
     "recovery": {"epochs": 3, "losses": {"task": 1.0, "kl": {"temperature": 2}}},
+    "filters": {},
     "strategy": {"name": "nsga2", "options": {"population": 8}},
     "budget": {"trials": 20, "minutes": 1.5, "batch": 4, "parallel": 2},
     "limits": {

@@ -72,6 +72,19 @@ class TestTrials:
         assert again.digest == trials[0].digest
         assert again.candidate_id != trials[0].candidate_id
 
+    def test_an_id_that_another_candidate_has(
+        self, store: Store, lease: Lease, new_job: NewJob, candidates: list[Candidate], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Twelve digits are few for a database of millions."""
+        other = store.jobs.lease(new_job("other"), this_process())
+        ids = {0: "aaaaaaaaaaaa", 1: "bbbbbbbbbbbb"}
+        monkeypatch.setattr("search.store.trials.candidate_id_of", lambda job_id, digest, attempt=0: ids[attempt])
+        for own in (lease, other):
+            store.trials.add(own, 0, "random", True, [(0, candidates[0])])
+        assert [store.trials.of_job(own.job_id)[0].candidate_id for own in (lease, other)] == list(ids.values())
+        with pytest.raises(StorageError):
+            store.trials.add(lease, 1, "random", True, [(1, candidates[0])])
+
     def test_states_on_the_way(self, store: Store, lease: Lease, trials: list[TrialRow]) -> None:
         store.trials.set_state(lease, trials[1].candidate_id, TrialState.BUILDING)
         states = [trial.state for trial in store.trials.of_job(lease.job_id)]

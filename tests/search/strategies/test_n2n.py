@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from search.fronts.objectives import Constraint, Objective
+from search.policy_store import StoredPolicies
 from search.space.candidate import Candidate, Decision, Space
 from search.space.encoding import UnitEncoding
 from search.strategies import N2n, Result, StrategyContext
@@ -98,12 +99,41 @@ def test_the_second_stage_narrows_the_best_student_of_the_first() -> None:
     assert {value for values in students for value in values.values()} > {"0.75", "0.5", "0.25"}
 
 
+def test_the_learning_curve_has_every_rollout() -> None:
+    strategy = make(removal=16, weights=(0.5, 2.0))
+    results: list[Result] = []
+    for _ in range(6):
+        block = [measure(strategy.ask()) for _ in range(8)]
+        strategy.tell(block)
+        results += block
+    rollouts = results[len(STUDENTS.uniform()) :]
+    assert [reward.digest for reward in strategy.rewards] == [result.candidate.digest for result in rollouts]
+    assert [r.value for r in strategy.rewards] == [
+        strategy._reward(result, r.weight) for result, r in zip(rollouts, strategy.rewards, strict=True)
+    ]
+    assert {reward.weight for reward in strategy.rewards} == {0.5, 2.0}
+    curve = [(reward.policy, reward.update) for reward in strategy.rewards]
+    assert list(dict.fromkeys(curve))[2:4] == [("removal", 3), ("shrinkage", 1)]
+
+
 def test_policies_begin_another_search() -> None:
     """Also one on a teacher of another depth, where untrained ones have everything to learn."""
     policies: dict[str, Any] = {}
     rewards_of(make(removal=800, save="small", policies=policies), 100)
     fresh, warm = (rewards_of(make(seed=7, start=start, policies=policies), 8) for start in (None, "small"))
     assert np.mean(warm[4:]) > np.mean(fresh[4:]) + 0.05
+
+
+def test_stored_policies_say_what_they_fit() -> None:
+    policies: dict[str, Any] = {}
+    rewards_of(make(save="small", policies=policies), 2)
+    stored = StoredPolicies.model_validate(
+        {"name": "small", "teacher": "digits", "job": "j", "saved_at": "2026-01-01T00:00:00Z", **policies["small"]}
+    )
+    assert stored.family == f"conv {LAYERS}"
+    assert stored.choices == {"removal": 2, "shrinkage": len(FACTORS)}
+    assert dict(stored.encodings) == {target: encoding.numbers for target, encoding in ENCODINGS.items()}
+    assert list(stored.encodings) == list(ENCODINGS)
 
 
 def test_policies_that_are_missing_or_do_not_fit_are_noted() -> None:

@@ -84,6 +84,17 @@ def test_a_stage_decides_about_its_own_techniques_on_the_front_so_far() -> None:
         assert part(candidate, "pruning") == part(base, "pruning")
 
 
+def test_the_learning_curves_of_stages_follow_each_other() -> None:
+    learning = {"strategy": "n2n", "options": {"rollouts": 4, "removal": 0}, "trials": 6}
+    random = {"strategy": "random", "options": {"batch": 4}, "space": ["precision"], "trials": 2}
+    strategy = make({**learning, "space": ["pruning"]}, random, {**learning, "space": ["precision"]})
+    asked = {candidate.digest for candidate in run(strategy, 60)}
+    stages = [reward.stage for reward in strategy.rewards]
+    assert set(stages) == {1, 3}
+    assert stages == sorted(stages, key=lambda stage: stage or 0)
+    assert {reward.digest for reward in strategy.rewards} <= asked
+
+
 def test_a_stage_that_has_nothing_new_is_over() -> None:
     strategy = make(
         {"space": ["pruning"], "strategy": "random", "trials": 1000},
