@@ -22,7 +22,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt package.json package-lock.json sc
 	$(BIN)/python scripts/fetch_frontend.py
 	@touch $@
 
-demo: setup ## search the digits network on this machine, and export the best compromise (about 8 minutes)
+demo: setup ## prune and quantise a digits network, measured on this machine, and export the best compromise (about 7 minutes)
 	$(BIN)/python scripts/demo.py $(DEMO)
 
 test: ## lint, types, layering, and every test

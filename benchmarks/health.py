@@ -97,7 +97,7 @@ def measured(device: LocalDevice, models: tuple[Path, Path], sample: Mapping[str
 
 def main(trials: int) -> None:
     """Measures and reports."""
-    job = load_job(ROOT / "examples" / "digits.yaml")
+    job = load_job(ROOT / "examples" / "digits.yaml").model_copy(update={"space": {"precision": {}}})
     profile = profiles_of(job, NO_AGENTS)[0].profile
     workspace = Workspace(JobContext(job, str(ROOT), (JobDevice(job.labels[0], profile),)))
     baseline, sample = workspace.baseline_path, (workspace.model, workspace.sample)[1]

@@ -1,4 +1,4 @@
-"""Do measurements keep their order? 20 random candidates of the demo's space, now and later under another load.
+"""Do measurements keep their order? 20 random precisions of the digits network, now and later under another load.
 
     python benchmarks/order.py            # the first time
     python benchmarks/order.py --again    # an hour later; compares

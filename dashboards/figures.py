@@ -54,8 +54,8 @@ def figure(value: float | None, metric: str) -> str:
 
     >>> figure(3.4182, "speedup"), figure(2.0, "latency_ms"), figure(1234567, "size_bytes"), figure(None, "cosine")
     ('3.42×', '2.00 ms', '1.23 MB', '–')
-    >>> figure(4.4e9, "bit_operations"), figure(0.99996, "accuracy"), figure(0.998, "speedup")
-    ('4.40 G', '0.99996', '0.998×')
+    >>> figure(4.4e9, "bit_operations"), figure(0.99996, "accuracy"), figure(1080860, "parameters")
+    ('4.40 G', '0.99996', '1,080,860')
     """
     if value is None:
         return "–"
@@ -68,7 +68,9 @@ def figure(value: float | None, metric: str) -> str:
         return byte_size(value)
     if unit == "G":
         return f"{_three_digits(value / 1e9)} G"
-    return _round(value, decimals) if abs(value) < 10 else f"{value:,.6g}"
+    if abs(value) < 10:
+        return _round(value, decimals)
+    return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
 
 
 def unit_of(metric: str) -> str:

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+INTRODUCTION = """\
+A network of 8 layers that reads handwritten digits is trained (once, a minute or two). Then versions of it are pruned,
+trained again for half a minute, quantised, and each is measured against it on this processor: how many times faster, at
+which accuracy? Six minutes in all, then the best compromise is exported and measured once more. Ctrl-C ends it."""
 
 
 def paretune(*arguments: str) -> str:
@@ -31,19 +35,16 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["PARETUNE_HOME"] = str(folder / "home")
     start = time.monotonic()
+    print(INTRODUCTION)
     result: dict[str, Any] = json.loads(paretune("run", "examples/digits.yaml", "--format", "json"))
     job = result["job_id"]
     print(paretune("front", job, "--html", str(folder / "front.html"), "--png", str(folder / "front.png")), end="")
-    print(paretune("export", best(result), "-o", str(folder / "bundle")), end="")
+    if not result["best_compromise"]:
+        sys.exit("No candidate is on the front but the network itself: try again on a machine with less other work.")
+    print(paretune("export", result["best_compromise"], "-o", str(folder / "bundle")), end="")
     print(f"\nThe front: {folder / 'front.html'} and front.png; the model with its receipt: {folder / 'bundle'}")
     print(f"See it in the browser: PARETUNE_HOME={folder / 'home'} {Path(sys.executable).parent / 'paretune'} serve")
     print(f"Took {(time.monotonic() - start) / 60:.1f} minutes.")
-
-
-def best(result: dict[str, Any]) -> str:
-    """The front's best compromise, as the front itself names it."""
-    candidate: str = result["best_compromise"]
-    return candidate
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def _cost(metrics: Mapping[str, Any], baseline: Mapping[str, Any], name: str) ->
     ratio = original / value
     if 1 / _NOTICEABLE < ratio < _NOTICEABLE:
         return f"same {title}"
-    less, more = ("less", "more") if lower else ("lower", "higher")
+    less, more = ("fewer" if title.endswith("s") else "less", "more") if lower else ("lower", "higher")
     return f"{_times(ratio)} {less} {title}" if ratio > 1 else f"{_times(1 / ratio)} {more} {title}"
 
 

@@ -22,7 +22,8 @@ BASE = "base"
 """Name of a stage's decision about the member of the front that it changes."""
 
 REPEATS = 50
-"""Proposals in a row that a stage has made before, after which it is over."""
+"""Proposals in a row that a stage has made before, after which it is over; but not before its strategy was told of all
+new ones, from which it may learn to propose others."""
 
 
 class Stage(BaseModel):
@@ -107,7 +108,7 @@ class Staged(Strategy):
 
     def ask(self) -> Candidate:
         """See :meth:`Strategy.ask`."""
-        if self._repeats > REPEATS and not self._is_last:
+        if self._repeats > REPEATS and self._repeats >= len(self._asked) and not self._is_last:
             self._advance()
         own = self._part.strategy.ask()
         self._asked.append((self._number, own))
@@ -126,7 +127,10 @@ class Staged(Strategy):
         if pairs:
             self._part.complete_digests |= {own.digest: result.candidate.digest for own, result in pairs}
             self._part.strategy.tell([replace(result, candidate=own) for own, result in pairs])
-        self._count += len({result.candidate.digest for _, result in pairs} - self._results.keys())
+        new = {result.candidate.digest for _, result in pairs} - self._results.keys()
+        self._count += len(new)
+        if new:
+            self._repeats = 0
         self._results |= {result.candidate.digest: result for result in results}
         if self._count >= self.options.stages[self._number].trials and not self._is_last:
             self._advance()

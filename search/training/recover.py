@@ -218,7 +218,7 @@ class _Run:
             if state.step % self._every and state.step < self._steps:
                 continue
             point = self._evaluate(state)
-            progress(f"training: step {point.step} of {self._steps}, loss {point.loss:.3g}, figure {point.figure:.4f}")
+            progress(f"training: step {point.step} of {self._steps}, loss {point.loss:.3g}, quality {point.figure:.4f}")
             if path is not None:
                 self._save(path, state)
             if not keep_going(point.step, point.figure):

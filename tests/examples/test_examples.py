@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from inline_search import without_ray
 
 from dashboards.cli import run_app
+from search.folders import default_database
 from search.job.spec import Job, load_job, parse_job
+from search.store import Store
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 JOBS = sorted(EXAMPLES.glob("*.yaml"))
 
 
 def test_there_are_some() -> None:
-    assert {"digits.yaml", "onnx.yaml", "two-devices.yaml"} <= {path.name for path in JOBS}
+    named = {"digits.yaml", "n2n.yaml", "onnx.yaml", "staged.yaml", "two-devices.yaml"}
+    assert named <= {path.name for path in JOBS}
 
 
 def test_two_devices_have_a_front_each(
@@ -33,6 +37,50 @@ def test_two_devices_have_a_front_each(
     assert all(front["front"] for front in document["fronts"].values())
     assert document["front"] == document["fronts"]["dry-run-t1-b1"]["front"]
     assert document["joint"]["front"]
+
+
+def modelled(name: str, trials: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs an example on the modelled device, and returns its front and the rows of its candidates."""
+    without_ray(monkeypatch, prepare_here=True)
+    path = EXAMPLES / f"{name}.yaml"
+    assert run_app(["run", str(path), "--device", "dry-run", "--trials", str(trials), "--format", "json"]) == 0
+    front = json.loads(capsys.readouterr().out)["front"]
+    with Store(default_database()) as store:
+        return front, store.trials.of_job(store.jobs.get(name).job_id)
+
+
+def test_the_demo_prunes_and_quantises(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    front, rows = modelled("digits", 10, monkeypatch, capsys)
+    changed = [{name.partition(":")[0] for name, v in r.decisions.items() if v not in ("1", "fp32")} for r in rows]
+    assert {"pruning", "precision"} in changed
+    assert front
+
+
+def test_students_are_without_layers_then_narrower(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, rows = modelled("n2n", 80, monkeypatch, capsys)
+    kept = [{value for name, value in row.decisions.items() if name.endswith("#keep")} for row in rows[8:]]
+    widths = [{value for name, value in row.decisions.items() if not name.endswith("#keep")} for row in rows[8:]]
+    assert {"0", "1"} in kept
+    assert widths[0] == {"1"}
+    assert len(widths[-1]) > 2
+
+
+def test_stages_follow_each_other(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last one trains members of the front, quantised ones among them."""
+    _, rows = modelled("staged", 76, monkeypatch, capsys)
+    stages = [(row.origin or {})["stage"] for row in rows]
+    assert stages == sorted(stages)
+    assert set(stages) == {1, 2, 3}
+    last = [row.decisions for row in rows if (row.origin or {})["stage"] == 3]
+    assert {decisions["training"] for decisions in last} == {"8"}
+    assert any("int8" in decisions.values() for decisions in last)
+    assert all(set(decisions.values()) & {"0.5", "0.375", "0.25", "0.125"} for decisions in last)
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)

@@ -103,6 +103,27 @@ def test_a_stage_that_has_nothing_new_is_over() -> None:
     assert any(part(candidate, "precision") != ("fp32",) * 4 for candidate in run(strategy, 200))
 
 
+def test_a_strategy_is_told_of_its_last_new_candidates_before_its_stage_is_over() -> None:
+    """So does N2N narrow what is left by a removal stage that has tried everything."""
+    keep = Decision("student:a#keep", ("1", "0"), "student", target="a#keep", scope="module")
+    widths = [Decision(f"student:{n}", ("1", "0.5", "0.25"), "student", target=n, scope="module") for n in "ab"]
+    strategy = make(
+        {"space": ["student"], "strategy": "n2n", "options": {"removal": 24}, "trials": 1000},
+        {"space": ["precision"], "strategy": "random"},
+        space=Space((keep, *widths, *layer_decisions(2)), "context"),
+    )
+    seen: set[str] = set()
+    students: set[tuple[str, ...]] = set()
+    for _ in range(4):
+        block: list[Candidate] = []
+        while len({candidate.digest for candidate in block} - seen) < strategy.batch and len(block) < 100:
+            block.append(strategy.ask())
+        seen |= {candidate.digest for candidate in block}
+        students |= {tuple(c.decisions[w.name] for w in widths) for c in block if c.origin and c.origin["stage"] == 1}
+        strategy.tell([Result(candidate, (1.0, 1.0)) for candidate in block])
+    assert any(len(set(student)) == 2 for student in students)
+
+
 def test_techniques_of_no_stage_belong_to_the_last() -> None:
     strategy = make({"space": ["pruning"], "trials": 5}, {"space": ["pruning"], "strategy": "random"})
     assert any(part(candidate, "precision") != ("fp32",) * 4 for candidate in run(strategy, 60))
