@@ -4,7 +4,7 @@
 
 To hold: with trials of 1 s, 8 places finish at least 0.9 times 8 as many trials a second as 1 place; our own part
 (asking, telling, writing to the database, the front) is at most 20 ms a trial with 32 trials in flight. The nodes share
-the cores of this machine: the driver and Ray Tune compete with the processes of all places. Ray starts a process for
+the cores of this machine: the driver competes with the processes of all places. Ray starts a process for
 each CPU that the nodes declare, several seconds of a core each, so the nodes declare no more than a run needs, and a
 rate counts only what finishes after the start.
 """
@@ -31,8 +31,8 @@ from ray_nodes import ray_nodes
 PLACES = {1: 2, 2: 2, 4: 2, 8: 2, 32: 8}
 """Trials in flight, and the CPUs that each node declares."""
 NODES = 4
-RUN_S = 60.0
-START_S = 60.0
+RUN_S = 40.0
+START_S = 20.0
 """At the start of a run, not counted: the processes of all places start."""
 SLEEP_S = 1.0
 
@@ -43,41 +43,42 @@ def measure(address: str, places: int, run_s: float, environment: dict[str, str]
     In a process of its own, since Ray knows one cluster a process.
     """
     os.environ.update(environment)
-    from search.controller import ray_workers
+    from search.controller import trial_search, trial_worker
     from search.controller.cluster_place import Share
     from search.controller.controller import Controller
     from search.controller.submission import submit
+    from search.controller.trial_feed import Answer, Order, TrialFeed
     from search.folders import default_database
     from search.job.spec import parse_job
     from search.store import Store
 
-    class Sleeping(ray_workers.CandidateTrainable):  # type: ignore[misc]
-        def step(self) -> dict[str, Any]:
+    class Sleeping(trial_worker.TrialWorker):
+        def run(self, order: Order) -> Answer:
             time.sleep(SLEEP_S)
-            return super().step()
+            return super().run(order)
 
     own: list[float] = []
     cpu: list[float] = []
     finished: list[float] = []
 
-    class Timed(ray_workers.BlockSearcher):
-        def suggest(self, trial_id: str) -> Any:
+    class Timed(TrialFeed):
+        def next(self) -> Order | None:
             start, start_cpu = time.perf_counter(), time.thread_time()
-            suggested = super().suggest(trial_id)
-            if isinstance(suggested, dict):
+            order = super().next()
+            if order is not None:
                 own.append((time.perf_counter() - start) * 1e3)
                 cpu.append((time.thread_time() - start_cpu) * 1e3)
-            return suggested
+            return order
 
-        def on_trial_complete(self, trial_id: str, *arguments: Any, **named: Any) -> None:
+        def take(self, order: Order, answer: Answer) -> None:
             start, start_cpu = time.perf_counter(), time.thread_time()
-            super().on_trial_complete(trial_id, *arguments, **named)
+            super().take(order, answer)
             own[-1] += (time.perf_counter() - start) * 1e3
             cpu[-1] += (time.thread_time() - start_cpu) * 1e3
             finished.append(time.perf_counter())
 
-    originals = ray_workers.CandidateTrainable, ray_workers.BlockSearcher, Share.most
-    ray_workers.CandidateTrainable, ray_workers.BlockSearcher = Sleeping, Timed  # type: ignore[misc]
+    originals = trial_worker.TrialWorker, trial_search.TrialFeed, Share.most
+    trial_worker.TrialWorker, trial_search.TrialFeed = Sleeping, Timed  # type: ignore[misc]
     Share.most = lambda _: places  # type: ignore[method-assign]
     trials = int(places * (START_S + run_s) / SLEEP_S)
     job = parse_job(
@@ -93,7 +94,7 @@ def measure(address: str, places: int, run_s: float, environment: dict[str, str]
         with Store(default_database()) as store:
             Controller(store, submit(store, job, ROOT), ray_address=address).run()
     finally:
-        ray_workers.CandidateTrainable, ray_workers.BlockSearcher, Share.most = originals  # type: ignore[misc, method-assign]
+        trial_worker.TrialWorker, trial_search.TrialFeed, Share.most = originals  # type: ignore[misc, method-assign]
     return [
         {
             "places": places,

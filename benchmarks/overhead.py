@@ -37,9 +37,9 @@ def main(trials: int) -> None:
     """Runs a search and reports."""
     with tempfile.TemporaryDirectory() as home:
         os.environ["PARETUNE_HOME"] = home
-        from search.controller import ray_workers
         from search.controller.controller import Controller
         from search.controller.submission import submit
+        from search.controller.trial_feed import TrialFeed
         from search.devices.lookup import NO_AGENTS
         from search.job.profiles import profiles_of
         from search.job.spec import parse_job
@@ -47,8 +47,8 @@ def main(trials: int) -> None:
 
         asked: list[float] = []
         told: list[float] = []
-        ray_workers.BlockSearcher.suggest = timed(ray_workers.BlockSearcher.suggest, asked)  # type: ignore[method-assign]
-        ray_workers.BlockSearcher.on_trial_complete = timed(ray_workers.BlockSearcher.on_trial_complete, told)  # type: ignore[method-assign]
+        TrialFeed.next = timed(TrialFeed.next, asked)  # type: ignore[method-assign]
+        TrialFeed.take = timed(TrialFeed.take, told)  # type: ignore[method-assign]
         job = parse_job(
             {
                 "task": {"name": "digits", "options": {"depth": 20}},

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from evaluators.devices.deadline import Clock
 from hwprofiles.errors import InvalidInput
@@ -49,8 +47,7 @@ def on_cluster(job: PreparedJob, link: StoreLink, clock: Clock) -> Iterator[Plac
     share.check()
     hub = start_hub(name, job.folder, link, clock)
     try:
-        with tempfile.TemporaryDirectory(prefix="paretune-tune-") as folder:
-            yield Place(Path(folder), share.most, resources, {"node": setup})
+        yield Place(share.most, resources, {"node": setup})
     finally:
         ray.kill(hub)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 
@@ -12,11 +11,9 @@ from typing import Any
 class Place:
     """Where the trials of one search run, while a ``with`` block of its maker is open."""
 
-    folder: Path
-    """Folder of this machine for Tune's own records."""
     most: Callable[[], int]
     """How many trials may be in work now; at least 1."""
     resources: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1})
     """What a trial takes of the cluster."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Further arguments of :meth:`search.controller.ray_workers.CandidateTrainable.setup`."""
+    """Further arguments of :class:`search.controller.trial_worker.TrialWorker`."""

@@ -49,7 +49,7 @@ def local_cluster(parallel: int) -> Iterator[Place]:
     with folder_with_reaper() as folder:
         _start(parallel, folder)
         try:
-            yield Place(folder / "tune", lambda: parallel)
+            yield Place(lambda: parallel)
         finally:
             ray.shutdown()
 

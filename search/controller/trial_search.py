@@ -15,6 +15,7 @@ from search.controller.place import Place
 from search.controller.prepared_job import PreparedJob
 from search.controller.scheduler import Scheduler
 from search.controller.status import StatusReporter
+from search.controller.trial_feed import TrialFeed
 from search.devices.link import StoreLink
 from search.options import validate_options
 from search.outcome import TrialOutcome
@@ -74,18 +75,15 @@ class TrialSearch:
             }  # fmt: skip
             with self._open_place() as place, self._reporter.listening():
                 # Only now: Ray reads its settings when it is imported.
-                from search.controller.ray_workers import BlockSearcher, CandidateTrainable, SearchEnded
-                from search.controller.tune import run_trials
+                from search.controller.trial_worker import TrialWorker
+                from search.controller.worker_pool import run_trials
 
-                searcher = BlockSearcher(
+                feed = TrialFeed(
                     self._scheduler, self._finish, self._is_over, place.most, lambda: self._budget.giving_up
                 )
-                try:
-                    run_trials(CandidateTrainable, parameters, searcher, place)
-                except SearchEnded as ended:
-                    raise ended.error from None
-            if searcher.lost is not None:
-                raise searcher.lost
+                run_trials(TrialWorker, parameters, feed, place)
+            if feed.lost is not None:
+                raise feed.lost
             if self._scheduler.trouble is not None:
                 raise self._scheduler.trouble
         forget_notices(self._job.folder)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +35,7 @@ class InlineSandbox:
 def without_ray(monkeypatch: pytest.MonkeyPatch, *, prepare_here: bool = False) -> None:
     """From now on a controller in this process works on its trials itself, and with ``prepare_here`` on all else."""
     monkeypatch.setattr("search.controller.ray_cluster.local_cluster", _no_cluster)
-    monkeypatch.setattr("search.controller.tune.run_trials", run_trials)
+    monkeypatch.setattr("search.controller.worker_pool.run_trials", run_trials)
     if prepare_here:
         monkeypatch.setattr("search.controller.preparing.Sandbox", InlineSandbox)
 
@@ -69,26 +68,20 @@ def measuring_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def _no_cluster(parallel: int) -> Iterator[Place]:
-    yield Place(Path(), lambda: parallel)
+    yield Place(lambda: parallel)
 
 
-def run_trials(trainable: Any, parameters: dict[str, Any], searcher: Any, place: Place) -> None:
-    """As :func:`search.controller.tune.run_trials`; of the trials in flight, the last one begun ends first."""
-    worker = trainable.__new__(trainable)  # Tune's own constructor is not wanted
-    worker.setup({}, **parameters)
-    begun, running, over = 0, [], False
+def run_trials(kind: Any, parameters: dict[str, Any], feed: Any, place: Place) -> None:
+    """As :func:`search.controller.worker_pool.run_trials`; of the trials in work, the last one begun ends first."""
+    worker = kind(**parameters)
+    at_work: list[Any] = []
     try:
-        while running or not over:
-            while not over and len(running) < place.most():
-                config = searcher.suggest(str(begun))
-                over = config == searcher.FINISHED
-                if over or config is None:
-                    break
-                running.append((str(begun), config))
-                begun += 1
-            if running:
-                trial_id, config = running.pop()
-                worker.reset_config(config)
-                searcher.on_trial_complete(trial_id, worker.step())
+        while True:
+            while (order := feed.next()) is not None:
+                at_work.append(order)
+            if feed.is_over:
+                break
+            order = at_work.pop()
+            feed.take(order, worker.run(order))
     finally:
-        worker.cleanup()
+        worker.close()

@@ -11,13 +11,8 @@ NAMESPACE = "paretune"
 AUTHENTICATION = os.environ.get("RAY_AUTH_MODE", "")
 """How clients are authenticated by the node that started this process, if one did."""
 
-# No usage reports, no hint about Ray's newer output, we handle Ctrl-C, and one trial at a time waits for a place.
-# Clients of a cluster need its token, whatever the user's shell sets.
-os.environ.update(
-    RAY_USAGE_STATS_ENABLED="0", RAY_AIR_NEW_OUTPUT="0", TUNE_DISABLE_SIGINT_HANDLER="1",
-    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_WARN_THRESHOLD_S="60", RAY_TRAIN_V2_ENABLED="0",
-    TUNE_MAX_PENDING_TRIALS_PG="1", RAY_AUTH_MODE="token",
-)  # fmt: skip
+# No usage reports. Clients of a cluster need its token, whatever the user's shell sets.
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token")
 
 
 def require_tokens() -> None:

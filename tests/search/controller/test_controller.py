@@ -184,13 +184,13 @@ class TestInterruption:
             raise Stop("no more processes can be started")
 
         job_id = new_job()
-        monkeypatch.setattr("search.controller.tune.run_trials", fail)
+        monkeypatch.setattr("search.controller.worker_pool.run_trials", fail)
         with pytest.raises(Stop):
             Controller(store, job_id).run()
         failed = store.jobs.get(job_id)
         assert failed.state is JobState.FAILED
         assert "no more processes" in (failed.error or "")
-        monkeypatch.setattr("search.controller.tune.run_trials", run_trials)
+        monkeypatch.setattr("search.controller.worker_pool.run_trials", run_trials)
         assert Controller(store, job_id).run() is JobState.DONE
 
     def test_another_device_than_it_began_on(

@@ -27,8 +27,9 @@ from evaluators.devices.request import MeasurementRequest
 from hwprofiles.errors import ClusterLost, DeviceUnavailable, InvalidInput
 from search.controller.controller import Controller
 from search.controller.ray_cluster import _token  # Ray reads its token once in a process
-from search.controller.ray_workers import CandidateTrainable
 from search.controller.submission import submit
+from search.controller.trial_feed import Answer, Order
+from search.controller.trial_worker import TrialWorker
 from search.devices.blobs import Blobs
 from search.devices.cluster import connection
 from search.devices.cluster.hub import NodeLink, start_hub
@@ -247,15 +248,15 @@ class TestJobs:
         assert "cannot measure as device 'lab': unknown device 'one'" in said, "nodes were asked what they declare"
 
 
-class HeldTrainable(CandidateTrainable):
+class HeldWorker(TrialWorker):
     """Says where it works, and waits there while a test says so."""
 
-    def step(self) -> dict[str, Any]:
+    def run(self, order: Order) -> Answer:
         folder = Path(os.environ["PARETUNE_HOME"])
         (folder.parent / f"{folder.name}-{time.monotonic_ns()}").write_text("trial")
         while (folder / "hold").exists():
             time.sleep(0.02)
-        return super().step()
+        return super().run(order)
 
 
 class TestLosses:
@@ -265,7 +266,7 @@ class TestLosses:
         self, run: Callable[..., list[TrialRow]], store: Store, tmp_path: Path, doings: Doings, nodes: RayNodes,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        monkeypatch.setattr("search.controller.ray_workers.CandidateTrainable", HeldTrainable)
+        monkeypatch.setattr("search.controller.trial_worker.TrialWorker", HeldWorker)
         holds = [nodes.homes[name] / "hold" for name in ("left", "right", "other")]
         for hold in holds:
             hold.touch()
