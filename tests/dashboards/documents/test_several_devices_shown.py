@@ -187,8 +187,8 @@ class TestPages:
     def test_the_live_part_is_the_same_as_in_the_page(self, address: str, done: str) -> None:
         whole = httpx.get(f"{address}/jobs/{done}").text
         part = httpx.get(f"{address}/live/jobs/{done}").text
-        for start, end in (("d1-tables", "d2-tables"), ("joint", None)):
-            text = part[part.index(f'<div id="{start}">') : None if end is None else part.index(f'<div id="{end}">')]
+        for start, end in (("d1-tables", "d2-tables"), ("joint", "learning"), ("learning", None)):
+            text = part[part.index(f'<div id="{start}"') : None if end is None else part.index(f'<div id="{end}"')]
             assert text.strip() in whole
         assert "front-figure" not in part
 

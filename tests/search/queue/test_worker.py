@@ -27,7 +27,7 @@ from search.queue.worker import Worker, refusal
 from search.states import JobRequest, JobState
 from search.store import Store, Submission, TrialRow
 
-TRIALS = 60
+TRIALS = 400
 JOB = {"budget": {"trials": TRIALS}, "space": {"precision": {}}}
 
 SECONDS_TO_STOP = 20.0
