@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 from benchmarks_path import ROOT
+from mean_interval import mean_interval
 from networks import answers, trained_on
 from rows import write_rows
-from scipy import stats
 from torch import nn
 
 from hwprofiles import find_device
@@ -125,12 +125,11 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             said = []
             for everything, what in ((True, "all groups"), (False, "one group")):
                 ours, control = figures[name, everything], figures["random", everything]
-                gaps = np.array([np.mean(ours[seed]) - np.mean(control[seed]) for seed in sorted(ours)])
-                half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps)
-                verdict = "beats random" if gaps.mean() - half > 0 else "does NOT beat random"
+                gaps = [float(np.mean(ours[seed]) - np.mean(control[seed])) for seed in sorted(ours)]
+                mean, low, high = mean_interval(gaps)
+                verdict = "beats random" if low > 0 else "does NOT beat random"
                 level = np.mean([np.mean(values) for values in ours.values()])
-                interval = f"[{gaps.mean() - half:+.3f}, {gaps.mean() + half:+.3f}]"
-                said.append(f"{what} {level:.3f}, {gaps.mean():+.3f} {interval} {verdict}")
+                said.append(f"{what} {level:.3f}, {mean:+.3f} [{low:+.3f}, {high:+.3f}] {verdict}")
             lines.append(f"{teacher:8} {name:15} " + "; ".join(said))
     return lines
 

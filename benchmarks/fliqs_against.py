@@ -23,9 +23,9 @@ import torch
 from benchmarks_path import ROOT
 from cells import Cell, Row, rows_of
 from fliqs_networks import NETWORKS, Network, network
+from mean_interval import mean_interval, verdict
 from networks import answers
 from rows import write_rows
-from scipy import stats
 from torch import nn
 
 from hwprofiles import digest_of, find_device
@@ -184,10 +184,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             lines.append(f"{name} at the cost of {level}: {ours.mean():.4f} at {cost:.3f} of it")
             for other in (*METHODS[1:], FOUND, DEAREST):
                 gaps = 100 * (ours - [mine[other, seed]["accuracy"] for seed in seeds])
-                half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps) if len(gaps) > 1 else np.inf
-                low, high = gaps.mean() - half, gaps.mean() + half
-                word = "won" if low > 0 else "lost" if high < 0 else "tied"
-                lines.append(f"  against {other}: {gaps.mean():+.2f} points [{low:+.2f}, {high:+.2f}], {word}")
+                mean, low, high = mean_interval(gaps)
+                lines.append(f"  against {other}: {mean:+.2f} points [{low:+.2f}, {high:+.2f}], {verdict(low, high)}")
     return lines
 
 

@@ -17,11 +17,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from benchmarks_path import ROOT
 from lines import Lines
+from mean_interval import mean_interval
 from rows import write_rows
-from scipy import stats
 
 from search.controller.controller import Controller
 from search.controller.submission import submit
@@ -107,11 +106,10 @@ def summary(rows: Sequence[Mapping[str, Any]], fronts: Mapping[tuple[str, int], 
         for s in range(seeds)
         for other in ("pruning", "precision")
     )
-    half = stats.t.ppf(0.975, seeds - 1) * stats.sem(ratios) if seeds > 1 else math.inf
-    mean = float(np.mean(ratios))
+    mean, low, high = mean_interval(ratios)
     return [
         *lines,
-        f"joint is {mean:.2f} [{mean - half:.2f}, {mean + half:.2f}] times the better of the others; "
+        f"joint is {mean:.2f} [{low:.2f}, {high:.2f}] times the better of the others; "
         + ("holds" if mean >= WANTED else "does NOT hold"),
         f"at worst {100 * worst:.2f} points below another front; " + ("holds" if worst <= BELOW else "does NOT hold"),
     ]

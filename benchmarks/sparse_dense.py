@@ -19,9 +19,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from benchmarks_path import ROOT
 from cells import Cell, Row, rows_of
+from mean_interval import mean_interval
 from networks import answers, trained_on
 from rows import write_rows
-from scipy import stats
 from torch import nn
 
 from hwprofiles import find_device
@@ -113,11 +113,10 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for share in SPARSITIES:
         seeds = sorted({seed for _, at, seed in known if at == share})
-        gaps = np.array([known["sparse", share, seed] - known["dense", share, seed] for seed in seeds])
-        half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps) if len(gaps) > 1 else np.inf
-        low, high = 100 * (gaps.mean() - half), 100 * (gaps.mean() + half)
+        gaps = [100 * (known["sparse", share, seed] - known["dense", share, seed]) for seed in seeds]
+        mean, low, high = mean_interval(gaps)
         word = "better" if low > 0 else "worse" if high < 0 else "tied"
-        lines.append(f"{share:.1%} sparse: {100 * gaps.mean():+.2f} points [{low:+.2f}, {high:+.2f}], {word}")
+        lines.append(f"{share:.1%} sparse: {mean:+.2f} points [{low:+.2f}, {high:+.2f}], {word}")
     return lines
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from benchmarks_path import ROOT
 from cells import Cell, Row, rows_of
+from mean_interval import mean_interval, verdict
 from rows import write_rows
-from scipy import stats
 from student_teachers import TEACHERS, Student, Teacher, teacher
 
 from hwprofiles import find_device
@@ -120,11 +120,9 @@ def summary(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str
                 f"{name}, {method}: points lost with {FEWER}x fewer parameters: {text}; {holds} of {len(lost)}"
             )
         for method in list(METHODS)[1:]:
-            gaps = np.array([mine["n2n", s]["best_reward"] - mine[method, s]["best_reward"] for s in seeds])
-            half = stats.t.ppf(0.975, len(gaps) - 1) * stats.sem(gaps) if len(gaps) > 1 else np.inf
-            low, high = gaps.mean() - half, gaps.mean() + half
-            word = "won" if low > 0 else "lost" if high < 0 else "tied"
-            lines.append(f"  n2n against {method}: {gaps.mean():+.4f} [{low:+.4f}, {high:+.4f}], {word}")
+            gaps = [mine["n2n", s]["best_reward"] - mine[method, s]["best_reward"] for s in seeds]
+            mean, low, high = mean_interval(gaps)
+            lines.append(f"  n2n against {method}: {mean:+.4f} [{low:+.4f}, {high:+.4f}], {verdict(low, high)}")
     return lines
 
 

@@ -28,6 +28,22 @@ def validate_options(model: type[_Options], options: Mapping[str, Any], where: s
         raise explain_error(error, model, where) from None
 
 
+def make_by_name(
+    kinds: Mapping[str, type[Any]], sections: Mapping[str, Mapping[str, Any]], where: str, noun: str
+) -> dict[str, Any]:
+    """Makes an object of each section: of the class with its name, which has ``Options``, by its options.
+
+    Raises :class:`InvalidInput` that names the field below ``where``, and for an unknown name the nearest ``noun``.
+    """
+    made = {}
+    for name, options in sections.items():
+        if name not in kinds:
+            raise InvalidInput(f"{where}: unknown {noun} {name!r}", nearest(name, list(kinds)))
+        kind = kinds[name]
+        made[name] = kind(validate_options(kind.Options, options, f"{where}.{name}"))
+    return made
+
+
 def explain_error(error: ValidationError, model: type[BaseModel], where: str = "") -> InvalidInput:
     """Turns the first mistake of a validation into an error that says what is wrong, where, and how to fix it."""
     # A misspelt field is missing under its right name too: the misspelling says more.

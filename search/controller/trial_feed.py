@@ -13,6 +13,7 @@ from search.controller.scheduler import Scheduler
 from search.devices.link import DeviceLost
 from search.outcome import TrialOutcome
 from search.store import TrialRow
+from search.trials.earlier import Earlier
 
 LOST_HINT = "see that this machine has memory left"
 
@@ -26,8 +27,7 @@ class Order:
 
     digest: str
     decisions: Mapping[str, str]
-    earlier: str
-    """Text of :class:`search.trials.earlier.Earlier`."""
+    earlier: Earlier
     ends_at: float
     """Deadline on the controller's clock."""
 
@@ -81,7 +81,7 @@ class TrialFeed:
         if row is None:
             return None
         self._open[row.digest] = row
-        return Order(row.digest, row.decisions, self._scheduler.earlier.text, self._until().ends_at)
+        return Order(row.digest, row.decisions, self._scheduler.earlier, self._until().ends_at)
 
     def lose(self, order: Order) -> None:
         """Takes back a trial whose worker or node was lost, which is not the fault of the candidate, whose code runs in

@@ -64,7 +64,7 @@ class TrialWorker:
             if self._runner is None:
                 raise self._trouble or WorkerLost("the worker process could not begin", LOST_HINT)
             ends = Deadline(order.ends_at, self._clock)
-            outcome = self._runner.run(order.decisions, order.digest, Earlier.from_text(order.earlier), ends)
+            outcome = self._runner.run(order.decisions, order.digest, order.earlier, ends)
         except DeviceLost as error:
             return Answer("device lost", reason=(error.message, error.hint))
         except NotAsked:

@@ -110,8 +110,10 @@ class _Pool:
 
     def close(self) -> None:
         """Lets idle workers end their sandboxes, and ends all."""
-        with suppress(RayError, ValueError):  # none is idle
-            ray.wait([worker.close.remote() for worker in self.idle], num_returns=len(self.idle), timeout=CLOSING_S)
+        closing = [worker.close.remote() for worker in self.idle]
+        if closing:
+            with suppress(RayError):
+                ray.wait(closing, num_returns=len(closing), timeout=CLOSING_S)
         self.kill()
 
     def kill(self) -> None:

@@ -6,13 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hwprofiles.errors import InvalidInput
 from hwprofiles.plugins import Registry
-from hwprofiles.suggestions import nearest
 from search.filters.base import Filter, FilterOptions, Scored, Untrained
 from search.filters.parameters import Parameters
 from search.filters.zico import Zico
-from search.options import validate_options
+from search.options import make_by_name
 
 FILTERS: Registry[Filter] = Registry("paretune.filters", {"parameters": Parameters, "zico": Zico})
 
@@ -22,13 +20,7 @@ def make_filters(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Filter]
 
     Raises :class:`InvalidInput` for an unknown name, and for options that do not fit.
     """
-    filters = {}
-    for name, options in sections.items():
-        if name not in FILTERS:
-            raise InvalidInput(f"filters: unknown filter {name!r}", nearest(name, list(FILTERS)))
-        kind = FILTERS[name]
-        filters[name] = kind(validate_options(kind.Options, options, f"filters.{name}"))
-    return filters
+    return make_by_name(FILTERS, sections, "filters", "filter")
 
 
 __all__ = ["FILTERS", "Filter", "FilterOptions", "Scored", "Untrained", "make_filters"]

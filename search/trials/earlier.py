@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 from search.fronts.metrics import FILTER
@@ -28,14 +26,3 @@ class Earlier:
         rows = list(metrics)
         trainings = [row[TRAINING]["figures"] for row in rows if row.get(TRAINING)]
         return cls(trainings, [Judged(**row[FILTER]) for row in rows if row.get(FILTER)])
-
-    @cached_property
-    def text(self) -> str:
-        """The fields as JSON, for all trials of a block."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_text(cls, text: str) -> Earlier:
-        """Returns the inverse of :attr:`text`."""
-        data = json.loads(text)
-        return cls(data["trainings"], [Judged(**row) for row in data["judged"]])

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hwprofiles.errors import InvalidInput
-from hwprofiles.suggestions import nearest
-from search.options import validate_options
+from search.options import make_by_name
 from search.training.loss_names import LOSSES
 from search.training.losses.base import Loss, LossOptions
 
@@ -19,10 +17,4 @@ def make_losses(sections: Mapping[str, Mapping[str, Any]], place: str = "losses"
 
     Raises :class:`InvalidInput`, whose message names the wrong field below ``place``.
     """
-    losses = {}
-    for name, options in sections.items():
-        if name not in LOSSES:
-            raise InvalidInput(f"{place}: unknown loss {name!r}", nearest(name, list(LOSSES)))
-        kind = LOSSES[name]
-        losses[name] = kind(validate_options(kind.Options, options, f"{place}.{name}"))
-    return losses
+    return make_by_name(LOSSES, sections, place, "loss")

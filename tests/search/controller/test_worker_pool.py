@@ -12,6 +12,7 @@ import pytest
 
 from search.controller.place import Place
 from search.controller.trial_feed import Answer, Order
+from search.trials.earlier import Earlier
 
 PLACES = 3
 
@@ -20,7 +21,7 @@ class Feed:
     """Hands out so many trials, at most as many at a time as there are places."""
 
     def __init__(self, trials: int) -> None:
-        self.left = [Order(str(number), {}, "", 0.0) for number in range(trials)]
+        self.left = [Order(str(number), {}, Earlier(), 0.0) for number in range(trials)]
         self.open: set[str] = set()
         self.answers: list[Answer] = []
         self.losses: Counter[str] = Counter()
